@@ -1,0 +1,263 @@
+"""TimeStampReq: the strict reader that the server uses and the encoder that the client uses.
+
+    TimeStampReq ::= SEQUENCE {
+       version         INTEGER { v1(1) },
+       messageImprint  SEQUENCE { hashAlgorithm AlgorithmIdentifier, hashedMessage OCTET STRING },
+       reqPolicy       OBJECT IDENTIFIER OPTIONAL,
+       nonce           INTEGER OPTIONAL,
+       certReq         BOOLEAN DEFAULT FALSE,
+       extensions      [0] IMPLICIT Extensions OPTIONAL }          -- RFC 3161 2.4.1
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from tsa_core.protocol import der
+from tsa_core.protocol.errors import EncodingError, RequestRejected
+from tsa_core.protocol.hashes import IMPRINT_HASHES, HashAlgorithm
+from tsa_core.protocol.status import PKIFailureInfo
+
+MAX_NONCE_OCTETS = 64
+MAX_EXTENSIONS = 32
+MAX_IMPRINT_OCTETS = 1024
+
+_HASHES_BY_OID = {h.oid_der: h for h in IMPRINT_HASHES.values()}
+
+
+class RequestExtension(NamedTuple):
+    """One Extension of a request; `der` is the whole encoded Extension."""
+
+    oid: str
+    critical: bool
+    value: bytes
+    der: bytes
+
+
+class TimeStampReq(NamedTuple):
+    """A well-formed request. The `_der` fields are the very octets that were sent, ready to be echoed.
+
+    Well formed is all that it is: whether the hash, the digest's length, the policy and the extensions are
+    acceptable is for the authority to say.
+    """
+
+    imprint_der: bytes
+    """MessageImprint, whole."""
+    hash_oid_der: bytes
+    digest: bytes
+    """hashedMessage; its length has not been compared with the hash algorithm's."""
+    policy_der: bytes
+    """reqPolicy, empty when absent."""
+    nonce_der: bytes
+    """nonce, empty when absent."""
+    cert_req: bool
+    extensions: tuple[RequestExtension, ...]
+
+    @property
+    def hash_algorithm(self) -> HashAlgorithm | None:
+        """The imprint's hash algorithm, None when it is one that we do not know."""
+        return _HASHES_BY_OID.get(self.hash_oid_der)
+
+    @property
+    def hash_oid(self) -> str:
+        """The imprint's hash algorithm, dotted."""
+        return der.dotted(self.hash_oid_der)
+
+    @property
+    def policy(self) -> str | None:
+        """reqPolicy, dotted."""
+        return der.dotted(self.policy_der) if self.policy_der else None
+
+    @property
+    def nonce(self) -> int | None:
+        """The nonce; negative ones are legal."""
+        # MAX_NONCE_OCTETS is below 128, so the header is always two octets.
+        return int.from_bytes(self.nonce_der[2:], "big", signed=True) if self.nonce_der else None
+
+
+def _malformed(text: str) -> RequestRejected:
+    return RequestRejected(PKIFailureInfo.BAD_DATA_FORMAT, f"the request is not a DER TimeStampReq: {text}")
+
+
+@lru_cache(maxsize=512)
+def _check_oid(content: bytes) -> None:
+    """Check an identifier once; real traffic holds a handful of them, hostile traffic cannot grow the cache."""
+    der.check_oid(content)
+
+
+def _read_boolean(data: bytes, start: int, stop: int) -> bool:
+    if stop - start != 1 or data[start] not in {0x00, 0xFF}:
+        raise EncodingError(f"the BOOLEAN at byte {start} is neither 00 nor FF")
+    return data[start] == 0xFF
+
+
+def _read_extensions(data: bytes, offset: int, end: int) -> tuple[RequestExtension, ...]:
+    if offset == end:
+        raise EncodingError("the extensions field is present but empty")
+    extensions: list[RequestExtension] = []
+    seen: set[str] = set()
+    while offset < end:
+        if len(extensions) == MAX_EXTENSIONS:
+            raise RequestRejected(
+                PKIFailureInfo.BAD_REQUEST, f"the request has more than {MAX_EXTENSIONS} extensions"
+            )
+        tag, position, stop = der.read(data, offset, end)
+        if tag != der.SEQUENCE:
+            raise EncodingError(f"the value at byte {offset} is not an Extension")
+        whole = data[offset:stop]
+        tag, start, after = der.read(data, position, stop)
+        if tag != der.OBJECT_IDENTIFIER:
+            raise EncodingError(f"the Extension at byte {offset} does not begin with an identifier")
+        _check_oid(data[start:after])
+        name = der.dotted(data[position:after])
+        tag, start, after = der.read(data, after, stop)
+        critical = False
+        if tag == der.BOOLEAN:
+            critical = _read_boolean(data, start, after)
+            tag, start, after = der.read(data, after, stop)
+        if tag != der.OCTET_STRING or after != stop:
+            raise EncodingError(f"the Extension at byte {offset} does not end with one OCTET STRING")
+        if name in seen:
+            raise EncodingError(f"the extension {name} appears twice")
+        seen.add(name)
+        extensions.append(RequestExtension(name, critical, data[start:after], whole))
+        offset = stop
+    return tuple(extensions)
+
+
+def _read_imprint(data: bytes, offset: int, end: int) -> tuple[bytes, bytes, int]:
+    """Return (hash identifier, digest, end of the MessageImprint that begins at `offset`)."""
+    tag, start, stop = der.read(data, offset, end)
+    if tag != der.SEQUENCE:
+        raise EncodingError("the messageImprint is not a SEQUENCE")
+    tag, position, algorithm_end = der.read(data, start, stop)
+    if tag != der.SEQUENCE:
+        raise EncodingError("the hashAlgorithm is not an AlgorithmIdentifier")
+    tag, start, after = der.read(data, position, algorithm_end)
+    if tag != der.OBJECT_IDENTIFIER:
+        raise EncodingError("the hashAlgorithm does not begin with an identifier")
+    hash_oid_der = data[position:after]
+    if hash_oid_der not in _HASHES_BY_OID:
+        _check_oid(data[start:after])
+    bad_parameters = False
+    if after != algorithm_end:
+        tag, start, parameters_end = der.read(data, after, algorithm_end)
+        if parameters_end != algorithm_end:
+            raise EncodingError("the hashAlgorithm has something after its parameters")
+        bad_parameters = tag != der.NULL or start != parameters_end
+    tag, start, after = der.read(data, algorithm_end, stop)
+    if tag != der.OCTET_STRING or after != stop:
+        raise EncodingError("the messageImprint does not end with one OCTET STRING")
+    if bad_parameters:
+        raise RequestRejected(
+            PKIFailureInfo.BAD_ALG, "the parameters of the hash algorithm must be absent or NULL"
+        )
+    if after - start > MAX_IMPRINT_OCTETS:
+        raise EncodingError("the hashedMessage is longer than any digest")
+    return hash_oid_der, data[start:after], stop
+
+
+def read_request(data: bytes) -> TimeStampReq:
+    """Read one DER TimeStampReq that fills `data` exactly.
+
+    Strict: shortest lengths, nothing left over at any level, nothing unbounded. One tolerance: a certReq or
+    critical that is FALSE may be written out although DER omits defaults, because toolkits write it and
+    it cannot mean anything else.
+
+    Raises RequestRejected, and nothing else, for every other input: badDataFormat for what is not DER of a
+    TimeStampReq, badRequest for another version or excess, badAlg for parameters of the hash algorithm.
+    """
+    try:
+        return _read_request(data)
+    except EncodingError as error:
+        raise _malformed(str(error)) from None
+
+
+def _read_request(data: bytes) -> TimeStampReq:
+    read = der.read
+    size = len(data)
+    if not size:
+        raise EncodingError("it is empty")
+    tag, offset, end = read(data, 0, size)
+    if tag != der.SEQUENCE:
+        raise EncodingError("it is not a SEQUENCE")
+    if end != size:
+        raise EncodingError(f"{size - end} bytes follow it")
+
+    tag, start, stop = read(data, offset, end)
+    if tag != der.INTEGER or start == stop:
+        raise EncodingError("the version is not an INTEGER")
+    if data[offset:stop] != b"\x02\x01\x01":
+        raise RequestRejected(PKIFailureInfo.BAD_REQUEST, "the version of the request must be 1")
+
+    hash_oid_der, digest, offset_after = _read_imprint(data, stop, end)
+    imprint_der = data[stop:offset_after]
+    offset = offset_after
+
+    policy_der = nonce_der = b""
+    cert_req = False
+    extensions: tuple[RequestExtension, ...] = ()
+    last = 0
+    while offset < end:
+        tag, start, stop = read(data, offset, end)
+        if tag == der.OBJECT_IDENTIFIER and last < 1:
+            last = 1
+            _check_oid(data[start:stop])
+            policy_der = data[offset:stop]
+        elif tag == der.INTEGER and last < 2:
+            last = 2
+            _check_integer(data, start, stop)
+            nonce_der = data[offset:stop]
+        elif tag == der.BOOLEAN and last < 3:
+            last = 3
+            cert_req = _read_boolean(data, start, stop)
+        elif tag == 0xA0 and last < 4:
+            last = 4
+            extensions = _read_extensions(data, start, stop)
+        else:
+            raise EncodingError(f"unexpected value with tag {tag:#04x} at byte {offset}")
+        offset = stop
+    return TimeStampReq(imprint_der, hash_oid_der, digest, policy_der, nonce_der, cert_req, extensions)
+
+
+def _check_integer(data: bytes, start: int, stop: int) -> None:
+    size = stop - start
+    if not size:
+        raise EncodingError("the nonce is an INTEGER without content")
+    if size > 1 and (
+        (data[start] == 0x00 and data[start + 1] < 0x80) or (data[start] == 0xFF and data[start + 1] >= 0x80)
+    ):
+        raise EncodingError("the nonce is an INTEGER with superfluous leading octets")
+    if size > MAX_NONCE_OCTETS:
+        raise RequestRejected(
+            PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes"
+        )
+
+
+def encode_request(
+    *,
+    algorithm: HashAlgorithm,
+    digest: bytes,
+    policy: str | None = None,
+    nonce: int | None = None,
+    cert_req: bool = False,
+    extensions: tuple[bytes, ...] = (),
+) -> bytes:
+    """Return the DER of a TimeStampReq; hash parameters are NULL, which every known server accepts.
+
+    `extensions` are encoded Extension values. Raises EncodingError for a digest of the wrong length.
+    """
+    if len(digest) != algorithm.digest_size:
+        raise EncodingError(
+            f"a {algorithm.name} digest has {algorithm.digest_size} bytes, this one has {len(digest)}"
+        )
+    imprint = der.sequence(der.sequence(algorithm.oid_der, der.null()), der.octet_string(digest))
+    return der.sequence(
+        der.integer(1),
+        imprint,
+        der.oid(policy) if policy is not None else b"",
+        der.integer(nonce) if nonce is not None else b"",
+        der.boolean(True) if cert_req else b"",
+        der.tlv(0xA0, b"".join(extensions)) if extensions else b"",
+    )

@@ -1,0 +1,94 @@
+"""TSTInfo's own values: genTime, Accuracy and the serial number (RFC 3161 2.4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tsa_core.protocol import der, oids
+
+SERIAL_OCTETS = 20
+
+QUALIFIED_STATEMENT = der.sequence(
+    der.oid(oids.ID_PE_QC_STATEMENTS), der.octet_string(bytes.fromhex("300b30090607040081975e0101"))
+)
+"""The qcStatements extension of a qualified timestamp: one esi4-qtstStatement-1, not critical (EN 319 422 9.1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """How far genTime may be from UTC, in whole microseconds.
+
+    The DER form splits it into seconds, millis and micros, each of the latter two 1 to 999 or absent.
+    """
+
+    microseconds: int
+
+    def __post_init__(self) -> None:
+        if self.microseconds <= 0:
+            raise ValueError("an accuracy must be at least one microsecond")
+
+    @property
+    def seconds(self) -> int:
+        """Whole seconds."""
+        return self.microseconds // 1_000_000
+
+    @property
+    def millis(self) -> int:
+        """Milliseconds beyond the whole seconds, 0 to 999."""
+        return self.microseconds // 1000 % 1000
+
+    @property
+    def micros(self) -> int:
+        """Microseconds beyond the whole milliseconds, 0 to 999."""
+        return self.microseconds % 1000
+
+    @property
+    def duration(self) -> timedelta:
+        """The same as a timedelta."""
+        return timedelta(microseconds=self.microseconds)
+
+    def encode(self) -> bytes:
+        """Return the DER of Accuracy."""
+        return der.sequence(
+            der.integer(self.seconds) if self.seconds else b"",
+            _implicit_integer(0x80, self.millis),
+            _implicit_integer(0x81, self.micros),
+        )
+
+
+def _implicit_integer(tag: int, value: int) -> bytes:
+    return der.tlv(tag, der.integer(value)[2:]) if value else b""
+
+
+def encode_gen_time(time: datetime, *, fraction_digits: int = 0) -> bytes:
+    """Return genTime as a GeneralizedTime in UTC: YYYYMMDDhhmmss[.f]Z.
+
+    The time is truncated, never rounded, to `fraction_digits` (0 to 6): a token must not be dated later than it
+    was made, and rounding 59.9999996 would write second 60. Trailing zeros of the fraction are not written, nor
+    is a dot without digits.
+    """
+    time = time.astimezone(UTC)
+    text = f"{time.year:04d}{time:%m%d%H%M%S}"
+    if fraction_digits:
+        fraction = f"{time.microsecond:06d}"[:fraction_digits].rstrip("0")
+        if fraction:
+            text = f"{text}.{fraction}"
+    return der.tlv(der.GENERALIZED_TIME, text.encode("ascii") + b"Z")
+
+
+def encode_signing_time(time: datetime) -> bytes:
+    """Return the Time of a signing-time attribute: UTCTime to 2049, GeneralizedTime after (RFC 5652 11.3)."""
+    time = time.astimezone(UTC)
+    if 1950 <= time.year < 2050:
+        return der.tlv(der.UTC_TIME, f"{time:%y%m%d%H%M%S}Z".encode("ascii"))
+    return encode_gen_time(time)
+
+
+def encode_serial(random: bytes) -> bytes:
+    """Return a serialNumber of fixed width from 20 random octets.
+
+    The two top bits are fixed to 01, so that the INTEGER is positive and always has 20 octets: token sizes stay
+    stable (rule C12), 158 random bits make two equal numbers impossible in practice, across processes too.
+    """
+    return b"\x02\x14" + bytes((random[0] & 0x3F | 0x40,)) + random[1:SERIAL_OCTETS]
