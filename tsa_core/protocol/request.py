@@ -1,12 +1,12 @@
 """TimeStampReq: the strict reader that the server uses and the encoder that the client uses.
 
-    TimeStampReq ::= SEQUENCE {
-       version         INTEGER { v1(1) },
-       messageImprint  SEQUENCE { hashAlgorithm AlgorithmIdentifier, hashedMessage OCTET STRING },
-       reqPolicy       OBJECT IDENTIFIER OPTIONAL,
-       nonce           INTEGER OPTIONAL,
-       certReq         BOOLEAN DEFAULT FALSE,
-       extensions      [0] IMPLICIT Extensions OPTIONAL }          -- RFC 3161 2.4.1
+TimeStampReq ::= SEQUENCE {
+   version         INTEGER { v1(1) },
+   messageImprint  SEQUENCE { hashAlgorithm AlgorithmIdentifier, hashedMessage OCTET STRING },
+   reqPolicy       OBJECT IDENTIFIER OPTIONAL,
+   nonce           INTEGER OPTIONAL,
+   certReq         BOOLEAN DEFAULT FALSE,
+   extensions      [0] IMPLICIT Extensions OPTIONAL }          -- RFC 3161 2.4.1
 """
 
 from __future__ import annotations
@@ -230,9 +230,7 @@ def _check_integer(data: bytes, start: int, stop: int) -> None:
     ):
         raise EncodingError("the nonce is an INTEGER with superfluous leading octets")
     if size > MAX_NONCE_OCTETS:
-        raise RequestRejected(
-            PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes"
-        )
+        raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes")
 
 
 def encode_request(

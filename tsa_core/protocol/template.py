@@ -180,9 +180,7 @@ class TokenTemplate:
         # From here on, `signer` misses the attributes without their tag, and all that follows them.
         missing = attributes_size - 1 + len(before_signature) + signature_size
         after_content = (
-            (self._certificates if certificates else b"")
-            + _header(der.SET, len(signer) + missing)
-            + signer
+            (self._certificates if certificates else b"") + _header(der.SET, len(signer) + missing) + signer
         )
         octets = _header(der.OCTET_STRING, tst_info_size)
         explicit = _header(0xA0, len(octets) + tst_info_size)
@@ -210,9 +208,7 @@ def _attribute(oid: str, value: bytes) -> bytes:
     return der.sequence(der.oid(oid), der.tlv(der.SET, value))
 
 
-def _attribute_layout(
-    constant: Sequence[bytes], time_size: int, digest_size: int
-) -> tuple[bytes, bytes, bytes]:
+def _attribute_layout(constant: Sequence[bytes], time_size: int, digest_size: int) -> tuple[bytes, bytes, bytes]:
     """Return the bytes before, between and after the signing time and the message digest.
 
     `time_size` counts the encoded Time with its header, `digest_size` the digest alone.
