@@ -18,7 +18,7 @@ from tsa_core.api.errors import (
     TsaError,
     UnsupportedKey,
 )
-from tsa_core.api.fields import Duration, Oid, Secret
+from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList
 from tsa_core.api.policy import PolicySelector
 from tsa_core.api.provider import Command, NoOptions, PluginOptions, Provider, SignerOptions
 from tsa_core.api.record import (
@@ -57,6 +57,7 @@ __all__ = [
     "ClockVerdict",
     "Command",
     "ConfigError",
+    "ConfigPath",
     "Duration",
     "HealthCheck",
     "HealthStatus",
@@ -85,6 +86,7 @@ __all__ = [
     "SignerError",
     "SignerOptions",
     "SignerUnavailable",
+    "TextList",
     "TimeReading",
     "TimeStampReq",
     "TokenDraft",

@@ -7,6 +7,9 @@ Secrets never stand in a configuration file unless the operator insists: `{ env 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -26,6 +29,26 @@ _UNITS_US = {
     "d": 86_400_000_000,
 }
 _MAX_SECRET_OCTETS = 64 * 1024
+
+_base_directory: ContextVar[Path] = ContextVar("base_directory", default=Path())
+
+
+@contextmanager
+def relative_to(directory: Path) -> Iterator[None]:
+    """Resolve the relative paths of settings that are validated inside against `directory`."""
+    token = _base_directory.set(directory)
+    try:
+        yield
+    finally:
+        _base_directory.reset(token)
+
+
+def _resolve_path(path: Path) -> Path:
+    return _base_directory.get() / path.expanduser()
+
+
+ConfigPath: TypeAlias = Annotated[Path, AfterValidator(_resolve_path)]
+"""A path; a relative one is relative to the configuration file's directory."""
 
 
 def parse_duration(text: object) -> timedelta:
@@ -84,7 +107,7 @@ def _resolve_secret(value: object) -> object:
             raise ValueError(f"the environment variable {name} is not set")
         return os.environ[name]
     if set(value) == {"file"} and isinstance(value["file"], str):
-        path = Path(value["file"]).expanduser()
+        path = _resolve_path(Path(value["file"]))
         try:
             with path.open("rb") as stream:
                 data = stream.read(_MAX_SECRET_OCTETS + 1)
@@ -116,3 +139,12 @@ def _oid_text(value: Any) -> Any:
 
 Oid: TypeAlias = Annotated[str, BeforeValidator(_oid_text), AfterValidator(_check_oid)]
 """An object identifier in dotted form."""
+
+
+def split_text(value: object) -> object:
+    """Let a list be given as one text, separated by commas, as environment variables need it."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+TextList: TypeAlias = Annotated[list[str], BeforeValidator(split_text)]
+"""A list of texts, which an environment variable gives as one text with commas."""

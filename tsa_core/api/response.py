@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from tsa_core.api.request import RequestContext, TimeStampReq, TokenDraft
 
 
-class ResponseProcessor(ABC):
+class ResponseProcessor(ABC):  # noqa: B024 - every method is optional, one of them is needed
     """Works on replies that grant. Thread-safe.
 
     `request_extensions` are the OIDs of request extensions that the processor understands: the core refuses

@@ -171,7 +171,7 @@ class TokenTemplate:
         tst_info_size: int,
         attributes_size: int,
         signature_size: int,
-        certificates: bool,  # noqa: FBT001 - one part of the cache's key
+        certificates: bool,
     ) -> _Framing:
         """Return the bytes around the variable parts, by encoding the structure from the inside out."""
         before_signature = self.algorithm.identifier + _header(der.OCTET_STRING, signature_size)
