@@ -18,7 +18,7 @@ from tsa_core.api.errors import (
     TsaError,
     UnsupportedKey,
 )
-from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList
+from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, resolve_path
 from tsa_core.api.policy import PolicySelector
 from tsa_core.api.provider import Command, NoOptions, PluginOptions, Provider, SignerOptions
 from tsa_core.api.record import (
@@ -94,5 +94,6 @@ __all__ = [
     "UnsupportedKey",
     "describe_key",
     "hookimpl",
+    "resolve_path",
     "signature_algorithm",
 ]

@@ -43,11 +43,12 @@ def relative_to(directory: Path) -> Iterator[None]:
         _base_directory.reset(token)
 
 
-def _resolve_path(path: Path) -> Path:
+def resolve_path(path: Path) -> Path:
+    """Return `path` as settings mean it: relative to the configuration file's directory, `~` expanded."""
     return _base_directory.get() / path.expanduser()
 
 
-ConfigPath: TypeAlias = Annotated[Path, AfterValidator(_resolve_path)]
+ConfigPath: TypeAlias = Annotated[Path, AfterValidator(resolve_path)]
 """A path; a relative one is relative to the configuration file's directory."""
 
 
@@ -107,7 +108,7 @@ def _resolve_secret(value: object) -> object:
             raise ValueError(f"the environment variable {name} is not set")
         return os.environ[name]
     if set(value) == {"file"} and isinstance(value["file"], str):
-        path = _resolve_path(Path(value["file"]))
+        path = resolve_path(Path(value["file"]))
         try:
             with path.open("rb") as stream:
                 data = stream.read(_MAX_SECRET_OCTETS + 1)

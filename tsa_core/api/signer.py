@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from tsa_core.api.errors import SignerError
@@ -37,6 +37,10 @@ class Signer(ABC):
         ECDSA-Sig-Value. Raises SignerUnavailable when trying again may help, SignerError otherwise, and nothing
         else; the texts are for the operator's log and hold no secret.
         """
+
+    def certificate_chain(self) -> Sequence[bytes]:
+        """Return the DER certificates, TSA's first, of a signer that brings its own; most bring none."""
+        return ()
 
     def details(self) -> Mapping[str, str]:
         """Return facts for `timestamp-server check`, such as key and version; no secret among them."""
