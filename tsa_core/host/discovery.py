@@ -70,6 +70,6 @@ def _describe(distribution: Distribution, entry: EntryPoint) -> InstalledPlugin:
         module=entry.module,
         distribution=metadata["Name"],
         version=distribution.version,
-        summary=metadata["Summary"] if "Summary" in metadata else "",
+        summary=str(metadata.json.get("summary", "")),
         requires=tuple(distribution.requires or ()),
     )

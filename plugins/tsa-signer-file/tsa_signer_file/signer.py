@@ -10,7 +10,7 @@ import logging
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -111,7 +111,7 @@ def _load(data: bytes, password: bytes | None, path: Path) -> PrivateKey:
             f"{reason}; PEM or DER of PKCS #8, PKCS #1 or SEC 1 is needed, and its key of a supported kind",
             path=where,
         ) from None
-    if not isinstance(key, get_args(PrivateKey)):
+    if not isinstance(key, PrivateKey):
         raise ConfigError(
             f"a key of type {type(key).__name__} cannot sign timestamps; use RSA, ECDSA, Ed25519, Ed448 or ML-DSA",
             path=where,
