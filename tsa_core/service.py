@@ -50,6 +50,8 @@ class Service:
     def __init__(self, settings: Settings, *, host: PluginHost | None = None) -> None:
         self.settings = settings
         self.host = host or PluginHost()
+        self.warnings: list[str] = []
+        """Lines for the operator about what works but should not be relied upon."""
         self._health_lock = threading.Lock()
         self._next_trial: dict[str, float] = {}
         try:
@@ -70,7 +72,12 @@ class Service:
         for name, profile in settings.profiles.items():
             signer = self._open_signer(name, profile)
             profiles.append(Profile(name, profile, signer, gate))
-            self._warn(profiles[-1])
+            if profile.certificate_chain is None:
+                self.warnings.append(
+                    f"Profile {name!r} signs with a key and a test chain that were made at this start. Nobody should "
+                    "trust its timestamps, and after a restart nobody can verify them. For real use, configure a "
+                    "signer and a certificate chain."
+                )
         # The default profile first: where profiles share a policy, the first in line gets it.
         profiles.sort(key=lambda profile: profile.name != "default")
         selectors = [self._plugin(POLICY_SELECTOR, settings.policy, name) for name in settings.policy.selectors]
@@ -118,15 +125,6 @@ class Service:
                     f"[{path}] is the table of a plugin that is not installed; "
                     f"installed: {', '.join(sorted(installed))}"
                 )
-
-    @staticmethod
-    def _warn(profile: Profile) -> None:
-        if profile.settings.certificate_chain is None:
-            log.warning(
-                "profile %r signs with a key and a test chain made at this start; nobody should trust its "
-                "timestamps, and they cannot be renewed. Configure a signer and a certificate chain for real use.",
-                profile.name,
-            )
 
     @property
     def local(self) -> bool:

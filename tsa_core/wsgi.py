@@ -6,6 +6,7 @@ Settings come from the file that TSA_CONFIG names and from TSA_... variables; se
 from __future__ import annotations
 
 import atexit
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -24,5 +25,7 @@ def create_app() -> Callable[..., Any]:
         for line in str(error).splitlines():
             sys.stderr.write(f"tsa-core: error: {line}\n")
         raise SystemExit(2) from None
+    for warning in service.warnings:
+        logging.getLogger(__name__).warning(warning)
     atexit.register(service.close)
     return create_http_app(service)

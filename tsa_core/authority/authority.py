@@ -194,8 +194,7 @@ class TimestampAuthority:
         if len(request.digest) != algorithm.digest_size:
             raise DigestLengthMismatch(
                 PKIFailureInfo.BAD_DATA_FORMAT,
-                f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has "
-                f"{len(request.digest)}",
+                f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has {len(request.digest)}",
             )
         for extension in request.extensions:
             if extension.oid not in self._claimed and not profile.settings.allow_custom_extensions:
@@ -240,9 +239,7 @@ class TimestampAuthority:
                 profile.name,
             )
             raise SignerError(f"the signer plugin {profile.settings.scheme!r} crashed") from error
-        if profile.settings.verify_signatures and not profile.algorithm.is_valid(
-            signer.public_key, signature, message
-        ):
+        if profile.settings.verify_signatures and not profile.algorithm.is_valid(signer.public_key, signature, message):
             profile.available = False
             raise SignerError(f"profile {profile.name}: the signature does not verify; the key may have changed")
         profile.available = True

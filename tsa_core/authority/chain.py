@@ -121,8 +121,7 @@ def _check_path(certificates: Sequence[x509.Certificate], *, at: datetime, where
             )
         if at > certificate.not_valid_after_utc:
             raise ConfigError(
-                f"the {_title(certificate)} ended on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S}Z; "
-                "renew it",
+                f"the {_title(certificate)} ended on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S}Z; renew it",
                 path=where,
             )
     root = certificates[-1]

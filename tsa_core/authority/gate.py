@@ -73,9 +73,7 @@ class OrderedClock:
                     self._last = tick
                     return reading
                 if tick < self._last - self._tick or time.monotonic() > deadline:
-                    raise ClockError(
-                        "the clock went back, and this service promises increasing times; try again later"
-                    )
+                    raise ClockError("the clock went back, and this service promises increasing times; try again later")
                 time.sleep((self._last + self._tick - tick).total_seconds() / 10)
 
     def _truncate(self, moment: datetime) -> datetime:

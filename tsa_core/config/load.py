@@ -183,9 +183,7 @@ def _table_model(path: tuple[int | str, ...]) -> type[BaseModel]:
     return Settings
 
 
-def _explain(
-    error: ValidationError, config: Path | None, flags: Mapping[str, Any], environ: Mapping[str, str]
-) -> str:
+def _explain(error: ValidationError, config: Path | None, flags: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         location = tuple(part for part in problem["loc"] if part != "[key]")

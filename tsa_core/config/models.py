@@ -58,12 +58,8 @@ class ServerSettings(Table):
     max_request_body_size: int = Field(1_048_576, ge=0, description="bytes; larger bodies get 413; 0: no limit")
     threads: int = Field(4, ge=1, le=1024, description="threads that answer requests")
     connection_limit: int = Field(1000, ge=1, le=100_000, description="connections open at once")
-    idle_timeout: Duration = Field(
-        timedelta(seconds=120), description="closes connections that are idle this long"
-    )
-    graceful_timeout: Duration = Field(
-        timedelta(seconds=15), description="time for requests in flight after SIGTERM"
-    )
+    idle_timeout: Duration = Field(timedelta(seconds=120), description="closes connections that are idle this long")
+    graceful_timeout: Duration = Field(timedelta(seconds=15), description="time for requests in flight after SIGTERM")
     request_id_header: str = Field("X-Request-Id", description="header that carries the request id")
 
 
@@ -130,9 +126,7 @@ class ProfileSettings(Table):
     )
     fraction_digits: int = Field(0, ge=0, le=6, description="digits of genTime after the second")
     ordering: bool = Field(False, description="issue strictly increasing times and say so in the token")
-    hashes: TextList = Field(
-        default=list(DEFAULT_IMPRINT_HASHES), min_length=1, description="accepted imprint hashes"
-    )
+    hashes: TextList = Field(default=list(DEFAULT_IMPRINT_HASHES), min_length=1, description="accepted imprint hashes")
     accept_sha1: bool = Field(False, description="accept SHA-1 imprints, for old clients that cannot do better")
     include_chain: Literal["leaf", "intermediates", "full"] = Field(
         "intermediates", description="certificates in a token when certReq asks for them"
@@ -150,9 +144,7 @@ class ProfileSettings(Table):
             try:
                 algorithm = hash_by_name(name)
             except KeyError:
-                raise ValueError(
-                    f"{name!r} is not a hash; choose among {', '.join(DEFAULT_IMPRINT_HASHES)}"
-                ) from None
+                raise ValueError(f"{name!r} is not a hash; choose among {', '.join(DEFAULT_IMPRINT_HASHES)}") from None
             if algorithm.weak:
                 hint = "; accept_sha1 = true accepts it for this profile" if algorithm.name == "sha1" else ""
                 raise ValueError(f"{algorithm.name} is too weak to be timestamped{hint}")

@@ -203,9 +203,7 @@ class PluginHost:
 
     # -- opening and closing ------------------------------------------------------------------------------------
 
-    def open(
-        self, kind: Kind[T], name: str, table: Mapping[str, Any], *, fixed: Mapping[str, Any] | None = None
-    ) -> T:
+    def open(self, kind: Kind[T], name: str, table: Mapping[str, Any], *, fixed: Mapping[str, Any] | None = None) -> T:
         """Open the provider `name` with the settings in `table`; `fixed` are fields that the core fills in.
 
         Raises ConfigError for wrong settings, any TsaError that the plugin raises, and PluginCrash for the rest.

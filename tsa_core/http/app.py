@@ -15,7 +15,7 @@ from tsa_core.service import Service
 log = logging.getLogger(__name__)
 
 
-def create_app(service: Service) -> "falcon.App[falcon.Request, falcon.Response]":
+def create_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application of an opened service; the caller closes the service."""
     app = falcon.App()
     app.req_options.strip_url_path_trailing_slash = True

@@ -43,9 +43,7 @@ def read_json_request(body: bytes) -> TimeStampReq:
         raise JsonRequestError(UNDECODABLE) from None
     if not isinstance(document, dict):
         raise JsonRequestError(UNDECODABLE)
-    fields = {
-        key.lower(): value for key, value in document.items() if key.lower() in _FIELDS and value is not None
-    }
+    fields = {key.lower(): value for key, value in document.items() if key.lower() in _FIELDS and value is not None}
     algorithm = _HASHES.get(str(fields.get("hashalgorithm", "")).lower().replace("-", ""))
     nonce = fields.get("nonce")
     certificates = fields.get("certificates", False)

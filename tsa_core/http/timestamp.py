@@ -56,8 +56,7 @@ class TimestampResource:
             content_type = content_type.partition(";")[0].strip().lower()
         if content_type not in {QUERY_TYPE, JSON_TYPE}:
             raise falcon.HTTPUnsupportedMediaType(
-                description=f"unsupported media type {content_type[:80]!r}, only "
-                f"[{QUERY_TYPE} {JSON_TYPE}] are allowed"
+                description=f"unsupported media type {content_type[:80]!r}, only [{QUERY_TYPE} {JSON_TYPE}] are allowed"
             )
         body = self._read_body(request)
         context = RequestContext(
@@ -69,9 +68,7 @@ class TimestampResource:
         if content_type == QUERY_TYPE:
             reply = self._authority.respond(body, context)
             if reply.rejection is not None:
-                log.info(
-                    "request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text
-                )
+                log.info("request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text)
                 if self._json_rejections:
                     raise _http_error(*error_message(reply.rejection))
                 self._send(response, reply.der, falcon.HTTP_200)
@@ -96,13 +93,7 @@ class TimestampResource:
     def _request_id(self, request: falcon.Request) -> str:
         given = request.get_header(self._id_header)
         # What is echoed into a header and the log must be one harmless word.
-        if (
-            given
-            and len(given) <= _MAX_REQUEST_ID
-            and given.isascii()
-            and given.isprintable()
-            and " " not in given
-        ):
+        if given and len(given) <= _MAX_REQUEST_ID and given.isascii() and given.isprintable() and " " not in given:
             return given
         return f"{self._id_prefix}-{next(self._id_count):x}"
 

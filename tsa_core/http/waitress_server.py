@@ -2,13 +2,13 @@
 
 waitress's parser, buffers and channels are used as they are. Two things are ours, and measured:
 
-- When every signer answers in microseconds, requests run inline on the I/O thread: handing them to a thread and back
-  costs three times what the request itself does. A signer that waits for a network gets waitress's threads.
+- When every signer answers in microseconds, requests run inline on the I/O thread: handing them to a thread and
+  back costs three times what the request itself does. A signer that waits for a network gets waitress's threads.
 - The loop that drains at the end: waitress's own forgets replies that are finished but not yet sent.
 
-Settings that differ from waitress's defaults: `send_bytes` above the size of any reply, because with the default of 1
-the I/O thread spins while a worker holds the output lock; `connection_limit` above 100 and `poll` instead of select,
-because 100 idle clients would be an outage; the queue's warning per waiting request is silenced.
+Settings that differ from waitress's defaults: `send_bytes` above the size of any reply, because with the default
+of 1 the I/O thread spins while a worker holds the output lock; `connection_limit` above 100 and `poll` instead of
+select, because 100 idle clients would be an outage; the queue's warning per waiting request is silenced.
 """
 
 from __future__ import annotations

@@ -201,9 +201,7 @@ def signature_algorithm(public_key: object, *, digest: str | None = None, pss: b
     for kind, algorithm in _FIXED:
         if isinstance(public_key, kind):
             if digest is not None and digest != algorithm.digest.name:
-                raise UnsupportedKey(
-                    f"{describe_key(public_key)} goes with {algorithm.digest.name}, not with {digest}"
-                )
+                raise UnsupportedKey(f"{describe_key(public_key)} goes with {algorithm.digest.name}, not with {digest}")
             return algorithm
     raise UnsupportedKey(
         f"a key of type {describe_key(public_key)} cannot sign timestamps; "

@@ -144,9 +144,7 @@ class TokenTemplate:
         start, middle, end = self._layouts[len(signing_time_der)]
         return b"".join((start, signing_time_der, middle, self._digest(tst_info).digest(), end))
 
-    def response(
-        self, *, tst_info: bytes, signed_attributes: bytes, signature: bytes, certificates: bool
-    ) -> bytes:
+    def response(self, *, tst_info: bytes, signed_attributes: bytes, signature: bytes, certificates: bool) -> bytes:
         """Return the DER of the whole granted TimeStampResp."""
         key = (len(tst_info), len(signed_attributes), len(signature), certificates)
         framing = self._framings.get(key)
@@ -179,9 +177,7 @@ class TokenTemplate:
         signer = _header(der.SEQUENCE, signer_size) + self._signer_head + b"\xa0"
         # From here on, `signer` misses the attributes without their tag, and all that follows them.
         missing = attributes_size - 1 + len(before_signature) + signature_size
-        after_content = (
-            (self._certificates if certificates else b"") + _header(der.SET, len(signer) + missing) + signer
-        )
+        after_content = (self._certificates if certificates else b"") + _header(der.SET, len(signer) + missing) + signer
         octets = _header(der.OCTET_STRING, tst_info_size)
         explicit = _header(0xA0, len(octets) + tst_info_size)
         content_type = der.oid(oids.ID_CT_TST_INFO)

@@ -137,9 +137,7 @@ def _certificate(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
         )
     if timestamping or not ca:
-        builder = builder.add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=not ca
-        )
+        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=not ca)
     if isinstance(issuer_key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         return builder.sign(issuer_key, hashes.SHA256() if issuer_key.key_size <= 3072 else hashes.SHA512())
     return builder.sign(issuer_key, None)
