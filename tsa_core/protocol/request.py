@@ -206,12 +206,23 @@ def _read_request(data: bytes) -> TimeStampReq:
         hash_oid_der, digest, offset = _read_imprint(data, position, end)
     imprint_der = data[position:offset]
 
+    return TimeStampReq(imprint_der, hash_oid_der, digest, *_read_optional_fields(data, offset, end))
+
+
+def _read_optional_fields(
+    data: bytes, offset: int, end: int
+) -> tuple[bytes, bytes, bool, tuple[RequestExtension, ...]]:
+    """Return (reqPolicy, nonce, certReq, extensions), each at most once and in this order."""
     policy_der = nonce_der = b""
     cert_req = False
     extensions: tuple[RequestExtension, ...] = ()
     last = 0
     while offset < end:
-        tag, start, stop = read(data, offset, end)
+        start = offset + 2
+        if start <= end and data[offset + 1] < 0x80 and start + data[offset + 1] <= end:
+            tag, stop = data[offset], start + data[offset + 1]  # what `read` would say of a short value
+        else:
+            tag, start, stop = der.read(data, offset, end)
         if tag == der.OBJECT_IDENTIFIER and last < 1:
             last = 1
             _check_oid(data[start:stop])
@@ -229,7 +240,7 @@ def _read_request(data: bytes) -> TimeStampReq:
         else:
             raise EncodingError(f"unexpected value with tag {tag:#04x} at byte {offset}")
         offset = stop
-    return TimeStampReq(imprint_der, hash_oid_der, digest, policy_der, nonce_der, cert_req, extensions)
+    return policy_der, nonce_der, cert_req, extensions
 
 
 def _check_integer(data: bytes, start: int, stop: int) -> None:
