@@ -72,7 +72,7 @@ class TimeStampReq(NamedTuple):
     @property
     def nonce(self) -> int | None:
         """The nonce; negative ones are legal."""
-        # MAX_NONCE_OCTETS is below 128, so the header is always two octets.
+        # Its content is far below 128 octets, so the header is always two octets.
         return int.from_bytes(self.nonce_der[2:], "big", signed=True) if self.nonce_der else None
 
 
@@ -182,8 +182,9 @@ def _read_request(data: bytes) -> TimeStampReq:
         raise EncodingError(f"{size - end} bytes follow it")
 
     tag, start, stop = read(data, offset, end)
-    if tag != der.INTEGER or start == stop:
+    if tag != der.INTEGER:
         raise EncodingError("the version is not an INTEGER")
+    _check_integer(data, start, stop, "version")
     if data[offset:stop] != b"\x02\x01\x01":
         raise RequestRejected(PKIFailureInfo.BAD_REQUEST, "the version of the request must be 1")
 
@@ -203,7 +204,12 @@ def _read_request(data: bytes) -> TimeStampReq:
             policy_der = data[offset:stop]
         elif tag == der.INTEGER and last < 2:
             last = 2
-            _check_integer(data, start, stop)
+            _check_integer(data, start, stop, "nonce")
+            # The octet 00 that only says that the number is positive does not count.
+            if stop - start - (data[start] == 0) > MAX_NONCE_OCTETS:
+                raise RequestRejected(
+                    PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes"
+                )
             nonce_der = data[offset:stop]
         elif tag == der.BOOLEAN and last < 3:
             last = 3
@@ -217,16 +223,14 @@ def _read_request(data: bytes) -> TimeStampReq:
     return TimeStampReq(imprint_der, hash_oid_der, digest, policy_der, nonce_der, cert_req, extensions)
 
 
-def _check_integer(data: bytes, start: int, stop: int) -> None:
+def _check_integer(data: bytes, start: int, stop: int, name: str) -> None:
     size = stop - start
     if not size:
-        raise EncodingError("the nonce is an INTEGER without content")
+        raise EncodingError(f"the {name} is an INTEGER without content")
     if size > 1 and (
         (data[start] == 0x00 and data[start + 1] < 0x80) or (data[start] == 0xFF and data[start + 1] >= 0x80)
     ):
-        raise EncodingError("the nonce is an INTEGER with superfluous leading octets")
-    if size > MAX_NONCE_OCTETS:
-        raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes")
+        raise EncodingError(f"the {name} is an INTEGER with superfluous leading octets")
 
 
 def encode_request(
