@@ -14,11 +14,15 @@ GRANTED_STATUS_INFO = der.sequence(der.integer(PKIStatus.GRANTED))
 
 @lru_cache(maxsize=256)
 def encode_rejection(failure: PKIFailureInfo, text: str) -> bytes:
-    """Return a TimeStampResp that refuses, with one UTF8String of text and one bit of failInfo."""
+    """Return a TimeStampResp that refuses, with one UTF8String of text and one bit of failInfo.
+
+    The text may come from a plugin: where it is empty, the failure's name stands instead, because PKIFreeText
+    without a text says nothing, and what cannot be written in UTF-8 becomes a question mark.
+    """
     return der.sequence(
         der.sequence(
             der.integer(PKIStatus.REJECTION),
-            der.sequence(der.tlv(der.UTF8_STRING, text.encode("utf-8"))),
+            der.sequence(der.tlv(der.UTF8_STRING, (text or failure.text).encode("utf-8", "replace"))),
             der.named_bits(failure),
         )
     )
