@@ -29,16 +29,18 @@ from tsa_core.api import (
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.profile import Profile
 from tsa_core.config import DEFAULT_PROFILE
-from tsa_core.protocol import der
-from tsa_core.protocol.errors import DigestLengthMismatch
+from tsa_core.protocol import der, oids
+from tsa_core.protocol.errors import DigestLengthMismatch, EncodingError
 from tsa_core.protocol.hashes import HashAlgorithm
-from tsa_core.protocol.request import read_request
+from tsa_core.protocol.request import read_extensions, read_request
 from tsa_core.protocol.response import encode_rejection, signed_parts
 from tsa_core.protocol.tstinfo import encode_gen_time, encode_serial, encode_signing_time
 
 log = logging.getLogger(__name__)
 
 _CANNOT_SIGN = "the timestamp cannot be signed now; try again later"
+_NEVER_COPIED = frozenset({oids.ID_PE_QC_STATEMENTS})
+"""Extensions that say what the authority is; a requester must not be able to have them said."""
 
 
 class Reply(NamedTuple):
@@ -197,7 +199,9 @@ class TimestampAuthority:
                 f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has {len(request.digest)}",
             )
         for extension in request.extensions:
-            if extension.oid not in self._claimed and not profile.settings.allow_custom_extensions:
+            if extension.oid not in self._claimed and (
+                extension.oid in _NEVER_COPIED or not profile.settings.allow_custom_extensions
+            ):
                 raise RequestRejected(
                     PKIFailureInfo.UNACCEPTED_EXTENSION,
                     f"the request extension {extension.oid[:100]} is not accepted; leave it out",
@@ -221,7 +225,13 @@ class TimestampAuthority:
         if draft is not None:
             for processor in self._processors:
                 parts.extend(processor.extend(draft))
-        return b"".join(parts)
+        extensions = b"".join(parts)
+        if extensions:
+            try:
+                read_extensions(profile.template.extensions + extensions)
+            except (EncodingError, RequestRejected) as error:
+                raise TsaError(f"the extensions of the token are wrong: {error}") from None
+        return extensions
 
     def _sign(self, profile: Profile, message: bytes, context: RequestContext) -> bytes:
         signer = profile.signer

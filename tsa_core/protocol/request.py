@@ -27,7 +27,7 @@ _HASHES_BY_OID = {h.oid_der: h for h in IMPRINT_HASHES.values()}
 
 
 class RequestExtension(NamedTuple):
-    """One Extension of a request; `der` is the whole encoded Extension."""
+    """One Extension; `der` is the whole of it encoded, a critical that is FALSE left out as DER demands."""
 
     oid: str
     critical: bool
@@ -92,6 +92,14 @@ def _read_boolean(data: bytes, start: int, stop: int) -> bool:
     return data[start] == 0xFF
 
 
+def read_extensions(data: bytes) -> tuple[RequestExtension, ...]:
+    """Read the content of an Extensions value: one Extension after another, no identifier twice.
+
+    Raises EncodingError for anything else, RequestRejected for more than MAX_EXTENSIONS.
+    """
+    return _read_extensions(data, 0, len(data))
+
+
 def _read_extensions(data: bytes, offset: int, end: int) -> tuple[RequestExtension, ...]:
     if offset == end:
         raise EncodingError("the extensions field is present but empty")
@@ -108,12 +116,16 @@ def _read_extensions(data: bytes, offset: int, end: int) -> tuple[RequestExtensi
         if tag != der.OBJECT_IDENTIFIER:
             raise EncodingError(f"the Extension at byte {offset} does not begin with an identifier")
         _check_oid(data[start:after])
-        name = der.dotted(data[position:after])
+        identifier = data[position:after]
+        name = der.dotted(identifier)
         tag, start, after = der.read(data, after, stop)
         critical = False
         if tag == der.BOOLEAN:
             critical = _read_boolean(data, start, after)
-            tag, start, after = der.read(data, after, stop)
+            rest = after
+            tag, start, after = der.read(data, rest, stop)
+            if not critical:
+                whole = der.sequence(identifier, data[rest:stop])
         if tag != der.OCTET_STRING or after != stop:
             raise EncodingError(f"the Extension at byte {offset} does not end with one OCTET STRING")
         if name in seen:
