@@ -86,8 +86,14 @@ class TimestampAuthority:
 
     def respond(self, body: bytes, context: RequestContext) -> Reply:
         """Answer a DER request; never raises. Whatever is wrong becomes a rejection (RFC 3161 2.4.2)."""
+        started = perf_counter_ns()
         try:
-            return Reply(self.issue(read_request(body), context))
+            request = read_request(body)
+        except RequestRejected as rejection:
+            self._observe(context, started, None, rejection.failure, None)
+            return Reply(encode_rejection(rejection.failure, rejection.text), rejection)
+        try:
+            return Reply(self.issue(request, context))
         except RequestRejected as rejection:
             return Reply(encode_rejection(rejection.failure, rejection.text), rejection)
 
@@ -286,11 +292,13 @@ class TimestampAuthority:
         self,
         context: RequestContext,
         started: int,
-        request: TimeStampReq,
+        request: TimeStampReq | None,
         failure: PKIFailureInfo | None,
         issued: _Issued | None,
     ) -> None:
-        known = request.hash_algorithm
+        if not self._observers:
+            return
+        known = request.hash_algorithm if request else None
         outcome = RequestOutcome(
             request_id=context.request_id,
             client_address=context.client_address,
