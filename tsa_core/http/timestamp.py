@@ -104,12 +104,20 @@ class TimestampResource:
         if limit and length is not None and length > limit:
             raise _too_large(limit)
         if length is None:
-            # Chunked, from a server that does not collect the chunks first.
-            body: bytes = request.bounded_stream.read((limit or _MAX_UNDECLARED_OCTETS) + 1)
-            if len(body) > (limit or _MAX_UNDECLARED_OCTETS):
-                raise _too_large(limit or _MAX_UNDECLARED_OCTETS)
-            return body
+            return self._read_undeclared_body(request)
         return bytes(request.bounded_stream.read(length))
+
+    def _read_undeclared_body(self, request: falcon.Request) -> bytes:
+        """Read a chunked body from a server that does not collect the chunks first, as waitress does."""
+        if not request.env.get("wsgi.input_terminated"):
+            return b""  # the stream may never end, and without a length there is no body
+        limit = self._max_body or _MAX_UNDECLARED_OCTETS
+        body = bytearray()
+        while part := request.stream.read(limit + 1 - len(body)):
+            body += part
+            if len(body) > limit:
+                raise _too_large(limit)
+        return bytes(body)
 
 
 def _too_large(limit: int) -> falcon.HTTPError:
