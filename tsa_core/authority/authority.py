@@ -217,7 +217,7 @@ class TimestampAuthority:
     def _read_clock(self, profile: Profile) -> TimeReading:
         reading = profile.read_clock()
         if not profile.not_before <= reading.time <= profile.not_after:
-            log.error("profile %s: %s is outside the certificate's validity", profile.name, reading.time)
+            log.error("profile %s: %s is outside the certificate chain's validity", profile.name, reading.time)
             raise RequestRejected(
                 PKIFailureInfo.SYSTEM_FAILURE,
                 "the certificate of this timestamp authority is not valid at this time",
