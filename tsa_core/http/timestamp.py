@@ -104,18 +104,25 @@ class TimestampResource:
         declared = request.env.get("CONTENT_LENGTH")
         limit = self._max_body
         if not declared:
-            # Chunked, from a server that does not collect the chunks first; or nothing at all.
-            limit = limit or _MAX_UNDECLARED_OCTETS
-            body = bytes(request.bounded_stream.read(limit + 1))
-            if len(body) > limit:
-                raise _too_large(limit)
-            return body
+            return self._read_undeclared_body(request)
         length = int(declared) if declared.isascii() and declared.isdigit() else None
         if length is None:
             raise _http_error(400, "Content-Length is not a number")
         if limit and length > limit:
             raise _too_large(limit)
         return bytes(request.env["wsgi.input"].read(length))
+
+    def _read_undeclared_body(self, request: falcon.Request) -> bytes:
+        """Read a chunked body from a server that does not collect the chunks first, as waitress does."""
+        if not request.env.get("wsgi.input_terminated"):
+            return b""  # the stream may never end, and without a length there is no body
+        limit = self._max_body or _MAX_UNDECLARED_OCTETS
+        body = bytearray()
+        while part := request.stream.read(limit + 1 - len(body)):
+            body += part
+            if len(body) > limit:
+                raise _too_large(limit)
+        return bytes(body)
 
 
 def _too_large(limit: int) -> falcon.HTTPError:
