@@ -121,7 +121,7 @@ class WaitressServer:
         inline: bool,
     ) -> None:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        self._loop = EventLoop()
+        self._loop = EventLoop(inline=inline)
         self._stopping = False
         self._graceful_seconds = settings.graceful_timeout.total_seconds()
         idle_seconds = max(1, int(settings.idle_timeout.total_seconds()))
