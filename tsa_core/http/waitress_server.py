@@ -83,12 +83,13 @@ class WaitressServer:
             connection_limit=settings.connection_limit,
             channel_timeout=max(1, int(settings.idle_timeout.total_seconds())),
             cleanup_interval=min(30, max(1, int(settings.idle_timeout.total_seconds()))),
-            send_bytes=_SEND_BYTES,
             max_request_body_size=limit + _BODY_SLACK if limit else 2**31,
             asyncore_use_poll=True,
             clear_untrusted_proxy_headers=True,
             ident="tsa-core",
         )
+        # Set here because waitress warns of its removal when it is an argument; a version without it has no use for it.
+        adjustments.send_bytes = _SEND_BYTES
         self._dispatcher: Any = _InlineDispatcher()
         if not inline:
             self._dispatcher = ThreadedTaskDispatcher()
