@@ -5,7 +5,7 @@ Small on purpose: what plugin authors get is tsa_core.testing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -49,7 +49,7 @@ def new_key(kind: str) -> PrivateKey:
         return ec.generate_private_key(_CURVES[kind])
     if kind.startswith("rsa-"):
         return rsa.generate_private_key(65537, int(kind.removeprefix("rsa-")))
-    makers = {
+    makers: dict[str, Callable[[], PrivateKey]] = {
         "ed25519": ed25519.Ed25519PrivateKey.generate,
         "ed448": ed448.Ed448PrivateKey.generate,
         "ml-dsa-44": mldsa.MLDSA44PrivateKey.generate,
@@ -105,7 +105,7 @@ def certificate(
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(public_key.public_key())  # type: ignore[arg-type] # every PrivateKey's public key is allowed
+        .public_key(public_key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(not_before)
         .not_valid_after(not_after)

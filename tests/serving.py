@@ -6,6 +6,7 @@ audit sinks and so on) may be objects of the test, which reach it through the pl
 
 from __future__ import annotations
 
+import functools
 import http.client
 import itertools
 import json
@@ -123,6 +124,10 @@ class Parts:
     observers: Sequence[Observer] = ()
 
 
+def _return(one: Any, _options: Any) -> Any:
+    return one
+
+
 def _host(parts: Parts) -> tuple[PluginHost, dict[str, Any]]:
     """Return a host that knows the parts as plugins, and the settings that select them."""
     installed = {name: found for name, found in installed_plugins().items() if found[0].distribution == "tsa-core"}
@@ -140,7 +145,7 @@ def _host(parts: Parts) -> tuple[PluginHost, dict[str, Any]]:
     def install_all(kind: str, hook: str, objects: Sequence[Any]) -> list[str]:
         names = [f"{kind}{number}" for number in range(len(objects))]
         for name, one in zip(names, objects, strict=True):
-            install(name, hook, NoOptions, lambda _options, one=one: one)
+            install(name, hook, NoOptions, functools.partial(_return, one))
         return names
 
     install("test", "tsa_signers", SignerOptions, open_signer)

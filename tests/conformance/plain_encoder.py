@@ -231,7 +231,7 @@ def _signature_algorithm(options: PlainOptions) -> cms.SignedDigestAlgorithm:
 def _extensions(extensions: Sequence[Extension]) -> tsp.Extensions:
     encoded = []
     for oid, critical, value in extensions:
-        fields = {"extn_id": oid, "extn_value": value}
+        fields: dict[str, object] = {"extn_id": oid, "extn_value": value}
         if critical:
             fields["critical"] = True
         encoded.append(tsp.Extension(fields))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import ClassVar
 
 from asn1crypto import cms, core, tsp, x509
 from cryptography.hazmat.primitives import hashes
@@ -14,7 +15,7 @@ from cryptography.x509 import Certificate, load_der_x509_certificate
 class TimeStampResp(core.Sequence):  # type: ignore[misc] # asn1crypto has no types
     """asn1crypto's own demands a token, so it cannot hold a rejection."""
 
-    _fields = [
+    _fields: ClassVar = [
         ("status", tsp.PKIStatusInfo),
         ("time_stamp_token", cms.ContentInfo, {"optional": True}),
     ]
@@ -140,7 +141,7 @@ def verify(reply: ReadReply, certificate: bytes) -> None:
     elif isinstance(key, ec.EllipticCurvePublicKey):
         key.verify(signature, reply.signed_bytes, ec.ECDSA(primitives[names[digest]]))
     else:
-        key.verify(signature, reply.signed_bytes)  # type: ignore[union-attr, call-arg, arg-type] # Ed* and ML-DSA
+        key.verify(signature, reply.signed_bytes)  # type: ignore[union-attr, call-arg] # Ed* and ML-DSA
 
 
 def subject(certificate: bytes) -> bytes:
@@ -154,11 +155,11 @@ def assert_der(data: bytes) -> None:
     assert _walk(data, 0) == len(data)
 
 
-def _walk(data: bytes, offset: int) -> int:
-    """Return the end of the value at `offset`."""
-    tag, size = data[offset], data[offset + 1]
+def _header(data: bytes, offset: int) -> tuple[int, int]:
+    """Return start and end of the content of the value at `offset`, whose length must be in its shortest form."""
+    size = data[offset + 1]
     start = offset + 2
-    assert tag & 0x1F != 0x1F
+    assert data[offset] & 0x1F != 0x1F
     if size >= 0x80:
         count = size & 0x7F
         assert count
@@ -166,8 +167,32 @@ def _walk(data: bytes, offset: int) -> int:
         start += count
         assert size >= 0x80
         assert size >= 1 << 8 * (count - 1)
-    stop = start + size
-    assert stop <= len(data)
+    assert start + size <= len(data)
+    return start, start + size
+
+
+def members(data: bytes) -> list[bytes]:
+    """Return the values inside a constructed value, each whole."""
+    offset, end = _header(data, 0)
+    found = []
+    while offset < end:
+        stop = _header(data, offset)[1]
+        found.append(data[offset:stop])
+        offset = stop
+    return found
+
+
+def signed_data(body: bytes) -> bytes:
+    """Return the bytes of a granted reply's SignedData."""
+    content_info = members(body)[1]
+    explicit = members(content_info)[1]
+    return members(explicit)[0]
+
+
+def _walk(data: bytes, offset: int) -> int:
+    """Return the end of the value at `offset`."""
+    tag = data[offset]
+    start, stop = _header(data, offset)
     content = data[start:stop]
     if tag == 0x01:
         assert content in {b"\x00", b"\xff"}
@@ -176,13 +201,11 @@ def _walk(data: bytes, offset: int) -> int:
         assert len(content) == 1 or not (content[0] == 0 and content[1] < 0x80)
         assert len(content) == 1 or not (content[0] == 0xFF and content[1] >= 0x80)
     if tag & 0x20:
-        members = []
         position = start
         while position < stop:
-            after = _walk(data, position)
-            members.append(data[position:after])
-            position = after
+            position = _walk(data, position)
         assert position == stop
         if tag == 0x31:
-            assert members == sorted(members), "a SET OF is not in DER order"
+            inside = members(data[offset:stop])
+            assert inside == sorted(inside), "a SET OF is not in DER order"
     return stop
