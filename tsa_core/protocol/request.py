@@ -219,9 +219,7 @@ def _read_request(data: bytes) -> TimeStampReq:
             _check_integer(data, start, stop, "nonce")
             # The octet 00 that only says that the number is positive does not count.
             if stop - start - (data[start] == 0) > MAX_NONCE_OCTETS:
-                raise RequestRejected(
-                    PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes"
-                )
+                raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes")
             nonce_der = data[offset:stop]
         elif tag == der.BOOLEAN and last < 3:
             last = 3
