@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
@@ -51,7 +51,12 @@ def call(service: Service, stream: Any, **variables: Any) -> tuple[str, bytes]:
         }
     )
     status: list[str] = []
-    body = create_app(service)(environ, lambda line, _headers, *_rest: status.append(line))
+
+    def start_response(line: str, _headers: Any, _error: Any = None, /) -> Callable[[bytes], object]:
+        status.append(line)
+        return lambda _data: None
+
+    body = create_app(service)(environ, start_response)
     return status[0], b"".join(body)
 
 
