@@ -25,6 +25,14 @@ MAX_IMPRINT_OCTETS = 1024
 
 _HASHES_BY_OID = {h.oid_der: h for h in IMPRINT_HASHES.values()}
 
+_VERSION_1 = der.integer(1)
+_IMPRINT_HEADER_OCTETS = 19
+_IMPRINT_HEADERS = {
+    der.sequence(der.sequence(h.oid_der, der.null()), der.octet_string(bytes(h.digest_size)))[: -h.digest_size]: h
+    for h in IMPRINT_HASHES.values()
+}
+"""Everything before the digest, for the encodings that nearly all requests have: looked up instead of walked."""
+
 
 class RequestExtension(NamedTuple):
     """One Extension; `der` is the whole of it encoded, a critical that is FALSE left out as DER demands."""
@@ -193,23 +201,41 @@ def _read_request(data: bytes) -> TimeStampReq:
     if end != size:
         raise EncodingError(f"{size - end} bytes follow it")
 
-    tag, start, stop = read(data, offset, end)
-    if tag != der.INTEGER:
-        raise EncodingError("the version is not an INTEGER")
-    _check_integer(data, start, stop, "version")
-    if data[offset:stop] != b"\x02\x01\x01":
+    position = offset + 3
+    if data[offset:position] != _VERSION_1:
+        tag, start, stop = read(data, offset, end)
+        if tag != der.INTEGER:
+            raise EncodingError("the version is not an INTEGER")
+        _check_integer(data, start, stop, "version")
         raise RequestRejected(PKIFailureInfo.BAD_REQUEST, "the version of the request must be 1")
 
-    hash_oid_der, digest, offset_after = _read_imprint(data, stop, end)
-    imprint_der = data[stop:offset_after]
-    offset = offset_after
+    start = position + _IMPRINT_HEADER_OCTETS
+    known = _IMPRINT_HEADERS.get(data[position:start])
+    if known is not None and start + known.digest_size <= end:
+        hash_oid_der = known.oid_der
+        offset = start + known.digest_size
+        digest = data[start:offset]
+    else:
+        hash_oid_der, digest, offset = _read_imprint(data, position, end)
+    imprint_der = data[position:offset]
 
+    return TimeStampReq(imprint_der, hash_oid_der, digest, *_read_optional_fields(data, offset, end))
+
+
+def _read_optional_fields(
+    data: bytes, offset: int, end: int
+) -> tuple[bytes, bytes, bool, tuple[RequestExtension, ...]]:
+    """Return (reqPolicy, nonce, certReq, extensions), each at most once and in this order."""
     policy_der = nonce_der = b""
     cert_req = False
     extensions: tuple[RequestExtension, ...] = ()
     last = 0
     while offset < end:
-        tag, start, stop = read(data, offset, end)
+        start = offset + 2
+        if start <= end and data[offset + 1] < 0x80 and start + data[offset + 1] <= end:
+            tag, stop = data[offset], start + data[offset + 1]  # what `read` would say of a short value
+        else:
+            tag, start, stop = der.read(data, offset, end)
         if tag == der.OBJECT_IDENTIFIER and last < 1:
             last = 1
             _check_oid(data[start:stop])
@@ -230,7 +256,7 @@ def _read_request(data: bytes) -> TimeStampReq:
         else:
             raise EncodingError(f"unexpected value with tag {tag:#04x} at byte {offset}")
         offset = stop
-    return TimeStampReq(imprint_der, hash_oid_der, digest, policy_der, nonce_der, cert_req, extensions)
+    return policy_der, nonce_der, cert_req, extensions
 
 
 def _check_integer(data: bytes, start: int, stop: int, name: str) -> None:
