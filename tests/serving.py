@@ -45,6 +45,7 @@ from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.host.discovery import InstalledPlugin, installed_plugins
 from tsa_core.http import create_app
+from tsa_core.http.sockets import listen, urls
 from tsa_core.http.waitress_server import WaitressServer
 from tsa_core.service import Service
 
@@ -239,11 +240,14 @@ def running_server(
     """
     failures: list[BaseException] = []
     with open_service(parts, profiles=profiles, **server) as service:
+        sockets = listen(service.settings.server)
         http_server = WaitressServer(
             create_app(service),
             service.settings.server,
+            sockets=sockets,
             inline=service.local if inline is None else inline,
         )
+        (url,) = urls(sockets)
 
         def run() -> None:
             try:
@@ -254,7 +258,7 @@ def running_server(
         thread = threading.Thread(target=run, name="test server")
         thread.start()
         try:
-            yield Server(url=http_server.addresses[0], service=service)
+            yield Server(url=url, service=service)
         finally:
             http_server.stop()
             thread.join(timeout=30)

@@ -81,6 +81,13 @@ def test_no_length_and_no_promise_of_an_end_is_no_body(service: Service) -> None
     assert stream.taken == 0
 
 
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "+1", "1_0", "\u00b2", "1.0", " 1"])
+def test_a_length_that_is_no_number_of_bytes(service: Service, length: str) -> None:
+    status, reply = call(service, io.BytesIO(BODY), CONTENT_LENGTH=length)
+    assert status.startswith("400")
+    assert b"Content-Length" in reply
+
+
 def test_no_more_than_the_announced_length_is_read(service: Service) -> None:
     stream = io.BytesIO(BODY + b"the next request")
     status, reply = call(service, stream, CONTENT_LENGTH=str(len(BODY)))

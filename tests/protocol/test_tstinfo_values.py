@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tsa_core.protocol.tstinfo import (
     QUALIFIED_STATEMENT,
     Accuracy,
+    TimeEncoder,
     encode_gen_time,
     encode_serial,
     encode_signing_time,
@@ -64,6 +65,26 @@ def test_signing_time_is_utc_time_from_1950_to_2049(year: int, tag: int, size: i
     encoded = encode_signing_time(time)
     assert encoded[:2] == bytes((tag, size))
     assert encoded.endswith(b"1231235959Z")
+
+
+@given(
+    st.lists(st.integers(-3_000_000, 3_000_000), min_size=1, max_size=20),
+    st.sampled_from(
+        [datetime(2026, 6, 1, 12, tzinfo=UTC), datetime(2050, 1, 1, tzinfo=UTC), datetime(1950, 1, 1, tzinfo=UTC)]
+    ),
+    st.integers(0, 6),
+    st.booleans(),
+)
+def test_remembered_times_are_those_of_the_moment(
+    steps: list[int], start: datetime, digits: int, in_other_zones: bool
+) -> None:
+    """Whatever order times come in, forwards, backwards and in other zones, nothing of another second is written."""
+    encoder = TimeEncoder(fraction_digits=digits)
+    for number, step in enumerate(steps):
+        time = start + timedelta(microseconds=step)
+        if in_other_zones:
+            time = time.astimezone(timezone(timedelta(minutes=37 * number)))
+        assert encoder.encode(time) == (encode_gen_time(time, fraction_digits=digits), encode_signing_time(time))
 
 
 @given(st.binary(min_size=20, max_size=20))
