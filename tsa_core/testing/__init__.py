@@ -11,11 +11,13 @@ import pytest
 
 # Contracts use plain asserts; pytest can only show their values when it knows the modules before they are imported.
 pytest.register_assert_rewrite(
+    "tsa_core.testing.clock_contract",
     "tsa_core.testing.plugin_contract",
     "tsa_core.testing.signer_contract",
     "tsa_core.testing.tokens",
 )
 
+from tsa_core.testing.clock_contract import ClockContract, ClockMonitorContract, OffsetClock  # noqa: E402
 from tsa_core.testing.fakes import (  # noqa: E402 - after the line above, on purpose
     NOON,
     FailingAuditSink,
@@ -33,6 +35,7 @@ from tsa_core.testing.pki import KEY_KINDS, Pki, new_key, shared_key, write_pem 
 from tsa_core.testing.plugin_contract import PluginFixtures, ProviderContract  # noqa: E402
 from tsa_core.testing.programs import missing, require_program  # noqa: E402
 from tsa_core.testing.signer_contract import MESSAGE_SIZES, SignerContract  # noqa: E402
+from tsa_core.testing.threads import on_threads  # noqa: E402
 from tsa_core.testing.tokens import (  # noqa: E402
     IssuedToken,
     check_token,
@@ -41,11 +44,14 @@ from tsa_core.testing.tokens import (  # noqa: E402
     issue_token,
     make_authority,
 )
+from tsa_core.testing.waiting import wait_until  # noqa: E402
 
 __all__ = [
     "KEY_KINDS",
     "MESSAGE_SIZES",
     "NOON",
+    "ClockContract",
+    "ClockMonitorContract",
     "FailingAuditSink",
     "FailingClock",
     "FailingSigner",
@@ -55,6 +61,7 @@ __all__ = [
     "IssuedToken",
     "ListAuditSink",
     "ListObserver",
+    "OffsetClock",
     "Pki",
     "PluginFixtures",
     "ProviderContract",
@@ -68,7 +75,9 @@ __all__ = [
     "make_authority",
     "missing",
     "new_key",
+    "on_threads",
     "require_program",
     "shared_key",
+    "wait_until",
     "write_pem",
 ]
