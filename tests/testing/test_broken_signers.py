@@ -1,14 +1,18 @@
 """The kit catches what plugin authors get wrong: each deliberately broken signer fails the check that is for it.
 
-Every signer here is run through SignerContract in a pytest of its own; the set of failures must be the right one,
-and the message must name the mistake.
+Every signer here is run through SignerContract, all of them in one pytest of their own; the set of failures must be
+the right one, and the message must name the mistake.
 """
 
 from __future__ import annotations
 
-import pytest
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
 
-pytest_plugins = "pytester"
+import pytest
 
 SIZES = (0, 1, 32, 64, 300, 4096, 5000)
 EVERY_MESSAGE = {f"test_signature_verifies[{size}]" for size in SIZES}
@@ -63,84 +67,31 @@ class TestSigner(SignerContract):
         return ["hvs.secret-token"]
 """
 
-
-def failures(pytester: pytest.Pytester, broken: str, *, key: str = "ecdsa-p256") -> tuple[set[str], str]:
-    """Return the names of the contract's tests that a signer fails, and what pytest printed."""
-    pytester.makepyfile(MODULE.format(broken=broken, key=key))
-    result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "-rfE", "--import-mode=importlib")
-    failed = {
-        line.split(" - ")[0].rpartition("::")[2] for line in result.outlines if line.startswith(("FAILED", "ERROR "))
-    }
-    return failed, result.stdout.str()
-
-
-@pytest.mark.parametrize("key", ["ecdsa-p256", "rsa-2048", "ed25519"])
-def test_good_signer_passes_everything(pytester: pytest.Pytester, key: str) -> None:
-    failed, output = failures(pytester, "Broken = Good", key=key)
-    assert failed == set(), output
-    assert " passed in " in output
-
-
-def test_hashing_twice(pytester: pytest.Pytester) -> None:
-    failed, output = failures(
-        pytester,
-        """
+BROKEN = {
+    "hashes_twice": """
 class Broken(Good):
     def sign(self, message, *, timeout):
         return super().sign(self.algorithm.digest.digest(message), timeout=timeout)
 """,
-    )
-    assert failed == SIGNING | DIGESTS
-    assert "the message is hashed twice; hand the backend a digest" in output
-
-
-def test_limit_of_4_kib(pytester: pytest.Pytester) -> None:
-    failed, output = failures(
-        pytester,
-        """
+    "signs_4_kib": """
 class Broken(Good):
     def sign(self, message, *, timeout):
         return super().sign(message[:4096], timeout=timeout)
 """,
-    )
-    assert failed == {"test_signature_verifies[5000]"}
-    assert "only its first 4096 bytes were signed" in output
-
-
-def test_limit_of_4_kib_that_is_an_error(pytester: pytest.Pytester) -> None:
-    failed, output = failures(
-        pytester,
-        """
+    "refuses_more_than_4_kib": """
 class Broken(Good):
     def sign(self, message, *, timeout):
         if len(message) > 4096:
             raise ValueError("Member must have length less than or equal to 4096")
         return super().sign(message, timeout=timeout)
 """,
-    )
-    assert failed == {"test_signature_verifies[5000]", "test_signature_is_of_no_other_message[5000]"}
-    assert "less than or equal to 4096" in output
-
-
-def test_raw_r_and_s_instead_of_der(pytester: pytest.Pytester) -> None:
-    failed, output = failures(
-        pytester,
-        """
+    "raw_r_and_s": """
 class Broken(Good):
     def sign(self, message, *, timeout):
         r, s = decode_dss_signature(super().sign(message, timeout=timeout))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 """,
-    )
-    assert failed == SIGNING | DIGESTS | {"test_signature_is_encoded_as_cms_wants_it"}
-    assert "these 64 bytes are not DER ECDSA-Sig-Value" in output
-    assert "it is the raw r||s" in output
-
-
-def test_leaking_the_exceptions_of_an_sdk(pytester: pytest.Pytester) -> None:
-    failed, output = failures(
-        pytester,
-        """
+    "leaks_sdk_exceptions": """
 class EndpointConnectionError(Exception):
     pass
 
@@ -150,30 +101,14 @@ class Broken(Good):
             raise EndpointConnectionError("Could not connect to the endpoint URL")
         return super().sign(message, timeout=timeout)
 """,
-    )
-    assert failed == {"test_unreachable_backend_is_signer_unavailable"}
-    assert "EndpointConnectionError; only SignerUnavailable may come out" in output
-
-
-def test_ignoring_the_timeout(pytester: pytest.Pytester) -> None:
-    failed, output = failures(
-        pytester,
-        """
+    "ignores_the_timeout": """
 class Broken(Good):
     def sign(self, message, *, timeout):
         if not self.backend.up:
             threading.Event().wait(timeout + 1.5)
         return super().sign(message, timeout=timeout)
 """,
-    )
-    assert failed == {"test_unreachable_backend_is_signer_unavailable"}
-    assert "set the SDK's connect and read time-outs" in output
-
-
-def test_signing_with_another_key_than_public_key(pytester: pytest.Pytester) -> None:
-    failed, output = failures(
-        pytester,
-        """
+    "wrong_key": """
 OTHER = new_key()
 
 class Broken(Good):
@@ -181,30 +116,14 @@ class Broken(Good):
     def public_key(self):
         return OTHER.public_key()
 """,
-    )
-    assert failed == SIGNING | DIGESTS
-    assert "another key, another digest than sha256 or another padding signed it" in output
-
-
-def test_key_that_changes(pytester: pytest.Pytester) -> None:
-    failed, _ = failures(
-        pytester,
-        """
+    "key_changes": """
 class Broken(Good):
     def sign(self, message, *, timeout):
         self._private_key = new_key()
         self._public_key = self._private_key.public_key()
         return super().sign(message, timeout=timeout)
 """,
-    )
-    # On many threads the key may change before a signature is looked at, or not.
-    assert failed - {"test_signs_on_many_threads"} == {"test_key_and_algorithm_are_stable", "test_whole_token_verifies"}
-
-
-def test_sharing_a_buffer_between_threads(pytester: pytest.Pytester) -> None:
-    failed, output = failures(
-        pytester,
-        """
+    "not_thread_safe": """
 class Broken(Good):
     together = threading.Barrier(8)
 
@@ -214,29 +133,17 @@ class Broken(Good):
             self.together.wait(timeout)
         return super().sign(self.buffer, timeout=timeout)
 """,
-    )
-    assert failed == {"test_signs_on_many_threads"}
-    assert "signatures made on 8 threads do not verify" in output
-
-
-@pytest.mark.parametrize(
-    "leak",
-    [
-        "def __repr__(self): return f'<Broken token={self.token}>'",
-        "def details(self): return {'token': self.token}",
-    ],
-    ids=["repr", "details"],
-)
-def test_showing_a_secret(pytester: pytest.Pytester, leak: str) -> None:
-    failed, output = failures(pytester, f"class Broken(Good):\n    {leak}\n")
-    assert failed == {"test_no_secret_is_shown"}
-    assert "a secret is in" in output
-
-
-def test_secret_in_an_error_or_its_cause(pytester: pytest.Pytester) -> None:
-    failed, output = failures(
-        pytester,
-        """
+    "secret_in_repr": """
+class Broken(Good):
+    def __repr__(self):
+        return f"<Broken token={self.token}>"
+""",
+    "secret_in_details": """
+class Broken(Good):
+    def details(self):
+        return {"token": self.token}
+""",
+    "secret_in_a_cause": """
 class Broken(Good):
     def sign(self, message, *, timeout):
         if not self.backend.up:
@@ -246,52 +153,139 @@ class Broken(Good):
                 raise SignerUnavailable("the backend does not answer") from error
         return super().sign(message, timeout=timeout)
 """,
-    )
-    assert failed == {"test_no_secret_is_in_errors"}
-    assert "a secret is in the error or in one that it was raised from" in output
-
-
-def test_ignoring_what_the_profile_asks_for(pytester: pytest.Pytester) -> None:
-    failed, output = failures(
-        pytester,
-        """
+    "ignores_the_profile": """
 class Broken(Good):
     def __init__(self, backend, *, digest, rsa_pss):
         super().__init__(backend)
 """,
-        key="rsa-2048",
-    )
-    assert failed == {
-        "test_digest_is_honoured_or_refused[sha384]",
-        "test_digest_is_honoured_or_refused[sha512]",
-        "test_rsa_pss_is_honoured_or_refused",
-    }
-    assert "rsa_pss was ignored" in output
-
-
-def test_closing_twice_fails(pytester: pytest.Pytester) -> None:
-    failed, _ = failures(
-        pytester,
-        """
+    "closes_once": """
 class Broken(Good):
     def close(self):
         del self.backend
 """,
+    "says_local": """
+class Broken(Good):
+    latency = "local"
+""",
+    "declares_no_outage": """
+Broken = Good
+""",
+}
+KEYS = {"ignores_the_profile": "rsa-2048"}
+GOOD = {f"good_{key.replace('-', '_')}": key for key in ("ecdsa-p256", "rsa-2048", "ed25519")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    passed: set[str]
+    failed: set[str]
+    output: str
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Run the contract over all signers and return what became of each."""
+    folder = tmp_path_factory.mktemp("broken")
+    modules = {name: MODULE.format(broken=code, key=KEYS.get(name, "ecdsa-p256")) for name, code in BROKEN.items()}
+    modules |= {name: MODULE.format(broken="Broken = Good", key=key) for name, key in GOOD.items()}
+    modules["declares_no_outage"] = modules["declares_no_outage"].replace("def unreachable_signer", "def another")
+    for name, text in modules.items():
+        (folder / f"test_{name}.py").write_text(text)
+    report = folder / "report.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider"]
+    run = subprocess.run(
+        [*command, "-c", "/dev/null", f"--rootdir={folder}", f"--junit-xml={report}", folder],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
-    assert failed == {"test_close_twice"}
+    assert run.returncode == 1, run.stdout + run.stderr
+    return _read_report(report, modules)
 
 
-def test_being_called_on_the_wrong_thread(pytester: pytest.Pytester) -> None:
-    failed, output = failures(pytester, "class Broken(Good):\n    latency = 'local'\n")
-    assert failed == {"test_is_a_signer"}
-    assert "a signer with a backend declares 'remote'" in output
+def _read_report(report: Path, names: dict[str, str]) -> dict[str, Outcome]:
+    result = {name: Outcome(passed=set(), failed=set(), output="") for name in names}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = case.attrib["classname"].rpartition(".")[0].removeprefix("test_")
+        problems = [child for child in case if child.tag in {"failure", "error", "skipped"}]
+        outcome = result[name]
+        (outcome.failed if problems else outcome.passed).add(case.attrib["name"])
+        text = "".join(problem.text or "" for problem in problems)
+        result[name] = Outcome(passed=outcome.passed, failed=outcome.failed, output=outcome.output + text)
+    return result
 
 
-def test_forgetting_to_say_what_an_outage_is(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        MODULE.format(broken="Broken = Good", key="ecdsa-p256").replace(
-            "def unreachable_signer", "def not_that_fixture"
-        )
-    )
-    result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-k", "unreach")
-    result.stdout.fnmatch_lines(["*TestSigner must override the fixture `unreachable_signer`*"])
+@pytest.mark.parametrize("name", GOOD)
+def test_good_signer_passes_everything(outcomes: dict[str, Outcome], name: str) -> None:
+    assert outcomes[name].failed == set(), outcomes[name].output
+    assert outcomes[name].passed >= SIGNING | DIGESTS
+
+
+@pytest.mark.parametrize(
+    ("name", "failed", "message"),
+    [
+        ("hashes_twice", SIGNING | DIGESTS, "the message is hashed twice; hand the backend a digest"),
+        ("signs_4_kib", {"test_signature_verifies[5000]"}, "only its first 4096 bytes were signed"),
+        (
+            "refuses_more_than_4_kib",
+            {"test_signature_verifies[5000]", "test_signature_is_of_no_other_message[5000]"},
+            "less than or equal to 4096",
+        ),
+        (
+            "raw_r_and_s",
+            SIGNING | DIGESTS | {"test_signature_is_encoded_as_cms_wants_it"},
+            "these 64 bytes are not DER ECDSA-Sig-Value",
+        ),
+        (
+            "leaks_sdk_exceptions",
+            {"test_unreachable_backend_is_signer_unavailable"},
+            "EndpointConnectionError; only SignerUnavailable may come out",
+        ),
+        (
+            "ignores_the_timeout",
+            {"test_unreachable_backend_is_signer_unavailable"},
+            "set the SDK's connect and read time-outs",
+        ),
+        ("wrong_key", SIGNING | DIGESTS, "another key, another digest than sha256 or another padding signed it"),
+        ("not_thread_safe", {"test_signs_on_many_threads"}, "signatures made on 8 threads do not verify"),
+        ("secret_in_repr", {"test_no_secret_is_shown"}, "a secret is in repr"),
+        ("secret_in_details", {"test_no_secret_is_shown"}, "a secret is in details()"),
+        (
+            "secret_in_a_cause",
+            {"test_no_secret_is_in_errors"},
+            "a secret is in the error or in one that it was raised from",
+        ),
+        (
+            "ignores_the_profile",
+            {
+                "test_digest_is_honoured_or_refused[sha384]",
+                "test_digest_is_honoured_or_refused[sha512]",
+                "test_rsa_pss_is_honoured_or_refused",
+            },
+            "rsa_pss was ignored",
+        ),
+        ("closes_once", {"test_close_twice"}, "AttributeError"),
+        ("says_local", {"test_is_a_signer"}, "a signer with a backend declares 'remote'"),
+        (
+            "declares_no_outage",
+            {"test_unreachable_backend_is_signer_unavailable", "test_no_secret_is_in_errors"},
+            "TestSigner must override the fixture `unreachable_signer`",
+        ),
+    ],
+)
+def test_broken_signer_fails_where_it_should(
+    outcomes: dict[str, Outcome], name: str, failed: set[str], message: str
+) -> None:
+    assert outcomes[name].failed == failed
+    assert message in outcomes[name].output
+
+
+def test_key_that_changes_is_noticed(outcomes: dict[str, Outcome]) -> None:
+    # On many threads the key may change before a signature is looked at, or not.
+    failed = outcomes["key_changes"].failed - {"test_signs_on_many_threads"}
+    assert failed == {"test_key_and_algorithm_are_stable", "test_whole_token_verifies"}
+
+
+def test_raw_r_and_s_are_explained(outcomes: dict[str, Outcome]) -> None:
+    assert "encode it with encode_dss_signature(r, s)" in outcomes["raw_r_and_s"].output
