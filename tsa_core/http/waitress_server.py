@@ -111,7 +111,8 @@ class WaitressServer:
                 cleanup_interval=min(30, max(1, int(settings.idle_timeout.total_seconds()))),
                 max_request_body_size=limit + _BODY_SLACK if limit else 2**31,
                 asyncore_use_poll=True,
-                clear_untrusted_proxy_headers=True,
+                # The core believes none of these headers; a plugin that does checks first who sent them (decision 031).
+                clear_untrusted_proxy_headers=False,
                 ident="tsa-core",
             )
         except ValueError as error:  # a host that no resolver knows
