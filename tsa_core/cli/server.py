@@ -83,15 +83,17 @@ def serve(**parameters: Any) -> None:
           --certificate-chain-path chain.pem
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     from tsa_core.http import create_app
+    from tsa_core.http.sockets import listen, urls
     from tsa_core.http.waitress_server import WaitressServer
 
     console.set_up_logging()
     settings = _load(parameters)
     with Service(settings) as service:
-        http = WaitressServer(create_app(service), settings.server, inline=service.local)
+        sockets = listen(settings.server)
+        http = WaitressServer(create_app(service), settings.server, sockets=sockets, inline=service.local)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: http.stop())
-        _announce(service, http.addresses)
+        _announce(service, urls(sockets))
         http.run()
     console.stderr().print("stopped: every request that had arrived was answered")
 
