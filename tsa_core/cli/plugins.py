@@ -9,6 +9,7 @@ import click
 
 from tsa_core.api import PluginError, Provider, SignerOptions
 from tsa_core.cli import console
+from tsa_core.cli.scaffold import new
 from tsa_core.host import KINDS, Kind, PluginHost
 
 _SIGNER_FIELDS = frozenset(SignerOptions.model_fields)
@@ -16,7 +17,10 @@ _SIGNER_FIELDS = frozenset(SignerOptions.model_fields)
 
 @click.group()
 def plugins() -> None:
-    """Show the plugins that are installed."""
+    """Show the plugins that are installed, and begin new ones."""
+
+
+plugins.add_command(new)
 
 
 @plugins.command("list")
