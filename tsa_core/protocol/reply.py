@@ -59,28 +59,6 @@ class _TimeStampResp:
     token: _ContentInfo | None
 
 
-@asn1.sequence
-class _SignerInfo:
-    version: int
-    sid: asn1.TLV
-    digest_algorithm: asn1.TLV
-    signed_attributes: asn1.TLV
-    signature_algorithm: asn1.TLV
-    signature: bytes
-    unsigned_attributes: Annotated[list[asn1.TLV] | None, asn1.Implicit(1)]
-
-
-@asn1.sequence
-class _Attribute:
-    type: ObjectIdentifier
-    values: asn1.TLV
-
-
-@asn1.sequence
-class _Attributes:
-    attributes: list[_Attribute]
-
-
 _T = TypeVar("_T")
 _ID_SIGNED_DATA = ObjectIdentifier(oids.ID_SIGNED_DATA)
 
@@ -93,8 +71,8 @@ class SignerInfo(NamedTuple):
     digest_algorithm_der: bytes
     signed_attributes_der: bytes
     """The attributes under the tag SET OF, as the signature covers them, in the order in which they came."""
-    attributes: dict[str, tuple[bytes, ...]]
-    """Encoded values by dotted attribute type."""
+    attributes: dict[bytes, tuple[bytes, ...]]
+    """Encoded values by encoded attribute type."""
     signature_algorithm_der: bytes
     signature: bytes
 
@@ -179,33 +157,50 @@ def is_token(data: bytes) -> bool:
 
 
 def read_signer_info(data: bytes) -> SignerInfo:
-    """Read one SignerInfo with signed attributes, as a token's must be (RFC 5652 5.3)."""
-    try:
-        info = asn1.decode_der(_SignerInfo, data)
-        if info.signed_attributes.tag_bytes != b"\xa0":
-            raise EncodingError("the SignerInfo has no signed attributes")
-        content = bytes(info.signed_attributes.data)
-        decoded = asn1.decode_der(_Attributes, der.sequence(der.tlv(der.SEQUENCE, content)))
-    except ValueError as error:
-        raise EncodingError(f"the SignerInfo cannot be read: {_reason(error)}") from None
-    attributes: dict[str, tuple[bytes, ...]] = {}
-    for attribute in decoded.attributes:
-        name = attribute.type.dotted_string
+    """Read one SignerInfo with signed attributes, as a token's must be (RFC 5652 5.3).
+
+    Walked by hand because what the signature covers and what is compared are its exact bytes.
+    """
+    tag, start, end = der.read(data, 0, len(data))
+    if tag != der.SEQUENCE or end != len(data):
+        raise EncodingError("the SignerInfo is not a SEQUENCE")
+    parts = values_of(data[start:end])
+    if len(parts) not in {6, 7} or parts[3][0] != 0xA0:
+        raise EncodingError("the SignerInfo has no signed attributes, or not the parts that it must have")
+    version, sid, digest_algorithm, attributes, signature_algorithm, signature, *unsigned = parts
+    tags = (version[0], digest_algorithm[0], signature_algorithm[0], signature[0])
+    if tags != (der.INTEGER, der.SEQUENCE, der.SEQUENCE, der.OCTET_STRING):
+        raise EncodingError("the parts of the SignerInfo are not what they must be")
+    if unsigned and unsigned[0][0] != 0xA1:
+        raise EncodingError("something else than unsigned attributes follows the signature")
+    if len(version) != 3:
+        raise EncodingError("the version of the SignerInfo is out of range")
+    return SignerInfo(
+        version[2],
+        sid,
+        digest_algorithm,
+        b"\x31" + attributes[1:],
+        _attributes(attributes),
+        signature_algorithm,
+        signature[der.read(signature, 0, len(signature))[1] :],
+    )
+
+
+def _attributes(encoded: bytes) -> dict[bytes, tuple[bytes, ...]]:
+    attributes: dict[bytes, tuple[bytes, ...]] = {}
+    _, offset, end = der.read(encoded, 0, len(encoded))
+    while offset < end:
+        tag, start, offset = der.read(encoded, offset, end)
+        type_tag, _, type_end = der.read(encoded, start, offset)
+        set_tag, values, set_end = der.read(encoded, type_end, offset)
+        if (tag, type_tag, set_tag, set_end) != (der.SEQUENCE, der.OBJECT_IDENTIFIER, der.SET, offset):
+            raise EncodingError("a signed attribute is not a type with a SET of values")
+        name = encoded[start:type_end]
         if name in attributes:
             # RFC 5652 5.3: one instance of each; two would let two readers see two different things.
-            raise EncodingError(f"the signed attribute {name} appears twice")
-        if attribute.values.tag_bytes != b"\x31":
-            raise EncodingError(f"the signed attribute {name} does not hold a SET of values")
-        attributes[name] = values_of(bytes(attribute.values.data))
-    return SignerInfo(
-        info.version,
-        whole(info.sid),
-        whole(info.digest_algorithm),
-        der.tlv(der.SET, content),
-        attributes,
-        whole(info.signature_algorithm),
-        info.signature,
-    )
+            raise EncodingError("a signed attribute appears twice")
+        attributes[name] = values_of(encoded[values:set_end])
+    return attributes
 
 
 def values_of(content: bytes) -> tuple[bytes, ...]:

@@ -1,4 +1,4 @@
-"""Verification of RFC 3161 timestamps: everything that rules V1 to V15 demand, or an exception that names the rule."""
+"""Verification of RFC 3161 timestamps: rules V1 to V15, or an exception that names one."""
 
 from tsa_core.verify.errors import (
     AmbiguousSigner,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from cryptography import exceptions, x509
+from cryptography import exceptions
 from cryptography.hazmat.primitives import hashes as primitives
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 
@@ -43,7 +43,7 @@ _ECDSA: Final = {
     oids.ECDSA_WITH_SHA384: SHA384,
     oids.ECDSA_WITH_SHA512: SHA512,
 }
-_PLAIN: Final[dict[str, type]] = {
+_PLAIN: Final[dict[str, type[Any]]] = {
     oids.ID_ED25519: ed25519.Ed25519PublicKey,
     oids.ID_ED448: ed448.Ed448PublicKey,
     oids.ID_ML_DSA_44: mldsa.MLDSA44PublicKey,
@@ -60,14 +60,13 @@ _WEAK_SIGNATURES: Final = {
 
 
 class SignatureScheme(NamedTuple):
-    """How a signature is to be checked: the kind of key, and for RSA and ECDSA the padding and the hash."""
+    """How to check a signature: the kind of key, and what its `verify` takes beyond signature and message."""
 
     name: str
-    key_type: type
-    hash: primitives.HashAlgorithm | None = None
-    padding: padding.AsymmetricPadding | None = None
+    key_type: type[Any]
+    arguments: tuple[Any, ...] = ()
 
-    def verify(self, public_key: object, signature: bytes, message: bytes) -> None:
+    def verify(self, public_key: Any, signature: bytes, message: bytes) -> None:
         """Return if `signature` is one of `message`; raises SignatureInvalid or UnsupportedAlgorithm."""
         if not isinstance(public_key, self.key_type):
             raise UnsupportedAlgorithm(
@@ -75,16 +74,7 @@ class SignatureScheme(NamedTuple):
                 f"a key of type {describe_key(public_key)}"
             )
         try:
-            if isinstance(public_key, ec.EllipticCurvePublicKey) and self.hash is not None:
-                public_key.verify(signature, message, ec.ECDSA(self.hash))
-            elif (
-                isinstance(public_key, rsa.RSAPublicKey)
-                and self.hash is not None
-                and self.padding is not None
-            ):
-                public_key.verify(signature, message, self.padding, self.hash)
-            else:
-                public_key.verify(signature, message)  # type: ignore[attr-defined]  # one of _PLAIN's types
+            public_key.verify(signature, message, *self.arguments)
         except exceptions.InvalidSignature:
             raise SignatureInvalid("the signature does not verify with the signer's key") from None
 
@@ -112,7 +102,7 @@ def strong_hash(oid: str, what: str) -> HashAlgorithm:
 
 @lru_cache(maxsize=128)
 def signature_scheme(identifier: bytes, digest: HashAlgorithm) -> SignatureScheme:
-    """Return the scheme of a SignerInfo's signatureAlgorithm; `digest` is its digestAlgorithm (RFC 5754 3)."""
+    """Return the scheme of a signatureAlgorithm; `digest` is the SignerInfo's digestAlgorithm (RFC 5754 3)."""
     try:
         tag, start, end = der.read(identifier, 0, len(identifier))
         oid_tag, content, after = der.read(identifier, start, end)
@@ -135,11 +125,13 @@ def signature_scheme(identifier: bytes, digest: HashAlgorithm) -> SignatureSchem
             raise UnsupportedAlgorithm(f"RSA signatures with {hash_algorithm.name} are not supported")
         primitive = _PRIMITIVES[hash_algorithm.name]
         return SignatureScheme(
-            f"RSA with {hash_algorithm.name}", rsa.RSAPublicKey, primitive, padding.PKCS1v15()
+            f"RSA with {hash_algorithm.name}", rsa.RSAPublicKey, (padding.PKCS1v15(), primitive)
         )
     if oid in _ECDSA:
         name = _ECDSA[oid].name
-        return SignatureScheme(f"ECDSA with {name}", ec.EllipticCurvePublicKey, _PRIMITIVES[name])
+        return SignatureScheme(
+            f"ECDSA with {name}", ec.EllipticCurvePublicKey, (ec.ECDSA(_PRIMITIVES[name]),)
+        )
     if oid in _PLAIN:
         return SignatureScheme(_PLAIN[oid].__name__.removesuffix("PublicKey"), _PLAIN[oid])
     raise UnsupportedAlgorithm(f"the signature algorithm {oid} is not supported")
@@ -178,13 +170,15 @@ def _pss(parameters: bytes) -> SignatureScheme:
     return SignatureScheme(
         f"RSA-PSS with {hash_algorithm.name}",
         rsa.RSAPublicKey,
-        _PRIMITIVES[hash_algorithm.name],
-        padding.PSS(padding.MGF1(_PRIMITIVES[mask_hash.name]), salt),
+        (padding.PSS(padding.MGF1(_PRIMITIVES[mask_hash.name]), salt), _PRIMITIVES[hash_algorithm.name]),
     )
 
 
-def check_public_key(public_key: object, whose: str) -> None:
-    """Raise WeakAlgorithm or UnsupportedAlgorithm for a key that must not carry trust (rule V15)."""
+def check_public_key(public_key: object, whose: object) -> None:
+    """Raise WeakAlgorithm or UnsupportedAlgorithm for a key that must not carry trust (rule V15).
+
+    `whose` is turned into text only when there is an error to tell.
+    """
     if isinstance(public_key, rsa.RSAPublicKey):
         if public_key.key_size < MIN_RSA_BITS:
             raise WeakAlgorithm(f"the RSA key of {whose} has only {public_key.key_size} bits")
@@ -198,14 +192,9 @@ def check_public_key(public_key: object, whose: str) -> None:
         raise UnsupportedAlgorithm(f"the key of {whose}, {describe_key(public_key)}, is not supported")
 
 
-def check_certificate_signature(certificate: x509.Certificate, whose: str) -> None:
-    """Raise WeakAlgorithm or UnsupportedAlgorithm for the algorithm with which a certificate is signed."""
-    oid = certificate.signature_algorithm_oid.dotted_string
-    if oid in _WEAK_SIGNATURES:
-        raise WeakAlgorithm(f"{_WEAK_SIGNATURES[oid]} is too weak for the signature on {whose}")
-    if oid == oids.ID_RSASSA_PSS:
-        algorithm = certificate.signature_hash_algorithm
-        if algorithm is None or algorithm.name not in _PRIMITIVES:
-            raise WeakAlgorithm(f"the PSS signature on {whose} uses a weak or unknown hash")
-    elif oid not in _RSA_PKCS1V15 and oid not in _ECDSA and oid not in _PLAIN:
-        raise UnsupportedAlgorithm(f"the signature algorithm {oid} on {whose} is not supported")
+@lru_cache(maxsize=128)
+def certificate_signature_scheme(identifier: bytes) -> SignatureScheme:
+    """Return the scheme of a certificate's signatureAlgorithm, which names its hash (RFC 5280 4.1.1.2)."""
+    if der.oid(oids.RSA_ENCRYPTION) in identifier[:16]:
+        raise UnsupportedAlgorithm("a certificate is signed with rsaEncryption, which names no hash")
+    return signature_scheme(identifier, SHA256)

@@ -94,14 +94,14 @@ def check_policies(path: Sequence[PathCertificate]) -> None:
         if _ANY_POLICY in own and (any_policy > 0 or (certificate.self_issued and remaining)):
             kept |= valid
         valid = kept
-        if remaining and not certificate.self_issued:
+        if not (remaining and certificate.self_issued):
             explicit, any_policy = max(explicit - 1, 0), max(any_policy - 1, 0)
         mapped = mapped or certificate.policy_mappings
         required = certificate.value(ExtensionOID.POLICY_CONSTRAINTS)
-        if required is not None and required.require_explicit_policy is not None:
-            # At the end of the path only zero takes effect (RFC 5280 6.1.5).
-            if remaining or required.require_explicit_policy == 0:
-                explicit = min(explicit, required.require_explicit_policy)
+        skip = required.require_explicit_policy if required is not None else None
+        # At the end of the path only zero takes effect (RFC 5280 6.1.5).
+        if skip is not None and (remaining or skip == 0):
+            explicit = min(explicit, skip)
         inhibit = certificate.value(ExtensionOID.INHIBIT_ANY_POLICY)
         if inhibit is not None and remaining:
             any_policy = min(any_policy, inhibit.skip_certs)

@@ -1,4 +1,4 @@
-"""Certificate paths from a timestamp's signer to a trusted root, at one moment (rules V7 and V8, RFC 5280 6.1).
+"""Certificate paths from a timestamp's signer to a trusted root, at one moment (rules V7, V8; RFC 5280 6.1).
 
 Why not a library: docs/decisions/010-path-building.md.
 """
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from cryptography import exceptions, x509
+from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from tsa_core.verify.algorithms import check_certificate_signature
 from tsa_core.verify.constraints import check_name_constraints, check_policies
 from tsa_core.verify.errors import PathError, SignerCertificateError, VerificationError
 from tsa_core.verify.trust import PathCertificate, TrustStore, by_subject, prepared
@@ -172,15 +171,10 @@ class _Search:
         issuer.check_time(self._time)
         issuer.check_critical_extensions()
         _check_ca(issuer, [c for c in chain[1:] if not c.self_issued])
-        check_certificate_signature(child.certificate, child.name)
-        _ = issuer.public_key
         self._checks += 1
         if self._checks > MAX_SIGNATURE_CHECKS:
             raise PathError(f"no path was found within {MAX_SIGNATURE_CHECKS} signature checks")
-        try:
-            child.certificate.verify_directly_issued_by(issuer.certificate)
-        except (ValueError, TypeError, exceptions.InvalidSignature, exceptions.UnsupportedAlgorithm):
-            raise PathError(f"the signature on {child.name} is not one by {issuer.name}") from None
+        child.check_signed_by(issuer)
 
     def _failed(self, depth: int, error: VerificationError) -> None:
         if depth >= self._reason_depth:

@@ -29,6 +29,6 @@ def verify_request(request: bytes) -> TimeStampReq:
         raise WeakRequestHash(f"{algorithm.name.upper()} is too weak for a timestamp")
     if len(parsed.digest) != algorithm.digest_size:
         raise InconsistentDigestLength(
-            f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has {len(parsed.digest)}"
+            f"a {algorithm.name} digest has {algorithm.digest_size} bytes, not {len(parsed.digest)}"
         )
     return parsed

@@ -33,7 +33,7 @@ _HARMLESS_BEFORE: Final = frozenset(
         x509.ReasonFlags.cessation_of_operation,
     }
 )
-"""Reasons after which tokens from before the revocation stay good (RFC 3161 4); no reason at all is none of them."""
+"""Reasons that leave earlier tokens good (RFC 3161 4); giving no reason at all is not one of them."""
 
 _CRL_EXTENSIONS: Final = frozenset(
     {
@@ -47,7 +47,7 @@ MAX_REVOCATION_OCTETS: Final = 64 << 20
 
 
 class RevocationScope(enum.Enum):
-    """Which certificates of the path the given material must cover; whatever it covers beyond is heeded too."""
+    """Which certificates of the path must be covered; whatever is covered beyond is heeded too."""
 
     SIGNER = "signer"
     PATH = "path"
@@ -82,7 +82,7 @@ class Revocation:
             raise RevocationUnknown(f"a CRL or OCSP response cannot be read: {error}") from None
 
     def check(self, path: Path, time: datetime) -> None:
-        """Raise CertificateRevoked or RevocationUnknown unless the path is good for a token made at `time`."""
+        """Raise CertificateRevoked or RevocationUnknown unless a token made at `time` is good."""
         for position, certificate in enumerate(path.certificates[:-1]):
             issuer = path.certificates[position + 1]
             problems: list[str] = []
@@ -103,7 +103,7 @@ def _check_crl(
     time: datetime,
     problems: list[str],
 ) -> bool:
-    """Say whether the CRL covers the certificate at `time`; raises CertificateRevoked if it speaks against it."""
+    """Say whether the CRL covers the certificate at `time`; raises CertificateRevoked if it is bad."""
     if crl.issuer != certificate.certificate.issuer:
         return False
     try:
@@ -178,7 +178,7 @@ def _judge(
     name = reason.value if reason is not None else "no reason given"
     if reason not in _HARMLESS_BEFORE:
         raise CertificateRevoked(
-            f"{certificate.name} was revoked at {text(since)} ({name}), so none of its tokens can be relied on"
+            f"{certificate.name} was revoked at {text(since)} ({name}), so no token of it can be relied on"
         )
     if since <= time:
         raise CertificateRevoked(
@@ -244,7 +244,7 @@ def _subject_public_key(certificate: x509.Certificate) -> bytes:
 
 
 def _check_responder(response: ocsp.OCSPResponse, issuer: PathCertificate) -> None:
-    """Raise PathError unless the issuer, or a responder that it appointed, signed the response (RFC 6960 4.2.2.2)."""
+    """Raise PathError unless the issuer, or its appointed responder, signed (RFC 6960 4.2.2.2)."""
     algorithm = response.signature_hash_algorithm
     if algorithm is not None and algorithm.name in {"md5", "sha1"}:
         raise WeakAlgorithm(f"the OCSP response is signed with {algorithm.name}")
@@ -259,18 +259,14 @@ def _check_responder(response: ocsp.OCSPResponse, issuer: PathCertificate) -> No
 
 def _is_appointed(responder: PathCertificate, issuer: PathCertificate, response: ocsp.OCSPResponse) -> bool:
     try:
-        responder.certificate.verify_directly_issued_by(issuer.certificate)
+        if responder.issuer != issuer.subject:
+            return False
+        responder.check_signed_by(issuer)
         purposes = responder.value(ExtensionOID.EXTENDED_KEY_USAGE) or ()
         responder.check_critical_extensions()
         for single in response.responses:
             responder.check_time(single.this_update_utc)
-    except (
-        ValueError,
-        TypeError,
-        VerificationError,
-        exceptions.InvalidSignature,
-        exceptions.UnsupportedAlgorithm,
-    ):
+    except VerificationError:
         return False
     return ExtendedKeyUsageOID.OCSP_SIGNING in purposes
 

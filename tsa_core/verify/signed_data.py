@@ -29,7 +29,11 @@ MAX_CERTIFICATES: Final = 64
 _CMS_VERSIONS: Final = frozenset({1, 3, 4, 5})
 _TST_INFO_TYPE: Final = der.oid(oids.ID_CT_TST_INFO)
 _SUBJECT_KEY_IDENTIFIER: Final = 0x80
-_ESS_ATTRIBUTES: Final = (oids.ID_AA_SIGNING_CERTIFICATE, oids.ID_AA_SIGNING_CERTIFICATE_V2)
+_CONTENT_TYPE: Final = der.oid(oids.ID_CONTENT_TYPE)
+_MESSAGE_DIGEST: Final = der.oid(oids.ID_MESSAGE_DIGEST)
+_ALGORITHM_PROTECT: Final = der.oid(oids.ID_AA_CMS_ALGORITHM_PROTECT)
+_SIGNING_CERTIFICATE: Final = der.oid(oids.ID_AA_SIGNING_CERTIFICATE)
+_SIGNING_CERTIFICATE_V2: Final = der.oid(oids.ID_AA_SIGNING_CERTIFICATE_V2)
 
 
 class CertificateID(NamedTuple):
@@ -47,8 +51,8 @@ class SignedToken(NamedTuple):
     info: SignerInfo
     digest: HashAlgorithm
     scheme: SignatureScheme
-    ess_values: tuple[bytes, ...]
-    """The signing-certificate attributes as they stand in the token, of either version."""
+    ess_values: tuple[tuple[bool, bytes], ...]
+    """The values of the signing-certificate attributes, each with whether it is of the second version."""
 
 
 def check_structure(token: Token) -> SignedToken:
@@ -75,16 +79,16 @@ def check_structure(token: Token) -> SignedToken:
         if _identifier(info.digest_algorithm_der) not in named:
             raise SignedDataError("digestAlgorithms does not list the signer's digest algorithm")
     digest = digest_algorithm(info.digest_algorithm_der, "the message digest")
-    if _one(info, oids.ID_CONTENT_TYPE, "content-type") != _TST_INFO_TYPE:
+    if _one(info, _CONTENT_TYPE, "content-type") != _TST_INFO_TYPE:
         raise SignedDataError("the content-type attribute does not say TSTInfo")
-    if _one(info, oids.ID_MESSAGE_DIGEST, "message-digest") != der.octet_string(digest.digest(token.content)):
+    if _one(info, _MESSAGE_DIGEST, "message-digest") != der.octet_string(digest.digest(token.content)):
         raise SignedDataError("the message-digest attribute is not the digest of the content")
-    if oids.ID_AA_CMS_ALGORITHM_PROTECT in info.attributes:
+    if _ALGORITHM_PROTECT in info.attributes:
         _check_algorithm_protection(info)
 
     ess_values = tuple(
-        name.encode() + b" " + _one(info, name, "signing-certificate")
-        for name in _ESS_ATTRIBUTES
+        (name is _SIGNING_CERTIFICATE_V2, _one(info, name, "signing-certificate"))
+        for name in (_SIGNING_CERTIFICATE, _SIGNING_CERTIFICATE_V2)
         if name in info.attributes
     )
     if not ess_values:
@@ -93,7 +97,7 @@ def check_structure(token: Token) -> SignedToken:
 
 
 def find_signer(signed: SignedToken, candidates: Iterable[PathCertificate]) -> PathCertificate:
-    """Return the certificate that the SignerInfo names and every ESSCertID identifies (RFC 3161 2.4.2, 5816 2.2.1).
+    """Return the certificate that the SignerInfo names and every ESSCertID identifies (RFC 5816 2.2.1).
 
     The certificate is chosen by what the signer signed, never by its place in the bag: certificates can be
     put into a token by anyone (CVE-2026-39984).
@@ -103,7 +107,7 @@ def find_signer(signed: SignedToken, candidates: Iterable[PathCertificate]) -> P
         raise SignerCertificateMissing(
             "the signer's certificate is neither in the token nor among those given"
         )
-    ids = [_certificate_id(value) for value in signed.ess_values]
+    ids = [_certificate_id(second, value) for second, value in signed.ess_values]
     for candidate in named:
         if all(i.algorithm.digest(candidate.der) == i.certificate_hash for i in ids):
             expected = (candidate.issuer, candidate.serial_der)
@@ -135,7 +139,7 @@ def _is_named(candidate: PathCertificate, sid: bytes) -> bool:
     return der.sequence(candidate.issuer, candidate.serial_der) == sid
 
 
-def _one(info: SignerInfo, name: str, title: str) -> bytes:
+def _one(info: SignerInfo, name: bytes, title: str) -> bytes:
     values = info.attributes.get(name, ())
     if len(values) != 1:
         raise SignedDataError(f"the {title} attribute is missing or does not have exactly one value")
@@ -154,17 +158,15 @@ def _identifier(algorithm: bytes) -> bytes:
 
 def _check_algorithm_protection(info: SignerInfo) -> None:
     """Raise SignedDataError when cms-algorithm-protection names other algorithms (RFC 6211)."""
-    value = _one(info, oids.ID_AA_CMS_ALGORITHM_PROTECT, "cms-algorithm-protection")
+    value = _one(info, _ALGORITHM_PROTECT, "cms-algorithm-protection")
     signature = b"\xa1" + info.signature_algorithm_der[1:]
     if value != der.sequence(info.digest_algorithm_der, signature):
         raise SignedDataError("the algorithms are not those of the cms-algorithm-protection attribute")
 
 
 @lru_cache(maxsize=64)
-def _certificate_id(value: bytes) -> CertificateID:
-    """Read the first id of a signing-certificate attribute, given as its type, a space and its value."""
-    name, _, encoded = value.partition(b" ")
-    second = name.decode() == oids.ID_AA_SIGNING_CERTIFICATE_V2
+def _certificate_id(second: bool, encoded: bytes) -> CertificateID:
+    """Read the first id of a signing-certificate attribute, of the second version or the first."""
     try:
         identifiers = _parts(_parts(encoded)[0])
         parts = list(_parts(identifiers[0]))

@@ -12,9 +12,9 @@ from cryptography import exceptions, x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from tsa_core.protocol.template import certificate_names
-from tsa_core.verify.algorithms import check_public_key
-from tsa_core.verify.errors import PathError, UnsupportedAlgorithm, printable
+from tsa_core.protocol import der
+from tsa_core.verify.algorithms import certificate_signature_scheme, check_public_key
+from tsa_core.verify.errors import PathError, SignatureInvalid, UnsupportedAlgorithm, printable
 
 _POLICY_MAPPINGS: Final = x509.ObjectIdentifier("2.5.29.33")
 _PROCESSED: Final = frozenset(
@@ -39,10 +39,14 @@ _PROCESSED: Final = frozenset(
 class PathCertificate:
     """A certificate with what path building asks of it, each part read once and when first needed."""
 
-    def __init__(self, certificate: x509.Certificate, der: bytes | None = None) -> None:
+    def __init__(self, certificate: x509.Certificate, data: bytes | None = None) -> None:
         self.certificate = certificate
-        self.der = der if der is not None else certificate.public_bytes(Encoding.DER)
-        self.serial_der, self.issuer, self.subject = certificate_names(self.der)
+        self.der = data if data is not None else certificate.public_bytes(Encoding.DER)
+        fields = _fields(self.der)
+        self.serial_der, self._signed_algorithm, self.issuer, self.subject, self._algorithm = fields
+
+    def __str__(self) -> str:
+        return self.name
 
     @classmethod
     def from_der(cls, data: bytes) -> PathCertificate:
@@ -71,8 +75,20 @@ class PathCertificate:
             key = self.certificate.public_key()
         except (ValueError, exceptions.UnsupportedAlgorithm) as error:
             raise UnsupportedAlgorithm(f"the key of {self.name} is not supported: {error}") from None
-        check_public_key(key, self.name)
+        check_public_key(key, self)
         return key
+
+    def check_signed_by(self, issuer: PathCertificate) -> None:
+        """Raise a VerificationError unless the issuer's key signed this, with a strong algorithm."""
+        # The algorithm stands in the certificate twice, and only the inner one is signed (RFC 5280 4.1.1.2).
+        if self._algorithm != self._signed_algorithm:
+            raise PathError(f"the signature algorithm of {self} is not the one that was signed")
+        scheme = certificate_signature_scheme(self._algorithm)
+        certificate = self.certificate
+        try:
+            scheme.verify(issuer.public_key, certificate.signature, certificate.tbs_certificate_bytes)
+        except SignatureInvalid:
+            raise PathError(f"the signature on {self} is not one by {issuer}") from None
 
     @cached_property
     def extensions(self) -> dict[x509.ObjectIdentifier, x509.Extension[Any]]:
@@ -115,6 +131,21 @@ class PathCertificate:
             raise PathError(f"{self.name} is valid from {text(self.not_before)}, which is after {text(time)}")
         if time > self.not_after:
             raise PathError(f"{self.name} ended at {text(self.not_after)}, which is before {text(time)}")
+
+
+def _fields(certificate: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    """Return serialNumber, the signed algorithm, issuer, subject and the outer algorithm, each encoded."""
+    _, start, stop = der.read(certificate, 0, len(certificate))
+    _, position, end = der.read(certificate, start, stop)
+    if certificate[position] == 0xA0:
+        position = der.read(certificate, position, end)[2]
+    values = []
+    for _ in range(5):  # serialNumber, signature, issuer, validity, subject
+        after = der.read(certificate, position, end)[2]
+        values.append(certificate[position:after])
+        position = after
+    outer = certificate[end : der.read(certificate, end, stop)[2]]
+    return values[0], values[1], values[2], values[4], outer
 
 
 def text(time: datetime) -> str:

@@ -119,7 +119,7 @@ class Verifier:
         policy: str | None = None,
         time: datetime | None = None,
     ) -> VerifiedTimestamp:
-        """Return what a TimeStampResp proves about an artifact; raises a VerificationError, never returns False.
+        """Return what a TimeStampResp proves about an artifact, or raise a VerificationError.
 
         At least one of `artifact`, `digest` and `request` says what the timestamp must be about; all that
         are given must agree with it. `digest_algorithm` names the digest's hash, which is the token's
@@ -159,11 +159,22 @@ class Verifier:
             parsed = read_token(_octets(token))
         except EncodingError as error:
             raise MalformedTimestamp(f"the token cannot be read: {error}") from None
-        return self._verify(parsed, None, artifact, digest, digest_algorithm, request, nonce, policy, time)
+        return self._verify(
+            parsed,
+            status=None,
+            artifact=artifact,
+            digest=digest,
+            digest_algorithm=digest_algorithm,
+            request=request,
+            nonce=nonce,
+            policy=policy,
+            time=time,
+        )
 
     def _verify(
         self,
         token: Token,
+        *,
         status: int | None,
         artifact: Octets | None,
         digest: bytes | None,
@@ -275,7 +286,7 @@ def _check_digest(info: TSTInfo, algorithm: HashAlgorithm, digest: bytes, name: 
             raise ImprintMismatch(f"the token holds a {algorithm.name} digest, not a {given.name} one")
     if len(digest) != algorithm.digest_size:
         raise ImprintMismatch(
-            f"the token holds a {algorithm.name} digest of {algorithm.digest_size} bytes, {len(digest)} were given"
+            f"a {algorithm.name} digest has {algorithm.digest_size} bytes, {len(digest)} were given"
         )
     if digest != info.hashed_message:
         raise ImprintMismatch("the digest is not the one in the token")
