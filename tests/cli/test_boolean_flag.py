@@ -55,9 +55,7 @@ def test_other_words_are_usage_errors(word: str) -> None:
     assert f"{word!r} is neither true nor false" in answer
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [("true", "True True -"), ("0", "False True -"), ("", "None True -")]
-)
+@pytest.mark.parametrize(("value", "expected"), [("true", "True True -"), ("0", "False True -"), ("", "None True -")])
 def test_environment(value: str, expected: str) -> None:
     assert run(env={"DEMO_NONCE": value}) == expected
 

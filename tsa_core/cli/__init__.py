@@ -1,1 +1,1 @@
-"""The commands: thin, over the rooms below."""
+"""The commands timestamp-server and timestamp-cli; thin."""

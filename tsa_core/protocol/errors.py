@@ -22,5 +22,9 @@ class RequestRejected(TsaError):
         self.text = text
 
 
+class DigestLengthMismatch(RequestRejected):
+    """hashedMessage is not as long as its hash algorithm's output (RFC 3161 2.4.2: badDataFormat)."""
+
+
 class EncodingError(TsaError):
     """Bytes that are not what the DER of the named structure must be."""

@@ -78,9 +78,7 @@ SHAKE256_512: Final = HashAlgorithm(
 )
 """id-shake256-len with 512: the digest that goes with Ed448 (RFC 8419 2.3)."""
 
-IMPRINT_HASHES: Final = {
-    h.name: h for h in (MD5, SHA1, SHA224, SHA256, SHA384, SHA512, SHA3_256, SHA3_384, SHA3_512)
-}
+IMPRINT_HASHES: Final = {h.name: h for h in (MD5, SHA1, SHA224, SHA256, SHA384, SHA512, SHA3_256, SHA3_384, SHA3_512)}
 """Every hash that a message imprint may name and we can measure, by name; which are accepted is policy."""
 
 DEFAULT_IMPRINT_HASHES: Final = ("sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512")

@@ -1,12 +1,12 @@
 """TimeStampReq: the strict reader that the server uses and the encoder that the client uses.
 
-    TimeStampReq ::= SEQUENCE {
-       version         INTEGER { v1(1) },
-       messageImprint  SEQUENCE { hashAlgorithm AlgorithmIdentifier, hashedMessage OCTET STRING },
-       reqPolicy       OBJECT IDENTIFIER OPTIONAL,
-       nonce           INTEGER OPTIONAL,
-       certReq         BOOLEAN DEFAULT FALSE,
-       extensions      [0] IMPLICIT Extensions OPTIONAL }          -- RFC 3161 2.4.1
+TimeStampReq ::= SEQUENCE {
+   version         INTEGER { v1(1) },
+   messageImprint  SEQUENCE { hashAlgorithm AlgorithmIdentifier, hashedMessage OCTET STRING },
+   reqPolicy       OBJECT IDENTIFIER OPTIONAL,
+   nonce           INTEGER OPTIONAL,
+   certReq         BOOLEAN DEFAULT FALSE,
+   extensions      [0] IMPLICIT Extensions OPTIONAL }          -- RFC 3161 2.4.1
 """
 
 from __future__ import annotations
@@ -99,9 +99,7 @@ def _read_extensions(data: bytes, offset: int, end: int) -> tuple[RequestExtensi
     seen: set[str] = set()
     while offset < end:
         if len(extensions) == MAX_EXTENSIONS:
-            raise RequestRejected(
-                PKIFailureInfo.BAD_REQUEST, f"the request has more than {MAX_EXTENSIONS} extensions"
-            )
+            raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"the request has more than {MAX_EXTENSIONS} extensions")
         tag, position, stop = der.read(data, offset, end)
         if tag != der.SEQUENCE:
             raise EncodingError(f"the value at byte {offset} is not an Extension")
@@ -150,9 +148,7 @@ def _read_imprint(data: bytes, offset: int, end: int) -> tuple[bytes, bytes, int
     if tag != der.OCTET_STRING or after != stop:
         raise EncodingError("the messageImprint does not end with one OCTET STRING")
     if bad_parameters:
-        raise RequestRejected(
-            PKIFailureInfo.BAD_ALG, "the parameters of the hash algorithm must be absent or NULL"
-        )
+        raise RequestRejected(PKIFailureInfo.BAD_ALG, "the parameters of the hash algorithm must be absent or NULL")
     if after - start > MAX_IMPRINT_OCTETS:
         raise EncodingError("the hashedMessage is longer than any digest")
     return hash_oid_der, data[start:after], stop
@@ -230,9 +226,7 @@ def _check_integer(data: bytes, start: int, stop: int) -> None:
     ):
         raise EncodingError("the nonce is an INTEGER with superfluous leading octets")
     if size > MAX_NONCE_OCTETS:
-        raise RequestRejected(
-            PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes"
-        )
+        raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes")
 
 
 def encode_request(
@@ -249,9 +243,7 @@ def encode_request(
     `extensions` are encoded Extension values. Raises EncodingError for a digest of the wrong length.
     """
     if len(digest) != algorithm.digest_size:
-        raise EncodingError(
-            f"a {algorithm.name} digest has {algorithm.digest_size} bytes, this one has {len(digest)}"
-        )
+        raise EncodingError(f"a {algorithm.name} digest has {algorithm.digest_size} bytes, this one has {len(digest)}")
     imprint = der.sequence(der.sequence(algorithm.oid_der, der.null()), der.octet_string(digest))
     return der.sequence(
         der.integer(1),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from tsa_core.protocol import der
+from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.status import PKIFailureInfo, PKIStatus
 
 GRANTED_STATUS_INFO = der.sequence(der.integer(PKIStatus.GRANTED))
@@ -20,3 +22,52 @@ def encode_rejection(failure: PKIFailureInfo, text: str) -> bytes:
             der.named_bits(failure),
         )
     )
+
+
+class SignedParts(NamedTuple):
+    """The parts of a granted reply that its signature, and so its meaning, rests on."""
+
+    status: bytes
+    tst_info: bytes
+    signed_attributes: bytes
+    signature: bytes
+
+
+def signed_parts(response: bytes) -> SignedParts:
+    """Return the signed parts of a granted TimeStampResp of our own making.
+
+    Raises EncodingError when `response` is no longer DER of one with a single SignerInfo.
+    """
+    size = len(response)
+
+    def enter(offset: int, end: int, tag: int) -> tuple[int, int]:
+        found, start, stop = der.read(response, offset, end)
+        if found != tag:
+            raise EncodingError(f"the value at byte {offset} of the reply has tag {found:#04x}, not {tag:#04x}")
+        return start, stop
+
+    offset, end = enter(0, size, der.SEQUENCE)  # TimeStampResp
+    if end != size:
+        raise EncodingError("bytes follow the reply")
+    start, stop = enter(offset, end, der.SEQUENCE)  # PKIStatusInfo
+    status = response[slice(*enter(start, stop, der.INTEGER))]
+    offset, end = enter(stop, end, der.SEQUENCE)  # ContentInfo
+    offset = enter(offset, end, der.OBJECT_IDENTIFIER)[1]
+    offset, end = enter(*enter(offset, end, 0xA0), der.SEQUENCE)  # SignedData
+    offset = enter(offset, end, der.INTEGER)[1]
+    offset = enter(offset, end, der.SET)[1]
+    content, offset = enter(offset, end, der.SEQUENCE)  # EncapsulatedContentInfo
+    inner = enter(content, offset, der.OBJECT_IDENTIFIER)[1]
+    tst_info = response[slice(*enter(*enter(inner, offset, 0xA0), der.OCTET_STRING))]
+    while response[offset : offset + 1] in {b"\xa0", b"\xa1"}:  # certificates and crls
+        offset = der.read(response, offset, end)[2]
+    start, stop = enter(offset, end, der.SET)
+    offset, end = enter(start, stop, der.SEQUENCE)  # SignerInfo
+    if end != stop:
+        raise EncodingError("the reply has more than one SignerInfo")
+    for tag in (der.INTEGER, der.SEQUENCE, der.SEQUENCE):  # version, sid, digestAlgorithm
+        offset = enter(offset, end, tag)[1]
+    attributes = enter(offset, end, 0xA0)
+    offset = enter(attributes[1], end, der.SEQUENCE)[1]
+    signature = enter(offset, end, der.OCTET_STRING)
+    return SignedParts(status, tst_info, response[slice(*attributes)], response[slice(*signature)])

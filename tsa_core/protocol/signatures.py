@@ -142,7 +142,12 @@ _ECDSA: Final = {
     "sha384": _plain("ecdsa-sha384", "ecdsa", oids.ECDSA_WITH_SHA384, SHA384),
     "sha512": _plain("ecdsa-sha512", "ecdsa", oids.ECDSA_WITH_SHA512, SHA512),
 }
-_CURVE_DIGESTS: Final = {"secp224r1": "sha256", "secp256r1": "sha256", "secp384r1": "sha384", "secp521r1": "sha512"}
+_CURVE_DIGESTS: Final = {
+    "secp224r1": "sha256",
+    "secp256r1": "sha256",
+    "secp384r1": "sha384",
+    "secp521r1": "sha512",
+}
 ED25519: Final = _plain("ed25519", "ed25519", oids.ID_ED25519, SHA512)
 ED448: Final = _plain("ed448", "ed448", oids.ID_ED448, SHAKE256_512)
 ML_DSA_44: Final = _plain("ml-dsa-44", "ml-dsa", oids.ID_ML_DSA_44, SHA512)
@@ -169,9 +174,7 @@ def describe_key(public_key: object) -> str:
     return type(public_key).__name__
 
 
-def signature_algorithm(
-    public_key: object, *, digest: str | None = None, pss: bool = False
-) -> SignatureAlgorithm:
+def signature_algorithm(public_key: object, *, digest: str | None = None, pss: bool = False) -> SignatureAlgorithm:
     """Return the algorithm with which a key makes timestamp tokens.
 
     The digest follows the key (P-256 SHA-256, P-384 SHA-384, P-521 SHA-512, RSA SHA-256) unless `digest` names
@@ -193,16 +196,12 @@ def signature_algorithm(
         raise UnsupportedKey(f"RSA-PSS was asked for, but the key is {describe_key(public_key)}")
     if isinstance(public_key, ec.EllipticCurvePublicKey):
         if public_key.curve.name not in _CURVE_DIGESTS:
-            raise UnsupportedKey(
-                f"the curve {public_key.curve.name} is not supported; use P-256, P-384 or P-521"
-            )
+            raise UnsupportedKey(f"the curve {public_key.curve.name} is not supported; use P-256, P-384 or P-521")
         return _ECDSA[digest or _CURVE_DIGESTS[public_key.curve.name]]
     for kind, algorithm in _FIXED:
         if isinstance(public_key, kind):
             if digest is not None and digest != algorithm.digest.name:
-                raise UnsupportedKey(
-                    f"{describe_key(public_key)} goes with {algorithm.digest.name}, not with {digest}"
-                )
+                raise UnsupportedKey(f"{describe_key(public_key)} goes with {algorithm.digest.name}, not with {digest}")
             return algorithm
     raise UnsupportedKey(
         f"a key of type {describe_key(public_key)} cannot sign timestamps; "

@@ -144,9 +144,7 @@ class TokenTemplate:
         start, middle, end = self._layouts[len(signing_time_der)]
         return b"".join((start, signing_time_der, middle, self._digest(tst_info).digest(), end))
 
-    def response(
-        self, *, tst_info: bytes, signed_attributes: bytes, signature: bytes, certificates: bool
-    ) -> bytes:
+    def response(self, *, tst_info: bytes, signed_attributes: bytes, signature: bytes, certificates: bool) -> bytes:
         """Return the DER of the whole granted TimeStampResp."""
         key = (len(tst_info), len(signed_attributes), len(signature), certificates)
         framing = self._framings.get(key)
@@ -171,7 +169,7 @@ class TokenTemplate:
         tst_info_size: int,
         attributes_size: int,
         signature_size: int,
-        certificates: bool,  # noqa: FBT001 - one part of the cache's key
+        certificates: bool,
     ) -> _Framing:
         """Return the bytes around the variable parts, by encoding the structure from the inside out."""
         before_signature = self.algorithm.identifier + _header(der.OCTET_STRING, signature_size)
@@ -179,11 +177,7 @@ class TokenTemplate:
         signer = _header(der.SEQUENCE, signer_size) + self._signer_head + b"\xa0"
         # From here on, `signer` misses the attributes without their tag, and all that follows them.
         missing = attributes_size - 1 + len(before_signature) + signature_size
-        after_content = (
-            (self._certificates if certificates else b"")
-            + _header(der.SET, len(signer) + missing)
-            + signer
-        )
+        after_content = (self._certificates if certificates else b"") + _header(der.SET, len(signer) + missing) + signer
         octets = _header(der.OCTET_STRING, tst_info_size)
         explicit = _header(0xA0, len(octets) + tst_info_size)
         content_type = der.oid(oids.ID_CT_TST_INFO)
@@ -210,9 +204,7 @@ def _attribute(oid: str, value: bytes) -> bytes:
     return der.sequence(der.oid(oid), der.tlv(der.SET, value))
 
 
-def _attribute_layout(
-    constant: Sequence[bytes], time_size: int, digest_size: int
-) -> tuple[bytes, bytes, bytes]:
+def _attribute_layout(constant: Sequence[bytes], time_size: int, digest_size: int) -> tuple[bytes, bytes, bytes]:
     """Return the bytes before, between and after the signing time and the message digest.
 
     `time_size` counts the encoded Time with its header, `digest_size` the digest alone.

@@ -70,8 +70,7 @@ class SignatureScheme(NamedTuple):
         """Return if `signature` is one of `message`; raises SignatureInvalid or UnsupportedAlgorithm."""
         if not isinstance(public_key, self.key_type):
             raise UnsupportedAlgorithm(
-                f"the signature algorithm {self.name} does not go with "
-                f"a key of type {describe_key(public_key)}"
+                f"the signature algorithm {self.name} does not go with a key of type {describe_key(public_key)}"
             )
         try:
             public_key.verify(signature, message, *self.arguments)
@@ -124,14 +123,10 @@ def signature_scheme(identifier: bytes, digest: HashAlgorithm) -> SignatureSchem
         if hash_algorithm.name not in _PRIMITIVES:
             raise UnsupportedAlgorithm(f"RSA signatures with {hash_algorithm.name} are not supported")
         primitive = _PRIMITIVES[hash_algorithm.name]
-        return SignatureScheme(
-            f"RSA with {hash_algorithm.name}", rsa.RSAPublicKey, (padding.PKCS1v15(), primitive)
-        )
+        return SignatureScheme(f"RSA with {hash_algorithm.name}", rsa.RSAPublicKey, (padding.PKCS1v15(), primitive))
     if oid in _ECDSA:
         name = _ECDSA[oid].name
-        return SignatureScheme(
-            f"ECDSA with {name}", ec.EllipticCurvePublicKey, (ec.ECDSA(_PRIMITIVES[name]),)
-        )
+        return SignatureScheme(f"ECDSA with {name}", ec.EllipticCurvePublicKey, (ec.ECDSA(_PRIMITIVES[name]),))
     if oid in _PLAIN:
         return SignatureScheme(_PLAIN[oid].__name__.removesuffix("PublicKey"), _PLAIN[oid])
     raise UnsupportedAlgorithm(f"the signature algorithm {oid} is not supported")

@@ -86,10 +86,7 @@ def check_policies(path: Sequence[PathCertificate]) -> None:
     mapped = False
     for remaining in range(length - 1, -1, -1):
         certificate = path[remaining]
-        own = {
-            p.policy_identifier.dotted_string
-            for p in certificate.value(ExtensionOID.CERTIFICATE_POLICIES) or ()
-        }
+        own = {p.policy_identifier.dotted_string for p in certificate.value(ExtensionOID.CERTIFICATE_POLICIES) or ()}
         kept = {p for p in own if p != _ANY_POLICY and (p in valid or _ANY_POLICY in valid)}
         if _ANY_POLICY in own and (any_policy > 0 or (certificate.self_issued and remaining)):
             kept |= valid

@@ -22,9 +22,7 @@ MAX_PATH: Final = 10
 MAX_SIGNATURE_CHECKS: Final = 32
 """Signatures on certificates that one search checks; crossed names and keys make it grow without end."""
 
-_ISSUING_PURPOSES: Final = frozenset(
-    {ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
-)
+_ISSUING_PURPOSES: Final = frozenset({ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,9 +139,7 @@ class _Search:
                 if found is not None:
                     return found
         if not issuers and child.issuer not in self._roots:
-            self._failed(
-                len(chain), PathError(f"the issuer of {child.name} is neither a trusted root nor at hand")
-            )
+            self._failed(len(chain), PathError(f"the issuer of {child.name} is neither a trusted root nor at hand"))
         return None
 
     def _candidates(

@@ -171,9 +171,7 @@ def _check_distribution_point(point: x509.ExtensionType, certificate: PathCertif
             raise PathError(f"the CRL is for another distribution point than that of {certificate.name}")
 
 
-def _judge(
-    certificate: PathCertificate, since: datetime, reason: x509.ReasonFlags | None, time: datetime
-) -> None:
+def _judge(certificate: PathCertificate, since: datetime, reason: x509.ReasonFlags | None, time: datetime) -> None:
     """Raise CertificateRevoked unless the revocation leaves tokens made at `time` good (RFC 3161 4)."""
     name = reason.value if reason is not None else "no reason given"
     if reason not in _HARMLESS_BEFORE:
@@ -181,9 +179,7 @@ def _judge(
             f"{certificate.name} was revoked at {text(since)} ({name}), so no token of it can be relied on"
         )
     if since <= time:
-        raise CertificateRevoked(
-            f"{certificate.name} was revoked at {text(since)} ({name}), before {text(time)}"
-        )
+        raise CertificateRevoked(f"{certificate.name} was revoked at {text(since)} ({name}), before {text(time)}")
 
 
 def _check_ocsp(

@@ -60,9 +60,7 @@ def check_structure(token: Token) -> SignedToken:
     if len(token.signers) != 1:
         raise AmbiguousSigner(f"the token has {len(token.signers)} signers; a timestamp has exactly one")
     if len(token.certificates) > MAX_CERTIFICATES:
-        raise AmbiguousSigner(
-            f"the token holds {len(token.certificates)} certificates, over {MAX_CERTIFICATES}"
-        )
+        raise AmbiguousSigner(f"the token holds {len(token.certificates)} certificates, over {MAX_CERTIFICATES}")
     if token.version not in _CMS_VERSIONS:
         raise SignedDataError(f"the SignedData has the unknown version {token.version}")
     if token.content_type != oids.ID_CT_TST_INFO:
@@ -104,9 +102,7 @@ def find_signer(signed: SignedToken, candidates: Iterable[PathCertificate]) -> P
     """
     named = [candidate for candidate in candidates if _is_named(candidate, signed.info.sid_der)]
     if not named:
-        raise SignerCertificateMissing(
-            "the signer's certificate is neither in the token nor among those given"
-        )
+        raise SignerCertificateMissing("the signer's certificate is neither in the token nor among those given")
     ids = [_certificate_id(second, value) for second, value in signed.ess_values]
     for candidate in named:
         if all(i.algorithm.digest(candidate.der) == i.certificate_hash for i in ids):

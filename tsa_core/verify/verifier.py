@@ -131,15 +131,21 @@ class Verifier:
         except EncodingError as error:
             raise MalformedTimestamp(f"the reply cannot be read: {error}") from None
         if not status.granted:
-            raise NotGranted(
-                status=status.status, name=status.name, texts=status.texts, failures=status.failure_names
-            )
+            raise NotGranted(status=status.status, name=status.name, texts=status.texts, failures=status.failure_names)
         if status.failures:
             raise MalformedTimestamp("the reply says both granted and why it was refused")
         if token is None:
             raise MalformedTimestamp("the reply says granted but holds no token")
         return self._verify(
-            token, status.status, artifact, digest, digest_algorithm, request, nonce, policy, time
+            token,
+            status=status.status,
+            artifact=artifact,
+            digest=digest,
+            digest_algorithm=digest_algorithm,
+            request=request,
+            nonce=nonce,
+            policy=policy,
+            time=time,
         )
 
     def verify_token(
@@ -285,9 +291,7 @@ def _check_digest(info: TSTInfo, algorithm: HashAlgorithm, digest: bytes, name: 
         if given is not algorithm:
             raise ImprintMismatch(f"the token holds a {algorithm.name} digest, not a {given.name} one")
     if len(digest) != algorithm.digest_size:
-        raise ImprintMismatch(
-            f"a {algorithm.name} digest has {algorithm.digest_size} bytes, {len(digest)} were given"
-        )
+        raise ImprintMismatch(f"a {algorithm.name} digest has {algorithm.digest_size} bytes, {len(digest)} were given")
     if digest != info.hashed_message:
         raise ImprintMismatch("the digest is not the one in the token")
 

@@ -1,0 +1,97 @@
+# Everything a developer or an operator types. `make` alone says what there is.
+#
+# Needs Python 3.11 or newer with its venv module, and make. All else goes into .venv, once: the stamps below
+# are older than the files that describe the packages only when one of those changed, and only then does pip run.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+PLUGINS ?= $(patsubst %/pyproject.toml,%,$(sort $(wildcard plugins/*/pyproject.toml)))
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PYVERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+METADATA := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
+
+# One worker per core, at most four (the servers that tests start are not small); a file stays with its worker,
+# so that a server which a module starts is started once.
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+READY := $(VENV)/.stamp-python$(PYVERSION)
+SERVE := $(VENV)/.stamp-serve
+DEV := $(VENV)/.stamp-dev
+DOCS := $(VENV)/.stamp-docs
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help serve test bench bench-quick lint format types docs constraints clean
+
+help: ## say what there is
+	@echo "make TARGET [PYTHON=python3.12] [ARGS='options for the command']"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1:\2/p' Makefile | awk -F: '{ printf "%-14s %s\n", $$1, $$2 }'
+
+serve: $(SERVE) ## serve timestamps on 127.0.0.1:3000 with the memory signer
+	$(BIN)/timestamp-server serve $(ARGS)
+
+test: $(DEV) ## run the whole test suite; ARGS='-k name' chooses
+	$(PYTEST) $(ARGS)
+
+bench: $(DEV) ## run the benchmarks and compare with the baselines
+	$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(DEV) ## run the benchmarks for a few seconds, to see that they work
+	$(BIN)/python -m bench --quick $(ARGS)
+
+lint: $(DEV) ## check style, formatting and who imports whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
+
+format: $(DEV) ## mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(DEV) ## check types in the core, the plugins and the tests
+	PATH="$(abspath $(BIN)):$$PATH" .ci/types
+
+docs: $(DOCS) ## build the documentation into site/; a warning is an error
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --doctree-dir site/.doctrees docs site
+	@echo "The documentation is in site/index.html"
+
+constraints: $(DEV) ## write constraints.txt anew from what the indexes offer today
+	$(BIN)/python .ci/constraints.py
+
+clean: ## remove .venv and everything that was built
+	rm -rf "$(VENV)" .tox build dist site wheels .coverage* coverage.xml htmlcov
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY):
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "tsa-core needs Python 3.11 or newer, and there is no $(PYTHON); name one: make PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "tsa-core needs Python 3.11 or newer, and $(PYTHON) is $(PYVERSION); name another: make PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python$(PYVERSION)-venv" >&2; \
+	  exit 1; }
+	"$(PYTHON)" -m venv --clear "$(VENV)"
+	@touch $@
+
+$(SERVE): $(READY) $(METADATA)
+	@echo "Installing tsa-core and its plugins into $(VENV)"
+	@$(PIP) --editable . $(PLUGINS:%=--editable %)
+	@touch $@
+
+# The serving packages are among these: no second run of pip for `make serve` after `make test`.
+$(DEV): $(READY) $(METADATA) requirements-dev.txt
+	@echo "Installing tsa-core, its plugins and the development tools into $(VENV)"
+	@$(PIP) --requirement requirements-dev.txt
+	@touch $(SERVE) $@
+
+$(DOCS): $(SERVE) docs/requirements.txt
+	@echo "Installing the documentation tools into $(VENV)"
+	@$(PIP) --requirement docs/requirements.txt
+	@touch $@

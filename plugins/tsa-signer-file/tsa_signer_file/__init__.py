@@ -1,0 +1,1 @@
+"""Signs timestamps with a private key that stands in a file."""

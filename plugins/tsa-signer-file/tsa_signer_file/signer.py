@@ -1,0 +1,119 @@
+"""Reads the key and makes a signer of it.
+
+Permissions: read access to the key's file, for the server's user only. Nothing leaves the machine. After start
+the key is in the process's memory, unprotected: whoever can read that memory has the key.
+"""
+
+from __future__ import annotations
+
+import logging
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
+
+from tsa_core.api import ConfigError, LocalKeySigner, PrivateKey, UnsupportedKey, describe_key, resolve_path
+from tsa_signer_file.plugin import FileOptions
+
+log = logging.getLogger(__name__)
+
+_MAX_KEY_OCTETS: Final = 64 * 1024
+_EC_PARAMETERS: Final = (b"-----BEGIN EC PARAMETERS-----", b"-----END EC PARAMETERS-----")
+
+
+class FileSigner(LocalKeySigner):
+    """Signs with a key read from a file."""
+
+    def __init__(self, private_key: PrivateKey, *, path: Path, digest: str | None, rsa_pss: bool) -> None:
+        super().__init__(private_key, digest=digest, rsa_pss=rsa_pss)
+        self._path = path
+
+    def details(self) -> Mapping[str, str]:
+        """Return the key's kind and file."""
+        return {"key": describe_key(self.public_key), "file": str(self._path)}
+
+
+def open_file_signer(options: FileOptions) -> FileSigner:
+    """Return the signer; raises ConfigError for a file or password that is wrong, UnsupportedKey for the key."""
+    path = _key_path(options)
+    data = _read(path)
+    password = options.password.get_secret_value().encode("utf-8") if options.password else None
+    key = _load(data, password, path)
+    try:
+        return FileSigner(key, path=path, digest=options.signature_digest, rsa_pss=options.rsa_pss)
+    except UnsupportedKey as error:
+        raise ConfigError(str(error), path=str(path)) from None
+
+
+def _key_path(options: FileOptions) -> Path:
+    """Return the path in `file:key.pem`, `file:/etc/tsa/key.pem` or `file:///etc/tsa/key.pem`, else `path`."""
+    parts = urlsplit(options.uri)
+    if parts.netloc not in {"", "localhost"}:
+        raise ConfigError(
+            f"{options.uri!r} names the host {parts.netloc!r}; write file:{parts.netloc}{parts.path} for a "
+            f"relative path, file:///PATH for an absolute one"
+        )
+    if parts.path:
+        return resolve_path(Path(unquote(parts.path)))
+    if options.path is not None:
+        return options.path
+    raise ConfigError(
+        "the file signer has no file; write the key URI as file:PATH, or use --file-signer-key-path",
+        path="signer.file.path",
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            data = stream.read(_MAX_KEY_OCTETS + 1)
+    except OSError as error:
+        raise ConfigError(f"the private key cannot be read: {error.strerror}", path=str(path)) from None
+    if len(data) > _MAX_KEY_OCTETS:
+        raise ConfigError("the file is larger than any private key", path=str(path))
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        log.warning("the private key %s is open to other users (mode %04o); chmod 600 %s", path, mode, path)
+    return data
+
+
+def _skip_parameters(data: bytes) -> bytes:
+    """Drop the EC PARAMETERS block that `openssl ecparam -genkey` puts before the key."""
+    begin, end = _EC_PARAMETERS
+    start = data.find(begin)
+    stop = data.find(end, start)
+    return data[:start] + data[stop + len(end) :] if start >= 0 and stop >= 0 else data
+
+
+def _load(data: bytes, password: bytes | None, path: Path) -> PrivateKey:
+    where = str(path)
+    load = load_pem_private_key if b"-----BEGIN" in data else load_der_private_key
+    try:
+        try:
+            key = load(_skip_parameters(data), password)
+        except TypeError:
+            if password is None:
+                raise ConfigError(
+                    "the private key is encrypted; give its password by [signer.file] password, "
+                    'for example password = { file = "PATH" }',
+                    path=where,
+                ) from None
+            log.warning("the private key %s is not encrypted; its password is not needed", path)
+            key = load(_skip_parameters(data), None)
+    except (ValueError, UnsupportedAlgorithm):
+        # The library's text could quote what it read, so it is not repeated.
+        reason = "the password is wrong or the file is damaged" if password else "it is not a private key"
+        raise ConfigError(
+            f"{reason}; PEM or DER of PKCS #8, PKCS #1 or SEC 1 is needed, and its key of a supported kind",
+            path=where,
+        ) from None
+    if not isinstance(key, PrivateKey):
+        raise ConfigError(
+            f"a key of type {type(key).__name__} cannot sign timestamps; use RSA, ECDSA, Ed25519, Ed448 or ML-DSA",
+            path=where,
+        )
+    return key

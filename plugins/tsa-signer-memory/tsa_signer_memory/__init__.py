@@ -1,0 +1,1 @@
+"""A key and chain made at start: the signer for trying out tsa-core."""

@@ -1,0 +1,99 @@
+"""What a plugin imports, and all that a plugin imports."""
+
+from __future__ import annotations
+
+from pluggy import HookimplMarker
+
+from tsa_core.api.clock import Clock, ClockMonitor, ClockVerdict, TimeReading
+from tsa_core.api.errors import (
+    AuditError,
+    ClockError,
+    ConfigError,
+    KeyMismatch,
+    PluginCrash,
+    PluginError,
+    RequestRejected,
+    SignerError,
+    SignerUnavailable,
+    TsaError,
+    UnsupportedKey,
+)
+from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, resolve_path
+from tsa_core.api.policy import PolicySelector
+from tsa_core.api.provider import Command, NoOptions, PluginOptions, Provider, SignerOptions
+from tsa_core.api.record import (
+    AuditRecord,
+    AuditSink,
+    HealthCheck,
+    HealthStatus,
+    Observer,
+    RequestOutcome,
+)
+from tsa_core.api.request import ProfileSummary, RequestContext, RequestExtension, TimeStampReq, TokenDraft
+from tsa_core.api.response import ResponseProcessor
+from tsa_core.api.signer import LocalKeySigner, Signer
+from tsa_core.protocol.signatures import (
+    PrivateKey,
+    PublicKey,
+    SignatureAlgorithm,
+    describe_key,
+    signature_algorithm,
+)
+from tsa_core.protocol.status import PKIFailureInfo
+
+PROJECT = "tsa_core"
+
+hookimpl = HookimplMarker(PROJECT)
+"""Marks a plugin's implementation of one of the hooks in tsa_core.hookspecs."""
+
+__all__ = [
+    "PROJECT",
+    "AuditError",
+    "AuditRecord",
+    "AuditSink",
+    "Clock",
+    "ClockError",
+    "ClockMonitor",
+    "ClockVerdict",
+    "Command",
+    "ConfigError",
+    "ConfigPath",
+    "Duration",
+    "HealthCheck",
+    "HealthStatus",
+    "KeyMismatch",
+    "LocalKeySigner",
+    "NoOptions",
+    "Observer",
+    "Oid",
+    "PKIFailureInfo",
+    "PluginCrash",
+    "PluginError",
+    "PluginOptions",
+    "PolicySelector",
+    "PrivateKey",
+    "ProfileSummary",
+    "Provider",
+    "PublicKey",
+    "RequestContext",
+    "RequestExtension",
+    "RequestOutcome",
+    "RequestRejected",
+    "ResponseProcessor",
+    "Secret",
+    "SignatureAlgorithm",
+    "Signer",
+    "SignerError",
+    "SignerOptions",
+    "SignerUnavailable",
+    "TextList",
+    "TimeReading",
+    "TimeStampReq",
+    "TokenDraft",
+    "TsaError",
+    "UnsupportedKey",
+    "describe_key",
+    "hookimpl",
+    "resolve_path",
+    "signature_algorithm",
+]

@@ -1,0 +1,63 @@
+"""Every error that crosses a room's border; each says what it becomes for the client."""
+
+from __future__ import annotations
+
+from tsa_core.protocol.errors import RequestRejected, TsaError
+from tsa_core.protocol.signatures import UnsupportedKey
+
+__all__ = [
+    "AuditError",
+    "ClockError",
+    "ConfigError",
+    "KeyMismatch",
+    "PluginCrash",
+    "PluginError",
+    "RequestRejected",
+    "SignerError",
+    "SignerUnavailable",
+    "TsaError",
+    "UnsupportedKey",
+]
+
+
+class ConfigError(TsaError):
+    """The operator's mistake: shown as one line that says what to do, exit code 2.
+
+    `path` names the setting or the file that is wrong, `profiles.default.signer` for example.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path = path
+
+
+class PluginError(TsaError):
+    """A plugin that cannot be used: not installed, not loadable, two of one name, an unknown hook."""
+
+    def __init__(self, message: str, *, plugin: str | None = None) -> None:
+        super().__init__(message)
+        self.plugin = plugin
+
+
+class PluginCrash(PluginError):
+    """A plugin raised what its contract does not allow; the cause is chained and goes to the log only."""
+
+
+class SignerError(TsaError):
+    """The signer refused or failed; the client gets systemFailure and never sees the text."""
+
+
+class SignerUnavailable(SignerError):
+    """The signer cannot be reached now: network, throttling, time-out. Retrying may help."""
+
+
+class KeyMismatch(SignerError):
+    """At start: the signer's key is not the one that the certificate certifies."""
+
+
+class ClockError(TsaError):
+    """The time cannot be trusted; the client gets timeNotAvailable with this text (RFC 3161 2.4.2)."""
+
+
+class AuditError(TsaError):
+    """An audit sink did not accept the record, so the token is withheld; the client gets systemFailure."""

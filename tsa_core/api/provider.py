@@ -1,0 +1,70 @@
+"""What a plugin registers: typed descriptions that cost nothing until one of them is selected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import click
+
+T = TypeVar("T", covariant=True)  # noqa: PLC0105 - one letter, as typing's own generics have
+
+
+class PluginOptions(BaseModel):
+    """Base of a plugin's settings: unknown keys are errors, values do not change.
+
+    Give every field a `Field(description=...)`: `timestamp-server plugins show NAME` prints it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+
+class SignerOptions(PluginOptions):
+    """Base of a signer plugin's settings.
+
+    The three fields here are filled in by the profile that selects the signer; the `[signer.NAME]` table cannot
+    set them.
+    """
+
+    uri: str = ""
+    """The profile's key URI as written, `awskms:///alias/tsa` for example."""
+    signature_digest: Literal["sha256", "sha384", "sha512"] | None = None
+    """The digest that the operator demands; None: it follows the key."""
+    rsa_pss: bool = False
+    """Sign with RSA-PSS instead of PKCS #1 v1.5."""
+
+
+class NoOptions(PluginOptions):
+    """For a provider without settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider(Generic[T]):
+    """One thing that a plugin can provide.
+
+    `name` is what the configuration selects it by and equals the entry point's name; for a signer it is the
+    scheme of the key URI. `summary` is one line for people. `options` is the model of the plugin's own settings
+    table. `open` is called once, in the serving process, with validated options; SDKs are imported there and
+    nowhere earlier. It may raise ConfigError, and for signers SignerError.
+    """
+
+    name: str
+    summary: str
+    options: type[PluginOptions] = NoOptions
+    open: Callable[..., T]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """An extra subcommand of timestamp-server, `timestamp-server NAME ...`.
+
+    `load` returns the click command; it is called only when the command is used. `name` equals the entry point's.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], click.Command]

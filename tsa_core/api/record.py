@@ -1,0 +1,84 @@
+"""Audit sinks, observers and health checks: what watches the authority."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tsa_core.protocol.status import PKIFailureInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRecord:
+    """One token, as it is about to leave. `response` is the DER of the whole TimeStampResp."""
+
+    request_id: str
+    client_address: str
+    profile: str
+    policy: str
+    serial_number: int
+    gen_time: datetime
+    hash_oid: str
+    digest: bytes
+    response: bytes = field(repr=False)
+
+
+class AuditSink(ABC):
+    """Keeps records. Thread-safe. All selected sinks must accept a record, or the token does not leave."""
+
+    @abstractmethod
+    def write(self, record: AuditRecord) -> None:
+        """Store the record; it is durable when this returns. Raises AuditError, and nothing else."""
+
+    def close(self) -> None:  # noqa: B027 - optional
+        """Release what the sink holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestOutcome:
+    """What became of one request.
+
+    `failure` is None when it was granted. `profile`, `hash_name` and `serial_number` are None when the request
+    was refused before they were known. `phases_ns` holds nanoseconds by phase: read, clock, sign, audit.
+    """
+
+    request_id: str
+    client_address: str
+    profile: str | None
+    failure: PKIFailureInfo | None
+    hash_name: str | None
+    serial_number: int | None
+    duration_ns: int
+    phases_ns: Mapping[str, int]
+
+
+class Observer(ABC):
+    """Is told of every request after it was answered. Its failures are logged and change nothing."""
+
+    @abstractmethod
+    def observe(self, outcome: RequestOutcome) -> None:
+        """Take note, quickly and from any thread."""
+
+    def close(self) -> None:  # noqa: B027 - optional
+        """Release what the observer holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthStatus:
+    """The answer of a health check; `reason` is one line for the operator."""
+
+    healthy: bool
+    reason: str = ""
+
+
+class HealthCheck(ABC):
+    """Adds a condition to /readyz."""
+
+    @abstractmethod
+    def check(self) -> HealthStatus:
+        """Return the present state within a second, from any thread."""
+
+    def close(self) -> None:  # noqa: B027 - optional
+        """Release what the check holds."""

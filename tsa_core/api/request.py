@@ -1,0 +1,59 @@
+"""What plugins see of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from tsa_core.protocol.request import RequestExtension, TimeStampReq
+
+__all__ = ["ProfileSummary", "RequestContext", "RequestExtension", "TimeStampReq"]
+
+
+def _no_header(_name: str) -> str | None:
+    return None
+
+
+class RequestContext:
+    """Where a request came from. Made for every request, hence a plain class with slots.
+
+    `client_address` is the peer's address as the socket tells it, without a port, empty when unknown: whoever
+    believes a proxy's header must check the peer first. `profile` is the one that the URL names, None on the
+    default route. `header(name)` returns a request header's value or None.
+    """
+
+    __slots__ = ("client_address", "header", "profile", "request_id")
+
+    def __init__(
+        self,
+        *,
+        request_id: str = "",
+        client_address: str = "",
+        profile: str | None = None,
+        header: Callable[[str], str | None] = _no_header,
+    ) -> None:
+        self.request_id = request_id
+        self.client_address = client_address
+        self.profile = profile
+        self.header = header
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileSummary:
+    """What a policy selector is told about each profile at start."""
+
+    name: str
+    policies: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenDraft:
+    """A token that is about to be signed; what a response processor may base its extensions on."""
+
+    profile: str
+    policy: str
+    serial_number: int
+    gen_time: datetime
+    request: TimeStampReq
+    context: RequestContext

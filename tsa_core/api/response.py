@@ -1,0 +1,29 @@
+"""Response processors: add extensions before the signature, or act on a finished reply."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterable
+
+from tsa_core.api.request import RequestContext, TimeStampReq, TokenDraft
+
+
+class ResponseProcessor(ABC):  # noqa: B024 - every method is optional, one of them is needed
+    """Works on replies that grant. Thread-safe.
+
+    `request_extensions` are the OIDs of request extensions that the processor understands: the core refuses
+    a request with any other (rule S9), and leaves it to the processor to honour these.
+    """
+
+    request_extensions: frozenset[str] = frozenset()
+
+    def extend(self, draft: TokenDraft) -> Iterable[bytes]:  # noqa: ARG002
+        """Return encoded Extension values for the TSTInfo. Raises RequestRejected to refuse."""
+        return ()
+
+    def process(self, response: bytes, request: TimeStampReq, context: RequestContext) -> bytes:  # noqa: ARG002
+        """Return the TimeStampResp to send; the bytes under the signature must stay, and the core checks it."""
+        return response
+
+    def close(self) -> None:  # noqa: B027 - optional
+        """Release what the processor holds."""

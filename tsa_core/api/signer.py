@@ -1,0 +1,84 @@
+"""Signers: the object that holds, or reaches, a profile's private key."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+from tsa_core.api.errors import SignerError
+from tsa_core.protocol.signatures import PrivateKey, PublicKey, SignatureAlgorithm, signature_algorithm
+
+
+class Signer(ABC):
+    """Signs the messages that the core hands it. Thread-safe.
+
+    `latency` tells the server how to run the signer: "local" ones answer in microseconds and are called on the
+    I/O thread, "remote" ones wait for a network and get threads of their own.
+    """
+
+    latency: ClassVar[Literal["local", "remote"]] = "remote"
+
+    @property
+    @abstractmethod
+    def algorithm(self) -> SignatureAlgorithm:
+        """How this signer signs; fixed for its lifetime."""
+
+    @property
+    @abstractmethod
+    def public_key(self) -> PublicKey:
+        """The public key, read from the backend and never from configuration; fixed for its lifetime."""
+
+    @abstractmethod
+    def sign(self, message: bytes, *, timeout: float) -> bytes:
+        """Return the signature of `message` within `timeout` seconds, from any thread.
+
+        The message, not a digest: only the signer knows what its backend wants. ECDSA signatures are DER
+        ECDSA-Sig-Value. Raises SignerUnavailable when trying again may help, SignerError otherwise, and nothing
+        else; the texts are for the operator's log and hold no secret.
+        """
+
+    def certificate_chain(self) -> Sequence[bytes]:
+        """Return the DER certificates, TSA's first, of a signer that brings its own; most bring none."""
+        return ()
+
+    def details(self) -> Mapping[str, str]:
+        """Return facts for `timestamp-server check`, such as key and version; no secret among them."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027 - optional: most signers hold nothing to close
+        """Release what the signer holds; called once more than needed does no harm."""
+
+
+class LocalKeySigner(Signer):
+    """A signer whose private key is in this process's memory, for plugins that load or make a key.
+
+    Raises UnsupportedKey for keys that cannot make timestamps.
+    """
+
+    latency = "local"
+
+    def __init__(self, private_key: PrivateKey, *, digest: str | None = None, rsa_pss: bool = False) -> None:
+        self._private_key = private_key
+        self._public_key = private_key.public_key()
+        self._algorithm = signature_algorithm(self._public_key, digest=digest, pss=rsa_pss)
+
+    @property
+    def algorithm(self) -> SignatureAlgorithm:
+        """How this key signs."""
+        return self._algorithm
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The public half of the key."""
+        return self._public_key
+
+    def sign(self, message: bytes, *, timeout: float) -> bytes:  # noqa: ARG002 - a local key does not wait
+        """Return the signature; a failure of the cryptographic library is a SignerError."""
+        try:
+            return self._algorithm.sign(self._private_key, message)
+        except Exception as error:
+            raise SignerError(f"the local key could not sign: {type(error).__name__}") from error
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._algorithm.name}>"

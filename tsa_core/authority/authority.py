@@ -1,0 +1,298 @@
+"""The timestamp authority: from a request's bytes to a reply's bytes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from time import perf_counter_ns
+from types import MappingProxyType
+from typing import NamedTuple
+
+from tsa_core.api import (
+    AuditRecord,
+    AuditSink,
+    ClockError,
+    Observer,
+    PKIFailureInfo,
+    PolicySelector,
+    RequestContext,
+    RequestOutcome,
+    RequestRejected,
+    ResponseProcessor,
+    SignerError,
+    TimeReading,
+    TimeStampReq,
+    TokenDraft,
+    TsaError,
+)
+from tsa_core.authority.gate import ClockGate
+from tsa_core.authority.profile import Profile
+from tsa_core.config import DEFAULT_PROFILE
+from tsa_core.protocol import der
+from tsa_core.protocol.errors import DigestLengthMismatch
+from tsa_core.protocol.hashes import HashAlgorithm
+from tsa_core.protocol.request import read_request
+from tsa_core.protocol.response import encode_rejection, signed_parts
+from tsa_core.protocol.tstinfo import encode_gen_time, encode_serial, encode_signing_time
+
+log = logging.getLogger(__name__)
+
+_CANNOT_SIGN = "the timestamp cannot be signed now; try again later"
+
+
+class Reply(NamedTuple):
+    """The answer to a request: the DER of a TimeStampResp, and why it refuses when it does."""
+
+    der: bytes
+    rejection: RequestRejected | None = None
+
+
+class _Issued(NamedTuple):
+    response: bytes
+    profile: Profile
+    hash_name: str
+    serial_number: int
+    phases_ns: Mapping[str, int]
+
+
+class TimestampAuthority:
+    """Issues timestamps for one or more profiles. Thread-safe.
+
+    Everything that a request needs was made at start; the objects of plugins are called directly. `profiles` must
+    hold `default`.
+    """
+
+    def __init__(
+        self,
+        *,
+        profiles: Sequence[Profile],
+        gate: ClockGate,
+        selectors: Sequence[PolicySelector] = (),
+        processors: Sequence[ResponseProcessor] = (),
+        audit_sinks: Sequence[AuditSink] = (),
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.profiles: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in profiles})
+        self.gate = gate
+        self._default = self.profiles[DEFAULT_PROFILE]
+        self._selectors = tuple(selector.select for selector in selectors)
+        self._processors = tuple(processors)
+        self._claimed = frozenset().union(*(processor.request_extensions for processor in processors))
+        self._audit_sinks = tuple(audit_sinks)
+        self._observers = tuple(observers)
+
+    def respond(self, body: bytes, context: RequestContext) -> Reply:
+        """Answer a DER request; never raises. Whatever is wrong becomes a rejection (RFC 3161 2.4.2)."""
+        try:
+            return Reply(self.issue(read_request(body), context))
+        except RequestRejected as rejection:
+            return Reply(encode_rejection(rejection.failure, rejection.text), rejection)
+
+    def issue(self, request: TimeStampReq, context: RequestContext) -> bytes:
+        """Return the DER of a granted TimeStampResp; raises RequestRejected, and nothing else, otherwise."""
+        if not self._observers:
+            return self._issue_safely(request, context).response
+        started = perf_counter_ns()
+        try:
+            issued = self._issue_safely(request, context)
+        except RequestRejected as rejection:
+            self._observe(context, started, request, rejection.failure, None)
+            raise
+        self._observe(context, started, request, None, issued)
+        return issued.response
+
+    def _issue_safely(self, request: TimeStampReq, context: RequestContext) -> _Issued:
+        """Turn everything but RequestRejected into the rejection that the requester may see."""
+        try:
+            return self._issue(request, context)
+        except RequestRejected:
+            raise
+        except ClockError as error:
+            log.error("request %s: no trusted time: %s", context.request_id, error)  # noqa: TRY400 - no traceback
+            raise RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error)) from None
+        except TsaError as error:
+            log.error("request %s: %s: %s", context.request_id, type(error).__name__, error)  # noqa: TRY400
+            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN) from None
+        except Exception:
+            log.exception("request %s: unexpected failure", context.request_id)
+            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN) from None
+
+    def _issue(self, request: TimeStampReq, context: RequestContext) -> _Issued:
+        profile = self._select(request, context)
+        algorithm = self._check(request, profile)
+        policy_der = request.policy_der or profile.default_policy_der
+        if policy_der not in profile.policy_ders:
+            raise RequestRejected(
+                PKIFailureInfo.UNACCEPTED_POLICY,
+                f"the policy {der.dotted(policy_der)[:100]} is not offered here; "
+                f"leave it out or ask for one of: {', '.join(profile.policies)}",
+            )
+        reading = self._read_clock(profile)
+        timed = perf_counter_ns()
+        serial_der = encode_serial(os.urandom(20))
+        serial_number = int.from_bytes(serial_der[2:], "big")
+        draft = None
+        if self._processors or self._audit_sinks:
+            draft = TokenDraft(
+                profile=profile.name,
+                policy=der.dotted(policy_der),
+                serial_number=serial_number,
+                gen_time=reading.time,
+                request=request,
+                context=context,
+            )
+        template = profile.template
+        tst_info = template.tst_info(
+            policy_der=policy_der,
+            imprint_der=request.imprint_der,
+            serial_der=serial_der,
+            gen_time_der=encode_gen_time(reading.time, fraction_digits=profile.fraction_digits),
+            nonce_der=request.nonce_der,
+            extensions=self._extensions(request, profile, draft),
+        )
+        signed_attributes = template.signed_attributes(tst_info, encode_signing_time(reading.time))
+        signature = self._sign(profile, signed_attributes, context)
+        signed = perf_counter_ns()
+        response = template.response(
+            tst_info=tst_info,
+            signed_attributes=signed_attributes,
+            signature=signature,
+            certificates=request.cert_req,
+        )
+        if draft is not None:
+            response = self._process(response, draft)
+            self._audit(response, draft)
+        phases = {"sign": signed - timed, "audit": perf_counter_ns() - signed} if self._observers else {}
+        return _Issued(response, profile, algorithm.name, serial_number, phases)
+
+    def _select(self, request: TimeStampReq, context: RequestContext) -> Profile:
+        """Return the profile that the URL names, else the first that a selector names, else the default one."""
+        chosen = context.profile
+        for select in self._selectors:
+            name = select(request, context)
+            if name is not None and chosen is None:
+                chosen = name
+        if chosen is None:
+            return self._default
+        profile = self.profiles.get(chosen)
+        if profile is None:
+            log.error("request %s: a policy selector chose the unknown profile %r", context.request_id, chosen)
+            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN)
+        return profile
+
+    def _check(self, request: TimeStampReq, profile: Profile) -> HashAlgorithm:
+        """Refuse hashes, digests and extensions that this profile does not accept (rules S5 and S9)."""
+        algorithm = profile.hashes.get(request.hash_oid_der)
+        if algorithm is None:
+            known = request.hash_algorithm
+            name = known.name if known else request.hash_oid[:100]
+            raise RequestRejected(
+                PKIFailureInfo.BAD_ALG,
+                f"the hash algorithm {name} is not accepted; use one of: {profile.hash_names}",
+            )
+        if len(request.digest) != algorithm.digest_size:
+            raise DigestLengthMismatch(
+                PKIFailureInfo.BAD_DATA_FORMAT,
+                f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has {len(request.digest)}",
+            )
+        for extension in request.extensions:
+            if extension.oid not in self._claimed and not profile.settings.allow_custom_extensions:
+                raise RequestRejected(
+                    PKIFailureInfo.UNACCEPTED_EXTENSION,
+                    f"the request extension {extension.oid[:100]} is not accepted; leave it out",
+                )
+        return algorithm
+
+    def _read_clock(self, profile: Profile) -> TimeReading:
+        reading = profile.read_clock()
+        if not profile.not_before <= reading.time <= profile.not_after:
+            log.error("profile %s: %s is outside the certificate's validity", profile.name, reading.time)
+            raise RequestRejected(
+                PKIFailureInfo.SYSTEM_FAILURE,
+                "the certificate of this timestamp authority is not valid at this time",
+            )
+        return reading
+
+    def _extensions(self, request: TimeStampReq, profile: Profile, draft: TokenDraft | None) -> bytes:
+        """Return the encoded extensions beyond the template's: the request's if copied, then the processors'."""
+        copied = profile.settings.allow_custom_extensions and request.extensions
+        parts = [e.der for e in request.extensions if e.oid not in self._claimed] if copied else []
+        if draft is not None:
+            for processor in self._processors:
+                parts.extend(processor.extend(draft))
+        return b"".join(parts)
+
+    def _sign(self, profile: Profile, message: bytes, context: RequestContext) -> bytes:
+        signer = profile.signer
+        try:
+            signature = signer.sign(message, timeout=profile.sign_timeout)
+        except SignerError:
+            profile.available = False
+            raise
+        except Exception as error:
+            profile.available = False
+            log.exception(
+                "request %s: the signer plugin %r of profile %r crashed",
+                context.request_id,
+                profile.settings.scheme,
+                profile.name,
+            )
+            raise SignerError(f"the signer plugin {profile.settings.scheme!r} crashed") from error
+        if profile.settings.verify_signatures and not profile.algorithm.is_valid(signer.public_key, signature, message):
+            profile.available = False
+            raise SignerError(f"profile {profile.name}: the signature does not verify; the key may have changed")
+        profile.available = True
+        return signature
+
+    def _process(self, response: bytes, draft: TokenDraft) -> bytes:
+        if not self._processors:
+            return response
+        before = signed_parts(response)
+        for processor in self._processors:
+            response = processor.process(response, draft.request, draft.context)
+        if signed_parts(response) != before:
+            raise TsaError("a response processor changed bytes under the signature; the reply is withheld")
+        return response
+
+    def _audit(self, response: bytes, draft: TokenDraft) -> None:
+        if not self._audit_sinks:
+            return
+        record = AuditRecord(
+            request_id=draft.context.request_id,
+            client_address=draft.context.client_address,
+            profile=draft.profile,
+            policy=draft.policy,
+            serial_number=draft.serial_number,
+            gen_time=draft.gen_time,
+            hash_oid=draft.request.hash_oid,
+            digest=draft.request.digest,
+            response=response,
+        )
+        for sink in self._audit_sinks:
+            sink.write(record)
+
+    def _observe(
+        self,
+        context: RequestContext,
+        started: int,
+        request: TimeStampReq,
+        failure: PKIFailureInfo | None,
+        issued: _Issued | None,
+    ) -> None:
+        known = request.hash_algorithm
+        outcome = RequestOutcome(
+            request_id=context.request_id,
+            client_address=context.client_address,
+            profile=issued.profile.name if issued else None,
+            failure=failure,
+            hash_name=known.name if known else None,
+            serial_number=issued.serial_number if issued else None,
+            duration_ns=perf_counter_ns() - started,
+            phases_ns=issued.phases_ns if issued else {},
+        )
+        for observer in self._observers:
+            try:
+                observer.observe(outcome)
+            except Exception:
+                log.exception("the observer %s crashed", type(observer).__name__)

@@ -1,0 +1,81 @@
+"""The clock gate: no trusted time, no token (rule S1)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from tsa_core.api import Clock, ClockError, ClockMonitor, ClockVerdict, TimeReading
+
+log = logging.getLogger(__name__)
+
+
+class ClockGate:
+    """Reads the clock for tokens, as long as every monitor trusts it. Thread-safe; no I/O of its own."""
+
+    def __init__(self, clock: Clock, monitors: Sequence[ClockMonitor] = ()) -> None:
+        self._now = clock.now
+        self._monitors = tuple(monitors)
+
+    def read(self) -> TimeReading:
+        """Return the time; raises ClockError with a text for the requester when it cannot be trusted."""
+        for monitor in self._monitors:
+            verdict = self._verdict(monitor)
+            if not verdict.trusted:
+                raise ClockError(f"the time cannot be trusted now: {verdict.reason}")
+        try:
+            return self._now()
+        except ClockError:
+            raise
+        except Exception as error:
+            log.exception("the clock crashed")
+            raise ClockError("the time cannot be read now") from error
+
+    def verdicts(self) -> list[ClockVerdict]:
+        """Return the monitors' last verdicts, for people."""
+        return [self._verdict(monitor) for monitor in self._monitors]
+
+    @staticmethod
+    def _verdict(monitor: ClockMonitor) -> ClockVerdict:
+        try:
+            return monitor.verdict()
+        except Exception:
+            log.exception("the clock monitor %s crashed", type(monitor).__name__)
+            return ClockVerdict(trusted=False, reason="a clock monitor has failed")
+
+
+class OrderedClock:
+    """Hands out strictly increasing times for a profile whose tokens say ordering TRUE (rule S26).
+
+    Two requests in the same tick: the second waits for the next tick. A clock that went back: ClockError, until it
+    has caught up, because a lie about order is worse than a refusal.
+    """
+
+    _MAX_WAIT_SECONDS = 0.25
+
+    def __init__(self, gate: ClockGate, *, fraction_digits: int) -> None:
+        self._gate = gate
+        self._tick = timedelta(microseconds=10 ** (6 - fraction_digits))
+        self._lock = threading.Lock()
+        self._last: datetime | None = None
+
+    def read(self) -> TimeReading:
+        """Return a time whose tick is after the tick of every earlier one."""
+        deadline = time.monotonic() + self._MAX_WAIT_SECONDS
+        with self._lock:
+            while True:
+                reading = self._gate.read()
+                tick = self._truncate(reading.time)
+                if self._last is None or tick > self._last:
+                    self._last = tick
+                    return reading
+                if tick < self._last - self._tick or time.monotonic() > deadline:
+                    raise ClockError("the clock went back, and this service promises increasing times; try again later")
+                time.sleep((self._last + self._tick - tick).total_seconds() / 10)
+
+    def _truncate(self, moment: datetime) -> datetime:
+        step = self._tick // timedelta(microseconds=1)
+        return moment.replace(microsecond=moment.microsecond // step * step)

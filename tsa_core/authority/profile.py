@@ -1,0 +1,113 @@
+"""A profile at run time: one TSA identity with everything constant made ready."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from tsa_core.api import ConfigError, ProfileSummary, Signer, SignerError, TimeReading
+from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
+from tsa_core.authority.gate import ClockGate, OrderedClock
+from tsa_core.config import ProfileSettings
+from tsa_core.protocol import der
+from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA1, HashAlgorithm
+from tsa_core.protocol.template import TokenTemplate
+from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy
+
+log = logging.getLogger(__name__)
+
+_TRIAL_MESSAGE = b"tsa-core trial signature"
+
+
+class Profile:
+    """One TSA identity: signer, chain, policies, hashes and the template of its tokens.
+
+    Constructed only when everything checks out: raises ConfigError for a chain that must not issue, KeyMismatch
+    for another key's, SignerError when the trial signature fails or does not verify.
+    """
+
+    def __init__(self, name: str, settings: ProfileSettings, signer: Signer, gate: ClockGate) -> None:
+        self.name = name
+        self.settings = settings
+        self.signer = signer
+        self.algorithm = signer.algorithm
+        self.chain = self._load_chain()
+        check_chain(
+            self.chain,
+            signer,
+            where=f"profiles.{name}.certificate_chain",
+            enforce_intermediate_eku=settings.enforce_intermediate_eku,
+        )
+        self.sign_timeout = settings.signer_timeout.total_seconds()
+        self.trial_signature()
+
+        leaf = self.chain.leaf
+        self.not_before: datetime = leaf.not_valid_before_utc
+        self.not_after: datetime = leaf.not_valid_after_utc
+        # The first policy is the default; a request that names none gets it (RFC 3161 2.4.1).
+        self.policies = tuple(dict.fromkeys(settings.policies))
+        self.policy_ders = frozenset(map(der.oid, self.policies))
+        self.default_policy_der = der.oid(self.policies[0])
+        self.hashes = MappingProxyType({h.oid_der: h for h in self._accepted_hashes()})
+        self.fraction_digits = settings.fraction_digits
+        self.clock = OrderedClock(gate, fraction_digits=settings.fraction_digits) if settings.ordering else gate
+        self.template = TokenTemplate(
+            signer_certificate=self.chain.selection("leaf")[0],
+            certificates=self.chain.selection(settings.include_chain),
+            algorithm=self.algorithm,
+            accuracy=self._accuracy(),
+            ordering=settings.ordering,
+            tsa_name=settings.tsa_name,
+            algorithm_protection=settings.algorithm_protection,
+            extensions=[QUALIFIED_STATEMENT] if settings.qualified else [],
+        )
+        self.certificate_chain_pem = self.chain.pem()
+        self.available = True
+        """Whether the last signature worked; /readyz asks."""
+
+    def _load_chain(self) -> CertificateChain:
+        if self.settings.certificate_chain is not None:
+            return load_chain(self.settings.certificate_chain)
+        if own := self.signer.certificate_chain():
+            return chain_of(own)
+        raise ConfigError(
+            f"the signer {self.settings.scheme!r} needs a certificate chain; give a PEM file, TSA certificate "
+            "first (--certificate-chain-path)",
+            path=f"profiles.{self.name}.certificate_chain",
+        )
+
+    def _accepted_hashes(self) -> list[HashAlgorithm]:
+        accepted = [IMPRINT_HASHES[name] for name in self.settings.hashes]
+        return [*accepted, SHA1] if self.settings.accept_sha1 else accepted
+
+    def _accuracy(self) -> Accuracy | None:
+        duration = self.settings.accuracy
+        if duration is None:
+            return None
+        if duration <= timedelta(0):
+            raise ConfigError('must be more than 0; "none" leaves it out', path=f"profiles.{self.name}.accuracy")
+        return Accuracy(microseconds=duration // timedelta(microseconds=1))
+
+    @property
+    def hash_names(self) -> str:
+        """The accepted hashes, as a list for people."""
+        return ", ".join(algorithm.name for algorithm in self.hashes.values())
+
+    @property
+    def summary(self) -> ProfileSummary:
+        """What policy selectors are told."""
+        return ProfileSummary(name=self.name, policies=self.policies)
+
+    def read_clock(self) -> TimeReading:
+        """Return the time for one token; raises ClockError."""
+        return self.clock.read()
+
+    def trial_signature(self) -> None:
+        """Make a signature and verify it; raises SignerError when either fails."""
+        signature = self.signer.sign(_TRIAL_MESSAGE, timeout=self.sign_timeout)
+        if not self.algorithm.is_valid(self.signer.public_key, signature, _TRIAL_MESSAGE):
+            raise SignerError(
+                f"profiles.{self.name}.signer: the trial signature does not verify under the signer's own public "
+                f"key ({self.algorithm.name}); the signer {self.settings.scheme!r} is broken or its key changed"
+            )

@@ -1,0 +1,92 @@
+"""How the commands talk to people and to scripts.
+
+Results go to stdout, everything else to stderr. Colour and tables appear on a terminal; piped output is plain.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from tsa_core.api import TsaError
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+
+
+def stdout() -> Console:
+    """Return the console for results."""
+    return Console(file=sys.stdout, highlight=False)
+
+
+def stderr() -> Console:
+    """Return the console for messages."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
+    """Print a table on a terminal, tab-separated lines without a heading when piped."""
+    console = stdout()
+    if not console.is_terminal:
+        for row in rows:
+            click.echo("\t".join(row))
+        return
+    table = Table(
+        title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Log to stderr: coloured on a terminal, one plain line per record otherwise."""
+    handler: logging.Handler
+    if sys.stderr.isatty():
+        handler = RichHandler(console=stderr(), show_path=False, omit_repeated_times=False, markup=False)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def fail(program: str, message: str, code: int) -> NoReturn:
+    """Print each line of `message` as an error of `program` and exit."""
+    console = stderr()
+    for line in message.splitlines() or [message]:
+        console.print(f"[bold red]{program}: error:[/] ", end="")
+        console.print(line, markup=False, soft_wrap=True)
+    raise SystemExit(code)
+
+
+def run(command: click.Command, program: str) -> NoReturn:
+    """Run a command and turn every foreseen failure into lines on stderr and an exit code, never a traceback."""
+    try:
+        code = command.main(prog_name=program, standalone_mode=False)
+    except click.UsageError as error:
+        if error.ctx is not None:
+            click.echo(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n", err=True)
+        fail(program, error.format_message(), EXIT_USAGE)
+    except click.ClickException as error:
+        fail(program, error.format_message(), EXIT_FAILURE)
+    except click.Abort:
+        fail(program, "interrupted", 130)
+    except TsaError as error:
+        fail(program, str(error), EXIT_USAGE)
+    raise SystemExit(code if isinstance(code, int) else 0)

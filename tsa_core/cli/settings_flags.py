@@ -1,0 +1,208 @@
+"""The flags of timestamp-server: one table from flag to setting.
+
+Names and meanings are the Sigstore Timestamp Authority's; what is ours alone says so. A flag that is not given leaves
+its setting to environment, file and default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from tsa_core.cli.boolean_flag import BooleanFlag
+
+_DEFAULT_PROFILE = "profiles.default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """One flag, the setting that it gives and the type of its value."""
+
+    name: str
+    setting: str
+    help: str
+    type: Any = str
+    metavar: str | None = None
+
+    @property
+    def parameter(self) -> str:
+        """The name under which click hands the value over."""
+        return self.name.removeprefix("--").replace("-", "_")
+
+    def option(self) -> Callable[[Any], Any]:
+        """Return the click decorator."""
+        if self.type is bool:
+            return click.option(self.name, self.parameter, cls=BooleanFlag, default=None, help=self.help)
+        return click.option(
+            self.name, self.parameter, type=self.type, default=None, metavar=self.metavar, help=self.help
+        )
+
+
+_FILE = click.Path(path_type=Path)
+_OIDS = "OID[,OID...]"
+
+FLAGS: tuple[Flag, ...] = (
+    Flag(name="--host", setting="server.host", help="Address to listen on  [127.0.0.1]", metavar="ADDRESS"),
+    Flag(
+        name="--port",
+        setting="server.port",
+        help="TCP port; 0 takes any free one and prints it  [3000]",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+    ),
+    Flag(
+        name="--certificate-chain-path",
+        setting=f"{_DEFAULT_PROFILE}.certificate_chain",
+        help="PEM file with the TSA certificate, intermediates and root, in that order",
+        type=_FILE,
+        metavar="FILE",
+    ),
+    Flag(
+        name="--timestamp-signer-hash",
+        setting=f"{_DEFAULT_PROFILE}.signer_hash",
+        help="Digest of the signature; follows the key unless given",
+        type=click.Choice(["sha256", "sha384", "sha512"], case_sensitive=False),
+    ),
+    Flag(
+        name="--enforce-intermediate-eku",
+        setting=f"{_DEFAULT_PROFILE}.enforce_intermediate_eku",
+        help="Intermediates must list timeStamping  [true]",
+        type=bool,
+    ),
+    Flag(
+        name="--allow-custom-extensions",
+        setting=f"{_DEFAULT_PROFILE}.allow_custom_extensions",
+        help="Copy the request's extensions into the token  [false]",
+        type=bool,
+    ),
+    Flag(
+        name="--rejections",
+        setting="server.rejections",
+        help="How refusals of DER requests are answered: HTTP 200 and a rejection (rfc3161), or HTTP 400 and "
+        "JSON as Sigstore's TSA does (sigstore)  [rfc3161]",
+        type=click.Choice(["rfc3161", "sigstore"]),
+    ),
+    Flag(
+        name="--use-http-201",
+        setting="server.use_http_201",
+        help="Answer granted requests with 201; some clients then fail  [false]",
+        type=bool,
+    ),
+    Flag(
+        name="--max-request-body-size",
+        setting="server.max_request_body_size",
+        help="Bytes; larger bodies are refused with 413, 0: no limit  [1048576]",
+        type=click.IntRange(0),
+        metavar="BYTES",
+    ),
+    Flag(
+        name="--http-request-id-header-name",
+        setting="server.request_id_header",
+        help="Header that carries the request id  [X-Request-Id]",
+        metavar="NAME",
+    ),
+    Flag(
+        name="--cleanup-timeout",
+        setting="server.idle_timeout",
+        help="Closes connections that are idle this long  [120s]",
+        metavar="DURATION",
+    ),
+    Flag(
+        name="--graceful-timeout",
+        setting="server.graceful_timeout",
+        help="Time for requests in flight after SIGTERM  [15s]",
+        metavar="DURATION",
+    ),
+    Flag(
+        name="--file-signer-passwd",
+        setting="signer.file.password",
+        help="Password of an encrypted key; ps shows it to every user of this machine, so prefer "
+        "[signer.file] password = { file = ... } or TSA_SIGNER__FILE__PASSWORD",
+        metavar="TEXT",
+    ),
+)
+
+_SIGNER_OPTIONS = (
+    click.option(
+        "--timestamp-signer",
+        type=click.Choice(["memory", "file", "kms", "tink"]),
+        help="memory: a new key at every start, for trial; file: --file-signer-key-path; kms: --kms-key-resource",
+    ),
+    click.option("--kms-key-resource", metavar="URI", help="Key URI; its scheme names the signer plugin"),
+    click.option("--file-signer-key-path", type=_FILE, metavar="FILE", help="Private key, PEM or DER"),
+)
+_PROFILE_OPTIONS = (
+    click.option(
+        "--include-chain-in-response",
+        cls=BooleanFlag,
+        help="Certificates in a token that asks for them: all with the root (true), the TSA's alone (false)  "
+        "[not given: all but the root]",
+    ),
+    click.option("--default-policy-oid", metavar="OID", help="Policy of tokens that ask for none"),
+    click.option("--accepted-policy-oids", metavar=_OIDS, help="Further policies that may be asked for"),
+)
+_CONFIG_OPTION = click.option(
+    "--config", type=_FILE, metavar="FILE", envvar="TSA_CONFIG", help="Configuration file, tsa.toml"
+)
+
+
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --config and all flags of the table to a command; they arrive as one dict of parameters."""
+    for option in reversed((_CONFIG_OPTION, *_SIGNER_OPTIONS, *(flag.option() for flag in FLAGS), *_PROFILE_OPTIONS)):
+        command = option(command)
+    return command
+
+
+def overrides(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the flags that were given as nested settings; raises UsageError for flags that need each other."""
+    values: dict[str, Any] = {}
+    for flag in FLAGS:
+        value = parameters.get(flag.parameter)
+        if value is not None:
+            _put(values, flag.setting, value.absolute() if isinstance(value, Path) else value)
+    if (signer := _signer_uri(parameters)) is not None:
+        _put(values, f"{_DEFAULT_PROFILE}.signer", signer)
+    if (whole := parameters.get("include_chain_in_response")) is not None:
+        _put(values, f"{_DEFAULT_PROFILE}.include_chain", "full" if whole else "leaf")
+    default, accepted = parameters.get("default_policy_oid"), parameters.get("accepted_policy_oids")
+    if accepted and not default:
+        raise click.UsageError("--accepted-policy-oids needs --default-policy-oid, which is accepted too")
+    if default:
+        policies = [default, *(part.strip() for part in (accepted or "").split(",") if part.strip())]
+        _put(values, f"{_DEFAULT_PROFILE}.policies", policies)
+    return values
+
+
+def _signer_uri(parameters: dict[str, Any]) -> str | None:
+    """Return the key URI that the reference system's flags mean."""
+    signer, resource = parameters.get("timestamp_signer"), parameters.get("kms_key_resource")
+    path: Path | None = parameters.get("file_signer_key_path")
+    if resource and path:
+        raise click.UsageError("--kms-key-resource and --file-signer-key-path name two keys; give one")
+    if signer is None:
+        signer = "kms" if resource else "file" if path else None
+    if signer != "kms" and resource:
+        raise click.UsageError(f"--kms-key-resource goes with --timestamp-signer kms, not {signer}")
+    if signer != "file" and path:
+        raise click.UsageError(f"--file-signer-key-path goes with --timestamp-signer file, not {signer}")
+    if signer == "kms":
+        if not resource:
+            raise click.UsageError("--timestamp-signer kms needs --kms-key-resource URI")
+        return str(resource)
+    if signer == "file":
+        if path is None:
+            raise click.UsageError("--timestamp-signer file needs --file-signer-key-path FILE")
+        return f"file:{quote(str(path.absolute()))}"
+    return f"{signer}:" if signer else None
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    *tables, key = path.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+    values[key] = value

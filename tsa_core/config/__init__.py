@@ -1,0 +1,22 @@
+"""The core's settings: models, and how flags, environment and file become one object."""
+
+from tsa_core.config.load import CONFIG_VARIABLE, DEFAULT_PROFILE, Settings, load_settings
+from tsa_core.config.models import (
+    DEFAULT_POLICY,
+    PluginSection,
+    PluginTable,
+    ProfileSettings,
+    ServerSettings,
+)
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "DEFAULT_POLICY",
+    "DEFAULT_PROFILE",
+    "PluginSection",
+    "PluginTable",
+    "ProfileSettings",
+    "ServerSettings",
+    "Settings",
+    "load_settings",
+]

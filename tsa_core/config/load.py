@@ -1,0 +1,241 @@
+"""One validated object from flags, environment, file and defaults, in that order of precedence."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from tsa_core.api.errors import ConfigError
+from tsa_core.api.fields import relative_to
+from tsa_core.config.models import (
+    AuditSettings,
+    ClockSettings,
+    HealthSettings,
+    ObserveSettings,
+    PluginSection,
+    PluginTable,
+    PolicySettings,
+    ProfileSettings,
+    ResponseSettings,
+    ServerSettings,
+)
+
+ENV_PREFIX = "TSA_"
+CONFIG_VARIABLE = "TSA_CONFIG"
+DEFAULT_PROFILE = "default"
+MEMORY_SIGNER = "memory:"
+"""What the default profile signs with when nobody has configured anything at all."""
+
+_FILE_KEY = "_file"
+_MAX_FILE_OCTETS = 4 * 1024 * 1024
+ProfileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+class Settings(BaseSettings):
+    """Everything that the core can be told. Frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        enable_decoding=False,  # lists come as text with commas; nothing else is compound in a variable
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+    server: ServerSettings = ServerSettings()
+    clock: ClockSettings = ClockSettings()
+    policy: PolicySettings = PolicySettings()
+    response: ResponseSettings = ResponseSettings()
+    audit: AuditSettings = AuditSettings()
+    observe: ObserveSettings = ObserveSettings()
+    health: HealthSettings = HealthSettings()
+    profiles: dict[ProfileName, ProfileSettings] = Field(default_factory=dict)
+    signer: dict[str, PluginTable] = Field(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the file, which arrives under a key of its own, behind flags and environment."""
+        assert isinstance(init_settings, InitSettingsSource)  # noqa: S101 - true by pydantic-settings' contract
+        flags = dict(init_settings.init_kwargs)
+        file = flags.pop(_FILE_KEY, {})
+        return (
+            InitSettingsSource(settings_cls, init_kwargs=flags),
+            env_settings,
+            InitSettingsSource(settings_cls, init_kwargs=file),
+        )
+
+
+def load_settings(
+    config: Path | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Return the settings; raises ConfigError with one line for each thing that is wrong.
+
+    `config` is the file, else the one that TSA_CONFIG names, else none. `overrides` are the flags as a nested
+    dict. With no configuration of profiles at all, the default profile uses the memory signer; a configuration
+    file that names no signer is an error instead: it never falls back to a key that vanishes.
+    """
+    environ = os.environ if environ is None else environ
+    if config is None and environ.get(CONFIG_VARIABLE):
+        config = Path(environ[CONFIG_VARIABLE])
+    file = _read_file(config) if config else {}
+    flags = dict(overrides or {})
+    _refuse_unknown_variables(environ)
+    if config is None and not _names_profiles(flags, environ):
+        profile = flags.setdefault("profiles", {}).setdefault(DEFAULT_PROFILE, {})
+        profile.setdefault("signer", MEMORY_SIGNER)
+    try:
+        with relative_to(config.parent if config else Path()):
+            values: dict[str, Any] = {**flags, _FILE_KEY: file}
+            settings = Settings(**values)
+    except SettingsError as error:
+        raise ConfigError(f"the environment cannot be read: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(_explain(error, config, flags, environ)) from None
+    _check_whole(settings, config)
+    return settings
+
+
+def _names_profiles(flags: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
+    """Say whether flags or environment choose a signer."""
+    if any("signer" in profile for profile in flags.get("profiles", {}).values()):
+        return True
+    return any(re.fullmatch(r"TSA_PROFILES__.+__SIGNER", name.upper()) for name in environ)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_FILE_OCTETS + 1)
+    except OSError as error:
+        raise ConfigError(f"the configuration file cannot be read: {error.strerror}", path=str(path)) from None
+    if len(data) > _MAX_FILE_OCTETS:
+        raise ConfigError("the configuration file is larger than 4 MiB", path=str(path))
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration file is not TOML: {error}", path=str(path)) from None
+
+
+def _check_whole(settings: Settings, config: Path | None) -> None:
+    where = str(config) if config else None
+    if not settings.profiles:
+        raise ConfigError('no profile is configured; write [profiles.default] with signer = "KEY URI"', path=where)
+    if DEFAULT_PROFILE not in settings.profiles:
+        raise ConfigError(
+            f"there is no [profiles.{DEFAULT_PROFILE}], which answers at /api/v1/timestamp; "
+            f"it has: {', '.join(settings.profiles)}",
+            path=where,
+        )
+    for section, core in (
+        ("clock", settings.clock),
+        ("policy", settings.policy),
+        ("response", settings.response),
+        ("audit", settings.audit),
+        ("observe", settings.observe),
+        ("health", settings.health),
+    ):
+        for name, table in (core.__pydantic_extra__ or {}).items():
+            if not isinstance(table, dict):
+                raise ConfigError(_unknown(f"{section}.{name}", type(core).model_fields), path=where)
+
+
+def _unknown(path: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(path.rpartition(".")[2], names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(names)}"
+    return f"unknown setting {path}; {hint}"
+
+
+def _table_model(path: tuple[int | str, ...]) -> type[BaseModel]:
+    """Return the model of the table at `path`."""
+    if path and path[0] == "profiles" and len(path) > 1:
+        return ProfileSettings
+    if path:
+        field = Settings.model_fields[str(path[0])]
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            return field.annotation
+    return Settings
+
+
+def _explain(error: ValidationError, config: Path | None, flags: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        location = tuple(part for part in problem["loc"] if part != "[key]")
+        path = ".".join(map(str, location))
+        origin = _origin(location, config, flags, environ)
+        if problem["type"] == "extra_forbidden":
+            message = _unknown(path, _table_model(location[:-1]).model_fields)
+        elif problem["type"] == "missing":
+            description = ""
+            model = _table_model(location[:-1])
+            if field := model.model_fields.get(str(location[-1])):
+                description = f" ({field.description})" if field.description else ""
+            message = f"{path} is missing{description}"
+        else:
+            message = f"{path}: {problem['msg'].removeprefix('Value error, ')}"
+        lines.append(f"{origin}: {message}" if origin else message)
+    return "\n".join(lines)
+
+
+def _origin(
+    location: tuple[int | str, ...],
+    config: Path | None,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+) -> str:
+    """Say where a value came from: the flag's value, a variable or the file."""
+    value: Any = flags
+    for part in location:
+        if not isinstance(value, Mapping) or part not in value:
+            break
+        value = value[part]
+    else:
+        return "command line"
+    variable = ENV_PREFIX + "__".join(str(part) for part in location if isinstance(part, str)).upper()
+    if any(name.upper() == variable for name in environ):
+        return f"environment variable {variable}"
+    return str(config) if config else ""
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    """Refuse variables that can only be meant for us and reach nothing.
+
+    A name without `__` is left alone: Kubernetes puts TSA_PORT and the like into every pod beside a service
+    that is called tsa.
+    """
+    for name in environ:
+        first, separator, rest = name.upper().removeprefix(ENV_PREFIX).lower().partition("__")
+        if not name.upper().startswith(ENV_PREFIX) or not separator:
+            continue
+        if first not in Settings.model_fields:
+            raise ConfigError(f"environment variable {name}: {_unknown(first, Settings.model_fields)}")
+        model = _table_model((first,))
+        key = rest.partition("__")[0]
+        if model is not Settings and not issubclass(model, PluginSection) and key not in model.model_fields:
+            raise ConfigError(f"environment variable {name}: {_unknown(f'{first}.{key}', model.model_fields)}")

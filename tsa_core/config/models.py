@@ -1,0 +1,166 @@
+"""The core's settings. Plugins bring the models of their own tables.
+
+Unknown keys are errors; what a table `[clock.NAME]` may hold is for the plugin NAME to say, so the sections that
+plugins share keep such tables unread until the plugin is loaded.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from tsa_core.api.fields import ConfigPath, Duration, Oid, TextList, split_text
+from tsa_core.protocol.hashes import DEFAULT_IMPRINT_HASHES, hash_by_name
+
+DEFAULT_POLICY = "1.3.6.1.4.1.57264.2"
+"""The reference system's policy, so that its users need not change anything."""
+
+PluginTable: TypeAlias = dict[str, Any]
+
+
+def _none_text(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+class Table(BaseModel):
+    """A table whose keys are all known to the core."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+
+class PluginSection(BaseModel):
+    """A table that also holds one table per plugin, by the plugin's name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+    def plugin_table(self, name: str) -> PluginTable:
+        """Return the settings of the plugin `name`, empty when there are none."""
+        return dict((self.__pydantic_extra__ or {}).get(name, {}))
+
+    def plugin_tables(self) -> frozenset[str]:
+        """Return the names of all plugins that have a table here."""
+        return frozenset(self.__pydantic_extra__ or {})
+
+
+class ServerSettings(Table):
+    """`[server]`: the HTTP side."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(3000, ge=0, le=65535, description="TCP port; 0 takes any free one and prints it")
+    rejections: Literal["rfc3161", "sigstore"] = Field(
+        "rfc3161",
+        description="rfc3161: a refused DER request gets HTTP 200 and a rejection with failInfo; "
+        "sigstore: HTTP 400 and JSON, as the Sigstore Timestamp Authority answers",
+    )
+    use_http_201: bool = Field(False, description="answer granted requests with 201; breaks several clients")
+    max_request_body_size: int = Field(1_048_576, ge=0, description="bytes; larger bodies get 413; 0: no limit")
+    threads: int = Field(4, ge=1, le=1024, description="threads that answer requests")
+    connection_limit: int = Field(1000, ge=1, le=100_000, description="connections open at once")
+    idle_timeout: Duration = Field(timedelta(seconds=120), description="closes connections that are idle this long")
+    graceful_timeout: Duration = Field(timedelta(seconds=15), description="time for requests in flight after SIGTERM")
+    request_id_header: str = Field("X-Request-Id", description="header that carries the request id")
+
+
+class ClockSettings(PluginSection):
+    """`[clock]`: where the time comes from and who watches it."""
+
+    source: str = Field("system", description="clock plugin")
+    monitors: TextList = Field(default_factory=list, description="clock monitor plugins; all must trust the clock")
+
+
+class PolicySettings(PluginSection):
+    """`[policy]`: who chooses the profile."""
+
+    selectors: TextList = Field(default=["oid"], description="policy selector plugins, asked in this order")
+
+
+class ResponseSettings(PluginSection):
+    """`[response]`: what happens to granted replies."""
+
+    processors: TextList = Field(default_factory=list, description="response processor plugins, run in this order")
+
+
+class AuditSettings(PluginSection):
+    """`[audit]`: who must have recorded a token before it leaves."""
+
+    sinks: TextList = Field(default_factory=list, description="audit sink plugins; all must accept")
+
+
+class ObserveSettings(PluginSection):
+    """`[observe]`: who is told of requests."""
+
+    observers: TextList = Field(default_factory=list, description="observer plugins")
+
+
+class HealthSettings(PluginSection):
+    """`[health]`: further conditions of /readyz."""
+
+    checks: TextList = Field(default_factory=list, description="health check plugins")
+
+
+class ProfileSettings(Table):
+    """`[profiles.NAME]`: one TSA identity."""
+
+    signer: str = Field(min_length=1, description="key URI; its scheme names the signer plugin")
+    signer_options: PluginTable = Field(
+        default_factory=dict,
+        description="settings of the signer for this profile alone, over those of [signer.NAME]",
+    )
+    signer_hash: Literal["sha256", "sha384", "sha512"] | None = Field(
+        None, description="digest of the signature; follows the key unless given"
+    )
+    rsa_pss: bool = Field(False, description="sign with RSA-PSS; openssl ts and other clients cannot verify it")
+    signer_timeout: Duration = Field(timedelta(seconds=5), description="time for one signature")
+    verify_signatures: bool = Field(False, description="verify every signature before it leaves")
+    certificate_chain: ConfigPath | None = Field(
+        None, description="PEM file with the TSA certificate, intermediates and root, in that order"
+    )
+    enforce_intermediate_eku: bool = Field(True, description="intermediates must list timeStamping")
+    policies: Annotated[list[Oid], BeforeValidator(split_text)] = Field(
+        default=[DEFAULT_POLICY], min_length=1, description="accepted policy OIDs; the first is the default"
+    )
+    accuracy: Annotated[Duration | None, BeforeValidator(_none_text)] = Field(
+        timedelta(seconds=1), description='stated accuracy of genTime; "none" leaves the field out'
+    )
+    fraction_digits: int = Field(0, ge=0, le=6, description="digits of genTime after the second")
+    ordering: bool = Field(False, description="issue strictly increasing times and say so in the token")
+    hashes: TextList = Field(default=list(DEFAULT_IMPRINT_HASHES), min_length=1, description="accepted imprint hashes")
+    accept_sha1: bool = Field(False, description="accept SHA-1 imprints, for old clients that cannot do better")
+    include_chain: Literal["leaf", "intermediates", "full"] = Field(
+        "intermediates", description="certificates in a token when certReq asks for them"
+    )
+    tsa_name: bool = Field(True, description="write the TSA's name into the token")
+    qualified: bool = Field(False, description="mark tokens as qualified timestamps (EN 319 422)")
+    algorithm_protection: bool = Field(False, description="add the cms-algorithm-protection attribute (RFC 6211)")
+    allow_custom_extensions: bool = Field(False, description="copy the request's extensions into the token")
+
+    @field_validator("hashes")
+    @classmethod
+    def _known_hashes(cls, names: list[str]) -> list[str]:
+        result = []
+        for name in names:
+            try:
+                algorithm = hash_by_name(name)
+            except KeyError:
+                raise ValueError(f"{name!r} is not a hash; choose among {', '.join(DEFAULT_IMPRINT_HASHES)}") from None
+            if algorithm.weak:
+                hint = "; accept_sha1 = true accepts it for this profile" if algorithm.name == "sha1" else ""
+                raise ValueError(f"{algorithm.name} is too weak to be timestamped{hint}")
+            result.append(algorithm.name)
+        return result
+
+    @model_validator(mode="after")
+    def _ordering_needs_fractions(self) -> Self:
+        if self.ordering and self.fraction_digits < 3:
+            raise ValueError(
+                "ordering = true needs fraction_digits = 3 or more: "
+                "with fewer, tokens would have to wait for each other"
+            )
+        return self
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the key URI, which is the signer plugin's name."""
+        return self.signer.partition(":")[0].lower()

@@ -1,0 +1,143 @@
+"""The hooks: the table of contents of the plugin API.
+
+Every hook registers. The core calls it once at start, on the main thread, in plugins that the configuration
+selects; it yields descriptions, does no I/O and imports no SDK. The core then opens what was selected and calls
+the objects directly: no hook is ever called while a request is answered.
+
+A plugin is a module named in its distribution's entry points:
+
+    [project.entry-points."tsa_core.plugins"]
+    acmehsm = "tsa_signer_acmehsm.plugin"
+
+Arguments may be added to a hook in later versions; they are never removed or given default values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from tsa_core.api import (
+    PROJECT,
+    AuditSink,
+    Clock,
+    ClockMonitor,
+    Command,
+    HealthCheck,
+    Observer,
+    PolicySelector,
+    Provider,
+    ResponseProcessor,
+    Signer,
+)
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+
+
+@hookspec
+def tsa_signers() -> Iterable[Provider[Signer]]:  # type: ignore[empty-body]
+    """Register signing backends; a profile selects one by the scheme of its key URI.
+
+    Called once at start. Example:
+
+        @hookimpl
+        def tsa_signers():
+            yield Provider(name="acmehsm", summary="Keys in an Acme HSM", options=AcmeOptions, open=open_signer)
+    """
+
+
+@hookspec
+def tsa_clocks() -> Iterable[Provider[Clock]]:  # type: ignore[empty-body]
+    """Register clock sources; `[clock] source` selects one.
+
+    Called once at start. Example:
+
+        @hookimpl
+        def tsa_clocks():
+            yield Provider(name="gps", summary="A GPS receiver", options=GpsOptions, open=open_clock)
+    """
+
+
+@hookspec
+def tsa_clock_monitors() -> Iterable[Provider[ClockMonitor]]:  # type: ignore[empty-body]
+    """Register monitors that compare the clock with others; `[clock] monitors` selects any number.
+
+    Called once at start; the core calls `start(clock)` on what was opened. Example:
+
+        @hookimpl
+        def tsa_clock_monitors():
+            yield Provider(name="ntp", summary="Asks NTP servers", options=NtpOptions, open=open_monitor)
+    """
+
+
+@hookspec
+def tsa_policy_selectors() -> Iterable[Provider[PolicySelector]]:  # type: ignore[empty-body]
+    """Register selectors of profiles; `[policy] selectors` selects any number, asked in that order.
+
+    Called once at start. Example:
+
+        @hookimpl
+        def tsa_policy_selectors():
+            yield Provider(name="network", summary="By the client's network", options=Options, open=open_selector)
+    """
+
+
+@hookspec
+def tsa_response_processors() -> Iterable[Provider[ResponseProcessor]]:  # type: ignore[empty-body]
+    """Register processors of granted replies; `[response] processors` selects any number, run in that order.
+
+    Called once at start. Example:
+
+        @hookimpl
+        def tsa_response_processors():
+            yield Provider(name="archive", summary="Keeps every token", options=Options, open=open_archive)
+    """
+
+
+@hookspec
+def tsa_audit_sinks() -> Iterable[Provider[AuditSink]]:  # type: ignore[empty-body]
+    """Register audit sinks; `[audit] sinks` selects any number, and all must accept or no token leaves.
+
+    Called once at start. Example:
+
+        @hookimpl
+        def tsa_audit_sinks():
+            yield Provider(name="ledger", summary="An append-only file", options=Options, open=open_ledger)
+    """
+
+
+@hookspec
+def tsa_observers() -> Iterable[Provider[Observer]]:  # type: ignore[empty-body]
+    """Register observers; `[observe] observers` selects any number, and their failures change nothing.
+
+    Called once at start. Example:
+
+        @hookimpl
+        def tsa_observers():
+            yield Provider(name="otel", summary="OpenTelemetry traces", options=Options, open=open_observer)
+    """
+
+
+@hookspec
+def tsa_health_checks() -> Iterable[Provider[HealthCheck]]:  # type: ignore[empty-body]
+    """Register conditions of /readyz; `[health] checks` selects any number.
+
+    Called once at start. Example:
+
+        @hookimpl
+        def tsa_health_checks():
+            yield Provider(name="disk", summary="Enough free space", options=DiskOptions, open=open_check)
+    """
+
+
+@hookspec
+def tsa_commands() -> Iterable[Command]:  # type: ignore[empty-body]
+    """Register subcommands of timestamp-server, each named like the plugin's entry point.
+
+    Called when somebody types the command or asks for help. Example:
+
+        @hookimpl
+        def tsa_commands():
+            yield Command(name="archive", summary="Find archived tokens", load=load_command)
+    """

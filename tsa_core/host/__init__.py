@@ -1,0 +1,33 @@
+"""Finds, checks, opens and closes plugins; the only room that says pluggy."""
+
+from tsa_core.host.discovery import GROUP, InstalledPlugin, installed_plugins
+from tsa_core.host.host import (
+    AUDIT_SINK,
+    CLOCK,
+    CLOCK_MONITOR,
+    HEALTH_CHECK,
+    KINDS,
+    OBSERVER,
+    POLICY_SELECTOR,
+    RESPONSE_PROCESSOR,
+    SIGNER,
+    Kind,
+    PluginHost,
+)
+
+__all__ = [
+    "AUDIT_SINK",
+    "CLOCK",
+    "CLOCK_MONITOR",
+    "GROUP",
+    "HEALTH_CHECK",
+    "KINDS",
+    "OBSERVER",
+    "POLICY_SELECTOR",
+    "RESPONSE_PROCESSOR",
+    "SIGNER",
+    "InstalledPlugin",
+    "Kind",
+    "PluginHost",
+    "installed_plugins",
+]

@@ -1,0 +1,75 @@
+"""Which plugins are installed, read from metadata alone: nothing is imported to find out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import Distribution, EntryPoint, distributions
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from tsa_core import __version__
+from tsa_core.api import PluginError
+
+GROUP = "tsa_core.plugins"
+CORE_DISTRIBUTION = "tsa-core"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstalledPlugin:
+    """One entry point of the group `tsa_core.plugins`."""
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    summary: str = ""
+    requires: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return f"{self.name} ({self.distribution} {self.version})"
+
+    def check_core_version(self) -> None:
+        """Raise PluginError when the distribution asks for another tsa-core than this one."""
+        for text in self.requires:
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement:
+                continue
+            if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            name = requirement.name.lower().replace("_", "-")
+            if name == CORE_DISTRIBUTION and not requirement.specifier.contains(__version__, prereleases=True):
+                raise PluginError(
+                    f"the plugin {self.label} needs tsa-core{requirement.specifier}, this is {__version__}; "
+                    f"install a {self.distribution} made for it: pip install --upgrade {self.distribution}",
+                    plugin=self.name,
+                )
+
+
+def installed_plugins(found: Iterable[Distribution] | None = None) -> dict[str, list[InstalledPlugin]]:
+    """Return all entry points of the group by name; a name has several when distributions collide.
+
+    A distribution that is seen twice, once installed and once by a path, counts once.
+    """
+    plugins: dict[str, dict[tuple[str, str], InstalledPlugin]] = {}
+    for distribution in distributions() if found is None else found:
+        entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
+        for entry in entries:
+            plugin = _describe(distribution, entry)
+            plugins.setdefault(entry.name, {}).setdefault((plugin.distribution, plugin.module), plugin)
+    return {name: list(plugins[name].values()) for name in sorted(plugins)}
+
+
+def _describe(distribution: Distribution, entry: EntryPoint) -> InstalledPlugin:
+    metadata = distribution.metadata
+    return InstalledPlugin(
+        name=entry.name,
+        module=entry.module,
+        distribution=metadata["Name"],
+        version=distribution.version,
+        summary=str(metadata.json.get("summary", "")),
+        requires=tuple(distribution.requires or ()),
+    )

@@ -1,0 +1,262 @@
+"""The host: the one class that wraps pluggy.
+
+It imports a plugin when the configuration selects it, asks its hooks once, validates its settings, opens what it
+provides and closes everything in reverse order.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import pluggy
+from pydantic import ValidationError
+
+from tsa_core import hookspecs
+from tsa_core.api import (
+    PROJECT,
+    AuditSink,
+    Clock,
+    ClockMonitor,
+    Command,
+    ConfigError,
+    HealthCheck,
+    Observer,
+    PluginCrash,
+    PluginError,
+    PluginOptions,
+    PolicySelector,
+    Provider,
+    ResponseProcessor,
+    Signer,
+    SignerOptions,
+    TsaError,
+)
+from tsa_core.host.discovery import InstalledPlugin, installed_plugins
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """One kind of thing that plugins provide, and where its settings stand."""
+
+    name: str
+    """In the names of distributions: tsa-NAME-..."""
+    label: str
+    hook: str
+    section: str
+    """The settings table that holds the plugin's own: [SECTION.PLUGIN]."""
+    close: str = "close"
+
+
+SIGNER: Kind[Signer] = Kind("signer", "signer", "tsa_signers", "signer")
+CLOCK: Kind[Clock] = Kind("clock", "clock source", "tsa_clocks", "clock")
+CLOCK_MONITOR: Kind[ClockMonitor] = Kind("monitor", "clock monitor", "tsa_clock_monitors", "clock", close="stop")
+POLICY_SELECTOR: Kind[PolicySelector] = Kind("policy", "policy selector", "tsa_policy_selectors", "policy")
+RESPONSE_PROCESSOR: Kind[ResponseProcessor] = Kind(
+    "response", "response processor", "tsa_response_processors", "response"
+)
+AUDIT_SINK: Kind[AuditSink] = Kind("audit", "audit sink", "tsa_audit_sinks", "audit")
+OBSERVER: Kind[Observer] = Kind("observer", "observer", "tsa_observers", "observe")
+HEALTH_CHECK: Kind[HealthCheck] = Kind("health", "health check", "tsa_health_checks", "health")
+
+KINDS: tuple[Kind[Any], ...] = (
+    SIGNER,
+    CLOCK,
+    CLOCK_MONITOR,
+    POLICY_SELECTOR,
+    RESPONSE_PROCESSOR,
+    AUDIT_SINK,
+    OBSERVER,
+    HEALTH_CHECK,
+)
+
+_RESERVED_SIGNER_FIELDS = frozenset(SignerOptions.model_fields)
+
+
+class PluginHost:
+    """Finds, loads, opens and closes plugins; one for each opened service, never a global.
+
+    `installed` maps entry-point names to what is installed under them; tests give their own.
+    """
+
+    def __init__(self, installed: Mapping[str, list[InstalledPlugin]] | None = None) -> None:
+        self._installed = installed_plugins() if installed is None else dict(installed)
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._loaded: dict[str, InstalledPlugin] = {}
+        self._opened: list[tuple[str, Callable[[], None]]] = []
+
+    # -- finding and loading ------------------------------------------------------------------------------------
+
+    def installed(self) -> list[InstalledPlugin]:
+        """Return everything installed, by name, without importing it."""
+        return [plugin for plugins in self._installed.values() for plugin in plugins]
+
+    def load(self, name: str, *, kind: Kind[Any] | None = None) -> InstalledPlugin:
+        """Import the plugin `name` and register its hooks; done once for each name.
+
+        Raises PluginError: not installed, two distributions of that name, made for another tsa-core, not
+        importable, or implementing a hook that does not exist.
+        """
+        if name in self._loaded:
+            return self._loaded[name]
+        plugin = self._find(name, kind)
+        plugin.check_core_version()
+        try:
+            module = importlib.import_module(plugin.module)
+        except Exception as error:
+            log.debug("plugin %s failed to import", name, exc_info=True)
+            raise PluginError(
+                f"the plugin {plugin.label} could not be imported: {type(error).__name__}: {error}; "
+                f"try: pip install --force-reinstall {plugin.distribution}",
+                plugin=name,
+            ) from error
+        if not self._manager.is_registered(module):
+            self._register(module, plugin)
+        self._loaded[name] = plugin
+        return plugin
+
+    def _find(self, name: str, kind: Kind[Any] | None) -> InstalledPlugin:
+        candidates = self._installed.get(name, [])
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            names = " and ".join(sorted(f"{plugin.distribution} {plugin.version}" for plugin in candidates))
+            raise PluginError(
+                f"two installed distributions call their plugin {name!r}: {names}; uninstall one of them",
+                plugin=name,
+            )
+        label = kind.label if kind else "plugin"
+        known = sorted(self._installed)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise PluginError(
+            f"no {label} {name!r} is installed; {hint}Installed: {', '.join(known) or 'none'}. "
+            f"To add it: pip install tsa-{kind.name if kind else 'signer'}-{name}",
+            plugin=name,
+        )
+
+    def _register(self, module: Any, plugin: InstalledPlugin) -> None:
+        try:
+            self._manager.register(module, name=plugin.module)
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            self._manager.unregister(module)
+            raise PluginError(
+                f"the plugin {plugin.label} implements a hook that tsa-core lacks, or with wrong arguments: "
+                f"{str(error).splitlines()[-1] if str(error) else error}",
+                plugin=plugin.name,
+            ) from error
+
+    # -- the hooks ----------------------------------------------------------------------------------------------
+
+    def providers(self, kind: Kind[T]) -> dict[str, Provider[T]]:
+        """Return what the loaded plugins provide of a kind, by name; raises PluginError for two of one name."""
+        result: dict[str, Provider[T]] = {}
+        owners: dict[str, str] = {}
+        for module, registered in self._call(kind.hook):
+            for provider in registered:
+                if not isinstance(provider, Provider):
+                    raise PluginError(f"the module {module} registered {provider!r}, which is not a Provider")
+                if provider.name in result:
+                    raise PluginError(
+                        f"the {kind.label} {provider.name!r} comes from both {owners[provider.name]} and {module}"
+                    )
+                result[provider.name] = provider
+                owners[provider.name] = module
+        return result
+
+    def commands(self) -> dict[str, Command]:
+        """Return the subcommands that the loaded plugins add."""
+        return {command.name: command for _, registered in self._call("tsa_commands") for command in registered}
+
+    def _call(self, hook: str) -> list[tuple[str, list[Any]]]:
+        """Call a hook in each loaded plugin and return what each yielded, with the module's name."""
+        results = []
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            module = implementation.plugin_name
+            try:
+                results.append((module, list(implementation.function())))
+            except Exception as error:
+                raise PluginCrash(
+                    f"the plugin module {module} failed in {hook}: {type(error).__name__}: {error}", plugin=module
+                ) from error
+        return results
+
+    def provider(self, kind: Kind[T], name: str) -> Provider[T]:
+        """Return one provider, loading the plugin of that name; raises PluginError when there is none."""
+        plugin = self.load(name, kind=kind)
+        found = self.providers(kind).get(name)
+        if found is None:
+            offered = [f"{k.label} {n!r}" for k in KINDS for n in self.providers(k) if n == name]
+            offers = f"it offers: {', '.join(offered)}" if offered else "it offers nothing of that name"
+            raise PluginError(f"the plugin {plugin.label} is no {kind.label}; {offers}", plugin=name)
+        return found
+
+    # -- opening and closing ------------------------------------------------------------------------------------
+
+    def open(self, kind: Kind[T], name: str, table: Mapping[str, Any], *, fixed: Mapping[str, Any] | None = None) -> T:
+        """Open the provider `name` with the settings in `table`; `fixed` are fields that the core fills in.
+
+        Raises ConfigError for wrong settings, any TsaError that the plugin raises, and PluginCrash for the rest.
+        """
+        provider = self.provider(kind, name)
+        options = self.options(kind, provider, table, fixed=fixed)
+        try:
+            opened = provider.open(options)
+        except TsaError:
+            raise
+        except Exception as error:
+            log.debug("plugin %s failed to open", name, exc_info=True)
+            raise PluginCrash(
+                f"the {kind.label} {name!r} ({self._loaded[name].distribution}) could not be opened: "
+                f"{type(error).__name__}: {error}",
+                plugin=name,
+            ) from error
+        self._opened.append((name, getattr(opened, kind.close)))
+        return opened
+
+    def options(
+        self,
+        kind: Kind[T],
+        provider: Provider[T],
+        table: Mapping[str, Any],
+        *,
+        fixed: Mapping[str, Any] | None = None,
+    ) -> PluginOptions:
+        """Return the provider's validated settings; raises ConfigError with a line for each thing wrong."""
+        where = f"{kind.section}.{provider.name}"
+        reserved = _RESERVED_SIGNER_FIELDS if issubclass(provider.options, SignerOptions) else frozenset()
+        known = sorted(set(provider.options.model_fields) - reserved)
+        for key in table:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known) or 'none'}"
+                raise ConfigError(f"unknown setting {where}.{key}; {hint}")
+        try:
+            return provider.options.model_validate({**table, **(fixed or {})})
+        except ValidationError as error:
+            raise ConfigError("\n".join(_setting_errors(error, where))) from None
+
+    def close(self) -> None:
+        """Close everything that was opened, last first; a failure is logged and does not keep the rest open."""
+        while self._opened:
+            name, close = self._opened.pop()
+            try:
+                close()
+            except Exception:
+                log.exception("plugin %s failed to close", name)
+
+
+def _setting_errors(error: ValidationError, where: str) -> Iterable[str]:
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        path = ".".join((where, *map(str, problem["loc"])))
+        yield f"{path}: {problem['msg'].removeprefix('Value error, ')}"

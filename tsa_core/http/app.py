@@ -1,0 +1,54 @@
+"""Puts the resources together."""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+
+import falcon
+
+from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
+from tsa_core.http.timestamp import CertificateChainResource, TimestampResource
+from tsa_core.service import Service
+
+log = logging.getLogger(__name__)
+
+
+def create_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
+    """Return the WSGI application of an opened service; the caller closes the service."""
+    app = falcon.App()
+    app.req_options.strip_url_path_trailing_slash = True
+    app.set_error_serializer(_serialize_error)
+    app.add_error_handler(Exception, _unexpected)
+
+    timestamp = TimestampResource(service.authority, service.settings.server)
+    chain = CertificateChainResource(service.authority)
+    app.add_route("/api/v1/timestamp", timestamp)
+    app.add_route("/api/v1/timestamp/certchain", chain)
+    app.add_route("/tsa/{profile}", timestamp)
+    app.add_route("/tsa/{profile}/certchain", chain)
+    app.add_route("/ping", PingResource())
+    app.add_route("/healthz", HealthResource())
+    app.add_route("/readyz", ReadinessResource(service))
+    return app
+
+
+def error_body(code: int, message: str) -> bytes:
+    """Return the JSON of an error, as every route but the DER one gives it."""
+    return json.dumps({"code": code, "message": message}).encode("utf-8")
+
+
+def _serialize_error(_request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
+    message = error.description or error.title or HTTPStatus(error.status_code).phrase
+    response.content_type = falcon.MEDIA_JSON
+    response.data = error_body(error.status_code, message)
+
+
+def _unexpected(
+    request: falcon.Request, _response: falcon.Response, error: Exception, _parameters: dict[str, str]
+) -> None:
+    if isinstance(error, falcon.HTTPError | falcon.HTTPStatus):
+        raise error
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    raise falcon.HTTPInternalServerError(description="the server failed to answer; its log has the reason")

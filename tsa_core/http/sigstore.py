@@ -1,0 +1,111 @@
+"""The Sigstore Timestamp Authority's JSON: its request format and its error messages."""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import b64decode
+from typing import Any
+
+from tsa_core.api import PKIFailureInfo, RequestRejected
+from tsa_core.protocol import der
+from tsa_core.protocol.errors import DigestLengthMismatch, EncodingError
+from tsa_core.protocol.hashes import SHA256, SHA384, SHA512
+from tsa_core.protocol.request import MAX_NONCE_OCTETS, TimeStampReq, read_request
+
+MAX_JSON_OCTETS = 1024
+"""A longer body is refused before it is parsed: a decimal nonce costs time quadratic in its length."""
+
+UNDECODABLE = "Error generating timestamp response"
+TOO_LARGE = "timestamp request is too large"
+TOO_MANY_ARCS = "OID should be comprised of at most 128 components"
+
+_HASHES = {h.name: h for h in (SHA256, SHA384, SHA512)}
+_URL_SAFE = str.maketrans("-_", "+/")
+_FIELDS = frozenset({"artifacthash", "certificates", "hashalgorithm", "nonce", "tsapolicyoid"})
+
+
+class JsonRequestError(Exception):
+    """A JSON request that cannot be used; the text is the reference system's message."""
+
+
+def read_json_request(body: bytes) -> TimeStampReq:
+    """Return the TimeStampReq that a JSON body means; raises JsonRequestError.
+
+    Keys are matched without regard to case and unknown ones ignored, as Go does. The digest's length is left for
+    the authority to check.
+    """
+    if len(body) > MAX_JSON_OCTETS:
+        raise JsonRequestError(TOO_LARGE)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise JsonRequestError(UNDECODABLE) from None
+    if not isinstance(document, dict):
+        raise JsonRequestError(UNDECODABLE)
+    fields = {key.lower(): value for key, value in document.items() if key.lower() in _FIELDS and value is not None}
+    algorithm = _HASHES.get(str(fields.get("hashalgorithm", "")).lower().replace("-", ""))
+    nonce = fields.get("nonce")
+    certificates = fields.get("certificates", False)
+    if algorithm is None or not isinstance(certificates, bool) or type(nonce) not in {int, type(None)}:
+        raise JsonRequestError(UNDECODABLE)
+    encoded = der.sequence(
+        der.integer(1),
+        der.sequence(
+            der.sequence(algorithm.oid_der, der.null()), der.octet_string(_decode_hash(fields.get("artifacthash")))
+        ),
+        _encode_policy(fields.get("tsapolicyoid")),
+        b"" if nonce is None else _encode_nonce(nonce),
+        der.boolean(True) if certificates else b"",
+    )
+    try:
+        return read_request(encoded)
+    except RequestRejected:
+        raise JsonRequestError(UNDECODABLE) from None
+
+
+def _decode_hash(value: Any) -> bytes:
+    """Decode base64 in the standard alphabet, the URL-safe one or a mixture, padded or not."""
+    if not isinstance(value, str) or not value:
+        raise JsonRequestError(UNDECODABLE)
+    text = value.translate(_URL_SAFE).rstrip("=")
+    try:
+        return b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise JsonRequestError(UNDECODABLE) from None
+
+
+def _encode_policy(value: Any) -> bytes:
+    if value is None or value == "":
+        return b""
+    if not isinstance(value, str):
+        raise JsonRequestError(UNDECODABLE)
+    if value.count(".") >= der.MAX_OID_ARCS:
+        raise JsonRequestError(TOO_MANY_ARCS)
+    try:
+        return der.oid(value)
+    except EncodingError:
+        raise JsonRequestError(UNDECODABLE) from None
+
+
+def _encode_nonce(value: int) -> bytes:
+    if value.bit_length() > 8 * MAX_NONCE_OCTETS:
+        raise JsonRequestError(UNDECODABLE)
+    return der.integer(value)
+
+
+def error_message(rejection: RequestRejected) -> tuple[int, str]:
+    """Return the HTTP status and message with which the reference system refuses for this reason."""
+    if isinstance(rejection, DigestLengthMismatch):
+        return 400, "Message digest has incorrect length for specified algorithm"
+    match rejection.failure:
+        case PKIFailureInfo.BAD_ALG:
+            return 400, "Weak hash algorithm in timestamp request"
+        case PKIFailureInfo.UNACCEPTED_POLICY:
+            return 400, "unaccepted policy: requested TSA policy is not supported by the TSA"
+        case PKIFailureInfo.UNACCEPTED_EXTENSION:
+            return 400, "unaccepted extension: requested extensions are not supported by the TSA"
+        case PKIFailureInfo.SYSTEM_FAILURE | PKIFailureInfo.TIME_NOT_AVAILABLE:
+            return 503, UNDECODABLE
+        case _:
+            return 400, UNDECODABLE

@@ -1,0 +1,143 @@
+"""The routes that issue timestamps and give the certificates to verify them with."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import os
+
+import falcon
+
+from tsa_core.api import RequestContext, RequestRejected
+from tsa_core.authority import TimestampAuthority
+from tsa_core.config import ServerSettings
+from tsa_core.http.sigstore import JsonRequestError, error_message, read_json_request
+
+log = logging.getLogger(__name__)
+
+QUERY_TYPE = "application/timestamp-query"
+REPLY_TYPE = "application/timestamp-reply"
+JSON_TYPE = "application/json"
+CHAIN_TYPE = "application/pem-certificate-chain"
+
+_NO_CACHE = [("Cache-Control", "no-cache, no-store, max-age=0"), ("Pragma", "no-cache")]
+_CHAIN_MAX_AGE = "public, max-age=3600"
+_MAX_UNDECLARED_OCTETS = 1_048_576
+_MAX_REQUEST_ID = 128
+
+
+class TimestampResource:
+    """POST: a DER TimeStampReq, or the reference system's JSON, answered with a DER TimeStampResp.
+
+    A DER request is answered with HTTP 200 whatever becomes of it, because clients read the refusal from the reply
+    (RFC 3161 3.4); `[server] rejections = "sigstore"` answers refusals with HTTP 400 and JSON instead.
+    """
+
+    def __init__(self, authority: TimestampAuthority, settings: ServerSettings) -> None:
+        self._authority = authority
+        self._granted = falcon.HTTP_201 if settings.use_http_201 else falcon.HTTP_200
+        self._json_rejections = settings.rejections == "sigstore"
+        self._max_body = settings.max_request_body_size
+        self._id_header = settings.request_id_header
+        # Unique across processes and starts, and cheaper than a random number for each request.
+        self._id_prefix = os.urandom(6).hex()
+        self._id_count = itertools.count(1)
+
+    def on_post(self, request: falcon.Request, response: falcon.Response, profile: str | None = None) -> None:
+        """Answer one request."""
+        response.set_headers(_NO_CACHE)
+        request_id = self._request_id(request)
+        response.set_header(self._id_header, request_id)
+        if profile is not None and profile not in self._authority.profiles:
+            raise falcon.HTTPNotFound(description=f"there is no profile {profile[:64]!r} here")
+        content_type = request.content_type or ""
+        if content_type != QUERY_TYPE:
+            content_type = content_type.partition(";")[0].strip().lower()
+        if content_type not in {QUERY_TYPE, JSON_TYPE}:
+            raise falcon.HTTPUnsupportedMediaType(
+                description=f"unsupported media type {content_type[:80]!r}, only [{QUERY_TYPE} {JSON_TYPE}] are allowed"
+            )
+        body = self._read_body(request)
+        context = RequestContext(
+            request_id=request_id,
+            client_address=request.remote_addr,
+            profile=profile,
+            header=request.get_header,
+        )
+        if content_type == QUERY_TYPE:
+            reply = self._authority.respond(body, context)
+            if reply.rejection is not None:
+                log.info("request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text)
+                if self._json_rejections:
+                    raise _http_error(*error_message(reply.rejection))
+                self._send(response, reply.der, falcon.HTTP_200)
+            else:
+                self._send(response, reply.der, self._granted)
+            return
+        try:
+            granted = self._authority.issue(read_json_request(body), context)
+        except JsonRequestError as error:
+            raise _http_error(400, str(error)) from None
+        except RequestRejected as rejection:
+            log.info("request %s refused: %s: %s", request_id, rejection.failure.text, rejection.text)
+            raise _http_error(*error_message(rejection)) from None
+        self._send(response, granted, self._granted)
+
+    @staticmethod
+    def _send(response: falcon.Response, der: bytes, status: str) -> None:
+        response.status = status
+        response.content_type = REPLY_TYPE
+        response.data = der
+
+    def _request_id(self, request: falcon.Request) -> str:
+        given = request.get_header(self._id_header)
+        # What is echoed into a header and the log must be one harmless word.
+        if given and len(given) <= _MAX_REQUEST_ID and given.isascii() and given.isprintable() and " " not in given:
+            return given
+        return f"{self._id_prefix}-{next(self._id_count):x}"
+
+    def _read_body(self, request: falcon.Request) -> bytes:
+        """Read the body, at most as much as is allowed; 413 for more."""
+        length = request.content_length
+        limit = self._max_body
+        if limit and length is not None and length > limit:
+            raise _too_large(limit)
+        if length is None:
+            # Chunked, from a server that does not collect the chunks first.
+            body: bytes = request.bounded_stream.read((limit or _MAX_UNDECLARED_OCTETS) + 1)
+            if len(body) > (limit or _MAX_UNDECLARED_OCTETS):
+                raise _too_large(limit or _MAX_UNDECLARED_OCTETS)
+            return body
+        return bytes(request.bounded_stream.read(length))
+
+
+def _too_large(limit: int) -> falcon.HTTPError:
+    return falcon.HTTPContentTooLarge(description=f"the request body is larger than {limit} bytes")
+
+
+def _http_error(status: int, message: str) -> falcon.HTTPError:
+    return falcon.HTTPError(status, description=message)
+
+
+class CertificateChainResource:
+    """GET and HEAD: the profile's chain as PEM, TSA certificate first, root last."""
+
+    def __init__(self, authority: TimestampAuthority) -> None:
+        self._chains = {name: profile.certificate_chain_pem for name, profile in authority.profiles.items()}
+        self._etags = {name: hashlib.sha256(pem).hexdigest()[:32] for name, pem in self._chains.items()}
+
+    def on_get(self, request: falcon.Request, response: falcon.Response, profile: str = "default") -> None:
+        """Answer, with 304 when the client has the chain already."""
+        if profile not in self._chains:
+            raise falcon.HTTPNotFound(description=f"there is no profile {profile[:64]!r} here")
+        etag = self._etags[profile]
+        response.etag = etag
+        response.set_header("Cache-Control", _CHAIN_MAX_AGE)
+        if any(known in {"*", etag} for known in request.if_none_match or ()):
+            response.status = falcon.HTTP_304
+            return
+        response.content_type = CHAIN_TYPE
+        response.data = self._chains[profile]
+
+    on_head = on_get

@@ -1,0 +1,183 @@
+"""Opens what the settings select and holds it together: the one place that knows both plugins and authority."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from tsa_core.api import ConfigError, HealthCheck, HealthStatus, Signer, SignerError
+from tsa_core.authority import ClockGate, Profile, TimestampAuthority
+from tsa_core.config import PluginSection, ProfileSettings, Settings
+from tsa_core.host import (
+    AUDIT_SINK,
+    CLOCK,
+    CLOCK_MONITOR,
+    HEALTH_CHECK,
+    OBSERVER,
+    POLICY_SELECTOR,
+    RESPONSE_PROCESSOR,
+    SIGNER,
+    Kind,
+    PluginHost,
+)
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadinessCheck:
+    """One line of /readyz."""
+
+    name: str
+    healthy: bool
+    reason: str
+
+
+class Service:
+    """An opened authority and everything that must be closed with it; a context manager.
+
+    Raises ConfigError, PluginError or SignerError, each with a line for the operator, when something cannot be
+    opened; what had been opened until then is closed again.
+    """
+
+    def __init__(self, settings: Settings, *, host: PluginHost | None = None) -> None:
+        self.settings = settings
+        self.host = host or PluginHost()
+        self.warnings: list[str] = []
+        """Lines for the operator about what works but should not be relied upon."""
+        self._health_lock = threading.Lock()
+        self._next_trial: dict[str, float] = {}
+        try:
+            self._open()
+        except BaseException:
+            self.host.close()
+            raise
+
+    def _open(self) -> None:
+        settings = self.settings
+        self._refuse_tables_of_nobody()
+        clock = self._plugin(CLOCK, settings.clock, settings.clock.source)
+        monitors = [self._plugin(CLOCK_MONITOR, settings.clock, name) for name in settings.clock.monitors]
+        for monitor in monitors:
+            monitor.start(clock)
+        gate = ClockGate(clock, monitors)
+        profiles = []
+        for name, profile in settings.profiles.items():
+            signer = self._open_signer(name, profile)
+            profiles.append(Profile(name, profile, signer, gate))
+            if profile.certificate_chain is None:
+                self.warnings.append(
+                    f"Profile {name!r} signs with a key and a test chain that were made at this start. Nobody should "
+                    "trust its timestamps, and after a restart nobody can verify them. For real use, configure a "
+                    "signer and a certificate chain."
+                )
+        # The default profile first: where profiles share a policy, the first in line gets it.
+        profiles.sort(key=lambda profile: profile.name != "default")
+        selectors = [self._plugin(POLICY_SELECTOR, settings.policy, name) for name in settings.policy.selectors]
+        for selector in selectors:
+            selector.bind([profile.summary for profile in profiles])
+        self.authority = TimestampAuthority(
+            profiles=profiles,
+            gate=gate,
+            selectors=selectors,
+            processors=[
+                self._plugin(RESPONSE_PROCESSOR, settings.response, name) for name in settings.response.processors
+            ],
+            audit_sinks=[self._plugin(AUDIT_SINK, settings.audit, name) for name in settings.audit.sinks],
+            observers=[self._plugin(OBSERVER, settings.observe, name) for name in settings.observe.observers],
+        )
+        self._checks: list[tuple[str, HealthCheck]] = [
+            (name, self._plugin(HEALTH_CHECK, settings.health, name)) for name in settings.health.checks
+        ]
+
+    def _plugin(self, kind: Kind[Any], section: PluginSection, name: str) -> Any:
+        return self.host.open(kind, name, section.plugin_table(name))
+
+    def _open_signer(self, name: str, profile: ProfileSettings) -> Signer:
+        table = {**self.settings.signer.get(profile.scheme, {}), **profile.signer_options}
+        fixed = {
+            "uri": profile.signer,
+            "signature_digest": profile.signer_hash,
+            "rsa_pss": profile.rsa_pss,
+        }
+        try:
+            return self.host.open(SIGNER, profile.scheme, table, fixed=fixed)
+        except SignerError as error:
+            raise SignerError(f"profiles.{name}.signer: {error}") from error
+
+    def _refuse_tables_of_nobody(self) -> None:
+        """Refuse tables of plugins that are not installed: a misspelt name, or a plugin that was forgotten."""
+        installed = {plugin.name for plugin in self.host.installed()}
+        tables = {f"signer.{name}": name for name in self.settings.signer}
+        for section in ("clock", "policy", "response", "audit", "observe", "health"):
+            names = getattr(self.settings, section).plugin_tables()
+            tables.update({f"{section}.{name}": name for name in names})
+        for path, name in tables.items():
+            if name not in installed:
+                raise ConfigError(
+                    f"[{path}] is the table of a plugin that is not installed; "
+                    f"installed: {', '.join(sorted(installed))}"
+                )
+
+    @property
+    def local(self) -> bool:
+        """Whether every signer answers in microseconds, so that requests may run on the I/O thread."""
+        return all(profile.signer.latency == "local" for profile in self.authority.profiles.values())
+
+    # -- readiness ----------------------------------------------------------------------------------------------
+
+    def readiness(self) -> list[ReadinessCheck]:
+        """Return the state of signers, clock and further checks; every reason is fit for the public."""
+        return list(self._readiness())
+
+    def _readiness(self) -> Iterator[ReadinessCheck]:
+        for profile in self.authority.profiles.values():
+            healthy = profile.available or self._try_again(profile)
+            reason = "" if healthy else "the signer cannot sign now"
+            yield ReadinessCheck(name=f"signer:{profile.name}", healthy=healthy, reason=reason)
+        verdicts = self.authority.gate.verdicts()
+        distrusted = [verdict.reason for verdict in verdicts if not verdict.trusted]
+        yield ReadinessCheck(name="clock", healthy=not distrusted, reason="; ".join(distrusted))
+        for name, check in self._checks:
+            try:
+                status = check.check()
+            except Exception:
+                log.exception("the health check %r crashed", name)
+                status = HealthStatus(healthy=False, reason="the check failed")
+            yield ReadinessCheck(name=name, healthy=status.healthy, reason=status.reason)
+
+    def _try_again(self, profile: Profile) -> bool:
+        """Make a trial signature, once a second at most, so that a server without traffic recovers too."""
+        with self._health_lock:
+            now = time.monotonic()
+            if now < self._next_trial.get(profile.name, 0.0):
+                return False
+            self._next_trial[profile.name] = now + _RETRY_SECONDS
+        try:
+            profile.trial_signature()
+        except Exception as error:  # noqa: BLE001 - any failure means: not ready
+            log.warning("profile %r: the signer is still unavailable: %s", profile.name, error)
+            return False
+        profile.available = True
+        return True
+
+    # -- lifetime -----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close all plugins; once more than needed does no harm."""
+        self.host.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,31 @@
+"""The application for any WSGI server: `waitress-serve --call tsa_core.wsgi:create_app`.
+
+Settings come from the file that TSA_CONFIG names and from TSA_... variables; see docs/configure.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tsa_core.api import TsaError
+from tsa_core.config import load_settings
+from tsa_core.http import create_app as create_http_app
+from tsa_core.service import Service
+
+
+def create_app() -> Callable[..., Any]:
+    """Return the WSGI application; a mistake in the configuration ends the process with one line and code 2."""
+    try:
+        service = Service(load_settings())
+    except TsaError as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"tsa-core: error: {line}\n")
+        raise SystemExit(2) from None
+    for warning in service.warnings:
+        logging.getLogger(__name__).warning(warning)
+    atexit.register(service.close)
+    return create_http_app(service)
