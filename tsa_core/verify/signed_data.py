@@ -26,7 +26,7 @@ from tsa_core.verify.trust import PathCertificate
 MAX_CERTIFICATES: Final = 64
 """Certificates in a token; honest ones hold two to five."""
 
-_CMS_VERSIONS: Final = frozenset({1, 3, 4, 5})
+_CMS_VERSIONS: Final = frozenset({3, 4, 5})  # RFC 5652 5.1: at least 3, since the content is no id-data
 _TST_INFO_TYPE: Final = der.oid(oids.ID_CT_TST_INFO)
 _SUBJECT_KEY_IDENTIFIER: Final = 0x80
 _CONTENT_TYPE: Final = der.oid(oids.ID_CONTENT_TYPE)
@@ -73,8 +73,8 @@ def check_structure(token: Token) -> SignedToken:
         raise SignedDataError(f"the SignerInfo's version {info.version} contradicts how it names its signer")
 
     if info.digest_algorithm_der not in token.digest_algorithms:
-        named = {_identifier(algorithm) for algorithm in token.digest_algorithms}
-        if _identifier(info.digest_algorithm_der) not in named:
+        named = {_without_null(algorithm) for algorithm in token.digest_algorithms}
+        if _without_null(info.digest_algorithm_der) not in named:
             raise SignedDataError("digestAlgorithms does not list the signer's digest algorithm")
     digest = digest_algorithm(info.digest_algorithm_der, "the message digest")
     if _one(info, _CONTENT_TYPE, "content-type") != _TST_INFO_TYPE:
@@ -142,14 +142,11 @@ def _one(info: SignerInfo, name: bytes, title: str) -> bytes:
     return values[0]
 
 
-@lru_cache(maxsize=64)
-def _identifier(algorithm: bytes) -> bytes:
-    """Return the identifier of an AlgorithmIdentifier; parameters NULL and absent are the same thing."""
-    try:
-        _, start, end = der.read(algorithm, 0, len(algorithm))
-        return algorithm[start : der.read(algorithm, start, end)[2]]
-    except EncodingError as error:
-        raise MalformedTimestamp(f"an algorithm cannot be read: {error}") from None
+def _without_null(algorithm: bytes) -> bytes:
+    """Return a hash's AlgorithmIdentifier with parameters NULL left out, which means the same (RFC 5754 2)."""
+    if algorithm[0] == der.SEQUENCE and algorithm[1] < 0x80 and algorithm[-2:] == der.null():
+        return der.sequence(algorithm[2:-2])
+    return algorithm
 
 
 def _check_algorithm_protection(info: SignerInfo) -> None:

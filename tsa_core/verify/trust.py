@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
 from tsa_core.protocol import der
+from tsa_core.protocol.errors import EncodingError
 from tsa_core.verify.algorithms import certificate_signature_scheme, check_public_key
 from tsa_core.verify.errors import PathError, SignatureInvalid, UnsupportedAlgorithm, printable
 
@@ -50,13 +51,24 @@ class PathCertificate:
 
     @classmethod
     def from_der(cls, data: bytes) -> PathCertificate:
-        """Read a certificate; raises ValueError for bytes that are not one."""
-        return cls(x509.load_der_x509_certificate(data), data)
+        """Read a certificate; raises PathError for bytes that are not one."""
+        try:
+            number = _fields(data)[0]
+            if number[2:] == b"\x00" or number[2] & 0x80:
+                # RFC 5280 4.1.2.2; cryptography still reads them, with a warning, and will not for long.
+                raise PathError("a certificate has a serial number that is not positive")
+            return cls(x509.load_der_x509_certificate(data), data)
+        except (ValueError, IndexError, x509.InvalidVersion, EncodingError, Warning) as error:
+            raise PathError(f"a certificate cannot be read: {error}") from None
 
     @cached_property
     def name(self) -> str:
         """The subject for error texts."""
-        return f"the certificate {printable(self.certificate.subject.rfc4514_string(), 120)!r}"
+        try:
+            subject = self.certificate.subject.rfc4514_string()
+        except (ValueError, Warning):
+            return "a certificate whose name cannot be read"
+        return f"the certificate {printable(subject, 120)!r}"
 
     @cached_property
     def not_before(self) -> datetime:
@@ -95,7 +107,7 @@ class PathCertificate:
         """The extensions by identifier; raises PathError when they cannot be read or one appears twice."""
         try:
             return {extension.oid: extension for extension in self.certificate.extensions}
-        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        except (ValueError, Warning, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
             raise PathError(f"the extensions of {self.name} cannot be read: {error}") from None
 
     def value(self, oid: x509.ObjectIdentifier) -> Any:
@@ -198,7 +210,7 @@ def read_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
         if b"-----BEGIN" in data:
             return tuple(x509.load_pem_x509_certificates(data))
         return (x509.load_der_x509_certificate(data),)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise PathError(f"the certificates cannot be read: {error}") from None
 
 

@@ -28,6 +28,7 @@ from tsa_core.verify.errors import (
     NonceMismatch,
     NotAccepted,
     NotGranted,
+    PathError,
     PolicyMismatch,
     SignedDataError,
     UnknownCriticalExtension,
@@ -265,7 +266,7 @@ def _readable(certificates: Iterable[bytes]) -> list[PathCertificate]:
     for data in certificates:
         try:
             readable.append(PathCertificate.from_der(data))
-        except ValueError:
+        except PathError:
             continue
     return readable
 
