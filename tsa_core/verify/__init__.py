@@ -29,6 +29,7 @@ from tsa_core.verify.errors import (
 )
 from tsa_core.verify.request import verify_request
 from tsa_core.verify.revocation import Revocation, RevocationScope
+from tsa_core.verify.statement import check_answer
 from tsa_core.verify.trust import TrustStore
 from tsa_core.verify.verifier import VerifiedTimestamp, Verifier, hash_artifact, verify_response, verify_token
 
@@ -63,6 +64,7 @@ __all__ = [
     "Verifier",
     "WeakAlgorithm",
     "WeakRequestHash",
+    "check_answer",
     "hash_artifact",
     "verify_request",
     "verify_response",

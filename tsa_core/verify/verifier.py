@@ -11,42 +11,26 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO, Final, TypeAlias
+from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.hashes import HashAlgorithm, hash_by_name
-from tsa_core.protocol.reply import MAX_REPLY_OCTETS, Token, read_reply, read_token
+from tsa_core.protocol.reply import Token
 from tsa_core.protocol.request import TimeStampReq
-from tsa_core.protocol.tstinfo_reader import TSTInfo, read_tst_info
-from tsa_core.verify.algorithms import strong_hash
-from tsa_core.verify.errors import (
-    ImprintMismatch,
-    MalformedTimestamp,
-    NonceMismatch,
-    NotAccepted,
-    NotGranted,
-    PathError,
-    PolicyMismatch,
-    SignedDataError,
-    UnknownCriticalExtension,
-    VerificationError,
-    printable,
-)
+from tsa_core.protocol.tstinfo_reader import TSTInfo
+from tsa_core.verify.errors import ImprintMismatch, NonceMismatch, NotAccepted, PolicyMismatch, printable
 from tsa_core.verify.path import Path, PathBuilder
 from tsa_core.verify.request import verify_request
 from tsa_core.verify.revocation import Revocation
-from tsa_core.verify.signed_data import SignedToken, check_signature, check_structure, find_signer
+from tsa_core.verify.signed_data import SignedToken, check_signature, find_signer
+from tsa_core.verify.statement import Octets, check_request, open_reply, open_token, read_statement, readable
 from tsa_core.verify.trust import PathCertificate, TrustStore
 
 CHUNK_OCTETS: Final = 1 << 20
 _MAX_PATHS: Final = 256
 _MAX_CACHED_OCTETS: Final = 1 << 16
-
-Octets: TypeAlias = "bytes | bytearray | memoryview | BinaryIO"
-"""Data in memory, or a stream open for reading bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,19 +111,10 @@ class Verifier:
         unless given. With `request`, policy and nonce must be what it asked for, and a nonce must be absent
         if it sent none. The path must be valid at `time`, aware, which is genTime unless given.
         """
-        try:
-            status, token = read_reply(_octets(reply))
-        except EncodingError as error:
-            raise MalformedTimestamp(f"the reply cannot be read: {error}") from None
-        if not status.granted:
-            raise NotGranted(status=status.status, name=status.name, texts=status.texts, failures=status.failure_names)
-        if status.failures:
-            raise MalformedTimestamp("the reply says both granted and why it was refused")
-        if token is None:
-            raise MalformedTimestamp("the reply says granted but holds no token")
+        status, token = open_reply(reply)
         return self._verify(
             token,
-            status=status.status,
+            status=status,
             artifact=artifact,
             digest=digest,
             digest_algorithm=digest_algorithm,
@@ -162,12 +137,8 @@ class Verifier:
         time: datetime | None = None,
     ) -> VerifiedTimestamp:
         """Return what a bare TimeStampToken proves; everything else is as in `verify_response`."""
-        try:
-            parsed = read_token(_octets(token))
-        except EncodingError as error:
-            raise MalformedTimestamp(f"the token cannot be read: {error}") from None
         return self._verify(
-            parsed,
+            open_token(token),
             status=None,
             artifact=artifact,
             digest=digest,
@@ -195,24 +166,12 @@ class Verifier:
             raise TypeError("verification needs the artifact, its digest or the request")
         if time is not None and time.tzinfo is None:
             raise TypeError("the time of verification must be an aware datetime")
-        signed = check_structure(token)
-        try:
-            info = read_tst_info(token.content)
-        except EncodingError as error:
-            raise MalformedTimestamp(str(error)) from None
-        if info.version != 1:
-            raise SignedDataError(f"the TSTInfo has version {info.version}; only version 1 exists")
-        algorithm = strong_hash(info.hash_oid, "the message imprint")
+        signed, info, algorithm = read_statement(token)
         path = self._path(token, signed, time if time is not None else info.gen_time)
         check_signature(signed, path.signer)
-        for extension in info.extensions:
-            if extension.critical:
-                raise UnknownCriticalExtension(
-                    f"the TSTInfo has a critical extension, {extension.oid}, that is not known here"
-                )
         self._check_acceptance(info, path)
         if request is not None:
-            _check_request(info, request if isinstance(request, TimeStampReq) else verify_request(request))
+            check_request(info, request if isinstance(request, TimeStampReq) else verify_request(request))
         if nonce is not None and info.nonce != nonce:
             raise NonceMismatch("the token's nonce is not the one that was sent")
         if policy is not None and info.policy != policy:
@@ -235,7 +194,7 @@ class Verifier:
         path = self._paths.get(key)
         if path is not None and path.not_before <= time <= path.not_after:
             return path
-        embedded = _readable(token.certificates)
+        embedded = readable(token.certificates)
         signer = find_signer(signed, (*embedded, *self._helpers))
         if self._tsa_certificate is not None and signer.der != self._tsa_certificate.der:
             raise NotAccepted("the token was signed with another certificate than the one demanded")
@@ -260,29 +219,6 @@ class Verifier:
                 )
 
 
-def _readable(certificates: Iterable[bytes]) -> list[PathCertificate]:
-    """Return the certificates of a token's bag; what is not a certificate helps nobody and is passed over."""
-    readable = []
-    for data in certificates:
-        try:
-            readable.append(PathCertificate.from_der(data))
-        except PathError:
-            continue
-    return readable
-
-
-def _check_request(info: TSTInfo, request: TimeStampReq) -> None:
-    """Raise a RequestMismatch unless the token answers this request (RFC 3161 2.4.2, rule V2)."""
-    if info.hash_oid != request.hash_oid or info.hashed_message != request.digest:
-        raise ImprintMismatch("the token's message imprint is not the one in the request")
-    if request.policy is not None and info.policy != request.policy:
-        raise PolicyMismatch(f"policy {request.policy} was asked for, the token has {info.policy}")
-    if request.nonce is None and info.nonce is not None:
-        raise NonceMismatch("the token has a nonce although the request had none")
-    if request.nonce is not None and info.nonce != request.nonce:
-        raise NonceMismatch("the token does not have the request's nonce")
-
-
 def _check_digest(info: TSTInfo, algorithm: HashAlgorithm, digest: bytes, name: str | None) -> None:
     if name is not None:
         try:
@@ -305,14 +241,6 @@ def hash_artifact(artifact: Octets, algorithm: HashAlgorithm) -> bytes:
     while chunk := artifact.read(CHUNK_OCTETS):
         state.update(chunk)
     return state.digest()
-
-
-def _octets(source: Octets) -> bytes:
-    if isinstance(source, bytes):
-        return source
-    if isinstance(source, bytearray | memoryview):
-        return bytes(source)
-    return source.read(MAX_REPLY_OCTETS + 1)
 
 
 def verify_response(
@@ -381,6 +309,3 @@ def verify_token(
         nonce=nonce,
         time=time,
     )
-
-
-__all__ = ["Octets", "VerificationError", "VerifiedTimestamp", "Verifier", "verify_response", "verify_token"]
