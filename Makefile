@@ -29,7 +29,7 @@ DOCS := $(VENV)/.stamp-docs
 
 help: ## say what there is
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='options for the command']"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1:\2/p' Makefile | awk -F: '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 serve: $(SERVE) ## serve timestamps on 127.0.0.1:3000 with the memory signer
 	$(BIN)/timestamp-server serve $(ARGS)

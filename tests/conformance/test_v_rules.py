@@ -21,7 +21,7 @@ from tsa_core.protocol.request import encode_request
 from tsa_core.protocol.signatures import signature_algorithm
 from tsa_core.protocol.tstinfo import Accuracy
 from tsa_core.testing import forge
-from tsa_core.testing.pki import (
+from tsa_core.testing.forged_pki import (
     KEY_KINDS,
     Chain,
     Extension,

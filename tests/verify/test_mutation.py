@@ -12,7 +12,7 @@ from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.reply import read_reply
 from tsa_core.protocol.request import encode_request
 from tsa_core.testing import forge
-from tsa_core.testing.pki import make_chain
+from tsa_core.testing.forged_pki import make_chain
 from tsa_core.verify import TrustStore, VerificationError, VerifiedTimestamp, Verifier
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"

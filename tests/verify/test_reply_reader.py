@@ -13,7 +13,7 @@ from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.reply import is_token, read_reply, read_signer_info, read_token
 from tsa_core.protocol.tstinfo_reader import read_tst_info
 from tsa_core.testing import forge
-from tsa_core.testing.pki import issue, make_chain, signer_extensions
+from tsa_core.testing.forged_pki import issue, make_chain, signer_extensions
 from tsa_core.verify import (
     AmbiguousSigner,
     MalformedTimestamp,
@@ -145,7 +145,7 @@ def test_many_certificates_are_refused_before_they_are_read() -> None:
 
 def test_crossed_intermediates_with_one_name_and_key_are_bounded() -> None:
     # Sixty CAs of one name that all sign each other: the search must give up, not try every order.
-    from tsa_core.testing.pki import ca_extensions, make_key, name
+    from tsa_core.testing.forged_pki import ca_extensions, make_key, name
 
     key = make_key()
     stranger = issue("Maze", key=key, extensions=ca_extensions())

@@ -14,7 +14,7 @@ from tsa_core.protocol.hashes import SHA256, HashAlgorithm
 from tsa_core.protocol.signatures import SignatureAlgorithm, signature_algorithm
 from tsa_core.protocol.template import certificate_names
 from tsa_core.protocol.tstinfo import Accuracy, encode_gen_time, encode_signing_time
-from tsa_core.testing.pki import Issued
+from tsa_core.testing.forged_pki import Issued
 
 GEN_TIME = datetime(2025, 6, 1, 12, 0, 0, tzinfo=UTC)
 POLICY = "1.2.3.4.1"

@@ -1,10 +1,12 @@
-"""Certificate chains on the spot, right ones and wrong ones."""
+"""A PKI made on the spot: certificates for any public key, also one whose private half nobody here has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -12,83 +14,170 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa,
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tsa_core.protocol.signatures import PrivateKey
+from tsa_core.api import PrivateKey, PublicKey
 
-START = datetime(2020, 1, 1, tzinfo=UTC)
-END = START + timedelta(days=365 * 20)
-
-Extension = tuple[x509.ExtensionType, bool]
-"""An extension's value and whether it is critical."""
-
-_MAKERS: dict[str, Callable[[], PrivateKey]] = {
-    "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
-    "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
-    "rsa2048": lambda: rsa.generate_private_key(65537, 2048),
-    "rsa3072": lambda: rsa.generate_private_key(65537, 3072),
+KEY_KINDS: Final[dict[str, Callable[[], PrivateKey]]] = {
+    "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "ecdsa-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "ecdsa-p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
+    "rsa-3072": lambda: rsa.generate_private_key(65537, 3072),
+    "rsa-4096": lambda: rsa.generate_private_key(65537, 4096),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
     "ed448": ed448.Ed448PrivateKey.generate,
     "ml-dsa-44": mldsa.MLDSA44PrivateKey.generate,
     "ml-dsa-65": mldsa.MLDSA65PrivateKey.generate,
     "ml-dsa-87": mldsa.MLDSA87PrivateKey.generate,
 }
-KEY_KINDS = tuple(_MAKERS)
+"""The kinds of keys that can make timestamps, and how a new one is made."""
+
+_CLOCK_GRACE: Final = timedelta(minutes=5)
+_VALIDITY: Final = timedelta(days=365)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Issued:
-    """A certificate with its private key."""
-
-    key: PrivateKey
-    certificate: x509.Certificate
-
-    @property
-    def der(self) -> bytes:
-        """The certificate's bytes."""
-        return self.certificate.public_bytes(Encoding.DER)
+def new_key(kind: str = "ecdsa-p256") -> PrivateKey:
+    """Return a new private key; KeyError for a kind that KEY_KINDS does not have."""
+    return KEY_KINDS[kind]()
 
 
-def make_key(kind: str = "p256") -> PrivateKey:
-    """Return a new private key; `kind` is one of KEY_KINDS."""
-    return _MAKERS[kind]()
+@lru_cache(maxsize=32)
+def shared_key(kind: str = "ecdsa-p256") -> PrivateKey:
+    """Return this process's one key of a kind, for tests that only need any: making an RSA key takes a second."""
+    return new_key(kind)
 
 
-def timestamping(*, critical: bool = True) -> Extension:
-    """Return the extended key usage of a timestamp signer."""
-    return x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical
+class Pki:
+    """A root, any number of intermediates, and certificates for whoever asks. Nothing is written unless told.
+
+    `kind` is that of the CAs' keys; leaves have the key that they are issued for. `intermediates` counts the CAs
+    between root and leaf. `now` is the middle of things: CAs and leaves are valid from five minutes before it for
+    a year, unless told otherwise.
+    """
+
+    def __init__(self, *, kind: str = "ecdsa-p256", intermediates: int = 1, now: datetime | None = None) -> None:
+        self.now = (now or datetime.now(UTC)).replace(microsecond=0)
+        key = new_key(kind)
+        name = _name("Test Root")
+        self.root = self._build(
+            subject=name,
+            public_key=key.public_key(),
+            issuer=name,
+            issuer_key=key,
+            path_length=intermediates,
+            usages=(),
+            usage_critical=False,
+            not_before=None,
+            not_after=None,
+        )
+        self.intermediates: tuple[x509.Certificate, ...] = ()
+        """The intermediates, the one that issues leaves first."""
+        for depth in range(intermediates):
+            below = new_key(kind)
+            subject = _name(f"Test Intermediate {depth + 1}")
+            certificate = self._build(
+                subject=subject,
+                public_key=below.public_key(),
+                issuer=name,
+                issuer_key=key,
+                path_length=intermediates - depth - 1,
+                usages=[ExtendedKeyUsageOID.TIME_STAMPING],
+                usage_critical=False,
+                not_before=None,
+                not_after=None,
+            )
+            self.intermediates = (certificate, *self.intermediates)
+            key, name = below, subject
+        self._issuer_key, self._issuer_name = key, name
+
+    def issue(
+        self,
+        public_key: PublicKey,
+        *,
+        common_name: str = "Test TSA",
+        usages: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.TIME_STAMPING,),
+        usage_critical: bool = True,
+        ca: bool = False,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> x509.Certificate:
+        """Return a certificate for `public_key`; the defaults make one with which a TSA may issue (RFC 3161 2.3)."""
+        return self._build(
+            subject=_name(common_name),
+            public_key=public_key,
+            issuer=self._issuer_name,
+            issuer_key=self._issuer_key,
+            path_length=0 if ca else None,
+            usages=usages,
+            usage_critical=usage_critical,
+            not_before=not_before,
+            not_after=not_after,
+        )
+
+    def chain(self, leaf: x509.Certificate | PublicKey) -> tuple[x509.Certificate, ...]:
+        """Return the certificates from `leaf` to the root; for a public key, its leaf is issued first."""
+        certificate = leaf if isinstance(leaf, x509.Certificate) else self.issue(leaf)
+        return (certificate, *self.intermediates, self.root)
+
+    def write_chain(self, path: Path, leaf: x509.Certificate | PublicKey) -> Path:
+        """Write the chain as PEM, leaf first, as a profile's certificate_chain wants it; return `path`."""
+        return write_pem(path, self.chain(leaf))
+
+    def _build(
+        self,
+        *,
+        subject: x509.Name,
+        public_key: PublicKey,
+        issuer: x509.Name,
+        issuer_key: PrivateKey,
+        path_length: int | None,
+        usages: Sequence[x509.ObjectIdentifier],
+        usage_critical: bool,
+        not_before: datetime | None,
+        not_after: datetime | None,
+    ) -> x509.Certificate:
+        """Return one certificate; `path_length` None makes one that is no CA's."""
+        ca = path_length is not None
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(not_before or self.now - _CLOCK_GRACE)
+            .not_valid_after(not_after or self.now + _VALIDITY)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
+            .add_extension(
+                x509.KeyUsage(
+                    digital_signature=not ca,
+                    key_cert_sign=ca,
+                    crl_sign=ca,
+                    content_commitment=False,
+                    key_encipherment=False,
+                    data_encipherment=False,
+                    key_agreement=False,
+                    encipher_only=False,
+                    decipher_only=False,
+                ),
+                critical=True,
+            )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        )
+        if subject != issuer:
+            builder = builder.add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
+            )
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=usage_critical)
+        return builder.sign(issuer_key, _digest(issuer_key))
 
 
-def key_usage(*, sign: bool = False, certificates: bool = False, crls: bool = False) -> Extension:
-    """Return a critical key usage with these bits."""
-    usage = x509.KeyUsage(
-        digital_signature=sign,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=certificates,
-        crl_sign=crls,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    return usage, True
+def write_pem(path: Path, certificates: Sequence[x509.Certificate]) -> Path:
+    """Write certificates as PEM and return `path`."""
+    path.write_bytes(b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates))
+    return path
 
 
-def ca_extensions(path_length: int | None = None) -> tuple[Extension, ...]:
-    """Return the extensions of an ordinary CA."""
-    return (
-        (x509.BasicConstraints(ca=True, path_length=path_length), True),
-        key_usage(certificates=True, crls=True),
-    )
-
-
-def signer_extensions() -> tuple[Extension, ...]:
-    """Return the extensions of an ordinary timestamp signer."""
-    return (timestamping(), key_usage(sign=True))
-
-
-def name(common_name: str) -> x509.Name:
-    """Return a subject with an organisation and this common name."""
+def _name(common_name: str) -> x509.Name:
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "tsa-core tests"),
@@ -97,60 +186,12 @@ def name(common_name: str) -> x509.Name:
     )
 
 
-def issue(
-    subject: str | x509.Name,
-    *,
-    issuer: Issued | None = None,
-    key: PrivateKey | None = None,
-    extensions: Sequence[Extension] = (),
-    not_before: datetime = START,
-    not_after: datetime = END,
-    serial_number: int | None = None,
-    digest: hashes.HashAlgorithm | None = None,
-    pss: bool = False,
-) -> Issued:
-    """Return a certificate with key; self-signed without an `issuer`. Nothing is added to `extensions`."""
-    from cryptography.hazmat.primitives.asymmetric import padding
-
-    key = key if key is not None else make_key()
-    subject = name(subject) if isinstance(subject, str) else subject
-    signing_key = issuer.key if issuer is not None else key
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer is not None else subject)
-        .public_key(key.public_key())
-        .serial_number(serial_number if serial_number is not None else x509.random_serial_number())
-        .not_valid_before(not_before)
-        .not_valid_after(not_after)
-    )
-    for value, critical in extensions:
-        builder = builder.add_extension(value, critical)
-    hashed = isinstance(signing_key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
-    algorithm = (digest or hashes.SHA256()) if hashed else None
-    rsa_padding = padding.PSS(padding.MGF1(hashes.SHA256()), 32) if pss else None
-    return Issued(key=key, certificate=builder.sign(signing_key, algorithm, rsa_padding=rsa_padding))  # type: ignore[arg-type]  # cryptography types no common key
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chain:
-    """A root, an intermediate and a timestamp signer."""
-
-    root: Issued
-    intermediate: Issued
-    signer: Issued
-
-    @property
-    def pem(self) -> bytes:
-        """The chain as an authority serves it: signer, intermediate, root."""
-        return b"".join(
-            issued.certificate.public_bytes(Encoding.PEM) for issued in (self.signer, self.intermediate, self.root)
-        )
-
-
-def make_chain(kind: str = "p256") -> Chain:
-    """Return a chain that is in order, every key of this kind, valid from 2020 for twenty years."""
-    root = issue("Root", key=make_key(kind), extensions=ca_extensions())
-    intermediate = issue("Intermediate", issuer=root, key=make_key(kind), extensions=ca_extensions(0))
-    signer = issue("Signer", issuer=intermediate, key=make_key(kind), extensions=signer_extensions())
-    return Chain(root=root, intermediate=intermediate, signer=signer)
+def _digest(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
+    """Return the digest with which a CA's key signs; None for keys that bring their own."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return hashes.SHA256()
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        if key.key_size > 384:
+            return hashes.SHA512()
+        return hashes.SHA384() if key.key_size == 384 else hashes.SHA256()
+    return None
