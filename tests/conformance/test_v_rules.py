@@ -226,7 +226,7 @@ def test_v3_signature_itself() -> None:
 
 def test_v3_signature_over_the_content_instead_of_the_attributes() -> None:
     content = forge.tst_info()
-    signature = signature_algorithm(CHAIN.signer.certificate.public_key()).sign(CHAIN.signer.key, content)
+    signature = signature_algorithm(CHAIN.signer.certificate.public_key()).signing_function(CHAIN.signer.key)(content)
     refused(SignatureInvalid, "V3", lambda: verify(granted(content, signature=signature)))
 
 

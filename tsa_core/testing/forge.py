@@ -126,7 +126,7 @@ def token(
         digest.identifier,
         der.tlv(0xA0, b"".join(sent)) if encoded else b"",
         signature_identifier if signature_identifier is not None else algorithm.identifier,
-        der.octet_string(signature if signature is not None else algorithm.sign(signer.key, signed)),
+        der.octet_string(signature if signature is not None else algorithm.signing_function(signer.key)(signed)),
         unsigned,
     )
     signed_data = der.sequence(
