@@ -190,17 +190,18 @@ def verify(ctx: click.Context, /, **flags: Any) -> None:
         raise click.UsageError("give --artifact, --digest or --request to say what the timestamp is about")
     if STANDARD in {flags["artifact"]} & {flags["reply"]}:
         raise click.UsageError("only one of --artifact and --timestamp can be standard input")
-    result = _verify(flags)
+    reply = read_file(flags["reply"])
+    result = _verify(reply, flags)
     if common(ctx, "output_format") == "json":
-        from tsa_core.cli.timestamp_description import describe_info
+        from tsa_core.cli.timestamp_description import describe_reply
 
-        parsed = describe_info(result.tst_info)
+        parsed = describe_reply(reply)
         console.print_json({"TimestampPath": flags["reply"], "ParsedTimestamp": {**parsed, **_signer_of(result)}})
     else:
         click.echo(f"Successfully verified timestamp {flags['reply']}")
 
 
-def _verify(flags: dict[str, Any]) -> VerifiedTimestamp:
+def _verify(reply: bytes, flags: dict[str, Any]) -> VerifiedTimestamp:
     from tsa_core.protocol.reply import is_token
     from tsa_core.verify import Verifier
     from tsa_core.verify.trust import read_certificates
@@ -214,7 +215,6 @@ def _verify(flags: dict[str, Any]) -> VerifiedTimestamp:
         common_name=flags["common_name"],
         revocation=_revocation(flags),
     )
-    reply = read_file(flags["reply"])
     call = verifier.verify_token if is_token(reply) else verifier.verify_response
     name, digest = _parse_digest(flags["digest"]) if flags["digest"] is not None else (None, None)
     request = read_file(flags["request"]) if flags["request"] is not None else None

@@ -66,7 +66,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise click.UsageError(f"the configuration file {path} cannot be read: {reason}") from None
     if not isinstance(parsed, dict):
         raise click.UsageError(f"the configuration file {path} does not hold names with values")
-    return {str(key).replace("-", "_"): value for key, value in parsed.items()}
+    return {_name(str(key)): value for key, value in parsed.items()}
 
 
 def _parse(path: Path, text: str) -> Any:
@@ -85,21 +85,47 @@ def _parse(path: Path, text: str) -> Any:
 
 
 def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
+    """Make a file's settings the defaults of every command, and those in a command's table that command's."""
     if path is None:
         return None
+    root = ctx.find_root().command
+    commands = root.commands if isinstance(root, click.Group) else {}
     settings = read_config(path)
-    root = ctx.find_root()
-    known = {parameter.name for parameter in root.command.params}
-    if isinstance(root.command, click.Group):
-        for command in root.command.commands.values():
-            known |= {parameter.name for parameter in command.params}
+    tables = {name: settings.pop(name) for name in commands if isinstance(settings.get(name), dict)}
+    flags = {name: _flags(command) for name, command in commands.items()}
+    own = _flags(root)
+    known = set(own).union(*flags.values())
     unknown = sorted(settings.keys() - known)
+    unknown += sorted(
+        f"{name}.{key}" for name, table in tables.items() for key in table if _name(key) not in flags[name]
+    )
     if unknown:
         raise click.UsageError(f"the configuration file {path} has a setting that does not exist: {unknown[0]}")
-    ctx.default_map = settings
-    if isinstance(root.command, click.Group) and ctx is root:
-        ctx.default_map = {**settings, **dict.fromkeys(root.command.commands, settings)}
+    defaults: dict[str, Any] = {name: _defaults(flags[name], {**settings, **tables.get(name, {})}) for name in commands}
+    if ctx.command is root:
+        ctx.default_map = {**_defaults(own, settings), **defaults}
+    else:
+        ctx.default_map = defaults[ctx.command.name or ""]
     return path
+
+
+def _name(key: str) -> str:
+    return key.replace("-", "_")
+
+
+def _flags(command: click.Command) -> dict[str, click.Parameter]:
+    """Return a command's parameters by the names of their flags, with underscores."""
+    return {_name(flag.lstrip("-")): parameter for parameter in command.params for flag in parameter.opts}
+
+
+def _defaults(flags: dict[str, click.Parameter], settings: dict[str, Any]) -> dict[str, Any]:
+    defaults: dict[str, Any] = {}
+    for key, value in settings.items():
+        parameter = flags.get(_name(key))
+        if parameter is not None and parameter.name is not None:
+            single = parameter.multiple and isinstance(value, str)
+            defaults[parameter.name] = [value] if single else value
+    return defaults
 
 
 _COMMON: Final = (

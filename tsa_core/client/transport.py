@@ -83,10 +83,10 @@ class Transport:
             shown = without_credentials(url)
             response = self._send(url, shown, body)
             try:
+                data = self._read(response, shown, deadline)
                 if response.status in _SEND_AGAIN:
                     url = _redirected(url, shown, response)
                     continue
-                data = self._read(response, shown, deadline)
             finally:
                 response.release_conn()
             if response.status not in {200, 201}:
@@ -121,6 +121,8 @@ class Transport:
                 retries=False,
                 preload_content=False,
             )
+        except exceptions.NewConnectionError as error:
+            raise TransportError(shown, _reason(error)) from None  # urllib3 counts it among the timeouts
         except (exceptions.TimeoutError, TimeoutError):
             raise RequestTimeout(shown, f"no answer within {self._timeout:g} seconds") from None
         except (exceptions.HTTPError, OSError, ValueError) as error:
