@@ -151,6 +151,7 @@ class Chain:
 def make_chain(kind: str = "p256") -> Chain:
     """Return a chain that is in order, every key of this kind, valid from 2020 for twenty years."""
     root = issue("Root", key=make_key(kind), extensions=ca_extensions())
-    intermediate = issue("Intermediate", issuer=root, key=make_key(kind), extensions=ca_extensions(0))
+    purposes = (*ca_extensions(0), timestamping(critical=False))
+    intermediate = issue("Intermediate", issuer=root, key=make_key(kind), extensions=purposes)
     signer = issue("Signer", issuer=intermediate, key=make_key(kind), extensions=signer_extensions())
     return Chain(root=root, intermediate=intermediate, signer=signer)
