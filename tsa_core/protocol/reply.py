@@ -9,11 +9,10 @@ bytes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple, TypeVar
-
-from cryptography.hazmat import asn1
-from cryptography.x509 import ObjectIdentifier
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 from tsa_core.protocol import ber, der, oids
 from tsa_core.protocol.errors import EncodingError
@@ -22,45 +21,8 @@ from tsa_core.protocol.status import PKIFailureInfo, PKIStatus
 MAX_REPLY_OCTETS = 1 << 20
 """Larger than any reply with a whole ML-DSA chain and revocation data; smaller than what hurts."""
 
-
-@asn1.sequence
-class _PKIStatusInfo:
-    status: int
-    status_string: list[asn1.TLV] | None
-    fail_info: asn1.BitString | None
-
-
-@asn1.sequence
-class _EncapsulatedContentInfo:
-    content_type: ObjectIdentifier
-    content: Annotated[bytes | None, asn1.Explicit(0)]
-
-
-@asn1.sequence
-class _SignedData:
-    version: int
-    digest_algorithms: asn1.TLV
-    content: _EncapsulatedContentInfo
-    # [0] and [1] IMPLICIT hide whether a SET or a SEQUENCE is meant: a list does not mind the order.
-    certificates: Annotated[list[asn1.TLV] | None, asn1.Implicit(0)]
-    crls: Annotated[list[asn1.TLV] | None, asn1.Implicit(1)]
-    signer_infos: asn1.TLV
-
-
-@asn1.sequence
-class _ContentInfo:
-    content_type: ObjectIdentifier
-    content: Annotated[_SignedData, asn1.Explicit(0)]
-
-
-@asn1.sequence
-class _TimeStampResp:
-    status: _PKIStatusInfo
-    token: _ContentInfo | None
-
-
 _T = TypeVar("_T")
-_ID_SIGNED_DATA = ObjectIdentifier(oids.ID_SIGNED_DATA)
+_ID_SIGNED_DATA = der.oid(oids.ID_SIGNED_DATA)
 
 
 class SignerInfo(NamedTuple):
@@ -82,7 +44,8 @@ class Token(NamedTuple):
 
     version: int
     digest_algorithms: tuple[bytes, ...]
-    content_type: str
+    content_type: bytes
+    """eContentType, encoded."""
     content: bytes
     """The eContent octets: the DER of TSTInfo, if the token is in order."""
     certificates: tuple[bytes, ...]
@@ -129,23 +92,12 @@ class Reply(NamedTuple):
 
 def read_reply(data: bytes) -> Reply:
     """Read one TimeStampResp that fills `data`; raises EncodingError for anything else."""
-    response = _decode(_TimeStampResp, data, "TimeStampResp")
-    info = response.status
-    failures: tuple[int, ...] = ()
-    if info.fail_info is not None:
-        octets = info.fail_info.as_bytes()[:64]
-        failures = tuple(i for i in range(8 * len(octets)) if octets[i // 8] & 0x80 >> i % 8)
-    status = ReplyStatus(
-        status=info.status,
-        texts=tuple(bytes(text.data).decode("utf-8", "replace") for text in info.status_string or ()),
-        failures=failures,
-    )
-    return Reply(status, _token(response.token) if response.token is not None else None)
+    return _read(_reply, data, "TimeStampResp")
 
 
 def read_token(data: bytes) -> Token:
     """Read one bare TimeStampToken, a ContentInfo, that fills `data`; EncodingError for anything else."""
-    return _token(_decode(_ContentInfo, data, "TimeStampToken"))
+    return _read(_token, data, "TimeStampToken")
 
 
 def is_token(data: bytes) -> bool:
@@ -214,53 +166,114 @@ def values_of(content: bytes) -> tuple[bytes, ...]:
     return tuple(values)
 
 
-def whole(value: asn1.TLV) -> bytes:
-    """Return the exact bytes of a decoded value, header included; lengths were checked to be minimal."""
-    data = value.data
-    return value.tag_bytes + der.length(len(data)) + data
-
-
-def _token(content_info: _ContentInfo) -> Token:
-    if content_info.content_type != _ID_SIGNED_DATA:
-        raise EncodingError(f"the token is a CMS {content_info.content_type.dotted_string}, not SignedData")
-    signed_data = content_info.content
-    if signed_data.digest_algorithms.tag_bytes != b"\x31" or signed_data.signer_infos.tag_bytes != b"\x31":
-        raise EncodingError("the SignedData lacks digestAlgorithms or signerInfos")
-    if signed_data.content.content is None:
-        raise EncodingError("the token holds no content: a detached signature is not a timestamp")
-    return Token(
-        signed_data.version,
-        values_of(bytes(signed_data.digest_algorithms.data)),
-        signed_data.content.content_type.dotted_string,
-        signed_data.content.content,
-        tuple(map(whole, signed_data.certificates or ())),
-        values_of(bytes(signed_data.signer_infos.data)),
-    )
-
-
-def _decode(kind: type[_T], data: bytes, name: str) -> _T:
+def _read(walk: Callable[[bytes, int, int], _T], data: bytes, name: str) -> _T:
+    """Walk through `data`, as it is or else with its lengths made definite."""
     if len(data) > MAX_REPLY_OCTETS:
         raise EncodingError(f"it has {len(data)} bytes; no {name} needs more than {MAX_REPLY_OCTETS}")
     try:
-        return asn1.decode_der(kind, data)
-    except ValueError as error:
+        return walk(data, 0, len(data))
+    except EncodingError as error:
         strict = error
     try:
         rewritten = ber.definite(data)
         if rewritten != data:
-            return asn1.decode_der(kind, rewritten)
-    except (ValueError, EncodingError) as error:
-        raise EncodingError(f"it is not a {name}: {_reason(error)}") from None
-    raise EncodingError(f"it is not a {name}: {_reason(strict)}")
+            return walk(rewritten, 0, len(rewritten))
+    except EncodingError as error:
+        strict = error
+    raise EncodingError(f"it is not a {name}: {strict}")
+
+
+def _enter(data: bytes, offset: int, end: int, tag: int, what: str) -> tuple[int, int]:
+    """Return start and end of the content of the value at `offset`, which must have this tag."""
+    found, start, stop = der.read(data, offset, end)
+    if found != tag:
+        raise EncodingError(f"{what} has the tag {found:#04x} instead of {tag:#04x}")
+    return start, stop
+
+
+def _all(data: bytes, offset: int, end: int, tag: int, what: str) -> int:
+    """Return the start of the content of the value at `offset`, which must end at `end` and have this tag."""
+    start, stop = _enter(data, offset, end, tag, what)
+    if stop != end:
+        raise EncodingError(f"{end - stop} bytes follow {what}")
+    return start
+
+
+def _reply(data: bytes, offset: int, end: int) -> Reply:
+    offset = _all(data, offset, end, der.SEQUENCE, "the reply")
+    _, status_end = _enter(data, offset, end, der.SEQUENCE, "PKIStatusInfo")
+    status = _status(data[offset:status_end])
+    return Reply(status, _token(data, status_end, end) if status_end != end else None)
+
+
+@lru_cache(maxsize=64)
+def _status(encoded: bytes) -> ReplyStatus:
+    """Read PKIStatusInfo; nearly every one is the five bytes of granted."""
+    offset, end = _enter(encoded, 0, len(encoded), der.SEQUENCE, "PKIStatusInfo")
+    start, offset = _enter(encoded, offset, end, der.INTEGER, "the status")
+    if not 1 <= offset - start <= 8:
+        raise EncodingError("the status is out of range")
+    status = int.from_bytes(encoded[start:offset], "big", signed=True)
+    texts: tuple[str, ...] = ()
+    if offset < end and encoded[offset] == der.SEQUENCE:
+        start, offset = _enter(encoded, offset, end, der.SEQUENCE, "the status text")
+        texts = tuple(
+            text[der.read(text, 0, len(text))[1] :].decode("utf-8", "replace")
+            for text in values_of(encoded[start:offset])
+        )
+    failures: tuple[int, ...] = ()
+    if offset < end:
+        start = _all(encoded, offset, end, der.BIT_STRING, "failInfo")
+        failures = _named_bits(encoded[start:end])
+    return ReplyStatus(status=status, texts=texts, failures=failures)
+
+
+def _named_bits(content: bytes) -> tuple[int, ...]:
+    if not content or content[0] > 7 or (len(content) == 1 and content[0]) or len(content) > 64:
+        raise EncodingError("failInfo is not a BIT STRING of a sensible length")
+    octets = content[1:]
+    bits = tuple(i for i in range(8 * len(octets)) if octets[i // 8] & 0x80 >> i % 8)
+    if bits and bits[-1] >= 8 * len(octets) - content[0]:
+        raise EncodingError("failInfo has a bit in the part that is not used")
+    return bits
+
+
+def _token(data: bytes, offset: int, end: int) -> Token:
+    offset = _all(data, offset, end, der.SEQUENCE, "the token")
+    _, stop = _enter(data, offset, end, der.OBJECT_IDENTIFIER, "the token's type")
+    if data[offset:stop] != _ID_SIGNED_DATA:
+        raise EncodingError("the token is not CMS SignedData")
+    offset = _all(data, stop, end, 0xA0, "the token's content")
+    offset = _all(data, offset, end, der.SEQUENCE, "SignedData")
+
+    start, stop = _enter(data, offset, end, der.INTEGER, "the version of SignedData")
+    if stop - start != 1:
+        raise EncodingError("the version of SignedData is out of range")
+    version = data[start]
+    start, stop = _enter(data, stop, end, der.SET, "digestAlgorithms")
+    digest_algorithms = values_of(data[start:stop])
+    start, after = _enter(data, stop, end, der.SEQUENCE, "encapContentInfo")
+    content_type, content = _content(data, start, after)
+    certificates: tuple[bytes, ...] = ()
+    if after < end and data[after] == 0xA0:
+        start, after = _enter(data, after, end, 0xA0, "the certificates")
+        certificates = values_of(data[start:after])
+    if after < end and data[after] == 0xA1:
+        _, after = _enter(data, after, end, 0xA1, "the CRLs")
+    start = _all(data, after, end, der.SET, "signerInfos")
+    return Token(version, digest_algorithms, content_type, content, certificates, values_of(data[start:end]))
+
+
+def _content(data: bytes, offset: int, end: int) -> tuple[bytes, bytes]:
+    """Return eContentType, encoded, and the eContent octets."""
+    _, stop = _enter(data, offset, end, der.OBJECT_IDENTIFIER, "eContentType")
+    if stop == end:
+        raise EncodingError("the token holds no content: a detached signature is not a timestamp")
+    start = _all(data, stop, end, 0xA0, "eContent")
+    start = _all(data, start, end, der.OCTET_STRING, "the content")
+    return data[offset:stop], data[start:end]
 
 
 def _after_header(data: bytes) -> int:
     size = data[1]
     return 2 if size <= 0x80 else 2 + (size & 0x7F)
-
-
-def _reason(error: Exception) -> str:
-    """Say what the decoder found, without its Rust punctuation."""
-    text = str(error)
-    found = text.partition("kind: ")[2].partition("location")[0].strip(" ,}{")
-    return found or text

@@ -63,8 +63,8 @@ def check_structure(token: Token) -> SignedToken:
         raise AmbiguousSigner(f"the token holds {len(token.certificates)} certificates, over {MAX_CERTIFICATES}")
     if token.version not in _CMS_VERSIONS:
         raise SignedDataError(f"the SignedData has the unknown version {token.version}")
-    if token.content_type != oids.ID_CT_TST_INFO:
-        raise SignedDataError(f"the token holds content of type {token.content_type}, not a TSTInfo")
+    if token.content_type != _TST_INFO_TYPE:
+        raise SignedDataError("the token holds something else than a TSTInfo")
     try:
         info = read_signer_info(token.signers[0])
     except EncodingError as error:

@@ -149,6 +149,11 @@ class Verifier:
             time=time,
         )
 
+    def forget(self) -> None:
+        """Drop the remembered paths; the next verification of every authority builds its path anew."""
+        with self._lock:
+            self._paths.clear()
+
     def _verify(
         self,
         token: Token,
