@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from tsa_core.verify.constraints import check_name_constraints, check_policies
 from tsa_core.verify.errors import PathError, SignerCertificateError, VerificationError
-from tsa_core.verify.trust import PathCertificate, TrustStore, by_subject, prepared
+from tsa_core.verify.trust import PathCertificate, TrustStore, by_subject
 
 MAX_PATH: Final = 10
 """Certificates in a path, signer and root included."""
@@ -59,11 +59,13 @@ class PathBuilder:
     """Builds paths to the roots of one trust store; immutable and safe to use from many threads."""
 
     def __init__(self, trust: TrustStore) -> None:
-        roots = prepared(trust.roots)
-        self.helpers = prepared(trust.certificates)
+        roots = trust.prepared_roots
+        self.helpers = trust.prepared_certificates
         self._roots = by_subject(roots)
         self._root_ders = {root.der for root in roots}
         self._helpers = by_subject(self.helpers)
+        self.known = {certificate.der: certificate for certificate in (*roots, *self.helpers)}
+        """The caller's certificates by their bytes, so that copies of them in tokens need not be read again."""
 
     def build(self, signer: PathCertificate, embedded: Sequence[PathCertificate], time: datetime) -> Path:
         """Return a valid path at `time`; `embedded` are certificates that came with the token.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 from tsa_core.protocol.errors import EncodingError
@@ -79,15 +80,20 @@ def read_statement(token: Token) -> Statement:
     return Statement(signed, info, strong_hash(info.hash_oid, "the message imprint"))
 
 
-def readable(certificates: Iterable[bytes]) -> list[PathCertificate]:
-    """Return the certificates of a token's bag; what is not a certificate helps nobody and is passed over."""
-    readable = []
+def readable(
+    certificates: Iterable[bytes], known: Mapping[bytes, PathCertificate] = MappingProxyType({})
+) -> list[PathCertificate]:
+    """Return the certificates of a token's bag; what is not a certificate helps nobody and is passed over.
+
+    `known` are certificates that have been read before, by their bytes.
+    """
+    found = []
     for data in certificates:
         try:
-            readable.append(PathCertificate.from_der(data))
+            found.append(known.get(data) or PathCertificate.from_der(data))
         except PathError:
             continue
-    return readable
+    return found
 
 
 def check_request(info: TSTInfo, request: TimeStampReq) -> None:

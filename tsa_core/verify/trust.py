@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from cryptography import exceptions, x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -37,13 +37,16 @@ _PROCESSED: Final = frozenset(
 """Extensions whose meaning the path validation takes into account; any other one must not be critical."""
 
 
+_Fields: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes]
+
+
 class PathCertificate:
     """A certificate with what path building asks of it, each part read once and when first needed."""
 
-    def __init__(self, certificate: x509.Certificate, data: bytes | None = None) -> None:
+    def __init__(self, certificate: x509.Certificate, data: bytes | None = None, fields: _Fields | None = None) -> None:
         self.certificate = certificate
         self.der = data if data is not None else certificate.public_bytes(Encoding.DER)
-        fields = _fields(self.der)
+        fields = fields if fields is not None else _fields(self.der)
         self.serial_der, self._signed_algorithm, self.issuer, self.subject, self._algorithm = fields
 
     def __str__(self) -> str:
@@ -53,11 +56,12 @@ class PathCertificate:
     def from_der(cls, data: bytes) -> PathCertificate:
         """Read a certificate; raises PathError for bytes that are not one."""
         try:
-            number = _fields(data)[0]
+            fields = _fields(data)
+            number = fields[0]
             if number[2:] == b"\x00" or number[2] & 0x80:
                 # RFC 5280 4.1.2.2; cryptography still reads them, with a warning, and will not for long.
                 raise PathError("a certificate has a serial number that is not positive")
-            return cls(x509.load_der_x509_certificate(data), data)
+            return cls(x509.load_der_x509_certificate(data), data, fields)
         except (ValueError, IndexError, x509.InvalidVersion, EncodingError, Warning) as error:
             raise PathError(f"a certificate cannot be read: {error}") from None
 
@@ -145,7 +149,7 @@ class PathCertificate:
             raise PathError(f"{self.name} ended at {text(self.not_after)}, which is before {text(time)}")
 
 
-def _fields(certificate: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+def _fields(certificate: bytes) -> _Fields:
     """Return serialNumber, the signed algorithm, issuer, subject and the outer algorithm, each encoded."""
     _, start, stop = der.read(certificate, 0, len(certificate))
     _, position, end = der.read(certificate, start, stop)
@@ -178,6 +182,16 @@ class TrustStore:
     def __post_init__(self) -> None:
         if not self.roots:
             raise PathError("no root certificate was given, so nothing can be trusted")
+
+    @cached_property
+    def prepared_roots(self) -> tuple[PathCertificate, ...]:
+        """The roots, prepared for path building once for every verifier that uses this store."""
+        return tuple(map(PathCertificate, self.roots))
+
+    @cached_property
+    def prepared_certificates(self) -> tuple[PathCertificate, ...]:
+        """The other certificates, prepared likewise."""
+        return tuple(map(PathCertificate, self.certificates))
 
     @classmethod
     def from_chain(cls, chain: bytes) -> TrustStore:
@@ -234,8 +248,3 @@ def by_subject(certificates: Iterable[PathCertificate]) -> dict[bytes, list[Path
             seen.add(certificate.der)
             index.setdefault(certificate.subject, []).append(certificate)
     return index
-
-
-def prepared(certificates: Sequence[x509.Certificate]) -> tuple[PathCertificate, ...]:
-    """Return certificates prepared for path building."""
-    return tuple(map(PathCertificate, certificates))

@@ -199,7 +199,7 @@ class Verifier:
         path = self._paths.get(key)
         if path is not None and path.not_before <= time <= path.not_after:
             return path
-        embedded = readable(token.certificates)
+        embedded = readable(token.certificates, self._builder.known)
         signer = find_signer(signed, (*embedded, *self._helpers))
         if self._tsa_certificate is not None and signer.der != self._tsa_certificate.der:
             raise NotAccepted("the token was signed with another certificate than the one demanded")
