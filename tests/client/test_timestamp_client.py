@@ -333,3 +333,11 @@ def test_a_threshold_that_makes_no_sense(threshold: int) -> None:
 def test_a_wrong_url_counts_as_a_failure(tsa: HttpTsa) -> None:
     result = stamp_all(["nonsense", tsa.url], threshold=1, artifact=b"hello")
     assert [failure.url for failure in result.failures] == ["nonsense"]
+
+
+def test_headers_of_the_caller_stay_with_the_server_that_they_are_for(tsa: HttpTsa) -> None:
+    with HttpTsa(honest) as elsewhere:
+        tsa.answer = lambda _: Answer(status=307, headers={"Location": elsewhere.url})
+        TimestampClient(tsa.url, headers={"X-Token": "secret"}).stamp(artifact=b"hello")
+        assert tsa.received[0].headers["X-Token"] == "secret"
+        assert "X-Token" not in elsewhere.received[0].headers

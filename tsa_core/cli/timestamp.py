@@ -175,6 +175,7 @@ def _report_timestamps(written: Sequence[tuple[Timestamp, str]], *, several: boo
     show_default=True,
     help="Which certificates the CRLs and OCSP responses must cover.",
 )
+@option("--fetch-crls", cls=BooleanFlag, help="Fetch the CRLs that the path's certificates point to.")
 @common_options
 @click.pass_context
 def verify(ctx: click.Context, /, **flags: Any) -> None:
@@ -188,10 +189,15 @@ def verify(ctx: click.Context, /, **flags: Any) -> None:
     """  # noqa: D301 - the backslash is click's mark
     if flags["artifact"] is None and flags["digest"] is None and flags["request"] is None:
         raise click.UsageError("give --artifact, --digest or --request to say what the timestamp is about")
+    if flags["fetch_crls"] and (flags["crl"] or flags["ocsp"] or flags["artifact"] == STANDARD):
+        raise click.UsageError("--fetch-crls goes neither with --crl and --ocsp nor with an artifact on standard input")
     if STANDARD in {flags["artifact"]} & {flags["reply"]}:
         raise click.UsageError("only one of --artifact and --timestamp can be standard input")
     reply = read_file(flags["reply"])
-    result = _verify(reply, flags)
+    result = _verify(reply, flags, None)
+    if flags["fetch_crls"]:
+        # The path is known and trusted by now, and so are the places that its certificates name.
+        result = _verify(reply, flags, _fetched(ctx, result, flags))
     if common(ctx, "output_format") == "json":
         from tsa_core.cli.timestamp_description import describe_reply
 
@@ -201,7 +207,18 @@ def verify(ctx: click.Context, /, **flags: Any) -> None:
         click.echo(f"Successfully verified timestamp {flags['reply']}")
 
 
-def _verify(reply: bytes, flags: dict[str, Any]) -> VerifiedTimestamp:
+def _fetched(ctx: click.Context, result: VerifiedTimestamp, flags: dict[str, Any]) -> Revocation:
+    from tsa_core.client import fetch_crls
+    from tsa_core.verify import RevocationScope
+
+    scope = RevocationScope(flags["revocation"])
+    revocation, failures = fetch_crls(result.path, timeout=common(ctx, "timeout"), scope=scope)
+    for failure in failures:
+        click.echo(f"{PROGRAM}: no CRL from {failure}", err=True)
+    return revocation
+
+
+def _verify(reply: bytes, flags: dict[str, Any], fetched: Revocation | None) -> VerifiedTimestamp:
     from tsa_core.protocol.reply import is_token
     from tsa_core.verify import Verifier
     from tsa_core.verify.trust import read_certificates
@@ -213,7 +230,7 @@ def _verify(reply: bytes, flags: dict[str, Any]) -> VerifiedTimestamp:
         tsa_certificate=exact[0] if exact else None,
         policies=policies,
         common_name=flags["common_name"],
-        revocation=_revocation(flags),
+        revocation=fetched if fetched is not None else _revocation(flags),
     )
     call = verifier.verify_token if is_token(reply) else verifier.verify_response
     name, digest = _parse_digest(flags["digest"]) if flags["digest"] is not None else (None, None)

@@ -12,6 +12,7 @@ from tsa_core.client.errors import (
     UnexpectedAnswer,
 )
 from tsa_core.client.request import RequestError, build_request
+from tsa_core.client.revocation import fetch_crls
 
 __all__ = [
     "BadReply",
@@ -27,5 +28,6 @@ __all__ = [
     "TransportError",
     "UnexpectedAnswer",
     "build_request",
+    "fetch_crls",
     "stamp_all",
 ]

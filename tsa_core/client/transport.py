@@ -78,13 +78,27 @@ class Transport:
 
     def post(self, url: str, body: bytes) -> bytes:
         """Return the answer to a POST of a TimeStampReq; raises TransportError or one of its kinds."""
+        headers = {"Content-Type": QUERY_TYPE, "Accept": REPLY_TYPE}
+        return self._exchange("POST", url, body, headers, _SEND_AGAIN)
+
+    def get(self, url: str) -> bytes:
+        """Return what is at a URL; raises TransportError or one of its kinds."""
+        return self._exchange("GET", url, None, {}, _SEND_AGAIN | _REDIRECTS)
+
+    def _exchange(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str], followed: frozenset[int]
+    ) -> bytes:
         deadline = time.monotonic() + self._timeout
+        headers = {**headers, "User-Agent": _user_agent()}
+        origin = _origin(url)
         for _ in range(MAX_REDIRECTS + 1):
             shown = without_credentials(url)
-            response = self._send(url, shown, body)
+            # What the caller adds, a token for example, is for the server that the caller named and no other.
+            own = self._headers if _origin(url) == origin else {}
+            response = self._send(method, url, shown, body, {**headers, **own})
             try:
                 data = self._read(response, shown, deadline)
-                if response.status in _SEND_AGAIN:
+                if response.status in followed:
                     url = _redirected(url, shown, response)
                     continue
             finally:
@@ -100,19 +114,15 @@ class Transport:
             for pool in self._pools.values():
                 pool.clear()
 
-    def _send(self, url: str, shown: str, body: bytes) -> urllib3.BaseHTTPResponse:
+    def _send(
+        self, method: str, url: str, shown: str, body: bytes | None, headers: dict[str, str]
+    ) -> urllib3.BaseHTTPResponse:
         parts = urlsplit(url)
-        headers = {
-            "Content-Type": QUERY_TYPE,
-            "Accept": REPLY_TYPE,
-            "User-Agent": _user_agent(),
-            **self._headers,
-        }
         if parts.username is not None:
             headers.update(make_headers(basic_auth=f"{parts.username}:{parts.password or ''}"))
         try:
             return self._pool(parts.scheme, parts.hostname or "").request(
-                "POST",
+                method,
                 without_credentials(url),
                 body=body,
                 headers=headers,
@@ -161,6 +171,11 @@ class Transport:
         return data
 
 
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
 def _user_agent() -> str:
     from tsa_core import __version__
 
@@ -172,7 +187,7 @@ def _redirected(url: str, shown: str, response: urllib3.BaseHTTPResponse) -> str
     parts, origin = urlsplit(target), urlsplit(url)
     if parts.scheme not in {"http", "https"} or (origin.scheme == "https" and parts.scheme != "https"):
         raise TransportError(shown, f"it redirects to {printable(without_credentials(target), 200)!r}, not followed")
-    if (parts.hostname, parts.port, parts.scheme) == (origin.hostname, origin.port, origin.scheme):
+    if _origin(target) == _origin(url):
         parts = parts._replace(netloc=origin.netloc)  # credentials stay with the server that they are for
     return urlunsplit(parts)
 
