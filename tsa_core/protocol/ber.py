@@ -64,9 +64,7 @@ def _definite_length(data: bytes, offset: int, end: int) -> tuple[int, int]:
     return start, start + size
 
 
-def _constructed(
-    data: bytes, tag: int, offset: int, end: int, depth: int, *, indefinite: bool
-) -> tuple[bytes, int]:
+def _constructed(data: bytes, tag: int, offset: int, end: int, depth: int, *, indefinite: bool) -> tuple[bytes, int]:
     parts: list[bytes] = []
     while offset < end:
         if indefinite and data[offset : offset + 2] == b"\x00\x00":
