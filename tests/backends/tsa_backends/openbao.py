@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -51,16 +53,14 @@ class OpenBao:
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, token: str = ROOT_TOKEN) -> Any:
         """Ask the server as its root; the `data` (or `auth`) of its answer. Raises HTTPError when it refuses."""
-        request = urllib.request.Request(  # noqa: S310 - the address is ours
+        request = urllib.request.Request(
             f"{self.address}/v1/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"X-Vault-Token": token, "X-Vault-Request": "true"},
         )
-        import ssl
-
         context = ssl.create_default_context(cafile=self.ca_file) if self.ca_file and self.ca_file.is_file() else None
-        with urllib.request.urlopen(request, timeout=10, context=context) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10, context=context) as response:
             text = response.read()
         answer = json.loads(text) if text else {}
         return answer.get("data") or answer.get("auth") or answer
@@ -76,6 +76,7 @@ class OpenBao:
 
     def make_token(self, policy: str, **parameters: Any) -> str:
         """Make a token that may do what `policy`, in HCL, says."""
-        self.call("PUT", "sys/policies/acl/test", {"policy": policy})
-        token: str = self.call("POST", "auth/token/create", {"policies": ["test"], **parameters})["client_token"]
+        name = f"test-{hashlib.sha256(policy.encode()).hexdigest()[:16]}"
+        self.call("PUT", f"sys/policies/acl/{name}", {"policy": policy})
+        token: str = self.call("POST", "auth/token/create", {"policies": [name], **parameters})["client_token"]
         return token
