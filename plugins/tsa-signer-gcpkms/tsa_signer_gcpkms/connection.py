@@ -11,6 +11,7 @@ from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import kms
 from google.cloud.kms_v1.services.key_management_service.transports.grpc import KeyManagementServiceGrpcTransport
+from google.oauth2 import service_account
 
 from tsa_core.api import ConfigError, SignerError, SignerUnavailable, within_deadline
 from tsa_signer_gcpkms.plugin import GcpKmsOptions
@@ -96,8 +97,8 @@ def _transport(options: GcpKmsOptions) -> KeyManagementServiceGrpcTransport:
         return KeyManagementServiceGrpcTransport(channel=grpc.insecure_channel(host, options=_CHANNEL_OPTIONS))
     try:
         if options.credentials_file is not None:
-            load: Any = google.auth.load_credentials_from_file  # which has no type
-            credentials, _ = load(str(options.credentials_file), scopes=_SCOPES)
+            read: Any = service_account.Credentials.from_service_account_file  # which has no type
+            credentials = read(str(options.credentials_file), scopes=_SCOPES)
         else:
             credentials, _ = google.auth.default(scopes=_SCOPES)
     except (GoogleAuthError, OSError, ValueError) as error:

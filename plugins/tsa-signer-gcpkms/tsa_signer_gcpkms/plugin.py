@@ -14,9 +14,7 @@ class GcpKmsOptions(SignerOptions):
     """`[signer.gcpkms]`."""
 
     credentials_file: ConfigPath | None = Field(
-        None,
-        description="a service account's key or a workload identity configuration; else Google's application "
-        "default credentials",
+        None, description="a service account's key file; else Google's application default credentials"
     )
     endpoint: str = Field("cloudkms.googleapis.com", description="HOST or HOST:PORT of another KMS endpoint")
     plaintext: bool = Field(
