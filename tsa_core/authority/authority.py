@@ -29,16 +29,17 @@ from tsa_core.api import (
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.profile import Profile
 from tsa_core.config import DEFAULT_PROFILE
-from tsa_core.protocol import der
-from tsa_core.protocol.errors import DigestLengthMismatch
-from tsa_core.protocol.hashes import HashAlgorithm
-from tsa_core.protocol.request import read_request
+from tsa_core.protocol import der, oids
+from tsa_core.protocol.errors import DigestLengthMismatch, EncodingError
+from tsa_core.protocol.request import read_extensions, read_request
 from tsa_core.protocol.response import encode_rejection, signed_parts
-from tsa_core.protocol.tstinfo import encode_gen_time, encode_serial, encode_signing_time
+from tsa_core.protocol.tstinfo import encode_serial
 
 log = logging.getLogger(__name__)
 
 _CANNOT_SIGN = "the timestamp cannot be signed now; try again later"
+_NEVER_COPIED = frozenset({oids.ID_PE_QC_STATEMENTS})
+"""Extensions that say what the authority is; a requester must not be able to have them said."""
 
 
 class Reply(NamedTuple):
@@ -51,9 +52,9 @@ class Reply(NamedTuple):
 class _Issued(NamedTuple):
     response: bytes
     profile: Profile
-    hash_name: str
-    serial_number: int
-    phases_ns: Mapping[str, int]
+    serial_der: bytes
+    sign_ns: int
+    audit_ns: int
 
 
 class TimestampAuthority:
@@ -80,12 +81,19 @@ class TimestampAuthority:
         self._processors = tuple(processors)
         self._claimed = frozenset().union(*(processor.request_extensions for processor in processors))
         self._audit_sinks = tuple(audit_sinks)
+        self._keeps_drafts = bool(processors or audit_sinks)
         self._observers = tuple(observers)
 
     def respond(self, body: bytes, context: RequestContext) -> Reply:
         """Answer a DER request; never raises. Whatever is wrong becomes a rejection (RFC 3161 2.4.2)."""
+        started = perf_counter_ns()
         try:
-            return Reply(self.issue(read_request(body), context))
+            request = read_request(body)
+        except RequestRejected as rejection:
+            self._observe(context, started, None, rejection.failure, None)
+            return Reply(encode_rejection(rejection.failure, rejection.text), rejection)
+        try:
+            return Reply(self.issue(request, context))
         except RequestRejected as rejection:
             return Reply(encode_rejection(rejection.failure, rejection.text), rejection)
 
@@ -120,7 +128,7 @@ class TimestampAuthority:
 
     def _issue(self, request: TimeStampReq, context: RequestContext) -> _Issued:
         profile = self._select(request, context)
-        algorithm = self._check(request, profile)
+        self._check(request, profile)
         policy_der = request.policy_der or profile.default_policy_der
         if policy_der not in profile.policy_ders:
             raise RequestRejected(
@@ -131,27 +139,27 @@ class TimestampAuthority:
         reading = self._read_clock(profile)
         timed = perf_counter_ns()
         serial_der = encode_serial(os.urandom(20))
-        serial_number = int.from_bytes(serial_der[2:], "big")
         draft = None
-        if self._processors or self._audit_sinks:
+        if self._keeps_drafts:
             draft = TokenDraft(
                 profile=profile.name,
                 policy=der.dotted(policy_der),
-                serial_number=serial_number,
+                serial_number=int.from_bytes(serial_der[2:], "big"),
                 gen_time=reading.time,
                 request=request,
                 context=context,
             )
+        gen_time_der, signing_time_der = profile.encode_times(reading.time)
         template = profile.template
         tst_info = template.tst_info(
             policy_der=policy_der,
             imprint_der=request.imprint_der,
             serial_der=serial_der,
-            gen_time_der=encode_gen_time(reading.time, fraction_digits=profile.fraction_digits),
+            gen_time_der=gen_time_der,
             nonce_der=request.nonce_der,
-            extensions=self._extensions(request, profile, draft),
+            extensions=self._extensions(request, profile, draft) if draft or request.extensions else b"",
         )
-        signed_attributes = template.signed_attributes(tst_info, encode_signing_time(reading.time))
+        signed_attributes = template.signed_attributes(tst_info, signing_time_der)
         signature = self._sign(profile, signed_attributes, context)
         signed = perf_counter_ns()
         response = template.response(
@@ -163,8 +171,7 @@ class TimestampAuthority:
         if draft is not None:
             response = self._process(response, draft)
             self._audit(response, draft)
-        phases = {"sign": signed - timed, "audit": perf_counter_ns() - signed} if self._observers else {}
-        return _Issued(response, profile, algorithm.name, serial_number, phases)
+        return _Issued(response, profile, serial_der, signed - timed, perf_counter_ns() - signed)
 
     def _select(self, request: TimeStampReq, context: RequestContext) -> Profile:
         """Return the profile that the URL names, else the first that a selector names, else the default one."""
@@ -181,7 +188,7 @@ class TimestampAuthority:
             raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN)
         return profile
 
-    def _check(self, request: TimeStampReq, profile: Profile) -> HashAlgorithm:
+    def _check(self, request: TimeStampReq, profile: Profile) -> None:
         """Refuse hashes, digests and extensions that this profile does not accept (rules S5 and S9)."""
         algorithm = profile.hashes.get(request.hash_oid_der)
         if algorithm is None:
@@ -197,17 +204,18 @@ class TimestampAuthority:
                 f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has {len(request.digest)}",
             )
         for extension in request.extensions:
-            if extension.oid not in self._claimed and not profile.settings.allow_custom_extensions:
+            if extension.oid not in self._claimed and (
+                extension.oid in _NEVER_COPIED or not profile.settings.allow_custom_extensions
+            ):
                 raise RequestRejected(
                     PKIFailureInfo.UNACCEPTED_EXTENSION,
                     f"the request extension {extension.oid[:100]} is not accepted; leave it out",
                 )
-        return algorithm
 
     def _read_clock(self, profile: Profile) -> TimeReading:
         reading = profile.read_clock()
         if not profile.not_before <= reading.time <= profile.not_after:
-            log.error("profile %s: %s is outside the certificate's validity", profile.name, reading.time)
+            log.error("profile %s: %s is outside the certificate chain's validity", profile.name, reading.time)
             raise RequestRejected(
                 PKIFailureInfo.SYSTEM_FAILURE,
                 "the certificate of this timestamp authority is not valid at this time",
@@ -221,7 +229,13 @@ class TimestampAuthority:
         if draft is not None:
             for processor in self._processors:
                 parts.extend(processor.extend(draft))
-        return b"".join(parts)
+        extensions = b"".join(parts)
+        if extensions:
+            try:
+                read_extensions(profile.template.extensions + extensions)
+            except (EncodingError, RequestRejected) as error:
+                raise TsaError(f"the extensions of the token are wrong: {error}") from None
+        return extensions
 
     def _sign(self, profile: Profile, message: bytes, context: RequestContext) -> bytes:
         signer = profile.signer
@@ -276,20 +290,22 @@ class TimestampAuthority:
         self,
         context: RequestContext,
         started: int,
-        request: TimeStampReq,
+        request: TimeStampReq | None,
         failure: PKIFailureInfo | None,
         issued: _Issued | None,
     ) -> None:
-        known = request.hash_algorithm
+        if not self._observers:
+            return
+        known = request.hash_algorithm if request else None
         outcome = RequestOutcome(
             request_id=context.request_id,
             client_address=context.client_address,
             profile=issued.profile.name if issued else None,
             failure=failure,
             hash_name=known.name if known else None,
-            serial_number=issued.serial_number if issued else None,
+            serial_number=int.from_bytes(issued.serial_der[2:], "big") if issued else None,
             duration_ns=perf_counter_ns() - started,
-            phases_ns=issued.phases_ns if issued else {},
+            phases_ns={"sign": issued.sign_ns, "audit": issued.audit_ns} if issued else {},
         )
         for observer in self._observers:
             try:

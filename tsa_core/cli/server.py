@@ -14,7 +14,7 @@ import click
 from rich.panel import Panel
 
 from tsa_core import __version__
-from tsa_core.api import ConfigError, PluginError, TsaError
+from tsa_core.api import PluginError, TsaError
 from tsa_core.cli import console
 from tsa_core.cli.plugins import plugins
 from tsa_core.cli.settings_flags import overrides, settings_options
@@ -83,21 +83,17 @@ def serve(**parameters: Any) -> None:
           --certificate-chain-path chain.pem
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     from tsa_core.http import create_app
+    from tsa_core.http.sockets import listen, urls
     from tsa_core.http.waitress_server import WaitressServer
 
     console.set_up_logging()
     settings = _load(parameters)
     with Service(settings) as service:
-        try:
-            http = WaitressServer(create_app(service), settings.server, inline=service.local)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}; "
-                "choose another address with --host and --port"
-            ) from None
+        sockets = listen(settings.server)
+        http = WaitressServer(create_app(service), settings.server, sockets=sockets, inline=service.local)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: http.stop())
-        _announce(service, http.addresses)
+        _announce(service, urls(sockets))
         http.run()
     console.stderr().print("stopped: every request that had arrived was answered")
 
@@ -195,3 +191,7 @@ def version(as_json: bool) -> None:
 def main() -> None:
     """Run timestamp-server."""
     console.run(server, PROGRAM)
+
+
+if __name__ == "__main__":
+    main()
