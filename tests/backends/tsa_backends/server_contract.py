@@ -31,7 +31,8 @@ class Deployment:
 
     `environment` is what the operator sets beside the flags. `start` after `kill` brings the same key back.
     `freeze` keeps the backend from answering while its connections stay open. `rotate` makes another private key the
-    newest of that name, `disable` keeps the key itself from signing until `enable`; None where there is no such thing. `facts` are texts that `check` must print.
+    newest of that name, `disable` keeps the key itself from signing until `enable`; None where there is no such
+    thing. `facts` are texts that `check` must print.
     """
 
     uri: str
