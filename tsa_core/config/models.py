@@ -103,7 +103,7 @@ class HealthSettings(PluginSection):
 class ProfileSettings(Table):
     """`[profiles.NAME]`: one TSA identity."""
 
-    signer: str = Field(min_length=1, description="key URI; its scheme names the signer plugin")
+    signer: str = Field(min_length=1, description="key URI; its scheme names the signer plugin", repr=False)
     signer_options: PluginTable = Field(
         default_factory=dict,
         description="settings of the signer for this profile alone, over those of [signer.NAME]",
