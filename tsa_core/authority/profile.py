@@ -6,14 +6,14 @@ import logging
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from tsa_core.api import ConfigError, ProfileSummary, Signer, SignerError, TimeReading
+from tsa_core.api import ConfigError, ProfileSummary, Signer, SignerError
 from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
 from tsa_core.authority.gate import ClockGate, OrderedClock
 from tsa_core.config import ProfileSettings
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA1, HashAlgorithm
 from tsa_core.protocol.template import TokenTemplate
-from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy
+from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy, TimeEncoder
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,10 @@ class Profile:
         self.policy_ders = frozenset(map(der.oid, self.policies))
         self.default_policy_der = der.oid(self.policies[0])
         self.hashes = MappingProxyType({h.oid_der: h for h in self._accepted_hashes()})
-        self.fraction_digits = settings.fraction_digits
-        self.clock = OrderedClock(gate, fraction_digits=settings.fraction_digits) if settings.ordering else gate
+        self.encode_times = TimeEncoder(fraction_digits=settings.fraction_digits).encode
+        clock = OrderedClock(gate, fraction_digits=settings.fraction_digits) if settings.ordering else gate
+        self.read_clock = clock.read
+        """Returns the time for one token; raises ClockError."""
         self.template = TokenTemplate(
             signer_certificate=self.chain.selection("leaf")[0],
             certificates=self.chain.selection(settings.include_chain),
@@ -98,10 +100,6 @@ class Profile:
     def summary(self) -> ProfileSummary:
         """What policy selectors are told."""
         return ProfileSummary(name=self.name, policies=self.policies)
-
-    def read_clock(self) -> TimeReading:
-        """Return the time for one token; raises ClockError."""
-        return self.clock.read()
 
     def trial_signature(self) -> None:
         """Make a signature and verify it; raises SignerError when either fails."""

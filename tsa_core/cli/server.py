@@ -14,7 +14,7 @@ import click
 from rich.panel import Panel
 
 from tsa_core import __version__
-from tsa_core.api import ConfigError, PluginError, TsaError
+from tsa_core.api import PluginError, TsaError
 from tsa_core.cli import console
 from tsa_core.cli.plugins import plugins
 from tsa_core.cli.settings_flags import overrides, settings_options
@@ -88,13 +88,7 @@ def serve(**parameters: Any) -> None:
     console.set_up_logging()
     settings = _load(parameters)
     with Service(settings) as service:
-        try:
-            http = WaitressServer(create_app(service), settings.server, inline=service.local)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}; "
-                "choose another address with --host and --port"
-            ) from None
+        http = WaitressServer(create_app(service), settings.server, inline=service.local)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: http.stop())
         _announce(service, http.addresses)
@@ -195,3 +189,7 @@ def version(as_json: bool) -> None:
 def main() -> None:
     """Run timestamp-server."""
     console.run(server, PROGRAM)
+
+
+if __name__ == "__main__":
+    main()

@@ -149,7 +149,8 @@ class PluginHost:
             self._manager.register(module, name=plugin.module)
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
-            self._manager.unregister(module)
+            if self._manager.is_registered(module):
+                self._manager.unregister(module)
             raise PluginError(
                 f"the plugin {plugin.label} implements a hook that tsa-core lacks, or with wrong arguments: "
                 f"{str(error).splitlines()[-1] if str(error) else error}",

@@ -24,6 +24,7 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
+from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
 
 log = logging.getLogger(__name__)
@@ -63,8 +64,14 @@ class _InlineServer(TcpWSGIServer):  # type: ignore[misc] # waitress has no type
         pass
 
 
+def _cannot_listen(settings: ServerSettings, reason: str) -> ConfigError:
+    return ConfigError(
+        f"cannot listen on {settings.host}:{settings.port}: {reason}; choose another address with --host and --port"
+    )
+
+
 class WaitressServer:
-    """Listens at construction, serves in `run` until `stop`, then drains.
+    """Listens at construction, serves in `run` until `stop`, then drains; ConfigError when it cannot listen.
 
     `inline` runs requests on the I/O thread. `addresses` are the URLs that it listens on.
     """
@@ -76,33 +83,42 @@ class WaitressServer:
         self._stopping = False
         self._graceful_seconds = settings.graceful_timeout.total_seconds()
         limit = settings.max_request_body_size
-        adjustments = Adjustments(
-            host=settings.host,
-            port=settings.port,
-            threads=settings.threads,
-            connection_limit=settings.connection_limit,
-            channel_timeout=max(1, int(settings.idle_timeout.total_seconds())),
-            cleanup_interval=min(30, max(1, int(settings.idle_timeout.total_seconds()))),
-            send_bytes=_SEND_BYTES,
-            max_request_body_size=limit + _BODY_SLACK if limit else 2**31,
-            asyncore_use_poll=True,
-            clear_untrusted_proxy_headers=True,
-            ident="tsa-core",
-        )
+        adjustments = self._adjustments(settings, limit)
         self._dispatcher: Any = _InlineDispatcher()
         if not inline:
             self._dispatcher = ThreadedTaskDispatcher()
             self._dispatcher.set_thread_count(settings.threads)
         kind = _InlineServer if inline else TcpWSGIServer
-        self._servers = []
+        self._servers: list[Any] = []
         try:
             for socket_info in adjustments.listen:
                 self._servers.append(
                     kind(app, map=self._map, dispatcher=self._dispatcher, adj=adjustments, sockinfo=socket_info)
                 )
-        except OSError:
+        except OSError as error:
             self._close()
-            raise
+            raise _cannot_listen(settings, error.strerror or str(error)) from None
+
+    @staticmethod
+    def _adjustments(settings: ServerSettings, limit: int) -> Any:
+        try:
+            adjustments = Adjustments(
+                host=settings.host,
+                port=settings.port,
+                threads=settings.threads,
+                connection_limit=settings.connection_limit,
+                channel_timeout=max(1, int(settings.idle_timeout.total_seconds())),
+                cleanup_interval=min(30, max(1, int(settings.idle_timeout.total_seconds()))),
+                max_request_body_size=limit + _BODY_SLACK if limit else 2**31,
+                asyncore_use_poll=True,
+                clear_untrusted_proxy_headers=True,
+                ident="tsa-core",
+            )
+        except ValueError as error:  # a host that no resolver knows
+            raise _cannot_listen(settings, str(error).rstrip(".")) from None
+        # As an argument it warns that it will go away; while it is there, its default makes the loop spin.
+        adjustments.send_bytes = _SEND_BYTES
+        return adjustments
 
     @property
     def addresses(self) -> list[str]:

@@ -12,11 +12,11 @@ from typing import Any, get_args
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from tsa_signer_memory import plugin as memory_plugin
-from tsa_signer_memory.plugin import MemoryOptions
 
 from tsa_core.api import Signer, UnsupportedKey
 from tsa_core.testing import ProviderContract, SignerContract
+from tsa_signer_memory import plugin as memory_plugin
+from tsa_signer_memory.plugin import MemoryOptions
 
 ALGORITHMS = get_args(MemoryOptions.model_fields["algorithm"].annotation)
 

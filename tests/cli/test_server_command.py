@@ -1,0 +1,124 @@
+"""timestamp-server as operators type it: real processes, exit codes, one line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.plugin("memory", "file")
+
+
+def run(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")} | variables
+    return subprocess.run(
+        [sys.executable, "-m", "tsa_core.cli.server", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def errors(result: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines on stderr that say what is wrong; nothing else may be there."""
+    assert "Traceback" not in result.stderr
+    return [line for line in result.stderr.splitlines() if line.startswith("timestamp-server: error: ")]
+
+
+def test_version_is_readable_and_json() -> None:
+    assert run("version").stdout.startswith("tsa-core: ")
+    assert {"tsa-core", "python", "openssl"} <= set(json.loads(run("version", "--json").stdout))
+
+
+def test_check_prints_what_it_found() -> None:
+    result = run("check", "--json")
+    document = json.loads(result.stdout)
+    assert result.returncode == 0
+    assert document["profiles"][0]["trial signature"].startswith("verified")
+    assert all(line["healthy"] for line in document["checks"])
+    assert "Nobody should trust" in " ".join(result.stderr.split())
+
+
+def test_a_missing_configuration_file(tmp_path: Path) -> None:
+    result = run("serve", "--config", "nope.toml", cwd=tmp_path)
+    assert result.returncode == 2
+    assert errors(result) == [
+        "timestamp-server: error: nope.toml: the configuration file cannot be read: No such file or directory"
+    ]
+
+
+def test_a_missing_configuration_file_by_variable(tmp_path: Path) -> None:
+    result = run("serve", cwd=tmp_path, TSA_CONFIG="nope.toml")
+    assert result.returncode == 2
+    assert len(errors(result)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--bogus"], "No such option"),
+        (["--port", "70000"], "--port"),
+        (["--timestamp-signer", "kms"], "--timestamp-signer kms needs --kms-key-resource"),
+        (["--timestamp-signer", "file"], "--timestamp-signer file needs --file-signer-key-path"),
+        (["--timestamp-signer", "memory", "--kms-key-resource", "x:y"], "goes with --timestamp-signer kms"),
+        (["--kms-key-resource", "nosuch://key"], "no signer 'nosuch' is installed"),
+        (["--file-signer-key-path", "nope.pem"], "nope.pem: the private key cannot be read"),
+        (["--accepted-policy-oids", "1.2.3"], "--accepted-policy-oids needs --default-policy-oid"),
+        (["--default-policy-oid", "1.2.x"], "not an object identifier"),
+        (["--graceful-timeout", "soon"], "not a duration"),
+        (["--use-http-201=maybe"], "neither true nor false"),
+        (["--timestamp-signer-hash", "sha512", "--timestamp-signer", "memory", "--host", "256.1.1.1"], "256.1.1.1"),
+    ],
+)
+def test_each_mistake_on_the_command_line_is_one_line(tmp_path: Path, arguments: list[str], expected: str) -> None:
+    result = run("serve", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert len(errors(result)) == 1
+    assert expected in errors(result)[0]
+
+
+def test_an_unknown_setting_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "tsa.toml").write_text('[profiles.default]\nsigner = "memory:"\n[server]\nprot = 1\n')
+    result = run("serve", "--config", "tsa.toml", cwd=tmp_path)
+    assert result.returncode == 2
+    assert errors(result) == ["timestamp-server: error: tsa.toml: unknown setting server.prot; did you mean 'port'?"]
+
+
+def test_a_table_of_a_plugin_that_is_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "tsa.toml").write_text('[profiles.default]\nsigner = "memory:"\n[signer.memroy]\nx = 1\n')
+    result = run("check", "--config", "tsa.toml", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "[signer.memroy] is the table of a plugin that is not installed" in errors(result)[0]
+
+
+def test_a_password_on_the_command_line_is_warned_about_and_never_shown(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_bytes(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
+    result = run("serve", "--file-signer-key-path", str(key), "--file-signer-passwd", "hunter2-hunter2")
+    assert result.returncode == 2
+    assert "ps" in result.stderr
+    assert "hunter2" not in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["plugins"], ["plugins", "list"], ["version"]])
+def test_every_command_has_help(command: list[str]) -> None:
+    result = run(*command, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith("Usage: ")
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    result = run("sreve")
+    assert result.returncode == 2
+    assert len(errors(result)) == 1
+
+
+def test_a_plugin_without_a_command_is_no_command() -> None:
+    assert run("memory").returncode == 2

@@ -1,0 +1,197 @@
+"""The server process: where it listens, how it stops, and that nothing is lost when it does."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tsa_core.protocol.hashes import SHA256
+from tsa_core.protocol.request import encode_request
+
+pytestmark = pytest.mark.plugin("memory")
+
+REQUEST = encode_request(algorithm=SHA256, digest=bytes(32), nonce=1, cert_req=True)
+HEADERS = {"Content-Type": "application/timestamp-query"}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
+
+Start = Callable[..., tuple[subprocess.Popen[str], int]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start commands that print where they listen; return the process and its port."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(
+        *command: str, pattern: str = r"listening on http://127\.0\.0\.1:(\d+)"
+    ) -> tuple[subprocess.Popen[str], int]:
+        process = subprocess.Popen(
+            command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if found := re.search(pattern, line):
+                return process, int(found[1])
+        raise AssertionError(f"{command} ended with {process.wait()} before it listened")
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def serve(start: Start, *arguments: str) -> tuple[subprocess.Popen[str], int]:
+    return start(sys.executable, "-m", "tsa_core.cli.server", "serve", "--port", "0", *arguments)
+
+
+def stamp(port: int) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", "/api/v1/timestamp", REQUEST, HEADERS)
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_with_exit_code_0(start: Start, number: signal.Signals) -> None:
+    process, port = serve(start)
+    assert stamp(port)[:1] == b"\x30"
+    process.send_signal(number)
+    assert process.wait(20) == 0
+
+
+def test_a_request_in_flight_is_answered_before_the_end(start: Start) -> None:
+    process, port = serve(start)
+    head = (
+        "POST /api/v1/timestamp HTTP/1.1\r\nHost: x\r\nContent-Type: application/timestamp-query\r\n"
+        f"Content-Length: {len(REQUEST)}\r\n\r\n"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(head + REQUEST[:10])
+        stamp(port)  # the server has read the beginning of the first request by the time it answers the second
+        process.send_signal(signal.SIGTERM)
+        wait_until_refused(port)
+        connection.sendall(REQUEST[10:])
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert response.status == 200
+        assert response.read()[:1] == b"\x30"
+    assert process.wait(20) == 0
+
+
+def wait_until_refused(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            return
+    raise AssertionError("the server still accepts connections after SIGTERM")
+
+
+def test_what_never_finishes_is_cut_off_after_the_graceful_timeout(start: Start) -> None:
+    process, port = serve(start, "--graceful-timeout", "300ms")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"POST /api/v1/timestamp HTTP/1.1\r\n")
+        stamp(port)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_idle_keep_alive_connections_do_not_delay_the_end(start: Start) -> None:
+    process, port = serve(start)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/ping")
+    assert connection.getresponse().read() == b"."
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert time.monotonic() - started < 10
+    connection.close()
+
+
+def test_a_port_in_use_is_one_line(start: Start) -> None:
+    _, port = serve(start)
+    result = subprocess.run(
+        [sys.executable, "-m", "tsa_core.cli.server", "serve", "--port", str(port)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_waitress_serve_serves_the_same(start: Start) -> None:
+    _, port = start(
+        str(Path(sys.executable).with_name("waitress-serve")),
+        "--listen=127.0.0.1:0",
+        "--call",
+        "tsa_core.wsgi:create_app",
+        pattern=r"http://127\.0\.0\.1:(\d+)",
+    )
+    assert stamp(port)[:1] == b"\x30"
+
+
+def test_the_wsgi_factory_ends_with_one_line_for_a_bad_configuration(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", "import tsa_core.wsgi; tsa_core.wsgi.create_app()"],
+        env=ENVIRONMENT | {"TSA_CONFIG": str(tmp_path / "nope.toml")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("tsa-core: error: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_pipelined_requests_are_answered_in_order(threads: bool) -> None:
+    """Both ways of running requests, inline and in threads, on waitress's one parser."""
+    import threading
+
+    from tsa_core.config import load_settings
+    from tsa_core.http import create_app
+    from tsa_core.http.waitress_server import WaitressServer
+    from tsa_core.service import Service
+
+    settings = load_settings(overrides={"server": {"port": 0}}, environ={})
+    with Service(settings) as service:
+        server = WaitressServer(create_app(service), settings.server, inline=not threads)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            port = int(server.addresses[0].rpartition(":")[2])
+            one = (
+                "GET /ping HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+                "GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            )
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(one.encode())
+                data = b""
+                while chunk := connection.recv(65536):
+                    data += chunk
+            assert re.findall(rb"\r\n\r\n(\.|\{[^}]*\})", data) == [b".", b'{"status": "ok"}', b"."]
+        finally:
+            server.stop()
+            thread.join(20)
+        assert not thread.is_alive()
