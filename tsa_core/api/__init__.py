@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pluggy import HookimplMarker
 
+from tsa_core.api.attempts import within_deadline
 from tsa_core.api.clock import Clock, ClockMonitor, ClockVerdict, TimeReading
 from tsa_core.api.errors import (
     AuditError,
@@ -96,4 +97,5 @@ __all__ = [
     "hookimpl",
     "resolve_path",
     "signature_algorithm",
+    "within_deadline",
 ]
