@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,6 +55,7 @@ from tsa_signer_pkcs11.keys import (
 )
 from tsa_signer_pkcs11.module import Module, PinRefusedError, error_name
 from tsa_signer_pkcs11.plugin import Pkcs11Options
+from tsa_signer_pkcs11.pool import FairPool
 from tsa_signer_pkcs11.uri import KeyUri, read_key_uri
 
 log = logging.getLogger(__name__)
@@ -108,16 +108,13 @@ class Pkcs11Signer(Signer):
             )
         self._closed = False
         self._module = Module.acquire(path)
-        # The last given back is the first taken, so that few sessions are open under little load. None: not open yet.
-        self._pool: queue.LifoQueue[_OpenSession | None] = queue.LifoQueue()
         try:
             first = self._open_first(options)
         except BaseException:
             self._module.release()
             raise
-        for _ in range(options.sessions - 1):
-            self._pool.put(None)
-        self._pool.put(first)
+        # None: not open yet, at the bottom, so that under little load few sessions are open.
+        self._pool: FairPool[_OpenSession | None] = FairPool([*[None] * (options.sessions - 1), first])
 
     def _open_first(self, options: Pkcs11Options) -> _OpenSession:
         deadline = time.monotonic() + _OPEN_SECONDS
@@ -190,8 +187,8 @@ class Pkcs11Signer(Signer):
         if self._closed:
             raise SignerError(f"the signer of key {self._key_text} is closed")
         try:
-            used = self._pool.get(timeout=timeout)
-        except queue.Empty:
+            used = self._pool.take(timeout)
+        except TimeoutError:
             raise SignerUnavailable(
                 f"all {self._sessions} sessions with the token of key {self._key_text} were busy for {timeout:g} s; "
                 "the device hangs, or [signer.pkcs11] sessions is too low"
@@ -204,7 +201,7 @@ class Pkcs11Signer(Signer):
         except Exception as error:
             raise SignerError(f"signing with key {self._key_text} failed: {type(error).__name__}") from error
         finally:
-            self._pool.put(signed)
+            self._pool.give(signed)
         return signature
 
     def _sign_or_recover(
@@ -265,11 +262,7 @@ class Pkcs11Signer(Signer):
             return
         self._closed = True
         with contextlib.suppress(TsaError), self._module.call(time.monotonic() + 1) as generation:
-            while True:
-                try:
-                    idle = self._pool.get_nowait()
-                except queue.Empty:
-                    break
+            for idle in self._pool.take_idle():
                 if idle is not None and idle.generation == generation:
                     _close(idle.session)
         self._module.release()

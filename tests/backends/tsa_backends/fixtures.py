@@ -8,6 +8,7 @@ import pytest
 
 from tsa_backends.ministack import Ministack
 from tsa_backends.openbao import OpenBao
+from tsa_backends.softhsm import SoftHsm
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,12 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
     server.start()
     yield server
     server.process.stop()
+
+
+@pytest.fixture
+def softhsm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> SoftHsm:
+    """An empty token store of the test's own, to which SOFTHSM2_CONF leads this process."""
+    store = SoftHsm(tmp_path_factory.mktemp("softhsm"))
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    return store
