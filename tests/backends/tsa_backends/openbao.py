@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -57,8 +59,6 @@ class OpenBao:
             data=None if body is None else json.dumps(body).encode(),
             headers={"X-Vault-Token": token, "X-Vault-Request": "true"},
         )
-        import ssl
-
         context = ssl.create_default_context(cafile=self.ca_file) if self.ca_file and self.ca_file.is_file() else None
         with urllib.request.urlopen(request, timeout=10, context=context) as response:
             text = response.read()
@@ -76,6 +76,7 @@ class OpenBao:
 
     def make_token(self, policy: str, **parameters: Any) -> str:
         """Make a token that may do what `policy`, in HCL, says."""
-        self.call("PUT", "sys/policies/acl/test", {"policy": policy})
-        token: str = self.call("POST", "auth/token/create", {"policies": ["test"], **parameters})["client_token"]
+        name = f"test-{hashlib.sha256(policy.encode()).hexdigest()[:16]}"
+        self.call("PUT", f"sys/policies/acl/{name}", {"policy": policy})
+        token: str = self.call("POST", "auth/token/create", {"policies": [name], **parameters})["client_token"]
         return token
