@@ -213,7 +213,7 @@ def test_pin_changed_under_a_running_signer_is_tried_once(
     softhsm.start()
     signer._pin = SecretStr(WRONG_PIN)
     deadline = time.monotonic() + 10
-    texts = set()
+    texts: set[str] = set()
     while len(texts) < 2 and time.monotonic() < deadline:
         with pytest.raises(SignerError) as caught:
             signer.sign(MESSAGE, timeout=2)
