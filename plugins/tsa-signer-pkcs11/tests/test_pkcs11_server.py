@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tsa_backends.server_contract import Deployment, ServerContract
 from tsa_backends.softhsm import PIN, SoftHsm
 
