@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import pytest
@@ -58,3 +59,9 @@ def test_other_errors_are_not_tried_again() -> None:
     with pytest.raises(SignerError, match="failure 1"):
         within_deadline(backend, timeout=5, attempts=3)
     assert len(backend.given) == 1
+
+
+def test_a_failure_that_was_mended_by_trying_again_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    within_deadline(Backend(1), timeout=5, attempts=3)
+    assert caplog.messages == ["attempt 2 of 3 worked; the one before failed: failure 1"]

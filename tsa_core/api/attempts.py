@@ -29,16 +29,20 @@ def within_deadline(call: Callable[[float], T], *, timeout: float, attempts: int
     """
     deadline = time.monotonic() + timeout
     longest = _FIRST_PAUSE_SECONDS
-    left = timeout
+    left, reason = timeout, ""
     for attempt in range(1, attempts + 1):
         try:
-            return call(left)
+            result = call(left)
         except SignerUnavailable as error:
             pause = random.uniform(0, longest)  # noqa: S311 - spreads load, protects nothing
             left = deadline - time.monotonic() - pause
             if attempt == attempts or left < _WORTHWHILE_SECONDS:
                 raise
-            log.info("attempt %d of %d failed, next in %.0f ms: %s", attempt, attempts, pause * 1000, error)
+            reason = str(error)
+        else:
+            if attempt > 1:
+                log.info("attempt %d of %d worked; the one before failed: %s", attempt, attempts, reason)
+            return result
         time.sleep(pause)
         left = deadline - time.monotonic()
         longest = min(2 * longest, _LONGEST_PAUSE_SECONDS)
