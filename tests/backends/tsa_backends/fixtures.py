@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tsa_backends.key_vault import KeyVault
 from tsa_backends.ministack import Ministack
 from tsa_backends.openbao import OpenBao
 from tsa_backends.softhsm import SoftHsm
@@ -36,3 +37,12 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
     return store
+
+
+@pytest.fixture
+def key_vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyVault]:
+    """A running stand-in for Azure Key Vault, of the test's own."""
+    server = KeyVault(tmp_path_factory.mktemp("key_vault"))
+    server.start()
+    yield server
+    server.kill()
