@@ -47,7 +47,7 @@ def seconds_left() -> float:
     return _deadline.get() - time.monotonic()
 
 
-class BoundedTransport(RequestsTransport):
+class BoundedTransport(RequestsTransport):  # type: ignore[misc] # azure.core loads it lazily, as Any
     """Azure's transport with a pool of our size and time-outs from `within`; vault and tokens both go through it."""
 
     def __init__(self, options: AzureOptions) -> None:
@@ -155,8 +155,9 @@ def make_credential(identity: Identity, options: AzureOptions, transport: Bounde
             case "cli":
                 return azure_identity.AzureCliCredential(tenant_id=identity.tenant_id or "")
             case "managed_identity":
-                extra = {"client_id": identity.client_id} if identity.client_id else {}
-                return azure_identity.ManagedIdentityCredential(**extra, transport=transport, retry_total=0)
+                return azure_identity.ManagedIdentityCredential(
+                    client_id=identity.client_id, transport=transport, retry_total=0
+                )
             case "workload_identity":
                 return azure_identity.WorkloadIdentityCredential(
                     tenant_id=identity.tenant_id,

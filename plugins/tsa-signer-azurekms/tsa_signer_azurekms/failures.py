@@ -20,11 +20,9 @@ def explain(error: AzureError, operation: str, key: str) -> SignerError:
     """Return what to raise for an error of `get` or `sign`; SignerUnavailable when trying again may help."""
     what = f"Azure Key Vault, {operation} {key}"
     if isinstance(error, ClientAuthenticationError) and not _from_vault(error):
-        status = error.status_code
-        kind = SignerError if status is not None and status not in _PASSING | {401} else SignerUnavailable
-        # A wrong secret is 401 too, and stays wrong.
-        if status == 401:
-            kind = SignerError
+        # A wrong secret is HTTP 400 or 401 of Entra ID, and stays wrong; no answer at all may be another one soon.
+        wrong = error.status_code is not None and error.status_code not in _PASSING - {401}
+        kind = SignerError if wrong else SignerUnavailable
         return kind(f"{what}: no access token: {one_line(error.message)}")
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _from_status(error, what, operation)
@@ -32,8 +30,8 @@ def explain(error: AzureError, operation: str, key: str) -> SignerError:
 
 
 def _from_vault(error: ClientAuthenticationError) -> bool:
-    response = error.response
-    return response is not None and "/keys/" in response.request.url
+    request = getattr(error.response, "request", None)
+    return "/keys/" in str(getattr(request, "url", ""))
 
 
 def _from_status(error: HttpResponseError, what: str, operation: str) -> SignerError:

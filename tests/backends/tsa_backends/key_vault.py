@@ -6,8 +6,10 @@ It speaks version 7.x of the API as far as a signer needs it, refuses what the s
 from __future__ import annotations
 
 import base64
+import contextlib
 import ipaddress
 import json
+import socket
 import ssl
 import threading
 import time
@@ -112,7 +114,6 @@ class KeyVault:
         self.answer_kid: str | None = None
         self.answer_value: str | None = None
         self.sockets: set[Any] = set()
-        self.frozen = threading.Event()
         self.thawed = threading.Event()
         self.thawed.set()
         self._server: ThreadingHTTPServer | None = None
@@ -201,15 +202,12 @@ class _Server(ThreadingHTTPServer):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Speak TLS in the connection's own thread, so that a silent client keeps nobody waiting."""
-        try:
-            with self.tls.wrap_socket(request, server_side=True) as secure:
-                self.vault.sockets.add(secure)
-                try:
-                    super().finish_request(secure, client_address)
-                finally:
-                    self.vault.sockets.discard(secure)
-        except OSError:
-            pass
+        with contextlib.suppress(OSError), self.tls.wrap_socket(request, server_side=True) as secure:
+            self.vault.sockets.add(secure)
+            try:
+                super().finish_request(secure, client_address)
+            finally:
+                self.vault.sockets.discard(secure)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: clients that go away are what tests are about."""
@@ -270,9 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token not in vault.tokens:
             challenge = f'Bearer authorization="{vault.url}/{TENANT}", resource="https://vault.azure.net"'
-            self._fail(
-                401, "Unauthorized", "AKV10000: Request is missing a Bearer token.", {"WWW-Authenticate": challenge}
-            )
+            self._fail(401, "Unauthorized", "AKV10000: Bearer token missing.", {"WWW-Authenticate": challenge})
             return
         vault.requests.append((operation, "/".join(parts)))
         if vault.delay_seconds:
@@ -281,9 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(*fault)
             return
         if operation not in vault.permissions:
-            self._fail(
-                403, "Forbidden", "Caller is not authorized to perform action on resource.", inner="ForbiddenByRbac"
-            )
+            self._fail(403, "Forbidden", "Caller is not authorized to perform action.", inner="ForbiddenByRbac")
             return
         if not query.get("api-version"):
             self._fail(400, "BadParameter", "api-version must be specified")
@@ -340,12 +334,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _cut(connection: Any) -> None:
-    import socket
-
-    try:
+    with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
 
 
 def _base64(data: bytes) -> str:
