@@ -30,16 +30,23 @@ _USABLE_SECONDS: Final = 30
 _PAUSE_SECONDS: Final = 10.0
 
 _deadline: ContextVar[float] = ContextVar("azurekms_deadline")
+_status: ContextVar[int | None] = ContextVar("azurekms_status", default=None)
 
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Bound every exchange that this thread has inside, the token's among them, to end `seconds` from now."""
     token = _deadline.set(time.monotonic() + seconds)
+    _status.set(None)
     try:
         yield
     finally:
         _deadline.reset(token)
+
+
+def last_status() -> int | None:
+    """Return the HTTP status of this thread's last answer; azure-identity's errors do not hold it."""
+    return _status.get()
 
 
 def seconds_left() -> float:
@@ -62,7 +69,10 @@ class BoundedTransport(RequestsTransport):  # type: ignore[misc] # azure.core lo
             raise ServiceRequestTimeoutError("no time is left")
         kwargs["connection_timeout"] = left * _CONNECT_SHARE
         kwargs["read_timeout"] = left * (1 - _CONNECT_SHARE)
-        return super().send(request, **kwargs)
+        _status.set(None)
+        response = super().send(request, **kwargs)
+        _status.set(response.status_code)
+        return response
 
 
 class SharedCredential:
@@ -104,6 +114,8 @@ class SharedCredential:
                 # Tokens of so short a life exist; do not ask for a new one with each signature.
                 self._next_try = time.monotonic() + _PAUSE_SECONDS
         except Exception as error:
+            # The library keeps a failure of the token service for a minute; a new credential asks again.
+            self._credential = self._make()
             if usable and known is not None:
                 self._next_try = time.monotonic() + _PAUSE_SECONDS
                 log.warning(

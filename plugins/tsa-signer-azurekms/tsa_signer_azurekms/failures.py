@@ -7,6 +7,7 @@ from typing import Final
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
 from tsa_core.api import SignerError, SignerUnavailable
+from tsa_signer_azurekms.connection import last_status
 
 _PASSING: Final = frozenset({401, 408, 429, *range(500, 600)})
 _MAX_TEXT: Final = 300
@@ -21,7 +22,8 @@ def explain(error: AzureError, operation: str, key: str) -> SignerError:
     what = f"Azure Key Vault, {operation} {key}"
     if isinstance(error, ClientAuthenticationError) and not _from_vault(error):
         # A wrong secret is HTTP 400 or 401 of Entra ID, and stays wrong; no answer at all may be another one soon.
-        wrong = error.status_code is not None and error.status_code not in _PASSING - {401}
+        status = error.status_code or last_status()
+        wrong = status is not None and status >= 400 and status not in _PASSING - {401}
         kind = SignerError if wrong else SignerUnavailable
         return kind(f"{what}: no access token: {one_line(error.message)}")
     if isinstance(error, HttpResponseError) and error.status_code is not None:

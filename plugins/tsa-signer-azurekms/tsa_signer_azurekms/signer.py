@@ -195,18 +195,15 @@ def _client(
     address: KeyAddress, credential: SharedCredential, transport: BoundedTransport, options: AzureOptions
 ) -> KeyClient:
     version: dict[str, Any] = {"api_version": options.api_version} if options.api_version else {}
-    try:
-        return KeyClient(
-            address.vault_url,
-            credential,
-            transport=transport,
-            # within_deadline tries again, inside the time that it was given; the library would not know of it.
-            retry_total=0,
-            verify_challenge_resource=options.verify_challenge_resource,
-            **version,
-        )
-    except NotImplementedError as error:
-        raise ConfigError(one_line(error), path="signer.azurekms.api_version") from None
+    return KeyClient(
+        address.vault_url,
+        credential,
+        transport=transport,
+        # within_deadline tries again, inside the time that it was given; the library would not know of it.
+        retry_total=0,
+        verify_challenge_resource=options.verify_challenge_resource,
+        **version,
+    )
 
 
 def _get_key(client: KeyClient, credential: SharedCredential, address: KeyAddress, seconds: float) -> KeyVaultKey:

@@ -33,6 +33,8 @@ from tsa_core.testing import new_key, shared_key, write_pem
 TENANT = "5f1b1a2e-0000-4000-8000-7e57aa000001"
 CLIENT_ID = "5f1b1a2e-0000-4000-8000-7e57aa000002"
 CLIENT_SECRET = "client-secret-e2c7730b"
+ASSERTION = "federated-assertion-3a9c"
+IDENTITY_HEADER = "identity-header-c55d"
 TOKEN_MARK = "access-token-81d0"
 """Every access token begins with it, for searches of logs."""
 
@@ -243,6 +245,8 @@ class _Handler(BaseHTTPRequestHandler):
                     "authorization_endpoint": f"{authority}/oauth2/v2.0/authorize",
                 },
             )
+        elif parts == ["msi", "token"]:
+            self._managed_identity()
         elif parts[-1] == "token":
             self._token(parse_qs(body.decode()))
         elif parts[0] == "keys" and len(parts) in {2, 3, 4}:
@@ -255,12 +259,26 @@ class _Handler(BaseHTTPRequestHandler):
         vault.token_requests += 1
         if vault.token_fault is not None:
             self._send(vault.token_fault, {"error": "temporarily_unavailable", "error_description": "not now"})
-        elif (form.get("client_id"), form.get("client_secret")) != ([CLIENT_ID], [CLIENT_SECRET]):
+        elif form.get("client_id") != [CLIENT_ID] or (
+            form.get("client_secret") != [CLIENT_SECRET] and form.get("client_assertion") != [ASSERTION]
+        ):
             self._send(401, {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret."})
         else:
             token = f"{TOKEN_MARK}-{vault.token_requests}"
             vault.tokens.add(token)
             self._send(200, {"token_type": "Bearer", "access_token": token, "expires_in": vault.token_seconds})
+
+    def _managed_identity(self) -> None:
+        """Answer as the endpoint of an App Service does, for the identity of the machine."""
+        vault = self.server.vault
+        vault.token_requests += 1
+        if self.headers.get("X-IDENTITY-HEADER") != IDENTITY_HEADER:
+            self._send(403, {"statusCode": 403, "message": "wrong header"})
+            return
+        token = f"{TOKEN_MARK}-{vault.token_requests}"
+        vault.tokens.add(token)
+        ends = str(int(time.time()) + vault.token_seconds)
+        self._send(200, {"token_type": "Bearer", "access_token": token, "expires_on": ends, "resource": "vault"})
 
     def _key(self, parts: list[str], query: dict[str, list[str]], body: bytes) -> None:
         vault = self.server.vault
