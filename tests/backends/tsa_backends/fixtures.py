@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,10 @@ from tsa_backends.key_vault import KeyVault
 from tsa_backends.ministack import Ministack
 from tsa_backends.openbao import OpenBao
 from tsa_backends.softhsm import SoftHsm
+
+if TYPE_CHECKING:
+    # The module needs google-cloud-kms, which only some environments have.
+    from tsa_backends.gcp_kms import GcpKms
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +33,17 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
     server.start()
     yield server
     server.process.stop()
+
+
+@pytest.fixture(scope="session")
+def gcp_kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcpKms]:
+    """A stand-in for Google Cloud KMS in this process; tests make keys of their own and leave it up."""
+    from tsa_backends.gcp_kms import GcpKms
+
+    server = GcpKms(tmp_path_factory.mktemp("gcp_kms"))
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture
