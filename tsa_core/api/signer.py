@@ -57,7 +57,7 @@ class LocalKeySigner(Signer):
     Raises UnsupportedKey for keys that cannot make timestamps.
     """
 
-    latency = "local"
+    latency: Literal["local", "remote"] = "local"
 
     def __init__(self, private_key: PrivateKey, *, digest: str | None = None, rsa_pss: bool = False) -> None:
         self._public_key = private_key.public_key()
