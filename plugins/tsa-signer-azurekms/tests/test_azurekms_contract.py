@@ -62,7 +62,7 @@ class TestAzureSigner(SignerContract):
 
 
 class TestAzureServer(ServerContract):
-    @pytest.fixture(params=["ecdsa-p384", "rsa-2048"])
+    @pytest.fixture(params=["ecdsa-p384"])
     def deployment(self, request: pytest.FixtureRequest, key_vault: KeyVault) -> Deployment:
         key = key_vault.make_key("tsa", request.param)
         return Deployment(

@@ -279,6 +279,8 @@ def error_name(error: PKCS11Error) -> str:
     """Return the error as PKCS#11 writes it, CKR_DEVICE_REMOVED for example."""
     name = type(error).__name__
     if type(error) is PKCS11Error:
-        return str(error) or name
+        text = str(error) or name
+        # python-pkcs11 has no class for this one.
+        return "CKR_CRYPTOKI_NOT_INITIALIZED" if "not initialized" in text else text
     words = "".join(f"_{letter}" if letter.isupper() else letter.upper() for letter in name)
     return f"CKR{words}".replace("_I_D_", "_ID_")
