@@ -264,7 +264,7 @@ class TimestampAuthority:
             return response
         before = signed_parts(response)
         for processor in self._processors:
-            response = processor.process(response, draft.request, draft.context)
+            response = processor.process(response, draft)
         if signed_parts(response) != before:
             raise TsaError("a response processor changed bytes under the signature; the reply is withheld")
         return response

@@ -37,8 +37,13 @@ def print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
-    """Print a table on a terminal, tab-separated lines without a heading when piped."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None, fixed: int = 0
+) -> None:
+    """Print a table on a terminal, tab-separated lines without a heading when piped.
+
+    The first `fixed` columns keep their width, so that the last ones wrap in a narrow terminal.
+    """
     console = stdout()
     if not console.is_terminal:
         for row in rows:
@@ -47,8 +52,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     table = Table(
         title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number < fixed)
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import logging
 import os
+import time
 
 import falcon
 
@@ -30,6 +31,7 @@ _NO_CACHE = "no-cache, no-store, max-age=0"
 _CHAIN_MAX_AGE = "public, max-age=3600"
 _MAX_UNDECLARED_OCTETS = 1_048_576
 _MAX_REQUEST_ID = 128
+_WARNING_PAUSE_SECONDS = 10.0
 
 
 class TimestampResource:
@@ -45,6 +47,7 @@ class TimestampResource:
         self._json_rejections = settings.rejections == "sigstore"
         self._max_body = settings.max_request_body_size
         self._queue_seconds = settings.queue_timeout.total_seconds()
+        self._next_warning = 0.0
         self._busy = Reply(encode_rejection(_BUSY.failure, _BUSY.text), _BUSY)
         self._id_header = settings.request_id_header
         self._id_variable = "HTTP_" + settings.request_id_header.upper().replace("-", "_")
@@ -75,11 +78,13 @@ class TimestampResource:
             profile=profile,
             header=request.get_header,
         )
-        busy = environ.get(QUEUED_SECONDS, 0.0) > self._queue_seconds
+        queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
+        if busy := queued_seconds > self._queue_seconds:
+            self._warn_of_queue(queued_seconds)
         if content_type == QUERY_TYPE:
             reply = self._busy if busy else self._authority.respond(body, context)
             if reply.rejection is not None:
-                log.info("request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text)
+                log.debug("request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text)
                 if self._json_rejections:
                     raise _http_error(*error_message(reply.rejection))
                 self._send(response, reply.der, falcon.HTTP_200)
@@ -93,9 +98,20 @@ class TimestampResource:
         except JsonRequestError as error:
             raise _http_error(400, str(error)) from None
         except RequestRejected as rejection:
-            log.info("request %s refused: %s: %s", request_id, rejection.failure.text, rejection.text)
+            log.debug("request %s refused: %s: %s", request_id, rejection.failure.text, rejection.text)
             raise _http_error(*error_message(rejection)) from None
         self._send(response, granted, self._granted)
+
+    def _warn_of_queue(self, queued_seconds: float) -> None:
+        """Log, but not for every request of an overload."""
+        now = time.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + _WARNING_PAUSE_SECONDS
+            log.warning(
+                "requests wait too long for a thread (%.1f s) and are refused; the signer's backend is slow or hangs, or "
+                "[server] threads is too low",
+                queued_seconds,
+            )
 
     @staticmethod
     def _send(response: falcon.Response, der: bytes, status: str) -> None:
