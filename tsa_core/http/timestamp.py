@@ -108,8 +108,8 @@ class TimestampResource:
         if now >= self._next_warning:
             self._next_warning = now + _WARNING_PAUSE_SECONDS
             log.warning(
-                "requests wait too long for a thread (%.1f s) and are refused; the signer's backend is slow or hangs, or "
-                "[server] threads is too low",
+                "requests wait too long for a thread (%.1f s) and are refused; the signer's backend is slow or hangs, "
+                "or [server] threads is too low",
                 queued_seconds,
             )
 

@@ -106,19 +106,25 @@ class TestServer(ServerContract):
         short_lived.process.kill()
         short_lived.start()
         arn = short_lived.make_key()
+        alias = f"alias/{arn.rpartition('/')[2]}"
+        short_lived.client().create_alias(AliasName=alias, TargetKeyId=arn)
         # Only an orderly end makes the emulator keep its keys; after it they survive any other.
         short_lived.process.stop()
         short_lived.start()
         signer = open_signer(short_lived, arn)
         signer.close()
+        client = short_lived.client()
         return Deployment(
-            uri=f"awskms:///{arn}",
+            uri=f"awskms:///{alias}",
             environment={**environment(), "AWS_ENDPOINT_URL_KMS": short_lived.address},
             public_key=signer.public_key,
             start=short_lived.start,
             kill=short_lived.process.kill,
             freeze=lambda: short_lived.process.signal(signal.SIGSTOP),
             thaw=lambda: short_lived.process.signal(signal.SIGCONT),
+            rotate=lambda: client.update_alias(AliasName=alias, TargetKeyId=short_lived.make_key()),
+            disable=lambda: client.disable_key(KeyId=arn),
+            enable=lambda: client.enable_key(KeyId=arn),
             facts=[f"key\t{arn}, EC secp256r1 (ECC_NIST_P256)", "version\tthe only one"],
             secrets=[SECRET_KEY],
         )

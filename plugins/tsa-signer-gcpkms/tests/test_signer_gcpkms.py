@@ -12,7 +12,7 @@ import pytest
 from tsa_backends.gcp_kms import KEY_KINDS, GcpKms, write_service_account
 from tsa_backends.server_contract import Deployment, ServerContract
 from tsa_core.api import Signer
-from tsa_core.testing import ProviderContract, SignerContract, shared_key
+from tsa_core.testing import ProviderContract, SignerContract, new_key, shared_key
 from tsa_signer_gcpkms import plugin as plugin_module
 from tsa_signer_gcpkms.plugin import GcpKmsOptions
 
@@ -90,6 +90,10 @@ class TestServer(ServerContract):
         version = server.make_key("tsa")
         secret = write_service_account(tmp_path / "account.json")
         key, _, number = version.rpartition("/cryptoKeyVersions/")
+
+        def rotate() -> None:
+            server.make_key("tsa", new_key=new_key())
+
         yield Deployment(
             uri=f"gcpkms://{key}",
             environment={
@@ -102,6 +106,9 @@ class TestServer(ServerContract):
             kill=server.kill,
             freeze=server.freeze,
             thaw=server.thaw,
+            rotate=rotate,
+            disable=lambda: server.set_state(version, "DISABLED"),
+            enable=lambda: server.set_state(version, "ENABLED"),
             facts=[f"key\t{key}, EC secp256r1 (EC_SIGN_P256_SHA256)", f"version\t{number}"],
             secrets=[secret, "Bearer"],
         )

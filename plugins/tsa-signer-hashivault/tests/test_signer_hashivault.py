@@ -93,6 +93,14 @@ class TestServer(ServerContract):
         short_lived.keep(key)
         signer = open_signer(short_lived, key)
         signer.close()
+
+        def rotate() -> None:
+            short_lived.call("POST", f"transit/keys/{key}/rotate", {})
+
+        def disable() -> None:
+            rotate()
+            short_lived.call("POST", f"transit/keys/{key}/config", {"min_encryption_version": 2})
+
         return Deployment(
             uri=f"hashivault://{key}",
             environment={"VAULT_ADDR": short_lived.address, "VAULT_TOKEN": ROOT_TOKEN},
@@ -101,6 +109,9 @@ class TestServer(ServerContract):
             kill=short_lived.process.kill,
             freeze=lambda: short_lived.process.signal(signal.SIGSTOP),
             thaw=lambda: short_lived.process.signal(signal.SIGCONT),
+            rotate=rotate,
+            disable=disable,
+            enable=lambda: short_lived.call("POST", f"transit/keys/{key}/config", {"min_encryption_version": 0}),
             facts=["key\ttransit/keys/tsa, EC secp256r1", "version\t1"],
             secrets=[ROOT_TOKEN],
         )

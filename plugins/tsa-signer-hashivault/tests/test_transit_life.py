@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import requests
 
 from tsa_backends.openbao import ROOT_TOKEN, OpenBao
 from tsa_core.api import ConfigError, Signer, SignerError, SignerUnavailable
 from tsa_core.testing import check_token, issue_token
+from tsa_signer_hashivault.connection import Session
 from tsa_signer_hashivault.plugin import TransitOptions, tsa_signers
 
 MESSAGE = b"a message"
@@ -176,6 +178,20 @@ def test_a_renewable_token_is_renewed(openbao: OpenBao, open_signer: Callable[..
         time.sleep(0.2)
 
 
+def test_a_token_that_cannot_be_renewed_any_more_is_an_error_in_the_log_once(
+    openbao: OpenBao, open_signer: Callable[..., Signer], caplog: pytest.LogCaptureFixture
+) -> None:
+    key = openbao.make_key("revoked")
+    token = openbao.make_token(POLICY.format(key=key), ttl="2s", renewable=True)
+    open_signer(key, token=token)
+    openbao.call("POST", "auth/token/revoke", {"token": token})
+    (thread,) = (t for t in threading.enumerate() if t.name == "vault-token-renewal" and t.is_alive())
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    assert [m for m in caplog.messages if "will not be renewed and must be replaced" in m]
+    assert token not in caplog.text
+
+
 def test_a_token_that_ends_and_cannot_be_renewed_is_warned_of(
     openbao: OpenBao, open_signer: Callable[..., Signer], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -258,6 +274,55 @@ class Impostor(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.fixture
+def serve() -> Iterator[Callable[[type[http.server.BaseHTTPRequestHandler]], str]]:
+    """Run HTTP servers with given handlers; the function returns the address."""
+    running: list[tuple[http.server.HTTPServer, threading.Thread]] = []
+
+    def start(handler: type[http.server.BaseHTTPRequestHandler]) -> str:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_standbys_redirect_to_the_active_node_is_followed(
+    openbao: OpenBao,
+    open_signer: Callable[..., Signer],
+    serve: Callable[[type[http.server.BaseHTTPRequestHandler]], str],
+) -> None:
+    class Standby(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(307)
+            self.send_header("Location", openbao.address + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    assert_signs(open_signer(openbao.make_key("redirected"), address=serve(Standby)))
+
+
+def test_a_redirect_out_of_tls_is_not_followed() -> None:
+    answer = requests.Response()
+    answer.url = "https://vault.example.org/v1/transit/sign/tsa"
+    onward = requests.Request("POST", "http://vault.example.org/v1/transit/sign/tsa").prepare()
+    with pytest.raises(requests.exceptions.InvalidURL, match="from https to http"):
+        Session().rebuild_auth(onward, answer)
+
+
 @pytest.mark.parametrize(
     ("falsify", "problem"),
     [
@@ -270,20 +335,11 @@ class Impostor(http.server.BaseHTTPRequestHandler):
 def test_an_answer_that_is_not_the_pinned_keys_is_refused(
     openbao: OpenBao,
     open_signer: Callable[..., Signer],
+    serve: Callable[[type[http.server.BaseHTTPRequestHandler]], str],
     falsify: Callable[[dict[str, Any]], dict[str, Any]],
     problem: str,
 ) -> None:
     handler = type("Falsifier", (Impostor,), {"real": openbao, "falsify": staticmethod(falsify)})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        address = f"http://127.0.0.1:{server.server_address[1]}"
-        signer = open_signer(openbao.make_key("impostor"), address=address, renew_token=False)
-        with pytest.raises(SignerError, match=problem):
-            signer.sign(MESSAGE, timeout=5)
-        signer.close()
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    signer = open_signer(openbao.make_key("impostor"), address=serve(handler), renew_token=False)
+    with pytest.raises(SignerError, match=problem):
+        signer.sign(MESSAGE, timeout=5)

@@ -27,10 +27,11 @@ _UNAVAILABLE = (
 )
 
 
-class _Session(requests.Session):
+class Session(requests.Session):
     """A session that follows a standby's redirect to the active node, but never carries the token out of TLS."""
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Refuse a redirect from https to http, before anything is sent; requests calls this for each."""
         if response.url.startswith("https:") and not str(prepared_request.url).startswith("https:"):
             raise requests.exceptions.InvalidURL("the server redirects from https to http")
         super().rebuild_auth(prepared_request, response)
@@ -45,7 +46,7 @@ class TransitConnection:
 
     def __init__(self, settings: TransitSettings, *, connections: int) -> None:
         self._settings = settings
-        session = _Session()
+        session = Session()
         session.verify = settings.verify
         session.cert = settings.certificate
         pool = requests.adapters.HTTPAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
@@ -140,9 +141,12 @@ class TransitConnection:
                 answer = self.request("post", "auth/token/renew-self", timeout=timeout, needs="update", body={})
                 life = float(answer.get("lease_duration") or life)
                 log.info("the token was renewed for %.0f s", life)
-            except SignerError as error:
+            except SignerUnavailable as error:
                 life /= 2
-                log.warning("the token, which ends in %.0f s or less, could not be renewed: %s", life, error)
+                log.warning("the token, which ends in %.0f s, could not be renewed: %s", life, error)
+            except SignerError as error:
+                log.error("the token will not be renewed and must be replaced: %s", error)  # noqa: TRY400 - no traceback
+                return
 
     def close(self) -> None:
         """Close the pool and stop renewing."""

@@ -30,8 +30,9 @@ class Deployment:
     """A key in a backend, and how the backend is broken and mended.
 
     `environment` is what the operator sets beside the flags. `start` after `kill` brings the same key back.
-    `freeze` keeps the backend from answering while its connections stay open. `facts` are texts that `check` must
-    print.
+    `freeze` keeps the backend from answering while its connections stay open. `rotate` makes another private key the
+    newest of that name, `disable` keeps the key itself from signing until `enable`; None where there is no such
+    thing. `facts` are texts that `check` must print.
     """
 
     uri: str
@@ -43,6 +44,9 @@ class Deployment:
     thaw: Callable[[], None]
     facts: Sequence[str]
     secrets: Sequence[str] = field(repr=False)
+    rotate: Callable[[], None] | None = None
+    disable: Callable[[], None] | None = None
+    enable: Callable[[], None] | None = None
 
 
 class ServerContract:
@@ -139,6 +143,41 @@ class ServerContract:
                 assert self._recovered(server, request).granted
                 assert server.ready() == 200
         assert not [s for s in deployment.secrets if s in server.text()]
+
+    def test_rotation_under_a_running_server_leaves_its_tokens_valid(
+        self,
+        deployment: Deployment,
+        chain: tuple[Any, ...],
+        arguments: list[str],
+        environment: dict[str, str],
+        tmp_path: Path,
+    ) -> None:
+        if deployment.rotate is None:
+            pytest.skip("keys of this backend do not rotate")
+        request = encode_request(_DATA)
+        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+            assert server.ask(request).granted
+            deployment.rotate()
+            answer = server.ask(request)
+        assert answer.granted
+        check_with_openssl(IssuedToken(request=request, response=answer.response, data=_DATA, chain=chain), tmp_path)
+        again = run(["check", *arguments], environment)
+        assert again.returncode == 2, "a new start must notice that the newest key is not the certificate's"
+        assert "is not the one that the certificate" in again.stderr
+
+    def test_disabled_key_is_system_failure_until_it_is_enabled(
+        self, deployment: Deployment, arguments: list[str], environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        if deployment.disable is None or deployment.enable is None:
+            pytest.skip("keys of this backend cannot be disabled")
+        request = encode_request(_DATA)
+        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+            assert server.ask(request).granted
+            deployment.disable()
+            assert server.ask(request).failures == {"system_failure"}
+            assert server.ready() == 503
+            deployment.enable()
+            assert self._recovered(server, request).granted
 
     def test_kill_and_restart_under_load(
         self,
