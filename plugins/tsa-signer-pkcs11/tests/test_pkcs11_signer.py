@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,39 +17,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_core.api import ConfigError, PublicKey, Signer, SignerError, SignerUnavailable
 from tsa_core.testing import Pki
-from tsa_signer_pkcs11 import plugin as pkcs11_plugin
 from tsa_signer_pkcs11.plugin import Pkcs11Options
 
 MESSAGE = b"to be signed"
 WRONG_PIN = "wrong-pin-27aa"
 
 Open = Callable[..., Signer]
-
-
-@pytest.fixture
-def open_signer(softhsm: SoftHsm) -> Iterator[Open]:
-    [provider] = pkcs11_plugin.tsa_signers()
-    opened: list[Signer] = []
-
-    def open_one(uri: str = "pkcs11:token=tsa;object=key", **options: Any) -> Signer:
-        table = {"module": softhsm.module, "pin": PIN, "sessions": 4, "uri": uri, **options}
-        signer = provider.open(Pkcs11Options.model_validate({k: v for k, v in table.items() if v is not None}))
-        opened.append(signer)
-        return signer
-
-    yield open_one
-    for signer in opened:
-        signer.close()
-
-
-@pytest.fixture
-def token(softhsm: SoftHsm) -> str:
-    return softhsm.make_token("tsa")
-
-
-@pytest.fixture
-def key(softhsm: SoftHsm, token: str) -> PublicKey:
-    return softhsm.make_key(token, "key")
 
 
 def signs(signer: Signer, *, timeout: float = 5) -> bool:
@@ -323,117 +296,6 @@ def test_closed_signer_says_so(open_signer: Open, key: PublicKey) -> None:
     signer.close()
     with pytest.raises(SignerError, match="is closed"):
         signer.sign(MESSAGE, timeout=1)
-
-
-# -- loss and recovery ----------------------------------------------------------------------------------------------
-
-
-def recovered(signer: Signer) -> bool:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            return signs(signer)
-        except SignerUnavailable:
-            time.sleep(0.05)
-    return False
-
-
-def test_lost_sessions_are_opened_again(open_signer: Open, key: PublicKey) -> None:
-    signer: Any = open_signer(sessions=2)
-    assert signs(signer)
-    idle = signer._pool.take(1)
-    idle.session.close()
-    signer._pool.give(idle)
-    assert signs(signer)
-
-
-def test_token_removed_and_put_back(open_signer: Open, softhsm: SoftHsm, key: PublicKey) -> None:
-    signer = open_signer()
-    for _ in range(2):
-        softhsm.kill()
-        started = time.monotonic()
-        for _ in range(3):
-            with pytest.raises(SignerUnavailable):
-                signer.sign(MESSAGE, timeout=1)
-        assert time.monotonic() - started < 4
-        softhsm.start()
-        assert recovered(signer)
-
-
-def test_token_removed_and_put_back_under_load(open_signer: Open, softhsm: SoftHsm, key: PublicKey) -> None:
-    signer = open_signer(sessions=8)
-    stop = threading.Event()
-    made: list[tuple[bytes, bytes]] = []
-    failed: list[SignerError] = []
-
-    def load(number: int) -> None:
-        count = 0
-        while not stop.is_set():
-            message = b"%d of %d" % (count, number)
-            count += 1
-            try:
-                made.append((message, signer.sign(message, timeout=1)))
-            except SignerError as error:
-                failed.append(error)
-                stop.wait(0.01)
-
-    with ThreadPoolExecutor(12) as pool:
-        running = [pool.submit(load, number) for number in range(12)]
-        try:
-            stop.wait(0.5)
-            softhsm.kill()
-            stop.wait(1.5)
-            before = len(made)
-            softhsm.start()
-            assert recovered(signer)
-            stop.wait(1)
-        finally:
-            stop.set()
-        for future in running:
-            future.result(timeout=10)
-    assert failed
-    assert all(isinstance(error, SignerUnavailable) for error in failed)
-    assert len(made) > before
-    assert all(signer.algorithm.is_valid(signer.public_key, signature, message) for message, signature in made)
-
-
-def test_deleted_key_is_no_outage_but_an_error(open_signer: Open, softhsm: SoftHsm, token: str, key: PublicKey) -> None:
-    signer = open_signer()
-    softhsm.in_token("destroy", token, "key")
-    with pytest.raises(SignerError, match="has no private key with label 'key'") as caught:
-        signer.sign(MESSAGE, timeout=5)
-    assert not isinstance(caught.value, SignerUnavailable)
-    softhsm.make_key(token, "key")
-    assert recovered_from_error(signer)
-
-
-def recovered_from_error(signer: Signer) -> bool:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            return signs(signer)
-        except SignerError:
-            time.sleep(0.05)
-    return False
-
-
-def test_replaced_key_never_signs(open_signer: Open, softhsm: SoftHsm, token: str, key: PublicKey) -> None:
-    signer = open_signer()
-    softhsm.in_token("destroy", token, "key")
-    softhsm.in_token("generate", token, "key")
-    with pytest.raises(SignerError, match="is another one than at the start"):
-        signer.sign(MESSAGE, timeout=5)
-    assert spki(signer.public_key) == spki(key)
-
-
-def test_stopped_signing_right_is_an_error(open_signer: Open, softhsm: SoftHsm, token: str, key: PublicKey) -> None:
-    signer: Any = open_signer()
-    softhsm.in_token("no-sign", token, "key")
-    # A session that is open already may go on, as the token decides; a new one must refuse.
-    signer._pool.take(1)
-    signer._pool.give(None)
-    with pytest.raises(SignerError, match="CKA_SIGN is false"):
-        signer.sign(MESSAGE, timeout=5)
 
 
 # -- settings -------------------------------------------------------------------------------------------------------
