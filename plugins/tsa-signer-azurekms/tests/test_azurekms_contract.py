@@ -65,6 +65,11 @@ class TestAzureServer(ServerContract):
     @pytest.fixture(params=["ecdsa-p384"])
     def deployment(self, request: pytest.FixtureRequest, key_vault: KeyVault) -> Deployment:
         key = key_vault.make_key("tsa", request.param)
+        version = key_vault.keys["tsa"][f"{1:032x}"]
+
+        def rotate() -> None:
+            key_vault.make_key("tsa", request.param, fresh=True)
+
         return Deployment(
             uri=f"azurekms://{key_vault.host}/tsa",
             environment=key_vault.environment,
@@ -75,4 +80,7 @@ class TestAzureServer(ServerContract):
             thaw=key_vault.thaw,
             facts=[f"key\t{key_vault.url}/keys/tsa, ", f"version\t{1:032x}", "credential\tservice principal"],
             secrets=[CLIENT_SECRET, TOKEN_MARK],
+            rotate=rotate,
+            disable=lambda: setattr(version, "enabled", False),
+            enable=lambda: setattr(version, "enabled", True),
         )

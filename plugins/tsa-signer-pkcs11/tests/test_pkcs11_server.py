@@ -24,4 +24,7 @@ class TestPkcs11Server(ServerContract):
             thaw=softhsm.start,
             facts=["'tsa'", "id 0001", "'TSA keys', serial ", "CKM_", str(softhsm.module)],
             secrets=[PIN],
+            # PKCS#11 keys have no versions, so there is nothing to rotate.
+            disable=lambda: softhsm.in_token("no-sign", token, "tsa"),
+            enable=lambda: softhsm.in_token("sign", token, "tsa"),
         )

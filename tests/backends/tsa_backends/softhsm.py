@@ -32,8 +32,8 @@ if action.startswith("generate"):
     domain = session.create_domain_parameters(KeyType.EC, {Attribute.EC_PARAMS: curve}, local=True)
     private = {Attribute.ALWAYS_AUTHENTICATE: True} if action == "generate-always-authenticate" else {}
     domain.generate_keypair(label=label, id=b"generated", store=True, private_template=private)
-elif action == "no-sign":
-    session.get_key(label=label, object_class=ObjectClass.PRIVATE_KEY)[Attribute.SIGN] = False
+elif action in {"sign", "no-sign"}:
+    session.get_key(label=label, object_class=ObjectClass.PRIVATE_KEY)[Attribute.SIGN] = action == "sign"
 elif action == "destroy":
     for item in list(session.get_objects({Attribute.LABEL: label})):
         item.destroy()
