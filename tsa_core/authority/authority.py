@@ -150,6 +150,7 @@ class TimestampAuthority:
             gen_time_der=encode_gen_time(reading.time, fraction_digits=profile.fraction_digits),
             nonce_der=request.nonce_der,
             extensions=self._extensions(request, profile, draft),
+            accuracy=profile.wider_accuracy(reading),
         )
         signed_attributes = template.signed_attributes(tst_info, encode_signing_time(reading.time))
         signature = self._sign(profile, signed_attributes, context)

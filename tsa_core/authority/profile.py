@@ -6,14 +6,15 @@ import logging
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from tsa_core.api import ConfigError, ProfileSummary, Signer, SignerError, TimeReading
+from tsa_core.api import ClockError, ConfigError, ProfileSummary, Signer, SignerError, TimeReading
 from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
-from tsa_core.authority.gate import ClockGate, OrderedClock
+from tsa_core.authority.gate import ClockGate
+from tsa_core.authority.ordered_clock import OrderedClock
 from tsa_core.config import ProfileSettings
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA1, HashAlgorithm
 from tsa_core.protocol.template import TokenTemplate
-from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy
+from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy, wider_accuracy
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +53,16 @@ class Profile:
         self.hashes = MappingProxyType({h.oid_der: h for h in self._accepted_hashes()})
         self.fraction_digits = settings.fraction_digits
         self.clock = OrderedClock(gate, fraction_digits=settings.fraction_digits) if settings.ordering else gate
+        accuracy = self._accuracy()
+        self._stated_accuracy = accuracy.duration if accuracy else None
+        self._widens = gate.settings.widen_accuracy
+        self._insists = gate.settings.on_failure == "refuse"
+        gate.promise(name, self._stated_accuracy)
         self.template = TokenTemplate(
             signer_certificate=self.chain.selection("leaf")[0],
             certificates=self.chain.selection(settings.include_chain),
             algorithm=self.algorithm,
-            accuracy=self._accuracy(),
+            accuracy=accuracy,
             ordering=settings.ordering,
             tsa_name=settings.tsa_name,
             algorithm_protection=settings.algorithm_protection,
@@ -100,8 +106,26 @@ class Profile:
         return ProfileSummary(name=self.name, policies=self.policies)
 
     def read_clock(self) -> TimeReading:
-        """Return the time for one token; raises ClockError."""
-        return self.clock.read()
+        """Return the time for one token; raises ClockError.
+
+        Its uncertainty is within the stated accuracy, unless `[clock] widen_accuracy` lets the token state more.
+        """
+        reading = self.clock.read()
+        if (
+            reading.uncertainty is not None
+            and self._stated_accuracy is not None
+            and reading.uncertainty > self._stated_accuracy
+            and self._insists
+            and not self._widens
+        ):
+            raise ClockError("the clock may be off by more than the accuracy that timestamps state here")
+        return reading
+
+    def wider_accuracy(self, reading: TimeReading) -> Accuracy | None:
+        """Return the accuracy to state in place of the profile's, None for a token within it."""
+        if reading.uncertainty is None or self._stated_accuracy is None or reading.uncertainty <= self._stated_accuracy:
+            return None
+        return wider_accuracy(reading.uncertainty) if self._widens else None
 
     def trial_signature(self) -> None:
         """Make a signature and verify it; raises SignerError when either fails."""
