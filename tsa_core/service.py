@@ -63,11 +63,8 @@ class Service:
     def _open(self) -> None:
         settings = self.settings
         self._refuse_tables_of_nobody()
-        clock = self._plugin(CLOCK, settings.clock, settings.clock.source)
-        monitors = [self._plugin(CLOCK_MONITOR, settings.clock, name) for name in settings.clock.monitors]
-        for monitor in monitors:
-            monitor.start(clock)
-        gate = ClockGate(clock, monitors)
+        gate, _ = open_clock(settings, self.host)
+        self._closers.append(gate.stop)
         profiles = []
         for name, profile in settings.profiles.items():
             signer = self._open_signer(name, profile)

@@ -56,7 +56,7 @@ class RequestOutcome:
     """What became of one request.
 
     `failure` is None when it was granted. `profile`, `hash_name` and `serial_number` are None when the request
-    was refused before they were known. `phases_ns` holds nanoseconds by phase: read, clock, sign, audit.
+    was refused before they were known. `phases_ns` holds nanoseconds by phase: sign, audit.
     """
 
     request_id: str

@@ -59,9 +59,9 @@ class LocalKeySigner(Signer):
     latency = "local"
 
     def __init__(self, private_key: PrivateKey, *, digest: str | None = None, rsa_pss: bool = False) -> None:
-        self._private_key = private_key
         self._public_key = private_key.public_key()
         self._algorithm = signature_algorithm(self._public_key, digest=digest, pss=rsa_pss)
+        self._sign = self._algorithm.signing_function(private_key)
 
     @property
     def algorithm(self) -> SignatureAlgorithm:
@@ -76,7 +76,7 @@ class LocalKeySigner(Signer):
     def sign(self, message: bytes, *, timeout: float) -> bytes:  # noqa: ARG002 - a local key does not wait
         """Return the signature; a failure of the cryptographic library is a SignerError."""
         try:
-            return self._algorithm.sign(self._private_key, message)
+            return self._sign(message)
         except Exception as error:
             raise SignerError(f"the local key could not sign: {type(error).__name__}") from error
 

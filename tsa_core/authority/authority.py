@@ -31,10 +31,9 @@ from tsa_core.authority.profile import Profile
 from tsa_core.config import DEFAULT_PROFILE
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import DigestLengthMismatch
-from tsa_core.protocol.hashes import HashAlgorithm
 from tsa_core.protocol.request import read_request
 from tsa_core.protocol.response import encode_rejection, signed_parts
-from tsa_core.protocol.tstinfo import encode_gen_time, encode_serial, encode_signing_time
+from tsa_core.protocol.tstinfo import encode_serial
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +50,9 @@ class Reply(NamedTuple):
 class _Issued(NamedTuple):
     response: bytes
     profile: Profile
-    hash_name: str
-    serial_number: int
-    phases_ns: Mapping[str, int]
+    serial_der: bytes
+    sign_ns: int
+    audit_ns: int
 
 
 class TimestampAuthority:
@@ -80,6 +79,7 @@ class TimestampAuthority:
         self._processors = tuple(processors)
         self._claimed = frozenset().union(*(processor.request_extensions for processor in processors))
         self._audit_sinks = tuple(audit_sinks)
+        self._keeps_drafts = bool(processors or audit_sinks)
         self._observers = tuple(observers)
 
     def respond(self, body: bytes, context: RequestContext) -> Reply:
@@ -120,7 +120,7 @@ class TimestampAuthority:
 
     def _issue(self, request: TimeStampReq, context: RequestContext) -> _Issued:
         profile = self._select(request, context)
-        algorithm = self._check(request, profile)
+        self._check(request, profile)
         policy_der = request.policy_der or profile.default_policy_der
         if policy_der not in profile.policy_ders:
             raise RequestRejected(
@@ -129,30 +129,31 @@ class TimestampAuthority:
                 f"leave it out or ask for one of: {', '.join(profile.policies)}",
             )
         reading = self._read_clock(profile)
+        accuracy = None if reading.uncertainty is None else profile.accuracy_for(reading.uncertainty)
         timed = perf_counter_ns()
         serial_der = encode_serial(os.urandom(20))
-        serial_number = int.from_bytes(serial_der[2:], "big")
         draft = None
-        if self._processors or self._audit_sinks:
+        if self._keeps_drafts:
             draft = TokenDraft(
                 profile=profile.name,
                 policy=der.dotted(policy_der),
-                serial_number=serial_number,
+                serial_number=int.from_bytes(serial_der[2:], "big"),
                 gen_time=reading.time,
                 request=request,
                 context=context,
             )
+        gen_time_der, signing_time_der = profile.encode_times(reading.time)
         template = profile.template
         tst_info = template.tst_info(
             policy_der=policy_der,
             imprint_der=request.imprint_der,
             serial_der=serial_der,
-            gen_time_der=encode_gen_time(reading.time, fraction_digits=profile.fraction_digits),
+            gen_time_der=gen_time_der,
             nonce_der=request.nonce_der,
-            extensions=self._extensions(request, profile, draft),
-            accuracy=profile.wider_accuracy(reading),
+            extensions=self._extensions(request, profile, draft) if draft or request.extensions else b"",
+            accuracy=accuracy,
         )
-        signed_attributes = template.signed_attributes(tst_info, encode_signing_time(reading.time))
+        signed_attributes = template.signed_attributes(tst_info, signing_time_der)
         signature = self._sign(profile, signed_attributes, context)
         signed = perf_counter_ns()
         response = template.response(
@@ -164,8 +165,7 @@ class TimestampAuthority:
         if draft is not None:
             response = self._process(response, draft)
             self._audit(response, draft)
-        phases = {"sign": signed - timed, "audit": perf_counter_ns() - signed} if self._observers else {}
-        return _Issued(response, profile, algorithm.name, serial_number, phases)
+        return _Issued(response, profile, serial_der, signed - timed, perf_counter_ns() - signed)
 
     def _select(self, request: TimeStampReq, context: RequestContext) -> Profile:
         """Return the profile that the URL names, else the first that a selector names, else the default one."""
@@ -182,7 +182,7 @@ class TimestampAuthority:
             raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN)
         return profile
 
-    def _check(self, request: TimeStampReq, profile: Profile) -> HashAlgorithm:
+    def _check(self, request: TimeStampReq, profile: Profile) -> None:
         """Refuse hashes, digests and extensions that this profile does not accept (rules S5 and S9)."""
         algorithm = profile.hashes.get(request.hash_oid_der)
         if algorithm is None:
@@ -203,7 +203,6 @@ class TimestampAuthority:
                     PKIFailureInfo.UNACCEPTED_EXTENSION,
                     f"the request extension {extension.oid[:100]} is not accepted; leave it out",
                 )
-        return algorithm
 
     def _read_clock(self, profile: Profile) -> TimeReading:
         reading = profile.read_clock()
@@ -288,9 +287,9 @@ class TimestampAuthority:
             profile=issued.profile.name if issued else None,
             failure=failure,
             hash_name=known.name if known else None,
-            serial_number=issued.serial_number if issued else None,
+            serial_number=int.from_bytes(issued.serial_der[2:], "big") if issued else None,
             duration_ns=perf_counter_ns() - started,
-            phases_ns=issued.phases_ns if issued else {},
+            phases_ns={"sign": issued.sign_ns, "audit": issued.audit_ns} if issued else {},
         )
         for observer in self._observers:
             try:

@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from tsa_core.api import ClockError, ConfigError, ProfileSummary, Signer, SignerError, TimeReading
+from tsa_core.api import ClockError, ConfigError, ProfileSummary, Signer, SignerError
 from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.ordered_clock import OrderedClock
@@ -14,7 +14,7 @@ from tsa_core.config import ProfileSettings
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA1, HashAlgorithm
 from tsa_core.protocol.template import TokenTemplate
-from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy, wider_accuracy
+from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy, TimeEncoder, wider_accuracy
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +51,13 @@ class Profile:
         self.policy_ders = frozenset(map(der.oid, self.policies))
         self.default_policy_der = der.oid(self.policies[0])
         self.hashes = MappingProxyType({h.oid_der: h for h in self._accepted_hashes()})
-        self.fraction_digits = settings.fraction_digits
-        self.clock = OrderedClock(gate, fraction_digits=settings.fraction_digits) if settings.ordering else gate
+        self.encode_times = TimeEncoder(fraction_digits=settings.fraction_digits).encode
+        clock = OrderedClock(gate, fraction_digits=settings.fraction_digits) if settings.ordering else gate
+        self.read_clock = clock.read
+        """Returns the time for one token; raises ClockError."""
         accuracy = self._accuracy()
         self._stated_accuracy = accuracy.duration if accuracy else None
-        self._widens = gate.settings.widen_accuracy
-        self._insists = gate.settings.on_failure == "refuse"
+        self._clock_settings = gate.settings
         gate.promise(name, self._stated_accuracy)
         self.template = TokenTemplate(
             signer_certificate=self.chain.selection("leaf")[0],
@@ -105,27 +106,18 @@ class Profile:
         """What policy selectors are told."""
         return ProfileSummary(name=self.name, policies=self.policies)
 
-    def read_clock(self) -> TimeReading:
-        """Return the time for one token; raises ClockError.
+    def accuracy_for(self, error: timedelta) -> Accuracy | None:
+        """Return the accuracy that a token must state in place of the profile's, None when that covers `error`.
 
-        Its uncertainty is within the stated accuracy, unless `[clock] widen_accuracy` lets the token state more.
+        Raises ClockError when it does not, unless `[clock]` says otherwise.
         """
-        reading = self.clock.read()
-        if (
-            reading.uncertainty is not None
-            and self._stated_accuracy is not None
-            and reading.uncertainty > self._stated_accuracy
-            and self._insists
-            and not self._widens
-        ):
-            raise ClockError("the clock may be off by more than the accuracy that timestamps state here")
-        return reading
-
-    def wider_accuracy(self, reading: TimeReading) -> Accuracy | None:
-        """Return the accuracy to state in place of the profile's, None for a token within it."""
-        if reading.uncertainty is None or self._stated_accuracy is None or reading.uncertainty <= self._stated_accuracy:
+        if self._stated_accuracy is None or error <= self._stated_accuracy:
             return None
-        return wider_accuracy(reading.uncertainty) if self._widens else None
+        if self._clock_settings.widen_accuracy:
+            return wider_accuracy(error)
+        if self._clock_settings.on_failure == "warn":
+            return None
+        raise ClockError("the clock may be off by more than the accuracy that timestamps state here; try again later")
 
     def trial_signature(self) -> None:
         """Make a signature and verify it; raises SignerError when either fails."""

@@ -25,6 +25,14 @@ MAX_IMPRINT_OCTETS = 1024
 
 _HASHES_BY_OID = {h.oid_der: h for h in IMPRINT_HASHES.values()}
 
+_VERSION_1 = der.integer(1)
+_IMPRINT_HEADER_OCTETS = 19
+_IMPRINT_HEADERS = {
+    der.sequence(der.sequence(h.oid_der, der.null()), der.octet_string(bytes(h.digest_size)))[: -h.digest_size]: h
+    for h in IMPRINT_HASHES.values()
+}
+"""Everything before the digest, for the encodings that nearly all requests have: looked up instead of walked."""
+
 
 class RequestExtension(NamedTuple):
     """One Extension of a request; `der` is the whole encoded Extension."""
@@ -181,15 +189,22 @@ def _read_request(data: bytes) -> TimeStampReq:
     if end != size:
         raise EncodingError(f"{size - end} bytes follow it")
 
-    tag, start, stop = read(data, offset, end)
-    if tag != der.INTEGER or start == stop:
-        raise EncodingError("the version is not an INTEGER")
-    if data[offset:stop] != b"\x02\x01\x01":
+    position = offset + 3
+    if data[offset:position] != _VERSION_1:
+        tag, start, stop = read(data, offset, end)
+        if tag != der.INTEGER or start == stop:
+            raise EncodingError("the version is not an INTEGER")
         raise RequestRejected(PKIFailureInfo.BAD_REQUEST, "the version of the request must be 1")
 
-    hash_oid_der, digest, offset_after = _read_imprint(data, stop, end)
-    imprint_der = data[stop:offset_after]
-    offset = offset_after
+    start = position + _IMPRINT_HEADER_OCTETS
+    known = _IMPRINT_HEADERS.get(data[position:start])
+    if known is not None and start + known.digest_size <= end:
+        hash_oid_der = known.oid_der
+        offset = start + known.digest_size
+        digest = data[start:offset]
+    else:
+        hash_oid_der, digest, offset = _read_imprint(data, position, end)
+    imprint_der = data[position:offset]
 
     policy_der = nonce_der = b""
     cert_req = False

@@ -6,6 +6,7 @@ the plain octets for everything else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -75,13 +76,15 @@ class SignatureAlgorithm:
         else:
             public_key.verify(signature, message)
 
-    def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
-        """Return the signature of `message` by a key of this process."""
+    def signing_function(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
+        """Return the function that signs with a key of this process; what can be made ready is made ready here."""
         if isinstance(private_key, rsa.RSAPrivateKey):
-            return private_key.sign(message, self._rsa_padding(), self._primitive)
+            rsa_sign, rsa_padding, primitive = private_key.sign, self._rsa_padding(), self._primitive
+            return lambda message: rsa_sign(message, rsa_padding, primitive)
         if isinstance(private_key, ec.EllipticCurvePrivateKey):
-            return private_key.sign(message, ec.ECDSA(self._primitive))
-        return private_key.sign(message)
+            ec_sign, ecdsa = private_key.sign, ec.ECDSA(self._primitive)
+            return lambda message: ec_sign(message, ecdsa)
+        return private_key.sign
 
     def is_valid(self, public_key: PublicKey, signature: bytes, message: bytes) -> bool:
         """Say whether `signature` verifies; for checks of our own signatures, where either answer is expected."""

@@ -97,6 +97,30 @@ def encode_signing_time(time: datetime) -> bytes:
     return encode_gen_time(time)
 
 
+class TimeEncoder:
+    """Encodes the two times of a token, genTime and signing-time; remembers what it wrote for the last second.
+
+    Thread-safe: what is remembered is replaced as a whole.
+    """
+
+    def __init__(self, *, fraction_digits: int = 0) -> None:
+        self._fraction_digits = fraction_digits
+        never = datetime.min.replace(tzinfo=UTC)
+        self._last = (never, never, b"", b"")
+
+    def encode(self, time: datetime) -> tuple[bytes, bytes]:
+        """Return (genTime, signing-time) as their DER; signing-time is genTime's second (rule C6)."""
+        start, stop, gen_time, signing_time = self._last
+        if not start <= time < stop:
+            start = time.replace(microsecond=0)
+            stop = start + timedelta(seconds=1)
+            gen_time, signing_time = encode_gen_time(start), encode_signing_time(start)
+            self._last = (start, stop, gen_time, signing_time)
+        if self._fraction_digits:
+            gen_time = encode_gen_time(time, fraction_digits=self._fraction_digits)
+        return gen_time, signing_time
+
+
 def encode_serial(random: bytes) -> bytes:
     """Return a serialNumber of fixed width from 20 random octets.
 

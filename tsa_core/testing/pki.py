@@ -1,0 +1,197 @@
+"""A PKI made on the spot: certificates for any public key, also one whose private half nobody here has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tsa_core.api import PrivateKey, PublicKey
+
+KEY_KINDS: Final[dict[str, Callable[[], PrivateKey]]] = {
+    "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "ecdsa-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "ecdsa-p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
+    "rsa-3072": lambda: rsa.generate_private_key(65537, 3072),
+    "rsa-4096": lambda: rsa.generate_private_key(65537, 4096),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ed448": ed448.Ed448PrivateKey.generate,
+    "ml-dsa-44": mldsa.MLDSA44PrivateKey.generate,
+    "ml-dsa-65": mldsa.MLDSA65PrivateKey.generate,
+    "ml-dsa-87": mldsa.MLDSA87PrivateKey.generate,
+}
+"""The kinds of keys that can make timestamps, and how a new one is made."""
+
+_CLOCK_GRACE: Final = timedelta(minutes=5)
+_VALIDITY: Final = timedelta(days=365)
+
+
+def new_key(kind: str = "ecdsa-p256") -> PrivateKey:
+    """Return a new private key; KeyError for a kind that KEY_KINDS does not have."""
+    return KEY_KINDS[kind]()
+
+
+@lru_cache(maxsize=32)
+def shared_key(kind: str = "ecdsa-p256") -> PrivateKey:
+    """Return this process's one key of a kind, for tests that only need any: making an RSA key takes a second."""
+    return new_key(kind)
+
+
+class Pki:
+    """A root, any number of intermediates, and certificates for whoever asks. Nothing is written unless told.
+
+    `kind` is that of the CAs' keys; leaves have the key that they are issued for. `intermediates` counts the CAs
+    between root and leaf. `now` is the middle of things: CAs and leaves are valid from five minutes before it for
+    a year, unless told otherwise.
+    """
+
+    def __init__(self, *, kind: str = "ecdsa-p256", intermediates: int = 1, now: datetime | None = None) -> None:
+        self.now = (now or datetime.now(UTC)).replace(microsecond=0)
+        key = new_key(kind)
+        name = _name("Test Root")
+        self.root = self._build(
+            subject=name,
+            public_key=key.public_key(),
+            issuer=name,
+            issuer_key=key,
+            path_length=intermediates,
+            usages=(),
+            usage_critical=False,
+            not_before=None,
+            not_after=None,
+        )
+        self.intermediates: tuple[x509.Certificate, ...] = ()
+        """The intermediates, the one that issues leaves first."""
+        for depth in range(intermediates):
+            below = new_key(kind)
+            subject = _name(f"Test Intermediate {depth + 1}")
+            certificate = self._build(
+                subject=subject,
+                public_key=below.public_key(),
+                issuer=name,
+                issuer_key=key,
+                path_length=intermediates - depth - 1,
+                usages=[ExtendedKeyUsageOID.TIME_STAMPING],
+                usage_critical=False,
+                not_before=None,
+                not_after=None,
+            )
+            self.intermediates = (certificate, *self.intermediates)
+            key, name = below, subject
+        self._issuer_key, self._issuer_name = key, name
+
+    def issue(
+        self,
+        public_key: PublicKey,
+        *,
+        common_name: str = "Test TSA",
+        usages: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.TIME_STAMPING,),
+        usage_critical: bool = True,
+        ca: bool = False,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> x509.Certificate:
+        """Return a certificate for `public_key`; the defaults make one with which a TSA may issue (RFC 3161 2.3)."""
+        return self._build(
+            subject=_name(common_name),
+            public_key=public_key,
+            issuer=self._issuer_name,
+            issuer_key=self._issuer_key,
+            path_length=0 if ca else None,
+            usages=usages,
+            usage_critical=usage_critical,
+            not_before=not_before,
+            not_after=not_after,
+        )
+
+    def chain(self, leaf: x509.Certificate | PublicKey) -> tuple[x509.Certificate, ...]:
+        """Return the certificates from `leaf` to the root; for a public key, its leaf is issued first."""
+        certificate = leaf if isinstance(leaf, x509.Certificate) else self.issue(leaf)
+        return (certificate, *self.intermediates, self.root)
+
+    def write_chain(self, path: Path, leaf: x509.Certificate | PublicKey) -> Path:
+        """Write the chain as PEM, leaf first, as a profile's certificate_chain wants it; return `path`."""
+        return write_pem(path, self.chain(leaf))
+
+    def _build(
+        self,
+        *,
+        subject: x509.Name,
+        public_key: PublicKey,
+        issuer: x509.Name,
+        issuer_key: PrivateKey,
+        path_length: int | None,
+        usages: Sequence[x509.ObjectIdentifier],
+        usage_critical: bool,
+        not_before: datetime | None,
+        not_after: datetime | None,
+    ) -> x509.Certificate:
+        """Return one certificate; `path_length` None makes one that is no CA's."""
+        ca = path_length is not None
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(not_before or self.now - _CLOCK_GRACE)
+            .not_valid_after(not_after or self.now + _VALIDITY)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
+            .add_extension(
+                x509.KeyUsage(
+                    digital_signature=not ca,
+                    key_cert_sign=ca,
+                    crl_sign=ca,
+                    content_commitment=False,
+                    key_encipherment=False,
+                    data_encipherment=False,
+                    key_agreement=False,
+                    encipher_only=False,
+                    decipher_only=False,
+                ),
+                critical=True,
+            )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        )
+        if subject != issuer:
+            builder = builder.add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
+            )
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=usage_critical)
+        return builder.sign(issuer_key, _digest(issuer_key))
+
+
+def write_pem(path: Path, certificates: Sequence[x509.Certificate]) -> Path:
+    """Write certificates as PEM and return `path`."""
+    path.write_bytes(b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates))
+    return path
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "tsa-core tests"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+def _digest(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
+    """Return the digest with which a CA's key signs; None for keys that bring their own."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return hashes.SHA256()
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        if key.key_size > 384:
+            return hashes.SHA512()
+        return hashes.SHA384() if key.key_size == 384 else hashes.SHA256()
+    return None
