@@ -273,7 +273,8 @@ class ClockGate:
         )
 
     def _status(self, judged: Judgement, bound: timedelta | None) -> ClockStatus:
-        state, reason, uncovered = judged.state, judged.reason, ()
+        state, reason = judged.state, judged.reason
+        uncovered: tuple[str, ...] = ()
         if state.trusted and bound is not None and not self.settings.widen_accuracy:
             uncovered = tuple(sorted(name for name, accuracy in self._promises.items() if accuracy < bound))
             if uncovered and len(uncovered) == len(self._promises):

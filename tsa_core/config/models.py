@@ -90,7 +90,8 @@ class ClockSettings(PluginSection):
         "counts as an offset",
     )
     max_verdict_age: Duration = Field(
-        timedelta(minutes=5), description="a monitor that says nothing new for longer has died, unless it says otherwise"
+        timedelta(minutes=5),
+        description="a monitor that says nothing new for longer has died, unless it says otherwise",
     )
     leap: Literal["pause", "stop", "ignore"] = Field(
         "pause",
