@@ -131,6 +131,9 @@ class MonitorHistory:
         *,
         until: float,
     ) -> Judgement:
+        if good.offset is None and good.anchor is None:
+            # Nothing was measured that a step could have made wrong.
+            return Judgement(state=ClockState.SYNCHRONISED, until=until)
         moved = leap.moved(anchor, now) if leap else anchor.moved(now)
         if abs(moved) > settings.step_threshold.total_seconds():
             reason = "the clock was set and has not been compared with others since"

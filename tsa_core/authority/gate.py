@@ -1,8 +1,8 @@
 """The clock gate: no trusted time, no token (rule S1).
 
 On a request's way, `read` compares the monitors' verdicts with those it has evaluated, and the wall clock with the
-monotonic clock; everything else was worked out when a verdict changed, and once a second. Measured at 1.1 us with two
-monitors, of which reading the clock takes 0.4 us.
+monotonic clock; everything else was worked out when a verdict changed, and once a second. Measured: 0.3 us on top of
+reading the clock without monitors, 0.9 us with one.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ _LEAP_MARGIN = timedelta(seconds=5)
 _STOP_BEFORE_LEAP = timedelta(minutes=1)
 _NEAR_LEAP = "a leap second is near"
 
+_monotonic = time.monotonic
+_new_reading = tuple.__new__
+"""Makes a TimeReading in half the time of its constructor."""
+
 
 class ClockChange(NamedTuple):
     """A change of the gate's state. `time` is the clock's, as far as it can be read."""
@@ -43,16 +47,17 @@ class ClockChange(NamedTuple):
 
 
 class _Evaluation(NamedTuple):
-    """What requests are served by. `seen` are the verdicts it rests on, beside the monitors' methods."""
+    """What requests are served by. `seen` are the verdicts it rests on, beside the monitors' methods.
+
+    `until` is 0 when every request has to evaluate anew.
+    """
 
     seen: tuple[tuple[Callable[[], ClockVerdict], ClockVerdict], ...]
-    status: ClockStatus
-    fast: bool
     error_bound: timedelta | None
     time: datetime
     monotonic: float
     until: float
-    tolerance: float
+    status: ClockStatus
 
 
 class ClockGate:
@@ -89,7 +94,7 @@ class ClockGate:
         initial = ClockState.UNSYNCHRONISED if monitors else ClockState.UNMONITORED
         reason = "the clock has not been compared with others yet" if monitors else ""
         status = ClockStatus(state=initial, issuing=not monitors, reason=reason)
-        self._held = _Evaluation((), status, False, None, datetime.now(UTC), 0.0, 0.0, 0.0)
+        self._held = _Evaluation((), None, datetime.now(UTC), 0.0, 0.0, status)
 
     # -- for requests -------------------------------------------------------------------------------------------
 
@@ -98,18 +103,20 @@ class ClockGate:
 
         Raises ClockError with a text for the requester when it cannot be trusted.
         """
-        held = self._held
+        seen, error_bound, then, monotonic, until, _ = self._held
         try:
-            for verdict, seen in held.seen:
-                if verdict() is not seen:
+            for verdict, known in seen:
+                if verdict() is not known:
                     break
             else:
                 reading = self._now()
-                now = time.monotonic()
-                if held.fast and now < held.until:
-                    moved = (reading.time - held.time).total_seconds() - (now - held.monotonic)
-                    if -held.tolerance < moved < held.tolerance:
-                        return reading if held.error_bound is None else TimeReading(reading.time, held.error_bound)
+                now = _monotonic()
+                if now < until:
+                    if not seen:
+                        return reading
+                    moved = (reading[0] - then).total_seconds() - now + monotonic
+                    if -_MOVED_SECONDS < moved < _MOVED_SECONDS:
+                        return reading if error_bound is None else _new_reading(TimeReading, (reading[0], error_bound))
         except Exception:  # noqa: BLE001 - whatever a plugin raised, the evaluation meets it again and says so
             return self._read_anew()
         return self._read_anew()
@@ -230,7 +237,7 @@ class ClockGate:
                     log.exception("the clock crashed")
                 reason = str(error) if isinstance(error, ClockError) else "the clock cannot be read"
                 status = ClockStatus(state=ClockState.UNSYNCHRONISED, issuing=False, reason=reason)
-                held = _Evaluation((), status, False, None, datetime.now(UTC), 0.0, 0.0, 0.0)
+                held = _Evaluation((), None, datetime.now(UTC), 0.0, 0.0, status)
             else:
                 held = self._evaluate_at(now)
             self._held = held
@@ -261,15 +268,14 @@ class ClockGate:
             ahead = _HOLDS_SECONDS * self.settings.drift_ppm * 1e-6 + _MOVED_SECONDS
             bound = timedelta(seconds=judged.error_bound + ahead)
         status = self._status(judged, bound)
+        fast = status.issuing and judged.state.trusted and not self._leap_is_near(now)
         return _Evaluation(
             seen=seen,
-            status=status,
-            fast=status.issuing and judged.state.trusted and not self._leap_is_near(now),
             error_bound=bound if judged.state.trusted else None,
             time=now.time,
             monotonic=now.monotonic,
-            until=until,
-            tolerance=_MOVED_SECONDS if self._histories else float("inf"),
+            until=until if fast else 0.0,
+            status=status,
         )
 
     def _status(self, judged: Judgement, bound: timedelta | None) -> ClockStatus:
