@@ -235,7 +235,7 @@ def test_files_are_read_in_order(pki: Pki, key: PrivateKey, tmp_path: Path) -> N
     chain = pki.chain(key.public_key())
     loaded = load_chain(write_pem(tmp_path / "chain.pem", chain))
     assert loaded.certificates == chain
-    assert [len(loaded.selection(which)) for which in ("leaf", "intermediates", "full")] == [1, 2, 3]  # type: ignore[arg-type]
+    assert [len(loaded.selection(which)) for which in ("leaf", "intermediates", "full")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Iterable
 
-from tsa_core.api.request import RequestContext, TimeStampReq, TokenDraft
+from tsa_core.api.request import TokenDraft
 
 
 class ResponseProcessor(ABC):  # noqa: B024 - every method is optional, one of them is needed
@@ -21,8 +21,12 @@ class ResponseProcessor(ABC):  # noqa: B024 - every method is optional, one of t
         """Return encoded Extension values for the TSTInfo. Raises RequestRejected to refuse."""
         return ()
 
-    def process(self, response: bytes, request: TimeStampReq, context: RequestContext) -> bytes:  # noqa: ARG002
-        """Return the TimeStampResp to send; the bytes under the signature must stay, and the core checks it."""
+    def process(self, response: bytes, draft: TokenDraft) -> bytes:  # noqa: ARG002
+        """Return the TimeStampResp to send; the bytes under the signature must stay, and the core checks it.
+
+        `draft` is what the token was made from, request and context among it. Raises RequestRejected, or any other
+        TsaError, to withhold the reply; the client then gets systemFailure, the log the error's text.
+        """
         return response
 
     def close(self) -> None:  # noqa: B027 - optional

@@ -29,15 +29,17 @@ from tsa_core.api import (
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.profile import Profile
 from tsa_core.config import DEFAULT_PROFILE
-from tsa_core.protocol import der
-from tsa_core.protocol.errors import DigestLengthMismatch
-from tsa_core.protocol.request import read_request
+from tsa_core.protocol import der, oids
+from tsa_core.protocol.errors import DigestLengthMismatch, EncodingError
+from tsa_core.protocol.request import read_extensions, read_request
 from tsa_core.protocol.response import encode_rejection, signed_parts
 from tsa_core.protocol.tstinfo import encode_serial
 
 log = logging.getLogger(__name__)
 
 _CANNOT_SIGN = "the timestamp cannot be signed now; try again later"
+_NEVER_COPIED = frozenset({oids.ID_PE_QC_STATEMENTS})
+"""Extensions that say what the authority is; a requester must not be able to have them said."""
 
 
 class Reply(NamedTuple):
@@ -84,8 +86,14 @@ class TimestampAuthority:
 
     def respond(self, body: bytes, context: RequestContext) -> Reply:
         """Answer a DER request; never raises. Whatever is wrong becomes a rejection (RFC 3161 2.4.2)."""
+        started = perf_counter_ns()
         try:
-            return Reply(self.issue(read_request(body), context))
+            request = read_request(body)
+        except RequestRejected as rejection:
+            self._observe(context, started, None, rejection.failure, None)
+            return Reply(encode_rejection(rejection.failure, rejection.text), rejection)
+        try:
+            return Reply(self.issue(request, context))
         except RequestRejected as rejection:
             return Reply(encode_rejection(rejection.failure, rejection.text), rejection)
 
@@ -198,7 +206,9 @@ class TimestampAuthority:
                 f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has {len(request.digest)}",
             )
         for extension in request.extensions:
-            if extension.oid not in self._claimed and not profile.settings.allow_custom_extensions:
+            if extension.oid not in self._claimed and (
+                extension.oid in _NEVER_COPIED or not profile.settings.allow_custom_extensions
+            ):
                 raise RequestRejected(
                     PKIFailureInfo.UNACCEPTED_EXTENSION,
                     f"the request extension {extension.oid[:100]} is not accepted; leave it out",
@@ -207,7 +217,7 @@ class TimestampAuthority:
     def _read_clock(self, profile: Profile) -> TimeReading:
         reading = profile.read_clock()
         if not profile.not_before <= reading.time <= profile.not_after:
-            log.error("profile %s: %s is outside the certificate's validity", profile.name, reading.time)
+            log.error("profile %s: %s is outside the certificate chain's validity", profile.name, reading.time)
             raise RequestRejected(
                 PKIFailureInfo.SYSTEM_FAILURE,
                 "the certificate of this timestamp authority is not valid at this time",
@@ -221,7 +231,13 @@ class TimestampAuthority:
         if draft is not None:
             for processor in self._processors:
                 parts.extend(processor.extend(draft))
-        return b"".join(parts)
+        extensions = b"".join(parts)
+        if extensions:
+            try:
+                read_extensions(profile.template.extensions + extensions)
+            except (EncodingError, RequestRejected) as error:
+                raise TsaError(f"the extensions of the token are wrong: {error}") from None
+        return extensions
 
     def _sign(self, profile: Profile, message: bytes, context: RequestContext) -> bytes:
         signer = profile.signer
@@ -250,7 +266,7 @@ class TimestampAuthority:
             return response
         before = signed_parts(response)
         for processor in self._processors:
-            response = processor.process(response, draft.request, draft.context)
+            response = processor.process(response, draft)
         if signed_parts(response) != before:
             raise TsaError("a response processor changed bytes under the signature; the reply is withheld")
         return response
@@ -276,11 +292,13 @@ class TimestampAuthority:
         self,
         context: RequestContext,
         started: int,
-        request: TimeStampReq,
+        request: TimeStampReq | None,
         failure: PKIFailureInfo | None,
         issued: _Issued | None,
     ) -> None:
-        known = request.hash_algorithm
+        if not self._observers:
+            return
+        known = request.hash_algorithm if request else None
         outcome = RequestOutcome(
             request_id=context.request_id,
             client_address=context.client_address,

@@ -107,7 +107,7 @@ class MonitorHistory:
         if verdict.measured or self._good is None:
             return _closed(verdict.reason, stands)
         good, anchor = self._good
-        end = anchor.monotonic + settings.max_holdover.total_seconds()
+        end = (good.checked_at or anchor.monotonic) + settings.max_holdover.total_seconds()
         if now.monotonic > end:
             return _closed(f"{verdict.reason}, for longer than this service relies on its clock alone", stands)
         judged = self._judge_good(good, anchor, now, settings, leap, until=min(stands, end))
@@ -142,7 +142,8 @@ class MonitorHistory:
             return Judgement(state=ClockState.SYNCHRONISED, until=until)
         offset = good.offset.total_seconds() + moved
         uncertainty = good.uncertainty.total_seconds() if good.uncertainty else 0.0
-        aged = max(0.0, now.monotonic - anchor.monotonic) * settings.drift_ppm * 1e-6
+        age = now.monotonic - (good.checked_at or anchor.monotonic)
+        aged = max(0.0, age) * settings.drift_ppm * 1e-6
         bound = abs(offset) + uncertainty + aged
         return Judgement(state=ClockState.SYNCHRONISED, offset=offset, error_bound=bound, until=until)
 

@@ -35,8 +35,13 @@ class OrderedClock:
                 if self._last is None or tick > self._last:
                     self._last = tick
                     return reading
-                if tick < self._last - self._tick or time.monotonic() > deadline:
+                if tick < self._last - self._tick:
                     raise ClockError("the clock went back, and this service promises increasing times; try again later")
+                if time.monotonic() > deadline:
+                    raise ClockError(
+                        "no time after the last timestamp's came in due time, and this service promises increasing "
+                        "times; try again"
+                    )
                 time.sleep((self._last + self._tick - tick).total_seconds() / 10)
 
     def _truncate(self, moment: datetime) -> datetime:

@@ -43,9 +43,9 @@ class Profile:
         self.sign_timeout = settings.signer_timeout.total_seconds()
         self.trial_signature()
 
-        leaf = self.chain.leaf
-        self.not_before: datetime = leaf.not_valid_before_utc
-        self.not_after: datetime = leaf.not_valid_after_utc
+        # Verifiers check the whole path at genTime, so an issuer that has ended ends the tokens too.
+        self.not_before: datetime = max(c.not_valid_before_utc for c in self.chain.certificates)
+        self.not_after: datetime = min(c.not_valid_after_utc for c in self.chain.certificates)
         # The first policy is the default; a request that names none gets it (RFC 3161 2.4.1).
         self.policies = tuple(dict.fromkeys(settings.policies))
         self.policy_ders = frozenset(map(der.oid, self.policies))

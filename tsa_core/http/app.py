@@ -40,7 +40,7 @@ def error_body(code: int, message: str) -> bytes:
 
 
 def _serialize_error(_request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
-    message = error.description or error.title or HTTPStatus(error.status_code).phrase
+    message = error.description or HTTPStatus(error.status_code).phrase
     response.content_type = falcon.MEDIA_JSON
     response.data = error_body(error.status_code, message)
 

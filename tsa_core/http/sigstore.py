@@ -17,6 +17,7 @@ MAX_JSON_OCTETS = 1024
 """A longer body is refused before it is parsed: a decimal nonce costs time quadratic in its length."""
 
 UNDECODABLE = "Error generating timestamp response"
+WEAK_HASH = "Weak hash algorithm in timestamp request"
 TOO_LARGE = "timestamp request is too large"
 TOO_MANY_ARCS = "OID should be comprised of at most 128 components"
 
@@ -44,7 +45,10 @@ def read_json_request(body: bytes) -> TimeStampReq:
     if not isinstance(document, dict):
         raise JsonRequestError(UNDECODABLE)
     fields = {key.lower(): value for key, value in document.items() if key.lower() in _FIELDS and value is not None}
-    algorithm = _HASHES.get(str(fields.get("hashalgorithm", "")).lower().replace("-", ""))
+    hash_name = str(fields.get("hashalgorithm", "")).lower().replace("-", "")
+    if hash_name == "sha1":
+        raise JsonRequestError(WEAK_HASH)
+    algorithm = _HASHES.get(hash_name)
     nonce = fields.get("nonce")
     certificates = fields.get("certificates", False)
     if algorithm is None or not isinstance(certificates, bool) or type(nonce) not in {int, type(None)}:
@@ -65,8 +69,10 @@ def read_json_request(body: bytes) -> TimeStampReq:
 
 
 def _decode_hash(value: Any) -> bytes:
-    """Decode base64 in the standard alphabet, the URL-safe one or a mixture, padded or not."""
-    if not isinstance(value, str) or not value:
+    """Decode base64 in the standard alphabet, the URL-safe one or a mixture, padded or not; absent means empty."""
+    if value is None:
+        return b""
+    if not isinstance(value, str):
         raise JsonRequestError(UNDECODABLE)
     text = value.translate(_URL_SAFE).rstrip("=")
     try:
@@ -100,7 +106,7 @@ def error_message(rejection: RequestRejected) -> tuple[int, str]:
         return 400, "Message digest has incorrect length for specified algorithm"
     match rejection.failure:
         case PKIFailureInfo.BAD_ALG:
-            return 400, "Weak hash algorithm in timestamp request"
+            return 400, WEAK_HASH
         case PKIFailureInfo.UNACCEPTED_POLICY:
             return 400, "unaccepted policy: requested TSA policy is not supported by the TSA"
         case PKIFailureInfo.UNACCEPTED_EXTENSION:

@@ -23,6 +23,8 @@ SET = 0x31
 
 MAX_OID_ARCS = 128
 """More arcs than any real identifier has; splitting an endless one costs memory (CVE-2025-66564)."""
+_MAX_ARC_OCTETS = 19
+"""133 bits: identifiers made of a UUID have one component of 128."""
 
 
 def length(size: int) -> bytes:
@@ -121,6 +123,8 @@ def dotted(encoded: bytes) -> str:
 
 def check_oid(content: bytes) -> None:
     """Raise EncodingError unless `content` is the content of a DER OBJECT IDENTIFIER of bounded length."""
+    if len(content) >= MAX_OID_ARCS * _MAX_ARC_OCTETS:  # refused before the walk: a body may hold a megabyte of it
+        raise EncodingError(f"an object identifier has more than {MAX_OID_ARCS} components")
     if not content or content[-1] & 0x80:
         raise EncodingError("an object identifier is empty or cut off")
     start = True
@@ -134,7 +138,7 @@ def check_oid(content: bytes) -> None:
         if start:
             arcs += 1
             run = 0
-        elif run > 18:  # 126 bits: UUID-based identifiers need 19 octets, counting the last
+        elif run == _MAX_ARC_OCTETS:
             raise EncodingError("an object identifier has a component of more than 133 bits")
     if arcs >= MAX_OID_ARCS:
         raise EncodingError(f"an object identifier has more than {MAX_OID_ARCS} components")

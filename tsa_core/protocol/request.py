@@ -35,7 +35,7 @@ _IMPRINT_HEADERS = {
 
 
 class RequestExtension(NamedTuple):
-    """One Extension of a request; `der` is the whole encoded Extension."""
+    """One Extension; `der` is the whole of it encoded, a critical that is FALSE left out as DER demands."""
 
     oid: str
     critical: bool
@@ -80,7 +80,7 @@ class TimeStampReq(NamedTuple):
     @property
     def nonce(self) -> int | None:
         """The nonce; negative ones are legal."""
-        # MAX_NONCE_OCTETS is below 128, so the header is always two octets.
+        # Its content is far below 128 octets, so the header is always two octets.
         return int.from_bytes(self.nonce_der[2:], "big", signed=True) if self.nonce_der else None
 
 
@@ -100,6 +100,14 @@ def _read_boolean(data: bytes, start: int, stop: int) -> bool:
     return data[start] == 0xFF
 
 
+def read_extensions(data: bytes) -> tuple[RequestExtension, ...]:
+    """Read the content of an Extensions value: one Extension after another, no identifier twice.
+
+    Raises EncodingError for anything else, RequestRejected for more than MAX_EXTENSIONS.
+    """
+    return _read_extensions(data, 0, len(data))
+
+
 def _read_extensions(data: bytes, offset: int, end: int) -> tuple[RequestExtension, ...]:
     if offset == end:
         raise EncodingError("the extensions field is present but empty")
@@ -116,12 +124,16 @@ def _read_extensions(data: bytes, offset: int, end: int) -> tuple[RequestExtensi
         if tag != der.OBJECT_IDENTIFIER:
             raise EncodingError(f"the Extension at byte {offset} does not begin with an identifier")
         _check_oid(data[start:after])
-        name = der.dotted(data[position:after])
+        identifier = data[position:after]
+        name = der.dotted(identifier)
         tag, start, after = der.read(data, after, stop)
         critical = False
         if tag == der.BOOLEAN:
             critical = _read_boolean(data, start, after)
-            tag, start, after = der.read(data, after, stop)
+            rest = after
+            tag, start, after = der.read(data, rest, stop)
+            if not critical:
+                whole = der.sequence(identifier, data[rest:stop])
         if tag != der.OCTET_STRING or after != stop:
             raise EncodingError(f"the Extension at byte {offset} does not end with one OCTET STRING")
         if name in seen:
@@ -192,8 +204,9 @@ def _read_request(data: bytes) -> TimeStampReq:
     position = offset + 3
     if data[offset:position] != _VERSION_1:
         tag, start, stop = read(data, offset, end)
-        if tag != der.INTEGER or start == stop:
+        if tag != der.INTEGER:
             raise EncodingError("the version is not an INTEGER")
+        _check_integer(data, start, stop, "version")
         raise RequestRejected(PKIFailureInfo.BAD_REQUEST, "the version of the request must be 1")
 
     start = position + _IMPRINT_HEADER_OCTETS
@@ -206,19 +219,33 @@ def _read_request(data: bytes) -> TimeStampReq:
         hash_oid_der, digest, offset = _read_imprint(data, position, end)
     imprint_der = data[position:offset]
 
+    return TimeStampReq(imprint_der, hash_oid_der, digest, *_read_optional_fields(data, offset, end))
+
+
+def _read_optional_fields(
+    data: bytes, offset: int, end: int
+) -> tuple[bytes, bytes, bool, tuple[RequestExtension, ...]]:
+    """Return (reqPolicy, nonce, certReq, extensions), each at most once and in this order."""
     policy_der = nonce_der = b""
     cert_req = False
     extensions: tuple[RequestExtension, ...] = ()
     last = 0
     while offset < end:
-        tag, start, stop = read(data, offset, end)
+        start = offset + 2
+        if start <= end and data[offset + 1] < 0x80 and start + data[offset + 1] <= end:
+            tag, stop = data[offset], start + data[offset + 1]  # what `read` would say of a short value
+        else:
+            tag, start, stop = der.read(data, offset, end)
         if tag == der.OBJECT_IDENTIFIER and last < 1:
             last = 1
             _check_oid(data[start:stop])
             policy_der = data[offset:stop]
         elif tag == der.INTEGER and last < 2:
             last = 2
-            _check_integer(data, start, stop)
+            _check_integer(data, start, stop, "nonce")
+            # The octet 00 that only says that the number is positive does not count.
+            if stop - start - (data[start] == 0) > MAX_NONCE_OCTETS:
+                raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes")
             nonce_der = data[offset:stop]
         elif tag == der.BOOLEAN and last < 3:
             last = 3
@@ -229,19 +256,17 @@ def _read_request(data: bytes) -> TimeStampReq:
         else:
             raise EncodingError(f"unexpected value with tag {tag:#04x} at byte {offset}")
         offset = stop
-    return TimeStampReq(imprint_der, hash_oid_der, digest, policy_der, nonce_der, cert_req, extensions)
+    return policy_der, nonce_der, cert_req, extensions
 
 
-def _check_integer(data: bytes, start: int, stop: int) -> None:
+def _check_integer(data: bytes, start: int, stop: int, name: str) -> None:
     size = stop - start
     if not size:
-        raise EncodingError("the nonce is an INTEGER without content")
+        raise EncodingError(f"the {name} is an INTEGER without content")
     if size > 1 and (
         (data[start] == 0x00 and data[start + 1] < 0x80) or (data[start] == 0xFF and data[start + 1] >= 0x80)
     ):
-        raise EncodingError("the nonce is an INTEGER with superfluous leading octets")
-    if size > MAX_NONCE_OCTETS:
-        raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes")
+        raise EncodingError(f"the {name} is an INTEGER with superfluous leading octets")
 
 
 def encode_request(

@@ -14,11 +14,15 @@ GRANTED_STATUS_INFO = der.sequence(der.integer(PKIStatus.GRANTED))
 
 @lru_cache(maxsize=256)
 def encode_rejection(failure: PKIFailureInfo, text: str) -> bytes:
-    """Return a TimeStampResp that refuses, with one UTF8String of text and one bit of failInfo."""
+    """Return a TimeStampResp that refuses, with one UTF8String of text and one bit of failInfo.
+
+    The text may come from a plugin: where it is empty, the failure's name stands instead, because PKIFreeText
+    without a text says nothing, and what cannot be written in UTF-8 becomes a question mark.
+    """
     return der.sequence(
         der.sequence(
             der.integer(PKIStatus.REJECTION),
-            der.sequence(der.tlv(der.UTF8_STRING, text.encode("utf-8"))),
+            der.sequence(der.tlv(der.UTF8_STRING, (text or failure.text).encode("utf-8", "replace"))),
             der.named_bits(failure),
         )
     )
@@ -46,25 +50,26 @@ def signed_parts(response: bytes) -> SignedParts:
             raise EncodingError(f"the value at byte {offset} of the reply has tag {found:#04x}, not {tag:#04x}")
         return start, stop
 
-    offset, end = enter(0, size, der.SEQUENCE)  # TimeStampResp
-    if end != size:
-        raise EncodingError("bytes follow the reply")
+    def enter_last(offset: int, end: int, tag: int) -> tuple[int, int]:
+        start, stop = enter(offset, end, tag)
+        if stop != end:
+            raise EncodingError(f"something follows the value at byte {offset} of the reply")
+        return start, stop
+
+    offset, end = enter_last(0, size, der.SEQUENCE)  # TimeStampResp
     start, stop = enter(offset, end, der.SEQUENCE)  # PKIStatusInfo
     status = response[slice(*enter(start, stop, der.INTEGER))]
-    offset, end = enter(stop, end, der.SEQUENCE)  # ContentInfo
+    offset, end = enter_last(stop, end, der.SEQUENCE)  # ContentInfo
     offset = enter(offset, end, der.OBJECT_IDENTIFIER)[1]
-    offset, end = enter(*enter(offset, end, 0xA0), der.SEQUENCE)  # SignedData
+    offset, end = enter_last(*enter_last(offset, end, 0xA0), der.SEQUENCE)  # SignedData
     offset = enter(offset, end, der.INTEGER)[1]
     offset = enter(offset, end, der.SET)[1]
     content, offset = enter(offset, end, der.SEQUENCE)  # EncapsulatedContentInfo
     inner = enter(content, offset, der.OBJECT_IDENTIFIER)[1]
-    tst_info = response[slice(*enter(*enter(inner, offset, 0xA0), der.OCTET_STRING))]
+    tst_info = response[slice(*enter_last(*enter_last(inner, offset, 0xA0), der.OCTET_STRING))]
     while response[offset : offset + 1] in {b"\xa0", b"\xa1"}:  # certificates and crls
         offset = der.read(response, offset, end)[2]
-    start, stop = enter(offset, end, der.SET)
-    offset, end = enter(start, stop, der.SEQUENCE)  # SignerInfo
-    if end != stop:
-        raise EncodingError("the reply has more than one SignerInfo")
+    offset, end = enter_last(*enter_last(offset, end, der.SET), der.SEQUENCE)  # SignerInfo: there is only one
     for tag in (der.INTEGER, der.SEQUENCE, der.SEQUENCE):  # version, sid, digestAlgorithm
         offset = enter(offset, end, tag)[1]
     attributes = enter(offset, end, 0xA0)

@@ -77,9 +77,11 @@ class TokenTemplate:
         self._digest = algorithm.digest.new
         self._ordering = der.boolean(True) if ordering else b""
         self._after_gen_time = (accuracy.encode() if accuracy else b"") + self._ordering
-        self._tsa = der.explicit(0, der.explicit(4, names.subject)) if tsa_name else b""
-        self._extensions = b"".join(extensions)
-        self._after_nonce = self._tsa + (der.tlv(0xA1, self._extensions) if self._extensions else b"")
+        # A certificate without a subject has no name that the field could correspond to (RFC 3161 2.4.2).
+        named = tsa_name and names.subject != der.sequence()
+        self._tsa = der.explicit(0, der.explicit(4, names.subject)) if named else b""
+        self.extensions = b"".join(extensions)
+        self._after_nonce = self._tsa + (der.tlv(0xA1, self.extensions) if self.extensions else b"")
 
         signing_certificate = self._signing_certificate_v2(signer_certificate, names)
         constant = [
@@ -129,7 +131,7 @@ class TokenTemplate:
         after_gen_time = self._after_gen_time if accuracy is None else accuracy.encode() + self._ordering
         after_nonce = self._after_nonce
         if extensions:
-            after_nonce = self._tsa + der.tlv(0xA1, self._extensions + extensions)
+            after_nonce = self._tsa + der.tlv(0xA1, self.extensions + extensions)
         content = b"".join(
             (
                 _TST_INFO_VERSION,

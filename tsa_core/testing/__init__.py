@@ -11,12 +11,18 @@ import pytest
 
 # Contracts use plain asserts; pytest can only show their values when it knows the modules before they are imported.
 pytest.register_assert_rewrite(
+    "tsa_core.testing.clock_contract",
     "tsa_core.testing.plugin_contract",
+    "tsa_core.testing.policy_contract",
+    "tsa_core.testing.record_contract",
+    "tsa_core.testing.response_contract",
     "tsa_core.testing.signer_contract",
     "tsa_core.testing.tokens",
 )
 
-from tsa_core.testing.fakes import (  # noqa: E402 - after the line above, on purpose
+# ruff: noqa: E402 - the imports must come after the line above
+from tsa_core.testing.clock_contract import ClockContract, ClockMonitorContract, OffsetClock
+from tsa_core.testing.fakes import (
     NOON,
     FailingAuditSink,
     FailingClock,
@@ -29,23 +35,33 @@ from tsa_core.testing.fakes import (  # noqa: E402 - after the line above, on pu
     RefusingSigner,
     SteppingClock,
 )
-from tsa_core.testing.pki import KEY_KINDS, Pki, new_key, shared_key, write_pem  # noqa: E402
-from tsa_core.testing.plugin_contract import PluginFixtures, ProviderContract  # noqa: E402
-from tsa_core.testing.programs import missing, require_program  # noqa: E402
-from tsa_core.testing.signer_contract import MESSAGE_SIZES, SignerContract  # noqa: E402
-from tsa_core.testing.tokens import (  # noqa: E402
-    IssuedToken,
-    check_token,
-    check_with_openssl,
+from tsa_core.testing.pki import KEY_KINDS, Pki, new_key, shared_key, write_pem
+from tsa_core.testing.plugin_contract import PluginFixtures, ProviderContract
+from tsa_core.testing.policy_contract import PolicySelectorContract
+from tsa_core.testing.programs import missing, require_program
+from tsa_core.testing.record_contract import AuditSinkContract, ObserverContract, sample_outcome
+from tsa_core.testing.response_contract import ResponseProcessorContract
+from tsa_core.testing.samples import (
+    SAMPLE_POLICY,
     encode_request,
-    issue_token,
-    make_authority,
+    sample_context,
+    sample_draft,
+    sample_record,
+    sample_request,
 )
+from tsa_core.testing.signer_contract import MESSAGE_SIZES, SignerContract
+from tsa_core.testing.threads import on_threads
+from tsa_core.testing.tokens import IssuedToken, check_token, check_with_openssl, issue_token, make_authority
+from tsa_core.testing.waiting import wait_until
 
 __all__ = [
     "KEY_KINDS",
     "MESSAGE_SIZES",
     "NOON",
+    "SAMPLE_POLICY",
+    "AuditSinkContract",
+    "ClockContract",
+    "ClockMonitorContract",
     "FailingAuditSink",
     "FailingClock",
     "FailingSigner",
@@ -55,10 +71,14 @@ __all__ = [
     "IssuedToken",
     "ListAuditSink",
     "ListObserver",
+    "ObserverContract",
+    "OffsetClock",
     "Pki",
     "PluginFixtures",
+    "PolicySelectorContract",
     "ProviderContract",
     "RefusingSigner",
+    "ResponseProcessorContract",
     "SignerContract",
     "SteppingClock",
     "check_token",
@@ -68,7 +88,14 @@ __all__ = [
     "make_authority",
     "missing",
     "new_key",
+    "on_threads",
     "require_program",
+    "sample_context",
+    "sample_draft",
+    "sample_outcome",
+    "sample_record",
+    "sample_request",
     "shared_key",
+    "wait_until",
     "write_pem",
 ]

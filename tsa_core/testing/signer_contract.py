@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic
@@ -19,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tsa_core.api import Provider, PublicKey, Signer, SignerUnavailable, TsaError, signature_algorithm
 from tsa_core.testing.diagnosis import explain, is_dss_signature
 from tsa_core.testing.plugin_contract import PluginFixtures
+from tsa_core.testing.raising import raised
+from tsa_core.testing.threads import on_threads
 from tsa_core.testing.tokens import check_token, issue_token
 
 MESSAGE_SIZES = (0, 1, 32, 64, 300, 4096, 5000)
@@ -163,14 +163,8 @@ class SignerContract(PluginFixtures):
 
     def test_signs_on_many_threads(self, signer: Signer) -> None:
         messages = [b"message %d of many" % number for number in range(_MESSAGES)]
-        start = threading.Barrier(_THREADS)
-
-        def sign_share(share: int) -> list[tuple[bytes, bytes]]:
-            start.wait(self.sign_timeout)
-            return [(message, signer.sign(message, timeout=self.sign_timeout)) for message in messages[share::_THREADS]]
-
-        with ThreadPoolExecutor(_THREADS) as pool:
-            signed = [pair for pairs in pool.map(sign_share, range(_THREADS)) for pair in pairs]
+        signatures = on_threads(lambda m: signer.sign(m, timeout=self.sign_timeout), messages, threads=_THREADS)
+        signed = zip(messages, signatures, strict=True)
         wrong = [(message, signature) for message, signature in signed if not _valid(signer, signature, message)]
         assert not wrong, (
             f"{len(wrong)} of {_MESSAGES} signatures made on {_THREADS} threads do not verify; "
@@ -213,8 +207,12 @@ class SignerContract(PluginFixtures):
             assert not self.has_backend, "unreachable_signer is None, but has_backend is True"
             return
         started = monotonic()
-        with _only_signer_unavailable():
-            unreachable_signer.sign(b"unreachable", timeout=self.unreachable_timeout)
+        raised(
+            SignerUnavailable,
+            lambda: unreachable_signer.sign(b"unreachable", timeout=self.unreachable_timeout),
+            doing="signing with the backend gone",
+            remedy="catch the SDK's exceptions in sign()",
+        )
         elapsed = monotonic() - started
         assert elapsed < self.unreachable_timeout + self.timeout_slack, (
             f"sign took {elapsed:.1f} s of {self.unreachable_timeout} s before it raised SignerUnavailable; set the "
@@ -230,12 +228,13 @@ class SignerContract(PluginFixtures):
         if unreachable_signer is None:
             assert not self.has_backend, "unreachable_signer is None, but has_backend is True"
             return
-        try:
-            unreachable_signer.sign(b"unreachable", timeout=self.unreachable_timeout)
-        except Exception as error:  # noqa: BLE001 - which one it is, is for the test above to say
-            text = "".join(traceback.format_exception(error)) + repr(error)
-        else:
-            pytest.fail("signing with the backend gone raised nothing", pytrace=False)
+        error = raised(
+            Exception,
+            lambda: unreachable_signer.sign(b"unreachable", timeout=self.unreachable_timeout),
+            doing="signing with the backend gone",
+            remedy="raise SignerUnavailable",
+        )
+        text = "".join(traceback.format_exception(error)) + repr(error)
         assert not any(secret in text for secret in secrets if secret), (
             "a secret is in the error or in one that it was raised from, which a log would show"
         )
@@ -249,26 +248,6 @@ class SignerContract(PluginFixtures):
         signer.sign(b"before close", timeout=self.sign_timeout)
         signer.close()
         signer.close()
-
-
-class _only_signer_unavailable:  # noqa: N801 - reads as a statement
-    """Fail with an explanation unless SignerUnavailable, and no other exception, is raised inside."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
-        if error is None:
-            pytest.fail("signing with the backend gone raised nothing; it must raise SignerUnavailable", pytrace=False)
-        if isinstance(error, SignerUnavailable):
-            return True
-        if isinstance(error, Exception):
-            pytest.fail(
-                f"signing with the backend gone raised {type(error).__module__}.{type(error).__name__}; only "
-                "SignerUnavailable may come out: catch the SDK's exceptions in sign()",
-                pytrace=False,
-            )
-        return False
 
 
 def _message(size: int) -> bytes:

@@ -11,15 +11,15 @@ from pathlib import Path
 from asn1crypto import tsp
 from cryptography import x509
 
-from tsa_core.api import Clock, RequestContext, Signer
+from tsa_core.api import Clock, RequestContext, ResponseProcessor, Signer
 from tsa_core.authority import ClockGate, Profile, TimestampAuthority
 from tsa_core.builtin.clock import SystemClock
 from tsa_core.config import ProfileSettings
 from tsa_core.protocol import der
-from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.response import signed_parts
 from tsa_core.testing.pki import Pki, write_pem
 from tsa_core.testing.programs import require_program
+from tsa_core.testing.samples import encode_request
 
 OPENSSL_SCHEMES = frozenset({"rsa-pkcs1v15", "ecdsa"})
 """Signature schemes that `openssl ts -verify` knows; it refuses RSA-PSS, EdDSA and ML-DSA."""
@@ -37,30 +37,34 @@ class IssuedToken:
     chain: tuple[x509.Certificate, ...]
 
 
-def encode_request(data: bytes, *, nonce: int | None = 0x5DEECE66D, certificates: bool = True) -> bytes:
-    """Return the DER of a TimeStampReq for the SHA-256 digest of `data`."""
-    return der.sequence(
-        der.integer(1),
-        der.sequence(SHA256.identifier, der.octet_string(hashlib.sha256(data).digest())),
-        b"" if nonce is None else der.integer(nonce),
-        der.boolean(True) if certificates else b"",
-    )
-
-
-def make_authority(signer: Signer, chain_path: Path, *, clock: Clock | None = None) -> TimestampAuthority:
+def make_authority(
+    signer: Signer,
+    chain_path: Path,
+    *,
+    clock: Clock | None = None,
+    processors: Sequence[ResponseProcessor] = (),
+) -> TimestampAuthority:
     """Return an authority whose only profile signs with `signer` under the chain in a PEM file.
 
     Raises what a server would raise at start: ConfigError for the chain, SignerError for the trial signature.
     """
     gate = ClockGate(clock or SystemClock())
     settings = ProfileSettings(signer="test:", certificate_chain=chain_path)
-    return TimestampAuthority(profiles=[Profile("default", settings, signer, gate)], gate=gate)
+    profile = Profile("default", settings, signer, gate)
+    return TimestampAuthority(profiles=[profile], gate=gate, processors=processors)
 
 
-def issue_token(signer: Signer, folder: Path, *, pki: Pki | None = None, data: bytes = b"tsa-core") -> IssuedToken:
+def issue_token(
+    signer: Signer,
+    folder: Path,
+    *,
+    pki: Pki | None = None,
+    data: bytes = b"tsa-core",
+    processors: Sequence[ResponseProcessor] = (),
+) -> IssuedToken:
     """Issue one token as a server would, under a chain that is made for the signer's key and put into `folder`."""
     chain = (pki or Pki()).chain(signer.public_key)
-    authority = make_authority(signer, write_pem(folder / "chain.pem", chain))
+    authority = make_authority(signer, write_pem(folder / "chain.pem", chain), processors=processors)
     request = encode_request(data)
     reply = authority.respond(request, RequestContext(request_id="contract"))
     assert reply.rejection is None, f"the request was refused: {reply.rejection}"

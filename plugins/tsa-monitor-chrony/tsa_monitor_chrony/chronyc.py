@@ -11,6 +11,7 @@ from datetime import timedelta
 from tsa_core.api import ConfigError, LeapWarning, TimeSourceReport
 from tsa_monitor_chrony.plugin import ChronyOptions
 
+_USUAL_PATH = "/usr/bin:/usr/sbin:/usr/local/bin"
 _TRACKING_FIELDS = 14
 _SOURCE_FIELDS = 10
 _LEAPS: dict[str, LeapWarning] = {"Normal": "none", "Insert second": "insert", "Delete second": "delete"}

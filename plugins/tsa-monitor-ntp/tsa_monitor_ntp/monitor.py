@@ -113,9 +113,9 @@ class NtpMonitor(ClockMonitor):
         intervals = []
         for _, sample in answers:
             # All offsets as of the beginning of the round, whatever was done to the clock since.
-            offset = sample.offset - anchor.moved(sample.anchor)
+            middle = sample.offset - anchor.moved(sample.anchor)
             distance = max(sample.distance, least)
-            intervals.append((offset - distance, offset + distance))
+            intervals.append((middle - distance, middle + distance))
         agreed = agree(intervals)
         if agreed is None or agreed.votes < threshold:
             metrics.ERRORS.labels(reason="err_disagree").inc()
@@ -213,8 +213,11 @@ def _open_peer(text: str, options: NtpOptions) -> Peer:
 
 
 def _majority_leap(samples: Sequence[Sample]) -> LeapWarning:
-    warnings = [sample.leap for sample in samples]
-    return max(set(warnings), key=lambda leap: (2 * warnings.count(leap) > len(warnings), leap == "none"))
+    warnings: tuple[LeapWarning, ...] = ("insert", "delete")
+    for leap in warnings:
+        if 2 * sum(sample.leap == leap for sample in samples) > len(samples):
+            return leap
+    return "none"
 
 
 def _describe(report: TimeSourceReport) -> str:

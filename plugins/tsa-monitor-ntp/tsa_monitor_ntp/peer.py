@@ -86,9 +86,8 @@ class Peer:
             seconds = _DENIED_SECONDS
         else:
             # RATE and what else there may be: less often, and less again when that was not enough.
-            seconds = (
-                min(_LONGEST_PENALTY_SECONDS, 2 * self._penalty_seconds) or self._options.period.total_seconds() * 4
-            )
+            again = min(_LONGEST_PENALTY_SECONDS, 2 * self._penalty_seconds)
+            seconds = again or 4 * self._options.period.total_seconds()
         self._penalty_seconds = seconds
         self._not_before = time.monotonic() + seconds
 

@@ -77,9 +77,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _check(options: NtpOptions) -> None:
     where = options.file if options.file not in {None, BUILT_IN_FILE} else _SECTION
     if not options.servers:
-        raise ConfigError(
-            "no servers; list at least as many as num_servers, four or more of your own choice", path=where
-        )
+        raise ConfigError("no servers; list at least num_servers of them, four or more of your own choice", path=where)
     names = set(options.servers)
     if len(names) < options.num_servers:
         raise ConfigError(

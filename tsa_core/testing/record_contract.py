@@ -1,0 +1,179 @@
+"""AuditSinkContract and ObserverContract: what the core demands of those who watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from time import perf_counter
+from typing import ClassVar
+
+import pytest
+
+from tsa_core.api import (
+    AuditError,
+    AuditSink,
+    Observer,
+    PKIFailureInfo,
+    PluginOptions,
+    Provider,
+    RequestOutcome,
+)
+from tsa_core.testing.plugin_contract import PluginFixtures
+from tsa_core.testing.raising import raised
+from tsa_core.testing.samples import sample_record
+from tsa_core.testing.threads import on_threads
+
+_RECORDS = 64
+_OUTCOMES = 1000
+
+
+class AuditSinkContract(PluginFixtures):
+    """Subclass it as TestSink; override `plugin`, `options` and `read_serial_numbers`.
+
+    A sink that can fail overrides `failing_sink` too; another declares `can_fail = False`.
+    """
+
+    can_fail: ClassVar[bool] = True
+    """Whether there is a state in which the sink cannot store."""
+
+    @pytest.fixture
+    def open_sink(
+        self, provider: Provider[AuditSink], validated_options: PluginOptions
+    ) -> Iterator[Callable[[], AuditSink]]:
+        """Return a function that opens the sink through its provider."""
+        opened: list[AuditSink] = []
+
+        def open_one() -> AuditSink:
+            opened.append(provider.open(validated_options))
+            return opened[-1]
+
+        yield open_one
+        for sink in opened:
+            sink.close()
+
+    @pytest.fixture
+    def sink(self, open_sink: Callable[[], AuditSink]) -> AuditSink:
+        """Return the opened sink."""
+        return open_sink()
+
+    @pytest.fixture
+    def read_serial_numbers(self) -> Callable[[], Collection[int]]:
+        """Return a function that tells the serial numbers in the store, not by asking the sink; override it."""
+        pytest.fail(f"{type(self).__name__} must override the fixture `read_serial_numbers`", pytrace=False)
+
+    @pytest.fixture
+    def failing_sink(self) -> AuditSink | None:
+        """Return an opened sink that cannot store anything; override it."""
+        if self.can_fail:
+            pytest.fail(
+                f"{type(self).__name__} must override the fixture `failing_sink` with a sink that cannot store, or "
+                "declare can_fail = False",
+                pytrace=False,
+            )
+        return None
+
+    def test_is_a_sink(self, sink: AuditSink) -> None:
+        assert isinstance(sink, AuditSink), "what `open` returns must extend tsa_core.api.AuditSink"
+
+    def test_record_is_stored_when_write_returns(
+        self, sink: AuditSink, read_serial_numbers: Callable[[], Collection[int]]
+    ) -> None:
+        sink.write(sample_record(7))
+        assert list(read_serial_numbers()) == [7], "the record is not in the store, and the token would leave"
+
+    def test_records_of_many_threads_are_all_stored(
+        self, sink: AuditSink, read_serial_numbers: Callable[[], Collection[int]]
+    ) -> None:
+        on_threads(lambda number: sink.write(sample_record(number)), range(1, _RECORDS + 1))
+        assert sorted(read_serial_numbers()) == list(range(1, _RECORDS + 1))
+
+    def test_records_outlive_the_sink(
+        self, open_sink: Callable[[], AuditSink], read_serial_numbers: Callable[[], Collection[int]]
+    ) -> None:
+        first = open_sink()
+        first.write(sample_record(1))
+        first.close()
+        second = open_sink()
+        second.write(sample_record(2))
+        assert sorted(read_serial_numbers()) == [1, 2], "opening again lost records"
+
+    def test_failure_is_audit_error(self, failing_sink: AuditSink | None) -> None:
+        if failing_sink is None:
+            assert not self.can_fail, "failing_sink is None, but can_fail is True"
+            return
+        raised(
+            AuditError,
+            lambda: failing_sink.write(sample_record()),
+            doing="writing to a sink that cannot store",
+            remedy="catch it in write()",
+        )
+
+    def test_close_twice(self, open_sink: Callable[[], AuditSink]) -> None:
+        sink = open_sink()
+        sink.close()
+        sink.close()
+
+
+def sample_outcome(*, failure: PKIFailureInfo | None = None, known: bool = True) -> RequestOutcome:
+    """Return what became of a request: granted, refused, or refused before anything was known of it."""
+    return RequestOutcome(
+        request_id="sample",
+        client_address="127.0.0.1" if known else "",
+        profile="default" if failure is None else None,
+        failure=failure,
+        hash_name="sha256" if known else None,
+        serial_number=0x5A5A if failure is None else None,
+        duration_ns=250_000,
+        phases_ns={"sign": 60_000, "audit": 1_000} if failure is None else {},
+    )
+
+
+class ObserverContract(PluginFixtures):
+    """Subclass it as TestObserver; override `plugin`, and `options` where the observer needs settings."""
+
+    outcomes_seconds: ClassVar[float] = 1.0
+    """Seconds for a thousand outcomes: the observer is told of every request."""
+
+    @pytest.fixture
+    def open_observer(
+        self, provider: Provider[Observer], validated_options: PluginOptions
+    ) -> Iterator[Callable[[], Observer]]:
+        """Return a function that opens the observer through its provider."""
+        opened: list[Observer] = []
+
+        def open_one() -> Observer:
+            opened.append(provider.open(validated_options))
+            return opened[-1]
+
+        yield open_one
+        for observer in opened:
+            observer.close()
+
+    @pytest.fixture
+    def observer(self, open_observer: Callable[[], Observer]) -> Observer:
+        """Return the opened observer."""
+        return open_observer()
+
+    def test_is_an_observer(self, observer: Observer) -> None:
+        assert isinstance(observer, Observer), "what `open` returns must extend tsa_core.api.Observer"
+
+    @pytest.mark.parametrize("failure", [None, *PKIFailureInfo], ids=lambda f: f.text if f is not None else "granted")
+    def test_takes_every_outcome(self, observer: Observer, failure: PKIFailureInfo | None) -> None:
+        observer.observe(sample_outcome(failure=failure))
+
+    def test_takes_what_was_refused_before_it_was_read(self, observer: Observer) -> None:
+        observer.observe(sample_outcome(failure=PKIFailureInfo.BAD_DATA_FORMAT, known=False))
+
+    def test_observes_on_many_threads(self, observer: Observer) -> None:
+        on_threads(lambda _: observer.observe(sample_outcome()), range(_OUTCOMES))
+
+    def test_observing_is_fast(self, observer: Observer) -> None:
+        started = perf_counter()
+        for _ in range(_OUTCOMES):
+            observer.observe(sample_outcome())
+        elapsed = perf_counter() - started
+        assert elapsed < self.outcomes_seconds, f"{_OUTCOMES} outcomes took {elapsed:.2f} s; send them from a thread"
+
+    def test_close_twice(self, open_observer: Callable[[], Observer]) -> None:
+        observer = open_observer()
+        observer.close()
+        observer.close()

@@ -1,0 +1,89 @@
+"""Requests, contexts and drafts as the core hands them to plugins."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from tsa_core.api import AuditRecord, RequestContext, TimeStampReq, TokenDraft
+from tsa_core.protocol import der
+from tsa_core.protocol.hashes import SHA256
+from tsa_core.protocol.request import read_request
+
+SAMPLE_POLICY = "1.3.6.1.4.1.57264.2"
+
+
+def sample_request(
+    data: bytes = b"tsa-core",
+    *,
+    policy: str | None = None,
+    nonce: int | None = 0x5DEECE66D,
+    certificates: bool = True,
+    extensions: Sequence[tuple[str, bytes]] = (),
+) -> TimeStampReq:
+    """Return a request for the SHA-256 digest of `data`; `extensions` are OIDs and values."""
+    return read_request(
+        encode_request(data, policy=policy, nonce=nonce, certificates=certificates, extensions=extensions)
+    )
+
+
+def encode_request(
+    data: bytes = b"tsa-core",
+    *,
+    policy: str | None = None,
+    nonce: int | None = 0x5DEECE66D,
+    certificates: bool = True,
+    extensions: Sequence[tuple[str, bytes]] = (),
+) -> bytes:
+    """Return the DER of a TimeStampReq for the SHA-256 digest of `data`; `extensions` are OIDs and values."""
+    encoded = b"".join(der.sequence(der.oid(oid), der.octet_string(value)) for oid, value in extensions)
+    return der.sequence(
+        der.integer(1),
+        der.sequence(SHA256.identifier, der.octet_string(hashlib.sha256(data).digest())),
+        der.oid(policy) if policy else b"",
+        b"" if nonce is None else der.integer(nonce),
+        der.boolean(True) if certificates else b"",
+        der.tlv(0xA0, encoded) if encoded else b"",
+    )
+
+
+def sample_context(*, address: str = "127.0.0.1", profile: str | None = None, **headers: str) -> RequestContext:
+    """Return where a request came from; `headers` are written with underscores, `x_forwarded_for` for example."""
+    values = {name.replace("_", "-").lower(): value for name, value in headers.items()}
+    return RequestContext(
+        request_id="sample", client_address=address, profile=profile, header=lambda name: values.get(name.lower())
+    )
+
+
+def sample_draft(
+    request: TimeStampReq | None = None,
+    *,
+    serial_number: int = 0x5A5A,
+    policy: str = SAMPLE_POLICY,
+    context: RequestContext | None = None,
+) -> TokenDraft:
+    """Return what is known of a token before it is signed."""
+    return TokenDraft(
+        profile="default",
+        policy=policy,
+        serial_number=serial_number,
+        gen_time=datetime(2026, 6, 1, 12, tzinfo=UTC),
+        request=request or sample_request(),
+        context=context or sample_context(),
+    )
+
+
+def sample_record(number: int = 1) -> AuditRecord:
+    """Return the record of a token; records with different numbers differ in serial, digest and request id."""
+    return AuditRecord(
+        request_id=f"sample-{number}",
+        client_address="127.0.0.1",
+        profile="default",
+        policy=SAMPLE_POLICY,
+        serial_number=number,
+        gen_time=datetime(2026, 6, 1, 12, tzinfo=UTC),
+        hash_oid=SHA256.oid,
+        digest=hashlib.sha256(b"%d" % number).digest(),
+        response=b"0\x03\x02\x01\x00",
+    )
