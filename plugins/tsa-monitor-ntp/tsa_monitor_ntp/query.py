@@ -54,16 +54,14 @@ class Sample:
 
 def parse_server(text: str) -> tuple[str, int]:
     """Return host and port of NAME, NAME:PORT, an address or [IPv6]:PORT; raises ValueError."""
-    host, port = text, ""
+    host, colon, port = text, "", ""
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
-        if rest and not rest.startswith(":"):
-            raise ValueError(f"{text!r} is not [IPv6]:PORT")
-        port = rest[1:]
+        colon, port = rest[:1], rest[1:]
     elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    number = int(port) if port.isascii() and port.isdigit() else 0 if port else NTP_PORT
-    if not host or not 0 < number < 65536:
+        host, colon, port = text.partition(":")
+    number = int(port) if port.isascii() and port.isdigit() else 0 if colon else NTP_PORT
+    if not host or colon not in {"", ":"} or not 0 < number < 65536:
         raise ValueError(f"{text!r} is no time server; write NAME, NAME:PORT or [IPv6]:PORT")
     return host, number
 
