@@ -30,18 +30,18 @@ _MAX_READINESS_OCTETS = 1_048_576
 @click.option(
     "--wait", default=30.0, show_default=True, metavar="SECONDS", help="How long to wait for the monitors' first round"
 )
-@click.option("--server", "url", metavar="URL", help="Ask a running server's /readyz instead")
+@click.option("--url", metavar="URL", help="Ask a running server's /readyz instead")
 def clock(as_json: bool, wait: float, url: str | None, **parameters: Any) -> None:
     """Compare the clock with what the configured monitors ask, once, and print every answer.
 
     Measures anew, with the settings that a server would have; holdover and earlier steps are known to a running
-    server alone: ask that one with --server. Exit code 0 when timestamps can be issued, 1 when not.
+    server alone: ask that one with --url. Exit code 0 when timestamps can be issued, 1 when not.
 
     \b
     Examples:
       timestamp-server clock --config tsa.toml
       timestamp-server clock --ntp-monitoring ntpsync.yaml --json
-      timestamp-server clock --server http://127.0.0.1:3000
+      timestamp-server clock --url http://127.0.0.1:3000
     """  # noqa: D301 - the backslash is click's mark
     console.set_up_logging(logging.ERROR)
     healthy = _print_served(url, as_json=as_json) if url else _print_measured(parameters, wait, as_json=as_json)
@@ -166,7 +166,7 @@ def _text(duration: timedelta | None, *, sign: bool = False) -> str:
 def _print_served(url: str, *, as_json: bool) -> bool:
     """Print what a running server says at /readyz of its clock."""
     if not url.startswith(("http://", "https://")):
-        raise click.UsageError("--server needs a URL such as http://127.0.0.1:3000")
+        raise click.UsageError("--url needs a URL such as http://127.0.0.1:3000")
     address = f"{url.rstrip('/')}/readyz"
     try:
         with urllib.request.urlopen(address, timeout=_READINESS_SECONDS) as response:  # noqa: S310 - http(s), see above
