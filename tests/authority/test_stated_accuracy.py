@@ -29,7 +29,7 @@ def open_authority(tmp_path: Path) -> Callable[..., tuple[TimestampAuthority, Fa
     def make(
         *, accuracy: str = "100ms", ordering: bool = False, **clock: Any
     ) -> tuple[TimestampAuthority, FakeMonitor]:
-        monitor: ClockMonitor = FakeMonitor()
+        monitor = FakeMonitor()
         gate = ClockGate(SystemClock(), [monitor], settings=ClockSettings.model_validate(clock))
         settings = ProfileSettings.model_validate(
             {

@@ -141,9 +141,9 @@ def test_a_drift_closes_the_gate_within_a_period_and_its_end_opens_it(
         responder.offset = 0.1
     rounds(responders, 2)
     reach(gate, ClockState.SYNCHRONISED)
-    offset = gate.status().offset
-    assert offset is not None
-    assert timedelta(seconds=-0.3) < offset < timedelta(seconds=-0.05)
+    measured = gate.status().offset
+    assert measured is not None
+    assert timedelta(seconds=-0.3) < measured < timedelta(seconds=-0.05)
 
 
 def test_offset_within_max_time_delta_but_beyond_the_accuracy_closes(

@@ -223,7 +223,7 @@ def _majority_leap(samples: Sequence[Sample]) -> LeapWarning:
 def _describe(report: TimeSourceReport) -> str:
     if report.offset is None:
         return report.outcome
-    return f"{report.offset.total_seconds():+.6f} s" + ("" if report.used else ", not believed")
+    return f"{report.offset.total_seconds():+.6f} s" + (", not believed" if report.used is False else "")
 
 
 def _serve_metrics(port: int) -> Any:
