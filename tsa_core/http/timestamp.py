@@ -105,9 +105,10 @@ class TimestampResource:
         limit = self._max_body
         if not declared:
             return self._read_undeclared_body(request)
-        length = int(declared) if declared.isascii() and declared.isdigit() else None
-        if length is None:
-            raise _http_error(400, "Content-Length is not a number")
+        # More digits than 18 count more bytes than there are, and Python refuses to read thousands of them.
+        if not (declared.isascii() and declared.isdigit() and len(declared) <= 18):
+            raise _http_error(400, "Content-Length is not a number of bytes")
+        length = int(declared)
         if limit and length > limit:
             raise _too_large(limit)
         return bytes(request.env["wsgi.input"].read(length))
