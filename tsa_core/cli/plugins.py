@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import types
+from datetime import timedelta
 from typing import Any
 
 import click
 
 from tsa_core.api import PluginError, Provider, SignerOptions
+from tsa_core.api.fields import format_duration
 from tsa_core.cli import console
 from tsa_core.host import KINDS, Kind, PluginHost
 
@@ -92,6 +94,8 @@ def _settings(provider: Provider[Any]) -> list[dict[str, str]]:
             continue
         description = field.description or ""
         default = "required" if field.is_required() else str(schema["properties"][name].get("default", ""))
+        if isinstance(field.default, timedelta):
+            default = format_duration(field.default)
         result.append(
             {"name": name, "type": _type_name(field.annotation), "default": default, "description": description}
         )
@@ -101,6 +105,8 @@ def _settings(provider: Provider[Any]) -> list[dict[str, str]]:
 def _type_name(annotation: Any) -> str:
     """Return a type as people write it: choices by their values, unions by their parts, None left out."""
     arguments = getattr(annotation, "__args__", ())
+    if annotation is timedelta:
+        return "duration"
     if getattr(annotation, "__origin__", None) is None and not isinstance(annotation, types.UnionType):
         return str(getattr(annotation, "__name__", annotation))
     parts = [a if isinstance(a, str) else _type_name(a) for a in arguments if a is not type(None)]
