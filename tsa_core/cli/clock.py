@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -109,7 +107,7 @@ def _print_tables(status: ClockStatus, monitors: Mapping[str, ClockMonitor]) -> 
     rows = [
         ("state", status.state.value),
         ("timestamps", "issued" if status.issuing else "refused"),
-        ("reason", status.reason or "-"),
+        ("reason", status.reason or ("no monitor is configured" if not monitors else "-")),
         ("offset", _text(status.offset, sign=True)),
         ("may be off by", _text(status.error_bound)),
     ]
@@ -165,6 +163,10 @@ def _text(duration: timedelta | None, *, sign: bool = False) -> str:
 
 def _print_served(url: str, *, as_json: bool) -> bool:
     """Print what a running server says at /readyz of its clock."""
+    # Not at the top: every start of a server would pay for an HTTP client.
+    import urllib.error
+    import urllib.request
+
     if not url.startswith(("http://", "https://")):
         raise click.UsageError("--url needs a URL such as http://127.0.0.1:3000")
     address = f"{url.rstrip('/')}/readyz"
