@@ -1,1 +1,1 @@
-"""Benchmarks; never part of the test run."""
+"""Benchmarks: `python -m bench` runs all of them; none is ever part of the tests."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +20,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("TSA_TEST_REQUIRE") == "all":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def fake_plugin(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that installs a plugin of one module into a folder for PYTHONPATH, and returns the folder."""
+    site = tmp_path / "site"
+
+    def install(name: str, source: str, *, distribution: str = "", requires: str = "tsa-core>=0.1,<0.2") -> Path:
+        distribution = distribution or f"tsa-signer-{name}"
+        module = f"{distribution.replace('-', '_')}_plugin"
+        metadata = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
+        metadata.mkdir(parents=True)
+        (site / f"{module}.py").write_text(source)
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\nSummary: The plugin {name}\n"
+            f"Requires-Dist: {requires}\n"
+        )
+        (metadata / "entry_points.txt").write_text(f"[tsa_core.plugins]\n{name} = {module}\n")
+        return site
+
+    return install

@@ -109,7 +109,9 @@ def test_readme_and_docs_list_every_plugin(plugin: Path) -> None:
 def test_readme_names_no_plugin_that_is_not_there() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = re.findall(
-        r"^\|[^|]*?\b(tsa-(?:signer|monitor|clock|policy|audit|observer)-[a-z0-9]+)\b", text, re.MULTILINE
+        r"^\|[^|]*?\b(tsa-(?:signer|clock|monitor|policy|response|audit|observer|health)-[a-z0-9]+)\b",
+        text,
+        re.MULTILINE,
     )
     assert set(rows) <= {plugin.name for plugin in PLUGINS}
 

@@ -155,7 +155,7 @@ def test_found_wrong_closes_at_the_next_request_and_good_opens(open_gate: Open, 
     gate = open_gate()
     gate.read()
     monitor.wrong()
-    assert refused(gate) == "the time cannot be trusted now: the time servers disagree; try again later"
+    assert refused(gate) == "the time cannot be trusted now: the time servers disagree"
     monitor.good()
     gate.read()
 
@@ -188,9 +188,9 @@ def test_crashing_clock_closes_and_recovers(open_gate: Open, world: World, monit
     gate = open_gate()
     gate.read()
     world.failure = ClockError("no satellites")
-    assert "no satellites" in refused(gate)
+    assert refused(gate) == "no satellites"
     world.failure = RuntimeError("boom")
-    assert "the clock cannot be read" in refused(gate)
+    assert refused(gate) == "the time cannot be read now"
     world.failure = None
     gate.read()
 

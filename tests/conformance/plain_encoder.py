@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from asn1crypto import cms, core, tsp, x509
 
@@ -42,6 +43,30 @@ SIGNATURES = {
 
 Extension = tuple[str, bool, bytes]
 """Identifier, critical, value."""
+
+
+class _CertificateSet(core.SetOf):  # type: ignore[misc] # asn1crypto has no types
+    """Certificates as they are: asn1crypto's own set reads them now and then, and knows no ML-DSA."""
+
+    _child_spec = core.Any
+
+
+class _SignedData(core.Sequence):  # type: ignore[misc]
+    _fields: ClassVar = [
+        ("version", cms.CMSVersion),
+        ("digest_algorithms", cms.DigestAlgorithms),
+        ("encap_content_info", cms.EncapsulatedContentInfo),
+        ("certificates", _CertificateSet, {"implicit": 0, "optional": True}),
+        ("signer_infos", cms.SignerInfos),
+    ]
+
+
+class _ContentInfo(core.Sequence):  # type: ignore[misc]
+    _fields: ClassVar = [("content_type", cms.ContentType), ("content", _SignedData, {"explicit": 0})]
+
+
+class _TimeStampResp(core.Sequence):  # type: ignore[misc]
+    _fields: ClassVar = [("status", tsp.PKIStatusInfo), ("time_stamp_token", _ContentInfo)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +148,9 @@ def plain_response(
         "signer_infos": [signer_info],
     }
     if request.cert_req:
-        certificates = [cms.CertificateChoices("certificate", x509.Certificate.load(one)) for one in options.chain]
-        signed_data["certificates"] = cms.CertificateSet(certificates)
-    token = cms.ContentInfo({"content_type": "signed_data", "content": cms.SignedData(signed_data)})
-    encoded: bytes = tsp.TimeStampResp({"status": {"status": "granted"}, "time_stamp_token": token}).dump()
+        signed_data["certificates"] = _CertificateSet([core.Any.load(one) for one in options.chain])
+    token = _ContentInfo({"content_type": "signed_data", "content": _SignedData(signed_data)})
+    encoded: bytes = _TimeStampResp({"status": {"status": "granted"}, "time_stamp_token": token}).dump()
     return encoded
 
 

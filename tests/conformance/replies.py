@@ -31,6 +31,7 @@ class ReadReply:
     fail_info: bytes | None
     """failInfo as it is encoded, tag and all."""
     token: cms.ContentInfo | None
+    body: bytes
 
     @property
     def signed_data(self) -> cms.SignedData:
@@ -55,8 +56,9 @@ class ReadReply:
     @property
     def certificates(self) -> list[bytes] | None:
         """DER of each, in the order of the token; None when the field is absent."""
-        field = self.signed_data["certificates"]
-        return None if isinstance(field, core.Void) else [choice.chosen.dump() for choice in field]
+        # Not by asn1crypto: it takes a length that ends in 80 for an indefinite one and encodes the certificate anew.
+        found = [value for value in members(signed_data(self.body)) if value[0] == 0xA0]
+        return members(found[0]) if found else None
 
     def attribute(self, oid: str) -> core.Asn1Value:
         """Return the one value of the one signed attribute of that type."""
@@ -67,9 +69,10 @@ class ReadReply:
     @property
     def signed_bytes(self) -> bytes:
         """What the signature is made over: the signed attributes as a SET OF."""
-        encoded: bytes = self.signer_info["signed_attrs"].dump()
-        assert encoded[0] == 0xA0
-        return b"\x31" + encoded[1:]
+        (signer,) = members(members(signed_data(self.body))[-1])
+        attributes = members(signer)[3]
+        assert attributes[0] == 0xA0
+        return b"\x31" + attributes[1:]
 
     @property
     def gen_time(self) -> str:
@@ -91,6 +94,7 @@ def read_reply(body: bytes) -> ReadReply:
         texts=None if isinstance(texts, core.Void) else tuple(text.native for text in texts),
         fail_info=None if isinstance(fail_info, core.Void) else fail_info.dump(),
         token=None if isinstance(token, core.Void) else token,
+        body=body,
     )
 
 

@@ -215,6 +215,16 @@ def test_s26_a_monitor_is_asked_while_waiting() -> None:
         assert "it differs from others" in text
 
 
+def test_s26_ordering_needs_one_process() -> None:
+    """What several processes stamp would be ordered in each, and not among them."""
+    with pytest.raises(ConfigError, match="workers = 1"):
+        open_service(profiles={"default": {"ordering": True, "fraction_digits": 6}}, workers=2)
+    with pytest.raises(ConfigError, match=r"profiles\.second\.ordering"):
+        open_service(profiles={"second": {"ordering": True, "fraction_digits": 6}}, workers=2)
+    with open_service(workers=2) as service:
+        granted(service.authority.respond(BODY, RequestContext()).der)
+
+
 def test_s26_ordering_needs_fractions() -> None:
     with pytest.raises(ConfigError, match="fraction_digits"):
         open_service(profiles={"default": {"ordering": True}})

@@ -119,8 +119,9 @@ class Broken(Good):
     "key_changes": """
 class Broken(Good):
     def sign(self, message, *, timeout):
-        self._private_key = new_key()
-        self._public_key = self._private_key.public_key()
+        key = new_key()
+        self._public_key = key.public_key()
+        self._sign = self.algorithm.signing_function(key)
         return super().sign(message, timeout=timeout)
 """,
     "not_thread_safe": """

@@ -49,7 +49,8 @@ class ClockChange(NamedTuple):
 class _Evaluation(NamedTuple):
     """What requests are served by. `seen` are the verdicts it rests on, beside the monitors' methods.
 
-    `until` is 0 when every request has to evaluate anew.
+    `until` is 0 when every request has to evaluate anew. `failure` is the text of what the clock itself raised, which is
+    meant for the requester as it is.
     """
 
     seen: tuple[tuple[Callable[[], ClockVerdict], ClockVerdict], ...]
@@ -58,6 +59,7 @@ class _Evaluation(NamedTuple):
     monotonic: float
     until: float
     status: ClockStatus
+    failure: str | None = None
 
 
 class ClockGate:
@@ -103,7 +105,7 @@ class ClockGate:
 
         Raises ClockError with a text for the requester when it cannot be trusted.
         """
-        seen, error_bound, then, monotonic, until, _ = self._held
+        seen, error_bound, then, monotonic, until, _, _ = self._held
         try:
             for verdict, known in seen:
                 if verdict() is not known:
@@ -124,7 +126,7 @@ class ClockGate:
     def _read_anew(self) -> TimeReading:
         held = self._evaluate()
         if not held.status.issuing:
-            raise ClockError(f"the time cannot be trusted now: {held.status.reason}; try again later")
+            raise ClockError(held.failure or f"the time cannot be trusted now: {held.status.reason}")
         if held.error_bound is not None:
             # The very reading that was evaluated: a later one might be on the other side of a step.
             return TimeReading(held.time, held.error_bound)
@@ -135,7 +137,7 @@ class ClockGate:
         except Exception as error:
             raise ClockError("the time cannot be read now") from error
         if self._leap and self._closed_for_leap(self._leap, reading.time):
-            raise ClockError(f"the time cannot be trusted now: {_NEAR_LEAP}; try again later")
+            raise ClockError(f"the time cannot be trusted now: {_NEAR_LEAP}")
         return reading
 
     # -- for profiles, operators and listeners ------------------------------------------------------------------
@@ -235,9 +237,9 @@ class ClockGate:
             except Exception as error:
                 if not isinstance(error, ClockError):
                     log.exception("the clock crashed")
-                reason = str(error) if isinstance(error, ClockError) else "the clock cannot be read"
+                reason = str(error) if isinstance(error, ClockError) else "the time cannot be read now"
                 status = ClockStatus(state=ClockState.UNSYNCHRONISED, issuing=False, reason=reason)
-                held = _Evaluation((), None, datetime.now(UTC), 0.0, 0.0, status)
+                held = _Evaluation((), None, datetime.now(UTC), 0.0, 0.0, status, reason)
             else:
                 held = self._evaluate_at(now)
             self._held = held

@@ -117,7 +117,7 @@ class Profile:
             return wider_accuracy(error)
         if self._clock_settings.on_failure == "warn":
             return None
-        raise ClockError("the clock may be off by more than the accuracy that timestamps state here; try again later")
+        raise ClockError("the clock may be off by more than the accuracy that timestamps state here")
 
     def trial_signature(self) -> None:
         """Make a signature and verify it; raises SignerError when either fails."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from tsa_core import __version__
 from tsa_core.api import TsaError
 
 EXIT_FAILURE = 1
@@ -37,8 +39,13 @@ def print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
-    """Print a table on a terminal, tab-separated lines without a heading when piped."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None, fixed: int = 0
+) -> None:
+    """Print a table on a terminal, tab-separated lines without a heading when piped.
+
+    The first `fixed` columns keep their width, so that the last ones wrap in a narrow terminal.
+    """
     console = stdout()
     if not console.is_terminal:
         for row in rows:
@@ -47,11 +54,30 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     table = Table(
         title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number < fixed)
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def print_versions(*, as_json: bool) -> None:
+    """Print the versions that a report of a fault should name."""
+    from cryptography import __version__ as cryptography_version
+    from cryptography.hazmat.backends.openssl.backend import backend
+
+    facts = {
+        "tsa-core": __version__,
+        "python": platform.python_version(),
+        "cryptography": cryptography_version,
+        "openssl": backend.openssl_version_text(),
+        "platform": platform.platform(),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        for name, value in facts.items():
+            click.echo(f"{name}: {value}")
 
 
 def set_up_logging(level: int = logging.INFO) -> None:

@@ -1,6 +1,6 @@
 """Finds, checks, opens and closes plugins; the only room that says pluggy."""
 
-from tsa_core.host.discovery import GROUP, InstalledPlugin, installed_plugins
+from tsa_core.host.discovery import CORE_DISTRIBUTION, GROUP, InstalledPlugin, installed_plugins
 from tsa_core.host.host import (
     AUDIT_SINK,
     CLOCK,
@@ -19,6 +19,7 @@ __all__ = [
     "AUDIT_SINK",
     "CLOCK",
     "CLOCK_MONITOR",
+    "CORE_DISTRIBUTION",
     "GROUP",
     "HEALTH_CHECK",
     "KINDS",

@@ -133,7 +133,8 @@ class WaitressServer:
             channel_timeout=idle_seconds,
             cleanup_interval=min(30, idle_seconds),
             max_request_body_size=limit + _BODY_SLACK if limit else _MAX_BODY,
-            clear_untrusted_proxy_headers=True,
+            # The core believes none of these; a plugin that does checks first who sent them (decision 031).
+            clear_untrusted_proxy_headers=False,
             ident="tsa-core",
         )
         # As an argument it warns that it will go away; while it is there, its default makes the loop spin.

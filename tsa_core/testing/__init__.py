@@ -49,6 +49,7 @@ from tsa_core.testing.samples import (
     sample_record,
     sample_request,
 )
+from tsa_core.testing.server import HttpReply, ServerProcess
 from tsa_core.testing.signer_contract import MESSAGE_SIZES, SignerContract
 from tsa_core.testing.threads import on_threads
 from tsa_core.testing.tokens import IssuedToken, check_token, check_with_openssl, issue_token, make_authority
@@ -68,6 +69,7 @@ __all__ = [
     "FakeMonitor",
     "FakeSigner",
     "FixedClock",
+    "HttpReply",
     "IssuedToken",
     "ListAuditSink",
     "ListObserver",
@@ -79,6 +81,7 @@ __all__ = [
     "ProviderContract",
     "RefusingSigner",
     "ResponseProcessorContract",
+    "ServerProcess",
     "SignerContract",
     "SteppingClock",
     "check_token",

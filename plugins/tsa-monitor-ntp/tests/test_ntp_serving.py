@@ -193,7 +193,7 @@ def test_openssl_shows_why(server: Server, responders: list[NtpResponder], tmp_p
         [str(openssl), "ts", "-reply", "-in", str(reply), "-text"], capture_output=True, text=True, check=True
     ).stdout
     assert "Status: Rejected." in shown
-    assert "the clock differs from the time servers by more than is allowed; try again later" in shown
+    assert "the clock differs from the time servers by more than is allowed" in shown
     assert "time source is not available" in shown
 
 

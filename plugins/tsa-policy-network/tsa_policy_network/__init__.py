@@ -1,0 +1,1 @@
+"""Chooses a profile, or refuses, by the network from which a request comes."""

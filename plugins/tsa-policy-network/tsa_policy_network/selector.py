@@ -1,0 +1,77 @@
+"""The selector: rules by network, in the order of the configuration.
+
+It needs no permissions and sends nothing anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tsa_core.api import (
+    ConfigError,
+    PKIFailureInfo,
+    PolicySelector,
+    ProfileSummary,
+    RequestContext,
+    RequestRejected,
+    TimeStampReq,
+)
+from tsa_policy_network.client_address import client_address, is_in
+from tsa_policy_network.plugin import NetworkOptions, NetworkRule
+
+_HEADER = "X-Forwarded-For"
+
+
+class NetworkSelector(PolicySelector):
+    """Applies the first rule whose networks hold the client's address."""
+
+    def __init__(self, options: NetworkOptions) -> None:
+        self._options = options
+        self._policies: dict[str, tuple[str, ...]] = {}
+
+    def bind(self, profiles: Sequence[ProfileSummary]) -> None:
+        """Learn the profiles; raises ConfigError for a rule that names one that does not exist."""
+        self._policies = {profile.name: profile.policies for profile in profiles}
+        for number, rule in enumerate(self._options.rules):
+            for name in rule.profiles:
+                if name not in self._policies:
+                    raise ConfigError(
+                        f"there is no profile {name!r}; there are: {', '.join(self._policies)}",
+                        path=f"policy.network.rules.{number}.profiles",
+                    )
+
+    def select(self, request: TimeStampReq, context: RequestContext) -> str | None:
+        """Return the profile of the client's network, None where no rule names one; raises RequestRejected.
+
+        A URL that names a profile which is not among the rule's is refused, so that a profile cannot be reached
+        from where it is not offered.
+        """
+        rule = self._rule(context)
+        if rule is None:
+            if self._options.otherwise == "refuse":
+                raise self._refusal()
+            return None
+        if rule.refuse:
+            raise self._refusal()
+        if not rule.profiles:
+            return None
+        if context.profile is not None and context.profile not in rule.profiles:
+            raise RequestRejected(
+                PKIFailureInfo.BAD_REQUEST,
+                f"this profile is not offered to your network; use one of: {', '.join(rule.profiles)}",
+            )
+        policy = request.policy
+        offering = (name for name in rule.profiles if policy in self._policies.get(name, ()))
+        return next(offering, rule.profiles[0])
+
+    def _rule(self, context: RequestContext) -> NetworkRule | None:
+        trusted = self._options.trusted_proxies
+        forwarded = context.header(_HEADER) if trusted else None
+        address = client_address(context.client_address, forwarded, trusted)
+        if address is None:
+            return None
+        return next((rule for rule in self._options.rules if is_in(address, rule.networks)), None)
+
+    def _refusal(self) -> RequestRejected:
+        # badRequest: "transaction not permitted or supported" (RFC 3161 2.4.2).
+        return RequestRejected(PKIFailureInfo.BAD_REQUEST, self._options.refusal)

@@ -1,0 +1,154 @@
+"""`timestamp-server plugins new`: what it writes, for every kind, is a distribution that passes its own tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tsa_core.cli.scaffold.new import KINDS, NewPlugin, write_plugin
+from tsa_core.testing import ServerProcess, encode_request, missing
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
+
+# A plugin's own tests would do this: it makes the chain that a CA would issue for the key.
+MAKE_CHAIN = """
+import sys
+from pathlib import Path
+from tsa_core.testing import Pki
+from tsa_signer_acmehsm.plugin import AcmeHsmOptions, tsa_signers
+[provider] = tsa_signers()
+signer = provider.open(AcmeHsmOptions(uri="acmehsm:tsa-key", token="open sesame"))
+Pki().write_chain(Path(sys.argv[1]), signer.public_key)
+"""
+
+
+def run(
+    *command: str | Path, cwd: Path, path: Path | None = None, status: int = 0, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    paths = {"PYTHONPATH": str(path)} if path else {}
+    result = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1", **paths, **environ},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert result.returncode == status, f"{command}:\n{result.stdout}{result.stderr}"
+    return result
+
+
+def server(*arguments: str, cwd: Path, path: Path | None = None, status: int = 0) -> subprocess.CompletedProcess[str]:
+    return run(sys.executable, "-m", "tsa_core.cli.server", *arguments, cwd=cwd, path=path, status=status)
+
+
+def need(*modules: str) -> None:
+    if absent := [name for name in modules if find_spec(name) is None]:
+        missing(f"not installed: {', '.join(absent)}")
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a plugin of each kind, all called like what they are, into one folder."""
+    folder = tmp_path_factory.mktemp("workshop")
+    for kind in KINDS:
+        plugin = NewPlugin(kind=kind, title="acme-hsm" if kind == "signer" else f"acme-{kind}")
+        write_plugin(plugin, folder / plugin.distribution)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(workshop: Path) -> Path:
+    """Build a wheel of each and unpack it, which is what installing it would do."""
+    need("build", "hatchling")
+    site = workshop.parent / "site"
+    for folder in sorted(workshop.iterdir()):
+        dist = workshop.parent / "dist" / folder.name
+        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", dist, folder, cwd=workshop)
+        [wheel] = dist.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(site)
+    return site
+
+
+def test_names_of_files(tmp_path: Path) -> None:
+    result = server("plugins", "new", "acme-hsm", "--kind", "signer", cwd=tmp_path)
+    assert len(result.stdout.splitlines()) == 9
+    assert "pip install -e '.[test]'" in result.stderr
+    folder = tmp_path / "tsa-signer-acmehsm"
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == [
+        ".gitignore",
+        "README.md",
+        "pyproject.toml",
+        "tests/test_acmehsm_signer.py",
+        "tsa_signer_acmehsm/__init__.py",
+        "tsa_signer_acmehsm/backend.py",
+        "tsa_signer_acmehsm/plugin.py",
+        "tsa_signer_acmehsm/py.typed",
+        "tsa_signer_acmehsm/signer.py",
+    ]
+
+
+def test_each_passes_its_own_tests(workshop: Path, site: Path) -> None:
+    folders = sorted(workshop.iterdir())
+    pytest_command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, f"--rootdir={workshop}"]
+    options = ["--import-mode=importlib", "-p", "no:cacheprovider", "-W", "error"]
+    output = run(*pytest_command, *options, *folders, cwd=workshop, path=site).stdout
+    assert "passed" in output
+    assert "failed" not in output
+    assert "skipped" not in output
+
+
+def test_each_is_formatted_and_typed(workshop: Path, site: Path) -> None:
+    need("ruff", "mypy")
+    modules = sorted(workshop.rglob("*.py"))
+    run(sys.executable, "-m", "ruff", "check", "--no-cache", ".", cwd=workshop)
+    run(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".", cwd=workshop)
+    config = workshop / "tsa-signer-acmehsm" / "pyproject.toml"
+    run(sys.executable, "-m", "mypy", "--config-file", config, "--cache-dir", os.devnull, *modules, cwd=workshop)
+
+
+def test_new_signer_is_listed_shown_and_serves(workshop: Path, site: Path, tmp_path: Path) -> None:
+    assert "acmehsm\ttsa-signer-acmehsm\t0.1.0\t" in server("plugins", "list", cwd=tmp_path, path=site).stdout
+    assert "[signer.acmehsm]" in server("plugins", "show", "acmehsm", cwd=tmp_path, path=site).stdout
+    run(sys.executable, "-c", MAKE_CHAIN, tmp_path / "chain.pem", cwd=tmp_path, path=site)
+    config = tmp_path / "tsa.toml"
+    config.write_text(
+        '[profiles.default]\nsigner = "acmehsm:tsa-key"\ncertificate_chain = "chain.pem"\n'
+        '[signer.acmehsm]\ntoken = { env = "ACME_HSM_TOKEN" }\n'
+    )
+    environ = {"PYTHONPATH": str(site), "ACME_HSM_TOKEN": "open sesame"}
+    with ServerProcess(config, environ=environ) as process:
+        # PKIStatusInfo of a grant.
+        assert bytes.fromhex("3003020100") in process.stamp(encode_request()).body[:16]
+
+
+@pytest.mark.parametrize("name", ["Acme", "acme_hsm", "acme-", "-acme", "9acme", "acme hsm", "../acme", "a" * 25, ""])
+def test_name_that_cannot_be_one_is_refused(tmp_path: Path, name: str) -> None:
+    result = server("plugins", "new", "--", name, cwd=tmp_path, status=2)
+    assert "cannot be a plugin's name; use lower-case letters, digits and dashes" in " ".join(result.stderr.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
+    server("plugins", "new", "acme", "--directory", "here", cwd=tmp_path)
+    (tmp_path / "here" / "README.md").write_text("mine")
+    result = server("plugins", "new", "acme", "--directory", "here", cwd=tmp_path, status=2)
+    assert "timestamp-server: error: here: it exists already and is not empty" in result.stderr
+    assert (tmp_path / "here" / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["x", "a-name-of-maximal-length"])
+def test_short_and_long_names_are_formatted_too(tmp_path: Path, name: str) -> None:
+    need("ruff")
+    for kind in KINDS:
+        write_plugin(NewPlugin(kind=kind, title=name), tmp_path / kind)
+    run(sys.executable, "-m", "ruff", "check", "--no-cache", ".", cwd=tmp_path)
+    run(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".", cwd=tmp_path)

@@ -1,0 +1,117 @@
+"""What the settings of a plugin are, in words for people: from its pydantic model."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import PurePath
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+
+from tsa_core.api import Provider, SignerOptions
+
+_PROFILE_FIELDS = frozenset(SignerOptions.model_fields)
+_LONGEST_DEFAULT = 24
+_NAMES: tuple[tuple[type, str], ...] = (
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "number"),
+    (str, "text"),
+    (SecretStr, "secret"),
+    (timedelta, "duration"),
+    (PurePath, "path"),
+    (IPv4Address, "address"),
+    (IPv6Address, "address"),
+    (IPv4Network, "network"),
+    (IPv6Network, "network"),
+    (dict, "table"),
+    (BaseModel, "table"),
+)
+
+
+class SettingDescription(NamedTuple):
+    """One setting: its name, its type in words, its default as TOML writes it, None when it must be given."""
+
+    name: str
+    type: str
+    default: str | None
+    description: str
+
+    @property
+    def value(self) -> str:
+        """Type and default for a narrow column."""
+        if self.default is None:
+            return f"{self.type}, required"
+        return f"{self.type} = {self.default}" if 0 < len(self.default) <= _LONGEST_DEFAULT else self.type
+
+    @property
+    def meaning(self) -> str:
+        """The description, and the default where it is too long for the other column."""
+        if self.default is not None and len(self.default) > _LONGEST_DEFAULT:
+            return f"{self.description}; default: {self.default}"
+        return self.description
+
+
+def describe_settings(provider: Provider[Any]) -> list[SettingDescription]:
+    """Return the provider's settings; those that a signer gets from its profile are not among them."""
+    left_out = _PROFILE_FIELDS if issubclass(provider.options, SignerOptions) else frozenset()
+    return list(_describe_model(provider.options, left_out))
+
+
+def _describe_model(
+    model: type[BaseModel], left_out: frozenset[str] = frozenset(), path: str = ""
+) -> Iterator[SettingDescription]:
+    """Describe the fields of a model, and below each table its own fields, `rules.networks` for example."""
+    properties = model.model_json_schema(mode="serialization")["properties"]
+    for name, field in model.model_fields.items():
+        if name in left_out:
+            continue
+        default = None if field.is_required() else _toml(properties[name].get("default"))
+        yield SettingDescription(path + name, type_name(field.annotation), default, field.description or "")
+        for table in _tables(field.annotation):
+            yield from _describe_model(table, path=f"{path}{name}.")
+
+
+def _tables(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a type is, or holds."""
+    if arguments := get_args(annotation):
+        for argument in arguments:
+            yield from _tables(argument)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+
+
+def type_name(annotation: Any) -> str:
+    """Return a type as operators call it: choices by their values, `list of path`, None left out."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(_toml(choice) for choice in arguments)
+    if origin in {Union, types.UnionType}:
+        parts = [type_name(argument) for argument in arguments if argument is not type(None)]
+        return " | ".join(dict.fromkeys(parts))
+    if origin in {list, tuple, set, frozenset}:
+        return f"list of {type_name(arguments[0])}" if arguments else "list"
+    if hasattr(annotation, "__metadata__"):  # Annotated
+        return type_name(arguments[0])
+    kind = origin or annotation
+    if isinstance(kind, type):
+        for known, name in _NAMES:
+            if issubclass(kind, known):
+                return name
+    return str(getattr(annotation, "__name__", annotation))
+
+
+def _toml(value: Any) -> str:
+    """Return a default as TOML writes it; empty for none."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return str(value)
