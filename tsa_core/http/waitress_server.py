@@ -141,6 +141,8 @@ class WaitressServer:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._loop = EventLoop(inline=inline)
         self._stopping = False
+        self._ended = False
+        self._ending = threading.RLock()  # a signal handler may interrupt the thread that holds it
         self._graceful_seconds = settings.graceful_timeout.total_seconds()
         idle_seconds = max(1, int(settings.idle_timeout.total_seconds()))
         limit = settings.max_request_body_size
@@ -184,8 +186,11 @@ class WaitressServer:
     def stop(self) -> None:
         """Ask `run` to end; safe in a signal handler and from other threads."""
         self._stopping = True
-        for server in self._servers:
-            server.trigger.pull_trigger()
+        # `run` may have ended already, or do so between two of these lines when another thread has called.
+        with self._ending:
+            if not self._ended:
+                for server in self._servers:
+                    server.trigger.pull_trigger()
 
     def run(self) -> None:
         """Serve until `stop`; then accept nothing more, finish what is in flight and return."""
@@ -229,6 +234,8 @@ class WaitressServer:
         return bool(channel.requests or channel.request is not None or channel.total_outbufs_len)
 
     def _close(self) -> None:
+        with self._ending:
+            self._ended = True  # from here on nobody wakes the loop, whose descriptors may soon be others'
         for channel in self._channels():
             channel.handle_close()
         self._dispatcher.shutdown()
