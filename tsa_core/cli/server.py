@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import perf_counter
@@ -13,9 +11,9 @@ from typing import Any
 import click
 from rich.panel import Panel
 
-from tsa_core import __version__
 from tsa_core.api import PluginError, TsaError
 from tsa_core.cli import console
+from tsa_core.cli.clock import clock
 from tsa_core.cli.plugins import plugins
 from tsa_core.cli.settings_flags import overrides, settings_options
 from tsa_core.config import Settings, load_settings
@@ -23,6 +21,8 @@ from tsa_core.host import PluginHost
 from tsa_core.service import Service
 
 PROGRAM = "timestamp-server"
+_FIRST_ROUND_SECONDS = 30.0
+"""How long `check` waits for the clock monitors' first verdicts."""
 
 
 class ServerGroup(click.Group):
@@ -64,6 +64,7 @@ def server() -> None:
     """Run an RFC 3161 timestamp authority."""
 
 
+server.add_command(clock)
 server.add_command(plugins)
 
 
@@ -125,6 +126,7 @@ def check(as_json: bool, **parameters: Any) -> None:
     """
     console.set_up_logging(logging.ERROR)
     with Service(_load(parameters)) as service:
+        service.clock.gate.wait_for_monitors(_FIRST_ROUND_SECONDS)
         for warning in service.warnings:
             console.stderr().print(f"WARNING: {warning}", soft_wrap=True)
         profiles = [_check_profile(profile) for profile in service.authority.profiles.values()]
@@ -162,20 +164,7 @@ def _check_profile(profile: Any) -> dict[str, str]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def version(as_json: bool) -> None:
     """Print the versions of tsa-core, Python and the cryptographic library."""
-    from cryptography.hazmat.backends.openssl.backend import backend
-
-    facts = {
-        "tsa-core": __version__,
-        "python": platform.python_version(),
-        "cryptography": importlib.import_module("cryptography").__version__,
-        "openssl": backend.openssl_version_text(),
-        "platform": platform.platform(),
-    }
-    if as_json:
-        console.print_json(facts)
-    else:
-        for name, value in facts.items():
-            click.echo(f"{name}: {value}")
+    console.print_versions(as_json=as_json)
 
 
 def main() -> None:

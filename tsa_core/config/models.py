@@ -82,6 +82,41 @@ class ClockSettings(PluginSection):
 
     source: str = Field("system", description="clock plugin")
     monitors: TextList = Field(default_factory=list, description="clock monitor plugins; all must trust the clock")
+    disabled_monitors: TextList = Field(default_factory=list, description="monitors to leave out although listed")
+    on_failure: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="refuse: no token while the clock cannot be trusted; warn: issue all the same and log it",
+    )
+    widen_accuracy: bool = Field(
+        False,
+        description="when the clock may be off by more than the profile's accuracy, state the wider accuracy in the "
+        "token instead of refusing",
+    )
+    max_holdover: Duration = Field(
+        timedelta(hours=1), description="how long the last good measurement is relied upon when no new one succeeds"
+    )
+    drift_ppm: float = Field(
+        100.0, ge=0, le=10_000, description="how fast an unwatched clock may run away; 100: 6 ms in a minute"
+    )
+    step_threshold: Duration = Field(
+        timedelta(milliseconds=200),
+        description="a jump of the clock beyond this closes the gate until the next measurement; a smaller one "
+        "counts as an offset",
+    )
+    max_verdict_age: Duration = Field(
+        timedelta(minutes=5),
+        description="a monitor that says nothing new for longer has died, unless it says otherwise",
+    )
+    leap: Literal["pause", "stop", "ignore"] = Field(
+        "pause",
+        description="around an announced leap second: pause for the two seconds that are ambiguous, stop from a "
+        "minute before until the clock was measured after it, or ignore it",
+    )
+
+    @property
+    def active_monitors(self) -> list[str]:
+        """The monitors that are listed and not disabled."""
+        return [name for name in self.monitors if name not in self.disabled_monitors]
 
 
 class PolicySettings(PluginSection):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import lru_cache
 from typing import Any, Final
 
 import boto3.session
+import botocore.loaders
 import botocore.session
 from botocore import exceptions
 from botocore.config import Config
@@ -67,12 +69,14 @@ class KmsConnection:
         self._lock = threading.Lock()
         self._clients: dict[float, Any] = {}
         core = botocore.session.Session(profile=profile)
-        # Also for the clients that botocore makes itself to get credentials: their own limits run to minutes.
-        core.set_default_client_config(Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2}))
         try:
-            self._session = boto3.session.Session(botocore_session=core, region_name=region)
+            data_path = core.get_config_variable("data_path")
         except exceptions.ProfileNotFound as error:
             raise ConfigError(str(error), path="signer.awskms.aws_profile") from None
+        core.register_component("data_loader", _descriptions(data_path))
+        # Also for the clients that botocore makes itself to get credentials: their own limits run to minutes.
+        core.set_default_client_config(Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2}))
+        self._session = boto3.session.Session(botocore_session=core, region_name=region)
 
     def _client(self, timeout: float) -> Any:
         """Return the client whose every call ends within three quarters of `timeout`."""
@@ -137,6 +141,12 @@ class KmsConnection:
         with self._lock:
             for client in self._clients.values():
                 client.close()
+
+
+@lru_cache(maxsize=4)
+def _descriptions(data_path: str | None) -> Any:
+    """Return botocore's reader of AWS's interface descriptions; shared, because parsing them takes a while."""
+    return botocore.loaders.create_loader(data_path)
 
 
 def _line(text: object) -> str:
