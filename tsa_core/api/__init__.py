@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pluggy import HookimplMarker
 
+from tsa_core.api.attempts import within_deadline
 from tsa_core.api.clock import (
     Clock,
     ClockAnchor,
@@ -109,4 +110,5 @@ __all__ = [
     "hookimpl",
     "resolve_path",
     "signature_algorithm",
+    "within_deadline",
 ]

@@ -69,6 +69,14 @@ FLAGS: tuple[Flag, ...] = (
         metavar="N",
     ),
     Flag(
+        name="--threads",
+        setting="server.threads",
+        help="Threads that answer requests when a signer waits for a backend; at most so many signatures are in "
+        "progress  [64]",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+    ),
+    Flag(
         name="--certificate-chain-path",
         setting=f"{_DEFAULT_PROFILE}.certificate_chain",
         help="PEM file with the TSA certificate, intermediates and root, in that order",

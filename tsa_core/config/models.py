@@ -60,7 +60,17 @@ class ServerSettings(Table):
         "waitress", description="HTTP server; granian needs tsa-core[granian]"
     )
     workers: int = Field(1, ge=1, le=256, description="processes that answer requests on the same addresses")
-    threads: int = Field(4, ge=1, le=1024, description="threads that answer requests")
+    threads: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="threads that answer requests when a signer waits for a backend, which bounds the signatures in "
+        "progress; with all keys in memory requests run on the I/O thread",
+    )
+    queue_timeout: Duration = Field(
+        timedelta(seconds=5),
+        description="a request that waited longer than this for a thread is refused with systemFailure",
+    )
     connection_limit: int = Field(1000, ge=1, le=100_000, description="connections open at once")
     idle_timeout: Duration = Field(timedelta(seconds=120), description="closes connections that are idle this long")
     graceful_timeout: Duration = Field(timedelta(seconds=15), description="time for requests in flight after SIGTERM")
@@ -142,7 +152,7 @@ class HealthSettings(PluginSection):
 class ProfileSettings(Table):
     """`[profiles.NAME]`: one TSA identity."""
 
-    signer: str = Field(min_length=1, description="key URI; its scheme names the signer plugin")
+    signer: str = Field(min_length=1, description="key URI; its scheme names the signer plugin", repr=False)
     signer_options: PluginTable = Field(
         default_factory=dict,
         description="settings of the signer for this profile alone, over those of [signer.NAME]",
