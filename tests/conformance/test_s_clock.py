@@ -200,17 +200,18 @@ def test_s26_a_monitor_is_asked_while_waiting() -> None:
     monitor = Monitor()
 
     class Stalled(Clock):
-        """Loses the monitor's trust as soon as it is read a second time."""
+        """Loses the monitor's trust as soon as it is read after the first token."""
 
-        readings = 0
+        stamped = False
 
         def now(self) -> TimeReading:
-            self.readings += 1
-            monitor.trusted = self.readings < 2
+            monitor.trusted = not self.stamped
             return TimeReading(start)
 
-    with open_service(Parts(clock=Stalled(), monitors=[monitor]), profiles=ORDERED) as service:
+    clock = Stalled()
+    with open_service(Parts(clock=clock, monitors=[monitor]), profiles=ORDERED) as service:
         granted(service.authority.respond(BODY, RequestContext()).der)
+        clock.stamped = True
         text = refused(service.authority.respond(BODY, RequestContext()).der, TIME_NOT_AVAILABLE)
         assert "it differs from others" in text
 
