@@ -117,7 +117,7 @@ class Service:
         self, settings: Settings, *, host: PluginHost | None = None, shared: Mapping[str, Signer] | None = None
     ) -> None:
         self.settings = settings
-        self.host = host or PluginHost()
+        self.host = host or PluginHost(base_directory=settings.base_directory)
         self._shared = dict(shared or {})
         self.warnings: list[str] = []
         """Lines for the operator about what works but should not be relied upon."""

@@ -213,6 +213,34 @@ def test_verdict_that_says_nothing_of_its_life_ages_too(open_gate: Open, world: 
     refused(gate)
 
 
+def test_clock_that_nothing_watches_is_read_for_tokens_only() -> None:
+    class Counting(Clock):
+        readings = 0
+
+        def now(self) -> TimeReading:
+            self.readings += 1
+            return TimeReading(START)
+
+    clock = Counting()
+    gate = ClockGate(clock)
+    gate.start()
+    try:
+        assert [gate.read().time for _ in range(3)] == [START] * 3
+        assert clock.readings == 3
+    finally:
+        gate.stop()
+
+
+def test_failing_clock_without_monitors_is_refused_and_not_healthy(world: World) -> None:
+    gate = ClockGate(world)
+    world.failure = ClockError("no satellites")
+    assert refused(gate) == "no satellites"
+    assert not gate.status().healthy
+    world.failure = None
+    gate.read()
+    assert gate.status().healthy
+
+
 # -- holdover ---------------------------------------------------------------------------------------------------
 
 

@@ -200,18 +200,18 @@ def test_s26_a_monitor_is_asked_while_waiting() -> None:
     monitor = Monitor()
 
     class Stalled(Clock):
-        """Loses the monitor's trust by being read, once it has been told to."""
+        """Loses the monitor's trust as soon as it is read after the first token."""
 
-        losing = False
+        stamped = False
 
         def now(self) -> TimeReading:
-            monitor.trusted = not self.losing
+            monitor.trusted = not self.stamped
             return TimeReading(start)
 
     clock = Stalled()
     with open_service(Parts(clock=clock, monitors=[monitor]), profiles=ORDERED) as service:
         granted(service.authority.respond(BODY, RequestContext()).der)
-        clock.losing = True
+        clock.stamped = True
         text = refused(service.authority.respond(BODY, RequestContext()).der, TIME_NOT_AVAILABLE)
         assert "it differs from others" in text
 

@@ -96,7 +96,9 @@ class ClockGate:
         initial = ClockState.UNSYNCHRONISED if monitors else ClockState.UNMONITORED
         reason = "the clock has not been compared with others yet" if monitors else ""
         status = ClockStatus(state=initial, issuing=not monitors, reason=reason)
-        self._held = _Evaluation((), None, datetime.now(UTC), 0.0, 0.0, status)
+        # Where nothing can close the gate, the clock is read for tokens and nothing else.
+        self._closes = bool(monitors) or kernel is not None
+        self._held = _Evaluation((), None, datetime.now(UTC), 0.0, 0.0 if self._closes else float("inf"), status)
 
     # -- for requests -------------------------------------------------------------------------------------------
 
@@ -124,7 +126,7 @@ class ClockGate:
         return self._read_anew()
 
     def _read_anew(self) -> TimeReading:
-        held = self._evaluate()
+        held = self._evaluate() if self._closes else self._held
         if not held.status.issuing:
             raise ClockError(held.failure or f"the time cannot be trusted now: {held.status.reason}")
         if held.error_bound is not None:
@@ -173,7 +175,7 @@ class ClockGate:
 
     def start(self) -> None:
         """Watch for changes of state in the background until `stop`."""
-        if self._watcher is None:
+        if self._watcher is None and self._closes:
             self._watcher = threading.Thread(target=self._watch, name="clock-gate", daemon=True)
             self._watcher.start()
 
@@ -242,9 +244,10 @@ class ClockGate:
                 held = _Evaluation((), None, datetime.now(UTC), 0.0, 0.0, status, reason)
             else:
                 held = self._evaluate_at(now)
-            self._held = held
-            if _differs(previous.status, held.status):
-                self._changes.append(ClockChange(previous.status, held.status, held.time))
+            if self._closes:
+                self._held = held
+                if _differs(previous.status, held.status):
+                    self._changes.append(ClockChange(previous.status, held.status, held.time))
         if self._changes:
             if self._watcher is None:
                 self._deliver()

@@ -162,7 +162,7 @@ _CLOCK_OPTIONS = (
 _SIGNER_OPTIONS = (
     click.option(
         "--timestamp-signer",
-        type=click.Choice(["memory", "file", "kms", "tink"]),
+        type=click.Choice(["memory", "file", "kms"]),
         help="memory: a new key at every start, for trial; file: --file-signer-key-path; kms: --kms-key-resource",
     ),
     click.option("--kms-key-resource", metavar="URI", help="Key URI; its scheme names the signer plugin"),

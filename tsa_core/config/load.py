@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, StringConstraints, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     health: HealthSettings = HealthSettings()
     profiles: dict[ProfileName, ProfileSettings] = Field(default_factory=dict)
     signer: dict[str, PluginTable] = Field(default_factory=dict)
+    _base_directory: Path = PrivateAttr(default=Path())
+
+    @property
+    def base_directory(self) -> Path:
+        """What relative paths are relative to: the configuration file's directory, else the working directory."""
+        return self._base_directory
 
     @classmethod
     def settings_customise_sources(
@@ -110,9 +116,11 @@ def load_settings(
         profile = flags.setdefault("profiles", {}).setdefault(DEFAULT_PROFILE, {})
         profile.setdefault("signer", MEMORY_SIGNER)
     try:
-        with relative_to(config.parent if config else Path()):
+        base_directory = config.parent if config else Path()
+        with relative_to(base_directory):
             values: dict[str, Any] = {**flags, _FILE_KEY: file}
             settings = Settings(**values)
+        settings._base_directory = base_directory
     except SettingsError as error:
         raise ConfigError(f"the environment cannot be read: {error}") from None
     except ValidationError as error:

@@ -11,6 +11,7 @@ import importlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pluggy
@@ -36,6 +37,7 @@ from tsa_core.api import (
     SignerOptions,
     TsaError,
 )
+from tsa_core.api.fields import relative_to
 from tsa_core.host.discovery import InstalledPlugin, installed_plugins
 
 log = logging.getLogger(__name__)
@@ -84,10 +86,14 @@ _RESERVED_SIGNER_FIELDS = frozenset(SignerOptions.model_fields)
 class PluginHost:
     """Finds, loads, opens and closes plugins; one for each opened service, never a global.
 
-    `installed` maps entry-point names to what is installed under them; tests give their own.
+    `installed` maps entry-point names to what is installed under them; tests give their own. Relative paths in the
+    plugins' settings are relative to `base_directory`, the configuration file's.
     """
 
-    def __init__(self, installed: Mapping[str, list[InstalledPlugin]] | None = None) -> None:
+    def __init__(
+        self, installed: Mapping[str, list[InstalledPlugin]] | None = None, *, base_directory: Path | None = None
+    ) -> None:
+        self._base_directory = base_directory or Path()
         self._installed = installed_plugins() if installed is None else dict(installed)
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -210,9 +216,9 @@ class PluginHost:
         Raises ConfigError for wrong settings, any TsaError that the plugin raises, and PluginCrash for the rest.
         """
         provider = self.provider(kind, name)
-        options = self.options(kind, provider, table, fixed=fixed)
         try:
-            opened = provider.open(options)
+            with relative_to(self._base_directory):
+                opened = provider.open(self.options(kind, provider, table, fixed=fixed))
         except TsaError:
             raise
         except Exception as error:

@@ -36,7 +36,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             announce({"addresses": urls(sockets), **describe(service)})
             _run_waitress(service, sockets)
         return
-    host = PluginHost()
+    host = PluginHost(base_directory=settings.base_directory)
     try:
         shared = open_shared_signers(host, settings)
 
@@ -62,7 +62,7 @@ def _run_waitress(service: Service, sockets: Sequence[socket.socket]) -> None:
 
 
 def _serve_with_granian(settings: Settings, announce: Announce) -> None:
-    host = PluginHost()
+    host = PluginHost(base_directory=settings.base_directory)
     parent = os.getpid()
     try:
         shared = open_shared_signers(host, settings)
