@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from tsa_core.api import ConfigError, HealthCheck, HealthStatus, Signer, SignerError
 from tsa_core.authority import ClockGate, Profile, TimestampAuthority
-from tsa_core.config import PluginSection, ProfileSettings, Settings
+from tsa_core.config import PluginSection, Settings
 from tsa_core.host import (
     AUDIT_SINK,
     CLOCK,
@@ -31,6 +31,29 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 
 
+def open_signer(host: PluginHost, settings: Settings, name: str) -> Signer:
+    """Open the signer of the profile `name`; raises ConfigError, PluginError or SignerError."""
+    profile = settings.profiles[name]
+    table = {**settings.signer.get(profile.scheme, {}), **profile.signer_options}
+    fixed = {"uri": profile.signer, "signature_digest": profile.signer_hash, "rsa_pss": profile.rsa_pss}
+    try:
+        return host.open(SIGNER, profile.scheme, table, fixed=fixed)
+    except SignerError as error:
+        raise SignerError(f"profiles.{name}.signer: {error}") from error
+
+
+def open_shared_signers(host: PluginHost, settings: Settings) -> dict[str, Signer]:
+    """Open the signers that worker processes can share, before they are forked; the host closes them.
+
+    A key made at start must be shared, or every worker would sign under a chain of its own.
+    """
+    return {
+        name: open_signer(host, settings, name)
+        for name, profile in settings.profiles.items()
+        if host.provider(SIGNER, profile.scheme).fork_safe
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReadinessCheck:
     """One line of /readyz."""
@@ -44,12 +67,16 @@ class Service:
     """An opened authority and everything that must be closed with it; a context manager.
 
     Raises ConfigError, PluginError or SignerError, each with a line for the operator, when something cannot be
-    opened; what had been opened until then is closed again.
+    opened; what had been opened until then is closed again. `shared` are signers by profile that another process
+    opened before this one was forked; they are closed there.
     """
 
-    def __init__(self, settings: Settings, *, host: PluginHost | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, host: PluginHost | None = None, shared: Mapping[str, Signer] | None = None
+    ) -> None:
         self.settings = settings
         self.host = host or PluginHost()
+        self._shared = dict(shared or {})
         self.warnings: list[str] = []
         """Lines for the operator about what works but should not be relied upon."""
         self._health_lock = threading.Lock()
@@ -70,7 +97,7 @@ class Service:
         gate = ClockGate(clock, monitors)
         profiles = []
         for name, profile in settings.profiles.items():
-            signer = self._open_signer(name, profile)
+            signer = self._shared.get(name) or open_signer(self.host, settings, name)
             profiles.append(Profile(name, profile, signer, gate))
             if profile.certificate_chain is None:
                 self.warnings.append(
@@ -99,18 +126,6 @@ class Service:
 
     def _plugin(self, kind: Kind[Any], section: PluginSection, name: str) -> Any:
         return self.host.open(kind, name, section.plugin_table(name))
-
-    def _open_signer(self, name: str, profile: ProfileSettings) -> Signer:
-        table = {**self.settings.signer.get(profile.scheme, {}), **profile.signer_options}
-        fixed = {
-            "uri": profile.signer,
-            "signature_digest": profile.signer_hash,
-            "rsa_pss": profile.rsa_pss,
-        }
-        try:
-            return self.host.open(SIGNER, profile.scheme, table, fixed=fixed)
-        except SignerError as error:
-            raise SignerError(f"profiles.{name}.signer: {error}") from error
 
     def _refuse_tables_of_nobody(self) -> None:
         """Refuse tables of plugins that are not installed: a misspelt name, or a plugin that was forgotten."""

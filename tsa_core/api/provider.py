@@ -56,6 +56,9 @@ class Provider(Generic[T]):
     summary: str
     options: type[PluginOptions] = NoOptions
     open: Callable[..., T]
+    fork_safe: bool = False
+    """Whether what `open` returns also works in processes forked afterwards: no connections, no threads. The server
+    then opens it once and its workers share it; otherwise each worker opens its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from tsa_core.api import Clock, ClockError, ClockMonitor, ClockVerdict, TimeReading
 
@@ -50,36 +50,52 @@ class ClockGate:
 class OrderedClock:
     """Hands out strictly increasing times for a profile whose tokens say ordering TRUE (rule S26).
 
-    Two requests in the same tick: the second waits for the next tick. A clock that went back: ClockError, until it
-    has caught up, because a lie about order is worse than a refusal.
+    Each request reserves a tick of its own, the present one or the first that is free after it, and waits, without
+    holding the lock, until the clock has got there. One that would have to wait too long is refused, and so is
+    everybody while a clock that went back has not caught up: a lie about order is worse than a refusal.
     """
 
-    _MAX_WAIT_SECONDS = 0.25
+    _MAX_WAIT = timedelta(milliseconds=250)
 
     def __init__(self, gate: ClockGate, *, fraction_digits: int) -> None:
         self._gate = gate
         self._tick = timedelta(microseconds=10 ** (6 - fraction_digits))
         self._lock = threading.Lock()
-        self._last: datetime | None = None
+        self._last = datetime.min.replace(tzinfo=UTC)
 
     def read(self) -> TimeReading:
-        """Return a time whose tick is after the tick of every earlier one."""
-        deadline = time.monotonic() + self._MAX_WAIT_SECONDS
+        """Return a time whose tick is after the tick of every earlier one, and not in the future."""
         with self._lock:
-            while True:
-                reading = self._gate.read()
-                tick = self._truncate(reading.time)
-                if self._last is None or tick > self._last:
-                    self._last = tick
-                    return reading
-                if tick < self._last - self._tick:
-                    raise ClockError("the clock went back, and this service promises increasing times; try again later")
-                if time.monotonic() > deadline:
-                    raise ClockError(
-                        "no time after the last timestamp's came in due time, and this service promises increasing "
-                        "times; try again"
-                    )
-                time.sleep((self._last + self._tick - tick).total_seconds() / 10)
+            reading = self._gate.read()
+            before = self._last
+            mine = self._last = max(self._truncate(reading.time), before + self._tick)
+            wait = mine - reading.time
+            if wait > self._MAX_WAIT:
+                self._last = before
+                raise ClockError(
+                    "the clock went back, or too many ask at once, and this service promises increasing times; "
+                    "try again later"
+                )
+        if wait <= timedelta(0):
+            return TimeReading(mine, reading.uncertainty)
+        try:
+            return self._wait(mine)
+        except ClockError:
+            with self._lock:
+                if self._last == mine:  # nobody has built on it
+                    self._last = before
+            raise
+
+    def _wait(self, mine: datetime) -> TimeReading:
+        deadline = time.monotonic() + self._MAX_WAIT.total_seconds()
+        while True:
+            reading = self._gate.read()
+            missing = (mine - reading.time).total_seconds()
+            if missing <= 0:
+                return TimeReading(mine, reading.uncertainty)
+            if time.monotonic() + missing > deadline:
+                raise ClockError("the clock stands still, and this service promises increasing times; try again later")
+            time.sleep(missing)
 
     def _truncate(self, moment: datetime) -> datetime:
         step = self._tick // timedelta(microseconds=1)

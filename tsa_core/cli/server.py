@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import platform
-import signal
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -82,19 +82,10 @@ def serve(**parameters: Any) -> None:
       timestamp-server serve --timestamp-signer file --file-signer-key-path key.pem \\
           --certificate-chain-path chain.pem
     """  # noqa: D301 - the backslashes are click's mark and the shell's
-    from tsa_core.http import create_app
-    from tsa_core.http.sockets import listen, urls
-    from tsa_core.http.waitress_server import WaitressServer
+    from tsa_core.http.serving import serve as serve_http
 
     console.set_up_logging()
-    settings = _load(parameters)
-    with Service(settings) as service:
-        sockets = listen(settings.server)
-        http = WaitressServer(create_app(service), settings.server, sockets=sockets, inline=service.local)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: http.stop())
-        _announce(service, urls(sockets))
-        http.run()
+    serve_http(_load(parameters), _announce)
     console.stderr().print("stopped: every request that had arrived was answered")
 
 
@@ -107,21 +98,20 @@ def _load(parameters: dict[str, Any]) -> Settings:
     return load_settings(parameters["config"], overrides=overrides(parameters))
 
 
-def _announce(service: Service, addresses: list[str]) -> None:
+def _announce(facts: Mapping[str, Any]) -> None:
     """Say on stderr what is served and where, and warn of keys that nobody should trust."""
     screen = console.stderr()
-    for warning in service.warnings:
+    for warning in facts["warnings"]:
         if screen.is_terminal:
             screen.print(Panel(warning, title="not for real use", border_style="bold yellow", style="yellow"))
         else:
             screen.print(f"WARNING: {warning}", soft_wrap=True)
-    for profile in service.authority.profiles.values():
+    for profile in facts["profiles"]:
         screen.print(
-            f"profile {profile.name}: {profile.algorithm.name}, policy {profile.policies[0]}, "
-            f"certificate until {profile.not_after:%Y-%m-%d}",
+            "profile {name}: {algorithm}, policy {policy}, certificate until {not_after}".format(**profile),
             soft_wrap=True,
         )
-    for address in addresses:
+    for address in facts["addresses"]:
         screen.print(f"listening on {address} (POST {address}/api/v1/timestamp); Ctrl-C stops", soft_wrap=True)
 
 

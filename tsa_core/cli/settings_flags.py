@@ -56,6 +56,19 @@ FLAGS: tuple[Flag, ...] = (
         metavar="PORT",
     ),
     Flag(
+        name="--server",
+        setting="server.engine",
+        help="HTTP server: waitress, or granian for throughput (pip install 'tsa-core[granian]')  [waitress]",
+        type=click.Choice(["waitress", "granian"]),
+    ),
+    Flag(
+        name="--workers",
+        setting="server.workers",
+        help="Processes that answer requests; one per core is enough for keys in memory  [1]",
+        type=click.IntRange(1, 256),
+        metavar="N",
+    ),
+    Flag(
         name="--certificate-chain-path",
         setting=f"{_DEFAULT_PROFILE}.certificate_chain",
         help="PEM file with the TSA certificate, intermediates and root, in that order",

@@ -152,6 +152,13 @@ def _check_whole(settings: Settings, config: Path | None) -> None:
             f"it has: {', '.join(settings.profiles)}",
             path=where,
         )
+    ordered = [name for name, profile in settings.profiles.items() if profile.ordering]
+    if ordered and settings.server.workers > 1:
+        raise ConfigError(
+            f"profiles.{ordered[0]}.ordering = true needs server.workers = 1: several processes cannot promise that "
+            "their times increase; leave ordering out, or serve with one process",
+            path=where,
+        )
     for section, core in (
         ("clock", settings.clock),
         ("policy", settings.policy),

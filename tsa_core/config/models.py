@@ -56,6 +56,10 @@ class ServerSettings(Table):
     )
     use_http_201: bool = Field(False, description="answer granted requests with 201; breaks several clients")
     max_request_body_size: int = Field(1_048_576, ge=0, description="bytes; larger bodies get 413; 0: no limit")
+    engine: Literal["waitress", "granian"] = Field(
+        "waitress", description="HTTP server; granian needs tsa-core[granian]"
+    )
+    workers: int = Field(1, ge=1, le=256, description="processes that answer requests on the same addresses")
     threads: int = Field(4, ge=1, le=1024, description="threads that answer requests")
     connection_limit: int = Field(1000, ge=1, le=100_000, description="connections open at once")
     idle_timeout: Duration = Field(timedelta(seconds=120), description="closes connections that are idle this long")

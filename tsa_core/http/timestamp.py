@@ -71,7 +71,7 @@ class TimestampResource:
         if content_type == QUERY_TYPE:
             reply = self._authority.respond(body, context)
             if reply.rejection is not None:
-                log.info("request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text)
+                log.debug("request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text)
                 if self._json_rejections:
                     raise _http_error(*error_message(reply.rejection))
                 self._send(response, reply.der, falcon.HTTP_200)
@@ -83,7 +83,7 @@ class TimestampResource:
         except JsonRequestError as error:
             raise _http_error(400, str(error)) from None
         except RequestRejected as rejection:
-            log.info("request %s refused: %s: %s", request_id, rejection.failure.text, rejection.text)
+            log.debug("request %s refused: %s: %s", request_id, rejection.failure.text, rejection.text)
             raise _http_error(*error_message(rejection)) from None
         self._send(response, granted, self._granted)
 
@@ -105,9 +105,10 @@ class TimestampResource:
         limit = self._max_body
         if not declared:
             return self._read_undeclared_body(request)
-        length = int(declared) if declared.isascii() and declared.isdigit() else None
-        if length is None:
-            raise _http_error(400, "Content-Length is not a number")
+        # More digits than 18 count more bytes than there are, and Python refuses to read thousands of them.
+        if not (declared.isascii() and declared.isdigit() and len(declared) <= 18):
+            raise _http_error(400, "Content-Length is not a number of bytes")
+        length = int(declared)
         if limit and length > limit:
             raise _too_large(limit)
         return bytes(request.env["wsgi.input"].read(length))

@@ -30,4 +30,4 @@ def _open(options: FileOptions) -> Signer:
 @hookimpl
 def tsa_signers() -> Iterable[Provider[Signer]]:
     """Register the scheme `file:`."""
-    yield Provider(name="file", summary="A private key in a file", options=FileOptions, open=_open)
+    yield Provider(name="file", summary="A private key in a file", options=FileOptions, open=_open, fork_safe=True)

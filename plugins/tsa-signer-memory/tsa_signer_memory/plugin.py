@@ -42,4 +42,5 @@ def tsa_signers() -> Iterable[Provider[Signer]]:
         summary="A new key and test chain at every start; for trial only",
         options=MemoryOptions,
         open=_open,
+        fork_safe=True,
     )

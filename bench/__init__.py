@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m bench` runs all of them; none is ever part of the tests."""

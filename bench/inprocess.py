@@ -1,0 +1,64 @@
+"""Inside one process: reading a request, and from request to reply, beside bare signatures of the same key.
+
+python -m bench.inprocess [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+
+from bench.issue import GARBAGE, REFUSED, WITH_CERTIFICATES
+from bench.measure import bare_signature_us, cpu_us
+from bench.report import Row, print_rows
+from tsa_core.api import RequestContext
+from tsa_core.config import load_settings
+from tsa_core.protocol.request import read_request
+from tsa_core.service import Service
+
+KINDS = ("ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "ml-dsa-65")
+
+
+def run(*, quick: bool) -> list[Row]:
+    """Measure and return the table's rows."""
+    rounds, calls = (5, 400) if quick else (15, 1000)
+    rows = []
+    for kind in KINDS[:1] if quick else KINDS:
+        settings = load_settings(overrides={"signer": {"memory": {"algorithm": kind}}}, environ={})
+        with Service(settings) as service:
+            respond, context = service.authority.respond, RequestContext()
+            calls_of: dict[str, Callable[[], object]] = {
+                "read a request": partial(read_request, WITH_CERTIFICATES),
+                "request to reply": partial(respond, WITH_CERTIFICATES, context),
+                "refuse SHA-1": partial(respond, REFUSED, context),
+                "refuse garbage": partial(respond, GARBAGE, context),
+            }
+            ratios: dict[str, list[float]] = {name: [] for name in calls_of}
+            costs: dict[str, list[float]] = {name: [] for name in calls_of}
+            for _ in range(rounds):
+                bare = bare_signature_us(kind, seconds=0.05)
+                for name, call in calls_of.items():
+                    costs[name].append(cpu_us(call, calls=calls if kind in {"ecdsa-p256", "ed25519"} else calls // 5))
+                    ratios[name].append(costs[name][-1] / bare)
+        rows += [
+            Row(
+                part="in process",
+                name=f"in process, {kind}, {name}",
+                figures={"cpu us": median(costs[name]), "bare signatures": median(ratios[name])},
+            )
+            for name in calls_of
+        ]
+    return rows
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="P-256 only, a few seconds")
+    print_rows(run(quick=parser.parse_args().quick))
+
+
+if __name__ == "__main__":
+    main()

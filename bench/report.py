@@ -1,0 +1,73 @@
+"""Rows of figures, their table, and the figures of the previous release beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.backends.openssl.backend import backend
+from rich.console import Console
+from rich.table import Table
+
+BASELINE = Path(__file__).with_name("baseline.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line: what was measured and the figures by name. `bare signatures` is the one to compare."""
+
+    part: str
+    name: str
+    figures: dict[str, float]
+
+
+def machine() -> dict[str, str]:
+    """Return what a reader must know to make sense of absolute figures."""
+    return {
+        "python": f"{platform.python_version()} ({platform.python_compiler()}, {' '.join(platform.python_build())})",
+        "openssl of cryptography": backend.openssl_version_text(),
+        "openssl of python": ssl.OPENSSL_VERSION,
+        "cores": str(os.cpu_count()),
+        "system": platform.platform(),
+    }
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """Print the table, with the baseline's ratio beside each ratio."""
+    baseline = load_baseline()
+    console = Console(width=None if os.isatty(1) else 160, highlight=False)
+    for name, value in machine().items():
+        console.print(f"{name}: {value}", soft_wrap=True)
+    columns = list(dict.fromkeys(figure for row in rows for figure in row.figures))
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("measured")
+    for column in columns:
+        table.add_column(column, justify="right")
+    table.add_column("baseline", justify="right")
+    for row in rows:
+        before = baseline.get(row.name, {}).get("bare signatures")
+        table.add_row(
+            row.name,
+            *(f"{row.figures[column]:,.2f}" if column in row.figures else "" for column in columns),
+            f"{before:,.2f}" if before is not None else "",
+        )
+    console.print(table)
+
+
+def load_baseline() -> dict[str, dict[str, float]]:
+    """Return the figures of the previous release by row, empty when there are none."""
+    if not BASELINE.exists():
+        return {}
+    rows: dict[str, dict[str, float]] = json.loads(BASELINE.read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
+def write_baseline(rows: Sequence[Row]) -> None:
+    """Make these figures the ones to compare with."""
+    document = {"machine": machine(), "rows": {row.name: row.figures for row in rows}}
+    BASELINE.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

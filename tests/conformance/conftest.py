@@ -1,0 +1,20 @@
+"""The server that most rules are shown on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.serving import Parts, Server, TestSigner, running_server
+
+POLICIES = ["1.3.6.1.4.1.57264.2", "1.2.3.4.5"]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server of ours with a P-256 key, all defaults and a second policy."""
+    signers = {kind: TestSigner(kind) for kind in ("p256", "rsa-2048")}
+    profiles = {"default": {"policies": POLICIES}, "rsa": {"signer": "test:rsa-2048", "policies": ["1.2.3.4.6"]}}
+    with running_server(Parts(signers=signers), profiles=profiles) as running:
+        yield running

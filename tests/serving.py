@@ -1,0 +1,312 @@
+"""Servers for tests: ours in a thread, or the real `timestamp-server serve` as a process.
+
+Both listen on 127.0.0.1, on a port that the system chose. The parts of the server in the thread (signers, clock,
+audit sinks and so on) may be objects of the test, which reach it through the plugin host like any plugin's.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests import pki
+from tsa_core.api import (
+    AuditRecord,
+    AuditSink,
+    Clock,
+    ClockMonitor,
+    LocalKeySigner,
+    NoOptions,
+    Observer,
+    PolicySelector,
+    Provider,
+    ResponseProcessor,
+    Signer,
+    SignerOptions,
+    SignerUnavailable,
+    TimeReading,
+    hookimpl,
+)
+from tsa_core.config import Settings, load_settings
+from tsa_core.host import PluginHost
+from tsa_core.host.discovery import InstalledPlugin, installed_plugins
+from tsa_core.http import create_app
+from tsa_core.http.sockets import listen, urls
+from tsa_core.http.waitress_server import WaitressServer
+from tsa_core.service import Service
+
+QUERY = "application/timestamp-query"
+REPLY = "application/timestamp-reply"
+JSON = "application/json"
+
+_numbers = itertools.count()
+
+
+class TestSigner(LocalKeySigner):
+    """A key of tests.pki with its chain; `down` makes it fail as an unreachable backend does."""
+
+    __test__ = False
+
+    def __init__(self, kind: str = "p256", *, rsa_pss: bool = False, digest: str | None = None) -> None:
+        super().__init__(pki.key(kind), rsa_pss=rsa_pss, digest=digest)
+        self._chain = pki.der(pki.chain(kind))
+        self.failure: Exception | None = None
+
+    def certificate_chain(self) -> Sequence[bytes]:
+        return self._chain
+
+    def sign(self, message: bytes, *, timeout: float) -> bytes:
+        if self.failure is not None:
+            raise self.failure
+        return super().sign(message, timeout=timeout)
+
+    def go_down(self) -> None:
+        self.failure = SignerUnavailable("10.1.2.3:8200: connection refused, token s.secret")
+
+    def come_back(self) -> None:
+        self.failure = None
+
+
+class TestClock(Clock):
+    """Tells what `read` returns; the system's time unless a test sets another."""
+
+    __test__ = False
+
+    def __init__(self, read: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.read = read
+
+    def now(self) -> TimeReading:
+        return TimeReading(self.read())
+
+    def set(self, time: datetime) -> None:
+        self.read = lambda: time
+
+
+class TestSink(AuditSink):
+    """Keeps records in memory; `failure` is raised instead when set."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.records: list[AuditRecord] = []
+        self.failure: Exception | None = None
+
+    def write(self, record: AuditRecord) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.records.append(record)
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """What a test brings along; each is selected in the settings under its place in these lists."""
+
+    signers: Mapping[str, Signer] = field(default_factory=lambda: {"p256": TestSigner()})
+    """By the rest of the key URI: `test:p256`."""
+    clock: Clock = field(default_factory=TestClock)
+    monitors: Sequence[ClockMonitor] = ()
+    selectors: Sequence[PolicySelector] = ()
+    processors: Sequence[ResponseProcessor] = ()
+    sinks: Sequence[AuditSink] = ()
+    observers: Sequence[Observer] = ()
+
+
+def _return(one: Any, _options: Any) -> Any:
+    return one
+
+
+def _host(parts: Parts) -> tuple[PluginHost, dict[str, Any]]:
+    """Return a host that knows the parts as plugins, and the settings that select them."""
+    installed = {name: found for name, found in installed_plugins().items() if found[0].distribution == "tsa-core"}
+
+    def install(name: str, hook: str, options: type[Any], open_it: Callable[[Any], Any]) -> None:
+        module = types.ModuleType(f"tests_parts_{next(_numbers)}_{name}")
+        provider = Provider(name=name, summary="A part of a test", options=options, open=open_it)
+        setattr(module, hook, hookimpl(lambda: [provider]))
+        sys.modules[module.__name__] = module
+        installed[name] = [InstalledPlugin(name=name, module=module.__name__, distribution="tests", version="0")]
+
+    def open_signer(options: SignerOptions) -> Signer:
+        return parts.signers[options.uri.partition(":")[2]]
+
+    def install_all(kind: str, hook: str, objects: Sequence[Any]) -> list[str]:
+        names = [f"{kind}{number}" for number in range(len(objects))]
+        for name, one in zip(names, objects, strict=True):
+            install(name, hook, NoOptions, functools.partial(_return, one))
+        return names
+
+    install("test", "tsa_signers", SignerOptions, open_signer)
+    install("testclock", "tsa_clocks", NoOptions, lambda _options: parts.clock)
+    settings = {
+        "clock": {
+            "source": "testclock",
+            "monitors": install_all("monitor", "tsa_clock_monitors", parts.monitors),
+        },
+        "policy": {"selectors": [*install_all("selector", "tsa_policy_selectors", parts.selectors), "oid"]},
+        "response": {"processors": install_all("processor", "tsa_response_processors", parts.processors)},
+        "audit": {"sinks": install_all("sink", "tsa_audit_sinks", parts.sinks)},
+        "observe": {"observers": install_all("observer", "tsa_observers", parts.observers)},
+    }
+    return PluginHost(installed), settings
+
+
+def open_service(parts: Parts | None = None, *, profiles: Mapping[str, Any] | None = None, **server: Any) -> Service:
+    """Return an opened service; `profiles` are tables by name, the default one signs with `test:p256`."""
+    host, settings = _host(parts or Parts())
+    tables = {"default": {}, **(profiles or {})}
+    settings["profiles"] = {name: {"signer": "test:p256", **table} for name, table in tables.items()}
+    settings["server"] = {"port": 0, **server}
+    loaded: Settings = load_settings(overrides=settings, environ={})
+    return Service(loaded, host=host)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpReply:
+    """A reply as it came: header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running server."""
+
+    url: str
+    service: Service | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return parts.hostname, parts.port
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> HttpReply:
+        """Send one request on a connection of its own."""
+        connection = http.client.HTTPConnection(*self.address, timeout=30)
+        try:
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return HttpReply(status=response.status, headers=names, body=response.read())
+        finally:
+            connection.close()
+
+    def post(self, body: bytes, *, content_type: str = QUERY, path: str = "/api/v1/timestamp") -> HttpReply:
+        """Post a timestamp request."""
+        return self.request("POST", path, body, {"Content-Type": content_type})
+
+    def post_json(self, document: Any, *, path: str = "/api/v1/timestamp") -> HttpReply:
+        """Post a JSON request; bytes are sent as they are."""
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        return self.post(body, content_type=JSON, path=path)
+
+
+@contextmanager
+def running_server(
+    parts: Parts | None = None,
+    *,
+    profiles: Mapping[str, Any] | None = None,
+    inline: bool | None = None,
+    **server: Any,
+) -> Iterator[Server]:
+    """Serve in a thread with our waitress server until the block ends, then check that it ended in peace.
+
+    `inline` runs requests on the I/O thread or in worker threads; None leaves it to the signers, as `serve` does.
+    """
+    failures: list[BaseException] = []
+    with open_service(parts, profiles=profiles, **server) as service:
+        sockets = listen(service.settings.server)
+        http_server = WaitressServer(
+            create_app(service),
+            service.settings.server,
+            sockets=sockets,
+            inline=service.local if inline is None else inline,
+        )
+        (url,) = urls(sockets)
+
+        def run() -> None:
+            try:
+                http_server.run()
+            except BaseException as error:  # noqa: BLE001 - reported below, in the test's own thread
+                failures.append(error)
+
+        thread = threading.Thread(target=run, name="test server")
+        thread.start()
+        try:
+            yield Server(url=url, service=service)
+        finally:
+            http_server.stop()
+            thread.join(timeout=30)
+        assert not thread.is_alive(), "the server did not stop"
+        assert not failures, failures
+
+
+@contextmanager
+def spawned_server(
+    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[tuple[Server, subprocess.Popen[str]]]:
+    """Run `timestamp-server serve --port 0` as a process; yields its address, as printed, and the process."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
+    command = [str(Path(sys.executable).with_name("timestamp-server")), "serve", "--port", "0", *arguments]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment, **(env or {})},
+        cwd=cwd,
+    ) as process:
+        killer = threading.Timer(60, process.kill)  # a start that hangs ends, and readline with it
+        killer.start()
+        drain: threading.Thread | None = None
+        try:
+            assert process.stderr is not None
+            printed = []
+            for line in process.stderr:
+                printed.append(line)
+                if line.startswith("listening on "):
+                    break
+            else:
+                raise AssertionError(f"the server did not start: {''.join(printed)}")
+            killer.cancel()
+            drain = threading.Thread(target=process.stderr.read, name="test server's stderr")
+            drain.start()
+            yield Server(url=printed[-1].split()[2]), process
+        finally:
+            killer.cancel()
+            if process.poll() is None:
+                process.terminate()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            finally:
+                if drain is not None:
+                    drain.join(timeout=30)

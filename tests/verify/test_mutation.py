@@ -1,0 +1,107 @@
+"""Every byte of a good reply is changed, one at a time; no change may pass as the same statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tsa_core.protocol import der
+from tsa_core.protocol.hashes import SHA256
+from tsa_core.protocol.reply import read_reply
+from tsa_core.protocol.request import encode_request
+from tsa_core.testing import forge
+from tsa_core.testing.forged_pki import make_chain
+from tsa_core.verify import TrustStore, VerificationError, VerifiedTimestamp, Verifier
+
+VECTORS = Path(__file__).resolve().parent.parent / "vectors"
+BITS = (0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF)
+
+Verify = Callable[[bytes], VerifiedTimestamp]
+
+
+def unprotected(reply: bytes, unneeded: list[bytes]) -> dict[int, str]:
+    """Return the positions that may change, each with the reason.
+
+    Three kinds, and no others. The PKIStatus is outside of the token and nobody signs it (RFC 3161 2.4.2): granted
+    may become grantedWithMods, which the result shows; the token is the same. And a certificate that the path
+    does not need, because the caller has it too, is only a hint: the bag is not signed (RFC 5652 5.1). Where
+    that goes for the whole bag, its tag may say that it is a bag of something else.
+    """
+    places = {reply.index(b"\x30\x03\x02\x01\x00") + 4: "PKIStatus"}
+    for certificate in unneeded:
+        start = reply.index(certificate)
+        places.update(dict.fromkeys(range(start, start + len(certificate)), "unneeded certificate"))
+    return places
+
+
+def accepted(reply: bytes, verify: Verify, masks: tuple[int, ...]) -> dict[int, VerifiedTimestamp]:
+    """Return the positions at which a change was accepted."""
+    found = {}
+    for position in range(len(reply)):
+        for mask in masks:
+            changed = bytearray(reply)
+            changed[position] ^= mask
+            try:
+                found[position] = verify(bytes(changed))
+            except VerificationError:
+                continue
+    return found
+
+
+def check(reply: bytes, verify: Verify, unneeded: list[bytes], masks: tuple[int, ...], bag: int | None = None) -> None:
+    original = verify(reply)
+    places = unprotected(reply, unneeded)
+    if bag is not None:
+        places[bag] = "bag"
+    for position, result in accepted(reply, verify, masks).items():
+        assert position in places, f"a change of byte {position} was accepted"
+        assert result.tst_info == original.tst_info
+        assert result.path == original.path
+        assert (result.status != original.status) == (places[position] == "PKIStatus")
+
+
+@pytest.mark.parametrize("kind", ["p256", "ed25519"])
+def test_every_bit_of_a_reply_of_ours(kind: str) -> None:
+    chain = make_chain(kind)
+    reply = forge.reply(
+        forge.token(
+            chain.signer,
+            forge.tst_info(nonce=99, extensions=[forge.extension("1.2.3.4")]),
+            certificates=[chain.signer.der, chain.intermediate.der],
+        )
+    )
+    request = encode_request(algorithm=SHA256, digest=SHA256.digest(b"hello"), nonce=99, cert_req=True)
+    verifier = Verifier(TrustStore.from_chain(chain.pem))
+    # The caller has the signer's certificate too, so that even the signer's own copy in the bag is a hint.
+    unneeded = [chain.signer.der, chain.intermediate.der]
+    bag = der.tlv(0xA0, b"".join(unneeded))
+    check(
+        reply,
+        lambda data: verifier.verify_response(data, request=request),
+        unneeded,
+        BITS,
+        bag=reply.index(bag),
+    )
+
+
+def test_every_byte_when_the_certificates_come_from_the_token_alone() -> None:
+    chain = make_chain()
+    reply = forge.reply(forge.token(chain.signer, certificates=[chain.signer.der, chain.intermediate.der]))
+    verifier = Verifier(TrustStore(roots=(chain.root.certificate,)))
+    check(reply, lambda data: verifier.verify_response(data, artifact=b"hello"), [], BITS)
+
+
+def test_every_byte_of_a_public_authoritys_reply() -> None:
+    reply = (VECTORS / "sigstore-java" / "valid" / "freetsa_response.tsr").read_bytes()
+    token = read_reply(reply).token
+    assert token is not None
+    from cryptography import x509
+
+    certificates = [x509.load_der_x509_certificate(data) for data in token.certificates]
+    root = next(c for c in certificates if c.issuer == c.subject)
+    embedded = next(data for data in token.certificates if x509.load_der_x509_certificate(data) == root)
+    verifier = Verifier(TrustStore(roots=(root,)))
+    digest = bytes.fromhex("e49a897aac4c981921270a3f79e46885c9952fc5ba1ab4c0cdef380be7737481")
+    check(reply, lambda data: verifier.verify_response(data, digest=digest), [embedded], (0x01, 0x80))

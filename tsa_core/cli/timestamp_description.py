@@ -1,0 +1,228 @@
+"""What a reply says, as a JSON document and as rows for people; nothing is verified here.
+
+The names are those of the reference's `timestamp-cli inspect --format json`, and more; see docs/verify/cli.md.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from typing import Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+
+from tsa_core.protocol import der, oids
+from tsa_core.protocol.errors import EncodingError
+from tsa_core.protocol.reply import ReplyStatus, Token, is_token, read_reply, read_signer_info, read_token
+from tsa_core.protocol.signatures import describe_key
+from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT
+from tsa_core.protocol.tstinfo_reader import TSTInfo, read_tst_info
+from tsa_core.verify.errors import MalformedTimestamp, VerificationError, printable
+from tsa_core.verify.trust import PathCertificate
+
+_ALGORITHMS: Final = {
+    **{getattr(oids, name): name.replace("_", "-") for name in ("MD5", "SHA1", "SHA224", "SHA256", "SHA384")},
+    **{getattr(oids, name): name.replace("_", "-") for name in ("SHA512", "SHA3_256", "SHA3_384", "SHA3_512")},
+    oids.SHAKE256: "SHAKE256",
+    oids.SHAKE256_LEN: "SHAKE256",
+    oids.RSA_ENCRYPTION: "RSA",
+    oids.ID_RSASSA_PSS: "RSA-PSS",
+    oids.SHA256_WITH_RSA: "RSA with SHA256",
+    oids.SHA384_WITH_RSA: "RSA with SHA384",
+    oids.SHA512_WITH_RSA: "RSA with SHA512",
+    oids.ECDSA_WITH_SHA256: "ECDSA with SHA256",
+    oids.ECDSA_WITH_SHA384: "ECDSA with SHA384",
+    oids.ECDSA_WITH_SHA512: "ECDSA with SHA512",
+    oids.ID_ED25519: "Ed25519",
+    oids.ID_ED448: "Ed448",
+    oids.ID_ML_DSA_44: "ML-DSA-44",
+    oids.ID_ML_DSA_65: "ML-DSA-65",
+    oids.ID_ML_DSA_87: "ML-DSA-87",
+}
+_TITLES: Final = {
+    "StatusString": "Status text",
+    "FailureInfo": "Failure info",
+    "HashAlgorithm": "Hash algorithm",
+    "HashedMessage": "Hashed message",
+    "SerialNumber": "Serial number",
+    "NotBefore": "Valid from",
+    "NotAfter": "Valid until",
+    "PublicKey": "Public key",
+    "SHA256Fingerprint": "SHA-256",
+    "DigestAlgorithm": "Digest",
+    "SignatureAlgorithm": "Signature",
+    "SigningCertificate": "Names its certificate by",
+    "SubjectKeyIdentifier": "Key identifier",
+}
+"""How people read the names; the JSON keeps them."""
+
+
+def describe_reply(data: bytes) -> dict[str, Any]:
+    """Return everything in a TimeStampResp or a bare TimeStampToken; raises MalformedTimestamp."""
+    try:
+        if is_token(data):
+            status, token = None, read_token(data)
+        else:
+            status, optional = read_reply(data)
+            if optional is None:
+                return describe_status(status)
+            token = optional
+        return {**(describe_status(status) if status else {}), **describe_token(token)}
+    except EncodingError as error:
+        raise MalformedTimestamp(f"the timestamp cannot be read: {error}") from None
+
+
+def describe_status(status: ReplyStatus) -> dict[str, Any]:
+    """Return PKIStatusInfo."""
+    return {
+        "Status": status.name,
+        "StatusString": list(status.texts),
+        "FailureInfo": list(status.failure_names),
+    }
+
+
+def describe_token(token: Token) -> dict[str, Any]:
+    """Return TSTInfo, the signer and the certificates of a token."""
+    info = read_tst_info(token.content)
+    return {
+        **describe_info(info),
+        "Certificates": [_certificate(data) for data in token.certificates],
+        "Signers": [_signer(data) for data in token.signers],
+    }
+
+
+def describe_info(info: TSTInfo) -> dict[str, Any]:
+    """Return TSTInfo. Accuracy is in nanoseconds, as the reference has it; null is unknown, not zero."""
+    return {
+        "Time": _time(info.gen_time),
+        "HashAlgorithm": hash_name(info),
+        "HashedMessage": base64.b64encode(info.hashed_message).decode(),
+        "SerialNumber": info.serial_number,
+        "Policy": info.policy,
+        "Ordering": info.ordering,
+        "Nonce": info.nonce,
+        "Accuracy": info.accuracy.microseconds * 1000 if info.accuracy else None,
+        "Earliest": _time(info.earliest) if info.earliest else None,
+        "Latest": _time(info.latest) if info.latest else None,
+        "Qualified": is_qualified(info),
+        "TSA": _general_name(info.tsa_der) if info.tsa_der else None,
+        "Extensions": [
+            {"Id": e.oid, "Critical": e.critical, "Value": base64.b64encode(e.value).decode()} for e in info.extensions
+        ],
+    }
+
+
+def is_qualified(info: TSTInfo) -> bool:
+    """Say whether the token claims to be a qualified one (ETSI EN 319 422 9.1)."""
+    return any(der.sequence(der.oid(e.oid), der.octet_string(e.value)) == QUALIFIED_STATEMENT for e in info.extensions)
+
+
+def hash_name(info: TSTInfo) -> str:
+    """Return the imprint's hash as people write it, its identifier if it is unknown."""
+    algorithm = info.hash_algorithm
+    if algorithm is None:
+        return info.hash_oid
+    name = algorithm.name.upper()
+    return name if "-" in name else name.replace("SHA", "SHA-")
+
+
+def _time(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
+
+
+def _general_name(encoded: bytes) -> str:
+    """Return a GeneralName in words; its bytes in hexadecimal when they cannot be read."""
+    from asn1crypto import x509 as asn1_x509
+
+    try:
+        name = asn1_x509.GeneralName.load(encoded).chosen
+        return printable(name.human_friendly if hasattr(name, "human_friendly") else str(name.native))
+    except (ValueError, TypeError):
+        return encoded.hex()
+
+
+def _certificate(data: bytes) -> dict[str, Any]:
+    """Return a certificate of the token; one that cannot be read is only shown as bytes."""
+    raw = {"Raw": base64.b64encode(data).decode()}
+    try:
+        certificate = PathCertificate.from_der(data).certificate
+        key = describe_key(certificate.public_key())
+        subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+    except (ValueError, VerificationError, UnsupportedAlgorithm) as error:
+        return {"Error": printable(str(error)), **raw}
+    return {
+        "Subject": printable(subject),
+        "Issuer": printable(issuer),
+        "SerialNumber": certificate.serial_number,
+        "NotBefore": _time(certificate.not_valid_before_utc),
+        "NotAfter": _time(certificate.not_valid_after_utc),
+        "PublicKey": key,
+        "SHA256Fingerprint": certificate.fingerprint(hashes.SHA256()).hex(),
+        **raw,
+    }
+
+
+def _signer(data: bytes) -> dict[str, Any]:
+    """Return how a SignerInfo says that it was signed."""
+    info = read_signer_info(data)
+    named = _signer_name(info.sid_der)
+    versions = {
+        "ESSCertID": der.oid(oids.ID_AA_SIGNING_CERTIFICATE),
+        "ESSCertIDv2": der.oid(oids.ID_AA_SIGNING_CERTIFICATE_V2),
+    }
+    return {
+        **named,
+        "DigestAlgorithm": _algorithm(info.digest_algorithm_der),
+        "SignatureAlgorithm": _algorithm(info.signature_algorithm_der),
+        "SigningCertificate": [name for name, attribute in versions.items() if attribute in info.attributes],
+    }
+
+
+def _signer_name(sid: bytes) -> dict[str, Any]:
+    from asn1crypto import cms
+
+    try:
+        chosen = cms.SignerIdentifier.load(sid).chosen
+        if isinstance(chosen, cms.IssuerAndSerialNumber):
+            return {
+                "Issuer": printable(chosen["issuer"].human_friendly),
+                "SerialNumber": chosen["serial_number"].native,
+            }
+        return {"SubjectKeyIdentifier": chosen.native.hex()}
+    except (ValueError, TypeError):
+        return {"Identifier": sid.hex()}
+
+
+def _algorithm(encoded: bytes) -> str:
+    """Return the name of an algorithm, its identifier if it is unknown."""
+    _, start, end = der.read(encoded, 0, len(encoded))
+    oid = der.dotted(encoded[start : der.read(encoded, start, end)[2]])
+    return _ALGORITHMS.get(oid, oid)
+
+
+def rows(description: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return the description as names and values for people, certificates and signers numbered."""
+    result: list[tuple[str, str]] = []
+    for name, value in description.items():
+        title = prefix + _TITLES.get(name, name)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            for number, item in enumerate(value, 1):
+                result += rows(item, f"{title.removesuffix('s')} {number}: ")
+        elif name != "Raw" and value is not None and value != []:
+            result.append((title, _shown(name, value)))
+    return result
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "HashedMessage":
+        return base64.b64decode(value).hex()
+    if name == "Accuracy":
+        return f"{value / 1_000_000_000:g} s"
+    if name == "SerialNumber":
+        return f"{value:#x}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "; ".join(printable(str(item)) for item in value)
+    return str(value)

@@ -1,0 +1,77 @@
+"""Files of timestamp-cli: `-` for the standard streams, limits, replies that nobody else may read, progress."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import click
+
+MAX_FILE_OCTETS: Final = 64 << 20
+"""Of everything but artifacts: replies, certificates, CRLs."""
+PROGRESS_OCTETS: Final = 64 << 20
+"""Artifacts from this size on get a progress bar; smaller ones are hashed in a moment."""
+STANDARD: Final = "-"
+
+
+def read_file(name: str) -> bytes:
+    """Return what is in a small file or on standard input; raises click.UsageError."""
+    try:
+        if name == STANDARD:
+            data = sys.stdin.buffer.read(MAX_FILE_OCTETS + 1)
+        else:
+            with Path(name).open("rb") as file:
+                data = file.read(MAX_FILE_OCTETS + 1)
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be read: {error.strerror}") from None
+    if len(data) > MAX_FILE_OCTETS:
+        raise click.UsageError(f"{name} is too large")
+    return data
+
+
+def write_reply(name: str, data: bytes) -> None:
+    """Write a reply to a file that only its owner may read, or to standard output; raises click.UsageError."""
+    try:
+        if name == STANDARD:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            return
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - Path.open cannot set the mode at creation
+            file.write(data)
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def open_artifact(name: str) -> Iterator[BinaryIO]:
+    """Open an artifact for hashing, with a progress bar on stderr if it is large and a person may be watching."""
+    if name == STANDARD:
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115 - closed below, where reading errors do not look like ours
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be read: {error.strerror}") from None
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        if size < PROGRESS_OCTETS or not sys.stderr.isatty():
+            yield file
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("hashing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        with progress, progress.wrap_file(file, total=size) as watched:
+            yield watched
+
+
+def reading_errors(name: str, error: OSError | io.UnsupportedOperation) -> click.UsageError:
+    """Return the usage error for a file that failed while it was read, a folder for example."""
+    return click.UsageError(f"{name} cannot be read: {error.strerror or error}")

@@ -1,0 +1,185 @@
+"""Options of timestamp-cli: flag, else TIMESTAMP_... variable, else configuration file, else default."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from click.core import ParameterSource
+
+DEFAULT_SERVER: Final = "https://timestamp.sigstore.dev"
+MAX_CONFIG_OCTETS: Final = 1 << 20
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def option(*names: str, **attributes: Any) -> Callable[[_F], _F]:
+    """Return click's option with its environment variable: TIMESTAMP_ and the flag's name with underscores."""
+    attributes.setdefault("envvar", f"TIMESTAMP_{names[0].lstrip('-').replace('-', '_').upper()}")
+    attributes.setdefault("show_envvar", False)
+    return click.option(*names, **attributes)
+
+
+def seconds(value: float | str) -> float:
+    """Return the seconds of a duration as Go writes it (`30s`, `1m30s`, `500ms`) or of a plain number."""
+    number = _go_duration(value.strip()) if isinstance(value, str) else float(value)
+    if not 0 < number <= 86400:
+        raise click.BadParameter(f"{value!r} is not a duration such as 30s or 1m")
+    return number
+
+
+def _go_duration(text: str) -> float:
+    """Return seconds, 0 for text that is not a duration."""
+    units = {"ms": 0.001, "h": 3600.0, "m": 60.0, "s": 1.0}
+    total, number = 0.0, ""
+    while text:
+        if text[0].isdigit() or text[0] == ".":
+            number, text = number + text[0], text[1:]
+            continue
+        unit = next((unit for unit in units if text.startswith(unit)), None)
+        if unit is None or not number.strip("."):
+            return 0.0
+        total, number, text = total + float(number) * units[unit], "", text[len(unit) :]
+    return total + (float(number) if number.strip(".") else 0.0)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the settings in a configuration file, TOML, JSON or, where PyYAML is installed, YAML.
+
+    The keys are the flags' names, with dashes or underscores. Raises click.UsageError.
+    """
+    try:
+        data = path.read_bytes()[: MAX_CONFIG_OCTETS + 1]
+    except OSError as error:
+        raise click.UsageError(f"the configuration file {path} cannot be read: {error.strerror}") from None
+    if len(data) > MAX_CONFIG_OCTETS:
+        raise click.UsageError(f"the configuration file {path} is too large")
+    try:
+        parsed = _parse(path, data.decode())
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise click.UsageError(f"the configuration file {path} cannot be read: {reason}") from None
+    if not isinstance(parsed, dict):
+        raise click.UsageError(f"the configuration file {path} does not hold names with values")
+    return {_name(str(key)): value for key, value in parsed.items()}
+
+
+def _parse(path: Path, text: str) -> Any:
+    if path.suffix == ".json":
+        return json.loads(text)
+    if path.suffix in {".yaml", ".yml"}:
+        try:
+            yaml = importlib.import_module("yaml")
+        except ImportError:
+            raise ValueError("reading YAML needs PyYAML: pip install pyyaml, or write TOML") from None
+        try:
+            return yaml.safe_load(text) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(" ".join(str(error).split())) from None
+    return tomllib.loads(text)
+
+
+def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
+    """Make a file's settings the defaults of every command, and those in a command's table that command's."""
+    if path is None:
+        return None
+    root = ctx.find_root().command
+    commands = root.commands if isinstance(root, click.Group) else {}
+    settings = read_config(path)
+    tables = {name: settings.pop(name) for name in commands if isinstance(settings.get(name), dict)}
+    flags = {name: _flags(command) for name, command in commands.items()}
+    own = _flags(root)
+    known = set(own).union(*flags.values())
+    unknown = sorted(settings.keys() - known)
+    unknown += sorted(
+        f"{name}.{key}" for name, table in tables.items() for key in table if _name(key) not in flags[name]
+    )
+    if unknown:
+        raise click.UsageError(f"the configuration file {path} has a setting that does not exist: {unknown[0]}")
+    defaults: dict[str, Any] = {name: _defaults(flags[name], {**settings, **tables.get(name, {})}) for name in commands}
+    if ctx.command is root:
+        ctx.default_map = {**_defaults(own, settings), **defaults}
+    else:
+        ctx.default_map = defaults[ctx.command.name or ""]
+    return path
+
+
+def _name(key: str) -> str:
+    return key.replace("-", "_")
+
+
+def _flags(command: click.Command) -> dict[str, click.Parameter]:
+    """Return a command's parameters by the names of their flags, with underscores."""
+    return {_name(flag.lstrip("-")): parameter for parameter in command.params for flag in parameter.opts}
+
+
+def _defaults(flags: dict[str, click.Parameter], settings: dict[str, Any]) -> dict[str, Any]:
+    defaults: dict[str, Any] = {}
+    for key, value in settings.items():
+        parameter = flags.get(_name(key))
+        if parameter is not None and parameter.name is not None:
+            single = parameter.multiple and isinstance(value, str)
+            defaults[parameter.name] = [value] if single else value
+    return defaults
+
+
+_COMMON: Final = (
+    option(
+        "--timestamp_server",
+        "--timestamp-server",
+        "timestamp_server",
+        multiple=True,
+        default=(DEFAULT_SERVER,),
+        show_default=DEFAULT_SERVER,
+        metavar="URL",
+        help="Where to get timestamps; repeat it for several. Without a path, /api/v1/timestamp is added.",
+    ),
+    option(
+        "--format",
+        "output_format",
+        type=click.Choice(["default", "json"]),
+        default="default",
+        show_default=True,
+        help="How results are printed.",
+    ),
+    option(
+        "--timeout",
+        type=seconds,
+        metavar="DURATION",
+        default=30.0,
+        show_default="30s",
+        help="How long to wait for a server.",
+    ),
+    option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        is_eager=True,
+        callback=_use_config,
+        metavar="FILE",
+        help="A file with settings: TOML, JSON or YAML; the names are those of the flags.",
+    ),
+)
+
+
+def common_options(function: _F) -> _F:
+    """Add the options that may stand before or after the name of the command."""
+    for decorate in reversed(_COMMON):
+        function = decorate(function)
+    return function
+
+
+def common(ctx: click.Context, name: str) -> Any:
+    """Return a common option's value: what stands after the command's name, else before it, else the rest."""
+    parent = ctx.parent
+    if (
+        ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE
+        and parent is not None
+        and parent.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ):
+        return parent.params[name]
+    return ctx.params[name]

@@ -1,0 +1,129 @@
+"""granian, for throughput: HTTP in Rust, the application in worker processes (extra tsa-core[granian]).
+
+granian forks its workers itself. Each opens the service for itself, but for what processes can share, and tells its
+parent by a pipe that it serves, or why it cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tsa_core.api import ConfigError, TsaError
+from tsa_core.config import ServerSettings
+
+_MIN_SHUTDOWN_SECONDS = 1
+
+
+def serve_granian(
+    settings: ServerSettings,
+    *,
+    open_app: Callable[[], tuple[Callable[..., Any], Mapping[str, object]]],
+    started: Callable[[Mapping[str, object]], None],
+    local: bool,
+) -> None:
+    """Serve until SIGTERM or SIGINT; raises ConfigError when granian is missing or a worker cannot start.
+
+    `open_app` runs in each worker and returns the application and what `started` shall be told, in this process, once
+    all serve. `local` gives each worker one thread, which is right for signers that do not wait.
+    """
+    try:
+        from granian.constants import Interfaces
+        from granian.log import LogLevels
+        from granian.server import Server
+    except ImportError:
+        raise ConfigError(
+            "granian is not installed; pip install 'tsa-core[granian]', or use --server waitress", path="server.engine"
+        ) from None
+    _check_address(settings)
+    logging.getLogger("_granian").setLevel(logging.WARNING)
+    multiprocessing.set_start_method("fork", force=True)
+    reports = _Reports(settings.workers, started)
+    server = Server(
+        "tsa_core.wsgi:create_app",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=settings.workers,
+        blocking_threads=1 if local else settings.threads,
+        backpressure=max(settings.connection_limit, settings.threads),
+        respawn_failed_workers=True,
+        workers_kill_timeout=max(_MIN_SHUTDOWN_SECONDS, int(settings.graceful_timeout.total_seconds())),
+        log_level=LogLevels.warning,
+        websockets=False,
+    )
+    reports.listen(on_failure=server.signal_handler_interrupt)
+    try:
+        server.serve(target_loader=lambda: reports.report(open_app), wrap_loader=False)
+    except SystemExit as error:
+        if not reports.error:
+            raise ConfigError(f"granian ended with code {error.code}; its messages above say why") from None
+    if reports.error:
+        raise ConfigError(reports.error)
+
+
+def _check_address(settings: ServerSettings) -> None:
+    """Try to listen, because granian's own failure is a traceback; refuse port 0, which granian does not report."""
+    if settings.port == 0:
+        raise ConfigError("granian does not tell which free port it took; give --port", path="server.port")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
+            "choose another address with --host and --port"
+        ) from None
+
+
+class _Reports:
+    """A pipe on which workers say that they serve, or why not; a thread of the parent reads it."""
+
+    def __init__(self, count: int, started: Callable[[Mapping[str, object]], None]) -> None:
+        self._read, self._write = os.pipe()
+        self._count = count
+        self._started = started
+        self.error = ""
+
+    def report(self, open_app: Callable[[], tuple[Callable[..., Any], Mapping[str, object]]]) -> Callable[..., Any]:
+        """In a worker: open the application and report; a failure ends the worker."""
+        try:
+            app, message = open_app()
+        except TsaError as error:
+            self._send({"error": str(error)})
+            os._exit(2)
+        except BaseException as error:
+            self._send({"error": f"a worker could not start: {type(error).__name__}: {error}"})
+            raise
+        self._send({"serves": True, **message})
+        return app
+
+    def _send(self, message: Mapping[str, object]) -> None:
+        os.write(self._write, json.dumps(message).encode("utf-8") + b"\n")
+
+    def listen(self, *, on_failure: Callable[[], None]) -> None:
+        """In the parent: read reports in a thread of its own."""
+
+        def read() -> None:
+            serving = 0
+            with os.fdopen(self._read, "rb") as stream:
+                for line in stream:
+                    message = json.loads(line)
+                    if "error" in message and serving < self._count:
+                        self.error = self.error or str(message["error"])
+                        on_failure()
+                    serving += "serves" in message
+                    if serving == self._count and "serves" in message:
+                        self._started(message)
+
+        threading.Thread(target=read, name="worker-reports", daemon=True).start()

@@ -1,0 +1,168 @@
+"""Several processes on the same listening sockets.
+
+The parent binds, opens what processes can share and forks; each worker opens the rest for itself, because connections
+and threads do not survive a fork. A worker that dies is replaced; SIGTERM and SIGINT end all of them, in order.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+from tsa_core.api import ConfigError, TsaError
+
+log = logging.getLogger(__name__)
+
+_ENDS = (signal.SIGTERM, signal.SIGINT)
+_MAX_REPORT_OCTETS = 1_048_576
+_SHORT_LIFE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 10.0
+_KILL_SLACK_SECONDS = 5.0
+
+
+class Report:
+    """One line from a worker to its parent: that it serves, and what; or why it cannot."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+
+    def send(self, message: Mapping[str, object]) -> None:
+        """In the worker: report, once."""
+        os.close(self._read)
+        data = json.dumps(message).encode("utf-8")[:_MAX_REPORT_OCTETS]
+        while data:
+            data = data[os.write(self._write, data) :]
+        os.close(self._write)
+
+    def expect(self) -> None:
+        """In the parent, right after the fork: let go of the worker's end, so that no later worker inherits it."""
+        os.close(self._write)
+
+    def receive(self) -> dict[str, object]:
+        """In the parent: wait for the report; an empty one means that the worker died without a word."""
+        with os.fdopen(self._read, "rb") as stream:
+            data = stream.read(_MAX_REPORT_OCTETS)
+        result: dict[str, object] = json.loads(data) if data else {}
+        return result
+
+
+class WorkerPool:
+    """Forks `count` workers and keeps that many alive until it is stopped.
+
+    `work(report)` runs in each worker: it opens what it needs, sends a report with what `started` of the parent shall
+    be told, serves until SIGTERM and returns. An exception of type TsaError before the report is the operator's to
+    read.
+    """
+
+    def __init__(self, work: Callable[[Callable[[Mapping[str, object]], None]], None], *, count: int) -> None:
+        self._work = work
+        self._count = count
+        self._stopping = False
+        self._born: dict[int, float] = {}
+
+    def run(self, started: Callable[[Mapping[str, object]], None], *, graceful_seconds: float) -> None:
+        """Serve until SIGTERM or SIGINT; raises ConfigError when the first workers cannot start."""
+        for number in _ENDS:
+            signal.signal(number, self._stop)
+        reports = [self._fork() for _ in range(self._count)]
+        messages = [report.receive() for report in reports]
+        failures = [str(message.get("error", "a worker ended before it served")) for message in messages]
+        if not all(message.get("serves") for message in messages):
+            self._stop()
+            self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
+            wrong = next(text for text, message in zip(failures, messages, strict=True) if not message.get("serves"))
+            raise ConfigError(wrong)
+        started(messages[0])
+        self._supervise()
+        self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
+
+    def _fork(self) -> Report:
+        report = Report()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A signal that comes between the two lines would run the parent's handler in the worker.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+        child = os.fork()
+        if child == 0:
+            self._be_worker(report)
+        report.expect()
+        self._born[child] = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+        return report
+
+    def _be_worker(self, report: Report) -> NoReturn:
+        """Work and leave; nothing of the parent's stack may run in a worker."""
+        code = 1
+        try:
+            for number in _ENDS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+            self._work(lambda message: report.send({"serves": True, **message}))
+            code = 0
+        except TsaError as error:
+            report.send({"error": str(error)})
+        except BaseException:
+            log.exception("a worker failed")
+        finally:
+            logging.shutdown()
+            os._exit(code)
+
+    def _supervise(self) -> None:
+        pause = 0.0
+        while not self._stopping:
+            child, status = self._wait()
+            if child == 0 or self._stopping:
+                continue
+            log.error("worker %d ended by itself (status %d) and is replaced", child, status)
+            lived = time.monotonic() - self._born.pop(child, 0.0)
+            pause = min(max(0.1, 2 * pause), _LONGEST_PAUSE_SECONDS) if lived < _SHORT_LIFE_SECONDS else 0.0
+            time.sleep(pause)
+            if not self._stopping:
+                self._fork().receive()
+
+    def _wait(self) -> tuple[int, int]:
+        """Wait for a worker to end; (0, 0) when a signal came instead."""
+        try:
+            child, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            self._stopping = True
+            return 0, 0
+        if child == 0:
+            time.sleep(0.2)
+            return 0, 0
+        return (child, status) if child in self._born else (0, 0)
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+        for child in self._born:
+            self._kill(child, signal.SIGTERM)
+
+    @staticmethod
+    def _kill(child: int, number: signal.Signals) -> None:
+        try:
+            os.kill(child, number)
+        except ProcessLookupError:
+            log.debug("worker %d had already ended", child)
+
+    def _reap(self, deadline: float) -> None:
+        """Wait for all workers; those that outstay the deadline are killed."""
+        while self._born:
+            try:
+                child, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if child:
+                self._born.pop(child, None)
+            elif time.monotonic() > deadline:
+                for each in self._born:
+                    log.warning("worker %d did not end in time and is killed", each)
+                    self._kill(each, signal.SIGKILL)
+                deadline = float("inf")
+            else:
+                time.sleep(0.02)

@@ -1,0 +1,164 @@
+"""Why a timestamp was refused: one exception for each reason, each naming its rule.
+
+The rules V1 to V15 are listed in docs/verify/rules.md; S5 is the server's rule about the request's digest.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tsa_core.protocol.errors import TsaError
+
+
+class VerificationError(TsaError):
+    """The timestamp, or the request, must not be relied on; the text says why in one line.
+
+    `rule` is the number of the rule that was broken, `V3` for example.
+    """
+
+    rule: ClassVar[str] = "V"
+
+
+class NotGranted(VerificationError):
+    """The authority refused, or answered something else than a token (RFC 3161 2.4.2).
+
+    `status` is PKIStatus as a number, `texts` its statusString, `failures` the names of the failInfo bits.
+    """
+
+    rule = "V1"
+
+    def __init__(self, *, status: int, name: str, texts: tuple[str, ...], failures: tuple[str, ...]) -> None:
+        parts = [f"the authority did not grant the timestamp: {name}"]
+        if failures:
+            parts.append(f"({', '.join(failures)})")
+        if texts:
+            parts.append("- " + "; ".join(printable(text) for text in texts))
+        super().__init__(" ".join(parts))
+        self.status = status
+        self.status_name = name
+        self.texts = texts
+        self.failures = failures
+
+
+class RequestMismatch(VerificationError):
+    """The token does not answer what was asked."""
+
+    rule = "V2"
+
+
+class ImprintMismatch(RequestMismatch):
+    """The token is about other data, or names another hash algorithm."""
+
+
+class NonceMismatch(RequestMismatch):
+    """The token's nonce is not the one that was sent, is missing, or nobody asked for one."""
+
+
+class PolicyMismatch(RequestMismatch):
+    """The token was made under another policy than the one that was asked for."""
+
+
+class SignedDataError(VerificationError):
+    """The CMS structure does not hold together: versions, content type, message digest."""
+
+    rule = "V3"
+
+
+class SignatureInvalid(SignedDataError):
+    """The signature is not one of these attributes by the signer's key."""
+
+
+class SigningCertificateError(VerificationError):
+    """ESSCertID or ESSCertIDv2 is missing or identifies another certificate than the signer's."""
+
+    rule = "V4"
+
+
+class SignerCertificateError(VerificationError):
+    """The signer's certificate is not one for timestamps: key purpose, key usage or CA."""
+
+    rule = "V7"
+
+
+class PathError(VerificationError):
+    """There is no valid certificate path from the signer to a trusted root at that time."""
+
+    rule = "V8"
+
+
+class SignerCertificateMissing(PathError):
+    """The signer's certificate is neither in the token nor among those given."""
+
+
+class RevocationError(VerificationError):
+    """Revocation was to be checked and speaks against the token."""
+
+    rule = "V9"
+
+
+class CertificateRevoked(RevocationError):
+    """A certificate of the path was revoked in a way that takes the token's value."""
+
+
+class RevocationUnknown(RevocationError):
+    """The given CRLs and OCSP responses do not cover a certificate that had to be covered."""
+
+
+class NotAccepted(VerificationError):
+    """The token is sound but is not from whom, or not under the policy, that the caller accepts."""
+
+    rule = "V10"
+
+
+class UnknownCriticalExtension(VerificationError):
+    """The token holds a critical extension that this verifier does not understand."""
+
+    rule = "V11"
+
+
+class AmbiguousSigner(VerificationError):
+    """Not exactly one SignerInfo, or more certificates than any honest token holds."""
+
+    rule = "V13"
+
+
+class MalformedTimestamp(VerificationError):
+    """The bytes are not a timestamp: structure, trailing bytes or size."""
+
+    rule = "V14"
+
+
+class WeakAlgorithm(VerificationError):
+    """An algorithm whose collisions or keys are within reach: SHA-1, MD5, short RSA keys."""
+
+    rule = "V15"
+
+
+class UnsupportedAlgorithm(VerificationError):
+    """An algorithm that this verifier does not implement."""
+
+    rule = "V15"
+
+
+class RequestInvalid(VerificationError):
+    """A TimeStampReq that no authority should grant."""
+
+    rule = "S5"
+
+
+class WeakRequestHash(RequestInvalid):
+    """The request names a hash with known collisions."""
+
+
+class UnsupportedRequestHash(RequestInvalid):
+    """The request names a hash that is not known."""
+
+
+class InconsistentDigestLength(RequestInvalid):
+    """The request's digest does not have the length of its hash algorithm."""
+
+
+def printable(text: str, limit: int = 300) -> str:
+    """Return text from a stranger on one line, without control characters that a terminal would obey."""
+    cleaned = "".join(c if c.isprintable() else " " for c in text[: limit + 1])
+    return cleaned if len(cleaned) <= limit else cleaned[:limit] + "..."

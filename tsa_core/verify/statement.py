@@ -1,0 +1,139 @@
+"""What a reply states, before anyone is trusted: status, structure, TSTInfo, and whether it answers a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import BinaryIO, NamedTuple, TypeAlias
+
+from tsa_core.protocol.errors import EncodingError
+from tsa_core.protocol.hashes import HashAlgorithm
+from tsa_core.protocol.reply import MAX_REPLY_OCTETS, Token, read_reply, read_token
+from tsa_core.protocol.request import TimeStampReq
+from tsa_core.protocol.tstinfo_reader import TSTInfo, read_tst_info
+from tsa_core.verify.algorithms import strong_hash
+from tsa_core.verify.errors import (
+    ImprintMismatch,
+    MalformedTimestamp,
+    NonceMismatch,
+    NotGranted,
+    PathError,
+    PolicyMismatch,
+    SignedDataError,
+    SignerCertificateMissing,
+    UnknownCriticalExtension,
+)
+from tsa_core.verify.path import check_signer
+from tsa_core.verify.request import verify_request
+from tsa_core.verify.signed_data import SignedToken, check_signature, check_structure, find_signer
+from tsa_core.verify.trust import PathCertificate
+
+Octets: TypeAlias = "bytes | bytearray | memoryview | BinaryIO"
+"""Data in memory, or a stream open for reading bytes."""
+
+
+class Statement(NamedTuple):
+    """A token whose parts fit together; who signed it is not known yet."""
+
+    signed: SignedToken
+    info: TSTInfo
+    hash_algorithm: HashAlgorithm
+
+
+def open_reply(reply: Octets) -> tuple[int, Token]:
+    """Return the PKIStatus and the token of a granted TimeStampResp (rules V1 and V14)."""
+    try:
+        status, token = read_reply(octets(reply))
+    except EncodingError as error:
+        raise MalformedTimestamp(f"the reply cannot be read: {error}") from None
+    if not status.granted:
+        raise NotGranted(status=status.status, name=status.name, texts=status.texts, failures=status.failure_names)
+    if status.failures:
+        raise MalformedTimestamp("the reply says both granted and why it was refused")
+    if token is None:
+        raise MalformedTimestamp("the reply says granted but holds no token")
+    return status.status, token
+
+
+def open_token(token: Octets) -> Token:
+    """Return a bare TimeStampToken (rule V14)."""
+    try:
+        return read_token(octets(token))
+    except EncodingError as error:
+        raise MalformedTimestamp(f"the token cannot be read: {error}") from None
+
+
+def read_statement(token: Token) -> Statement:
+    """Return what the token states once its structure, its TSTInfo and its hash are in order (V3, V11, V13, V15)."""
+    signed = check_structure(token)
+    try:
+        info = read_tst_info(token.content)
+    except EncodingError as error:
+        raise MalformedTimestamp(str(error)) from None
+    if info.version != 1:
+        raise SignedDataError(f"the TSTInfo has version {info.version}; only version 1 exists")
+    for extension in info.extensions:
+        if extension.critical:
+            raise UnknownCriticalExtension(
+                f"the TSTInfo has a critical extension, {extension.oid}, that is not known here"
+            )
+    return Statement(signed, info, strong_hash(info.hash_oid, "the message imprint"))
+
+
+def readable(
+    certificates: Iterable[bytes], known: Mapping[bytes, PathCertificate] = MappingProxyType({})
+) -> list[PathCertificate]:
+    """Return the certificates of a token's bag; what is not a certificate helps nobody and is passed over.
+
+    `known` are certificates that have been read before, by their bytes.
+    """
+    found = []
+    for data in certificates:
+        try:
+            found.append(known.get(data) or PathCertificate.from_der(data))
+        except PathError:
+            continue
+    return found
+
+
+def check_request(info: TSTInfo, request: TimeStampReq) -> None:
+    """Raise a RequestMismatch unless the token answers this request (RFC 3161 2.4.2, rule V2)."""
+    if info.hash_oid != request.hash_oid or info.hashed_message != request.digest:
+        raise ImprintMismatch("the token's message imprint is not the one in the request")
+    if request.policy is not None and info.policy != request.policy:
+        raise PolicyMismatch(f"policy {request.policy} was asked for, the token has {info.policy}")
+    if request.nonce is None and info.nonce is not None:
+        raise NonceMismatch("the token has a nonce although the request had none")
+    if request.nonce is not None and info.nonce != request.nonce:
+        raise NonceMismatch("the token does not have the request's nonce")
+
+
+def check_answer(reply: Octets, request: bytes | TimeStampReq) -> TSTInfo:
+    """Return the TSTInfo of a reply that answers the request, without trusting anyone.
+
+    For a client that has no roots at hand: everything but the certificate path is checked, the signature
+    with the signer's certificate in the token. A token without it is only accepted if the request did not
+    ask for it (certReq, RFC 3161 2.4.1), and its signature is then not checked. Raises a VerificationError.
+    """
+    parsed = request if isinstance(request, TimeStampReq) else verify_request(request)
+    _, token = open_reply(reply)
+    signed, info, _ = read_statement(token)
+    check_request(info, parsed)
+    try:
+        signer = find_signer(signed, readable(token.certificates))
+    except SignerCertificateMissing:
+        if parsed.cert_req:
+            raise SignerCertificateMissing("the signer's certificate was asked for but is not in the token") from None
+        return info
+    check_signer(signer)
+    check_signature(signed, signer)
+    return info
+
+
+def octets(source: Octets) -> bytes:
+    """Return the bytes of a reply or token; of a stream, no more than shows that it is too large."""
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    return source.read(MAX_REPLY_OCTETS + 1)
