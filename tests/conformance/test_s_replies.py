@@ -31,6 +31,7 @@ from tsa_core.api import (
     RequestRejected,
     ResponseProcessor,
     TimeStampReq,
+    TokenDraft,
 )
 from tsa_core.protocol.response import encode_rejection
 
@@ -146,7 +147,7 @@ SECRET = "10.1.2.3:8200 s.secret"
 class CrashingProcessor(ResponseProcessor):
     """Raises what no processor should."""
 
-    def process(self, response: bytes, request: TimeStampReq, context: RequestContext) -> bytes:
+    def process(self, response: bytes, draft: TokenDraft) -> bytes:
         raise ZeroDivisionError(SECRET)
 
 

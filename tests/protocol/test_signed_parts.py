@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, members, refused
 from tests.serving import Parts, open_service
-from tsa_core.api import RequestContext, ResponseProcessor, TimeStampReq
+from tsa_core.api import RequestContext, ResponseProcessor, TokenDraft
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.response import encode_rejection, signed_parts
@@ -88,7 +88,7 @@ class Processor(ResponseProcessor):
     def __init__(self) -> None:
         self.change: Callable[[bytes], bytes] = bytes
 
-    def process(self, response: bytes, request: TimeStampReq, context: RequestContext) -> bytes:
+    def process(self, response: bytes, draft: TokenDraft) -> bytes:
         return self.change(response)
 
 
