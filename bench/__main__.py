@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import inprocess, issue, startup
+from bench import inprocess, issue, startup, verify
 from bench.measure import have_wrk
-from bench.report import print_rows, write_baseline
+from bench.report import Row, print_rows, write_baseline
 
 
 def main() -> None:
@@ -23,10 +23,27 @@ def main() -> None:
         rows += issue.run(quick=arguments.quick)
     else:
         sys.stderr.write("wrk is not installed (Debian: apt-get install wrk); whole servers are not measured\n")
+    rows += _verify_rows(quick=arguments.quick)
     rows += startup.run(quick=arguments.quick)
     print_rows(rows)
     if arguments.update_baseline:
         write_baseline(rows)
+
+
+def _verify_rows(*, quick: bool) -> list[Row]:
+    """Return the verifiers' figures; `bare signatures` are verifications with nothing around them."""
+    rows = []
+    for kind, readers in verify.run(quick=quick)["verify"].items():
+        bare = readers["bare signature"]["microseconds"]
+        rows += [
+            Row(
+                part="verify",
+                name=f"verify, {kind}, {name}",
+                figures={"cpu us": figures["microseconds"], "bare signatures": figures["microseconds"] / bare},
+            )
+            for name, figures in readers.items()
+        ]
+    return rows
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from tsa_core import __version__
 from tsa_core.api import TsaError
 
 EXIT_FAILURE = 1
@@ -57,6 +59,25 @@ def print_table(
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def print_versions(*, as_json: bool) -> None:
+    """Print the versions that a report of a fault should name."""
+    from cryptography import __version__ as cryptography_version
+    from cryptography.hazmat.backends.openssl.backend import backend
+
+    facts = {
+        "tsa-core": __version__,
+        "python": platform.python_version(),
+        "cryptography": cryptography_version,
+        "openssl": backend.openssl_version_text(),
+        "platform": platform.platform(),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        for name, value in facts.items():
+            click.echo(f"{name}: {value}")
 
 
 def set_up_logging(level: int = logging.INFO) -> None:

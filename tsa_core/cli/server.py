@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import perf_counter
@@ -13,7 +11,6 @@ from typing import Any
 import click
 from rich.panel import Panel
 
-from tsa_core import __version__
 from tsa_core.api import PluginError, TsaError
 from tsa_core.cli import console
 from tsa_core.cli.plugins import plugins
@@ -162,20 +159,7 @@ def _check_profile(profile: Any) -> dict[str, str]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def version(as_json: bool) -> None:
     """Print the versions of tsa-core, Python and the cryptographic library."""
-    from cryptography.hazmat.backends.openssl.backend import backend
-
-    facts = {
-        "tsa-core": __version__,
-        "python": platform.python_version(),
-        "cryptography": importlib.import_module("cryptography").__version__,
-        "openssl": backend.openssl_version_text(),
-        "platform": platform.platform(),
-    }
-    if as_json:
-        console.print_json(facts)
-    else:
-        for name, value in facts.items():
-            click.echo(f"{name}: {value}")
+    console.print_versions(as_json=as_json)
 
 
 def main() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import platform
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tsa_core import __version__
 from tsa_core.cli import console
 from tsa_core.cli.boolean_flag import BooleanFlag
 from tsa_core.cli.timestamp_files import STANDARD, open_artifact, read_file, reading_errors, write_reply
@@ -307,20 +304,7 @@ def inspect(ctx: click.Context, /, **flags: Any) -> None:
 @click.pass_context
 def version(ctx: click.Context, /, as_json: bool, **_: Any) -> None:
     """Print the versions of tsa-core, Python and the cryptographic library."""
-    from cryptography.hazmat.backends.openssl.backend import backend
-
-    facts = {
-        "tsa-core": __version__,
-        "python": platform.python_version(),
-        "cryptography": importlib.import_module("cryptography").__version__,
-        "openssl": backend.openssl_version_text(),
-        "platform": platform.platform(),
-    }
-    if as_json or common(ctx, "output_format") == "json":
-        console.print_json(facts)
-    else:
-        for name, value in facts.items():
-            click.echo(f"{name}: {value}")
+    console.print_versions(as_json=as_json or common(ctx, "output_format") == "json")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tsa_core.protocol import der, oids
+from tsa_core.protocol.certificate import CertificateFields, certificate_fields
 from tsa_core.protocol.response import GRANTED_STATUS_INFO
 from tsa_core.protocol.signatures import SignatureAlgorithm
 from tsa_core.protocol.tstinfo import Accuracy
@@ -19,28 +20,6 @@ from tsa_core.protocol.tstinfo import Accuracy
 _MAX_FRAMINGS = 1024
 _TST_INFO_VERSION = der.integer(1)
 _SHORT_HEADERS = tuple(bytes((der.SEQUENCE,)) + der.length(size) for size in range(1024))
-
-
-class CertificateNames(NamedTuple):
-    """The parts of a certificate that a token repeats, as their exact bytes."""
-
-    serial_number: bytes
-    issuer: bytes
-    subject: bytes
-
-
-def certificate_names(certificate: bytes) -> CertificateNames:
-    """Return serialNumber, issuer and subject of a DER certificate, each as its whole encoded value."""
-    _, start, stop = der.read(certificate, 0, len(certificate))
-    _, position, end = der.read(certificate, start, stop)
-    if certificate[position] == 0xA0:
-        position = der.read(certificate, position, end)[2]
-    values = []
-    for _ in range(5):  # serialNumber, signature, issuer, validity, subject
-        after = der.read(certificate, position, end)[2]
-        values.append(certificate[position:after])
-        position = after
-    return CertificateNames(values[0], values[2], values[4])
 
 
 class _Framing(NamedTuple):
@@ -72,7 +51,7 @@ class TokenTemplate:
         algorithm_protection: bool = False,
         extensions: Sequence[bytes] = (),
     ) -> None:
-        names = certificate_names(signer_certificate)
+        names = certificate_fields(signer_certificate)
         self.algorithm = algorithm
         self._digest = algorithm.digest.new
         self._after_gen_time = (accuracy.encode() if accuracy else b"") + (der.boolean(True) if ordering else b"")
@@ -102,7 +81,7 @@ class TokenTemplate:
         self._framings: dict[tuple[int, int, int, bool], _Framing] = {}
 
     @staticmethod
-    def _signing_certificate_v2(certificate: bytes, names: CertificateNames) -> bytes:
+    def _signing_certificate_v2(certificate: bytes, names: CertificateFields) -> bytes:
         # SHA-256 is the default of hashAlgorithm and so not written (RFC 5035 4).
         issuer_serial = der.sequence(der.sequence(der.explicit(4, names.issuer)), names.serial_number)
         ess_cert_id = der.sequence(der.octet_string(hashlib.sha256(certificate).digest()), issuer_serial)

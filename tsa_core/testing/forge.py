@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from tsa_core.protocol import der, oids
+from tsa_core.protocol.certificate import certificate_fields
 from tsa_core.protocol.hashes import SHA256, HashAlgorithm
 from tsa_core.protocol.signatures import SignatureAlgorithm, signature_algorithm
-from tsa_core.protocol.template import certificate_names
 from tsa_core.protocol.tstinfo import Accuracy, encode_gen_time, encode_signing_time
 from tsa_core.testing.forged_pki import Issued
 
@@ -59,7 +59,7 @@ def ess_cert_id_v2(
     certificate: bytes, *, algorithm: bytes = b"", digest: bytes | None = None, issuer_serial: bytes | None = None
 ) -> bytes:
     """Return an ESSCertIDv2; with SHA-256 and an issuerSerial unless told otherwise (empty leaves it out)."""
-    names = certificate_names(certificate)
+    names = certificate_fields(certificate)
     if issuer_serial is None:
         issuer_serial = der.sequence(der.sequence(der.explicit(4, names.issuer)), names.serial_number)
     hashed = digest if digest is not None else hashlib.sha256(certificate).digest()
@@ -104,7 +104,7 @@ def token(
     content = content if content is not None else tst_info()
     algorithm = algorithm or signature_algorithm(signer.certificate.public_key())
     digest = digest or algorithm.digest
-    names = certificate_names(signer.der)
+    names = certificate_fields(signer.der)
     values: dict[str, Sequence[bytes] | None] = {
         oids.ID_CONTENT_TYPE: [der.oid(oids.ID_CT_TST_INFO)],
         oids.ID_SIGNING_TIME: [encode_signing_time(GEN_TIME)],

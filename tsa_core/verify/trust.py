@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from cryptography import exceptions, x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from tsa_core.protocol import der
+from tsa_core.protocol.certificate import CertificateFields, certificate_fields
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.verify.algorithms import certificate_signature_scheme, check_public_key
 from tsa_core.verify.errors import PathError, SignatureInvalid, UnsupportedAlgorithm, printable
@@ -37,16 +37,15 @@ _PROCESSED: Final = frozenset(
 """Extensions whose meaning the path validation takes into account; any other one must not be critical."""
 
 
-_Fields: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes]
-
-
 class PathCertificate:
     """A certificate with what path building asks of it, each part read once and when first needed."""
 
-    def __init__(self, certificate: x509.Certificate, data: bytes | None = None, fields: _Fields | None = None) -> None:
+    def __init__(
+        self, certificate: x509.Certificate, data: bytes | None = None, fields: CertificateFields | None = None
+    ) -> None:
         self.certificate = certificate
         self.der = data if data is not None else certificate.public_bytes(Encoding.DER)
-        fields = fields if fields is not None else _fields(self.der)
+        fields = fields if fields is not None else certificate_fields(self.der)
         self.serial_der, self._signed_algorithm, self.issuer, self.subject, self._algorithm = fields
 
     def __str__(self) -> str:
@@ -56,7 +55,7 @@ class PathCertificate:
     def from_der(cls, data: bytes) -> PathCertificate:
         """Read a certificate; raises PathError for bytes that are not one."""
         try:
-            fields = _fields(data)
+            fields = certificate_fields(data)
             number = fields[0]
             if number[2:] == b"\x00" or number[2] & 0x80:
                 # RFC 5280 4.1.2.2; cryptography still reads them, with a warning, and will not for long.
@@ -147,21 +146,6 @@ class PathCertificate:
             raise PathError(f"{self.name} is valid from {text(self.not_before)}, which is after {text(time)}")
         if time > self.not_after:
             raise PathError(f"{self.name} ended at {text(self.not_after)}, which is before {text(time)}")
-
-
-def _fields(certificate: bytes) -> _Fields:
-    """Return serialNumber, the signed algorithm, issuer, subject and the outer algorithm, each encoded."""
-    _, start, stop = der.read(certificate, 0, len(certificate))
-    _, position, end = der.read(certificate, start, stop)
-    if certificate[position] == 0xA0:
-        position = der.read(certificate, position, end)[2]
-    values = []
-    for _ in range(5):  # serialNumber, signature, issuer, validity, subject
-        after = der.read(certificate, position, end)[2]
-        values.append(certificate[position:after])
-        position = after
-    outer = certificate[end : der.read(certificate, end, stop)[2]]
-    return values[0], values[1], values[2], values[4], outer
 
 
 def text(time: datetime) -> str:

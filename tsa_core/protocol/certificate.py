@@ -1,0 +1,33 @@
+"""The parts of a certificate that are needed as the exact bytes which its issuer signed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tsa_core.protocol import der
+
+
+class CertificateFields(NamedTuple):
+    """Parts of a Certificate (RFC 5280 4.1), each as its whole encoded value."""
+
+    serial_number: bytes
+    signature: bytes
+    """The algorithm inside the signed part; it must equal `signature_algorithm`."""
+    issuer: bytes
+    subject: bytes
+    signature_algorithm: bytes
+
+
+def certificate_fields(certificate: bytes) -> CertificateFields:
+    """Return the parts of a DER certificate; raises EncodingError for what is not one."""
+    _, start, stop = der.read(certificate, 0, len(certificate))
+    _, position, end = der.read(certificate, start, stop)
+    if certificate[position : position + 1] == b"\xa0":  # version
+        position = der.read(certificate, position, end)[2]
+    values = []
+    for _ in range(5):  # serialNumber, signature, issuer, validity, subject
+        after = der.read(certificate, position, end)[2]
+        values.append(certificate[position:after])
+        position = after
+    outer = certificate[end : der.read(certificate, end, stop)[2]]
+    return CertificateFields(values[0], values[1], values[2], values[4], outer)
