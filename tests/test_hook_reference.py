@@ -31,7 +31,7 @@ def specified() -> list[Hook]:
         [yielded] = get_args(get_type_hints(function)["return"])
         arguments = get_args(yielded)
         text = f"{yielded.__origin__.__name__}[{arguments[0].__name__}]" if arguments else yielded.__name__
-        [when] = re.findall(r"^Called .*?(?= Example:|$)", inspect.getdoc(function) or "", flags=re.MULTILINE)
+        [when] = re.findall(r"^Called .*?(?= Example::|$)", inspect.getdoc(function) or "", flags=re.MULTILINE)
         parameters = ", ".join(inspect.signature(function).parameters) or "none"
         hooks.append(Hook(name, parameters, text, when))
     return hooks
@@ -55,7 +55,7 @@ def test_every_kind_has_its_hook() -> None:
 @pytest.mark.parametrize("hook", specified(), ids=lambda hook: hook.name)
 def test_docstring_shows_an_implementation_that_runs(hook: Hook) -> None:
     documentation = inspect.getdoc(getattr(hookspecs, hook.name)) or ""
-    example = inspect.cleandoc(documentation.partition("Example:")[2])
+    example = inspect.cleandoc(documentation.partition("Example::")[2])
     assert example.startswith(f"@hookimpl\ndef {hook.name}(")
     compile(example, hook.name, "exec")
 
