@@ -31,7 +31,8 @@ def specified() -> list[Hook]:
         [yielded] = get_args(get_type_hints(function)["return"])
         arguments = get_args(yielded)
         text = f"{yielded.__origin__.__name__}[{arguments[0].__name__}]" if arguments else yielded.__name__
-        [when] = re.findall(r"^Called .*?(?= Example::|$)", inspect.getdoc(function) or "", flags=re.MULTILINE)
+        paragraphs = [" ".join(part.split()) for part in (inspect.getdoc(function) or "").split("\n\n")]
+        [when] = [part.removesuffix(" Example::") for part in paragraphs if part.startswith("Called ")]
         parameters = ", ".join(inspect.signature(function).parameters) or "none"
         hooks.append(Hook(name, parameters, text, when))
     return hooks

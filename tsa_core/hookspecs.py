@@ -63,7 +63,10 @@ def tsa_clocks() -> Iterable[Provider[Clock]]:  # type: ignore[empty-body]
 def tsa_clock_monitors() -> Iterable[Provider[ClockMonitor]]:  # type: ignore[empty-body]
     """Register monitors that compare the clock with others; `[clock] monitors` selects any number.
 
-    Called once at start; the core calls `start(clock)` on what was opened. Example::
+    Called once at start; the core calls `start(clock)` on what was opened, once, and `verdict()` for every token: it
+    must return at once what a thread of the monitor's own has found out. Give every measurement a new ClockVerdict
+    with its `anchor` (ClockAnchor.take(clock), before the first question), so that a step of the clock is noticed,
+    and `valid_for`, so that a dead thread is. Example::
 
         @hookimpl
         def tsa_clock_monitors():

@@ -10,8 +10,24 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from tsa_core.api import ConfigError, HealthCheck, HealthStatus, Signer, SignerError
-from tsa_core.authority import ClockGate, Profile, TimestampAuthority
+from tsa_core.api import (
+    AuditEvent,
+    AuditSink,
+    ClockMonitor,
+    ConfigError,
+    HealthCheck,
+    HealthStatus,
+    Signer,
+    SignerError,
+)
+from tsa_core.authority import (
+    ClockChange,
+    ClockGate,
+    ClockState,
+    Profile,
+    TimestampAuthority,
+    read_kernel_clock,
+)
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import (
     AUDIT_SINK,
@@ -63,6 +79,32 @@ class ReadinessCheck:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenedClock:
+    """The gate, and the monitors that it asks by name."""
+
+    gate: ClockGate
+    monitors: Mapping[str, ClockMonitor]
+
+
+def open_clock(settings: Settings, host: PluginHost) -> OpenedClock:
+    """Open the clock and its monitors and start these; `host.close()` stops them.
+
+    Raises ConfigError or PluginError when something cannot be opened.
+    """
+    section = settings.clock
+    clock = host.open(CLOCK, section.source, section.plugin_table(section.source))
+    monitors: dict[str, ClockMonitor] = {}
+    for name in dict.fromkeys(section.active_monitors):
+        monitors[name] = host.open(CLOCK_MONITOR, name, section.plugin_table(name))
+    for monitor in monitors.values():
+        monitor.start(clock)
+    # What the kernel knows of leap seconds is about its own clock alone.
+    kernel = read_kernel_clock if section.source == "system" else None
+    gate = ClockGate(clock, list(monitors.values()), settings=section, kernel=kernel)
+    return OpenedClock(gate=gate, monitors=monitors)
+
+
 class Service:
     """An opened authority and everything that must be closed with it; a context manager.
 
@@ -83,6 +125,8 @@ class Service:
         self._next_trial: dict[str, float] = {}
         try:
             self._open()
+            self.clock.gate.subscribe(self._audit_clock)
+            self.clock.gate.start()
         except BaseException:
             self.host.close()
             raise
@@ -90,11 +134,8 @@ class Service:
     def _open(self) -> None:
         settings = self.settings
         self._refuse_tables_of_nobody()
-        clock = self._plugin(CLOCK, settings.clock, settings.clock.source)
-        monitors = [self._plugin(CLOCK_MONITOR, settings.clock, name) for name in settings.clock.monitors]
-        for monitor in monitors:
-            monitor.start(clock)
-        gate = ClockGate(clock, monitors)
+        self.clock = open_clock(settings, self.host)
+        gate = self.clock.gate
         profiles = []
         for name, profile in settings.profiles.items():
             signer = self._shared.get(name) or open_signer(self.host, settings, name)
@@ -110,6 +151,9 @@ class Service:
         selectors = [self._plugin(POLICY_SELECTOR, settings.policy, name) for name in settings.policy.selectors]
         for selector in selectors:
             selector.bind([profile.summary for profile in profiles])
+        self._audit_sinks: list[AuditSink] = [
+            self._plugin(AUDIT_SINK, settings.audit, name) for name in settings.audit.sinks
+        ]
         self.authority = TimestampAuthority(
             profiles=profiles,
             gate=gate,
@@ -117,7 +161,7 @@ class Service:
             processors=[
                 self._plugin(RESPONSE_PROCESSOR, settings.response, name) for name in settings.response.processors
             ],
-            audit_sinks=[self._plugin(AUDIT_SINK, settings.audit, name) for name in settings.audit.sinks],
+            audit_sinks=self._audit_sinks,
             observers=[self._plugin(OBSERVER, settings.observe, name) for name in settings.observe.observers],
         )
         self._checks: list[tuple[str, HealthCheck]] = [
@@ -157,9 +201,7 @@ class Service:
             healthy = profile.available or self._try_again(profile)
             reason = "" if healthy else "the signer cannot sign now"
             yield ReadinessCheck(name=f"signer:{profile.name}", healthy=healthy, reason=reason)
-        verdicts = self.authority.gate.verdicts()
-        distrusted = [verdict.reason for verdict in verdicts if not verdict.trusted]
-        yield ReadinessCheck(name="clock", healthy=not distrusted, reason="; ".join(distrusted))
+        yield self._clock_check()
         for name, check in self._checks:
             try:
                 status = check.check()
@@ -167,6 +209,39 @@ class Service:
                 log.exception("the health check %r crashed", name)
                 status = HealthStatus(healthy=False, reason="the check failed")
             yield ReadinessCheck(name=name, healthy=status.healthy, reason=status.reason)
+
+    def _clock_check(self) -> ReadinessCheck:
+        status = self.authority.gate.status()
+        parts = [] if status.state in {ClockState.SYNCHRONISED, ClockState.UNMONITORED} else [status.state.value]
+        if status.reason:
+            parts.append(status.reason)
+        if status.uncovered:
+            parts.append(f"not accurate enough for: {', '.join(status.uncovered)}")
+        if parts and status.issuing and not status.state.trusted:
+            parts.append('timestamps are issued all the same (on_failure = "warn")')
+        return ReadinessCheck(name="clock", healthy=status.healthy, reason="; ".join(parts))
+
+    def _audit_clock(self, change: ClockChange) -> None:
+        """Write a change of the clock's state into the audit trail."""
+        status = change.status
+        details = {
+            "state": status.state.value,
+            "previous": change.previous.state.value,
+            "issuing": str(status.issuing).lower(),
+            "reason": status.reason,
+        }
+        if status.offset is not None:
+            details["offset_seconds"] = f"{status.offset.total_seconds():.6f}"
+        if status.error_bound is not None:
+            details["error_bound_seconds"] = f"{status.error_bound.total_seconds():.6f}"
+        if status.uncovered:
+            details["uncovered_profiles"] = ",".join(status.uncovered)
+        event = AuditEvent(kind="clock.state", time=change.time, details=details)
+        for sink in self._audit_sinks:
+            try:
+                sink.event(event)
+            except Exception:
+                log.exception("an audit sink did not take the event %s", event)
 
     def _try_again(self, profile: Profile) -> bool:
         """Make a trial signature, once a second at most, so that a server without traffic recovers too."""
@@ -187,6 +262,7 @@ class Service:
 
     def close(self) -> None:
         """Close all plugins; once more than needed does no harm."""
+        self.clock.gate.stop()
         self.host.close()
 
     def __enter__(self) -> Self:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pluggy import HookimplMarker
 
-from tsa_core.api.clock import Clock, ClockMonitor, ClockVerdict, TimeReading
+from tsa_core.api.attempts import within_deadline
+from tsa_core.api.clock import (
+    Clock,
+    ClockAnchor,
+    ClockMonitor,
+    ClockVerdict,
+    LeapWarning,
+    TimeReading,
+    TimeSourceReport,
+)
 from tsa_core.api.errors import (
     AuditError,
     ClockError,
@@ -22,6 +31,7 @@ from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, res
 from tsa_core.api.policy import PolicySelector
 from tsa_core.api.provider import Command, NoOptions, PluginOptions, Provider, SignerOptions
 from tsa_core.api.record import (
+    AuditEvent,
     AuditRecord,
     AuditSink,
     HealthCheck,
@@ -49,9 +59,11 @@ hookimpl = HookimplMarker(PROJECT)
 __all__ = [
     "PROJECT",
     "AuditError",
+    "AuditEvent",
     "AuditRecord",
     "AuditSink",
     "Clock",
+    "ClockAnchor",
     "ClockError",
     "ClockMonitor",
     "ClockVerdict",
@@ -62,6 +74,7 @@ __all__ = [
     "HealthCheck",
     "HealthStatus",
     "KeyMismatch",
+    "LeapWarning",
     "LocalKeySigner",
     "NoOptions",
     "Observer",
@@ -88,6 +101,7 @@ __all__ = [
     "SignerUnavailable",
     "TextList",
     "TimeReading",
+    "TimeSourceReport",
     "TimeStampReq",
     "TokenDraft",
     "TsaError",
@@ -96,4 +110,5 @@ __all__ = [
     "hookimpl",
     "resolve_path",
     "signature_algorithm",
+    "within_deadline",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Self
 
 
 class TimeReading(NamedTuple):
@@ -26,6 +28,39 @@ class Clock(ABC):
         """Release what the clock holds."""
 
 
+class ClockAnchor(NamedTuple):
+    """A clock's reading and time.monotonic() of the same instant: what a later jump of the clock is measured by."""
+
+    time: datetime
+    monotonic: float
+
+    @classmethod
+    def take(cls, clock: Clock) -> Self:
+        """Read both as close together as can be; raises what `clock.now()` raises."""
+        best: tuple[float, Self] | None = None
+        for _ in range(5):
+            before = time.monotonic()
+            reading = clock.now().time
+            after = time.monotonic()
+            # A thread that was put aside between the readings would look like a clock that jumped.
+            if best is None or after - before < best[0]:
+                best = after - before, cls(reading, (before + after) / 2)
+            if after - before < _TIGHT_SECONDS:
+                break
+        assert best is not None  # noqa: S101 - the loop runs
+        return best[1]
+
+    def moved(self, later: ClockAnchor) -> float:
+        """Return by how many seconds the clock ran ahead (or behind, negative) of the monotonic clock until `later`."""
+        return (later.time - self.time).total_seconds() - (later.monotonic - self.monotonic)
+
+
+_TIGHT_SECONDS = 50e-6
+
+LeapWarning = Literal["none", "insert", "delete"]
+"""Whether the last minute of this UTC month has a second more or less."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClockVerdict:
     """What a monitor last found out about the clock.
@@ -34,6 +69,12 @@ class ClockVerdict:
     hosts, because a refused requester reads it. `offset` is clock minus true time, `uncertainty` bounds the
     error of that figure; both None when nothing was measured. `checked_at` is time.monotonic() of the
     measurement, so that a monitor that has died can be noticed; 0 for none yet.
+
+    `measured` is False when there was nothing to compare with, which differs from a clock that was found wrong: the
+    gate may then hold over on the last good verdict. `anchor` is the clock when the measurement began, at or before
+    the oldest answer in it: a step since then is noticed, even one in the middle of the measurement. `valid_for`
+    says how long the verdict stands: a monitor that has not given a new one by then has died. `leap` is the leap
+    second that is announced for the end of this UTC month.
     """
 
     trusted: bool
@@ -41,6 +82,30 @@ class ClockVerdict:
     offset: timedelta | None = None
     uncertainty: timedelta | None = None
     checked_at: float = 0.0
+    measured: bool = True
+    anchor: ClockAnchor | None = None
+    valid_for: timedelta | None = None
+    leap: LeapWarning = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeSourceReport:
+    """The last answer of one source that a monitor asks, for the operator's eyes.
+
+    `outcome` is one word or a few: answered, no answer, refused. `used` says whether the source agrees with the
+    majority; None when it did not come to that. `offset` is clock minus this source's time; `address` is where the
+    answer came from.
+    """
+
+    name: str
+    outcome: str
+    used: bool | None = None
+    address: str = ""
+    stratum: int | None = None
+    offset: timedelta | None = None
+    uncertainty: timedelta | None = None
+    delay: timedelta | None = None
+    answered_at: datetime | None = None
 
 
 class ClockMonitor(ABC):
@@ -52,7 +117,15 @@ class ClockMonitor(ABC):
 
     @abstractmethod
     def verdict(self) -> ClockVerdict:
-        """Return the last verdict at once: no I/O, no waiting, from any thread."""
+        """Return the last verdict at once: no I/O, no waiting, from any thread.
+
+        Called for every token. Return the same object until there is a new verdict: the gate evaluates an object
+        once.
+        """
+
+    def sources(self) -> Sequence[TimeSourceReport]:
+        """Return the last answer of each source, for `timestamp-server clock`; none by default."""
+        return ()
 
     def stop(self) -> None:  # noqa: B027 - optional: a monitor without a thread has nothing to stop
         """Stop watching; called once more than needed does no harm."""

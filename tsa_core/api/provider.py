@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     import click
@@ -30,8 +30,8 @@ class SignerOptions(PluginOptions):
     set them.
     """
 
-    uri: str = ""
-    """The profile's key URI as written, `awskms:///alias/tsa` for example."""
+    uri: str = Field("", repr=False)
+    """The profile's key URI as written, `awskms:///alias/tsa` for example; some kinds may hold a PIN."""
     signature_digest: Literal["sha256", "sha384", "sha512"] | None = None
     """The digest that the operator demands; None: it follows the key."""
     rsa_pss: bool = False

@@ -25,12 +25,27 @@ class AuditRecord:
     response: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class AuditEvent:
+    """Something that is no token but belongs into the audit trail: the clock's state changed, for example.
+
+    `kind` is a stable word such as `clock.state`; `details` are facts as texts, names in snake case.
+    """
+
+    kind: str
+    time: datetime
+    details: Mapping[str, str]
+
+
 class AuditSink(ABC):
     """Keeps records. Thread-safe. All selected sinks must accept a record, or the token does not leave."""
 
     @abstractmethod
     def write(self, record: AuditRecord) -> None:
         """Store the record; it is durable when this returns. Raises AuditError, and nothing else."""
+
+    def event(self, event: AuditEvent) -> None:  # noqa: B027 - optional: a sink may keep tokens alone
+        """Store an event, from a background thread. Raises AuditError, which is logged and stops nothing."""
 
     def close(self) -> None:  # noqa: B027 - optional
         """Release what the sink holds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 from tsa_core.api.errors import SignerError
 from tsa_core.protocol.signatures import PrivateKey, PublicKey, SignatureAlgorithm, signature_algorithm
@@ -14,10 +14,11 @@ class Signer(ABC):
     """Signs the messages that the core hands it. Thread-safe.
 
     `latency` tells the server how to run the signer: "local" ones answer in microseconds and are called on the
-    I/O thread, "remote" ones wait for a network and get threads of their own.
+    I/O thread, "remote" ones wait for a network and get threads of their own. It is read once, after the signer
+    was opened, so that a signer whose settings decide it may set it on itself.
     """
 
-    latency: ClassVar[Literal["local", "remote"]] = "remote"
+    latency: Literal["local", "remote"] = "remote"
 
     @property
     @abstractmethod
@@ -56,7 +57,7 @@ class LocalKeySigner(Signer):
     Raises UnsupportedKey for keys that cannot make timestamps.
     """
 
-    latency = "local"
+    latency: Literal["local", "remote"] = "local"
 
     def __init__(self, private_key: PrivateKey, *, digest: str | None = None, rsa_pss: bool = False) -> None:
         self._public_key = private_key.public_key()

@@ -2,7 +2,21 @@
 
 from tsa_core.authority.authority import Reply, TimestampAuthority
 from tsa_core.authority.chain import CertificateChain, load_chain
-from tsa_core.authority.gate import ClockGate
+from tsa_core.authority.clock_state import ClockState, ClockStatus
+from tsa_core.authority.gate import ClockChange, ClockGate
+from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
 from tsa_core.authority.profile import Profile
 
-__all__ = ["CertificateChain", "ClockGate", "Profile", "Reply", "TimestampAuthority", "load_chain"]
+__all__ = [
+    "CertificateChain",
+    "ClockChange",
+    "ClockGate",
+    "ClockState",
+    "ClockStatus",
+    "KernelClock",
+    "Profile",
+    "Reply",
+    "TimestampAuthority",
+    "load_chain",
+    "read_kernel_clock",
+]

@@ -137,6 +137,7 @@ class TimestampAuthority:
                 f"leave it out or ask for one of: {', '.join(profile.policies)}",
             )
         reading = self._read_clock(profile)
+        accuracy = None if reading.uncertainty is None else profile.accuracy_for(reading.uncertainty)
         timed = perf_counter_ns()
         serial_der = encode_serial(os.urandom(20))
         draft = None
@@ -158,6 +159,7 @@ class TimestampAuthority:
             gen_time_der=gen_time_der,
             nonce_der=request.nonce_der,
             extensions=self._extensions(request, profile, draft) if draft or request.extensions else b"",
+            accuracy=accuracy,
         )
         signed_attributes = template.signed_attributes(tst_info, signing_time_der)
         signature = self._sign(profile, signed_attributes, context)

@@ -6,14 +6,15 @@ import logging
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from tsa_core.api import ConfigError, ProfileSummary, Signer, SignerError
+from tsa_core.api import ClockError, ConfigError, ProfileSummary, Signer, SignerError
 from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
-from tsa_core.authority.gate import ClockGate, OrderedClock
+from tsa_core.authority.gate import ClockGate
+from tsa_core.authority.ordered_clock import OrderedClock
 from tsa_core.config import ProfileSettings
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA1, HashAlgorithm
 from tsa_core.protocol.template import TokenTemplate
-from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy, TimeEncoder
+from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy, TimeEncoder, wider_accuracy
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +55,15 @@ class Profile:
         clock = OrderedClock(gate, fraction_digits=settings.fraction_digits) if settings.ordering else gate
         self.read_clock = clock.read
         """Returns the time for one token; raises ClockError."""
+        accuracy = self._accuracy()
+        self._stated_accuracy = accuracy.duration if accuracy else None
+        self._clock_settings = gate.settings
+        gate.promise(name, self._stated_accuracy)
         self.template = TokenTemplate(
             signer_certificate=self.chain.selection("leaf")[0],
             certificates=self.chain.selection(settings.include_chain),
             algorithm=self.algorithm,
-            accuracy=self._accuracy(),
+            accuracy=accuracy,
             ordering=settings.ordering,
             tsa_name=settings.tsa_name,
             algorithm_protection=settings.algorithm_protection,
@@ -100,6 +105,19 @@ class Profile:
     def summary(self) -> ProfileSummary:
         """What policy selectors are told."""
         return ProfileSummary(name=self.name, policies=self.policies)
+
+    def accuracy_for(self, error: timedelta) -> Accuracy | None:
+        """Return the accuracy that a token must state in place of the profile's, None when that covers `error`.
+
+        Raises ClockError when it does not, unless `[clock]` says otherwise.
+        """
+        if self._stated_accuracy is None or error <= self._stated_accuracy:
+            return None
+        if self._clock_settings.widen_accuracy:
+            return wider_accuracy(error)
+        if self._clock_settings.on_failure == "warn":
+            return None
+        raise ClockError("the clock may be off by more than the accuracy that timestamps state here")
 
     def trial_signature(self) -> None:
         """Make a signature and verify it; raises SignerError when either fails."""

@@ -13,6 +13,7 @@ from rich.panel import Panel
 
 from tsa_core.api import PluginError, TsaError
 from tsa_core.cli import console
+from tsa_core.cli.clock import clock
 from tsa_core.cli.plugins import plugins
 from tsa_core.cli.settings_flags import overrides, settings_options
 from tsa_core.config import Settings, load_settings
@@ -20,6 +21,8 @@ from tsa_core.host import PluginHost
 from tsa_core.service import Service
 
 PROGRAM = "timestamp-server"
+_FIRST_ROUND_SECONDS = 30.0
+"""How long `check` waits for the clock monitors' first verdicts."""
 
 
 class ServerGroup(click.Group):
@@ -61,6 +64,7 @@ def server() -> None:
     """Run an RFC 3161 timestamp authority."""
 
 
+server.add_command(clock)
 server.add_command(plugins)
 
 
@@ -122,6 +126,7 @@ def check(as_json: bool, **parameters: Any) -> None:
     """
     console.set_up_logging(logging.ERROR)
     with Service(_load(parameters)) as service:
+        service.clock.gate.wait_for_monitors(_FIRST_ROUND_SECONDS)
         for warning in service.warnings:
             console.stderr().print(f"WARNING: {warning}", soft_wrap=True)
         profiles = [_check_profile(profile) for profile in service.authority.profiles.values()]

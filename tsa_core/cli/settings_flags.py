@@ -69,6 +69,14 @@ FLAGS: tuple[Flag, ...] = (
         metavar="N",
     ),
     Flag(
+        name="--threads",
+        setting="server.threads",
+        help="Threads that answer requests when a signer waits for a backend; at most so many signatures are in "
+        "progress  [64]",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+    ),
+    Flag(
         name="--certificate-chain-path",
         setting=f"{_DEFAULT_PROFILE}.certificate_chain",
         help="PEM file with the TSA certificate, intermediates and root, in that order",
@@ -140,6 +148,17 @@ FLAGS: tuple[Flag, ...] = (
     ),
 )
 
+_CLOCK_OPTIONS = (
+    click.option(
+        "--ntp-monitoring",
+        metavar="FILE|default",
+        help="Compare the clock with NTP servers, and refuse when it is wrong: a YAML file as Sigstore's TSA has it, "
+        "or 'default' for its servers  [off]",
+    ),
+    click.option(
+        "--disable-ntp-monitoring", cls=BooleanFlag, help="Ask no NTP servers, whatever file and flags say  [false]"
+    ),
+)
 _SIGNER_OPTIONS = (
     click.option(
         "--timestamp-signer",
@@ -166,7 +185,9 @@ _CONFIG_OPTION = click.option(
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --config and all flags of the table to a command; they arrive as one dict of parameters."""
-    for option in reversed((_CONFIG_OPTION, *_SIGNER_OPTIONS, *(flag.option() for flag in FLAGS), *_PROFILE_OPTIONS)):
+    for option in reversed(
+        (_CONFIG_OPTION, *_SIGNER_OPTIONS, *(flag.option() for flag in FLAGS), *_CLOCK_OPTIONS, *_PROFILE_OPTIONS)
+    ):
         command = option(command)
     return command
 
@@ -180,6 +201,7 @@ def overrides(parameters: dict[str, Any]) -> dict[str, Any]:
             _put(values, flag.setting, value.absolute() if isinstance(value, Path) else value)
     if (signer := _signer_uri(parameters)) is not None:
         _put(values, f"{_DEFAULT_PROFILE}.signer", signer)
+    _put_clock(values, parameters)
     if (whole := parameters.get("include_chain_in_response")) is not None:
         _put(values, f"{_DEFAULT_PROFILE}.include_chain", "full" if whole else "leaf")
     default, accepted = parameters.get("default_policy_oid"), parameters.get("accepted_policy_oids")
@@ -189,6 +211,15 @@ def overrides(parameters: dict[str, Any]) -> dict[str, Any]:
         policies = [default, *(part.strip() for part in (accepted or "").split(",") if part.strip())]
         _put(values, f"{_DEFAULT_PROFILE}.policies", policies)
     return values
+
+
+def _put_clock(values: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Put the reference system's NTP flags: disabled wins, as there."""
+    if parameters.get("disable_ntp_monitoring"):
+        _put(values, "clock.disabled_monitors", ["ntp"])
+    elif source := parameters.get("ntp_monitoring"):
+        _put(values, "clock.monitors", ["ntp"])
+        _put(values, "clock.ntp.file", source if source == "default" else str(Path(source).absolute()))
 
 
 def _signer_uri(parameters: dict[str, Any]) -> str | None:

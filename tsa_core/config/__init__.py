@@ -3,6 +3,7 @@
 from tsa_core.config.load import CONFIG_VARIABLE, DEFAULT_PROFILE, Settings, load_settings
 from tsa_core.config.models import (
     DEFAULT_POLICY,
+    ClockSettings,
     PluginSection,
     PluginTable,
     ProfileSettings,
@@ -13,6 +14,7 @@ __all__ = [
     "CONFIG_VARIABLE",
     "DEFAULT_POLICY",
     "DEFAULT_PROFILE",
+    "ClockSettings",
     "PluginSection",
     "PluginTable",
     "ProfileSettings",

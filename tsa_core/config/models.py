@@ -60,7 +60,17 @@ class ServerSettings(Table):
         "waitress", description="HTTP server; granian needs tsa-core[granian]"
     )
     workers: int = Field(1, ge=1, le=256, description="processes that answer requests on the same addresses")
-    threads: int = Field(4, ge=1, le=1024, description="threads that answer requests")
+    threads: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="threads that answer requests when a signer waits for a backend, which bounds the signatures in "
+        "progress; with all keys in memory requests run on the I/O thread",
+    )
+    queue_timeout: Duration = Field(
+        timedelta(seconds=5),
+        description="a request that waited longer than this for a thread is refused with systemFailure",
+    )
     connection_limit: int = Field(1000, ge=1, le=100_000, description="connections open at once")
     idle_timeout: Duration = Field(timedelta(seconds=120), description="closes connections that are idle this long")
     graceful_timeout: Duration = Field(timedelta(seconds=15), description="time for requests in flight after SIGTERM")
@@ -72,6 +82,41 @@ class ClockSettings(PluginSection):
 
     source: str = Field("system", description="clock plugin")
     monitors: TextList = Field(default_factory=list, description="clock monitor plugins; all must trust the clock")
+    disabled_monitors: TextList = Field(default_factory=list, description="monitors to leave out although listed")
+    on_failure: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="refuse: no token while the clock cannot be trusted; warn: issue all the same and log it",
+    )
+    widen_accuracy: bool = Field(
+        False,
+        description="when the clock may be off by more than the profile's accuracy, state the wider accuracy in the "
+        "token instead of refusing",
+    )
+    max_holdover: Duration = Field(
+        timedelta(hours=1), description="how long the last good measurement is relied upon when no new one succeeds"
+    )
+    drift_ppm: float = Field(
+        100.0, ge=0, le=10_000, description="how fast an unwatched clock may run away; 100: 6 ms in a minute"
+    )
+    step_threshold: Duration = Field(
+        timedelta(milliseconds=200),
+        description="a jump of the clock beyond this closes the gate until the next measurement; a smaller one "
+        "counts as an offset",
+    )
+    max_verdict_age: Duration = Field(
+        timedelta(minutes=5),
+        description="a monitor that says nothing new for longer has died, unless it says otherwise",
+    )
+    leap: Literal["pause", "stop", "ignore"] = Field(
+        "pause",
+        description="around an announced leap second: pause for the two seconds that are ambiguous, stop from a "
+        "minute before until the clock was measured after it, or ignore it",
+    )
+
+    @property
+    def active_monitors(self) -> list[str]:
+        """The monitors that are listed and not disabled."""
+        return [name for name in self.monitors if name not in self.disabled_monitors]
 
 
 class PolicySettings(PluginSection):
@@ -107,7 +152,7 @@ class HealthSettings(PluginSection):
 class ProfileSettings(Table):
     """`[profiles.NAME]`: one TSA identity."""
 
-    signer: str = Field(min_length=1, description="key URI; its scheme names the signer plugin")
+    signer: str = Field(min_length=1, description="key URI; its scheme names the signer plugin", repr=False)
     signer_options: PluginTable = Field(
         default_factory=dict,
         description="settings of the signer for this profile alone, over those of [signer.NAME]",

@@ -6,13 +6,15 @@ import hashlib
 import itertools
 import logging
 import os
+import time
 
 import falcon
 
-from tsa_core.api import RequestContext, RequestRejected
-from tsa_core.authority import TimestampAuthority
+from tsa_core.api import PKIFailureInfo, RequestContext, RequestRejected
+from tsa_core.authority import Reply, TimestampAuthority
 from tsa_core.config import ServerSettings
 from tsa_core.http.sigstore import JsonRequestError, error_message, read_json_request
+from tsa_core.protocol.response import encode_rejection
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +23,15 @@ REPLY_TYPE = "application/timestamp-reply"
 JSON_TYPE = "application/json"
 CHAIN_TYPE = "application/pem-certificate-chain"
 
+QUEUED_SECONDS = "tsa_core.queued_seconds"
+"""In environ, from servers that know it: how long the request waited for a thread."""
+
+_BUSY = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, "too many requests are waiting; try again later")
 _NO_CACHE = "no-cache, no-store, max-age=0"
 _CHAIN_MAX_AGE = "public, max-age=3600"
 _MAX_UNDECLARED_OCTETS = 1_048_576
 _MAX_REQUEST_ID = 128
+_WARNING_PAUSE_SECONDS = 10.0
 
 
 class TimestampResource:
@@ -39,6 +46,9 @@ class TimestampResource:
         self._granted = falcon.HTTP_201 if settings.use_http_201 else falcon.HTTP_200
         self._json_rejections = settings.rejections == "sigstore"
         self._max_body = settings.max_request_body_size
+        self._queue_seconds = settings.queue_timeout.total_seconds()
+        self._next_warning = 0.0
+        self._busy = Reply(encode_rejection(_BUSY.failure, _BUSY.text), _BUSY)
         self._id_header = settings.request_id_header
         self._id_variable = "HTTP_" + settings.request_id_header.upper().replace("-", "_")
         # Unique across processes and starts, and cheaper than a random number for each request.
@@ -68,8 +78,11 @@ class TimestampResource:
             profile=profile,
             header=request.get_header,
         )
+        queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
+        if busy := queued_seconds > self._queue_seconds:
+            self._warn_of_queue(queued_seconds)
         if content_type == QUERY_TYPE:
-            reply = self._authority.respond(body, context)
+            reply = self._busy if busy else self._authority.respond(body, context)
             if reply.rejection is not None:
                 log.debug("request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text)
                 if self._json_rejections:
@@ -78,6 +91,8 @@ class TimestampResource:
             else:
                 self._send(response, reply.der, self._granted)
             return
+        if busy:
+            raise _http_error(*error_message(_BUSY))
         try:
             granted = self._authority.issue(read_json_request(body), context)
         except JsonRequestError as error:
@@ -86,6 +101,17 @@ class TimestampResource:
             log.debug("request %s refused: %s: %s", request_id, rejection.failure.text, rejection.text)
             raise _http_error(*error_message(rejection)) from None
         self._send(response, granted, self._granted)
+
+    def _warn_of_queue(self, queued_seconds: float) -> None:
+        """Log, but not for every request of an overload."""
+        now = time.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + _WARNING_PAUSE_SECONDS
+            log.warning(
+                "requests wait too long for a thread (%.1f s) and are refused; the signer's backend is slow or hangs, "
+                "or [server] threads is too low",
+                queued_seconds,
+            )
 
     @staticmethod
     def _send(response: falcon.Response, der: bytes, status: str) -> None:

@@ -6,6 +6,8 @@ waitress's parser, buffers and channels are used as they are. Three things are o
   costs several times what the request itself does. A signer that waits for a network gets waitress's threads.
 - The loop that waits for sockets (event_loop.py): its cost does not grow with the number of idle connections.
 - The drain at the end: waitress's own forgets replies that are finished but not yet sent.
+- How long a request waited for a thread stands in its environ, so that one that waited too long can be refused at once:
+  when a backend hangs, the queue ends as soon as a thread is free, instead of growing without bound.
 
 Settings that differ from waitress's defaults: `send_bytes` above the size of any reply, because with the default of 1
 the I/O thread spins while a worker thread holds the output lock; `connection_limit` above 100, because 100 idle clients
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -27,6 +30,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from tsa_core.config import ServerSettings
 from tsa_core.http.event_loop import EventLoop
+from tsa_core.http.timestamp import QUEUED_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,8 @@ _BODY_SLACK = 65_536
 """waitress refuses bodies beyond our own limit by this much unread; up to there, ours answers with JSON."""
 _MAX_BODY = 2**31
 _TURN_SECONDS = 1.0
+
+_thread = threading.local()
 
 
 class _InlineDispatcher:
@@ -86,8 +92,10 @@ class _Tracked:
     def __init__(self, channel: Any, done: deque[Any]) -> None:
         self._channel = channel
         self._done = done
+        self._queued_at = time.monotonic()
 
     def service(self) -> None:
+        _thread.queued_seconds = time.monotonic() - self._queued_at
         try:
             self._channel.service()
         finally:
@@ -97,6 +105,16 @@ class _Tracked:
 
     def cancel(self) -> None:
         self._channel.cancel()
+
+
+def _say_how_long_queued(app: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap an application whose requests run in threads."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        environ[QUEUED_SECONDS] = _thread.queued_seconds
+        return app(environ, start_response)
+
+    return application
 
 
 class _InlineServer(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
@@ -147,7 +165,7 @@ class WaitressServer:
         kind = _InlineServer if inline else TcpWSGIServer
         self._servers: list[Any] = [
             kind(
-                app,
+                app if inline else _say_how_long_queued(app),
                 map=self._loop,
                 dispatcher=self._dispatcher,
                 adj=adjustments,

@@ -54,7 +54,8 @@ class TokenTemplate:
         names = certificate_fields(signer_certificate)
         self.algorithm = algorithm
         self._digest = algorithm.digest.new
-        self._after_gen_time = (accuracy.encode() if accuracy else b"") + (der.boolean(True) if ordering else b"")
+        self._ordering = der.boolean(True) if ordering else b""
+        self._after_gen_time = (accuracy.encode() if accuracy else b"") + self._ordering
         # A certificate without a subject has no name that the field could correspond to (RFC 3161 2.4.2).
         named = tsa_name and names.subject != der.sequence()
         self._tsa = der.explicit(0, der.explicit(4, names.subject)) if named else b""
@@ -100,8 +101,13 @@ class TokenTemplate:
         gen_time_der: bytes,
         nonce_der: bytes = b"",
         extensions: bytes = b"",
+        accuracy: Accuracy | None = None,
     ) -> bytes:
-        """Return the DER of TSTInfo; `extensions` are encoded Extension values beyond the template's own."""
+        """Return the DER of TSTInfo; `extensions` are encoded Extension values beyond the template's own.
+
+        `accuracy` stands in place of the template's, for a token whose time is less certain.
+        """
+        after_gen_time = self._after_gen_time if accuracy is None else accuracy.encode() + self._ordering
         after_nonce = self._after_nonce
         if extensions:
             after_nonce = self._tsa + der.tlv(0xA1, self.extensions + extensions)
@@ -112,7 +118,7 @@ class TokenTemplate:
                 imprint_der,
                 serial_der,
                 gen_time_der,
-                self._after_gen_time,
+                after_gen_time,
                 nonce_der,
                 after_nonce,
             )

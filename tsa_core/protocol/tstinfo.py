@@ -57,6 +57,18 @@ class Accuracy:
         )
 
 
+def wider_accuracy(error: timedelta) -> Accuracy:
+    """Return the smallest of 1, 2 or 5 times a power of ten microseconds that covers `error`.
+
+    Few distinct values: a token's accuracy then tells little about the clock, and sizes repeat.
+    """
+    microseconds = -(-error // timedelta(microseconds=1))
+    power = 1
+    while power * 5 < microseconds:
+        power *= 10
+    return Accuracy(microseconds=next(factor * power for factor in (1, 2, 5) if factor * power >= microseconds))
+
+
 def _implicit_integer(tag: int, value: int) -> bytes:
     return der.tlv(tag, der.integer(value)[2:]) if value else b""
 

@@ -1,0 +1,212 @@
+"""The chrony monitor against a real chronyd, which follows a time server of ours on loopback."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tsa_core.api import ClockMonitor, ConfigError
+from tsa_core.authority import ClockGate, ClockState
+from tsa_core.builtin.clock import SystemClock
+from tsa_core.config import ClockSettings
+from tsa_core.testing import ClockMonitorContract, OffsetClock, ProviderContract, require_program, wait_until
+from tsa_core.testing.chronyd import Chronyd
+from tsa_core.testing.ntp_responder import NtpResponder
+from tsa_monitor_chrony import plugin as chrony_plugin
+from tsa_monitor_chrony.chronyc import Chronyc, ChronydSilent
+from tsa_monitor_chrony.monitor import ChronyMonitor
+from tsa_monitor_chrony.plugin import ChronyOptions
+
+WITHIN = 15.0
+
+
+@pytest.fixture
+def responder() -> Iterator[NtpResponder]:
+    with NtpResponder() as running:
+        yield running
+
+
+@pytest.fixture
+def chronyd(tmp_path: Path, responder: NtpResponder) -> Iterator[Chronyd]:
+    require_program("chronyc", package="chrony")
+    with Chronyd(tmp_path / "chronyd", follows=responder.port) as running:
+        yield running
+
+
+@pytest.fixture
+def table(chronyd: Chronyd) -> dict[str, Any]:
+    return {"address": "127.0.0.1", "port": chronyd.command_port, "period": "100ms", "timeout": "2s"}
+
+
+class TestProvider(ProviderContract):
+    @pytest.fixture
+    def plugin(self) -> ModuleType:
+        return chrony_plugin
+
+
+class TestMonitor(ClockMonitorContract):
+    @pytest.fixture
+    def plugin(self) -> ModuleType:
+        return chrony_plugin
+
+    @pytest.fixture
+    def options(self, table: dict[str, Any]) -> Mapping[str, Any]:
+        return table
+
+    @pytest.fixture
+    def secrets(self, chronyd: Chronyd, responder: NtpResponder) -> list[str]:
+        return ["127.0.0.1", str(chronyd.command_port), str(responder.port)]
+
+    @pytest.fixture
+    def blind_monitor(self, chronyd: Chronyd, open_monitor: Callable[[], ClockMonitor]) -> ClockMonitor | None:
+        chronyd.stop()
+        return open_monitor()
+
+
+@pytest.fixture
+def monitor(table: dict[str, Any]) -> Iterator[ChronyMonitor]:
+    opened = ChronyMonitor(ChronyOptions.model_validate(table))
+    opened.start(SystemClock())
+    yield opened
+    opened.stop()
+
+
+def reach(gate: ClockGate, state: ClockState) -> None:
+    wait_until(lambda: gate.status().state is state, seconds=WITHIN, what=f"{state} ({gate.status()})")
+
+
+@pytest.mark.parametrize("offset", [0.25, -0.4])
+def test_offset_is_clock_minus_true_time(monitor: ChronyMonitor, responder: NtpResponder, offset: float) -> None:
+    responder.offset = offset
+    wait_until(
+        lambda: (o := monitor.verdict().offset) is not None and abs(o.total_seconds() + offset) < 0.05,
+        seconds=WITHIN,
+        what=f"an offset of {-offset} ({monitor.verdict()})",
+    )
+    assert monitor.verdict().trusted
+
+
+def test_its_source_is_listed(monitor: ChronyMonitor, responder: NtpResponder) -> None:
+    responder.offset = 0.2
+    wait_until(
+        lambda: any(source.used for source in monitor.sources()), seconds=WITHIN, what="chronyd selects its source"
+    )
+    (source,) = monitor.sources()
+    assert (source.name, source.outcome, source.stratum) == ("127.0.0.1", "selected", 1)
+    assert source.uncertainty is not None
+
+
+def test_offset_of_another_clock_source_counts(table: dict[str, Any]) -> None:
+    monitor = ChronyMonitor(ChronyOptions.model_validate(table))
+    monitor.start(OffsetClock(timedelta(seconds=0.5)))
+    try:
+        wait_until(lambda: monitor.verdict().trusted, seconds=WITHIN, what="a verdict")
+        offset = monitor.verdict().offset
+        assert offset is not None
+        assert abs(offset - timedelta(seconds=0.5)) < timedelta(milliseconds=50)
+    finally:
+        monitor.stop()
+
+
+def test_stopped_chronyd_leads_to_holdover_then_refusal(monitor: ChronyMonitor, chronyd: Chronyd) -> None:
+    clock = SystemClock()
+    gate = ClockGate(clock, [monitor], settings=ClockSettings.model_validate({"max_holdover": "1s"}))
+    reach(gate, ClockState.SYNCHRONISED)
+    chronyd.stop()
+    reach(gate, ClockState.HOLDOVER)
+    reach(gate, ClockState.UNSYNCHRONISED)
+    assert "does not answer" in gate.status().reason
+    chronyd.start()
+    reach(gate, ClockState.SYNCHRONISED)
+
+
+def test_chronyd_without_an_answer_is_not_trusted(tmp_path: Path, responder: NtpResponder) -> None:
+    responder.silent = True
+    with Chronyd(tmp_path / "chronyd", follows=responder.port) as chronyd:
+        table = {"address": "127.0.0.1", "port": chronyd.command_port, "period": "100ms"}
+        monitor = ChronyMonitor(ChronyOptions.model_validate(table))
+        monitor.start(SystemClock())
+        try:
+            wait_until(lambda: "not synchronised" in monitor.verdict().reason, seconds=WITHIN, what="chronyd's word")
+            assert not monitor.verdict().trusted
+        finally:
+            monitor.stop()
+
+
+def looks_at_the_last_update(monitor: ChronyMonitor, *, count: int = 5) -> None:
+    """Wait until several looks in a row have found no new measurement of chronyd's."""
+    seen: list[tuple[str, float]] = []
+
+    def settled() -> bool:
+        seen.append((monitor._update, monitor.verdict().checked_at))
+        return len({checked_at for update, checked_at in seen if update == monitor._update}) >= count
+
+    wait_until(settled, seconds=WITHIN, what="chronyd's last measurement")
+
+
+def test_step_stays_noticed_until_chronyd_has_measured_again(responder: NtpResponder, table: dict[str, Any]) -> None:
+    clock = OffsetClock(timedelta(0))
+    monitor = ChronyMonitor(ChronyOptions.model_validate({**table, "max_offset": "20s"}))
+    monitor.start(clock)
+    gate = ClockGate(clock, [monitor])
+    try:
+        reach(gate, ClockState.SYNCHRONISED)
+        responder.silent = True
+        looks_at_the_last_update(monitor)
+        clock.offset = timedelta(seconds=5)
+        assert gate.status().state is ClockState.STEPPED
+        seen = monitor.verdict()
+        wait_until(lambda: monitor.verdict() is not seen, seconds=WITHIN, what="another look")
+        assert gate.status().state is ClockState.STEPPED
+        responder.silent = False
+        reach(gate, ClockState.SYNCHRONISED)
+    finally:
+        monitor.stop()
+
+
+def test_missing_program_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"clock\.chrony\.program: there is no program 'no-such-chronyc'"):
+        ChronyMonitor(ChronyOptions(program="no-such-chronyc"))
+
+
+GOOD = "7F000001,127.0.0.1,2,1795355120.641366793,2.5,-0.00002,0.00004,-118.2,-0.0,538.7,0.4,0.2,0.3,Insert second"
+
+
+def fake_chronyc(folder: Path, script: str) -> Chronyc:
+    program = folder / "chronyc"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return Chronyc(ChronyOptions(program=str(program), timeout=timedelta(seconds=1)))
+
+
+def test_tracking_is_read(tmp_path: Path) -> None:
+    tracking = fake_chronyc(tmp_path, f"echo '{GOOD}'").tracking()
+    assert (tracking.offset, tracking.root_delay, tracking.root_dispersion) == (-2.5, 0.4, 0.2)
+    assert (tracking.stratum, tracking.leap, tracking.updated_at) == (2, "insert", "1795355120.641366793")
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo '506 Cannot talk to daemon'; exit 1", "chronyc failed: 506 Cannot talk to daemon"),
+        ("exit 3", "exit code 3"),
+        ("echo garbage", "too few fields"),
+        (f"echo '{GOOD.replace('2.5', 'fast')}'", "printed"),
+        ("exec sleep 30", "did not answer within 1 s"),
+        ("printf '\\377\\376'", "too few fields"),
+    ],
+)
+def test_what_chronyc_may_do_instead(tmp_path: Path, script: str, message: str) -> None:
+    with pytest.raises(ChronydSilent, match=message):
+        fake_chronyc(tmp_path, script).tracking()
+
+
+def test_unsynchronised_is_no_leap_status(tmp_path: Path) -> None:
+    line = GOOD.replace("Insert second", "Not synchronised")
+    assert fake_chronyc(tmp_path, f"echo '{line}'").tracking().leap is None

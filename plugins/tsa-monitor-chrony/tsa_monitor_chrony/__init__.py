@@ -1,0 +1,1 @@
+"""Compares the clock with what the local chronyd knows."""

@@ -1,0 +1,36 @@
+"""Time servers on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tsa_core.testing.ntp_responder import NtpResponder
+
+FAST = {
+    "period": "100ms",
+    "request_timeout": "150ms",
+    "request_attempts": 1,
+    "max_time_delta": "1s",
+    "attempt_backoff": "10ms",
+}
+
+
+@pytest.fixture
+def responders() -> Iterator[list[NtpResponder]]:
+    """Run four time servers that are right."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(NtpResponder()) for _ in range(4)]
+
+
+@pytest.fixture
+def table(responders: list[NtpResponder]) -> Callable[..., dict[str, Any]]:
+    """Return a function that makes the settings table of a fast monitor of these servers."""
+
+    def make(**more: Any) -> dict[str, Any]:
+        return {"servers": [responder.server for responder in responders], **FAST, **more}
+
+    return make

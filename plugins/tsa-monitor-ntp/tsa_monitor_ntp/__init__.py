@@ -1,0 +1,1 @@
+"""Compares the clock with NTP servers."""

@@ -1,0 +1,96 @@
+"""One configured time server: its last answer, and when it may be asked again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from tsa_core.api import Clock, TimeSourceReport
+from tsa_monitor_ntp import metrics
+from tsa_monitor_ntp.plugin import NtpOptions
+from tsa_monitor_ntp.query import KissOfDeath, NoUsableAnswer, Sample, query
+
+_DENIED_SECONDS = 24 * 3600.0
+_LONGEST_PENALTY_SECONDS = 6 * 3600.0
+
+
+class Peer:
+    """Asks one server, and obeys when it asks to be left alone.
+
+    Used by one thread at a time, but for `report`.
+    """
+
+    def __init__(self, name: str, host: str, port: int, options: NtpOptions) -> None:
+        self.name = name
+        self._host = host
+        self._port = port
+        self._options = options
+        self._not_before = 0.0
+        self._penalty_seconds = 0.0
+        self.report = TimeSourceReport(name=name, outcome="not asked yet")
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether the server has not asked to be left alone until later."""
+        return time.monotonic() >= self._not_before
+
+    def ask(self, clock: Clock, stopping: threading.Event) -> Sample | None:
+        """Ask until there is an answer or no attempt is left."""
+        options = self._options
+        pause = options.attempt_backoff.total_seconds()
+        for attempt in range(options.request_attempts):
+            if attempt:
+                if stopping.wait(pause):
+                    break
+                pause *= 2
+            started = time.monotonic()
+            try:
+                sample = query(
+                    self._host,
+                    self._port,
+                    clock,
+                    timeout=options.request_timeout.total_seconds(),
+                    max_distance=options.max_root_distance.total_seconds(),
+                )
+            except NoUsableAnswer as error:
+                self._note_failure(str(error), started)
+                if isinstance(error, KissOfDeath):
+                    self._leave_alone(error.code)
+                    break
+                continue
+            metrics.LATENCY.labels(host=self.name).observe(time.monotonic() - started)
+            metrics.SYNC.labels(host=self.name, failed="false").inc()
+            self._penalty_seconds = 0.0
+            self.report = TimeSourceReport(
+                name=self.name,
+                outcome="answered",
+                address=sample.address,
+                stratum=sample.stratum,
+                offset=timedelta(seconds=sample.offset),
+                uncertainty=timedelta(seconds=sample.distance),
+                delay=timedelta(seconds=sample.delay),
+                answered_at=datetime.now(UTC),
+            )
+            return sample
+        return None
+
+    def _note_failure(self, outcome: str, started: float) -> None:
+        metrics.LATENCY.labels(host=self.name).observe(time.monotonic() - started)
+        metrics.SYNC.labels(host=self.name, failed="true").inc()
+        self.report = TimeSourceReport(name=self.name, outcome=outcome)
+
+    def _leave_alone(self, code: str) -> None:
+        if code in {"DENY", "RSTR"}:
+            seconds = _DENIED_SECONDS
+        else:
+            # RATE and what else there may be: less often, and less again when that was not enough.
+            again = min(_LONGEST_PENALTY_SECONDS, 2 * self._penalty_seconds)
+            seconds = again or 4 * self._options.period.total_seconds()
+        self._penalty_seconds = seconds
+        self._not_before = time.monotonic() + seconds
+
+    def note_use(self, used: bool) -> None:
+        """Note whether the last answer is among those that agree."""
+        self.report = replace(self.report, used=used)

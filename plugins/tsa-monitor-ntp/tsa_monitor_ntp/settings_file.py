@@ -1,0 +1,98 @@
+"""The reference system's YAML file, and what must hold between the settings."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from tsa_core.api import ConfigError
+from tsa_monitor_ntp.plugin import BUILT_IN_FILE, NtpOptions
+
+_MAX_FILE_OCTETS = 256 * 1024
+_SECTION = "clock.ntp"
+_FILE_KEYS = (
+    "request_attempts",
+    "request_timeout",
+    "num_servers",
+    "server_threshold",
+    "max_time_delta",
+    "period",
+    "servers",
+)
+_BUILT_IN: dict[str, Any] = {
+    "servers": [
+        "time.apple.com",
+        "time.google.com",
+        "time1.google.com",
+        "time2.google.com",
+        "time3.google.com",
+        "time4.google.com",
+    ]
+}
+
+
+def effective_options(options: NtpOptions) -> NtpOptions:
+    """Return the options with those of the file below them; raises ConfigError for what cannot work."""
+    if options.file is not None:
+        given = {name: getattr(options, name) for name in options.model_fields_set}
+        base = _BUILT_IN if options.file == BUILT_IN_FILE else _read_file(Path(options.file))
+        try:
+            options = NtpOptions.model_validate({**base, **given})
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            key = ".".join(map(str, problem["loc"]))
+            raise ConfigError(f"{key}: {problem['msg'].removeprefix('Value error, ')}", path=options.file) from None
+    _check(options)
+    return options
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_FILE_OCTETS + 1)
+    except OSError as error:
+        raise ConfigError(f"the NTP settings cannot be read: {error.strerror}", path=str(path)) from None
+    if len(data) > _MAX_FILE_OCTETS:
+        raise ConfigError("the NTP settings are larger than 256 KiB", path=str(path))
+    try:
+        document = yaml.safe_load(data)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"the NTP settings are not YAML: {' '.join(str(error).split())}", path=str(path)) from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"the NTP settings must be keys and values: {', '.join(_FILE_KEYS)}", path=str(path))
+    for key in document:
+        if key not in _FILE_KEYS:
+            near = difflib.get_close_matches(str(key), _FILE_KEYS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(_FILE_KEYS)}"
+            raise ConfigError(f"unknown key {key!r}; {hint}", path=str(path))
+    # A key without a value is one that is missing.
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def _check(options: NtpOptions) -> None:
+    where = options.file if options.file not in {None, BUILT_IN_FILE} else _SECTION
+    if not options.servers:
+        raise ConfigError("no servers; list at least num_servers of them, four or more of your own choice", path=where)
+    names = set(options.servers)
+    if len(names) < options.num_servers:
+        raise ConfigError(
+            f"num_servers is {options.num_servers}, but only {len(names)} different servers are listed; "
+            "list more or lower num_servers",
+            path=where,
+        )
+    if options.server_threshold > options.num_servers:
+        raise ConfigError(
+            f"server_threshold is {options.server_threshold}, more than the {options.num_servers} servers that are "
+            "asked (num_servers)",
+            path=where,
+        )
+    if options.max_time_delta < options.request_timeout:
+        raise ConfigError("max_time_delta must not be shorter than request_timeout", path=where)
+    for name in ("request_timeout", "period"):
+        if getattr(options, name) < timedelta(milliseconds=10):
+            raise ConfigError(f"{name} must be at least 10ms", path=where)

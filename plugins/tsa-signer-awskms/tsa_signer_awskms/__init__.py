@@ -1,0 +1,1 @@
+"""Signs timestamps with a key in AWS KMS."""

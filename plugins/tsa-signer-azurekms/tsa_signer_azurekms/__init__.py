@@ -1,0 +1,1 @@
+"""Signs timestamps with a key in Azure Key Vault or Managed HSM."""

@@ -1,0 +1,63 @@
+"""What Azure's errors mean for the server, each as one line that holds no secret."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+
+from tsa_core.api import SignerError, SignerUnavailable
+from tsa_signer_azurekms.connection import last_status
+
+_PASSING: Final = frozenset({401, 408, 429, *range(500, 600)})
+_MAX_TEXT: Final = 300
+_NEEDED: Final = {
+    "get": "the permission keys/get (role Key Vault Crypto User)",
+    "sign": "the permission keys/sign (role Key Vault Crypto User)",
+}
+
+
+def explain(error: AzureError, operation: str, key: str) -> SignerError:
+    """Return what to raise for an error of `get` or `sign`; SignerUnavailable when trying again may help."""
+    what = f"Azure Key Vault, {operation} {key}"
+    if isinstance(error, ClientAuthenticationError) and not _from_vault(error):
+        # A wrong secret is HTTP 400 or 401 of Entra ID, and stays wrong; no answer at all may be another one soon.
+        status = error.status_code or last_status()
+        wrong = status is not None and status >= 400 and status not in _PASSING - {401}
+        kind = SignerError if wrong else SignerUnavailable
+        return kind(f"{what}: no access token: {one_line(error.message)}")
+    if isinstance(error, HttpResponseError) and error.status_code is not None:
+        return _from_status(error, what, operation)
+    return SignerUnavailable(f"{what}: the vault cannot be reached: {one_line(error.message)}")
+
+
+def _from_vault(error: ClientAuthenticationError) -> bool:
+    request = getattr(error.response, "request", None)
+    return "/keys/" in str(getattr(request, "url", ""))
+
+
+def _from_status(error: HttpResponseError, what: str, operation: str) -> SignerError:
+    status = error.status_code or 0
+    code, message = _codes(error)
+    said = f"HTTP {status} {code}: {message}" if code else f"HTTP {status}"
+    if status in _PASSING:
+        return SignerUnavailable(f"{what}: {said}")
+    if status == 403 and not code.endswith(("KeyDisabled", "KeyExpired", "KeyNotYetValid", "KeyOperationForbidden")):
+        return SignerError(f"{what}: {said}; it needs {_NEEDED[operation]}")
+    return SignerError(f"{what}: {said}")
+
+
+def _codes(error: HttpResponseError) -> tuple[str, str]:
+    """Return the error codes, the inner one last, and the message of the vault's answer."""
+    details = error.error
+    if details is None:
+        return "", ""
+    inner = (details.innererror or {}).get("code") if isinstance(details.innererror, dict) else None
+    codes = [str(code) for code in (details.code, inner) if code]
+    return "/".join(codes), one_line(details.message or "")
+
+
+def one_line(text: object) -> str:
+    """Return a text of Azure's on one line, without what would only fill the log."""
+    words = " ".join(str(text).split())
+    return words if len(words) <= _MAX_TEXT else f"{words[:_MAX_TEXT]}..."

@@ -1,0 +1,116 @@
+"""Which key, and who we are: the options, completed from the environment as Azure's own tools do."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pydantic import SecretStr
+
+from tsa_core.api import ConfigError
+from tsa_signer_azurekms.plugin import AzureOptions
+
+_URI: Final = re.compile(
+    r"azurekms://(?P<host>[A-Za-z0-9.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?)"
+    r"/(?P<key>[A-Za-z0-9-]{1,127})(?:/(?P<version>[A-Za-z0-9]{1,64}))?",
+    re.IGNORECASE,
+)
+_EXAMPLE: Final = "azurekms://NAME.vault.azure.net/KEY, with /VERSION after it if need be"
+_WHERE: Final = "signer.azurekms"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyAddress:
+    """A key in a vault; `version` None means the newest."""
+
+    vault_url: str
+    key: str
+    version: str | None
+
+    @property
+    def text(self) -> str:
+        """How messages name it."""
+        return f"{self.vault_url}/keys/{self.key}{f'/{self.version}' if self.version else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who asks for tokens; `kind` is never auto."""
+
+    kind: str
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret: SecretStr | None = field(default=None, repr=False)
+    client_certificate: Path | None = None
+    token_file: Path | None = None
+
+
+def read_key_uri(uri: str) -> KeyAddress:
+    """Return the key that `azurekms://HOST/KEY[/VERSION]` names; raises ConfigError."""
+    found = _URI.fullmatch(uri)
+    if found is None:
+        raise ConfigError(f"{uri!r} is not a key URI of this signer; write {_EXAMPLE}")
+    host = found["host"]
+    if "." not in host and ":" not in host and host.lower() != "localhost":
+        raise ConfigError(f"{uri!r} names the vault {host!r} without its domain; write {_EXAMPLE}")
+    return KeyAddress(vault_url=f"https://{host}", key=found["key"], version=found["version"])
+
+
+def choose_identity(options: AzureOptions, environ: Mapping[str, str] = os.environ) -> Identity:
+    """Return who we are; raises ConfigError for what is missing.
+
+    Chosen once and not by trial at each request, as Azure's DefaultAzureCredential would: while the right way is
+    down, that starts programs and asks addresses which have no answer.
+    """
+    tenant = options.tenant_id or environ.get("AZURE_TENANT_ID") or None
+    client = options.client_id or environ.get("AZURE_CLIENT_ID") or None
+    secret = options.client_secret or (
+        SecretStr(environ["AZURE_CLIENT_SECRET"]) if environ.get("AZURE_CLIENT_SECRET") else None
+    )
+    certificate = options.client_certificate or _path(environ.get("AZURE_CLIENT_CERTIFICATE_PATH"))
+    token_file = _path(environ.get("AZURE_FEDERATED_TOKEN_FILE"))
+    kind: str = options.credential
+    if kind == "auto" and environ.get("AZURE_AUTH_METHOD") in {"environment", "cli"}:
+        # The reference system's way to say it.
+        kind = "cli" if environ["AZURE_AUTH_METHOD"] == "cli" else "service_principal"
+    if kind == "auto":
+        kind = (
+            "service_principal" if secret or certificate else "workload_identity" if token_file else "managed_identity"
+        )
+    if kind in {"cli", "managed_identity"}:
+        return Identity(kind=kind, tenant_id=tenant, client_id=client if kind == "managed_identity" else None)
+    for name, value in (("tenant_id", tenant), ("client_id", client)):
+        if value is None:
+            raise ConfigError(
+                f"a {kind.replace('_', ' ')} needs it; set it, or AZURE_{name.upper()}", path=f"{_WHERE}.{name}"
+            )
+    if kind == "workload_identity":
+        if token_file is None:
+            raise ConfigError(
+                "a workload identity needs AZURE_FEDERATED_TOKEN_FILE, which the cluster sets",
+                path=f"{_WHERE}.credential",
+            )
+        return Identity(kind=kind, tenant_id=tenant, client_id=client, token_file=token_file)
+    if secret is None and certificate is None:
+        raise ConfigError(
+            "a service principal needs a secret or a certificate; set client_secret or client_certificate, or "
+            "AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH",
+            path=f"{_WHERE}.client_secret",
+        )
+    if secret is None and certificate is not None and not certificate.is_file():
+        raise ConfigError(f"the file {certificate} does not exist", path=f"{_WHERE}.client_certificate")
+    return Identity(
+        kind=kind,
+        tenant_id=tenant,
+        client_id=client,
+        client_secret=secret,
+        client_certificate=None if secret else certificate,
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None

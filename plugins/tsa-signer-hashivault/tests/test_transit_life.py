@@ -1,0 +1,345 @@
+"""What happens to a transit key, a token and a server while the signer is in use."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import requests
+
+from tsa_backends.openbao import ROOT_TOKEN, OpenBao
+from tsa_core.api import ConfigError, Signer, SignerError, SignerUnavailable
+from tsa_core.testing import check_token, issue_token
+from tsa_signer_hashivault.connection import Session
+from tsa_signer_hashivault.plugin import TransitOptions, tsa_signers
+
+MESSAGE = b"a message"
+POLICY = """
+path "transit/keys/{key}" {{ capabilities = ["read"] }}
+path "transit/sign/{key}/*" {{ capabilities = ["update"] }}
+"""
+
+
+@pytest.fixture
+def open_signer(openbao: OpenBao) -> Iterator[Callable[..., Signer]]:
+    opened: list[Signer] = []
+    (provider,) = (p for p in tsa_signers() if p.name == "hashivault")
+
+    def open_one(key: str, **options: Any) -> Signer:
+        table = {"uri": f"hashivault://{key}", "address": openbao.address, "token": ROOT_TOKEN, **options}
+        opened.append(provider.open(TransitOptions.model_validate(table)))
+        return opened[-1]
+
+    yield open_one
+    for signer in opened:
+        signer.close()
+
+
+def assert_signs(signer: Signer) -> None:
+    signature = signer.sign(MESSAGE, timeout=5)
+    assert signer.algorithm.is_valid(signer.public_key, signature, MESSAGE)
+
+
+# -- the key ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["rsa-2048", "rsa-4096"])
+def test_pss_signs_with_the_salt_that_cms_announces(
+    openbao: OpenBao, open_signer: Callable[..., Signer], kind: str, tmp_path: Path
+) -> None:
+    signer = open_signer(openbao.make_key(f"pss-{kind}", kind), rsa_pss=True, signature_digest="sha512")
+    assert signer.algorithm.name == "rsa-pss-sha512"
+    assert_signs(signer)
+    check_token(issue_token(signer, tmp_path), signer, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["aes256-gcm96", "chacha20-poly1305", "hmac"])
+def test_a_key_that_cannot_sign_is_refused_and_named(
+    openbao: OpenBao, open_signer: Callable[..., Signer], kind: str
+) -> None:
+    key = openbao.make_key(f"refused-{kind}", kind, **({"key_size": 32} if kind == "hmac" else {}))
+    with pytest.raises(ConfigError, match=rf"transit/keys/{key} is of type {kind}.*create one of ecdsa-p256") as caught:
+        open_signer(key)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_derived_key_is_refused(openbao: OpenBao, open_signer: Callable[..., Signer]) -> None:
+    with pytest.raises(ConfigError, match="derived"):
+        open_signer(openbao.make_key("derived", "ed25519", derived=True))
+
+
+def test_pss_with_a_key_that_is_not_rsa_is_refused(openbao: OpenBao, open_signer: Callable[..., Signer]) -> None:
+    with pytest.raises(ConfigError, match=r"transit/keys/no-pss: RSA-PSS was asked for, but the key is EC secp256r1"):
+        open_signer(openbao.make_key("no-pss"), rsa_pss=True)
+
+
+def test_a_key_that_is_not_there_is_named(open_signer: Callable[..., Signer]) -> None:
+    with pytest.raises(SignerError, match="transit/keys/absent: not found"):
+        open_signer("absent")
+
+
+def test_the_newest_version_is_pinned_when_the_key_is_rotated(
+    openbao: OpenBao, open_signer: Callable[..., Signer]
+) -> None:
+    key = openbao.make_key("rotated")
+    first = open_signer(key)
+    openbao.call("POST", f"transit/keys/{key}/rotate", {})
+    assert_signs(first)
+    second = open_signer(key)
+    assert_signs(second)
+    assert (first.details()["version"], second.details()["version"]) == ("1", "2")
+    assert_signs(open_signer(key, key_version=1))
+
+
+def test_a_version_that_may_not_sign_is_refused_at_start(openbao: OpenBao, open_signer: Callable[..., Signer]) -> None:
+    key = openbao.make_key("versions")
+    openbao.call("POST", f"transit/keys/{key}/rotate", {})
+    openbao.call("POST", f"transit/keys/{key}/config", {"min_encryption_version": 2})
+    for version in (1, 3):
+        with pytest.raises(ConfigError, match=rf"version {version} of the key .*it may sign with: 2"):
+            open_signer(key, key_version=version)
+
+
+def test_a_version_that_is_disabled_stops_signing_and_recovers(
+    openbao: OpenBao, open_signer: Callable[..., Signer]
+) -> None:
+    key = openbao.make_key("disabled")
+    signer = open_signer(key)
+    openbao.call("POST", f"transit/keys/{key}/rotate", {})
+    openbao.call("POST", f"transit/keys/{key}/config", {"min_encryption_version": 2})
+    with pytest.raises(SignerError, match=r"transit/sign/disabled/sha2-256: .*less than the minimum"):
+        signer.sign(MESSAGE, timeout=5)
+    openbao.call("POST", f"transit/keys/{key}/config", {"min_encryption_version": 0})
+    assert_signs(signer)
+
+
+def test_a_deleted_key_stops_signing(openbao: OpenBao, open_signer: Callable[..., Signer]) -> None:
+    key = openbao.make_key("deleted")
+    signer = open_signer(key)
+    openbao.call("POST", f"transit/keys/{key}/config", {"deletion_allowed": True})
+    openbao.call("DELETE", f"transit/keys/{key}")
+    with pytest.raises(SignerError, match="signing key not found"):
+        signer.sign(MESSAGE, timeout=5)
+
+
+# -- the token --------------------------------------------------------------------------------------------------------
+
+
+def test_the_documented_policy_is_enough(openbao: OpenBao, open_signer: Callable[..., Signer]) -> None:
+    key = openbao.make_key("policy")
+    assert_signs(open_signer(key, token=openbao.make_token(POLICY.format(key=key))))
+
+
+def test_a_missing_permission_is_named(openbao: OpenBao, open_signer: Callable[..., Signer]) -> None:
+    key = openbao.make_key("denied")
+    token = openbao.make_token(f'path "transit/keys/{key}" {{ capabilities = ["read"] }}')
+    signer = open_signer(key, token=token)
+    with pytest.raises(
+        SignerError, match=rf'path "transit/sign/{key}/sha2-256" {{ capabilities = \["update"\] }}'
+    ) as e:
+        signer.sign(MESSAGE, timeout=5)
+    assert not isinstance(e.value, SignerUnavailable)
+    assert token not in str(e.value)
+    with pytest.raises(SignerError, match=r'path "transit/keys/denied" { capabilities = \["read"\] }'):
+        open_signer(key, token=openbao.make_token('path "transit/keys/other" { capabilities = ["read"] }'))
+
+
+def test_a_token_that_an_agent_replaced_is_read_again(
+    openbao: OpenBao, open_signer: Callable[..., Signer], tmp_path: Path
+) -> None:
+    key = openbao.make_key("agent")
+    path = tmp_path / "token"
+    first, second = openbao.make_token(POLICY.format(key=key)), openbao.make_token(POLICY.format(key=key))
+    path.write_text(first)
+    signer = open_signer(key, token=None, token_file=path)
+    assert_signs(signer)
+    openbao.call("POST", "auth/token/revoke", {"token": first})
+    with pytest.raises(SignerError, match="permission denied"):
+        signer.sign(MESSAGE, timeout=5)
+    path.write_text(second)
+    assert_signs(signer)
+
+
+def test_a_renewable_token_is_renewed(openbao: OpenBao, open_signer: Callable[..., Signer]) -> None:
+    key = openbao.make_key("renewed")
+    token = openbao.make_token(POLICY.format(key=key), ttl="3s", explicit_max_ttl="1h", renewable=True)
+    signer = open_signer(key, token=token)
+    until = time.monotonic() + 4.5
+    while time.monotonic() < until:
+        assert_signs(signer)
+        time.sleep(0.2)
+
+
+def test_a_token_that_cannot_be_renewed_any_more_is_an_error_in_the_log_once(
+    openbao: OpenBao, open_signer: Callable[..., Signer], caplog: pytest.LogCaptureFixture
+) -> None:
+    key = openbao.make_key("revoked")
+    token = openbao.make_token(POLICY.format(key=key), ttl="2s", renewable=True)
+    open_signer(key, token=token)
+    openbao.call("POST", "auth/token/revoke", {"token": token})
+    (thread,) = (t for t in threading.enumerate() if t.name == "vault-token-renewal" and t.is_alive())
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    assert [m for m in caplog.messages if "will not be renewed and must be replaced" in m]
+    assert token not in caplog.text
+
+
+def test_a_token_that_ends_and_cannot_be_renewed_is_warned_of(
+    openbao: OpenBao, open_signer: Callable[..., Signer], caplog: pytest.LogCaptureFixture
+) -> None:
+    key = openbao.make_key("ending")
+    open_signer(key, token=openbao.make_token(POLICY.format(key=key), ttl="1h", renewable=False))
+    assert re.search(r"the token ends in 3[56]\d\d s and cannot be renewed", caplog.text)
+
+
+def test_nothing_logs_the_token_even_at_debug(
+    openbao: OpenBao, open_signer: Callable[..., Signer], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = openbao.make_key("logged")
+    token = openbao.make_token(POLICY.format(key=key))
+    signer = open_signer(key, token=token)
+    assert_signs(signer)
+    openbao.call("POST", "auth/token/revoke", {"token": token})
+    with pytest.raises(SignerError):
+        signer.sign(MESSAGE, timeout=5)
+    assert "urllib3" in caplog.text
+    assert token not in caplog.text
+    assert token not in repr(signer)
+
+
+# -- the server -------------------------------------------------------------------------------------------------------
+
+
+def test_tls_is_checked_against_the_given_ca(tmp_path: Path) -> None:
+    server = OpenBao(tmp_path, tls=True)
+    server.start()
+    (provider,) = (p for p in tsa_signers() if p.name == "openbao")
+    table = {"uri": f"openbao://{server.make_key('tls')}", "address": server.address, "token": ROOT_TOKEN}
+    try:
+        with pytest.raises(SignerError, match=r"TLS failed.*check ca_file"):
+            provider.open(TransitOptions.model_validate(table))
+        signer = provider.open(TransitOptions.model_validate({**table, "ca_file": server.ca_file}))
+        assert_signs(signer)
+        signer.close()
+    finally:
+        server.process.stop()
+
+
+def test_a_sealed_server_is_unavailable(tmp_path: Path) -> None:
+    server = OpenBao(tmp_path)
+    server.start()
+    (provider,) = (p for p in tsa_signers() if p.name == "openbao")
+    table = {"uri": f"openbao://{server.make_key('sealed')}", "address": server.address, "token": ROOT_TOKEN}
+    signer = provider.open(TransitOptions.model_validate(table))
+    try:
+        server.call("PUT", "sys/seal")
+        with pytest.raises(SignerUnavailable, match="sealed"):
+            signer.sign(MESSAGE, timeout=2)
+    finally:
+        signer.close()
+        server.process.stop()
+
+
+class Impostor(http.server.BaseHTTPRequestHandler):
+    """Passes requests on to the real server and falsifies what comes back."""
+
+    real: ClassVar[OpenBao]
+    falsify: ClassVar[Callable[[dict[str, Any]], dict[str, Any]]]
+
+    def do_GET(self) -> None:
+        self._answer("GET", None)
+
+    def do_POST(self) -> None:
+        self._answer("POST", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def _answer(self, method: str, body: Any) -> None:
+        data = self.real.call(method, self.path.removeprefix("/v1/"), body)
+        text = json.dumps({"data": type(self).falsify(data) if method == "POST" else data}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[type[http.server.BaseHTTPRequestHandler]], str]]:
+    """Run HTTP servers with given handlers; the function returns the address."""
+    running: list[tuple[http.server.HTTPServer, threading.Thread]] = []
+
+    def start(handler: type[http.server.BaseHTTPRequestHandler]) -> str:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_standbys_redirect_to_the_active_node_is_followed(
+    openbao: OpenBao,
+    open_signer: Callable[..., Signer],
+    serve: Callable[[type[http.server.BaseHTTPRequestHandler]], str],
+) -> None:
+    class Standby(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(307)
+            self.send_header("Location", openbao.address + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    assert_signs(open_signer(openbao.make_key("redirected"), address=serve(Standby)))
+
+
+def test_a_redirect_out_of_tls_is_not_followed() -> None:
+    answer = requests.Response()
+    answer.url = "https://vault.example.org/v1/transit/sign/tsa"
+    onward = requests.Request("POST", "http://vault.example.org/v1/transit/sign/tsa").prepare()
+    with pytest.raises(requests.exceptions.InvalidURL, match="from https to http"):
+        Session().rebuild_auth(onward, answer)
+
+
+@pytest.mark.parametrize(
+    ("falsify", "problem"),
+    [
+        (lambda data: {"signature": data["signature"].replace(":v1:", ":v2:")}, "version 1 was asked.*'v2' answered"),
+        (lambda data: {"signature": "vault:v1:%%%"}, "not base64"),
+        (lambda data: {"unrelated": 1}, "version 1 was asked"),
+        (lambda data: {}, "is not a Vault server's"),
+    ],
+)
+def test_an_answer_that_is_not_the_pinned_keys_is_refused(
+    openbao: OpenBao,
+    open_signer: Callable[..., Signer],
+    serve: Callable[[type[http.server.BaseHTTPRequestHandler]], str],
+    falsify: Callable[[dict[str, Any]], dict[str, Any]],
+    problem: str,
+) -> None:
+    handler = type("Falsifier", (Impostor,), {"real": openbao, "falsify": staticmethod(falsify)})
+    signer = open_signer(openbao.make_key("impostor"), address=serve(handler), renew_token=False)
+    with pytest.raises(SignerError, match=problem):
+        signer.sign(MESSAGE, timeout=5)

@@ -1,0 +1,129 @@
+"""Where the server is and who we are: the options, completed from the environment as vault's own commands do."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from tsa_core.api import ConfigError
+from tsa_signer_hashivault.plugin import TransitOptions
+
+_KEY_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+_MAX_TOKEN_OCTETS: Final = 64 * 1024
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitSettings:
+    """Everything that the connection needs, complete."""
+
+    scheme: str
+    key: str
+    address: str
+    mount: str
+    namespace: str | None
+    token: str = field(repr=False)
+    token_file: Path | None
+    """The file that the token came from and may be read again from; None when it came from elsewhere."""
+    verify: str | bool
+    certificate: tuple[str, str] | None
+
+    @property
+    def plain_http(self) -> bool:
+        """Whether the token crosses a network unprotected."""
+        parts = urlsplit(self.address)
+        return parts.scheme == "http" and parts.hostname not in _LOOPBACK
+
+
+def complete(options: TransitOptions, environ: Mapping[str, str] = os.environ) -> TransitSettings:
+    """Return the settings; raises ConfigError for what is missing or malformed."""
+    scheme, _, rest = options.uri.partition("://")
+    where = f"signer.{scheme}"
+    prefixes = ("BAO_", "VAULT_") if scheme == "openbao" else ("VAULT_",)
+
+    def variable(name: str) -> str | None:
+        return next((value for prefix in prefixes if (value := environ.get(prefix + name))), None)
+
+    if not _KEY_NAME.fullmatch(rest):
+        raise ConfigError(
+            f"{options.uri!r} is not a key URI of this signer; write {scheme}://NAME with the name of a transit key "
+            "(the server's address comes from VAULT_ADDR or the setting address)"
+        )
+    token, token_file = _token(options, variable("TOKEN"), where)
+    ca_file = options.ca_file or _path(variable("CACERT"))
+    certificate = options.client_certificate or _path(variable("CLIENT_CERT"))
+    key = options.client_key or _path(variable("CLIENT_KEY"))
+    for path in (ca_file, certificate, key):
+        if path is not None and not path.is_file():
+            raise ConfigError(f"the file {path} is needed for TLS and does not exist", path=where)
+    if (certificate is None) != (key is None):
+        raise ConfigError("client_certificate and client_key go together; give both or neither", path=where)
+    return TransitSettings(
+        scheme=scheme,
+        key=rest,
+        address=_address(options.address or variable("ADDR"), where),
+        mount=(options.mount or environ.get("TRANSIT_SECRET_ENGINE_PATH") or "transit").strip("/"),
+        namespace=options.namespace or variable("NAMESPACE"),
+        token=token,
+        token_file=token_file,
+        verify=str(ca_file) if ca_file else True,
+        certificate=(str(certificate), str(key)) if certificate and key else None,
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _address(address: str | None, where: str) -> str:
+    if not address:
+        raise ConfigError("the server's address is not known; set it, or VAULT_ADDR", path=f"{where}.address")
+    parts = urlsplit(address)
+    if parts.username is not None:
+        # The value is not repeated: it holds a password.
+        raise ConfigError("the address must not hold a user or password; use a token", path=f"{where}.address")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(
+            f"{address!r} is not a server's URL; write https://vault.example.org:8200", path=f"{where}.address"
+        )
+    return address.rstrip("/")
+
+
+def _token(options: TransitOptions, from_environment: str | None, where: str) -> tuple[str, Path | None]:
+    if options.token is not None:
+        return _usable(options.token.get_secret_value(), f"{where}.token"), None
+    if options.token_file is not None:
+        return read_token(options.token_file, f"{where}.token_file"), options.token_file
+    if from_environment:
+        return _usable(from_environment, "the token in the environment"), None
+    helper = Path("~/.vault-token").expanduser()
+    if helper.is_file():
+        return read_token(helper, str(helper)), helper
+    raise ConfigError(
+        "there is no token; set VAULT_TOKEN, log in (~/.vault-token) or set token_file", path=f"{where}.token"
+    )
+
+
+def read_token(path: Path, where: str) -> str:
+    """Return the token in a file; raises ConfigError when there is none."""
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_MAX_TOKEN_OCTETS).decode("ascii").strip()
+    except OSError as error:
+        raise ConfigError(f"the token's file {path} cannot be read: {error.strerror}", path=where) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"the token's file {path} holds no token", path=where) from None
+    return _usable(text, where)
+
+
+def _usable(token: str, where: str) -> str:
+    token = token.strip()
+    # The header takes printable ASCII only, and the library that refuses the rest repeats the value.
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError("the token is empty or has characters that no token has", path=where)
+    return token

@@ -1,0 +1,1 @@
+"""Signs timestamps with a key that a PKCS#11 token holds."""

@@ -1,0 +1,72 @@
+"""ministack, an emulator of AWS: its KMS signs with real keys."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tsa_backends.server_process import ServerProcess, free_port
+from tsa_core.testing import missing
+
+REGION = "eu-west-1"
+SECRET_KEY = "secret-access-key-5d0e41aa"
+"""ministack takes any; logs are searched for this one."""
+
+
+class Ministack:
+    """One emulator with KMS alone; it keeps its keys over `stop`, and over `kill` those that `stop` once kept."""
+
+    def __init__(self, folder: Path) -> None:
+        if importlib.util.find_spec("ministack") is None:
+            missing("the AWS emulator ministack is not installed")
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        environment = {
+            "GATEWAY_PORT": str(self.port),
+            # Without these two it listens on all addresses.
+            "BIND_HOST": "127.0.0.1",
+            "IOT_MTLS_ENABLED": "0",
+            "MINISTACK_HOST": "127.0.0.1",
+            "SERVICES": "kms",
+            "SFTP_ENABLED": "0",
+            "DOCKER_HOST": "unix:///nonexistent",
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(folder / "ministack"),
+        }
+        self.process = ServerProcess([sys.executable, "-m", "ministack"], folder / "ministack.log", environment)
+
+    def start(self) -> None:
+        """Start the emulator, with the keys that it kept."""
+        self.process.start(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/_ministack/health", timeout=5) as response:
+                return bool(response.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def client(self) -> Any:
+        """Return a boto3 client of its KMS, for making and changing keys."""
+        import boto3
+
+        return boto3.client(
+            "kms",
+            region_name=REGION,
+            endpoint_url=self.address,
+            aws_access_key_id="test",
+            aws_secret_access_key=SECRET_KEY,
+        )
+
+    def make_key(self, spec: str = "ECC_NIST_P256", usage: str = "SIGN_VERIFY", *, alias: str | None = None) -> str:
+        """Make a key and return its ARN."""
+        client = self.client()
+        metadata = client.create_key(KeySpec=spec, KeyUsage=usage)["KeyMetadata"]
+        if alias:
+            client.create_alias(AliasName=alias, TargetKeyId=metadata["KeyId"])
+        arn: str = metadata["Arn"]
+        return arn

@@ -1,0 +1,235 @@
+"""What a whole server must do with a key in a backend, in good times and in bad ones."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+from tsa_backends.timestamp_server import Answer, TimestampServer, run
+from tsa_core.api import PublicKey, signature_algorithm
+from tsa_core.testing import IssuedToken, Pki, check_with_openssl, encode_request, write_pem
+from tsa_core.testing.tokens import check_by_hand
+
+_DATA = b"signed in a backend"
+_LOAD_THREADS = 8
+_LOAD_SECONDS = 1.0
+_RECOVERY_SECONDS = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A key in a backend, and how the backend is broken and mended.
+
+    `environment` is what the operator sets beside the flags. `start` after `kill` brings the same key back.
+    `freeze` keeps the backend from answering while its connections stay open. `rotate` makes another private key the
+    newest of that name, `disable` keeps the key itself from signing until `enable`; None where there is no such
+    thing. `facts` are texts that `check` must print.
+    """
+
+    uri: str
+    environment: Mapping[str, str]
+    public_key: PublicKey
+    start: Callable[[], None]
+    kill: Callable[[], None]
+    freeze: Callable[[], None]
+    thaw: Callable[[], None]
+    facts: Sequence[str]
+    secrets: Sequence[str] = field(repr=False)
+    rotate: Callable[[], None] | None = None
+    disable: Callable[[], None] | None = None
+    enable: Callable[[], None] | None = None
+
+
+class ServerContract:
+    """Subclass it as TestServer and override `deployment`; the key must be ECDSA or RSA, for openssl's sake."""
+
+    sign_seconds: ClassVar[float] = 2.0
+    """The profile's signer_timeout."""
+    slack_seconds: ClassVar[float] = 1.5
+    """By how much a busy machine may be late."""
+
+    @pytest.fixture
+    def deployment(self) -> Deployment:
+        """Return a running backend with a key; override it."""
+        pytest.fail(f"{type(self).__name__} must override the fixture `deployment`", pytrace=False)
+
+    @pytest.fixture
+    def chain(self, deployment: Deployment) -> tuple[Any, ...]:
+        return Pki().chain(deployment.public_key)
+
+    @pytest.fixture
+    def arguments(self, deployment: Deployment, chain: tuple[Any, ...], tmp_path: Path) -> list[str]:
+        path = write_pem(tmp_path / "chain.pem", chain)
+        return [
+            "--timestamp-signer",
+            "kms",
+            "--kms-key-resource",
+            deployment.uri,
+            "--certificate-chain-path",
+            f"{path}",
+        ]
+
+    @pytest.fixture
+    def environment(self, deployment: Deployment) -> dict[str, str]:
+        return {
+            "TSA_PROFILES__DEFAULT__SIGNER_TIMEOUT": f"{self.sign_seconds}s",
+            "TSA_SERVER__THREADS": str(_LOAD_THREADS),
+            **deployment.environment,
+        }
+
+    def test_serve_issues_a_token_that_openssl_verifies(
+        self,
+        deployment: Deployment,
+        chain: tuple[Any, ...],
+        arguments: list[str],
+        environment: dict[str, str],
+        tmp_path: Path,
+    ) -> None:
+        request = encode_request(_DATA)
+        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+            answer = server.ask(request)
+        assert answer.granted
+        token = IssuedToken(request=request, response=answer.response, data=_DATA, chain=chain)
+        check_with_openssl(token, tmp_path)
+        assert not [s for s in deployment.secrets if s in server.text()]
+
+    def test_check_prints_key_version_algorithm_and_latency(
+        self, deployment: Deployment, arguments: list[str], environment: dict[str, str]
+    ) -> None:
+        result = run(["check", *arguments], environment)
+        assert result.returncode == 0, result.stderr
+        algorithm = signature_algorithm(deployment.public_key).name
+        for fact in (*deployment.facts, f"algorithm\t{algorithm}"):
+            assert fact in result.stdout, result.stdout
+        assert re.search(r"^default\tversion\t.+$", result.stdout, re.MULTILINE), result.stdout
+        assert re.search(r"trial signature\tverified, [0-9.]+ ms", result.stdout), result.stdout
+        assert not [s for s in deployment.secrets if s in result.stdout + result.stderr]
+
+    def test_start_with_the_backend_down_is_one_line_and_exit_code_2(
+        self, deployment: Deployment, arguments: list[str], environment: dict[str, str]
+    ) -> None:
+        deployment.kill()
+        started = time.monotonic()
+        result = run(["serve", "--port", "0", *arguments], environment)
+        assert result.returncode == 2, (result.stdout, result.stderr)
+        lines = result.stderr.splitlines()
+        assert len(lines) == 1, result.stderr
+        assert lines[0].startswith("timestamp-server: error: profiles.default.signer: "), lines
+        assert time.monotonic() - started < 25
+        assert not [s for s in deployment.secrets if s in result.stderr]
+
+    def test_outage_is_system_failure_in_time_and_ends_by_itself(
+        self, deployment: Deployment, arguments: list[str], environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        request = encode_request(_DATA)
+        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+            assert server.ask(request).granted
+            for fail, mend in ((deployment.kill, deployment.start), (deployment.freeze, deployment.thaw)):
+                fail()
+                answer = server.ask(request)
+                assert answer.failures == {"system_failure"}
+                assert answer.seconds < self.sign_seconds + self.slack_seconds
+                assert server.ready() == 503
+                mend()
+                assert self._recovered(server, request).granted
+                assert server.ready() == 200
+        assert not [s for s in deployment.secrets if s in server.text()]
+
+    def test_rotation_under_a_running_server_leaves_its_tokens_valid(
+        self,
+        deployment: Deployment,
+        chain: tuple[Any, ...],
+        arguments: list[str],
+        environment: dict[str, str],
+        tmp_path: Path,
+    ) -> None:
+        if deployment.rotate is None:
+            pytest.skip("keys of this backend do not rotate")
+        request = encode_request(_DATA)
+        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+            assert server.ask(request).granted
+            deployment.rotate()
+            answer = server.ask(request)
+        assert answer.granted
+        check_with_openssl(IssuedToken(request=request, response=answer.response, data=_DATA, chain=chain), tmp_path)
+        again = run(["check", *arguments], environment)
+        assert again.returncode == 2, "a new start must notice that the newest key is not the certificate's"
+        assert "is not the one that the certificate" in again.stderr
+
+    def test_disabled_key_is_system_failure_until_it_is_enabled(
+        self, deployment: Deployment, arguments: list[str], environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        if deployment.disable is None or deployment.enable is None:
+            pytest.skip("keys of this backend cannot be disabled")
+        request = encode_request(_DATA)
+        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+            assert server.ask(request).granted
+            deployment.disable()
+            assert server.ask(request).failures == {"system_failure"}
+            assert server.ready() == 503
+            deployment.enable()
+            assert self._recovered(server, request).granted
+
+    def test_kill_and_restart_under_load(
+        self,
+        deployment: Deployment,
+        chain: tuple[Any, ...],
+        arguments: list[str],
+        environment: dict[str, str],
+        tmp_path: Path,
+    ) -> None:
+        request = encode_request(_DATA)
+        stop = threading.Event()
+        answers: list[Answer] = []
+
+        def ask_on(server: TimestampServer) -> None:
+            while not stop.is_set():
+                answers.append(server.ask(request))
+
+        with (
+            TimestampServer(arguments, environment, tmp_path / "server.log") as server,
+            ThreadPoolExecutor(_LOAD_THREADS) as pool,
+        ):
+            running = [pool.submit(ask_on, server) for _ in range(_LOAD_THREADS)]
+            try:
+                stop.wait(_LOAD_SECONDS)
+                before = len(answers)
+                deployment.kill()
+                stop.wait(_LOAD_SECONDS)
+                deployment.start()
+                assert self._recovered(server, request).granted
+                down = len(answers)
+                stop.wait(_LOAD_SECONDS)
+            finally:
+                stop.set()
+            for future in running:
+                future.result(timeout=30)
+        assert any(answer.granted for answer in answers[:before])
+        assert any(not answer.granted for answer in answers[before:down])
+        assert any(answer.granted for answer in answers[down:])
+        assert {failure for answer in answers for failure in answer.failures} == {"system_failure"}
+        assert max(answer.seconds for answer in answers) < self.sign_seconds + self.slack_seconds
+        key = deployment.public_key
+        half: Any = SimpleNamespace(public_key=key, algorithm=signature_algorithm(key))
+        for answer in answers:
+            if answer.granted:
+                check_by_hand(IssuedToken(request=request, response=answer.response, data=_DATA, chain=chain), half)
+        assert not [s for s in deployment.secrets if s in server.text()]
+
+    def _recovered(self, server: TimestampServer, request: bytes) -> Answer:
+        """Ask until a token comes, as clients do."""
+        deadline = time.monotonic() + _RECOVERY_SECONDS
+        while True:
+            answer = server.ask(request)
+            if answer.granted or time.monotonic() > deadline:
+                return answer
+            time.sleep(0.1)

@@ -1,0 +1,170 @@
+"""What state the clock is in, judged from one monitor's verdicts at one instant. No I/O and no threads here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from tsa_core.api import ClockAnchor, ClockVerdict
+from tsa_core.authority.leap import LeapSecond
+from tsa_core.config import ClockSettings
+
+
+class ClockState(StrEnum):
+    """Whether the clock may date tokens. It may when synchronised or in holdover, or when nobody watches it."""
+
+    UNMONITORED = "unmonitored"
+    """No monitor is configured: the operator's word counts."""
+    SYNCHRONISED = "synchronised"
+    HOLDOVER = "holdover"
+    """No measurement of late, but the last good one still bounds the error."""
+    LEAP = "leap"
+    """A leap second makes the time ambiguous."""
+    STEPPED = "stepped"
+    """The clock was set since the last measurement."""
+    UNSYNCHRONISED = "unsynchronised"
+
+    @property
+    def trusted(self) -> bool:
+        """Whether tokens may be issued."""
+        return self in _TRUSTED
+
+
+_TRUSTED = frozenset({ClockState.UNMONITORED, ClockState.SYNCHRONISED, ClockState.HOLDOVER})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClockStatus:
+    """The gate's judgement, for people and events.
+
+    `issuing` says whether tokens leave, which `on_failure = "warn"` allows in any state. `offset` is clock minus true
+    time as far as is known, `error_bound` is how far the clock may be off at most, the offset included. `uncovered`
+    are the profiles whose stated accuracy is narrower than that.
+    """
+
+    state: ClockState
+    issuing: bool
+    reason: str = ""
+    offset: timedelta | None = None
+    error_bound: timedelta | None = None
+    uncovered: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every profile can issue, as far as the clock is concerned."""
+        return self.issuing and not self.uncovered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What one monitor's verdict means now; seconds. `until` is the monotonic time up to which it holds."""
+
+    state: ClockState
+    reason: str = ""
+    offset: float | None = None
+    error_bound: float | None = None
+    until: float
+
+
+class MonitorHistory:
+    """Remembers what the gate needs of one monitor: its verdict, and its last good one for holdover."""
+
+    def __init__(self) -> None:
+        self.verdict: ClockVerdict | None = None
+        self._anchor: ClockAnchor | None = None
+        self._good: tuple[ClockVerdict, ClockAnchor] | None = None
+
+    def take(self, verdict: ClockVerdict, now: ClockAnchor) -> None:
+        """Note the monitor's present verdict."""
+        if verdict is self.verdict:
+            return
+        # A monitor that keeps no anchor is believed to have measured when its verdict was first seen.
+        self._anchor = verdict.anchor or now
+        self.verdict = verdict
+        if verdict.trusted:
+            self._good = verdict, self._anchor
+        elif verdict.measured:
+            # Found wrong: what was good before is no ground to hold over.
+            self._good = None
+
+    def measured_after(self, leap: LeapSecond) -> bool:
+        """Whether the last good measurement was made after the leap second."""
+        return self._good is not None and leap.is_past(self._good[1])
+
+    def judge(self, now: ClockAnchor, settings: ClockSettings, leap: LeapSecond | None) -> Judgement:
+        """Return what the verdict means at `now`."""
+        verdict, anchor = self.verdict, self._anchor
+        assert verdict is not None  # noqa: S101 - take() comes first
+        assert anchor is not None  # noqa: S101
+        stands = (verdict.checked_at or anchor.monotonic) + (
+            verdict.valid_for or settings.max_verdict_age
+        ).total_seconds()
+        if now.monotonic > stands:
+            return _closed("a clock monitor has stopped working", stands)
+        if verdict.trusted:
+            return self._judge_good(verdict, anchor, now, settings, leap, until=stands)
+        if verdict.measured or self._good is None:
+            return _closed(verdict.reason, stands)
+        good, anchor = self._good
+        end = (good.checked_at or anchor.monotonic) + settings.max_holdover.total_seconds()
+        if now.monotonic > end:
+            return _closed(f"{verdict.reason}, for longer than this service relies on its clock alone", stands)
+        judged = self._judge_good(good, anchor, now, settings, leap, until=min(stands, end))
+        if judged.state is not ClockState.SYNCHRONISED:
+            return judged
+        return Judgement(
+            state=ClockState.HOLDOVER,
+            reason=verdict.reason,
+            offset=judged.offset,
+            error_bound=judged.error_bound,
+            until=judged.until,
+        )
+
+    @staticmethod
+    def _judge_good(
+        good: ClockVerdict,
+        anchor: ClockAnchor,
+        now: ClockAnchor,
+        settings: ClockSettings,
+        leap: LeapSecond | None,
+        *,
+        until: float,
+    ) -> Judgement:
+        if good.offset is None and good.anchor is None:
+            # Nothing was measured that a step could have made wrong.
+            return Judgement(state=ClockState.SYNCHRONISED, until=until)
+        moved = leap.moved(anchor, now) if leap else anchor.moved(now)
+        if abs(moved) > settings.step_threshold.total_seconds():
+            reason = "the clock was set and has not been compared with others since"
+            return Judgement(state=ClockState.STEPPED, reason=reason, until=until)
+        if good.offset is None:
+            return Judgement(state=ClockState.SYNCHRONISED, until=until)
+        offset = good.offset.total_seconds() + moved
+        uncertainty = good.uncertainty.total_seconds() if good.uncertainty else 0.0
+        age = now.monotonic - (good.checked_at or anchor.monotonic)
+        aged = max(0.0, age) * settings.drift_ppm * 1e-6
+        bound = abs(offset) + uncertainty + aged
+        return Judgement(state=ClockState.SYNCHRONISED, offset=offset, error_bound=bound, until=until)
+
+
+def _closed(reason: str, until: float) -> Judgement:
+    return Judgement(state=ClockState.UNSYNCHRONISED, reason=reason, until=until)
+
+
+_SEVERITY = tuple(ClockState)
+
+
+def combine(judgements: list[Judgement]) -> Judgement:
+    """Return the judgement of all monitors together: the worst state, the widest bound, the shortest life."""
+    state = max((judged.state for judged in judgements), key=_SEVERITY.index)
+    reasons = dict.fromkeys(judged.reason for judged in judgements if judged.state is state and judged.reason)
+    measured = [judged for judged in judgements if judged.error_bound is not None]
+    widest = max(measured, key=lambda judged: judged.error_bound or 0.0, default=None)
+    return Judgement(
+        state=state,
+        reason="; ".join(reasons),
+        offset=widest.offset if widest else None,
+        error_bound=widest.error_bound if widest else None,
+        until=min(judged.until for judged in judgements),
+    )

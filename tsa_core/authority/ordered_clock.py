@@ -1,0 +1,65 @@
+"""Strictly increasing times for profiles whose tokens promise an order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+from tsa_core.api import ClockError, TimeReading
+from tsa_core.authority.gate import ClockGate
+
+
+class OrderedClock:
+    """Hands out strictly increasing times for a profile whose tokens say ordering TRUE (rule S26).
+
+    Each request reserves a tick of its own, the present one or the first that is free after it, and waits, without
+    holding the lock, until the clock has got there. One that would have to wait too long is refused, and so is
+    everybody while a clock that went back has not caught up: a lie about order is worse than a refusal.
+    """
+
+    _MAX_WAIT = timedelta(milliseconds=250)
+
+    def __init__(self, gate: ClockGate, *, fraction_digits: int) -> None:
+        self._gate = gate
+        self._tick = timedelta(microseconds=10 ** (6 - fraction_digits))
+        self._lock = threading.Lock()
+        self._last = datetime.min.replace(tzinfo=UTC)
+
+    def read(self) -> TimeReading:
+        """Return a time whose tick is after the tick of every earlier one, and not in the future."""
+        with self._lock:
+            reading = self._gate.read()
+            before = self._last
+            mine = self._last = max(self._truncate(reading.time), before + self._tick)
+            wait = mine - reading.time
+            if wait > self._MAX_WAIT:
+                self._last = before
+                raise ClockError(
+                    "the clock went back, or too many ask at once, and this service promises increasing times; "
+                    "try again later"
+                )
+        if wait <= timedelta(0):
+            return TimeReading(mine, reading.uncertainty)
+        try:
+            return self._wait(mine)
+        except ClockError:
+            with self._lock:
+                if self._last == mine:  # nobody has built on it
+                    self._last = before
+            raise
+
+    def _wait(self, mine: datetime) -> TimeReading:
+        deadline = time.monotonic() + self._MAX_WAIT.total_seconds()
+        while True:
+            reading = self._gate.read()
+            missing = (mine - reading.time).total_seconds()
+            if missing <= 0:
+                return TimeReading(mine, reading.uncertainty)
+            if time.monotonic() + missing > deadline:
+                raise ClockError("the clock stands still, and this service promises increasing times; try again later")
+            time.sleep(missing)
+
+    def _truncate(self, moment: datetime) -> datetime:
+        step = self._tick // timedelta(microseconds=1)
+        return moment.replace(microsecond=moment.microsecond // step * step)

@@ -1,0 +1,193 @@
+"""timestamp-server clock: what the monitors find out about the clock, as a table or JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from tsa_core.api import ClockMonitor, TimeSourceReport, TsaError
+from tsa_core.authority import ClockStatus, read_kernel_clock
+from tsa_core.cli import console
+from tsa_core.cli.settings_flags import overrides, settings_options
+from tsa_core.config import load_settings
+from tsa_core.host import PluginHost
+from tsa_core.service import open_clock
+
+_READINESS_SECONDS = 10
+_MAX_READINESS_OCTETS = 1_048_576
+
+
+@click.command()
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--wait", default=30.0, show_default=True, metavar="SECONDS", help="How long to wait for the monitors' first round"
+)
+@click.option("--url", metavar="URL", help="Ask a running server's /readyz instead")
+def clock(as_json: bool, wait: float, url: str | None, **parameters: Any) -> None:
+    """Compare the clock with what the configured monitors ask, once, and print every answer.
+
+    Measures anew, with the settings that a server would have; holdover and earlier steps are known to a running
+    server alone: ask that one with --url. Exit code 0 when timestamps can be issued, 1 when not.
+
+    \b
+    Examples:
+      timestamp-server clock --config tsa.toml
+      timestamp-server clock --ntp-monitoring ntpsync.yaml --json
+      timestamp-server clock --url http://127.0.0.1:3000
+    """  # noqa: D301 - the backslash is click's mark
+    console.set_up_logging(logging.ERROR)
+    healthy = _print_served(url, as_json=as_json) if url else _print_measured(parameters, wait, as_json=as_json)
+    if not healthy:
+        click.get_current_context().exit(console.EXIT_FAILURE)
+
+
+def _print_measured(parameters: dict[str, Any], wait: float, *, as_json: bool) -> bool:
+    settings = load_settings(parameters["config"], overrides=overrides(parameters))
+    host = PluginHost()
+    try:
+        opened = open_clock(settings, host)
+        for name, profile in settings.profiles.items():
+            opened.gate.promise(name, profile.accuracy)
+        opened.gate.wait_for_monitors(wait)
+        status = opened.gate.status()
+        if as_json:
+            console.print_json(_document(status, opened.monitors))
+        else:
+            _print_tables(status, opened.monitors)
+        return status.healthy
+    finally:
+        host.close()
+
+
+def _document(status: ClockStatus, monitors: Mapping[str, ClockMonitor]) -> dict[str, Any]:
+    return {
+        "state": status.state.value,
+        "issuing": status.issuing,
+        "reason": status.reason,
+        "offset_seconds": _seconds(status.offset),
+        "error_bound_seconds": _seconds(status.error_bound),
+        "uncovered_profiles": list(status.uncovered),
+        "kernel": _kernel(),
+        "monitors": {name: _monitor_document(monitor) for name, monitor in monitors.items()},
+    }
+
+
+def _monitor_document(monitor: ClockMonitor) -> dict[str, Any]:
+    verdict = monitor.verdict()
+    return {
+        "trusted": verdict.trusted,
+        "reason": verdict.reason,
+        "offset_seconds": _seconds(verdict.offset),
+        "uncertainty_seconds": _seconds(verdict.uncertainty),
+        "leap": verdict.leap,
+        "sources": [
+            {
+                "name": source.name,
+                "outcome": source.outcome,
+                "used": source.used,
+                "address": source.address,
+                "stratum": source.stratum,
+                "offset_seconds": _seconds(source.offset),
+                "uncertainty_seconds": _seconds(source.uncertainty),
+                "delay_seconds": _seconds(source.delay),
+                "answered_at": source.answered_at.isoformat() if source.answered_at else None,
+            }
+            for source in monitor.sources()
+        ],
+    }
+
+
+def _print_tables(status: ClockStatus, monitors: Mapping[str, ClockMonitor]) -> None:
+    rows = [
+        ("state", status.state.value),
+        ("timestamps", "issued" if status.issuing else "refused"),
+        ("reason", status.reason or ("no monitor is configured" if not monitors else "-")),
+        ("offset", _text(status.offset, sign=True)),
+        ("may be off by", _text(status.error_bound)),
+    ]
+    if status.uncovered:
+        rows.append(("not accurate enough for", ", ".join(status.uncovered)))
+    if kernel := _kernel():
+        synchronised = "synchronised" if kernel["synchronised"] else "not synchronised"
+        rows.append(("kernel", f"{synchronised}, leap second: {kernel['leap']}, TAI offset: {kernel['tai_offset']} s"))
+    for name, monitor in monitors.items():
+        verdict = monitor.verdict()
+        rows.append((f"monitor {name}", "trusts the clock" if verdict.trusted else verdict.reason))
+    console.print_table(("CLOCK", ""), rows)
+    sources = [_source_row(name, source) for name, monitor in monitors.items() for source in monitor.sources()]
+    if sources:
+        click.echo()
+        console.print_table(
+            ("MONITOR", "SOURCE", "LAST ANSWER", "BELIEVED", "OFFSET", "UNCERTAINTY", "DELAY", "STRATUM"), sources
+        )
+
+
+def _source_row(monitor: str, source: TimeSourceReport) -> tuple[str, ...]:
+    return (
+        monitor,
+        source.name,
+        source.outcome,
+        {True: "yes", False: "no", None: "-"}[source.used],
+        _text(source.offset, sign=True),
+        _text(source.uncertainty),
+        _text(source.delay),
+        "-" if source.stratum is None else str(source.stratum),
+    )
+
+
+def _kernel() -> dict[str, Any] | None:
+    kernel = read_kernel_clock()
+    if kernel is None:
+        return None
+    return {"synchronised": kernel.synchronised, "leap": kernel.leap, "tai_offset": kernel.tai_offset}
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
+
+
+def _text(duration: timedelta | None, *, sign: bool = False) -> str:
+    """Return a duration in the unit that people read easily."""
+    if duration is None:
+        return "-"
+    seconds = duration.total_seconds()
+    mark = "+" if sign else ""
+    return f"{seconds:{mark}.3f} s" if abs(seconds) >= 1 else f"{seconds * 1000:{mark}.3f} ms"
+
+
+def _print_served(url: str, *, as_json: bool) -> bool:
+    """Print what a running server says at /readyz of its clock."""
+    # Not at the top: every start of a server would pay for an HTTP client.
+    import urllib.error
+    import urllib.request
+
+    if not url.startswith(("http://", "https://")):
+        raise click.UsageError("--url needs a URL such as http://127.0.0.1:3000")
+    address = f"{url.rstrip('/')}/readyz"
+    try:
+        with urllib.request.urlopen(address, timeout=_READINESS_SECONDS) as response:  # noqa: S310 - http(s), see above
+            body = response.read(_MAX_READINESS_OCTETS)
+    except urllib.error.HTTPError as error:
+        # 503 is the answer of a server that is not ready, and says why.
+        body = error.read(_MAX_READINESS_OCTETS)
+        error.close()
+    except (OSError, ValueError) as error:
+        raise TsaError(f"{address} cannot be read: {getattr(error, 'reason', None) or error}") from None
+    try:
+        check = next(check for check in json.loads(body)["checks"] if check["name"] == "clock")
+        healthy, reason = bool(check["healthy"]), str(check.get("reason", ""))
+    except (ValueError, LookupError, TypeError, StopIteration):
+        raise TsaError(f"{address} is not a timestamp-server's: it says nothing of a clock") from None
+    if as_json:
+        console.print_json({"healthy": healthy, "reason": reason})
+    else:
+        console.print_table(
+            ("CLOCK", ""), [("timestamps", "issued" if healthy else "refused"), ("reason", reason or "-")]
+        )
+    return healthy

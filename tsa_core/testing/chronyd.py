@@ -1,0 +1,125 @@
+"""Real chronyd processes for tests of clock monitors: on loopback, without touching the system's clock."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tsa_core.testing.programs import missing, require_program
+
+_STOP_SECONDS = 10
+
+
+def free_udp_port() -> int:
+    """Return a UDP port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def find_libfaketime() -> Path:
+    """Return the library of faketime(1); without it, skip or fail as `missing` does."""
+    require_program("faketime")
+    roots = [Path("/usr"), Path("/usr/local")]
+    patterns = ["lib/*/faketime/libfaketime.so.1", "lib*/faketime/libfaketime.so.1"]
+    found = [path for root in roots for pattern in patterns for path in sorted(root.glob(pattern))]
+    if not found:
+        missing("there is a faketime, but no libfaketime.so.1 where it is looked for")
+    return found[0]
+
+
+class Chronyd:
+    """One chronyd in `folder`; a context manager. It never sets a clock (-x) and needs no root (-U).
+
+    A server of its own time unless `follows` names the port of one to follow. `offset` makes it live that many
+    seconds off, by libfaketime, which serves whole seconds well; it can be changed while it runs.
+    `synchronised` False makes a server without a source, which says stratum 0 and leap 3.
+    """
+
+    def __init__(self, folder: Path, *, follows: int | None = None, synchronised: bool = True) -> None:
+        self._program = require_program("chronyd", package="chrony")
+        self._faketime = find_libfaketime()
+        self.port = 0 if follows else free_udp_port()
+        self.command_port = free_udp_port() if follows else 0
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [
+            f"port {self.port}",
+            "bindaddress 127.0.0.1",
+            f"cmdport {self.command_port}",
+            f"bindcmdaddress {'127.0.0.1' if self.command_port else '/'}",
+            f"pidfile {folder}/chronyd.pid",
+        ]
+        if follows:
+            lines.append(f"server 127.0.0.1 port {follows} minpoll -2 maxpoll -2 iburst")
+        else:
+            lines += ["allow 127.0.0.1", "local stratum 1"] if synchronised else ["allow 127.0.0.1"]
+        (folder / "chrony.conf").write_text("\n".join(lines) + "\n")
+        self.offset = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def server(self) -> str:
+        """What to write into a monitor's settings."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def offset(self) -> float:
+        """By how many seconds it is ahead of the system's clock."""
+        return self._offset
+
+    @offset.setter
+    def offset(self, seconds: float) -> None:
+        self._offset = seconds
+        # Replaced whole: it is read for every look at the clock.
+        fresh = self._folder / "time.new"
+        fresh.write_text(f"{seconds:+f}s\n")
+        fresh.replace(self._folder / "time")
+
+    def start(self) -> Self:
+        """Start it; it answers within a second or so."""
+        environment = {
+            **os.environ,
+            "LD_PRELOAD": str(self._faketime),
+            "FAKETIME_TIMESTAMP_FILE": str(self._folder / "time"),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(self._program), "-U", "-x", "-d", "-u", _user(), "-f", str(self._folder / "chrony.conf")],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    def stop(self) -> None:
+        """Stop it, by its own pid; it can be started again."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _user() -> str:
+    import pwd
+
+    return pwd.getpwuid(os.geteuid()).pw_name
