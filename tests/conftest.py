@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+from tsa_core.testing import missing
+
 INSTALLED = frozenset(entry_points(group="tsa_core.plugins").names)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     needed = {name for mark in item.iter_markers("plugin") for name in mark.args}
-    if not (missing := sorted(needed - INSTALLED)):
-        return
-    reason = f"not installed: {', '.join(missing)}"
-    if os.environ.get("TSA_TEST_REQUIRE") == "all":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+    if absent := sorted(needed - INSTALLED):
+        missing(f"not installed: {', '.join(absent)}")
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 def tsa_signers() -> Iterable[Provider[Signer]]:  # type: ignore[empty-body]
     """Register signing backends; a profile selects one by the scheme of its key URI.
 
-    Called once at start. Example:
+    Called once at start. Example::
 
         @hookimpl
         def tsa_signers():
@@ -51,7 +51,7 @@ def tsa_signers() -> Iterable[Provider[Signer]]:  # type: ignore[empty-body]
 def tsa_clocks() -> Iterable[Provider[Clock]]:  # type: ignore[empty-body]
     """Register clock sources; `[clock] source` selects one.
 
-    Called once at start. Example:
+    Called once at start. Example::
 
         @hookimpl
         def tsa_clocks():
@@ -66,7 +66,7 @@ def tsa_clock_monitors() -> Iterable[Provider[ClockMonitor]]:  # type: ignore[em
     Called once at start; the core calls `start(clock)` on what was opened, once, and `verdict()` for every token: it
     must return at once what a thread of the monitor's own has found out. Give every measurement a new ClockVerdict
     with its `anchor` (ClockAnchor.take(clock), before the first question), so that a step of the clock is noticed,
-    and `valid_for`, so that a dead thread is. Example:
+    and `valid_for`, so that a dead thread is. Example::
 
         @hookimpl
         def tsa_clock_monitors():
@@ -78,7 +78,7 @@ def tsa_clock_monitors() -> Iterable[Provider[ClockMonitor]]:  # type: ignore[em
 def tsa_policy_selectors() -> Iterable[Provider[PolicySelector]]:  # type: ignore[empty-body]
     """Register selectors of profiles; `[policy] selectors` selects any number, asked in that order.
 
-    Called once at start. Example:
+    Called once at start. Example::
 
         @hookimpl
         def tsa_policy_selectors():
@@ -90,7 +90,7 @@ def tsa_policy_selectors() -> Iterable[Provider[PolicySelector]]:  # type: ignor
 def tsa_response_processors() -> Iterable[Provider[ResponseProcessor]]:  # type: ignore[empty-body]
     """Register processors of granted replies; `[response] processors` selects any number, run in that order.
 
-    Called once at start. Example:
+    Called once at start. Example::
 
         @hookimpl
         def tsa_response_processors():
@@ -102,7 +102,7 @@ def tsa_response_processors() -> Iterable[Provider[ResponseProcessor]]:  # type:
 def tsa_audit_sinks() -> Iterable[Provider[AuditSink]]:  # type: ignore[empty-body]
     """Register audit sinks; `[audit] sinks` selects any number, and all must accept or no token leaves.
 
-    Called once at start. Example:
+    Called once at start. Example::
 
         @hookimpl
         def tsa_audit_sinks():
@@ -114,7 +114,7 @@ def tsa_audit_sinks() -> Iterable[Provider[AuditSink]]:  # type: ignore[empty-bo
 def tsa_observers() -> Iterable[Provider[Observer]]:  # type: ignore[empty-body]
     """Register observers; `[observe] observers` selects any number, and their failures change nothing.
 
-    Called once at start. Example:
+    Called once at start. Example::
 
         @hookimpl
         def tsa_observers():
@@ -126,7 +126,7 @@ def tsa_observers() -> Iterable[Provider[Observer]]:  # type: ignore[empty-body]
 def tsa_health_checks() -> Iterable[Provider[HealthCheck]]:  # type: ignore[empty-body]
     """Register conditions of /readyz; `[health] checks` selects any number.
 
-    Called once at start. Example:
+    Called once at start. Example::
 
         @hookimpl
         def tsa_health_checks():
@@ -138,7 +138,7 @@ def tsa_health_checks() -> Iterable[Provider[HealthCheck]]:  # type: ignore[empt
 def tsa_commands() -> Iterable[Command]:  # type: ignore[empty-body]
     """Register subcommands of timestamp-server, each named like the plugin's entry point.
 
-    Called when somebody types the command or asks for help. Example:
+    Called when somebody types the command or asks for help. Example::
 
         @hookimpl
         def tsa_commands():

@@ -52,7 +52,14 @@ from tsa_core.testing.samples import (
 from tsa_core.testing.server import HttpReply, ServerProcess
 from tsa_core.testing.signer_contract import MESSAGE_SIZES, SignerContract
 from tsa_core.testing.threads import on_threads
-from tsa_core.testing.tokens import IssuedToken, check_token, check_with_openssl, issue_token, make_authority
+from tsa_core.testing.tokens import (
+    IssuedToken,
+    check_token,
+    check_with_openssl,
+    check_with_verifier,
+    issue_token,
+    make_authority,
+)
 from tsa_core.testing.waiting import wait_until
 
 __all__ = [
@@ -86,6 +93,7 @@ __all__ = [
     "SteppingClock",
     "check_token",
     "check_with_openssl",
+    "check_with_verifier",
     "encode_request",
     "issue_token",
     "make_authority",

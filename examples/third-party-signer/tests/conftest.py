@@ -1,0 +1,3 @@
+"""The fixtures of tsa-core's test kit."""
+
+pytest_plugins = "tsa_core.testing.pytest_plugin"
