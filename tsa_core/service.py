@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -201,6 +202,9 @@ class Service:
             healthy = profile.available or self._try_again(profile)
             reason = "" if healthy else "the signer cannot sign now"
             yield ReadinessCheck(name=f"signer:{profile.name}", healthy=healthy, reason=reason)
+            if not profile.not_before <= datetime.now(UTC) <= profile.not_after:
+                reason = "a certificate of the chain is not valid now"
+                yield ReadinessCheck(name=f"certificate:{profile.name}", healthy=False, reason=reason)
         yield self._clock_check()
         for name, check in self._checks:
             try:
