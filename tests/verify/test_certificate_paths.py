@@ -53,6 +53,20 @@ def test_kinds_of_keys_may_be_mixed() -> None:
     assert path(signer, low, middle, root=root) == certificates(signer, low, middle, root)
 
 
+def test_a_signature_fills_its_octets() -> None:
+    """The count of unused bits is signed by nothing; where the last bit is zero, any DER reader lets a one pass."""
+    while (middle := issue("CA", issuer=ROOT, extensions=ca_extensions())).der[-1] & 1:
+        pass
+    signer = signer_of(middle)
+    assert path(signer, middle) == certificates(signer, middle)
+    count = middle.der.rindex(middle.certificate.signature) - 1
+    changed = middle.der[:count] + b"\x01" + middle.der[count + 1 :]
+    x509.load_der_x509_certificate(changed)
+    reply = forge.reply(forge.token(signer, certificates=[signer.der, changed]))
+    with pytest.raises(PathError, match="does not fill its octets"):
+        verify_response(reply, artifact=b"hello", trust=TrustStore(roots=(ROOT.certificate,)))
+
+
 def test_another_certificate_of_the_same_ca_is_tried() -> None:
     key = make_key()
     expired = issue("CA", issuer=ROOT, key=key, extensions=ca_extensions(), not_after=START + timedelta(days=1))

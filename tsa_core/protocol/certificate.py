@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tsa_core.protocol import der
+from tsa_core.protocol.errors import EncodingError
 
 
 class CertificateFields(NamedTuple):
@@ -16,6 +17,8 @@ class CertificateFields(NamedTuple):
     issuer: bytes
     subject: bytes
     signature_algorithm: bytes
+    unused_bits: int
+    """Of the BIT STRING that holds the signature; no signature leaves any."""
 
 
 def certificate_fields(certificate: bytes) -> CertificateFields:
@@ -29,5 +32,8 @@ def certificate_fields(certificate: bytes) -> CertificateFields:
         after = der.read(certificate, position, end)[2]
         values.append(certificate[position:after])
         position = after
-    outer = certificate[end : der.read(certificate, end, stop)[2]]
-    return CertificateFields(values[0], values[1], values[2], values[4], outer)
+    after = der.read(certificate, end, stop)[2]
+    _, first, last = der.read(certificate, after, stop)
+    if first == last:
+        raise EncodingError("the signature of a certificate is empty")
+    return CertificateFields(values[0], values[1], values[2], values[4], certificate[end:after], certificate[first])

@@ -46,7 +46,7 @@ class PathCertificate:
         self.certificate = certificate
         self.der = data if data is not None else certificate.public_bytes(Encoding.DER)
         fields = fields if fields is not None else certificate_fields(self.der)
-        self.serial_der, self._signed_algorithm, self.issuer, self.subject, self._algorithm = fields
+        self.serial_der, self._signed_algorithm, self.issuer, self.subject, self._algorithm, self._unused_bits = fields
 
     def __str__(self) -> str:
         return self.name
@@ -98,6 +98,9 @@ class PathCertificate:
         # The algorithm stands in the certificate twice, and only the inner one is signed (RFC 5280 4.1.1.2).
         if self._algorithm != self._signed_algorithm:
             raise PathError(f"the signature algorithm of {self} is not the one that was signed")
+        # Nothing signs this number, and where the signature ends in zero bits any DER reader lets it pass.
+        if self._unused_bits:
+            raise PathError(f"the signature on {self} does not fill its octets")
         scheme = certificate_signature_scheme(self._algorithm)
         certificate = self.certificate
         try:
