@@ -58,7 +58,7 @@ def test_a_signature_fills_its_octets() -> None:
     while (middle := issue("CA", issuer=ROOT, extensions=ca_extensions())).der[-1] & 1:
         pass
     signer = signer_of(middle)
-    assert path(signer, middle) == certificates(signer, middle)
+    assert path(signer, middle) == certificates(signer, middle, ROOT)
     count = middle.der.rindex(middle.certificate.signature) - 1
     changed = middle.der[:count] + b"\x01" + middle.der[count + 1 :]
     x509.load_der_x509_certificate(changed)
