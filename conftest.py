@@ -1,6 +1,22 @@
-"""Fixtures for the core's tests and every plugin's: the backends of tests/backends."""
+"""For the core's tests and every plugin's: the backends of tests/backends, and skips where a plugin is missing."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
 
 import pytest
 
 pytest.register_assert_rewrite("tsa_backends")
 pytest_plugins = ["tsa_backends.fixtures"]
+
+INSTALLED = frozenset(entry_points(group="tsa_core.plugins").names)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that is marked `plugin(NAME, ...)` where one of these is not installed."""
+    # Imported here, because pytest rewrites the assertions of what is not loaded yet.
+    from tsa_core.testing import missing
+
+    needed = {name for mark in item.iter_markers("plugin") for name in mark.args}
+    if absent := sorted(needed - INSTALLED):
+        missing(f"not installed: {', '.join(absent)}")

@@ -177,6 +177,7 @@ def soak(seconds: float, *, clients: int, rate: float, slope: float, seed: int) 
         command = [sys.executable, "-m", "tsa_core.cli.server", "serve", "--config", str(folder / "tsa.toml")]
         with log.open("w") as stream:
             process = subprocess.Popen(command, stdout=stream, stderr=stream)
+        workers: list[Client] = []
         try:
             port = _port(log, process)
             workers = [Client(port, truth, 1 / rate) for _ in range(clients)]

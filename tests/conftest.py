@@ -1,22 +1,11 @@
-"""Skip what a missing plugin makes impossible, so that the core's tests also run with the core alone."""
+"""Fixtures of the core's tests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-
-from tsa_core.testing import missing
-
-INSTALLED = frozenset(entry_points(group="tsa_core.plugins").names)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    needed = {name for mark in item.iter_markers("plugin") for name in mark.args}
-    if absent := sorted(needed - INSTALLED):
-        missing(f"not installed: {', '.join(absent)}")
 
 
 @pytest.fixture
