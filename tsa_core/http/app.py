@@ -36,7 +36,7 @@ def create_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
 
 def error_body(code: int, message: str) -> bytes:
     """Return the JSON of an error, as every route but the DER one gives it."""
-    return json.dumps({"code": code, "message": message}).encode("utf-8")
+    return json.dumps({"code": code, "message": message}, separators=(",", ":")).encode("utf-8")
 
 
 def _serialize_error(_request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
