@@ -6,6 +6,7 @@ from tsa_core.authority.clock_state import ClockState, ClockStatus
 from tsa_core.authority.gate import ClockChange, ClockGate
 from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
 from tsa_core.authority.profile import Profile
+from tsa_core.authority.validity import days_between
 
 __all__ = [
     "CertificateChain",
@@ -17,6 +18,7 @@ __all__ = [
     "Profile",
     "Reply",
     "TimestampAuthority",
+    "days_between",
     "load_chain",
     "parse_chain",
     "read_chain_file",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from tsa_core.api import (
     HealthStatus,
     Signer,
 )
+from tsa_core.api.fields import noting_files
 from tsa_core.authority import ClockChange, ClockState, Profile, TimestampAuthority, parse_chain
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import (
@@ -80,7 +82,10 @@ class Service:
         self._next_trial: dict[str, float] = {}
         try:
             material = material or read_material(settings)
-            self._open(material, previous, monitors)
+            with noting_files() as files:
+                self._open(material, previous, monitors)
+            self.files = files | self._files()
+            """What this was made from: chains, keys and secrets; not the configuration file itself."""
             if previous is None:
                 self.start()
         except BaseException:
@@ -156,6 +161,11 @@ class Service:
     def local(self) -> bool:
         """Whether every signer answers in microseconds, so that requests may run on the I/O thread."""
         return all(profile.signer.latency == "local" for profile in self.authority.profiles.values())
+
+    def _files(self) -> set[Path]:
+        chains = [profile.certificate_chain for profile in self.settings.profiles.values()]
+        keys = [path for profile in self.authority.profiles.values() for path in profile.signer.files()]
+        return {path for path in (*chains, *keys) if path is not None}
 
     def _open_signer(self, name: str) -> Signer:
         """Return the profile's signer: the shared one when there is one, else opened here."""
