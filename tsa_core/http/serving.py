@@ -1,87 +1,131 @@
-"""Serves a configuration: chooses the HTTP server and the number of processes."""
+"""Serves a configuration: chooses the HTTP server and the number of processes, and exchanges it without a stop."""
 
 from __future__ import annotations
 
-import os
+import hashlib
 import signal
 import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from tsa_core.api import Signer
 from tsa_core.config import Settings
-from tsa_core.host import PluginHost
 from tsa_core.http.app import create_app
 from tsa_core.http.granian_server import serve_granian
+from tsa_core.http.pid_file import PidFile
+from tsa_core.http.reloading import ReloadControl
 from tsa_core.http.sockets import listen, urls
 from tsa_core.http.waitress_server import WaitressServer
+from tsa_core.http.worker_plan import WorkerPlans
 from tsa_core.http.workers import WorkerPool
-from tsa_core.service import Service, open_shared_signers
+from tsa_core.service import LiveService, Service
 
 Announce = Callable[[Mapping[str, Any]], None]
+ReadAgain = Callable[[], Settings]
 
 
-def serve(settings: Settings, announce: Announce) -> None:
+def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight and return.
 
-    `announce` is called once, when requests are answered, with `addresses`, `warnings` and `profiles`. Raises
+    `announce` is called once, when requests are answered, with `addresses`, `warnings` and `profiles`. `read_again`
+    returns the settings as they are at a reload (SIGHUP); without it, a reload reads keys and chains alone. Raises
     ConfigError, PluginError or SignerError, with a line for the operator, when serving cannot begin.
     """
-    if settings.server.engine == "granian":
-        _serve_with_granian(settings, announce)
-        return
+    again = read_again or (lambda: settings)
+    with ExitStack() as stack:
+        pid_file = None
+        if path := settings.server.pid_file:
+            pid_file = PidFile(path)
+            stack.callback(pid_file.close)
+        if settings.server.engine == "granian":
+            _serve_with_granian(settings, announce, again, pid_file)
+        elif settings.server.workers == 1:
+            _serve_in_this_process(settings, announce, again, pid_file)
+        else:
+            _serve_with_workers(settings, announce, again, pid_file)
+
+
+def _serve_in_this_process(
+    settings: Settings, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
+) -> None:
     sockets = listen(settings.server)
-    if settings.server.workers == 1:
-        with Service(settings) as service:
-            announce({"addresses": urls(sockets), **describe(service)})
-            _run_waitress(service, sockets)
-        return
-    host = PluginHost(base_directory=settings.base_directory)
+    live = LiveService(Service(settings), create_app)
+
+    def apply(new: Settings) -> Mapping[str, Any]:
+        service = live.prepare(new)
+        live.commit()
+        return describe(service)
+
     try:
-        shared = open_shared_signers(host, settings)
-
-        def work(report: Callable[[Mapping[str, object]], None]) -> None:
-            with Service(settings, shared=shared) as service:
-                report(describe(service))
-                _run_waitress(service, sockets)
-
-        pool = WorkerPool(work, count=settings.server.workers)
-        pool.run(
-            lambda message: announce({"addresses": urls(sockets), **message}),
-            graceful_seconds=settings.server.graceful_timeout.total_seconds(),
-        )
+        facts = describe(live.service)
+        control = ReloadControl(settings, facts=facts, read_again=read_again, apply=apply, pid_file=pid_file)
+        thread = threading.Thread(target=control.run, name="reload", daemon=True)
+        signal.signal(signal.SIGHUP, control.request)
+        announce({"addresses": urls(sockets), **facts})
+        thread.start()
+        try:
+            _run_waitress(live, sockets)
+        finally:
+            control.stop()
+            thread.join(5)
     finally:
-        host.close()
+        live.close()
 
 
-def _run_waitress(service: Service, sockets: Sequence[socket.socket]) -> None:
-    server = WaitressServer(create_app(service), service.settings.server, sockets=sockets, inline=service.local)
+def _run_waitress(live: LiveService, sockets: Sequence[socket.socket]) -> None:
+    service = live.service
+    server = WaitressServer(live, service.settings.server, sockets=sockets, inline=service.local)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     server.run()
 
 
-def _serve_with_granian(settings: Settings, announce: Announce) -> None:
-    host = PluginHost(base_directory=settings.base_directory)
-    parent = os.getpid()
-    try:
-        shared = open_shared_signers(host, settings)
+def _serve_with_workers(
+    settings: Settings, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
+) -> None:
+    sockets = listen(settings.server)
+    with WorkerPlans(settings, describe) as plans:
+
+        def work(report: Callable[[Mapping[str, object]], None]) -> None:
+            live = plans.open_live(create_app)
+            try:
+                report(describe(live.service))
+                _run_waitress(live, sockets)
+            finally:
+                live.close()
+
+        def started(facts: Mapping[str, Any]) -> None:
+            plans.begin(read_again, facts, pid_file)
+            announce({"addresses": urls(sockets), **facts})
+
+        pool = WorkerPool(work, count=settings.server.workers, idle=plans.idle, hung_up=plans.request)
+        pool.run(started, graceful_seconds=settings.server.graceful_timeout.total_seconds())
+
+
+def _serve_with_granian(
+    settings: Settings, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
+) -> None:
+    with WorkerPlans(settings, describe) as plans:
 
         def open_app() -> tuple[Callable[..., Any], Mapping[str, object]]:
-            service = Service(settings, shared=shared)
-            return create_app(service), describe(service)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            live = plans.open_live(create_app)
+            return live, describe(live.service)
+
+        def started(facts: Mapping[str, Any]) -> None:
+            plans.begin(read_again, facts, pid_file)
+            plans.run_in_thread()
+            announce({"addresses": [f"http://{settings.server.host}:{settings.server.port}"], **facts})
 
         serve_granian(
             settings.server,
             open_app=open_app,
-            started=lambda message: announce(
-                {"addresses": [f"http://{settings.server.host}:{settings.server.port}"], **message}
-            ),
-            local=_all_local(settings, shared),
+            started=started,
+            local=_all_local(settings, plans.shared),
+            hung_up=plans.request,
         )
-    finally:
-        if os.getpid() == parent:
-            host.close()
 
 
 def _all_local(settings: Settings, shared: Mapping[str, Signer]) -> bool:
@@ -89,16 +133,19 @@ def _all_local(settings: Settings, shared: Mapping[str, Signer]) -> bool:
     return set(shared) == set(settings.profiles) and all(signer.latency == "local" for signer in shared.values())
 
 
-def describe(service: Service) -> dict[str, object]:
-    """Return what operators are told when a service starts, fit for JSON."""
+def describe(service: Service) -> dict[str, Any]:
+    """Return what operators are told when a service starts or is reloaded, fit for JSON."""
     return {
         "warnings": list(service.warnings),
+        "files": sorted(map(str, service.files)),
         "profiles": [
             {
                 "name": profile.name,
                 "algorithm": profile.algorithm.name,
                 "policy": profile.policies[0],
                 "not_after": f"{profile.not_after:%Y-%m-%d}",
+                "issues_until": profile.not_after.isoformat(),
+                "chain_id": hashlib.sha256(profile.certificate_chain_pem).hexdigest(),
             }
             for profile in service.authority.profiles.values()
         ],
