@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -16,12 +15,15 @@ from tsa_core.host import SIGNER, PluginHost
 from tsa_core.http.pid_file import PidFile
 from tsa_core.http.reloading import ReloadControl
 from tsa_core.http.worker_channel import Plan, WorkerFleet
-from tsa_core.service import LiveService, Service, open_shared_signers, read_material
+from tsa_core.service import ClockRelay, LiveService, Service, open_shared_signers, read_material
+from tsa_core.service.clock_process import ClockProcess
+from tsa_core.service.clock_relay import BANKS
 from tsa_core.service.live import Application
 
 log = logging.getLogger(__name__)
 
 Facts = Mapping[str, Any]
+_TURN_SECONDS = 0.2
 
 
 class _Current(NamedTuple):
@@ -45,9 +47,12 @@ class WorkerPlans:
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         host = PluginHost(base_directory=settings.base_directory)
+        self._relay = ClockRelay()
+        self._clock: ClockProcess | None = None
         try:
             plan = Plan(number=1, settings=settings, material=read_material(settings))
             self._current = _Current(plan, host, open_shared_signers(host, settings))
+            self._clock = self._start_clock(settings, plan.clock_bank)
         except BaseException:
             host.close()
             raise
@@ -62,6 +67,8 @@ class WorkerPlans:
 
     def open_live(self, build: Callable[[Service], Application]) -> LiveService:
         """In a worker: open what the parent's plan says, and follow the parent from then on."""
+        if self._clock is not None:
+            self._clock.leave()
         plan, _, shared = self._current
         service = Service(plan.settings, shared=shared, material=plan.material, monitors=self._monitors(plan))
         try:
@@ -73,7 +80,10 @@ class WorkerPlans:
         return live
 
     def _monitors(self, plan: Plan) -> Mapping[str, ClockMonitor] | None:
-        return None
+        """Return monitors that say what the clock process finds out; None where there is but one worker to ask."""
+        if plan.settings.server.workers == 1:
+            return None
+        return self._relay.monitors(plan.clock_bank, list(dict.fromkeys(plan.settings.clock.active_monitors)))
 
     # -- in the parent ------------------------------------------------------------------------------------------
 
@@ -89,8 +99,14 @@ class WorkerPlans:
             self._control.request()
 
     def idle(self, seconds: float) -> None:
-        """Look after workers and reloads for about so many seconds."""
-        self._fleet.poll(seconds)
+        """Look after workers, clock and reloads for about so many seconds; never raises."""
+        try:
+            self._fleet.poll(seconds)
+            if self._clock is not None:
+                self._clock.look()
+        except Exception:
+            log.exception("the watch over the workers failed; it goes on")
+            self._ending.wait(seconds)
         if self._control is not None:
             self._control.tick()
 
@@ -99,30 +115,45 @@ class WorkerPlans:
 
         def run() -> None:
             while not self._ending.is_set():
-                try:
-                    self.idle(0.2)
-                except Exception:
-                    log.exception("the watch over the workers failed; it goes on")
+                self.idle(_TURN_SECONDS)
 
         self._thread = threading.Thread(target=run, name="workers", daemon=True)
         self._thread.start()
 
+    def _start_clock(self, settings: Settings, bank: int) -> ClockProcess | None:
+        """Start the process that runs the monitors for all workers; None when there is nothing to share."""
+        if settings.server.workers == 1 or not settings.clock.active_monitors:
+            return None
+        self._relay.clear(bank)
+        return ClockProcess(settings, self._relay, bank)
+
     def _apply(self, settings: Settings) -> Facts:
         before = self._current
         host = PluginHost(base_directory=settings.base_directory, previous=before.host)
+        clock, bank = self._clock, before.plan.clock_bank
         try:
             shared = open_shared_signers(host, settings)
             _refuse_new_unique_keys(host, settings, shared)
             material = read_material(settings, before=before.plan.material)
-            plan = replace(before.plan, number=before.plan.number + 1, settings=settings, material=material)
+            if settings.clock != before.plan.settings.clock:
+                bank = (bank + 1) % BANKS
+                clock = self._start_clock(settings, bank)
+            number = before.plan.number + 1
+            plan = Plan(number=number, settings=settings, material=material, clock_bank=bank)
             facts = self._fleet.exchange(plan)
         except BaseException:
+            if clock is not None and clock is not self._clock:
+                clock.stop()
             host.close()
             raise
         finally:
             host.forget_previous()
         self._current = _Current(plan, host, shared)
         self._fleet.settle(plan)
+        if clock is not self._clock:
+            self._clock, old = clock, self._clock
+            if old is not None:
+                old.stop()
         before.host.close()
         return facts
 
@@ -137,6 +168,9 @@ class WorkerPlans:
         self._ending.set()
         if self._thread is not None:
             self._thread.join(5)
+        if self._clock is not None:
+            self._clock.stop()
+        self._relay.close()
         self._current.host.close()
 
 
