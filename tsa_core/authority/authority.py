@@ -130,11 +130,22 @@ class TimestampAuthority:
         """Return the reply, its profile and serial number, and the nanoseconds of signing and auditing."""
         profile = self._select(request, context) if self._selectors or context.profile is not None else self._default
         self._check(request, profile)
+        if profile.waits:
+            context.enter(profile.name)
         policy_der = request.policy_der or profile.default_policy_der
         reading = self._read_clock(profile)
         accuracy = None if reading.uncertainty is None else profile.accuracy_for(reading.uncertainty)
         serial_der = encode_serial(os.urandom(20))
-        draft = self._draft(request, context, profile, policy_der, serial_der, reading) if self._keeps_drafts else None
+        draft = None
+        if self._keeps_drafts:
+            draft = TokenDraft(
+                profile=profile.name,
+                policy=der.dotted(policy_der),
+                serial_number=int.from_bytes(serial_der[2:], "big"),
+                gen_time=reading.time,
+                request=request,
+                context=context,
+            )
         gen_time_der, signing_time_der = profile.encode_times(reading.time)
         template = profile.template
         tst_info = template.tst_info(
@@ -161,25 +172,6 @@ class TimestampAuthority:
         response = self._process(response, draft)
         self._audit(response, draft)
         return response, profile, serial_der, signed - started, perf_counter_ns() - signed
-
-    @staticmethod
-    def _draft(
-        request: TimeStampReq,
-        context: RequestContext,
-        profile: Profile,
-        policy_der: bytes,
-        serial_der: bytes,
-        reading: TimeReading,
-    ) -> TokenDraft:
-        """Return what processors and audit sinks are told of a token."""
-        return TokenDraft(
-            profile=profile.name,
-            policy=der.dotted(policy_der),
-            serial_number=int.from_bytes(serial_der[2:], "big"),
-            gen_time=reading.time,
-            request=request,
-            context=context,
-        )
 
     def _select(self, request: TimeStampReq, context: RequestContext) -> Profile:
         """Return the profile that the URL names, else the first that a selector names, else the default one."""

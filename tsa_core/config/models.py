@@ -64,8 +64,14 @@ class ServerSettings(Table):
         64,
         ge=1,
         le=1024,
-        description="threads that answer requests when a signer waits for a backend, which bounds the signatures in "
-        "progress; with all keys in memory requests run on the I/O thread",
+        description="threads of each profile whose signer waits for a backend, which bounds its signatures in "
+        "progress; with keys in memory requests run on the I/O thread",
+    )
+    queue_limit: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="requests of a profile that may wait for its threads; more are refused with systemFailure",
     )
     queue_timeout: Duration = Field(
         timedelta(seconds=5),

@@ -76,7 +76,7 @@ def _serve_in_this_process(
 
 def _run_waitress(live: LiveService, sockets: Sequence[socket.socket]) -> None:
     service = live.service
-    server = WaitressServer(live, service.settings.server, sockets=sockets, inline=service.local)
+    server = WaitressServer(live, service.settings.server, sockets=sockets)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     server.run()
@@ -123,14 +123,14 @@ def _serve_with_granian(
             settings.server,
             open_app=open_app,
             started=started,
-            local=_all_local(settings, plans.shared),
+            waiting_profiles=_waiting(settings, plans.shared),
             hung_up=plans.request,
         )
 
 
-def _all_local(settings: Settings, shared: Mapping[str, Signer]) -> bool:
-    """Say whether every signer is in memory, without opening those that only workers may open."""
-    return set(shared) == set(settings.profiles) and all(signer.latency == "local" for signer in shared.values())
+def _waiting(settings: Settings, shared: Mapping[str, Signer]) -> int:
+    """Count the profiles whose signers wait, or may: those that only workers can open are not known yet."""
+    return sum(name not in shared or shared[name].latency == "remote" for name in settings.profiles)
 
 
 def describe(service: Service) -> dict[str, Any]:

@@ -20,9 +20,12 @@ from waitress.receiver import FixedStreamReceiver
 from waitress.task import WSGITask, hop_by_hop
 from waitress.utilities import build_http_date
 
+from tsa_core.http.pools import ENTER, QUEUED_SECONDS, hand_over, stay
+
 _MAX_REMEMBERED = 256
 _MAX_HEADER_OCTETS = 2048
-_OF_ONE_REQUEST = frozenset({"adj", "headers", "header_plus", "header_bytes_received", "body_rcv", "known"})
+_OF_ONE_REQUEST = frozenset({"adj", "headers", "header_plus", "header_bytes_received", "body_rcv"})
+_OF_ONE_CHANNEL = frozenset({"REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "wsgi.input", "waitress.client_disconnected"})
 
 
 class _Known:
@@ -39,7 +42,10 @@ class _Known:
 class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
     """waitress's parser, asked once for each header block; it runs on the I/O thread alone."""
 
+    headers: dict[str, str]
     known: _Known | None = None
+    queued_seconds: float | None = None
+    """How long the request has waited for a pool that runs it; None while it runs on the I/O thread."""
     _memory: dict[bytes, _Known] = {}  # noqa: RUF012 - one for the process: the result depends on the octets alone
 
     def parse_header(self, header_plus: bytes) -> None:
@@ -54,7 +60,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
                 self.known = self._memory[header_plus] = _Known(self)
             return
         self.known = known
-        vars(self).update(known.attributes)
+        self.__dict__.update(known.attributes)
         self.headers = known.headers.copy()
         if self.content_length > 0:
             self.body_rcv = FixedStreamReceiver(self.content_length, OverflowableBuffer(self.adj.inbuf_overflow))
@@ -65,22 +71,28 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
 
     def get_environment(self) -> dict[str, Any]:
         """Return the WSGI environ."""
-        known: _Known | None = self.request.known
-        if known is None:
-            environ: dict[str, Any] = super().get_environment()
-            return environ
-        channel = self.channel
-        template = known.environs.get(channel.server)
+        request, channel = self.request, self.channel
+        known: _Known | None = request.known
+        template = known.environs.get(channel.server) if known else None
+        environ: dict[str, Any]
         if template is None:
-            template = known.environs[channel.server] = super().get_environment()
-        return {
-            **template,
-            "REMOTE_ADDR": channel.addr[0],
-            "REMOTE_HOST": channel.addr[0],
-            "REMOTE_PORT": str(channel.addr[1]),
-            "wsgi.input": self.request.get_body_stream(),
-            "waitress.client_disconnected": channel.check_client_disconnected,
-        }
+            environ = super().get_environment()
+            environ[ENTER] = hand_over
+            if known:
+                known.environs[channel.server] = {k: v for k, v in environ.items() if k not in _OF_ONE_CHANNEL}
+        else:
+            environ = {
+                **template,
+                "REMOTE_ADDR": channel.addr[0],
+                "REMOTE_HOST": channel.addr[0],
+                "REMOTE_PORT": str(channel.addr[1]),
+                "wsgi.input": request.get_body_stream(),
+                "waitress.client_disconnected": channel.check_client_disconnected,
+            }
+        if request.queued_seconds is not None:
+            environ[ENTER] = stay
+            environ[QUEUED_SECONDS] = request.queued_seconds
+        return environ
 
     def execute(self) -> None:
         """Ask the application and write its reply."""

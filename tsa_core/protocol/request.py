@@ -35,9 +35,7 @@ _USUAL_IMPRINT = _USUAL_START + len(_VERSION_1)
 
 def _usual_head(algorithm: HashAlgorithm) -> bytes:
     """Return version and imprint up to the digest, as nearly all requests have them."""
-    imprint = der.sequence(
-        der.sequence(algorithm.oid_der, der.null()), der.octet_string(bytes(algorithm.digest_size))
-    )
+    imprint = der.sequence(der.sequence(algorithm.oid_der, der.null()), der.octet_string(bytes(algorithm.digest_size)))
     return _VERSION_1 + imprint[: -algorithm.digest_size]
 
 
