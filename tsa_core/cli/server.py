@@ -15,6 +15,7 @@ from tsa_core.api import PluginError, TsaError
 from tsa_core.cli import console
 from tsa_core.cli.clock import clock
 from tsa_core.cli.plugins import plugins
+from tsa_core.cli.reload import reload
 from tsa_core.cli.settings_flags import overrides, settings_options
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
@@ -66,6 +67,7 @@ def server() -> None:
 
 server.add_command(clock)
 server.add_command(plugins)
+server.add_command(reload)
 
 
 @server.command()

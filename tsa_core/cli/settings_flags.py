@@ -140,6 +140,19 @@ FLAGS: tuple[Flag, ...] = (
         metavar="DURATION",
     ),
     Flag(
+        name="--pid-file",
+        setting="server.pid_file",
+        help="File that gets the process id, for timestamp-server reload  [none]",
+        type=_FILE,
+        metavar="FILE",
+    ),
+    Flag(
+        name="--watch",
+        setting="server.watch",
+        help="Reload when configuration, chain or key files have changed  [false]",
+        type=bool,
+    ),
+    Flag(
         name="--file-signer-passwd",
         setting="signer.file.password",
         help="Password of an encrypted key; ps shows it to every user of this machine, so prefer "
