@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from multiprocessing.util import Finalize
 from typing import Any
 
 from tsa_core.api import Signer
 from tsa_core.config import Settings
 from tsa_core.host import PluginHost
 from tsa_core.http.app import create_app
+from tsa_core.http.granian_listeners import GranianListeners, require_granian
 from tsa_core.http.granian_server import serve_granian
-from tsa_core.http.sockets import listen, urls
+from tsa_core.http.sockets import Listeners, open_listeners
+from tsa_core.http.tls_files import check_tls_files
 from tsa_core.http.waitress_server import WaitressServer
 from tsa_core.http.workers import WorkerPool
 from tsa_core.service import Service, open_shared_signers
@@ -28,40 +30,55 @@ def serve(settings: Settings, announce: Announce) -> None:
     ConfigError, PluginError or SignerError, with a line for the operator, when serving cannot begin.
     """
     if settings.server.engine == "granian":
-        _serve_with_granian(settings, announce)
-        return
-    sockets = listen(settings.server)
-    if settings.server.workers == 1:
-        with Service(settings) as service:
-            announce({"addresses": urls(sockets), **describe(service)})
-            _run_waitress(service, sockets)
-        return
+        require_granian(reason="--server granian")
+    if "https" in settings.server.schemes:
+        require_granian(reason="the scheme https")
+        check_tls_files(settings.server)
+    listeners = open_listeners(settings.server)
+    parent = os.getpid()
+    try:
+        if settings.server.engine == "granian" and listeners.plain:
+            _serve_with_granian(settings, listeners, announce)
+        elif settings.server.workers == 1:
+            with Service(settings) as service:
+                _run_waitress(service, listeners, lambda: announce({"addresses": listeners.urls, **describe(service)}))
+        else:
+            _serve_with_workers(settings, listeners, announce)
+    finally:
+        if os.getpid() == parent:
+            listeners.close()
+
+
+def _serve_with_workers(settings: Settings, listeners: Listeners, announce: Announce) -> None:
     host = PluginHost(base_directory=settings.base_directory)
     try:
         shared = open_shared_signers(host, settings)
 
         def work(report: Callable[[Mapping[str, object]], None]) -> None:
             with Service(settings, shared=shared) as service:
-                report(describe(service))
-                _run_waitress(service, sockets)
+                _run_waitress(service, listeners, lambda: report(describe(service)))
 
         pool = WorkerPool(work, count=settings.server.workers)
         pool.run(
-            lambda message: announce({"addresses": urls(sockets), **message}),
+            lambda message: announce({"addresses": listeners.urls, **message}),
             graceful_seconds=settings.server.graceful_timeout.total_seconds(),
         )
     finally:
         host.close()
 
 
-def _run_waitress(service: Service, sockets: Sequence[socket.socket]) -> None:
-    server = WaitressServer(create_app(service), service.settings.server, sockets=sockets, inline=service.local)
+def _run_waitress(service: Service, listeners: Listeners, started: Callable[[], None]) -> None:
+    app = create_app(service)
+    granian = GranianListeners(app, service.settings.server, tls=listeners.tls, inline=service.local)
+    server = WaitressServer(app, service.settings.server, sockets=listeners.plain, inline=service.local)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
-    server.run()
+    with granian:
+        started()
+        server.run()
 
 
-def _serve_with_granian(settings: Settings, announce: Announce) -> None:
+def _serve_with_granian(settings: Settings, listeners: Listeners, announce: Announce) -> None:
     host = PluginHost(base_directory=settings.base_directory)
     parent = os.getpid()
     try:
@@ -69,14 +86,19 @@ def _serve_with_granian(settings: Settings, announce: Announce) -> None:
 
         def open_app() -> tuple[Callable[..., Any], Mapping[str, object]]:
             service = Service(settings, shared=shared)
-            return create_app(service), describe(service)
+            app = create_app(service)
+            others = GranianListeners(
+                app, settings.server, tls=listeners.tls, plain=listeners.plain[1:], inline=service.local
+            )
+            others.start()
+            Finalize(others, others.stop, exitpriority=10)
+            return app, describe(service)
 
         serve_granian(
             settings.server,
+            listening=listeners.plain[0],
             open_app=open_app,
-            started=lambda message: announce(
-                {"addresses": [f"http://{settings.server.host}:{settings.server.port}"], **message}
-            ),
+            started=lambda message: announce({"addresses": listeners.urls, **message}),
             local=_all_local(settings, shared),
         )
     finally:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from waitress.adjustments import Adjustments
-from waitress.server import TcpWSGIServer
+from waitress.server import TcpWSGIServer, UnixWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 from tsa_core.config import ServerSettings
@@ -38,6 +38,7 @@ _SEND_BYTES = 262_144
 _BODY_SLACK = 65_536
 """waitress refuses bodies beyond our own limit by this much unread; up to there, ours answers with JSON."""
 _MAX_BODY = 2**31
+_UNLIMITED = 2**31
 _TURN_SECONDS = 1.0
 
 _thread = threading.local()
@@ -124,6 +125,22 @@ class _InlineServer(TcpWSGIServer):  # type: ignore[misc] # waitress has no type
         pass
 
 
+class _InlineUnixServer(UnixWSGIServer):  # type: ignore[misc] # waitress has no types
+    """The same on a Unix socket."""
+
+    def pull_trigger(self) -> None:
+        pass
+
+
+_KINDS: dict[tuple[bool, bool], Any] = {
+    (True, False): _InlineServer,
+    (True, True): _InlineUnixServer,
+    (False, False): TcpWSGIServer,
+    (False, True): UnixWSGIServer,
+}
+"""By whether requests run inline, and whether the socket is a Unix one."""
+
+
 class WaitressServer:
     """Serves on listening sockets in `run` until `stop`, then drains and closes them.
 
@@ -147,12 +164,13 @@ class WaitressServer:
         idle_seconds = max(1, int(settings.idle_timeout.total_seconds()))
         limit = settings.max_request_body_size
         adjustments = Adjustments(
-            sockets=list(sockets),
             threads=settings.threads,
-            connection_limit=settings.connection_limit,
+            connection_limit=settings.connection_limit or _UNLIMITED,
             channel_timeout=idle_seconds,
             cleanup_interval=min(30, idle_seconds),
+            max_request_header_size=settings.max_header_size,
             max_request_body_size=limit + _BODY_SLACK if limit else _MAX_BODY,
+            inbuf_overflow=_BODY_SLACK,  # the rest waits on disk, or slow clients would fill the memory
             # The core believes none of these; a plugin that does checks first who sent them (decision 031).
             clear_untrusted_proxy_headers=False,
             ident="tsa-core",
@@ -164,9 +182,8 @@ class WaitressServer:
         self._dispatcher: Any = (
             _InlineDispatcher(self._loop) if inline else _ThreadDispatcher(self._loop, settings.threads)
         )
-        kind = _InlineServer if inline else TcpWSGIServer
         self._servers: list[Any] = [
-            kind(
+            _KINDS[inline, each.family == socket.AF_UNIX](
                 app if inline else _say_how_long_queued(app),
                 map=self._loop,
                 dispatcher=self._dispatcher,
