@@ -113,7 +113,10 @@ def _announce(facts: Mapping[str, Any]) -> None:
             soft_wrap=True,
         )
     for address in facts["addresses"]:
-        screen.print(f"listening on {address} (POST {address}/api/v1/timestamp); Ctrl-C stops", soft_wrap=True)
+        post = "" if address.startswith("unix:") else f" (POST {address}/api/v1/timestamp)"
+        screen.print(f"listening on {address}{post}; Ctrl-C stops", soft_wrap=True)
+    for address in facts["profiling"]:
+        screen.print(f"profiling on {address}", soft_wrap=True)
 
 
 @server.command()

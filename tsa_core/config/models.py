@@ -62,6 +62,13 @@ class ServerSettings(Table):
         None, description="PEM file: clients must show a certificate that one of these CAs has issued"
     )
     http_ping_only: bool = Field(False, description="without TLS, answer nothing but /ping")
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?$",
+        description="this server's address as clients see it, for its web pages; else what a browser asked for",
+    )
+    profiling: bool = Field(False, description="sampling profiles of each process on request, on loopback")
+    profiling_port: int = Field(6060, ge=0, le=65535, description="TCP port of the profiling listener")
     rejections: Literal["rfc3161", "sigstore"] = Field(
         "rfc3161",
         description="rfc3161: a refused DER request gets HTTP 200 and a rejection with failInfo; "

@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
-from tsa_core.http.rsgi import RsgiApplication, Wsgi
+from tsa_core.http.front import Wsgi
+from tsa_core.http.rsgi import RsgiApplication
 from tsa_core.http.tls_files import check_tls_files
 
 log = logging.getLogger(__name__)

@@ -11,18 +11,17 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
+from tsa_core.http.front import Wsgi
 from tsa_core.http.timestamp import QUEUED_SECONDS
 
 log = logging.getLogger(__name__)
 
 _SILENT_HEADERS = frozenset({"content-type", "content-length"})
 """WSGI has names of their own for them."""
-
-Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class _Reply:

@@ -14,7 +14,8 @@ from tsa_core.host import PluginHost
 from tsa_core.http.app import create_app
 from tsa_core.http.granian_listeners import GranianListeners, require_granian
 from tsa_core.http.granian_server import serve_granian
-from tsa_core.http.sockets import Listeners, open_listeners
+from tsa_core.http.profiling import serve_profiling
+from tsa_core.http.sockets import Listeners, open_listeners, urls
 from tsa_core.http.tls_files import check_tls_files
 from tsa_core.http.waitress_server import WaitressServer
 from tsa_core.http.workers import WorkerPool
@@ -41,7 +42,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             _serve_with_granian(settings, listeners, announce)
         elif settings.server.workers == 1:
             with Service(settings) as service:
-                _run_waitress(service, listeners, lambda: announce({"addresses": listeners.urls, **describe(service)}))
+                _run_waitress(service, listeners, lambda: announce({**_addresses(listeners), **describe(service)}))
         else:
             _serve_with_workers(settings, listeners, announce)
     finally:
@@ -60,7 +61,7 @@ def _serve_with_workers(settings: Settings, listeners: Listeners, announce: Anno
 
         pool = WorkerPool(work, count=settings.server.workers)
         pool.run(
-            lambda message: announce({"addresses": listeners.urls, **message}),
+            lambda message: announce({**_addresses(listeners), **message}),
             graceful_seconds=settings.server.graceful_timeout.total_seconds(),
         )
     finally:
@@ -73,6 +74,7 @@ def _run_waitress(service: Service, listeners: Listeners, started: Callable[[], 
     server = WaitressServer(app, service.settings.server, sockets=listeners.plain, inline=service.local)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
+    _serve_profiling(listeners)
     with granian:
         started()
         server.run()
@@ -91,6 +93,7 @@ def _serve_with_granian(settings: Settings, listeners: Listeners, announce: Anno
                 app, settings.server, tls=listeners.tls, plain=listeners.plain[1:], inline=service.local
             )
             others.start()
+            _serve_profiling(listeners)
             Finalize(others, others.stop, exitpriority=10)
             return app, describe(service)
 
@@ -98,12 +101,22 @@ def _serve_with_granian(settings: Settings, listeners: Listeners, announce: Anno
             settings.server,
             listening=listeners.plain[0],
             open_app=open_app,
-            started=lambda message: announce({"addresses": listeners.urls, **message}),
+            started=lambda message: announce({**_addresses(listeners), **message}),
             local=_all_local(settings, shared),
         )
     finally:
         if os.getpid() == parent:
             host.close()
+
+
+def _serve_profiling(listeners: Listeners) -> None:
+    if listeners.profiling is not None:
+        serve_profiling(listeners.profiling)
+
+
+def _addresses(listeners: Listeners) -> dict[str, object]:
+    profiling = urls([listeners.profiling]) if listeners.profiling else []
+    return {"addresses": listeners.urls, "profiling": [f"{url}/debug/pprof/" for url in profiling]}
 
 
 def _all_local(settings: Settings, shared: Mapping[str, Signer]) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
+from tsa_core.http.profiling import listen_for_profiling
 
 _BACKLOG = 1024
 _PROBES = 3
@@ -26,6 +27,7 @@ class Listeners:
     plain: Sequence[socket.socket]
     tls: Sequence[socket.socket]
     unix_path: Path | None = None
+    profiling: socket.socket | None = None
 
     @property
     def urls(self) -> list[str]:
@@ -34,8 +36,9 @@ class Listeners:
 
     def close(self) -> None:
         """Close the sockets and remove what a Unix socket leaves in the file system."""
-        for each in (*self.plain, *self.tls):
-            each.close()
+        for each in (*self.plain, *self.tls, self.profiling):
+            if each is not None:
+                each.close()
         if self.unix_path is not None:
             self.unix_path.unlink(missing_ok=True)
 
@@ -44,6 +47,7 @@ def open_listeners(settings: ServerSettings) -> Listeners:
     """Return a listening socket for everything that `schemes` names; raises ConfigError when one cannot listen."""
     plain: list[socket.socket] = []
     tls: list[socket.socket] = []
+    unix_path: Path | None = None
     try:
         if "http" in settings.schemes:
             plain += _listen_on(settings.host, settings.port, settings, flags="--host and --port")
@@ -52,11 +56,12 @@ def open_listeners(settings: ServerSettings) -> Listeners:
             tls += _listen_on(host, settings.tls_port, settings, flags="--tls-host and --tls-port")
         if "unix" in settings.schemes and settings.socket_path is not None:
             plain.append(_listen_on_unix(settings.socket_path, int(settings.socket_mode, 8)))
-            return Listeners(plain=plain, tls=tls, unix_path=settings.socket_path)
+            unix_path = settings.socket_path
+        profiling = listen_for_profiling(settings.profiling_port) if settings.profiling else None
     except BaseException:
-        Listeners(plain=plain, tls=tls).close()
+        Listeners(plain=plain, tls=tls, unix_path=unix_path).close()
         raise
-    return Listeners(plain=plain, tls=tls)
+    return Listeners(plain=plain, tls=tls, unix_path=unix_path, profiling=profiling)
 
 
 def listen(settings: ServerSettings) -> list[socket.socket]:

@@ -30,6 +30,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from tsa_core.config import ServerSettings
 from tsa_core.http.event_loop import EventLoop
+from tsa_core.http.patience import Patience
 from tsa_core.http.timestamp import QUEUED_SECONDS
 
 log = logging.getLogger(__name__)
@@ -141,6 +142,11 @@ _KINDS: dict[tuple[bool, bool], Any] = {
 """By whether requests run inline, and whether the socket is a Unix one."""
 
 
+def _say_nothing_of_limits(record: logging.LogRecord) -> bool:
+    """Drop what waitress says at each turn of a full server; `Patience` says it now and then."""
+    return not str(record.msg).startswith("total open connections")
+
+
 class WaitressServer:
     """Serves on listening sockets in `run` until `stop`, then drains and closes them.
 
@@ -156,6 +162,7 @@ class WaitressServer:
         inline: bool,
     ) -> None:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        logging.getLogger("waitress").addFilter(_say_nothing_of_limits)
         self._loop = EventLoop(inline=inline)
         self._stopping = False
         self._ended = False
@@ -177,7 +184,8 @@ class WaitressServer:
         )
         # As an argument it warns that it will go away; while it is there, its default makes the loop spin.
         adjustments.send_bytes = _SEND_BYTES
-        self._sweep_seconds = min(_TURN_SECONDS * 5, idle_seconds)
+        self._patience = Patience(settings)
+        self._sweep_seconds = min(self._patience.sweep_seconds, idle_seconds)
         self._next_sweep = 0.0
         self._dispatcher: Any = (
             _InlineDispatcher(self._loop) if inline else _ThreadDispatcher(self._loop, settings.threads)
@@ -228,7 +236,10 @@ class WaitressServer:
         if now >= self._next_sweep:
             self._next_sweep = now + self._sweep_seconds
             # A server's `readable` also marks idle connections for closing and minds the connection limit.
+            self._patience.sweep(self._channels())
             self._loop.refresh_all()
+        if self._patience.nearly_full(len(self._loop)):
+            self._patience.make_room(len(self._loop), self._channels())
 
     def _drain(self) -> None:
         for server in self._servers:
