@@ -15,6 +15,7 @@ from urllib.parse import quote
 import click
 
 from tsa_core.cli.boolean_flag import BooleanFlag
+from tsa_core.cli.flag_groups import group_of
 
 _DEFAULT_PROFILE = "profiles.default"
 
@@ -279,6 +280,16 @@ _PROFILE_OPTIONS = (
     click.option("--default-policy-oid", metavar="OID", help="Policy of tokens that ask for none"),
     click.option("--accepted-policy-oids", metavar=_OIDS, help="Further policies that may be asked for"),
 )
+_GROUPS_OF_OTHERS = {
+    "timestamp_signer": ":signer",
+    "kms_key_resource": ":signer",
+    "file_signer_key_path": ":signer",
+    "ntp_monitoring": ":clock",
+    "disable_ntp_monitoring": ":clock",
+    "include_chain_in_response": ":policy",
+    "default_policy_oid": ":policy",
+    "accepted_policy_oids": ":policy",
+}
 _CONFIG_OPTION = click.option(
     "--config", type=_FILE, metavar="FILE", envvar="TSA_CONFIG", help="Configuration file, tsa.toml"
 )
@@ -291,6 +302,12 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def flag_groups() -> dict[str, str]:
+    """Return the group of the help text for each parameter of a command with `settings_options`."""
+    settings = {**{flag.parameter: flag.setting for flag in FLAGS}, **_GROUPS_OF_OTHERS}
+    return {parameter: group_of(setting) for parameter, setting in settings.items()}
 
 
 def overrides(parameters: dict[str, Any]) -> dict[str, Any]:
