@@ -217,11 +217,9 @@ class TimestampAuthority:
     def _read_clock(self, profile: Profile) -> TimeReading:
         reading = profile.read_clock()
         if not profile.not_before <= reading.time <= profile.not_after:
-            log.error("profile %s: %s is outside the certificate chain's validity", profile.name, reading.time)
-            raise RequestRejected(
-                PKIFailureInfo.SYSTEM_FAILURE,
-                "the certificate of this timestamp authority is not valid at this time",
-            )
+            reason = profile.outside_period(reading.time)
+            log.error("profile %s: no token for %s: %s", profile.name, reading.time, reason)
+            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, f"this authority may not issue now: {reason}")
         return reading
 
     def _extensions(self, request: TimeStampReq, profile: Profile, draft: TokenDraft | None) -> bytes:

@@ -97,7 +97,11 @@ def serve(**parameters: Any) -> None:
     from tsa_core.http.serving import serve as serve_http
 
     console.set_up_logging()
-    serve_http(_load(parameters), _announce)
+    serve_http(
+        _load(parameters),
+        _announce,
+        read_again=lambda: load_settings(parameters["config"], overrides=overrides(parameters)),
+    )
     console.stderr().print("stopped: every request that had arrived was answered")
 
 

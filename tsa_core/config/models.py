@@ -110,6 +110,13 @@ class ServerSettings(Table):
     request_id_header: str = Field(
         "X-Request-Id", pattern=r"^[A-Za-z0-9-]{1,64}$", description="header that carries the request id"
     )
+    watch: bool = Field(False, description="reload when the configuration, a chain or a key file has changed")
+    pid_file: ConfigPath | None = Field(
+        None, description="file that gets the server's process id; timestamp-server reload finds it there"
+    )
+    state_directory: ConfigPath | None = Field(
+        None, description="directory that remembers earlier certificate chains across restarts"
+    )
 
     @model_validator(mode="after")
     def _each_scheme_has_what_it_needs(self) -> Self:
@@ -218,6 +225,11 @@ class ProfileSettings(Table):
     verify_signatures: bool = Field(False, description="verify every signature before it leaves")
     certificate_chain: ConfigPath | None = Field(
         None, description="PEM file with the TSA certificate, intermediates and root, in that order"
+    )
+    issue_until: Literal["key-usage", "certificate"] = Field(
+        "key-usage",
+        description="last time of tokens: key-usage: the end of the certificates or of the TSA certificate's private "
+        "key usage period, whichever comes first; certificate: the end of the certificates alone",
     )
     enforce_intermediate_eku: bool = Field(True, description="intermediates must list timeStamping")
     policies: Annotated[list[Oid], BeforeValidator(split_text)] = Field(

@@ -8,9 +8,10 @@ from http import HTTPStatus
 
 import falcon
 
+from tsa_core.http.certchain import CertificateChainResource
 from tsa_core.http.front import Wsgi, put_front
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
-from tsa_core.http.timestamp import CertificateChainResource, TimestampResource
+from tsa_core.http.timestamp import TimestampResource
 from tsa_core.http.web_pages import DocsResource, LandingResource, OpenApiResource, Pages
 from tsa_core.service import Service
 
@@ -25,7 +26,7 @@ def create_app(service: Service) -> Wsgi:
     app.add_error_handler(Exception, _unexpected)
 
     timestamp = TimestampResource(service.authority, service.settings.server)
-    chain = CertificateChainResource(service.authority)
+    chain = CertificateChainResource(service)
     app.add_route("/api/v1/timestamp", timestamp)
     app.add_route("/api/v1/timestamp/certchain", chain)
     app.add_route("/tsa/{profile}", timestamp)

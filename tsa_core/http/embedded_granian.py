@@ -29,8 +29,16 @@ class EmbeddedServer(Server):
         self.respawn_interval = _HAND_OVER_SECONDS
 
     def _init_shared_socket(self) -> None:
-        held: Any = SocketHolder  # its types are not what it takes; it closes what it is given
         self._ssp = None
+        self._hold_socket()
+
+    def _spawn_worker(self, *arguments: Any, **named: Any) -> Any:
+        # What a worker is given it closes at its end, and at a reload old and new overlap.
+        self._hold_socket()
+        return super()._spawn_worker(*arguments, **named)
+
+    def _hold_socket(self) -> None:
+        held: Any = SocketHolder  # its types are not what it takes
         self._shd = held(os.dup(self._listening.fileno()), self._listening.family == socket.AF_UNIX, _BACKLOG)
 
 

@@ -68,7 +68,7 @@ class GranianListeners:
 
     def start(self) -> None:
         """Begin to serve; raises ConfigError when granian is missing or the TLS files cannot be used."""
-        if not (self._tls or self._plain) or self._thread is not None:
+        if not (self._tls or self._plain):
             return
         require_granian(reason="the scheme https")
         check_tls_files(self._settings)
@@ -117,13 +117,17 @@ class GranianListeners:
         for server in self._servers:
             self._loop.call_soon_threadsafe(server.reload)
 
+    def accept_no_more(self) -> None:
+        """Begin to end, without waiting; safe in a signal handler."""
+        if self._started.is_set() and not self._ended.is_set():
+            for server in self._servers:
+                self._loop.call_soon_threadsafe(server.stop)
+
     def stop(self) -> None:
         """Accept nothing more, answer what has arrived, and return."""
         if self._thread is None:
             return
-        if not self._ended.is_set():
-            for server in self._servers:
-                self._loop.call_soon_threadsafe(server.stop)
+        self.accept_no_more()
         self._thread.join(self._settings.graceful_timeout.total_seconds() + _START_SECONDS)
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)

@@ -26,11 +26,13 @@ def serve_granian(
     open_app: Callable[[], tuple[Callable[..., Any], Mapping[str, object]]],
     started: Callable[[Mapping[str, object]], None],
     local: bool,
+    hung_up: Callable[..., None],
 ) -> None:
     """Serve on `listening` until SIGTERM or SIGINT; raises ConfigError when a worker cannot start.
 
     `open_app` runs in each worker and returns the application and what `started` shall be told, in this process, once
-    all serve. `local` gives each worker one thread, which is right for signers that do not wait.
+    all serve. `local` gives each worker one thread, which is right for signers that do not wait. `hung_up` handles
+    SIGHUP in this process: granian's own answer would end connections, and cannot be taken back when a worker fails.
     """
     from tsa_core.http.forking_granian import forking_server
 
@@ -38,6 +40,7 @@ def serve_granian(
     multiprocessing.set_start_method("fork", force=True)
     reports = _Reports(settings.workers, started)
     server = forking_server(settings, listening, threads=1 if local else settings.threads)
+    setattr(server, "signal_handler_reload", hung_up)  # noqa: B010 - to mypy, a plain assignment replaces a method
     reports.listen(on_failure=server.signal_handler_interrupt)
     try:
         server.serve(target_loader=lambda: reports.report(open_app), wrap_loader=False)

@@ -1,112 +1,175 @@
-"""Serves a configuration: chooses the HTTP server and the number of processes."""
+"""Serves a configuration: chooses the HTTP server and the number of processes, and exchanges it without a stop."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from multiprocessing.util import Finalize
 from typing import Any
 
 from tsa_core.api import Signer
 from tsa_core.config import Settings
-from tsa_core.host import PluginHost
 from tsa_core.http.app import create_app
+from tsa_core.http.front import Wsgi
 from tsa_core.http.granian_listeners import GranianListeners, require_granian
 from tsa_core.http.granian_server import serve_granian
+from tsa_core.http.pid_file import PidFile
 from tsa_core.http.profiling import serve_profiling
+from tsa_core.http.reloading import ReloadControl
 from tsa_core.http.sockets import Listeners, open_listeners, urls
-from tsa_core.http.tls_files import check_tls_files
+from tsa_core.http.tls_files import check_tls_files, tls_files
 from tsa_core.http.waitress_server import WaitressServer
+from tsa_core.http.worker_plan import WorkerPlans
 from tsa_core.http.workers import WorkerPool
-from tsa_core.service import Service, open_shared_signers
+from tsa_core.service import LiveService, Service
 
 Announce = Callable[[Mapping[str, Any]], None]
+ReadAgain = Callable[[], Settings]
 
 
-def serve(settings: Settings, announce: Announce) -> None:
+def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight and return.
 
-    `announce` is called once, when requests are answered, with `addresses`, `warnings` and `profiles`. Raises
+    `announce` is called once, when requests are answered, with `addresses`, `warnings` and `profiles`. `read_again`
+    returns the settings as they are at a reload (SIGHUP); without it, a reload reads keys and chains alone. Raises
     ConfigError, PluginError or SignerError, with a line for the operator, when serving cannot begin.
     """
-    if settings.server.engine == "granian":
-        require_granian(reason="--server granian")
-    if "https" in settings.server.schemes:
-        require_granian(reason="the scheme https")
+    again = read_again or (lambda: settings)
+    with ExitStack() as stack:
+        pid_file = None
+        if path := settings.server.pid_file:
+            pid_file = PidFile(path)
+            stack.callback(pid_file.close)
+        if settings.server.engine == "granian":
+            require_granian(reason="--server granian")
+        if "https" in settings.server.schemes:
+            require_granian(reason="--scheme https")
         check_tls_files(settings.server)
-    listeners = open_listeners(settings.server)
-    parent = os.getpid()
-    try:
+        listeners = open_listeners(settings.server)
+        stack.callback(_close_in_parent, listeners, os.getpid())
         if settings.server.engine == "granian" and listeners.plain:
-            _serve_with_granian(settings, listeners, announce)
+            _serve_with_granian(settings, listeners, announce, again, pid_file)
         elif settings.server.workers == 1:
-            with Service(settings) as service:
-                _run_waitress(service, listeners, lambda: announce({**_addresses(listeners), **describe(service)}))
+            _serve_in_this_process(settings, listeners, announce, again, pid_file)
         else:
-            _serve_with_workers(settings, listeners, announce)
-    finally:
-        if os.getpid() == parent:
-            listeners.close()
+            _serve_with_workers(settings, listeners, announce, again, pid_file)
 
 
-def _serve_with_workers(settings: Settings, listeners: Listeners, announce: Announce) -> None:
-    host = PluginHost(base_directory=settings.base_directory)
+def _close_in_parent(listeners: Listeners, parent: int) -> None:
+    """Close the listeners where they were opened; a worker's end must not remove a Unix socket."""
+    if os.getpid() == parent:
+        listeners.close()
+
+
+def _build_app(service: Service) -> Wsgi:
+    """Return the application over a service; a reload begins with it, so it refuses TLS files that cannot be used."""
+    check_tls_files(service.settings.server)
+    return create_app(service)
+
+
+def _serve_in_this_process(
+    settings: Settings, listeners: Listeners, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
+) -> None:
+    live = LiveService(Service(settings), _build_app)
+
+    def apply(new: Settings) -> Mapping[str, Any]:
+        service = live.prepare(new)
+        live.commit()
+        return describe(service)
+
     try:
-        shared = open_shared_signers(host, settings)
+        facts = describe(live.service)
+        control = ReloadControl(settings, facts=facts, read_again=read_again, apply=apply, pid_file=pid_file)
+        thread = threading.Thread(target=control.run, name="reload", daemon=True)
+        signal.signal(signal.SIGHUP, control.request)
 
-        def work(report: Callable[[Mapping[str, object]], None]) -> None:
-            with Service(settings, shared=shared) as service:
-                _run_waitress(service, listeners, lambda: report(describe(service)))
+        def started() -> None:
+            announce({**_addresses(listeners), **facts})
+            thread.start()
 
-        pool = WorkerPool(work, count=settings.server.workers)
-        pool.run(
-            lambda message: announce({**_addresses(listeners), **message}),
-            graceful_seconds=settings.server.graceful_timeout.total_seconds(),
-        )
+        try:
+            _run_waitress(live, listeners, started)
+        finally:
+            control.stop()
+            if thread.is_alive():
+                thread.join(5)
     finally:
-        host.close()
+        live.close()
 
 
-def _run_waitress(service: Service, listeners: Listeners, started: Callable[[], None]) -> None:
-    app = create_app(service)
-    granian = GranianListeners(app, service.settings.server, tls=listeners.tls, inline=service.local)
-    server = WaitressServer(app, service.settings.server, sockets=listeners.plain, inline=service.local)
+def _run_waitress(live: LiveService, listeners: Listeners, started: Callable[[], None]) -> None:
+    service = live.service
+    settings = service.settings.server
+    granian = GranianListeners(live, settings, tls=listeners.tls, inline=service.local)
+    server = WaitressServer(live, settings, sockets=listeners.plain, inline=service.local)
+
+    def stop(*_: object) -> None:
+        granian.accept_no_more()
+        server.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
+        signal.signal(number, stop)
+    live.exchanged = granian.reload_certificates
     _serve_profiling(listeners)
     with granian:
         started()
         server.run()
 
 
-def _serve_with_granian(settings: Settings, listeners: Listeners, announce: Announce) -> None:
-    host = PluginHost(base_directory=settings.base_directory)
-    parent = os.getpid()
-    try:
-        shared = open_shared_signers(host, settings)
+def _serve_with_workers(
+    settings: Settings, listeners: Listeners, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
+) -> None:
+    with WorkerPlans(settings, describe) as plans:
+
+        def work(report: Callable[[Mapping[str, object]], None]) -> None:
+            live = plans.open_live(_build_app)
+            try:
+                _run_waitress(live, listeners, lambda: report(describe(live.service)))
+            finally:
+                live.close()
+
+        def started(facts: Mapping[str, Any]) -> None:
+            plans.begin(read_again, facts, pid_file)
+            announce({**_addresses(listeners), **facts})
+
+        pool = WorkerPool(work, count=settings.server.workers, idle=plans.idle, hung_up=plans.request)
+        pool.run(started, graceful_seconds=settings.server.graceful_timeout.total_seconds())
+
+
+def _serve_with_granian(
+    settings: Settings, listeners: Listeners, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
+) -> None:
+    with WorkerPlans(settings, describe) as plans:
 
         def open_app() -> tuple[Callable[..., Any], Mapping[str, object]]:
-            service = Service(settings, shared=shared)
-            app = create_app(service)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            live = plans.open_live(_build_app)
             others = GranianListeners(
-                app, settings.server, tls=listeners.tls, plain=listeners.plain[1:], inline=service.local
+                live, settings.server, tls=listeners.tls, plain=listeners.plain[1:], inline=live.service.local
             )
             others.start()
-            _serve_profiling(listeners)
+            live.exchanged = others.reload_certificates
             Finalize(others, others.stop, exitpriority=10)
-            return app, describe(service)
+            _serve_profiling(listeners)
+            return live, describe(live.service)
+
+        def started(facts: Mapping[str, Any]) -> None:
+            plans.begin(read_again, facts, pid_file)
+            plans.run_in_thread()
+            announce({**_addresses(listeners), **facts})
 
         serve_granian(
             settings.server,
             listening=listeners.plain[0],
             open_app=open_app,
-            started=lambda message: announce({**_addresses(listeners), **message}),
-            local=_all_local(settings, shared),
+            started=started,
+            local=_all_local(settings, plans.shared),
+            hung_up=plans.request,
         )
-    finally:
-        if os.getpid() == parent:
-            host.close()
 
 
 def _serve_profiling(listeners: Listeners) -> None:
@@ -124,16 +187,19 @@ def _all_local(settings: Settings, shared: Mapping[str, Signer]) -> bool:
     return set(shared) == set(settings.profiles) and all(signer.latency == "local" for signer in shared.values())
 
 
-def describe(service: Service) -> dict[str, object]:
-    """Return what operators are told when a service starts, fit for JSON."""
+def describe(service: Service) -> dict[str, Any]:
+    """Return what operators are told when a service starts or is reloaded, fit for JSON."""
     return {
         "warnings": list(service.warnings),
+        "files": sorted(map(str, {*service.files, *tls_files(service.settings.server)})),
         "profiles": [
             {
                 "name": profile.name,
                 "algorithm": profile.algorithm.name,
                 "policy": profile.policies[0],
                 "not_after": f"{profile.not_after:%Y-%m-%d}",
+                "issues_until": profile.not_after.isoformat(),
+                "chain_id": hashlib.sha256(profile.certificate_chain_pem).hexdigest(),
             }
             for profile in service.authority.profiles.values()
         ],

@@ -1,8 +1,7 @@
-"""The routes that issue timestamps and give the certificates to verify them with."""
+"""The routes that issue timestamps."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import os
@@ -21,14 +20,12 @@ log = logging.getLogger(__name__)
 QUERY_TYPE = "application/timestamp-query"
 REPLY_TYPE = "application/timestamp-reply"
 JSON_TYPE = "application/json"
-CHAIN_TYPE = "application/pem-certificate-chain"
 
 QUEUED_SECONDS = "tsa_core.queued_seconds"
 """In environ, from servers that know it: how long the request waited for a thread."""
 
 _BUSY = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, "too many requests are waiting; try again later")
 _NO_CACHE = "no-cache, no-store, max-age=0"
-_CHAIN_MAX_AGE = "public, max-age=3600"
 _MAX_UNDECLARED_OCTETS = 1_048_576
 _MAX_REQUEST_ID = 128
 _WARNING_PAUSE_SECONDS = 10.0
@@ -158,26 +155,3 @@ def _too_large(limit: int) -> falcon.HTTPError:
 
 def _http_error(status: int, message: str) -> falcon.HTTPError:
     return falcon.HTTPError(status, description=message)
-
-
-class CertificateChainResource:
-    """GET and HEAD: the profile's chain as PEM, TSA certificate first, root last."""
-
-    def __init__(self, authority: TimestampAuthority) -> None:
-        self._chains = {name: profile.certificate_chain_pem for name, profile in authority.profiles.items()}
-        self._etags = {name: hashlib.sha256(pem).hexdigest()[:32] for name, pem in self._chains.items()}
-
-    def on_get(self, request: falcon.Request, response: falcon.Response, profile: str = "default") -> None:
-        """Answer, with 304 when the client has the chain already."""
-        if profile not in self._chains:
-            raise falcon.HTTPNotFound(description=f"there is no profile {profile[:64]!r} here")
-        etag = self._etags[profile]
-        response.etag = etag
-        response.set_header("Cache-Control", _CHAIN_MAX_AGE)
-        if any(known in {"*", etag} for known in request.if_none_match or ()):
-            response.status = falcon.HTTP_304
-            return
-        response.content_type = CHAIN_TYPE
-        response.data = self._chains[profile]
-
-    on_head = on_get

@@ -12,6 +12,11 @@ from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
 
 
+def tls_files(settings: ServerSettings) -> list[Path]:
+    """Return the files that the scheme https reads, none without it."""
+    return [path for path in (settings.tls_certificate, settings.tls_key, settings.tls_ca) if path is not None]
+
+
 def check_tls_files(settings: ServerSettings) -> None:
     """Raise ConfigError, naming the file and what to do, unless the TLS files can be served with.
 
