@@ -50,7 +50,6 @@ class Reply(NamedTuple):
 
 
 class _Issued(NamedTuple):
-    response: bytes
     profile: Profile
     serial_der: bytes
     sign_ns: int
@@ -99,46 +98,43 @@ class TimestampAuthority:
 
     def issue(self, request: TimeStampReq, context: RequestContext) -> bytes:
         """Return the DER of a granted TimeStampResp; raises RequestRejected, and nothing else, otherwise."""
-        if not self._observers:
-            return self._issue_safely(request, context).response
         started = perf_counter_ns()
         try:
-            issued = self._issue_safely(request, context)
-        except RequestRejected as rejection:
+            response, profile, serial_der, sign_ns, audit_ns = self._issue(request, context)
+        except Exception as error:
+            rejection = self._rejection(error, context)
             self._observe(context, started, request, rejection.failure, None)
-            raise
-        self._observe(context, started, request, None, issued)
-        return issued.response
+            if rejection is error:
+                raise
+            raise rejection from None
+        if self._observers:
+            issued = _Issued(profile, serial_der, sign_ns, audit_ns)
+            self._observe(context, started, request, None, issued)
+        return response
 
-    def _issue_safely(self, request: TimeStampReq, context: RequestContext) -> _Issued:
-        """Turn everything but RequestRejected into the rejection that the requester may see."""
-        try:
-            return self._issue(request, context)
-        except RequestRejected:
-            raise
-        except ClockError as error:
-            log.error("request %s: no trusted time: %s", context.request_id, error)  # noqa: TRY400 - no traceback
-            raise RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error)) from None
-        except TsaError as error:
-            log.error("request %s: %s: %s", context.request_id, type(error).__name__, error)  # noqa: TRY400
-            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN) from None
-        except Exception:
-            log.exception("request %s: unexpected failure", context.request_id)
-            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN) from None
+    @staticmethod
+    def _rejection(error: Exception, context: RequestContext) -> RequestRejected:
+        """Return what the requester may see of a failure; the log has the rest."""
+        if isinstance(error, RequestRejected):
+            return error
+        if isinstance(error, ClockError):
+            log.error("request %s: no trusted time: %s", context.request_id, error)
+            return RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error))
+        if isinstance(error, TsaError):
+            log.error("request %s: %s: %s", context.request_id, type(error).__name__, error)
+        else:
+            log.error("request %s: unexpected failure", context.request_id, exc_info=error)
+        return RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN)
 
-    def _issue(self, request: TimeStampReq, context: RequestContext) -> _Issued:
-        profile = self._select(request, context)
+    def _issue(self, request: TimeStampReq, context: RequestContext) -> tuple[bytes, Profile, bytes, int, int]:
+        """Return the reply, its profile and serial number, and the nanoseconds of signing and auditing."""
+        profile = self._select(request, context) if self._selectors or context.profile is not None else self._default
         self._check(request, profile)
+        if profile.waits:
+            context.enter(profile.name)
         policy_der = request.policy_der or profile.default_policy_der
-        if policy_der not in profile.policy_ders:
-            raise RequestRejected(
-                PKIFailureInfo.UNACCEPTED_POLICY,
-                f"the policy {der.dotted(policy_der)[:100]} is not offered here; "
-                f"leave it out or ask for one of: {', '.join(profile.policies)}",
-            )
         reading = self._read_clock(profile)
         accuracy = None if reading.uncertainty is None else profile.accuracy_for(reading.uncertainty)
-        timed = perf_counter_ns()
         serial_der = encode_serial(os.urandom(20))
         draft = None
         if self._keeps_drafts:
@@ -162,6 +158,7 @@ class TimestampAuthority:
             accuracy=accuracy,
         )
         signed_attributes = template.signed_attributes(tst_info, signing_time_der)
+        started = perf_counter_ns()
         signature = self._sign(profile, signed_attributes, context)
         signed = perf_counter_ns()
         response = template.response(
@@ -170,10 +167,11 @@ class TimestampAuthority:
             signature=signature,
             certificates=request.cert_req,
         )
-        if draft is not None:
-            response = self._process(response, draft)
-            self._audit(response, draft)
-        return _Issued(response, profile, serial_der, signed - timed, perf_counter_ns() - signed)
+        if draft is None:
+            return response, profile, serial_der, signed - started, 0
+        response = self._process(response, draft)
+        self._audit(response, draft)
+        return response, profile, serial_der, signed - started, perf_counter_ns() - signed
 
     def _select(self, request: TimeStampReq, context: RequestContext) -> Profile:
         """Return the profile that the URL names, else the first that a selector names, else the default one."""
@@ -191,7 +189,7 @@ class TimestampAuthority:
         return profile
 
     def _check(self, request: TimeStampReq, profile: Profile) -> None:
-        """Refuse hashes, digests and extensions that this profile does not accept (rules S5 and S9)."""
+        """Refuse hashes, digests, policies and extensions that this profile does not accept (rules S5 to S9)."""
         algorithm = profile.hashes.get(request.hash_oid_der)
         if algorithm is None:
             known = request.hash_algorithm
@@ -205,6 +203,16 @@ class TimestampAuthority:
                 PKIFailureInfo.BAD_DATA_FORMAT,
                 f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has {len(request.digest)}",
             )
+        if request.extensions:
+            self._check_extensions(request, profile)
+        if request.policy_der and request.policy_der not in profile.policy_ders:
+            raise RequestRejected(
+                PKIFailureInfo.UNACCEPTED_POLICY,
+                f"the policy {der.dotted(request.policy_der)[:100]} is not offered here; "
+                f"leave it out or ask for one of: {', '.join(profile.policies)}",
+            )
+
+    def _check_extensions(self, request: TimeStampReq, profile: Profile) -> None:
         for extension in request.extensions:
             if extension.oid not in self._claimed and (
                 extension.oid in _NEVER_COPIED or not profile.settings.allow_custom_extensions

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
-import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from multiprocessing.util import Finalize
 from typing import Any
 
 from tsa_core.api import Signer
 from tsa_core.config import Settings
 from tsa_core.http.app import create_app
+from tsa_core.http.front import Wsgi
+from tsa_core.http.granian_listeners import GranianListeners, require_granian
 from tsa_core.http.granian_server import serve_granian
 from tsa_core.http.pid_file import PidFile
+from tsa_core.http.profiling import serve_profiling
 from tsa_core.http.reloading import ReloadControl
-from tsa_core.http.sockets import listen, urls
+from tsa_core.http.sockets import Listeners, open_listeners, urls
+from tsa_core.http.tls_files import check_tls_files, tls_files
 from tsa_core.http.waitress_server import WaitressServer
 from tsa_core.http.worker_plan import WorkerPlans
 from tsa_core.http.workers import WorkerPool
@@ -40,18 +45,36 @@ def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | Non
             pid_file = PidFile(path)
             stack.callback(pid_file.close)
         if settings.server.engine == "granian":
-            _serve_with_granian(settings, announce, again, pid_file)
+            require_granian(reason="--server granian")
+        if "https" in settings.server.schemes:
+            require_granian(reason="--scheme https")
+        check_tls_files(settings.server)
+        listeners = open_listeners(settings.server)
+        stack.callback(_close_in_parent, listeners, os.getpid())
+        if settings.server.engine == "granian" and listeners.plain:
+            _serve_with_granian(settings, listeners, announce, again, pid_file)
         elif settings.server.workers == 1:
-            _serve_in_this_process(settings, announce, again, pid_file)
+            _serve_in_this_process(settings, listeners, announce, again, pid_file)
         else:
-            _serve_with_workers(settings, announce, again, pid_file)
+            _serve_with_workers(settings, listeners, announce, again, pid_file)
+
+
+def _close_in_parent(listeners: Listeners, parent: int) -> None:
+    """Close the listeners where they were opened; a worker's end must not remove a Unix socket."""
+    if os.getpid() == parent:
+        listeners.close()
+
+
+def _build_app(service: Service) -> Wsgi:
+    """Return the application over a service; a reload begins with it, so it refuses TLS files that cannot be used."""
+    check_tls_files(service.settings.server)
+    return create_app(service)
 
 
 def _serve_in_this_process(
-    settings: Settings, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
+    settings: Settings, listeners: Listeners, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
 ) -> None:
-    sockets = listen(settings.server)
-    live = LiveService(Service(settings), create_app)
+    live = LiveService(Service(settings), _build_app)
 
     def apply(new: Settings) -> Mapping[str, Any]:
         service = live.prepare(new)
@@ -63,81 +86,116 @@ def _serve_in_this_process(
         control = ReloadControl(settings, facts=facts, read_again=read_again, apply=apply, pid_file=pid_file)
         thread = threading.Thread(target=control.run, name="reload", daemon=True)
         signal.signal(signal.SIGHUP, control.request)
-        announce({"addresses": urls(sockets), **facts})
-        thread.start()
+
+        def started() -> None:
+            announce({**_addresses(listeners), **facts})
+            thread.start()
+
         try:
-            _run_waitress(live, sockets)
+            _run_waitress(live, listeners, started)
         finally:
             control.stop()
-            thread.join(5)
+            if thread.is_alive():
+                thread.join(5)
     finally:
         live.close()
 
 
-def _run_waitress(live: LiveService, sockets: Sequence[socket.socket]) -> None:
+def _run_waitress(live: LiveService, listeners: Listeners, started: Callable[[], None]) -> None:
     service = live.service
-    server = WaitressServer(live, service.settings.server, sockets=sockets, inline=service.local)
+    settings = service.settings.server
+    granian = GranianListeners(live, settings, tls=listeners.tls, waiting_profiles=service.waiting_profiles)
+    server = WaitressServer(live, settings, sockets=listeners.plain)
+
+    def stop(*_: object) -> None:
+        granian.accept_no_more()
+        server.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
-    server.run()
+        signal.signal(number, stop)
+    live.exchanged = granian.reload_certificates
+    _serve_profiling(listeners)
+    with granian:
+        started()
+        server.run()
 
 
 def _serve_with_workers(
-    settings: Settings, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
+    settings: Settings, listeners: Listeners, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
 ) -> None:
-    sockets = listen(settings.server)
     with WorkerPlans(settings, describe) as plans:
 
         def work(report: Callable[[Mapping[str, object]], None]) -> None:
-            live = plans.open_live(create_app)
+            live = plans.open_live(_build_app)
             try:
-                report(describe(live.service))
-                _run_waitress(live, sockets)
+                _run_waitress(live, listeners, lambda: report(describe(live.service)))
             finally:
                 live.close()
 
         def started(facts: Mapping[str, Any]) -> None:
             plans.begin(read_again, facts, pid_file)
-            announce({"addresses": urls(sockets), **facts})
+            announce({**_addresses(listeners), **facts})
 
         pool = WorkerPool(work, count=settings.server.workers, idle=plans.idle, hung_up=plans.request)
         pool.run(started, graceful_seconds=settings.server.graceful_timeout.total_seconds())
 
 
 def _serve_with_granian(
-    settings: Settings, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
+    settings: Settings, listeners: Listeners, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
 ) -> None:
     with WorkerPlans(settings, describe) as plans:
 
         def open_app() -> tuple[Callable[..., Any], Mapping[str, object]]:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            live = plans.open_live(create_app)
+            live = plans.open_live(_build_app)
+            others = GranianListeners(
+                live,
+                settings.server,
+                tls=listeners.tls,
+                plain=listeners.plain[1:],
+                waiting_profiles=live.service.waiting_profiles,
+            )
+            others.start()
+            live.exchanged = others.reload_certificates
+            Finalize(others, others.stop, exitpriority=10)
+            _serve_profiling(listeners)
             return live, describe(live.service)
 
         def started(facts: Mapping[str, Any]) -> None:
             plans.begin(read_again, facts, pid_file)
             plans.run_in_thread()
-            announce({"addresses": [f"http://{settings.server.host}:{settings.server.port}"], **facts})
+            announce({**_addresses(listeners), **facts})
 
         serve_granian(
             settings.server,
+            listening=listeners.plain[0],
             open_app=open_app,
             started=started,
-            local=_all_local(settings, plans.shared),
+            waiting_profiles=_waiting(settings, plans.shared),
             hung_up=plans.request,
         )
 
 
-def _all_local(settings: Settings, shared: Mapping[str, Signer]) -> bool:
-    """Say whether every signer is in memory, without opening those that only workers may open."""
-    return set(shared) == set(settings.profiles) and all(signer.latency == "local" for signer in shared.values())
+def _serve_profiling(listeners: Listeners) -> None:
+    if listeners.profiling is not None:
+        serve_profiling(listeners.profiling)
+
+
+def _addresses(listeners: Listeners) -> dict[str, object]:
+    profiling = urls([listeners.profiling]) if listeners.profiling else []
+    return {"addresses": listeners.urls, "profiling": [f"{url}/debug/pprof/" for url in profiling]}
+
+
+def _waiting(settings: Settings, shared: Mapping[str, Signer]) -> int:
+    """Count the profiles whose signers wait, or may: those that only workers can open are not known yet."""
+    return sum(name not in shared or shared[name].latency == "remote" for name in settings.profiles)
 
 
 def describe(service: Service) -> dict[str, Any]:
     """Return what operators are told when a service starts or is reloaded, fit for JSON."""
     return {
         "warnings": list(service.warnings),
-        "files": sorted(map(str, service.files)),
+        "files": sorted(map(str, {*service.files, *tls_files(service.settings.server)})),
         "profiles": [
             {
                 "name": profile.name,

@@ -159,9 +159,9 @@ class Service:
                 )
 
     @property
-    def local(self) -> bool:
-        """Whether every signer answers in microseconds, so that requests may run on the I/O thread."""
-        return all(profile.signer.latency == "local" for profile in self.authority.profiles.values())
+    def waiting_profiles(self) -> int:
+        """How many profiles' signers wait for a backend, so that their requests need threads."""
+        return sum(profile.waits for profile in self.authority.profiles.values())
 
     def _files(self) -> set[Path]:
         chains = [profile.certificate_chain for profile in self.settings.profiles.values()]
