@@ -14,7 +14,7 @@ from typing import Any
 from tsa_core.api import TsaError
 from tsa_core.config import load_settings
 from tsa_core.http import create_app as create_http_app
-from tsa_core.service import Service
+from tsa_core.service import CertificateWatch, Service
 
 
 def create_app() -> Callable[..., Any]:
@@ -27,5 +27,9 @@ def create_app() -> Callable[..., Any]:
         raise SystemExit(2) from None
     for warning in service.warnings:
         logging.getLogger(__name__).warning(warning)
+    CertificateWatch().look(
+        {"name": profile.name, "issues_until": profile.not_after.isoformat()}
+        for profile in service.authority.profiles.values()
+    )
     atexit.register(service.close)
     return create_http_app(service)

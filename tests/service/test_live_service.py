@@ -221,6 +221,22 @@ def test_earlier_chains_follow_the_profile(deployment: Deployment) -> None:
     assert deployment.live.service.earlier_chains == {"default": ()}, "the same chain is no former one"
 
 
+def test_a_new_certificate_is_an_audit_event(deployment: Deployment) -> None:
+    deployment.reload()
+    assert deployment.sink.events == [], "the same key again is no event"
+    deployment.signers["p256"] = TestSigner("p384")
+    old = deployment.live.service.authority.profiles["default"].chain.leaf
+    deployment.reload()
+    new = deployment.live.service.authority.profiles["default"].chain.leaf
+    (event,) = deployment.sink.events
+    assert event.kind == "profile.certificate"
+    assert event.details["profile"] == "default"
+    assert event.details["previous_certificate_serial_number"] == f"{old.serial_number:x}"
+    assert event.details["certificate_serial_number"] == f"{new.serial_number:x}"
+    assert old != new
+    assert len(deployment.live.service.earlier_chains["default"]) == 1
+
+
 def test_unknown_tables_are_refused_at_a_reload(deployment: Deployment) -> None:
     wrong = deployment.settings.model_copy(update={"signer": {"nobody": {}}})
     with pytest.raises(ConfigError, match=r"\[signer.nobody\] is the table of a plugin that is not installed"):
