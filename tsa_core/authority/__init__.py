@@ -6,6 +6,7 @@ from tsa_core.authority.clock_state import ClockState, ClockStatus
 from tsa_core.authority.gate import ClockChange, ClockGate
 from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
 from tsa_core.authority.profile import Profile
+from tsa_core.authority.trace import RequestTrace
 
 __all__ = [
     "CertificateChain",
@@ -16,6 +17,7 @@ __all__ = [
     "KernelClock",
     "Profile",
     "Reply",
+    "RequestTrace",
     "TimestampAuthority",
     "load_chain",
     "read_kernel_clock",

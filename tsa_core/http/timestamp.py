@@ -11,7 +11,7 @@ import time
 import falcon
 
 from tsa_core.api import PKIFailureInfo, RequestContext, RequestRejected
-from tsa_core.authority import Reply, TimestampAuthority
+from tsa_core.authority import Reply, RequestTrace, TimestampAuthority
 from tsa_core.config import ServerSettings
 from tsa_core.http.sigstore import JsonRequestError, error_message, read_json_request
 from tsa_core.protocol.response import encode_rejection
@@ -25,6 +25,9 @@ CHAIN_TYPE = "application/pem-certificate-chain"
 
 QUEUED_SECONDS = "tsa_core.queued_seconds"
 """In environ, from servers that know it: how long the request waited for a thread."""
+
+TRACE = "tsa_core.trace"
+"""In environ, when somebody watches: the RequestTrace to fill in."""
 
 _BUSY = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, "too many requests are waiting; try again later")
 _NO_CACHE = "no-cache, no-store, max-age=0"
@@ -78,11 +81,15 @@ class TimestampResource:
             profile=profile,
             header=request.get_header,
         )
+        trace: RequestTrace | None = environ.get(TRACE)
+        if trace is not None:
+            trace.context = context
         queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
         if busy := queued_seconds > self._queue_seconds:
             self._warn_of_queue(queued_seconds)
+            self._authority.note_refusal(_BUSY, context, trace)
         if content_type == QUERY_TYPE:
-            reply = self._busy if busy else self._authority.respond(body, context)
+            reply = self._busy if busy else self._authority.respond(body, context, trace)
             if reply.rejection is not None:
                 log.debug("request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text)
                 if self._json_rejections:
@@ -94,13 +101,21 @@ class TimestampResource:
         if busy:
             raise _http_error(*error_message(_BUSY))
         try:
-            granted = self._authority.issue(read_json_request(body), context)
+            granted = self._issue_for_json(body, context, trace)
         except JsonRequestError as error:
+            self._authority.note_refusal(error.rejection, context, trace)
             raise _http_error(400, str(error)) from None
         except RequestRejected as rejection:
             log.debug("request %s refused: %s: %s", request_id, rejection.failure.text, rejection.text)
             raise _http_error(*error_message(rejection)) from None
         self._send(response, granted, self._granted)
+
+    def _issue_for_json(self, body: bytes, context: RequestContext, trace: RequestTrace | None) -> bytes:
+        if trace is None:
+            return self._authority.issue(read_json_request(body), context)
+        request = read_json_request(body)
+        trace.parse_ended = time.perf_counter_ns()
+        return self._authority.issue(request, context, trace)
 
     def _warn_of_queue(self, queued_seconds: float) -> None:
         """Log, but not for every request of an overload."""
