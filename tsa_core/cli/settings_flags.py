@@ -56,6 +56,27 @@ FLAGS: tuple[Flag, ...] = (
         metavar="PORT",
     ),
     Flag(
+        name="--log-type",
+        setting="log.type",
+        help="dev: readable lines; prod: one JSON object per line  [dev]",
+        type=click.Choice(["dev", "prod"]),
+    ),
+    Flag(name="--access-log", setting="log.access", help="Log a line for each request  [true]", type=bool),
+    Flag(name="--metrics", setting="metrics.enabled", help="Serve Prometheus metrics at /metrics  [true]", type=bool),
+    Flag(
+        name="--metrics-host",
+        setting="metrics.host",
+        help="Address that metrics listen on  [127.0.0.1]",
+        metavar="ADDRESS",
+    ),
+    Flag(
+        name="--metrics-port",
+        setting="metrics.port",
+        help="TCP port of the metrics; 0 takes any free one and prints it  [2112]",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+    ),
+    Flag(
         name="--server",
         setting="server.engine",
         help="HTTP server: waitress, or granian for throughput (pip install 'tsa-core[granian]')  [waitress]",

@@ -9,15 +9,18 @@ from http import HTTPStatus
 import falcon
 
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
+from tsa_core.http.observing import ObservingMiddleware
 from tsa_core.http.timestamp import CertificateChainResource, TimestampResource
 from tsa_core.service import Service
 
 log = logging.getLogger(__name__)
 
 
-def create_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
-    """Return the WSGI application of an opened service; the caller closes the service."""
-    app = falcon.App()
+def create_app(
+    service: Service, observing: ObservingMiddleware | None = None
+) -> falcon.App[falcon.Request, falcon.Response]:
+    """Return the WSGI application of an opened service; the caller closes the service, and what observes it."""
+    app = falcon.App(middleware=[observing] if observing else None)
     app.req_options.strip_url_path_trailing_slash = True
     app.set_error_serializer(_serialize_error)
     app.add_error_handler(Exception, _unexpected)

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from multiprocessing.util import Finalize
 from typing import Any
 
 from tsa_core.api import Signer
@@ -13,6 +15,7 @@ from tsa_core.config import Settings
 from tsa_core.host import PluginHost
 from tsa_core.http.app import create_app
 from tsa_core.http.granian_server import serve_granian
+from tsa_core.http.observing import Observatory
 from tsa_core.http.sockets import listen, urls
 from tsa_core.http.waitress_server import WaitressServer
 from tsa_core.http.workers import WorkerPool
@@ -27,14 +30,18 @@ def serve(settings: Settings, announce: Announce) -> None:
     `announce` is called once, when requests are answered, with `addresses`, `warnings` and `profiles`. Raises
     ConfigError, PluginError or SignerError, with a line for the operator, when serving cannot begin.
     """
-    if settings.server.engine == "granian":
-        _serve_with_granian(settings, announce)
-        return
+    granian = settings.server.engine == "granian"
+    with Observatory(settings, forks=granian or settings.server.workers > 1) as observatory:
+        serve_it = _serve_with_granian if granian else _serve_with_waitress
+        serve_it(settings, lambda facts: announce({**observatory.facts, **facts}), observatory)
+
+
+def _serve_with_waitress(settings: Settings, announce: Announce, observatory: Observatory) -> None:
     sockets = listen(settings.server)
     if settings.server.workers == 1:
         with Service(settings) as service:
             announce({"addresses": urls(sockets), **describe(service)})
-            _run_waitress(service, sockets)
+            _run_waitress(service, sockets, observatory)
         return
     host = PluginHost(base_directory=settings.base_directory)
     try:
@@ -43,7 +50,7 @@ def serve(settings: Settings, announce: Announce) -> None:
         def work(report: Callable[[Mapping[str, object]], None]) -> None:
             with Service(settings, shared=shared) as service:
                 report(describe(service))
-                _run_waitress(service, sockets)
+                _run_waitress(service, sockets, observatory)
 
         pool = WorkerPool(work, count=settings.server.workers)
         pool.run(
@@ -54,14 +61,16 @@ def serve(settings: Settings, announce: Announce) -> None:
         host.close()
 
 
-def _run_waitress(service: Service, sockets: Sequence[socket.socket]) -> None:
-    server = WaitressServer(create_app(service), service.settings.server, sockets=sockets, inline=service.local)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
-    server.run()
+def _run_waitress(service: Service, sockets: Sequence[socket.socket], observatory: Observatory) -> None:
+    with observatory.middleware(service) or nullcontext() as observing:
+        app = create_app(service, observing)
+        server = WaitressServer(app, service.settings.server, sockets=sockets, inline=service.local)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: server.stop())
+        server.run()
 
 
-def _serve_with_granian(settings: Settings, announce: Announce) -> None:
+def _serve_with_granian(settings: Settings, announce: Announce, observatory: Observatory) -> None:
     host = PluginHost(base_directory=settings.base_directory)
     parent = os.getpid()
     try:
@@ -69,7 +78,11 @@ def _serve_with_granian(settings: Settings, announce: Announce) -> None:
 
         def open_app() -> tuple[Callable[..., Any], Mapping[str, object]]:
             service = Service(settings, shared=shared)
-            return create_app(service), describe(service)
+            observing = observatory.middleware(service)
+            if observing is not None:
+                # granian's workers are multiprocessing's, which leave without what atexit knows.
+                Finalize(None, observing.close, exitpriority=10)
+            return create_app(service, observing), describe(service)
 
         serve_granian(
             settings.server,
