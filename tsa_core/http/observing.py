@@ -112,16 +112,13 @@ class Observatory:
         from tsa_core.metrics.listener import MetricsListener
 
         try:
-            listener = self._stack.enter_context(MetricsListener(settings))
+            return self._stack.enter_context(MetricsListener(settings))
         except ConfigError as error:
             if settings.model_fields_set:
                 raise
             log.warning("there are no metrics: %s", error)
             self._stack.close()
             return None
-        if self._forks:
-            listener.serve_in_process()
-        return listener
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -130,7 +127,10 @@ class Observatory:
 
     def middleware(self, service: Service) -> ObservingMiddleware | None:
         """Return the middleware of this process, which must be closed; None when nobody watches."""
-        recorder = self._recorder(service) if self._listener else None
+        recorder = None
+        if self._listener is not None:
+            recorder = self._recorder(service)
+            self._listener.start(recorder.bring_up_to_date)
         access = access_log(self._settings.log)
         if recorder is None and access is None:
             return None
@@ -143,8 +143,6 @@ class Observatory:
         recorder = Recorder(default_families(), service)
         if self._forks:
             recorder.start()
-        elif self._listener:
-            self._listener.serve_in_thread(recorder.bring_up_to_date)
         return recorder
 
     def close(self) -> None:

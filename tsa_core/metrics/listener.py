@@ -1,15 +1,14 @@
 """The listener that shows the metrics: GET /metrics, on an address of its own.
 
-With one process it is a thread beside the server. Where workers share the requests it is a process of its own, forked
-before them: a thread in the parent could hold a lock at the moment in which the next worker is forked.
+It is a thread in each process that answers requests. Where these are several, they share the listening socket and what
+they count, so that any of them answers a scrape for all, and none is missed when one has died. The parent has no such
+thread: it could hold a lock at the moment in which the next worker is forked.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-import os
-import signal
 import socket
 import socketserver
 import sys
@@ -44,18 +43,13 @@ class _Handler(WSGIRequestHandler):
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    parent = 0
 
     def server_bind(self) -> None:
         """Bind, without asking the name service for this machine's name, as the base class does."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment] # of an internet socket
         self.setup_environ()
-
-    def service_actions(self) -> None:
-        """End with the parent, however that ended."""
-        if self.parent and os.getppid() != self.parent:
-            os._exit(0)
+        self.socket.setblocking(False)  # another process may accept what this one was woken for
 
     def handle_error(self, _request: Any, _client_address: Any) -> None:
         log.debug("a scrape of the metrics failed: %r", sys.exc_info()[1])
@@ -66,7 +60,7 @@ class _Server6(_Server):
 
 
 class MetricsListener:
-    """Listens from the moment in which it is made; a context manager that ends it.
+    """Listens from the moment in which it is made, also for processes that are forked later; a context manager.
 
     Raises ConfigError when the address cannot be had.
     """
@@ -74,7 +68,6 @@ class MetricsListener:
     def __init__(self, settings: MetricsSettings) -> None:
         self._before_scrape: Callable[[], None] = lambda: None
         self._thread: threading.Thread | None = None
-        self._child = 0
         try:
             family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
             kind = _Server6 if family == socket.AF_INET6 else _Server
@@ -95,10 +88,11 @@ class MetricsListener:
             start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
             return [f"the metrics are at {PATH}\n".encode()]
         self._before_scrape()
+        forget_dead_processes()
         answer: Iterable[bytes] = make_wsgi_app(_registry(), disable_compression=True)(environ, start_response)
         return answer
 
-    def serve_in_thread(self, before_scrape: Callable[[], None]) -> None:
+    def start(self, before_scrape: Callable[[], None]) -> None:
         """Answer in a thread of this process, which calls `before_scrape` each time."""
         self._before_scrape = before_scrape
         self._thread = threading.Thread(
@@ -106,36 +100,8 @@ class MetricsListener:
         )
         self._thread.start()
 
-    def serve_in_process(self) -> None:
-        """Answer in a process of its own, from what all processes share; to be called before others are forked."""
-        parent = os.getpid()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self._child = os.fork()
-        if self._child:
-            self._server.socket.close()  # the child's from here on
-            return
-        try:
-            for number in (signal.SIGINT, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # meant for the parent, which ends this one
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            self._server.parent = parent
-            self._before_scrape = forget_dead_processes
-            self._server.serve_forever(_POLL_SECONDS)
-        finally:
-            os._exit(1)
-
     def close(self) -> None:
-        """Stop listening; once more than needed does no harm."""
-        if self._child:
-            child, self._child = self._child, 0
-            try:
-                if os.waitpid(child, os.WNOHANG) == (0, 0):
-                    os.kill(child, signal.SIGTERM)
-                    os.waitpid(child, 0)
-            except ChildProcessError:
-                log.debug("the metrics' process had already ended")
-            return
+        """Stop listening in this process; once more than needed does no harm."""
         if self._thread is not None:
             self._server.shutdown()
             self._thread.join(5)
