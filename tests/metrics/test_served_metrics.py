@@ -258,3 +258,57 @@ def test_switched_off_nothing_is_imported_and_nothing_called() -> None:
     )
     assert done.stderr == ""
     assert done.stdout == "[]\n"
+
+
+UNDER_GUNICORN = """
+import os, sys
+from tsa_core.wsgi import create_app
+from falcon.testing import create_environ
+app = create_app()
+def post():
+    environ = create_environ("/ping")
+    return b"".join(app(environ, lambda *_: None))
+for _ in range(int(sys.argv[1])):
+    assert post() == b"."
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+@memory
+def test_under_another_server_processes_share_what_they_count_where_the_environment_says_so(tmp_path: Path) -> None:
+    port = free_port()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
+    environ |= {
+        "TSA_METRICS__ENABLED": "true",
+        "TSA_METRICS__PORT": str(port),
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+    }
+    processes = []
+    try:
+        for count in (3, 4):
+            process = subprocess.Popen(
+                [sys.executable, "-c", UNDER_GUNICORN, str(count)],
+                env=environ,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            processes.append(process)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        name = 'timestamp_authority_http_requests_total{code="200",method="GET",path="/ping"} '
+
+        def total() -> str:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+                connection.request("GET", "/metrics")
+                text = connection.getresponse().read().decode()
+            return text.partition(name)[2].partition("\n")[0]
+
+        wait_until(lambda: total() == "7.0", seconds=30, what="both processes' requests are shown")
+    finally:
+        for process in processes:
+            process.communicate("\n", timeout=30)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert list(tmp_path.glob("counter_*.db"))

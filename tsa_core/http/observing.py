@@ -89,36 +89,47 @@ class Observatory:
 
     `forks` says whether other processes answer the requests. Raises ConfigError when metrics were asked for and their
     address cannot be had; when nobody mentioned them, a warning has to do.
+
+    Under somebody else's server (`ours` is False) there may be other processes with the same settings, which are not
+    known here: metrics must have been asked for, and the first process that has the address shows them. It shows those
+    of all when the environment names a directory to share them, as prometheus_client wants it.
     """
 
-    def __init__(self, settings: Settings, *, forks: bool) -> None:
+    def __init__(self, settings: Settings, *, forks: bool, ours: bool = True) -> None:
         self._settings = settings
         self._forks = forks
+        self._ours = ours
         self._stack = ExitStack()
         self._listener: MetricsListener | None = None
-        if settings.metrics.enabled:
+        self._counts = False
+        self._shares = False
+        if settings.metrics.enabled and (ours or "enabled" in settings.metrics.model_fields_set):
             try:
-                self._listener = self._open_listener()
+                self._open_metrics()
             except BaseException:
                 self._stack.close()
                 raise
 
-    def _open_listener(self) -> MetricsListener | None:
-        from tsa_core.metrics.sharing import shared_metrics
+    def _open_metrics(self) -> None:
+        from tsa_core.metrics.sharing import directory, shared_metrics
 
         settings = self._settings.metrics
         if self._forks:
             self._stack.enter_context(shared_metrics())
+        self._shares = directory() is not None
         from tsa_core.metrics.listener import MetricsListener
 
         try:
-            return self._stack.enter_context(MetricsListener(settings))
+            self._listener = self._stack.enter_context(MetricsListener(settings))
         except ConfigError as error:
-            if settings.model_fields_set:
+            if self._ours and settings.model_fields_set:
                 raise
-            log.warning("there are no metrics: %s", error)
-            self._stack.close()
-            return None
+            if self._ours or not self._shares:
+                log.warning("there are no metrics: %s", error)
+                self._stack.close()
+                return
+            log.info("metrics are counted here and shown by another process: %s", error)
+        self._counts = True
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -127,10 +138,7 @@ class Observatory:
 
     def middleware(self, service: Service) -> ObservingMiddleware | None:
         """Return the middleware of this process, which must be closed; None when nobody watches."""
-        recorder = None
-        if self._listener is not None:
-            recorder = self._recorder(service)
-            self._listener.start(recorder.bring_up_to_date)
+        recorder = self._recorder(service) if self._counts else None
         access = access_log(self._settings.log)
         if recorder is None and access is None:
             return None
@@ -141,8 +149,10 @@ class Observatory:
         from tsa_core.metrics.recorder import Recorder
 
         recorder = Recorder(default_families(), service)
-        if self._forks:
+        if self._shares:
             recorder.start()
+        if self._listener is not None:
+            self._listener.start(recorder.bring_up_to_date)
         return recorder
 
     def close(self) -> None:
