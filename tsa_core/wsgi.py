@@ -33,10 +33,8 @@ def create_app() -> Callable[..., Any]:
         raise SystemExit(2) from None
     for warning in service.warnings:
         logging.getLogger(__name__).warning(warning)
-    observing = observatory.middleware(service)
     # The last is closed first.
     atexit.register(observatory.close)
     atexit.register(service.close)
-    if observing is not None:
-        atexit.register(observing.close)
-    return create_http_app(service, observing)
+    atexit.register(observatory.leave)
+    return create_http_app(service, observatory.middleware(service))

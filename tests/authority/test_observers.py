@@ -9,7 +9,7 @@ from tests.conformance.replies import granted, refused
 from tests.serving import Parts, TestSigner, TestSink, open_service, running_server
 from tsa_core.api import AuditError, Observer, PKIFailureInfo, RequestContext, RequestOutcome
 from tsa_core.http import create_app
-from tsa_core.http.timestamp import QUEUED_SECONDS
+from tsa_core.http.pools import QUEUED_SECONDS
 
 
 class Notes(Observer):
@@ -101,3 +101,4 @@ def test_observers_are_told_of_requests_that_waited_too_long() -> None:
     (busy,) = notes.outcomes
     assert (busy.failure, busy.profile) == (PKIFailureInfo.SYSTEM_FAILURE, None)
     assert "waiting" in busy.reason
+    assert busy.failed_phase == "wait"

@@ -57,9 +57,9 @@ class RequestOutcome:
 
     `failure` is None when it was granted, `reason` the text that the requester was given otherwise. `profile`,
     `hash_name` and `serial_number` are None when the request was refused before they were known. `phases_ns` holds
-    nanoseconds by phase, as far as the request came: parse, clock, sign, audit (processors and audit sinks), and
-    `offsets_ns` when each began, counted from the request's beginning. `failed_phase` is the one that failed.
-    `algorithm` names the signature's algorithm once the signer was asked.
+    nanoseconds by phase, as far as the request came: parse, wait (for a thread), clock, sign, audit (with response
+    processors), and `offsets_ns` when each began, counted from the request's beginning. `failed_phase` is the one that
+    failed. `algorithm` names the signature's algorithm once the signer was asked.
     """
 
     request_id: str

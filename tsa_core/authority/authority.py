@@ -97,55 +97,61 @@ class TimestampAuthority:
 
     def issue(self, request: TimeStampReq, context: RequestContext, trace: RequestTrace | None = None) -> bytes:
         """Return the DER of a granted TimeStampResp; raises RequestRejected, and nothing else, otherwise."""
-        if trace is None:
-            if not self._observers:
-                return self._issue_safely(request, context, None)
-            trace = RequestTrace()
-        trace.context = context
-        trace.request = request
-        try:
-            response = self._issue_safely(request, context, trace)
-        except RequestRejected as rejection:
-            self._tell_of_refusal(trace, context, rejection)
-            raise
-        trace.ended = perf_counter_ns()
-        self._tell(trace)
-        return response
-
-    def note_refusal(self, rejection: RequestRejected, context: RequestContext, trace: RequestTrace | None) -> None:
-        """Tell observers of a request that was refused before it came here."""
         if trace is None and self._observers:
             trace = RequestTrace()
+        if trace is not None:
+            trace.context = context
+            trace.request = request
+        try:
+            response = self._issue(request, context, trace)
+        except Exception as error:
+            rejection = self._rejection(error, context)
+            self._tell_of_refusal(trace, context, rejection)
+            if rejection is error:
+                raise
+            raise rejection from None
+        if trace is not None:
+            trace.ended = perf_counter_ns()
+            if self._observers:
+                self._tell(trace)
+        return response
+
+    def note_refusal(
+        self, rejection: RequestRejected, context: RequestContext, trace: RequestTrace | None, *, waited: bool = False
+    ) -> None:
+        """Tell observers of a request that was refused before it came here; `waited`: it had waited too long."""
+        if trace is None and self._observers:
+            trace = RequestTrace()
+        if trace is not None and waited:
+            trace.wait_began = trace.started
         self._tell_of_refusal(trace, context, rejection)
 
-    def _issue_safely(self, request: TimeStampReq, context: RequestContext, trace: RequestTrace | None) -> bytes:
-        """Turn everything but RequestRejected into the rejection that the requester may see."""
-        try:
-            return self._issue(request, context, trace)
-        except RequestRejected:
-            raise
-        except ClockError as error:
-            log.error("request %s: no trusted time: %s", context.request_id, error)  # noqa: TRY400 - no traceback
-            raise RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error)) from None
-        except TsaError as error:
-            log.error("request %s: %s: %s", context.request_id, type(error).__name__, error)  # noqa: TRY400
-            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN) from None
-        except Exception:
-            log.exception("request %s: unexpected failure", context.request_id)
-            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN) from None
+    @staticmethod
+    def _rejection(error: Exception, context: RequestContext) -> RequestRejected:
+        """Return what the requester may see of a failure; the log has the rest."""
+        if isinstance(error, RequestRejected):
+            return error
+        if isinstance(error, ClockError):
+            log.error("request %s: no trusted time: %s", context.request_id, error)
+            return RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error))
+        if isinstance(error, TsaError):
+            log.error("request %s: %s: %s", context.request_id, type(error).__name__, error)
+        else:
+            log.error("request %s: unexpected failure", context.request_id, exc_info=error)
+        return RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN)
 
     def _issue(self, request: TimeStampReq, context: RequestContext, trace: RequestTrace | None) -> bytes:
-        profile = self._select(request, context)
+        profile = self._select(request, context) if self._selectors or context.profile is not None else self._default
         if trace is not None:
             trace.profile = profile.name
         self._check(request, profile)
+        if profile.waits:
+            if trace is not None:
+                trace.wait_began = perf_counter_ns()
+            context.enter(profile.name)
+            if trace is not None:
+                trace.wait_ended = perf_counter_ns()
         policy_der = request.policy_der or profile.default_policy_der
-        if policy_der not in profile.policy_ders:
-            raise RequestRejected(
-                PKIFailureInfo.UNACCEPTED_POLICY,
-                f"the policy {der.dotted(policy_der)[:100]} is not offered here; "
-                f"leave it out or ask for one of: {', '.join(profile.policies)}",
-            )
         if trace is not None:
             trace.clock_began = perf_counter_ns()
         reading = self._read_clock(profile)
@@ -175,13 +181,12 @@ class TimestampAuthority:
             accuracy=accuracy,
         )
         signed_attributes = template.signed_attributes(tst_info, signing_time_der)
-        if trace is None:
-            signature = self._sign(profile, signed_attributes, context)
-        else:
+        if trace is not None:
             trace.algorithm = profile.algorithm.name
             trace.serial_der = serial_der
             trace.sign_began = perf_counter_ns()
-            signature = self._sign(profile, signed_attributes, context)
+        signature = self._sign(profile, signed_attributes, context)
+        if trace is not None:
             trace.sign_ended = perf_counter_ns()
         response = template.response(
             tst_info=tst_info,
@@ -189,13 +194,14 @@ class TimestampAuthority:
             signature=signature,
             certificates=request.cert_req,
         )
-        if draft is not None:
-            if trace is not None:
-                trace.audit_began = perf_counter_ns()
-            response = self._process(response, draft)
-            self._audit(response, draft)
-            if trace is not None:
-                trace.audit_ended = perf_counter_ns()
+        if draft is None:
+            return response
+        if trace is not None:
+            trace.audit_began = perf_counter_ns()
+        response = self._process(response, draft)
+        self._audit(response, draft)
+        if trace is not None:
+            trace.audit_ended = perf_counter_ns()
         return response
 
     def _select(self, request: TimeStampReq, context: RequestContext) -> Profile:
@@ -214,7 +220,7 @@ class TimestampAuthority:
         return profile
 
     def _check(self, request: TimeStampReq, profile: Profile) -> None:
-        """Refuse hashes, digests and extensions that this profile does not accept (rules S5 and S9)."""
+        """Refuse hashes, digests, policies and extensions that this profile does not accept (rules S5 to S9)."""
         algorithm = profile.hashes.get(request.hash_oid_der)
         if algorithm is None:
             known = request.hash_algorithm
@@ -228,6 +234,16 @@ class TimestampAuthority:
                 PKIFailureInfo.BAD_DATA_FORMAT,
                 f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has {len(request.digest)}",
             )
+        if request.extensions:
+            self._check_extensions(request, profile)
+        if request.policy_der and request.policy_der not in profile.policy_ders:
+            raise RequestRejected(
+                PKIFailureInfo.UNACCEPTED_POLICY,
+                f"the policy {der.dotted(request.policy_der)[:100]} is not offered here; "
+                f"leave it out or ask for one of: {', '.join(profile.policies)}",
+            )
+
+    def _check_extensions(self, request: TimeStampReq, profile: Profile) -> None:
         for extension in request.extensions:
             if extension.oid not in self._claimed and (
                 extension.oid in _NEVER_COPIED or not profile.settings.allow_custom_extensions
@@ -240,11 +256,9 @@ class TimestampAuthority:
     def _read_clock(self, profile: Profile) -> TimeReading:
         reading = profile.read_clock()
         if not profile.not_before <= reading.time <= profile.not_after:
-            log.error("profile %s: %s is outside the certificate chain's validity", profile.name, reading.time)
-            raise RequestRejected(
-                PKIFailureInfo.SYSTEM_FAILURE,
-                "the certificate of this timestamp authority is not valid at this time",
-            )
+            reason = profile.outside_period(reading.time)
+            log.error("profile %s: no token for %s: %s", profile.name, reading.time, reason)
+            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, f"this authority may not issue now: {reason}")
         return reading
 
     def _extensions(self, request: TimeStampReq, profile: Profile, draft: TokenDraft | None) -> bytes:
@@ -314,11 +328,10 @@ class TimestampAuthority:
     def _tell_of_refusal(self, trace: RequestTrace | None, context: RequestContext, rejection: RequestRejected) -> None:
         if trace is not None:
             trace.refuse(context, rejection.failure, rejection.text)
-            self._tell(trace)
+            if self._observers:
+                self._tell(trace)
 
     def _tell(self, trace: RequestTrace) -> None:
-        if not self._observers:
-            return
         outcome = trace.outcome()
         for observer in self._observers:
             try:

@@ -6,8 +6,9 @@ from time import perf_counter_ns
 
 from tsa_core.api import PKIFailureInfo, RequestContext, RequestOutcome, TimeStampReq
 
-PHASES = ("parse", "clock", "sign", "audit")
-"""What is timed: reading the request, reading the clock, the signature, and processors with audit sinks."""
+PHASES = ("parse", "wait", "clock", "sign", "audit")
+"""What is timed: reading the request, waiting for a thread, reading the clock, the signature, and processors with audit
+sinks."""
 
 
 class RequestTrace:
@@ -33,11 +34,15 @@ class RequestTrace:
         "sign_began",
         "sign_ended",
         "started",
+        "wait_began",
+        "wait_ended",
     )
 
     def __init__(self) -> None:
         self.started = perf_counter_ns()
         self.parse_ended = 0
+        self.wait_began = 0
+        self.wait_ended = 0
         self.clock_began = 0
         self.clock_ended = 0
         self.sign_began = 0
@@ -80,6 +85,11 @@ class RequestTrace:
         return bool(self.sign_began and not self.sign_ended)
 
     @property
+    def waited_too_long(self) -> bool:
+        """Whether it was refused because no thread was free for it in time."""
+        return bool(self.wait_began and not self.wait_ended and self.failure is not None)
+
+    @property
     def audit_ns(self) -> int | None:
         """How long processors and audit sinks took, also when one failed; None when it did not come to that."""
         return (self.audit_ended or self.ended) - self.audit_began if self.audit_began else None
@@ -95,6 +105,7 @@ class RequestTrace:
         """Return what observers are told."""
         marks = (
             (0 if not self.parse_ended else self.started, self.parse_ended),
+            (self.wait_began, self.wait_ended),
             (self.clock_began, self.clock_ended),
             (self.sign_began, self.sign_ended),
             (self.audit_began, self.audit_ended),

@@ -92,7 +92,11 @@ def serve(**parameters: Any) -> None:
     settings = _load(parameters)
     set_up_logging(settings.log)
     for_people = settings.log.type == "dev"
-    serve_http(settings, _announce if for_people else _log_announcement)
+    serve_http(
+        settings,
+        _announce if for_people else _log_announcement,
+        read_again=lambda: load_settings(parameters["config"], overrides=overrides(parameters)),
+    )
     stopped = "stopped: every request that had arrived was answered"
     if for_people:
         console.stderr().print(stopped)

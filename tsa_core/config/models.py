@@ -64,8 +64,14 @@ class ServerSettings(Table):
         64,
         ge=1,
         le=1024,
-        description="threads that answer requests when a signer waits for a backend, which bounds the signatures in "
-        "progress; with all keys in memory requests run on the I/O thread",
+        description="threads of each profile whose signer waits for a backend, which bounds its signatures in "
+        "progress; with keys in memory requests run on the I/O thread",
+    )
+    queue_limit: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="requests of a profile that may wait for its threads; more are refused with systemFailure",
     )
     queue_timeout: Duration = Field(
         timedelta(seconds=5),
@@ -75,6 +81,13 @@ class ServerSettings(Table):
     idle_timeout: Duration = Field(timedelta(seconds=120), description="closes connections that are idle this long")
     graceful_timeout: Duration = Field(timedelta(seconds=15), description="time for requests in flight after SIGTERM")
     request_id_header: str = Field("X-Request-Id", description="header that carries the request id")
+    watch: bool = Field(False, description="reload when the configuration, a chain or a key file has changed")
+    pid_file: ConfigPath | None = Field(
+        None, description="file that gets the server's process id; timestamp-server reload finds it there"
+    )
+    state_directory: ConfigPath | None = Field(
+        None, description="directory that remembers earlier certificate chains across restarts"
+    )
 
 
 class LogSettings(Table):
@@ -186,6 +199,11 @@ class ProfileSettings(Table):
     verify_signatures: bool = Field(False, description="verify every signature before it leaves")
     certificate_chain: ConfigPath | None = Field(
         None, description="PEM file with the TSA certificate, intermediates and root, in that order"
+    )
+    issue_until: Literal["key-usage", "certificate"] = Field(
+        "key-usage",
+        description="last time of tokens: key-usage: the end of the certificates or of the TSA certificate's private "
+        "key usage period, whichever comes first; certificate: the end of the certificates alone",
     )
     enforce_intermediate_eku: bool = Field(True, description="intermediates must list timeStamping")
     policies: Annotated[list[Oid], BeforeValidator(split_text)] = Field(

@@ -8,9 +8,10 @@ from http import HTTPStatus
 
 import falcon
 
+from tsa_core.http.certchain import CertificateChainResource
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
 from tsa_core.http.observing import ObservingMiddleware
-from tsa_core.http.timestamp import CertificateChainResource, TimestampResource
+from tsa_core.http.timestamp import TimestampResource
 from tsa_core.service import Service
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ def create_app(
     app.add_error_handler(Exception, _unexpected)
 
     timestamp = TimestampResource(service.authority, service.settings.server)
-    chain = CertificateChainResource(service.authority)
+    chain = CertificateChainResource(service)
     app.add_route("/api/v1/timestamp", timestamp)
     app.add_route("/api/v1/timestamp/certchain", chain)
     app.add_route("/tsa/{profile}", timestamp)

@@ -17,6 +17,7 @@ from typing import Any
 
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.config import ServerSettings
+from tsa_core.http.thread_shares import ThreadShares, threads_needed
 
 _MIN_SHUTDOWN_SECONDS = 1
 
@@ -26,12 +27,15 @@ def serve_granian(
     *,
     open_app: Callable[[], tuple[Callable[..., Any], Mapping[str, object]]],
     started: Callable[[Mapping[str, object]], None],
-    local: bool,
+    waiting_profiles: int,
+    hung_up: Callable[..., None],
 ) -> None:
     """Serve until SIGTERM or SIGINT; raises ConfigError when granian is missing or a worker cannot start.
 
     `open_app` runs in each worker and returns the application and what `started` shall be told, in this process, once
-    all serve. `local` gives each worker one thread, which is right for signers that do not wait.
+    all serve. `waiting_profiles` counts those whose signers wait for a backend: without any, a worker has one
+    thread. `hung_up` handles SIGHUP in this process: granian's own answer would end connections, and cannot be taken
+    back when a worker fails.
     """
     try:
         from granian.constants import Interfaces
@@ -51,16 +55,22 @@ def serve_granian(
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        blocking_threads=1 if local else settings.threads,
-        backpressure=max(settings.connection_limit, settings.threads),
+        blocking_threads=(threads := threads_needed(settings, waiting_profiles)),
+        backpressure=max(settings.connection_limit, threads),
         respawn_failed_workers=True,
         workers_kill_timeout=max(_MIN_SHUTDOWN_SECONDS, int(settings.graceful_timeout.total_seconds())),
         log_level=LogLevels.warning,
         websockets=False,
     )
+    setattr(server, "signal_handler_reload", hung_up)  # noqa: B010 - to mypy, a plain assignment replaces a method
     reports.listen(on_failure=server.signal_handler_interrupt)
+
+    def load() -> Callable[..., Any]:
+        app = reports.report(open_app)
+        return ThreadShares(app, settings) if waiting_profiles else app
+
     try:
-        server.serve(target_loader=lambda: reports.report(open_app), wrap_loader=False)
+        server.serve(target_loader=load, wrap_loader=False)
     except SystemExit as error:
         if not reports.error:
             raise ConfigError(f"granian ended with code {error.code}; its messages above say why") from None

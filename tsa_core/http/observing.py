@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from time import perf_counter_ns
 from types import TracebackType
@@ -13,6 +14,7 @@ import falcon
 from tsa_core.api import ConfigError
 from tsa_core.authority import RequestTrace
 from tsa_core.config import Settings
+from tsa_core.http.pools import QUEUED_SECONDS
 from tsa_core.http.timestamp import TRACE
 from tsa_core.logs import AccessLog, access_log
 from tsa_core.service import Service
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from tsa_core.metrics.recorder import Recorder
 
 log = logging.getLogger(__name__)
+
+_FOR_EVER = float("inf")
 
 
 class ObservingMiddleware:
@@ -38,8 +42,10 @@ class ObservingMiddleware:
 
     def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
         """Begin the trace that the resources fill in."""
-        request.env[TRACE] = RequestTrace()
-        if self._recorder is not None:
+        environ = request.env
+        environ[TRACE] = RequestTrace()
+        # A request that was put off for a thread is in flight since it was put off; it begins here once more.
+        if self._recorder is not None and QUEUED_SECONDS not in environ:
             self._recorder.begin()
 
     def process_response(
@@ -49,6 +55,9 @@ class ObservingMiddleware:
         environ = request.env
         trace: RequestTrace = environ[TRACE]
         duration_ns = perf_counter_ns() - trace.started
+        queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
+        if 0 < queued_seconds < _FOR_EVER:
+            duration_ns += int(queued_seconds * 1e9)
         status = response.status
         code = status[:3] if type(status) is str else str(response.status_code)
         method = environ["REQUEST_METHOD"]
@@ -75,14 +84,6 @@ class ObservingMiddleware:
         if self._access is not None:
             self._access.flush()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 class Observatory:
     """Opens what the settings ask for, in the process that may fork others; a context manager.
@@ -101,6 +102,8 @@ class Observatory:
         self._ours = ours
         self._stack = ExitStack()
         self._listener: MetricsListener | None = None
+        self._recorder: Recorder | None = None
+        self._middleware: ObservingMiddleware | None = None
         self._counts = False
         self._shares = False
         if settings.metrics.enabled and (ours or "enabled" in settings.metrics.model_fields_set):
@@ -137,14 +140,32 @@ class Observatory:
         return {"metrics": self._listener.url} if self._listener else {}
 
     def middleware(self, service: Service) -> ObservingMiddleware | None:
-        """Return the middleware of this process, which must be closed; None when nobody watches."""
-        recorder = self._recorder(service) if self._counts else None
+        """Return the middleware of this process, None when nobody watches; `leave` closes it.
+
+        The first service is the one that is watched, until `follow` says where to find the present one.
+        """
+        if self._middleware is None:
+            self._middleware = self._open_middleware(service)
+        return self._middleware
+
+    def follow(self, present: Callable[[], Service]) -> None:
+        """Look for clock, signers and certificates at what `present` returns, which reloads exchange."""
+        if self._recorder is not None:
+            self._recorder.follow(present)
+
+    def leave(self) -> None:
+        """In each process that answered requests: hand over what was counted and write what was logged."""
+        if self._middleware is not None:
+            self._middleware.close()
+
+    def _open_middleware(self, service: Service) -> ObservingMiddleware | None:
+        self._recorder = recorder = self._open_recorder(service) if self._counts else None
         access = access_log(self._settings.log)
         if recorder is None and access is None:
             return None
         return ObservingMiddleware(recorder, access, request_id_header=self._settings.server.request_id_header)
 
-    def _recorder(self, service: Service) -> Recorder:
+    def _open_recorder(self, service: Service) -> Recorder:
         from tsa_core.metrics.families import default_families
         from tsa_core.metrics.recorder import Recorder
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -35,7 +36,7 @@ class Recorder:
 
     def __init__(self, families: Families, service: Service) -> None:
         self._families = families
-        self._service = service
+        self._present: Callable[[], Service] = lambda: service
         self._lock = threading.Lock()
         self._handing_over = threading.Lock()
         self._in_flight = 0
@@ -53,6 +54,10 @@ class Recorder:
             for outcome in ("signed", "failed"):
                 families.signatures.labels(profile.algorithm.name, outcome)
         self.bring_up_to_date()
+
+    def follow(self, present: Callable[[], Service]) -> None:
+        """Look for clock, signers and certificates at what `present` returns."""
+        self._present = present
 
     # -- on a request's way -------------------------------------------------------------------------------------
 
@@ -90,7 +95,7 @@ class Recorder:
                 self._tokens[profile] = self._tokens.get(profile, 0) + 1
         if failure is not None:
             self._rejections[failure] = self._rejections.get(failure, 0) + 1
-            if failure is PKIFailureInfo.SYSTEM_FAILURE and not trace.parse_ended:
+            if trace.waited_too_long:
                 self._queue_refusals += 1
 
     # -- beside it ----------------------------------------------------------------------------------------------
@@ -151,7 +156,7 @@ class Recorder:
         families.in_flight.set(in_flight)
 
     def _look_at_clock(self) -> None:
-        families, status = self._families, self._service.clock.gate.status()
+        families, status = self._families, self._present().clock.gate.status()
         families.show_clock_state(status.state.value)
         families.clock_issuing.set(status.issuing)
         families.clock_offset.set(_NAN if status.offset is None else status.offset.total_seconds())
@@ -159,7 +164,7 @@ class Recorder:
 
     def _look_at_profiles(self) -> None:
         families, now = self._families, datetime.now(UTC)
-        profiles = list(self._service.authority.profiles.values())
+        profiles = list(self._present().authority.profiles.values())
         for profile in profiles:
             families.signer_available.labels(profile.name).set(profile.available)
             families.not_after.labels(profile.name).set(profile.not_after.timestamp())
