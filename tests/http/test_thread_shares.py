@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asn1crypto import tsp
+from asn1crypto import parser, tsp
 
 from tsa_core.api import RequestRejected
 from tsa_core.config import ServerSettings
@@ -114,6 +114,11 @@ def test_threads_suffice_for_all_shares_and_others() -> None:
     assert threads_needed(settings, 2) > 2 * 2 * 8
 
 
+def status(reply: bytes) -> str:
+    native: str = tsp.PKIStatusInfo.load(parser.parse(reply)[4], strict=False)["status"].native
+    return native
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -142,9 +147,8 @@ def test_granian_answers_for_one_profile_while_another_hangs(fake_plugin: Callab
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             for _ in range(20):
-                reply = tsp.TimeStampResp.load(server.stamp(encode_request()).body)
-                assert reply["status"]["status"].native == "granted"
+                assert status(server.stamp(encode_request()).body) == "granted"
         finally:
             flag.unlink()
-        states = [tsp.TimeStampResp.load(future.result(20).body)["status"]["status"].native for future in hung]
+        states = [status(future.result(20).body) for future in hung]
     assert sorted(states) == ["granted"] * 4 + ["rejection"] * 26

@@ -187,8 +187,11 @@ def test_local_profiles_run_on_the_io_thread_beside_waiting_ones() -> None:
 
 def test_readiness_with_a_waiting_signer_does_not_hold_up_the_io_thread() -> None:
     with hanging(threads=1, asked=1) as hung, ThreadPoolExecutor(1) as pool:
-        profile = hung.server.service.authority.profiles["default"]
-        profile.available = False  # so that readiness makes a trial signature, which hangs
+        service = hung.server.service
+        assert service is not None
+        service.authority.profiles[
+            "default"
+        ].available = False  # so that readiness makes a trial signature, which hangs
         ready = pool.submit(hung.server.request, "GET", "/readyz")
         assert hung.signer.waiting.acquire(timeout=10)
         assert hung.server.request("GET", "/ping").status == 200

@@ -14,8 +14,10 @@ from rich.panel import Panel
 from tsa_core.api import PluginError, TsaError
 from tsa_core.cli import console
 from tsa_core.cli.clock import clock
+from tsa_core.cli.flag_groups import GroupedCommand
 from tsa_core.cli.plugins import plugins
-from tsa_core.cli.settings_flags import overrides, settings_options
+from tsa_core.cli.reload import reload
+from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.logs import set_up_logging
@@ -69,22 +71,33 @@ def server() -> None:
 
 server.add_command(clock)
 server.add_command(plugins)
+server.add_command(reload)
 
 
-@server.command()
+@server.command(cls=GroupedCommand, groups=flag_groups())
 @settings_options
 def serve(**parameters: Any) -> None:
-    """Issue timestamps over HTTP.
+    """Issue timestamps over HTTP, HTTPS or a Unix socket.
 
-    Settings come from flags, TSA_... variables and tsa.toml, in that order. Without any, a key made at start signs:
-    good for a trial, useless for anything else.
+    Settings come from flags, TSA_... variables and tsa.toml, in that order; [in brackets] is what holds when none of
+    them says anything. Without any, a key made at start signs: good for a trial, useless for anything else.
+
+    A DURATION is written 500ms, 30s, 5m or 1h30m, a flag without a value also --flag=true or --flag=false.
+    Stop with Ctrl-C or SIGTERM: what has arrived is answered first. Exit code 2: a setting is wrong, and the line on
+    stderr says which.
 
     \b
     Examples:
-      timestamp-server serve
-      timestamp-server serve --config tsa.toml
-      timestamp-server serve --timestamp-signer file --file-signer-key-path key.pem \\
-          --certificate-chain-path chain.pem
+      A trial, with a key that lives as long as the process:
+        timestamp-server serve
+      A key in a file:
+        timestamp-server serve --timestamp-signer file --file-signer-key-path key.pem \\
+            --certificate-chain-path chain.pem
+      HTTPS for everybody, and plain HTTP for nothing but the load balancer's probe:
+        timestamp-server serve --config tsa.toml --host 0.0.0.0 --scheme https --scheme http \\
+            --http-ping-only --tls-certificate cert.pem --tls-key key.pem
+      Everything in a file, checked before it serves:
+        timestamp-server check --config tsa.toml && timestamp-server serve --config tsa.toml
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     from tsa_core.http.serving import serve as serve_http
 
@@ -120,7 +133,10 @@ def _announcement(facts: Mapping[str, Any]) -> Iterator[str]:
     if "metrics" in facts:
         yield f"metrics at {facts['metrics']}"
     for address in facts["addresses"]:
-        yield f"listening on {address} (POST {address}/api/v1/timestamp); Ctrl-C stops"
+        post = "" if address.startswith("unix:") else f" (POST {address}/api/v1/timestamp)"
+        yield f"listening on {address}{post}; Ctrl-C stops"
+    for address in facts["profiling"]:
+        yield f"profiling on {address}"
 
 
 def _announce(facts: Mapping[str, Any]) -> None:
@@ -143,7 +159,7 @@ def _log_announcement(facts: Mapping[str, Any]) -> None:
         log.info("%s", line)
 
 
-@server.command()
+@server.command(cls=GroupedCommand, groups=flag_groups())
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(as_json: bool, **parameters: Any) -> None:

@@ -41,7 +41,7 @@ class ReadinessResource:
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Ask everything and answer."""
-        if not self._service.local:
+        if self._service.waiting_profiles:
             try:
                 request.env.get(ENTER, stay)("readyz")  # a trial signature may wait
             except RequestRejected as rejection:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
-import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.util import Finalize
 from typing import Any
@@ -15,11 +16,15 @@ from typing import Any
 from tsa_core.api import Signer
 from tsa_core.config import Settings
 from tsa_core.http.app import create_app
+from tsa_core.http.front import Wsgi
+from tsa_core.http.granian_listeners import GranianListeners, require_granian
 from tsa_core.http.granian_server import serve_granian
 from tsa_core.http.observing import Observatory
 from tsa_core.http.pid_file import PidFile
+from tsa_core.http.profiling import serve_profiling
 from tsa_core.http.reloading import ReloadControl
-from tsa_core.http.sockets import listen, urls
+from tsa_core.http.sockets import Listeners, open_listeners, urls
+from tsa_core.http.tls_files import check_tls_files, tls_files
 from tsa_core.http.waitress_server import WaitressServer
 from tsa_core.http.worker_plan import WorkerPlans
 from tsa_core.http.workers import WorkerPool
@@ -27,6 +32,18 @@ from tsa_core.service import LiveService, Service
 
 Announce = Callable[[Mapping[str, Any]], None]
 ReadAgain = Callable[[], Settings]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """What shall be served, whatever serves it."""
+
+    settings: Settings
+    listeners: Listeners
+    announce: Announce
+    read_again: ReadAgain
+    pid_file: PidFile | None
+    observatory: Observatory
 
 
 def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | None = None) -> None:
@@ -43,18 +60,49 @@ def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | Non
             pid_file = PidFile(path)
             stack.callback(pid_file.close)
         granian = settings.server.engine == "granian"
-        alone = not granian and settings.server.workers == 1
         # First, because processes that share metrics must know so from the beginning.
-        observatory = stack.enter_context(Observatory(settings, forks=not alone))
-        way = _serve_with_granian if granian else _serve_in_this_process if alone else _serve_with_workers
-        way(settings, lambda facts: announce({**observatory.facts, **facts}), again, pid_file, observatory)
+        observatory = stack.enter_context(Observatory(settings, forks=granian or settings.server.workers > 1))
+        if granian:
+            require_granian(reason="--server granian")
+        if "https" in settings.server.schemes:
+            require_granian(reason="--scheme https")
+        check_tls_files(settings.server)
+        listeners = open_listeners(settings.server)
+        stack.callback(_close_in_parent, listeners, os.getpid())
+        order = _Order(
+            settings=settings,
+            listeners=listeners,
+            announce=partial(_announce_all, announce, observatory),
+            read_again=again,
+            pid_file=pid_file,
+            observatory=observatory,
+        )
+        if granian and listeners.plain:
+            _serve_with_granian(order)
+        elif settings.server.workers == 1:
+            _serve_in_this_process(order)
+        else:
+            _serve_with_workers(order)
 
 
-def _serve_in_this_process(
-    settings: Settings, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None, observatory: Observatory
-) -> None:
-    sockets = listen(settings.server)
-    live = LiveService(Service(settings), partial(_build, observatory))
+def _announce_all(announce: Announce, observatory: Observatory, facts: Mapping[str, Any]) -> None:
+    announce({**observatory.facts, **facts})
+
+
+def _close_in_parent(listeners: Listeners, parent: int) -> None:
+    """Close the listeners where they were opened; a worker's end must not remove a Unix socket."""
+    if os.getpid() == parent:
+        listeners.close()
+
+
+def _build_app(observatory: Observatory, service: Service) -> Wsgi:
+    """Return the application over a service; a reload begins with it, so it refuses TLS files that cannot be used."""
+    check_tls_files(service.settings.server)
+    return create_app(service, observatory.middleware(service))
+
+
+def _serve_in_this_process(order: _Order) -> None:
+    live = LiveService(Service(order.settings), partial(_build_app, order.observatory))
 
     def apply(new: Settings) -> Mapping[str, Any]:
         service = live.prepare(new)
@@ -63,84 +111,115 @@ def _serve_in_this_process(
 
     try:
         facts = describe(live.service)
-        control = ReloadControl(settings, facts=facts, read_again=read_again, apply=apply, pid_file=pid_file)
+        control = ReloadControl(
+            order.settings, facts=facts, read_again=order.read_again, apply=apply, pid_file=order.pid_file
+        )
         thread = threading.Thread(target=control.run, name="reload", daemon=True)
         signal.signal(signal.SIGHUP, control.request)
-        announce({"addresses": urls(sockets), **facts})
-        thread.start()
+
+        def started() -> None:
+            order.announce({**_addresses(order.listeners), **facts})
+            thread.start()
+
         try:
-            _run_waitress(live, sockets, observatory)
+            _run_waitress(live, order.listeners, order.observatory, started)
         finally:
             control.stop()
-            thread.join(5)
+            if thread.is_alive():
+                thread.join(5)
     finally:
         live.close()
 
 
-def _build(observatory: Observatory, service: Service) -> Callable[..., Any]:
-    return create_app(service, observatory.middleware(service))
-
-
-def _run_waitress(live: LiveService, sockets: Sequence[socket.socket], observatory: Observatory) -> None:
+def _run_waitress(
+    live: LiveService, listeners: Listeners, observatory: Observatory, started: Callable[[], None]
+) -> None:
     service = live.service
     observatory.follow(lambda: live.service)
-    server = WaitressServer(live, service.settings.server, sockets=sockets)
+    settings = service.settings.server
+    granian = GranianListeners(live, settings, tls=listeners.tls, waiting_profiles=service.waiting_profiles)
+    server = WaitressServer(live, settings, sockets=listeners.plain)
+
+    def stop(*_: object) -> None:
+        granian.accept_no_more()
+        server.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
+        signal.signal(number, stop)
+    live.exchanged = granian.reload_certificates
+    _serve_profiling(listeners)
     try:
-        server.run()
+        with granian:
+            started()
+            server.run()
     finally:
         observatory.leave()
 
 
-def _serve_with_workers(
-    settings: Settings, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None, observatory: Observatory
-) -> None:
-    sockets = listen(settings.server)
-    with WorkerPlans(settings, describe) as plans:
+def _serve_with_workers(order: _Order) -> None:
+    with WorkerPlans(order.settings, describe) as plans:
 
         def work(report: Callable[[Mapping[str, object]], None]) -> None:
-            live = plans.open_live(partial(_build, observatory))
+            live = plans.open_live(partial(_build_app, order.observatory))
             try:
-                report(describe(live.service))
-                _run_waitress(live, sockets, observatory)
+                _run_waitress(live, order.listeners, order.observatory, lambda: report(describe(live.service)))
             finally:
                 live.close()
 
         def started(facts: Mapping[str, Any]) -> None:
-            plans.begin(read_again, facts, pid_file)
-            announce({"addresses": urls(sockets), **facts})
+            plans.begin(order.read_again, facts, order.pid_file)
+            order.announce({**_addresses(order.listeners), **facts})
 
-        pool = WorkerPool(work, count=settings.server.workers, idle=plans.idle, hung_up=plans.request)
-        pool.run(started, graceful_seconds=settings.server.graceful_timeout.total_seconds())
+        pool = WorkerPool(work, count=order.settings.server.workers, idle=plans.idle, hung_up=plans.request)
+        pool.run(started, graceful_seconds=order.settings.server.graceful_timeout.total_seconds())
 
 
-def _serve_with_granian(
-    settings: Settings, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None, observatory: Observatory
-) -> None:
-    with WorkerPlans(settings, describe) as plans:
+def _serve_with_granian(order: _Order) -> None:
+    with WorkerPlans(order.settings, describe) as plans:
 
         def open_app() -> tuple[Callable[..., Any], Mapping[str, object]]:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            live = plans.open_live(partial(_build, observatory))
-            observatory.follow(lambda: live.service)
-            # granian's workers are multiprocessing's, which end without what atexit knows; the higher one is first.
-            Finalize(None, live.close, exitpriority=10)
-            Finalize(None, observatory.leave, exitpriority=20)
+            live = plans.open_live(partial(_build_app, order.observatory))
+            order.observatory.follow(lambda: live.service)
+            # Last of all: granian's workers are multiprocessing's, which end without what atexit knows.
+            Finalize(None, live.close, exitpriority=1)
+            Finalize(None, order.observatory.leave, exitpriority=2)
+            others = GranianListeners(
+                live,
+                order.settings.server,
+                tls=order.listeners.tls,
+                plain=order.listeners.plain[1:],
+                waiting_profiles=live.service.waiting_profiles,
+            )
+            others.start()
+            live.exchanged = others.reload_certificates
+            Finalize(others, others.stop, exitpriority=10)
+            _serve_profiling(order.listeners)
             return live, describe(live.service)
 
         def started(facts: Mapping[str, Any]) -> None:
-            plans.begin(read_again, facts, pid_file)
+            plans.begin(order.read_again, facts, order.pid_file)
             plans.run_in_thread()
-            announce({"addresses": [f"http://{settings.server.host}:{settings.server.port}"], **facts})
+            order.announce({**_addresses(order.listeners), **facts})
 
         serve_granian(
-            settings.server,
+            order.settings.server,
+            listening=order.listeners.plain[0],
             open_app=open_app,
             started=started,
-            waiting_profiles=_waiting(settings, plans.shared),
+            waiting_profiles=_waiting(order.settings, plans.shared),
             hung_up=plans.request,
         )
+
+
+def _serve_profiling(listeners: Listeners) -> None:
+    if listeners.profiling is not None:
+        serve_profiling(listeners.profiling)
+
+
+def _addresses(listeners: Listeners) -> dict[str, object]:
+    profiling = urls([listeners.profiling]) if listeners.profiling else []
+    return {"addresses": listeners.urls, "profiling": [f"{url}/debug/pprof/" for url in profiling]}
 
 
 def _waiting(settings: Settings, shared: Mapping[str, Signer]) -> int:
@@ -152,7 +231,7 @@ def describe(service: Service) -> dict[str, Any]:
     """Return what operators are told when a service starts or is reloaded, fit for JSON."""
     return {
         "warnings": list(service.warnings),
-        "files": sorted(map(str, service.files)),
+        "files": sorted(map(str, {*service.files, *tls_files(service.settings.server)})),
         "profiles": [
             {
                 "name": profile.name,

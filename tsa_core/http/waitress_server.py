@@ -23,10 +23,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from waitress.adjustments import Adjustments
-from waitress.server import TcpWSGIServer
+from waitress.server import TcpWSGIServer, UnixWSGIServer
 
 from tsa_core.config import ServerSettings
 from tsa_core.http.event_loop import EventLoop
+from tsa_core.http.patience import Patience
 from tsa_core.http.pools import Dispatcher
 from tsa_core.http.waitress_request import Channel
 
@@ -36,10 +37,11 @@ _SEND_BYTES = 262_144
 _BODY_SLACK = 65_536
 """waitress refuses bodies beyond our own limit by this much unread; up to there, ours answers with JSON."""
 _MAX_BODY = 2**31
+_UNLIMITED = 2**31
 _TURN_SECONDS = 1.0
 
 
-class _Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
+class _OnIoThread:
     """A listening socket of waitress's, whose requests are begun on the I/O thread, which needs no waking then."""
 
     channel_class = Channel
@@ -48,7 +50,20 @@ class _Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
     def pull_trigger(self) -> None:
         """Wake the loop, from a thread that is not the loop's."""
         if threading.get_ident() != self.io_thread:
-            super().pull_trigger()
+            super().pull_trigger()  # type: ignore[misc] # waitress's server, which stands beside this class, has it
+
+
+class _TcpServer(_OnIoThread, TcpWSGIServer):  # type: ignore[misc] # waitress has no types
+    pass
+
+
+class _UnixServer(_OnIoThread, UnixWSGIServer):  # type: ignore[misc] # waitress has no types
+    pass
+
+
+def _say_nothing_of_limits(record: logging.LogRecord) -> bool:
+    """Drop what waitress says at each turn of a full server; `Patience` says it now and then."""
+    return not str(record.msg).startswith("total open connections")
 
 
 class WaitressServer:
@@ -65,6 +80,7 @@ class WaitressServer:
         sockets: Sequence[socket.socket],
     ) -> None:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        logging.getLogger("waitress").addFilter(_say_nothing_of_limits)
         self._loop = EventLoop()
         self._stopping = False
         self._ended = False
@@ -73,22 +89,24 @@ class WaitressServer:
         idle_seconds = max(1, int(settings.idle_timeout.total_seconds()))
         limit = settings.max_request_body_size
         adjustments = Adjustments(
-            sockets=list(sockets),
-            connection_limit=settings.connection_limit,
+            connection_limit=settings.connection_limit or _UNLIMITED,
             channel_timeout=idle_seconds,
             cleanup_interval=min(30, idle_seconds),
+            max_request_header_size=settings.max_header_size,
             max_request_body_size=limit + _BODY_SLACK if limit else _MAX_BODY,
+            inbuf_overflow=_BODY_SLACK,  # the rest waits on disk, or slow clients would fill the memory
             # The core believes none of these; a plugin that does checks first who sent them (decision 031).
             clear_untrusted_proxy_headers=False,
             ident="tsa-core",
         )
         # As an argument it warns that it will go away; while it is there, its default makes the loop spin.
         adjustments.send_bytes = _SEND_BYTES
-        self._sweep_seconds = min(_TURN_SECONDS * 5, idle_seconds)
+        self._patience = Patience(settings)
+        self._sweep_seconds = min(self._patience.sweep_seconds, idle_seconds)
         self._next_sweep = 0.0
         self._dispatcher = Dispatcher(self._loop, settings)
         self._servers: list[Any] = [
-            _Server(
+            (_UnixServer if each.family == socket.AF_UNIX else _TcpServer)(
                 app,
                 map=self._loop,
                 dispatcher=self._dispatcher,
@@ -135,7 +153,10 @@ class WaitressServer:
         if now >= self._next_sweep:
             self._next_sweep = now + self._sweep_seconds
             # A server's `readable` also marks idle connections for closing and minds the connection limit.
+            self._patience.sweep(self._channels())
             self._loop.refresh_all()
+        if self._patience.nearly_full(len(self._loop)):
+            self._patience.make_room(len(self._loop), self._channels())
 
     def _drain(self) -> None:
         for server in self._servers:

@@ -47,6 +47,8 @@ class LiveService:
         """The set that serves new requests."""
         self._build = build
         self._generation = _Generation(build(service))
+        self.exchanged: Callable[[], None] = lambda: None
+        """Called after each commit, for listeners that have something to read anew."""
         self._prepared: tuple[Service, _Generation] | None = None
         self._retiring: list[threading.Thread] = []
 
@@ -69,10 +71,11 @@ class LiveService:
         self.abort()
         new = Service(settings, material=material, previous=self.service, monitors=monitors)
         try:
-            if self.service.local and not new.local:
+            granian = settings.server.engine == "granian" or "https" in settings.server.schemes
+            if granian and new.waiting_profiles > self.service.waiting_profiles:
                 raise ConfigError(
-                    "a signer now waits for a network, and this server was started for keys in memory alone, which it "
-                    "uses on its I/O thread; restart it"
+                    "more signers than before wait for a network, and granian was started with threads for those that "
+                    "did; restart the server"
                 )
             self._prepared = new, _Generation(self._build(new))
             new.clock.gate.wait_for_monitors(_FIRST_VERDICTS_SECONDS)
@@ -90,6 +93,10 @@ class LiveService:
         self._prepared = None
         try:
             self.service.start()
+        except TsaError as error:
+            log.warning("the new configuration serves, but: %s", error)
+        try:
+            self.exchanged()
         except TsaError as error:
             log.warning("the new configuration serves, but: %s", error)
         idle = threading.Event()

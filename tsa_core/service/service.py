@@ -33,6 +33,7 @@ from tsa_core.host import (
     Kind,
     PluginHost,
 )
+from tsa_core.service.certificate_watch import WARNING_DAYS
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
 from tsa_core.service.opening import adopt_signer, open_clock, open_signer
 
@@ -158,9 +159,9 @@ class Service:
                 )
 
     @property
-    def local(self) -> bool:
-        """Whether every signer answers in microseconds, so that requests may run on the I/O thread."""
-        return all(profile.signer.latency == "local" for profile in self.authority.profiles.values())
+    def waiting_profiles(self) -> int:
+        """How many profiles' signers wait for a backend, so that their requests need threads."""
+        return sum(profile.waits for profile in self.authority.profiles.values())
 
     def _files(self) -> set[Path]:
         chains = [profile.certificate_chain for profile in self.settings.profiles.values()]
@@ -187,6 +188,9 @@ class Service:
             yield ReadinessCheck(name=f"signer:{profile.name}", healthy=healthy, reason=reason)
             if reason := profile.outside_period(datetime.now(UTC)):
                 yield ReadinessCheck(name=f"certificate:{profile.name}", healthy=False, reason=reason)
+            elif (left := profile.days_remaining()) <= WARNING_DAYS:
+                reason = f"issues for {int(left)} more days"
+                yield ReadinessCheck(name=f"certificate:{profile.name}", healthy=True, reason=reason)
         yield self._clock_check()
         for name, check in self._checks:
             try:
