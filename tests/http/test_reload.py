@@ -124,6 +124,8 @@ def test_what_a_reload_cannot_change_is_said(tmp_path: Path) -> None:
         assert "server.connection_limit has changed, which takes effect at the next start only" in report.message
         assert "rejections" not in report.message
         assert server.stamp(b"garbage").status == 400
+        tsa.configure(tables='[log]\ntype = "prod"')
+        assert "; log has changed, which takes effect at the next start only" in tsa.reload().message
 
 
 def test_policies_and_profiles_change(tmp_path: Path) -> None:
