@@ -110,7 +110,7 @@ def test_a_bad_configuration_file_changes_nothing_and_is_one_line(tmp_path: Path
         assert not report.succeeded
         assert "profiles.default.policys; did you mean 'policies'?" in report.message
         assert "\n" not in report.message
-        server.wait_for_log(r"ERROR .*reload refused, nothing has changed: .*policys")
+        server.wait_for_log(r"(?i)\berror\b.*reload refused, nothing has changed: .*policys")
         assert "Traceback" not in server.log
         assert tsa.identity.signed(server.stamp(REQUEST).body, REQUEST)
 
