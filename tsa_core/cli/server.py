@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -20,7 +20,10 @@ from tsa_core.cli.reload import reload
 from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
+from tsa_core.logs import set_up_logging
 from tsa_core.service import Service
+
+log = logging.getLogger(__name__)
 
 PROGRAM = "timestamp-server"
 _FIRST_ROUND_SECONDS = 30.0
@@ -98,13 +101,20 @@ def serve(**parameters: Any) -> None:
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     from tsa_core.http.serving import serve as serve_http
 
-    console.set_up_logging()
+    set_up_logging()
+    settings = _load(parameters)
+    set_up_logging(settings.log)
+    for_people = settings.log.type == "dev"
     serve_http(
-        _load(parameters),
-        _announce,
+        settings,
+        _announce if for_people else _log_announcement,
         read_again=lambda: load_settings(parameters["config"], overrides=overrides(parameters)),
     )
-    console.stderr().print("stopped: every request that had arrived was answered")
+    stopped = "stopped: every request that had arrived was answered"
+    if for_people:
+        console.stderr().print(stopped)
+    else:
+        log.info(stopped)
 
 
 def _load(parameters: dict[str, Any]) -> Settings:
@@ -116,6 +126,19 @@ def _load(parameters: dict[str, Any]) -> Settings:
     return load_settings(parameters["config"], overrides=overrides(parameters))
 
 
+def _announcement(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines that say what is served and where."""
+    for profile in facts["profiles"]:
+        yield "profile {name}: {algorithm}, policy {policy}, certificate until {not_after}".format(**profile)
+    if "metrics" in facts:
+        yield f"metrics at {facts['metrics']}"
+    for address in facts["addresses"]:
+        post = "" if address.startswith("unix:") else f" (POST {address}/api/v1/timestamp)"
+        yield f"listening on {address}{post}; Ctrl-C stops"
+    for address in facts["profiling"]:
+        yield f"profiling on {address}"
+
+
 def _announce(facts: Mapping[str, Any]) -> None:
     """Say on stderr what is served and where, and warn of keys that nobody should trust."""
     screen = console.stderr()
@@ -124,16 +147,16 @@ def _announce(facts: Mapping[str, Any]) -> None:
             screen.print(Panel(warning, title="not for real use", border_style="bold yellow", style="yellow"))
         else:
             screen.print(f"WARNING: {warning}", soft_wrap=True)
-    for profile in facts["profiles"]:
-        screen.print(
-            "profile {name}: {algorithm}, policy {policy}, certificate until {not_after}".format(**profile),
-            soft_wrap=True,
-        )
-    for address in facts["addresses"]:
-        post = "" if address.startswith("unix:") else f" (POST {address}/api/v1/timestamp)"
-        screen.print(f"listening on {address}{post}; Ctrl-C stops", soft_wrap=True)
-    for address in facts["profiling"]:
-        screen.print(f"profiling on {address}", soft_wrap=True)
+    for line in _announcement(facts):
+        screen.print(line, soft_wrap=True)
+
+
+def _log_announcement(facts: Mapping[str, Any]) -> None:
+    """Say the same as lines of the log, so that stderr has one format from the beginning."""
+    for warning in facts["warnings"]:
+        log.warning("%s", warning)
+    for line in _announcement(facts):
+        log.info("%s", line)
 
 
 @server.command(cls=GroupedCommand, groups=flag_groups())
@@ -144,7 +167,7 @@ def check(as_json: bool, **parameters: Any) -> None:
 
     Serves nothing. Exit code 0 when a server with these settings could issue, 2 when not.
     """
-    console.set_up_logging(logging.ERROR)
+    set_up_logging(level=logging.ERROR)
     with Service(_load(parameters)) as service:
         service.clock.gate.wait_for_monitors(_FIRST_ROUND_SECONDS)
         for warning in service.warnings:

@@ -61,6 +61,7 @@ class Flag:
 
 _FILE = click.Path(path_type=Path)
 _OIDS = "OID[,OID...]"
+_LOG_TYPES = ("dev", "prod")
 
 FLAGS: tuple[Flag, ...] = (
     Flag(
@@ -119,6 +120,17 @@ FLAGS: tuple[Flag, ...] = (
         setting="server.http_ping_only",
         help="Without TLS, answer nothing but /ping  [false]",
         type=bool,
+    ),
+    Flag(name="--log-type", setting="log.type", help="Lines for people, or JSON  [dev]", type=click.Choice(_LOG_TYPES)),
+    Flag(name="--access-log", setting="log.access", help="Log a line for each request  [true]", type=bool),
+    Flag(name="--metrics", setting="metrics.enabled", help="Serve Prometheus metrics at /metrics  [true]", type=bool),
+    Flag(name="--metrics-host", setting="metrics.host", help="Address for metrics  [127.0.0.1]", metavar="ADDRESS"),
+    Flag(
+        name="--metrics-port",
+        setting="metrics.port",
+        help="TCP port of the metrics; 0 takes any free one and prints it  [2112]",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
     ),
     Flag(
         name="--server",

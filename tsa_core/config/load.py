@@ -25,6 +25,8 @@ from tsa_core.config.models import (
     AuditSettings,
     ClockSettings,
     HealthSettings,
+    LogSettings,
+    MetricsSettings,
     ObserveSettings,
     PluginSection,
     PluginTable,
@@ -59,6 +61,8 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     clock: ClockSettings = ClockSettings()
     policy: PolicySettings = PolicySettings()
     response: ResponseSettings = ResponseSettings()

@@ -11,7 +11,7 @@ import time
 import falcon
 
 from tsa_core.api import PKIFailureInfo, RequestContext, RequestRejected
-from tsa_core.authority import Reply, TimestampAuthority
+from tsa_core.authority import Reply, RequestTrace, TimestampAuthority
 from tsa_core.config import ServerSettings
 from tsa_core.http.pools import ENTER, QUEUED_SECONDS, stay
 from tsa_core.http.sigstore import JsonRequestError, error_message, read_json_request
@@ -25,6 +25,9 @@ JSON_TYPE = "application/json"
 
 BUSY = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, "too many requests are waiting; try again later")
 """What requests are told for which no thread is free in time."""
+
+TRACE = "tsa_core.trace"
+"""In environ, when somebody watches: the RequestTrace to fill in."""
 
 _NO_CACHE = "no-cache, no-store, max-age=0"
 _MAX_UNDECLARED_OCTETS = 1_048_576
@@ -77,11 +80,15 @@ class TimestampResource:
             header=request.get_header,
             enter=environ.get(ENTER, stay),
         )
+        trace: RequestTrace | None = environ.get(TRACE)
+        if trace is not None:
+            trace.context = context
         queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
         if busy := queued_seconds > self._queue_seconds:
             self._warn_of_queue(queued_seconds)
+            self._authority.note_refusal(BUSY, context, trace, waited=True)
         if content_type == QUERY_TYPE:
-            reply = self._busy if busy else self._authority.respond(body, context)
+            reply = self._busy if busy else self._authority.respond(body, context, trace)
             if reply.rejection is not None:
                 log.debug("request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text)
                 if self._json_rejections:
@@ -93,13 +100,21 @@ class TimestampResource:
         if busy:
             raise _http_error(*error_message(BUSY))
         try:
-            granted = self._authority.issue(read_json_request(body), context)
+            granted = self._issue_for_json(body, context, trace)
         except JsonRequestError as error:
+            self._authority.note_refusal(error.rejection, context, trace)
             raise _http_error(400, str(error)) from None
         except RequestRejected as rejection:
             log.debug("request %s refused: %s: %s", request_id, rejection.failure.text, rejection.text)
             raise _http_error(*error_message(rejection)) from None
         self._send(response, granted, self._granted)
+
+    def _issue_for_json(self, body: bytes, context: RequestContext, trace: RequestTrace | None) -> bytes:
+        if trace is None:
+            return self._authority.issue(read_json_request(body), context)
+        request = read_json_request(body)
+        trace.parse_ended = time.perf_counter_ns()
+        return self._authority.issue(request, context, trace)
 
     def _warn_of_queue(self, queued_seconds: float) -> None:
         """Log, but not for every request of an overload."""
