@@ -101,6 +101,8 @@ def _load(parameters: dict[str, Any]) -> Settings:
 
 def _announce(facts: Mapping[str, Any]) -> None:
     """Say on stderr what is served and where, and warn of keys that nobody should trust."""
+    from tsa_core.http.notify import notify_ready
+
     screen = console.stderr()
     for warning in facts["warnings"]:
         if screen.is_terminal:
@@ -114,6 +116,7 @@ def _announce(facts: Mapping[str, Any]) -> None:
         )
     for address in facts["addresses"]:
         screen.print(f"listening on {address} (POST {address}/api/v1/timestamp); Ctrl-C stops", soft_wrap=True)
+    notify_ready(f"listening on {' '.join(facts['addresses'])}")
 
 
 @server.command()
