@@ -102,6 +102,8 @@ def serving(
 
         def answers() -> bool:
             assert process.poll() is None, server.log
+            if name == "uwsgi-lazy" and server.log.count("WSGI app 0 (mountpoint='') ready") < 2:
+                return False  # stopped while a worker loads, uWSGI says that the application failed
             try:
                 return server.ask("GET", "/ping").body == b"."
             except OSError:
@@ -146,12 +148,13 @@ def test_every_worker_issues_tokens_that_verify_and_are_recorded(
         replies = on_threads(lambda _: server.ask("POST", "/api/v1/timestamp", request), range(64))
         trail = tmp_path / "audit.jsonl"
         wait_until(lambda: len(opened(trail)) >= 2, seconds=SECONDS, what="two processes have opened the trail")
+        log = server.log  # a worker that is stopped while it loads may say so afterwards
     assert {reply.status for reply in replies} == {200}
     trust = TrustStore.from_chain((tmp_path / "chain.pem").read_bytes())
     verified = [verify_response(reply.body, trust=trust, artifact=b"what is stamped") for reply in replies]
     serials = {each.tst_info.serial_number for each in verified}
     assert len(serials) == 64
-    assert "Traceback" not in server.log
+    assert "Traceback" not in log
     assert server.process.returncode == 0
     lines = [json.loads(line) for line in trail.read_text().splitlines()]
     assert {int(line["serial"], 16) for line in lines if line["type"] == "token"} == serials
