@@ -231,22 +231,13 @@ def running_server(
     parts: Parts | None = None,
     *,
     profiles: Mapping[str, Any] | None = None,
-    inline: bool | None = None,
     **server: Any,
 ) -> Iterator[Server]:
-    """Serve in a thread with our waitress server until the block ends, then check that it ended in peace.
-
-    `inline` runs requests on the I/O thread or in worker threads; None leaves it to the signers, as `serve` does.
-    """
+    """Serve in a thread with our waitress server until the block ends, then check that it ended in peace."""
     failures: list[BaseException] = []
     with open_service(parts, profiles=profiles, **server) as service:
         sockets = listen(service.settings.server)
-        http_server = WaitressServer(
-            create_app(service),
-            service.settings.server,
-            sockets=sockets,
-            inline=service.local if inline is None else inline,
-        )
+        http_server = WaitressServer(create_app(service), service.settings.server, sockets=sockets)
         (url,) = urls(sockets)
 
         def run() -> None:

@@ -20,6 +20,8 @@ from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.http import create_app as create_http_app
 from tsa_core.http.app import error_body
+from tsa_core.http.observing import Observatory
+from tsa_core.logs import set_up_logging
 from tsa_core.service import Service, open_shared_signers
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Application:
         self._opening = threading.Lock()
         self._inherited: list[Service] = []
         self._service: Service | None = None
+        self._observatory: Observatory | None = None
         self._process = 0
         self._retry_at = 0.0
         self._app: WsgiApp = self._unavailable
@@ -55,8 +58,14 @@ class Application:
                 return
             if self._service is not None:
                 self._inherited.append(self._service)
-            service = Service(self._settings, shared=self._shared)
-            self._service, self._app = service, create_http_app(service)
+            observatory = Observatory(self._settings, forks=False, ours=False)
+            try:
+                service = Service(self._settings, shared=self._shared)
+            except BaseException:
+                observatory.close()
+                raise
+            self._service, self._observatory = service, observatory
+            self._app = create_http_app(service, observatory.middleware(service))
             self._process = os.getpid()
         atexit.register(self.close)
 
@@ -92,13 +101,19 @@ class Application:
     def close(self) -> None:
         """Close what this process has opened, and nothing that it inherited."""
         if self._service is not None and self._process == os.getpid():
+            if self._observatory is not None:
+                self._observatory.leave()
             self._service.close()
+            if self._observatory is not None:
+                self._observatory.close()
 
 
 def create_app() -> Application:
     """Return the WSGI application; a mistake in the configuration ends the process with one line and code 2."""
     try:
         settings = load_settings()
+        if not logging.getLogger().handlers:
+            set_up_logging(settings.log)
         host = PluginHost(base_directory=settings.base_directory)
         atexit.register(host.close)
         app = Application(settings, open_shared_signers(host, settings))

@@ -33,6 +33,20 @@ _MAX_SECRET_OCTETS = 64 * 1024
 _base_directory: ContextVar[Path] = ContextVar("base_directory", default=Path())
 
 
+_files_read: ContextVar[set[Path] | None] = ContextVar("files_read", default=None)
+
+
+@contextmanager
+def noting_files() -> Iterator[set[Path]]:
+    """Collect the files that secrets are read from inside."""
+    files: set[Path] = set()
+    token = _files_read.set(files)
+    try:
+        yield files
+    finally:
+        _files_read.reset(token)
+
+
 @contextmanager
 def relative_to(directory: Path) -> Iterator[None]:
     """Resolve the relative paths of settings that are validated inside against `directory`."""
@@ -109,6 +123,8 @@ def _resolve_secret(value: object) -> object:
         return os.environ[name]
     if set(value) == {"file"} and isinstance(value["file"], str):
         path = resolve_path(Path(value["file"]))
+        if (files := _files_read.get()) is not None:
+            files.add(path)
         try:
             with path.open("rb") as stream:
                 data = stream.read(_MAX_SECRET_OCTETS + 1)

@@ -59,6 +59,10 @@ class Provider(Generic[T]):
     fork_safe: bool = False
     """Whether what `open` returns also works in processes forked afterwards: no connections, no threads. The server
     then opens it once and its workers share it; otherwise each worker opens its own."""
+    keep_on_reload: bool | None = None
+    """Whether a reload keeps what is open when its settings are the same, instead of opening it again. None leaves it
+    to the kind: signers and policy selectors are opened again, because key files, key versions and profiles change
+    without their settings; everything else is kept. True is for a key that exists only once, made at start."""
 
 
 @dataclass(frozen=True, kw_only=True)

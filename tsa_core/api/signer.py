@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from tsa_core.api.errors import SignerError
@@ -41,6 +42,10 @@ class Signer(ABC):
 
     def certificate_chain(self) -> Sequence[bytes]:
         """Return the DER certificates, TSA's first, of a signer that brings its own; most bring none."""
+        return ()
+
+    def files(self) -> Sequence[Path]:
+        """Return the files that this signer was made from; `[server] watch` reloads when one changes."""
         return ()
 
     def details(self) -> Mapping[str, str]:

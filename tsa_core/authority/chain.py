@@ -50,6 +50,11 @@ class CertificateChain:
 
 def load_chain(path: Path) -> CertificateChain:
     """Read a PEM file, TSA certificate first, root last; raises ConfigError when it holds no certificates."""
+    return parse_chain(read_chain_file(path), where=str(path))
+
+
+def read_chain_file(path: Path) -> bytes:
+    """Return a chain file's bytes; raises ConfigError when it cannot be read."""
     where = str(path)
     try:
         with path.open("rb") as stream:
@@ -58,6 +63,11 @@ def load_chain(path: Path) -> CertificateChain:
         raise ConfigError(f"the certificate chain cannot be read: {error.strerror}", path=where) from None
     if len(data) > _MAX_FILE_OCTETS:
         raise ConfigError("the certificate chain is larger than 1 MiB", path=where)
+    return data
+
+
+def parse_chain(data: bytes, *, where: str) -> CertificateChain:
+    """Return the chain of a PEM file's bytes, TSA certificate first; raises ConfigError, which names `where`."""
     try:
         certificates = tuple(x509.load_pem_x509_certificates(data))
     except (ValueError, UnsupportedAlgorithm) as error:

@@ -8,6 +8,7 @@ reading the clock without monitors, 0.9 us with one.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import threading
 import time
@@ -151,6 +152,20 @@ class ClockGate:
                 self._promises.pop(profile, None)
             else:
                 self._promises[profile] = accuracy
+
+    def continue_from(self, before: ClockGate) -> None:
+        """Take over what the gate before a reload has learned of the same clock: measurements, leap second, state."""
+        if before.clock is not self.clock:
+            return
+        with before._lock:
+            known = dict(zip(before._verdicts, before._histories, strict=True))
+            self._histories = tuple(
+                copy.copy(known.get(verdict, history))
+                for verdict, history in zip(self._verdicts, self._histories, strict=True)
+            )
+            self._leap, self._tai_offset = before._leap, before._tai_offset
+            if self._closes and before._closes:
+                self._held = self._held._replace(status=before._held.status)
 
     def status(self) -> ClockStatus:
         """Return the present state."""

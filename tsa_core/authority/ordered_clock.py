@@ -10,8 +10,20 @@ from tsa_core.api import ClockError, TimeReading
 from tsa_core.authority.gate import ClockGate
 
 
+class _Ticks:
+    """The last tick that was given out."""
+
+    __slots__ = ("last", "lock")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.last = datetime.min.replace(tzinfo=UTC)
+
+
 class OrderedClock:
     """Hands out strictly increasing times for a profile whose tokens say ordering TRUE (rule S26).
+
+    `after` is the clock of the same profile before a reload: both hand out times of one order.
 
     Each request reserves a tick of its own, the present one or the first that is free after it, and waits, without
     holding the lock, until the clock has got there. One that would have to wait too long is refused, and so is
@@ -20,21 +32,21 @@ class OrderedClock:
 
     _MAX_WAIT = timedelta(milliseconds=250)
 
-    def __init__(self, gate: ClockGate, *, fraction_digits: int) -> None:
+    def __init__(self, gate: ClockGate, *, fraction_digits: int, after: OrderedClock | None = None) -> None:
         self._gate = gate
         self._tick = timedelta(microseconds=10 ** (6 - fraction_digits))
-        self._lock = threading.Lock()
-        self._last = datetime.min.replace(tzinfo=UTC)
+        # Requests that began before a reload still read the clock that this one comes after.
+        self._ticks: _Ticks = after._ticks if after else _Ticks()
 
     def read(self) -> TimeReading:
         """Return a time whose tick is after the tick of every earlier one, and not in the future."""
-        with self._lock:
+        with self._ticks.lock:
             reading = self._gate.read()
-            before = self._last
-            mine = self._last = max(self._truncate(reading.time), before + self._tick)
+            before = self._ticks.last
+            mine = self._ticks.last = max(self._truncate(reading.time), before + self._tick)
             wait = mine - reading.time
             if wait > self._MAX_WAIT:
-                self._last = before
+                self._ticks.last = before
                 raise ClockError(
                     "the clock went back, or too many ask at once, and this service promises increasing times; "
                     "try again later"
@@ -44,9 +56,9 @@ class OrderedClock:
         try:
             return self._wait(mine)
         except ClockError:
-            with self._lock:
-                if self._last == mine:  # nobody has built on it
-                    self._last = before
+            with self._ticks.lock:
+                if self._ticks.last == mine:  # nobody has built on it
+                    self._ticks.last = before
             raise
 
     def _wait(self, mine: datetime) -> TimeReading:

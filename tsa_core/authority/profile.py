@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from tsa_core.api import ClockError, ConfigError, ProfileSummary, Signer, SignerError
 from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.ordered_clock import OrderedClock
+from tsa_core.authority.validity import OF_CERTIFICATE, days_between, issuing_period
 from tsa_core.config import ProfileSettings
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA1, HashAlgorithm
@@ -25,15 +26,27 @@ class Profile:
     """One TSA identity: signer, chain, policies, hashes and the template of its tokens.
 
     Constructed only when everything checks out: raises ConfigError for a chain that must not issue, KeyMismatch
-    for another key's, SignerError when the trial signature fails or does not verify.
+    for another key's, SignerError when the trial signature fails or does not verify. `chain` is the certificate
+    chain when it was read already. `previous` is the profile that this one takes over from at a reload.
     """
 
-    def __init__(self, name: str, settings: ProfileSettings, signer: Signer, gate: ClockGate) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: ProfileSettings,
+        signer: Signer,
+        gate: ClockGate,
+        *,
+        chain: CertificateChain | None = None,
+        previous: Profile | None = None,
+    ) -> None:
         self.name = name
         self.settings = settings
         self.signer = signer
+        self.waits = signer.latency == "remote"
+        """Whether a signature waits for a backend, so that the I/O thread must not make it."""
         self.algorithm = signer.algorithm
-        self.chain = self._load_chain()
+        self.chain = chain or self._load_chain()
         check_chain(
             self.chain,
             signer,
@@ -43,17 +56,26 @@ class Profile:
         self.sign_timeout = settings.signer_timeout.total_seconds()
         self.trial_signature()
 
-        # Verifiers check the whole path at genTime, so an issuer that has ended ends the tokens too.
-        self.not_before: datetime = max(c.not_valid_before_utc for c in self.chain.certificates)
-        self.not_after: datetime = min(c.not_valid_after_utc for c in self.chain.certificates)
+        self._period = issuing_period(self.chain.certificates, until=settings.issue_until)
+        self.not_before: datetime = self._period.not_before
+        """The first instant of tokens; of the whole chain, and of the key's usage period unless settings say no."""
+        self.not_after: datetime = self._period.not_after
+        """The last instant of tokens."""
+        self._refuse_outside_period()
         # The first policy is the default; a request that names none gets it (RFC 3161 2.4.1).
         self.policies = tuple(dict.fromkeys(settings.policies))
         self.policy_ders = frozenset(map(der.oid, self.policies))
         self.default_policy_der = der.oid(self.policies[0])
         self.hashes = MappingProxyType({h.oid_der: h for h in self._accepted_hashes()})
         self.encode_times = TimeEncoder(fraction_digits=settings.fraction_digits).encode
-        clock = OrderedClock(gate, fraction_digits=settings.fraction_digits) if settings.ordering else gate
-        self.read_clock = clock.read
+        self._ordered_clock: OrderedClock | None = None
+        if settings.ordering:
+            self._ordered_clock = OrderedClock(
+                gate,
+                fraction_digits=settings.fraction_digits,
+                after=previous._ordered_clock if previous else None,
+            )
+        self.read_clock = (self._ordered_clock or gate).read
         """Returns the time for one token; raises ClockError."""
         accuracy = self._accuracy()
         self._stated_accuracy = accuracy.duration if accuracy else None
@@ -84,6 +106,19 @@ class Profile:
             path=f"profiles.{self.name}.certificate_chain",
         )
 
+    def _refuse_outside_period(self) -> None:
+        """Raise ConfigError when the key may not be used now; for the certificates, the chain's check has."""
+        now = datetime.now(UTC)
+        if self.not_before <= now <= self.not_after:
+            return
+        verb = "begins" if now < self.not_before else "ended"
+        when = self.not_before if now < self.not_before else self.not_after
+        raise ConfigError(
+            f"the private key usage period of the TSA certificate {verb} on {when:%Y-%m-%d %H:%M:%S}Z; "
+            'take a new key and certificate into use, or set issue_until = "certificate"',
+            path=f"profiles.{self.name}.certificate_chain",
+        )
+
     def _accepted_hashes(self) -> list[HashAlgorithm]:
         accepted = [IMPRINT_HASHES[name] for name in self.settings.hashes]
         return [*accepted, SHA1] if self.settings.accept_sha1 else accepted
@@ -105,6 +140,19 @@ class Profile:
     def summary(self) -> ProfileSummary:
         """What policy selectors are told."""
         return ProfileSummary(name=self.name, policies=self.policies)
+
+    def days_remaining(self, now: datetime | None = None) -> float:
+        """Return the days until this profile stops issuing, negative afterwards; `now` is the present unless given."""
+        return days_between(now or datetime.now(UTC), self.not_after)
+
+    def outside_period(self, time: datetime) -> str:
+        """Return why no token may state `time`, fit for the public; empty when one may."""
+        if self.not_before <= time <= self.not_after:
+            return ""
+        limit = self._period.begins_with if time < self.not_before else self._period.ends_with
+        if limit == OF_CERTIFICATE:
+            return "a certificate of the chain is not valid now"
+        return "the private key usage period of the certificate is over or has not begun"
 
     def accuracy_for(self, error: timedelta) -> Accuracy | None:
         """Return the accuracy that a token must state in place of the profile's, None when that covers `error`.

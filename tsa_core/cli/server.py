@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -14,11 +14,16 @@ from rich.panel import Panel
 from tsa_core.api import PluginError, TsaError
 from tsa_core.cli import console
 from tsa_core.cli.clock import clock
+from tsa_core.cli.flag_groups import GroupedCommand
 from tsa_core.cli.plugins import plugins
-from tsa_core.cli.settings_flags import overrides, settings_options
+from tsa_core.cli.reload import reload
+from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
+from tsa_core.logs import set_up_logging
 from tsa_core.service import Service
+
+log = logging.getLogger(__name__)
 
 PROGRAM = "timestamp-server"
 _FIRST_ROUND_SECONDS = 30.0
@@ -66,28 +71,56 @@ def server() -> None:
 
 server.add_command(clock)
 server.add_command(plugins)
+server.add_command(reload)
 
 
-@server.command()
+@server.command(cls=GroupedCommand, groups=flag_groups())
 @settings_options
 def serve(**parameters: Any) -> None:
-    """Issue timestamps over HTTP.
+    """Issue timestamps over HTTP, HTTPS or a Unix socket.
 
-    Settings come from flags, TSA_... variables and tsa.toml, in that order. Without any, a key made at start signs:
-    good for a trial, useless for anything else.
+    Settings come from flags, TSA_... variables and tsa.toml, in that order; [in brackets] is what holds when none of
+    them says anything. Without any, a key made at start signs: good for a trial, useless for anything else.
+
+    A DURATION is written 500ms, 30s, 5m or 1h30m, a flag without a value also --flag=true or --flag=false.
+    Stop with Ctrl-C or SIGTERM: what has arrived is answered first. Exit code 2: a setting is wrong, and the line on
+    stderr says which.
 
     \b
     Examples:
-      timestamp-server serve
-      timestamp-server serve --config tsa.toml
-      timestamp-server serve --timestamp-signer file --file-signer-key-path key.pem \\
-          --certificate-chain-path chain.pem
+      A trial, with a key that lives as long as the process:
+        timestamp-server serve
+      A key in a file:
+        timestamp-server serve --timestamp-signer file --file-signer-key-path key.pem \\
+            --certificate-chain-path chain.pem
+      HTTPS for everybody, and plain HTTP for nothing but the load balancer's probe:
+        timestamp-server serve --config tsa.toml --host 0.0.0.0 --scheme https --scheme http \\
+            --http-ping-only --tls-certificate cert.pem --tls-key key.pem
+      Everything in a file, checked before it serves:
+        timestamp-server check --config tsa.toml && timestamp-server serve --config tsa.toml
     """  # noqa: D301 - the backslashes are click's mark and the shell's
+    from tsa_core.http.notify import notify_ready
     from tsa_core.http.serving import serve as serve_http
 
-    console.set_up_logging()
-    serve_http(_load(parameters), _announce)
-    console.stderr().print("stopped: every request that had arrived was answered")
+    set_up_logging()
+    settings = _load(parameters)
+    set_up_logging(settings.log)
+    for_people = settings.log.type == "dev"
+
+    def announce(facts: Mapping[str, Any]) -> None:
+        (_announce if for_people else _log_announcement)(facts)
+        notify_ready(f"listening on {' '.join(facts['addresses'])}")
+
+    serve_http(
+        settings,
+        announce,
+        read_again=lambda: load_settings(parameters["config"], overrides=overrides(parameters)),
+    )
+    stopped = "stopped: every request that had arrived was answered"
+    if for_people:
+        console.stderr().print(stopped)
+    else:
+        log.info(stopped)
 
 
 def _load(parameters: dict[str, Any]) -> Settings:
@@ -99,27 +132,40 @@ def _load(parameters: dict[str, Any]) -> Settings:
     return load_settings(parameters["config"], overrides=overrides(parameters))
 
 
+def _announcement(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines that say what is served and where."""
+    for profile in facts["profiles"]:
+        yield "profile {name}: {algorithm}, policy {policy}, certificate until {not_after}".format(**profile)
+    if "metrics" in facts:
+        yield f"metrics at {facts['metrics']}"
+    for address in facts["addresses"]:
+        post = "" if address.startswith("unix:") else f" (POST {address}/api/v1/timestamp)"
+        yield f"listening on {address}{post}; Ctrl-C stops"
+    for address in facts["profiling"]:
+        yield f"profiling on {address}"
+
+
 def _announce(facts: Mapping[str, Any]) -> None:
     """Say on stderr what is served and where, and warn of keys that nobody should trust."""
-    from tsa_core.http.notify import notify_ready
-
     screen = console.stderr()
     for warning in facts["warnings"]:
         if screen.is_terminal:
             screen.print(Panel(warning, title="not for real use", border_style="bold yellow", style="yellow"))
         else:
             screen.print(f"WARNING: {warning}", soft_wrap=True)
-    for profile in facts["profiles"]:
-        screen.print(
-            "profile {name}: {algorithm}, policy {policy}, certificate until {not_after}".format(**profile),
-            soft_wrap=True,
-        )
-    for address in facts["addresses"]:
-        screen.print(f"listening on {address} (POST {address}/api/v1/timestamp); Ctrl-C stops", soft_wrap=True)
-    notify_ready(f"listening on {' '.join(facts['addresses'])}")
+    for line in _announcement(facts):
+        screen.print(line, soft_wrap=True)
 
 
-@server.command()
+def _log_announcement(facts: Mapping[str, Any]) -> None:
+    """Say the same as lines of the log, so that stderr has one format from the beginning."""
+    for warning in facts["warnings"]:
+        log.warning("%s", warning)
+    for line in _announcement(facts):
+        log.info("%s", line)
+
+
+@server.command(cls=GroupedCommand, groups=flag_groups())
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(as_json: bool, **parameters: Any) -> None:
@@ -127,7 +173,7 @@ def check(as_json: bool, **parameters: Any) -> None:
 
     Serves nothing. Exit code 0 when a server with these settings could issue, 2 when not.
     """
-    console.set_up_logging(logging.ERROR)
+    set_up_logging(level=logging.ERROR)
     with Service(_load(parameters)) as service:
         service.clock.gate.wait_for_monitors(_FIRST_ROUND_SECONDS)
         for warning in service.warnings:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import click
 
 from tsa_core.cli.boolean_flag import BooleanFlag
+from tsa_core.cli.flag_groups import group_of
 
 _DEFAULT_PROFILE = "profiles.default"
 
@@ -28,6 +29,8 @@ class Flag:
     help: str
     type: Any = str
     metavar: str | None = None
+    multiple: bool = False
+    """Given more than once, or once with commas."""
 
     @property
     def parameter(self) -> str:
@@ -39,19 +42,93 @@ class Flag:
         if self.type is bool:
             return click.option(self.name, self.parameter, cls=BooleanFlag, default=None, help=self.help)
         return click.option(
-            self.name, self.parameter, type=self.type, default=None, metavar=self.metavar, help=self.help
+            self.name,
+            self.parameter,
+            type=self.type,
+            default=None,
+            metavar=self.metavar,
+            multiple=self.multiple,
+            help=self.help,
         )
+
+    def value(self, given: Any) -> Any:
+        """Return what the setting gets from the value that click hands over; None when the flag was not given."""
+        if self.multiple:
+            words = [word.strip() for each in given or () for word in each.split(",")]
+            return list(dict.fromkeys(words)) or None
+        return given.absolute() if isinstance(given, Path) else given
 
 
 _FILE = click.Path(path_type=Path)
 _OIDS = "OID[,OID...]"
+_LOG_TYPES = ("dev", "prod")
 
 FLAGS: tuple[Flag, ...] = (
+    Flag(
+        name="--scheme",
+        setting="server.schemes",
+        help="What is served: http, https (pip install 'tsa-core[granian]'), unix; repeat it for several  [http]",
+        metavar="SCHEME",
+        multiple=True,
+    ),
     Flag(name="--host", setting="server.host", help="Address to listen on  [127.0.0.1]", metavar="ADDRESS"),
     Flag(
         name="--port",
         setting="server.port",
         help="TCP port; 0 takes any free one and prints it  [3000]",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+    ),
+    Flag(
+        name="--socket-path",
+        setting="server.socket_path",
+        help="Unix socket of --scheme unix",
+        type=_FILE,
+        metavar="FILE",
+    ),
+    Flag(name="--tls-host", setting="server.tls_host", help="Address for https  [as --host]", metavar="ADDRESS"),
+    Flag(
+        name="--tls-port",
+        setting="server.tls_port",
+        help="TCP port for https; 0 takes any free one and prints it  [3443]",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+    ),
+    Flag(
+        name="--tls-certificate",
+        setting="server.tls_certificate",
+        help="PEM file with the certificate for https and its chain; TLS 1.2 or newer",
+        type=_FILE,
+        metavar="FILE",
+    ),
+    Flag(
+        name="--tls-key",
+        setting="server.tls_key",
+        help="PEM file with that certificate's private key",
+        type=_FILE,
+        metavar="FILE",
+    ),
+    Flag(
+        name="--tls-ca",
+        setting="server.tls_ca",
+        help="PEM file with CAs: clients must show a certificate of one of them",
+        type=_FILE,
+        metavar="FILE",
+    ),
+    Flag(
+        name="--http-ping-only",
+        setting="server.http_ping_only",
+        help="Without TLS, answer nothing but /ping  [false]",
+        type=bool,
+    ),
+    Flag(name="--log-type", setting="log.type", help="Lines for people, or JSON  [dev]", type=click.Choice(_LOG_TYPES)),
+    Flag(name="--access-log", setting="log.access", help="Log a line for each request  [true]", type=bool),
+    Flag(name="--metrics", setting="metrics.enabled", help="Serve Prometheus metrics at /metrics  [true]", type=bool),
+    Flag(name="--metrics-host", setting="metrics.host", help="Address for metrics  [127.0.0.1]", metavar="ADDRESS"),
+    Flag(
+        name="--metrics-port",
+        setting="metrics.port",
+        help="TCP port of the metrics; 0 takes any free one and prints it  [2112]",
         type=click.IntRange(0, 65535),
         metavar="PORT",
     ),
@@ -128,9 +205,40 @@ FLAGS: tuple[Flag, ...] = (
         metavar="NAME",
     ),
     Flag(
+        name="--max-header-size",
+        setting="server.max_header_size",
+        help="Size of a request's head, 64KiB or 1MB for example; longer ones are refused  [64KiB]",
+        metavar="SIZE",
+    ),
+    Flag(
+        name="--listen-limit",
+        setting="server.connection_limit",
+        help="Connections open at once in each process, 0: as many as the system allows  [1000]",
+        type=click.IntRange(0, 1_000_000),
+        metavar="N",
+    ),
+    Flag(
+        name="--read-timeout",
+        setting="server.read_timeout",
+        help="Time for a request to arrive, 0: no limit  [30s]",
+        metavar="DURATION",
+    ),
+    Flag(
+        name="--write-timeout",
+        setting="server.write_timeout",
+        help="Time without progress for a reply to leave, 0: no limit  [30s]",
+        metavar="DURATION",
+    ),
+    Flag(
         name="--cleanup-timeout",
         setting="server.idle_timeout",
-        help="Closes connections that are idle this long  [120s]",
+        help="Closes connections that are idle this long  [620s]",
+        metavar="DURATION",
+    ),
+    Flag(
+        name="--keep-alive",
+        setting="server.tcp_keep_alive",
+        help="Asks silent clients this often, by TCP, whether they are still there; 0: never  [3m]",
         metavar="DURATION",
     ),
     Flag(
@@ -138,6 +246,25 @@ FLAGS: tuple[Flag, ...] = (
         setting="server.graceful_timeout",
         help="Time for requests in flight after SIGTERM  [15s]",
         metavar="DURATION",
+    ),
+    Flag(
+        name="--pid-file",
+        setting="server.pid_file",
+        help="File that gets the process id, for timestamp-server reload  [none]",
+        type=_FILE,
+        metavar="FILE",
+    ),
+    Flag(
+        name="--watch",
+        setting="server.watch",
+        help="Reload when configuration, chain or key files have changed  [false]",
+        type=bool,
+    ),
+    Flag(
+        name="--enable-pprof",
+        setting="server.profiling",
+        help="Sampling profiles of this process on request, at 127.0.0.1:6060/debug/pprof/  [false]",
+        type=bool,
     ),
     Flag(
         name="--file-signer-passwd",
@@ -178,6 +305,16 @@ _PROFILE_OPTIONS = (
     click.option("--default-policy-oid", metavar="OID", help="Policy of tokens that ask for none"),
     click.option("--accepted-policy-oids", metavar=_OIDS, help="Further policies that may be asked for"),
 )
+_GROUPS_OF_OTHERS = {
+    "timestamp_signer": ":signer",
+    "kms_key_resource": ":signer",
+    "file_signer_key_path": ":signer",
+    "ntp_monitoring": ":clock",
+    "disable_ntp_monitoring": ":clock",
+    "include_chain_in_response": ":policy",
+    "default_policy_oid": ":policy",
+    "accepted_policy_oids": ":policy",
+}
 _CONFIG_OPTION = click.option(
     "--config", type=_FILE, metavar="FILE", envvar="TSA_CONFIG", help="Configuration file, tsa.toml"
 )
@@ -192,13 +329,19 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def flag_groups() -> dict[str, str]:
+    """Return the group of the help text for each parameter of a command with `settings_options`."""
+    settings = {**{flag.parameter: flag.setting for flag in FLAGS}, **_GROUPS_OF_OTHERS}
+    return {parameter: group_of(setting) for parameter, setting in settings.items()}
+
+
 def overrides(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the flags that were given as nested settings; raises UsageError for flags that need each other."""
     values: dict[str, Any] = {}
     for flag in FLAGS:
-        value = parameters.get(flag.parameter)
+        value = flag.value(parameters.get(flag.parameter))
         if value is not None:
-            _put(values, flag.setting, value.absolute() if isinstance(value, Path) else value)
+            _put(values, flag.setting, value)
     if (signer := _signer_uri(parameters)) is not None:
         _put(values, f"{_DEFAULT_PROFILE}.signer", signer)
     _put_clock(values, parameters)

@@ -25,6 +25,8 @@ from tsa_core.config.models import (
     AuditSettings,
     ClockSettings,
     HealthSettings,
+    LogSettings,
+    MetricsSettings,
     ObserveSettings,
     PluginSection,
     PluginTable,
@@ -59,6 +61,8 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     clock: ClockSettings = ClockSettings()
     policy: PolicySettings = PolicySettings()
     response: ResponseSettings = ResponseSettings()
@@ -68,11 +72,17 @@ class Settings(BaseSettings):
     profiles: dict[ProfileName, ProfileSettings] = Field(default_factory=dict)
     signer: dict[str, PluginTable] = Field(default_factory=dict)
     _base_directory: Path = PrivateAttr(default=Path())
+    _config_file: Path | None = PrivateAttr(default=None)
 
     @property
     def base_directory(self) -> Path:
         """What relative paths are relative to: the configuration file's directory, else the working directory."""
         return self._base_directory
+
+    @property
+    def config_file(self) -> Path | None:
+        """The configuration file, None when there is none."""
+        return self._config_file
 
     @classmethod
     def settings_customise_sources(
@@ -121,6 +131,7 @@ def load_settings(
             values: dict[str, Any] = {**flags, _FILE_KEY: file}
             settings = Settings(**values)
         settings._base_directory = base_directory
+        settings._config_file = config
     except SettingsError as error:
         raise ConfigError(f"the environment cannot be read: {error}") from None
     except ValidationError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
 
 from tsa_core.api.fields import ConfigPath, Duration, Oid, TextList, split_text
 from tsa_core.protocol.hashes import DEFAULT_IMPRINT_HASHES, hash_by_name
@@ -47,8 +47,28 @@ class PluginSection(BaseModel):
 class ServerSettings(Table):
     """`[server]`: the HTTP side."""
 
+    schemes: Annotated[list[Literal["http", "https", "unix"]], BeforeValidator(split_text)] = Field(
+        default=["http"], min_length=1, description="what is served: http, https, unix, or several of them"
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(3000, ge=0, le=65535, description="TCP port; 0 takes any free one and prints it")
+    socket_path: ConfigPath | None = Field(None, description="Unix socket of the scheme unix")
+    socket_mode: str = Field("0660", pattern=r"^0?[0-7]{3}$", description="permissions of the Unix socket, octal")
+    tls_host: str | None = Field(None, description="address of the scheme https; as host unless given")
+    tls_port: int = Field(3443, ge=0, le=65535, description="TCP port of the scheme https; 0 takes any free one")
+    tls_certificate: ConfigPath | None = Field(None, description="PEM file: the HTTPS certificate and its chain")
+    tls_key: ConfigPath | None = Field(None, description="PEM file: the HTTPS certificate's private key")
+    tls_ca: ConfigPath | None = Field(
+        None, description="PEM file: clients must show a certificate that one of these CAs has issued"
+    )
+    http_ping_only: bool = Field(False, description="without TLS, answer nothing but /ping")
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?$",
+        description="this server's address as clients see it, for its web pages; else what a browser asked for",
+    )
+    profiling: bool = Field(False, description="sampling profiles of each process on request, on loopback")
+    profiling_port: int = Field(6060, ge=0, le=65535, description="TCP port of the profiling listener")
     rejections: Literal["rfc3161", "sigstore"] = Field(
         "rfc3161",
         description="rfc3161: a refused DER request gets HTTP 200 and a rejection with failInfo; "
@@ -56,25 +76,92 @@ class ServerSettings(Table):
     )
     use_http_201: bool = Field(False, description="answer granted requests with 201; breaks several clients")
     max_request_body_size: int = Field(1_048_576, ge=0, description="bytes; larger bodies get 413; 0: no limit")
+    max_header_size: ByteSize = Field(
+        ByteSize(65_536), ge=8192, le=16 * 1024 * 1024, description="bytes of a request's head; longer ones are refused"
+    )
     engine: Literal["waitress", "granian"] = Field(
-        "waitress", description="HTTP server; granian needs tsa-core[granian]"
+        "waitress", description="HTTP server; granian needs tsa-core[granian], and so does the scheme https"
     )
     workers: int = Field(1, ge=1, le=256, description="processes that answer requests on the same addresses")
     threads: int = Field(
         64,
         ge=1,
         le=1024,
-        description="threads that answer requests when a signer waits for a backend, which bounds the signatures in "
-        "progress; with all keys in memory requests run on the I/O thread",
+        description="threads of each profile whose signer waits for a backend, which bounds its signatures in "
+        "progress; with keys in memory requests run on the I/O thread",
+    )
+    queue_limit: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="requests of a profile that may wait for its threads; more are refused with systemFailure",
     )
     queue_timeout: Duration = Field(
         timedelta(seconds=5),
         description="a request that waited longer than this for a thread is refused with systemFailure",
     )
-    connection_limit: int = Field(1000, ge=1, le=100_000, description="connections open at once")
-    idle_timeout: Duration = Field(timedelta(seconds=120), description="closes connections that are idle this long")
+    connection_limit: int = Field(
+        1000, ge=0, le=1_000_000, description="connections open at once; 0: as many as the system allows"
+    )
+    read_timeout: Duration = Field(timedelta(seconds=30), description="time for a request to arrive; 0: no limit")
+    write_timeout: Duration = Field(timedelta(seconds=30), description="time for a reply to leave; 0: no limit")
+    idle_timeout: Duration = Field(
+        timedelta(seconds=620),
+        description="closes connections that are idle this long; longer than the load balancer in front keeps them",
+    )
+    tcp_keep_alive: Duration = Field(
+        timedelta(minutes=3), description="asks silent clients this often whether they are still there; 0: never"
+    )
     graceful_timeout: Duration = Field(timedelta(seconds=15), description="time for requests in flight after SIGTERM")
-    request_id_header: str = Field("X-Request-Id", description="header that carries the request id")
+    request_id_header: str = Field(
+        "X-Request-Id", pattern=r"^[A-Za-z0-9-]{1,64}$", description="header that carries the request id"
+    )
+    watch: bool = Field(False, description="reload when the configuration, a chain or a key file has changed")
+    pid_file: ConfigPath | None = Field(
+        None, description="file that gets the server's process id; timestamp-server reload finds it there"
+    )
+    state_directory: ConfigPath | None = Field(
+        None, description="directory that remembers earlier certificate chains across restarts"
+    )
+
+    @model_validator(mode="after")
+    def _each_scheme_has_what_it_needs(self) -> Self:
+        if "unix" in self.schemes and self.socket_path is None:
+            raise ValueError("the scheme unix needs socket_path (--socket-path FILE)")
+        if "https" in self.schemes and (self.tls_certificate is None or self.tls_key is None):
+            raise ValueError(
+                "the scheme https needs tls_certificate and tls_key (--tls-certificate FILE, --tls-key FILE)"
+            )
+        if "https" not in self.schemes and (self.tls_certificate or self.tls_key or self.tls_ca):
+            raise ValueError('there are TLS files, but no scheme https; add it: schemes = ["https"] (--scheme https)')
+        if "unix" not in self.schemes and self.socket_path is not None:
+            raise ValueError('there is a socket_path, but no scheme unix; add it: schemes = ["unix"] (--scheme unix)')
+        if self.http_ping_only and "https" not in self.schemes:
+            raise ValueError(
+                "http_ping_only leaves nothing that issues timestamps without the scheme https (--scheme https)"
+            )
+        return self
+
+
+class LogSettings(Table):
+    """`[log]`: what is written to stderr, and how."""
+
+    type: Literal["dev", "prod"] = Field(
+        "dev", description="dev: readable lines, coloured on a terminal; prod: one JSON object per line"
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="leaves out what matters less")
+    access: bool = Field(True, description="one line for each request, at level info")
+    digest: bool = Field(
+        False, description="write the message digest into the request's line; it may tell what was timestamped"
+    )
+
+
+class MetricsSettings(Table):
+    """`[metrics]`: Prometheus metrics, in a listener of their own."""
+
+    enabled: bool = Field(True, description="count and measure, and serve the metrics at /metrics")
+    host: str = Field("127.0.0.1", description="address to listen on; whoever reaches it can read the metrics")
+    port: int = Field(2112, ge=0, le=65535, description="TCP port; 0 takes any free one and prints it")
 
 
 class ClockSettings(PluginSection):
@@ -165,6 +252,11 @@ class ProfileSettings(Table):
     verify_signatures: bool = Field(False, description="verify every signature before it leaves")
     certificate_chain: ConfigPath | None = Field(
         None, description="PEM file with the TSA certificate, intermediates and root, in that order"
+    )
+    issue_until: Literal["key-usage", "certificate"] = Field(
+        "key-usage",
+        description="last time of tokens: key-usage: the end of the certificates or of the TSA certificate's private "
+        "key usage period, whichever comes first; certificate: the end of the certificates alone",
     )
     enforce_intermediate_eku: bool = Field(True, description="intermediates must list timeStamping")
     policies: Annotated[list[Oid], BeforeValidator(split_text)] = Field(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +57,14 @@ class Kind(Generic[T]):
     section: str
     """The settings table that holds the plugin's own: [SECTION.PLUGIN]."""
     close: str = "close"
+    keeps: bool = True
+    """Whether a reload keeps what is open already when its settings are the same."""
 
 
-SIGNER: Kind[Signer] = Kind("signer", "signer", "tsa_signers", "signer")
+SIGNER: Kind[Signer] = Kind("signer", "signer", "tsa_signers", "signer", keeps=False)
 CLOCK: Kind[Clock] = Kind("clock", "clock source", "tsa_clocks", "clock")
 CLOCK_MONITOR: Kind[ClockMonitor] = Kind("monitor", "clock monitor", "tsa_clock_monitors", "clock", close="stop")
-POLICY_SELECTOR: Kind[PolicySelector] = Kind("policy", "policy selector", "tsa_policy_selectors", "policy")
+POLICY_SELECTOR: Kind[PolicySelector] = Kind("policy", "policy selector", "tsa_policy_selectors", "policy", keeps=False)
 RESPONSE_PROCESSOR: Kind[ResponseProcessor] = Kind(
     "response", "response processor", "tsa_response_processors", "response"
 )
@@ -83,22 +86,48 @@ KINDS: tuple[Kind[Any], ...] = (
 _RESERVED_SIGNER_FIELDS = frozenset(SignerOptions.model_fields)
 
 
+class _Opened:
+    """One opened object; the last of the hosts that share it closes it."""
+
+    __slots__ = ("close", "instance", "key", "lock", "options", "users")
+
+    def __init__(self, key: tuple[str, str, str], options: PluginOptions, instance: Any, close: Any) -> None:
+        self.key = key
+        self.options = options
+        self.instance = instance
+        self.close: Callable[[], None] = close
+        self.users = 1
+        self.lock = threading.Lock()
+
+
 class PluginHost:
     """Finds, loads, opens and closes plugins; one for each opened service, never a global.
 
     `installed` maps entry-point names to what is installed under them; tests give their own. Relative paths in the
-    plugins' settings are relative to `base_directory`, the configuration file's.
+    plugins' settings are relative to `base_directory`, the configuration file's. `previous` is the host of the
+    service that a reload replaces: what its settings leave as it is, is shared with it instead of opened again.
     """
 
     def __init__(
-        self, installed: Mapping[str, list[InstalledPlugin]] | None = None, *, base_directory: Path | None = None
+        self,
+        installed: Mapping[str, list[InstalledPlugin]] | None = None,
+        *,
+        base_directory: Path | None = None,
+        previous: PluginHost | None = None,
     ) -> None:
+        if installed is None and previous is not None and not previous._finds_itself:
+            installed = previous._installed
+        self._finds_itself: bool = installed is None
+        self._previous = previous
         self._base_directory = base_directory or Path()
-        self._installed = installed_plugins() if installed is None else dict(installed)
+        self._installed: dict[str, list[InstalledPlugin]] = (
+            installed_plugins() if installed is None else dict(installed)
+        )
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._loaded: dict[str, InstalledPlugin] = {}
-        self._opened: list[tuple[str, Callable[[], None]]] = []
+        self._opened: list[_Opened] = []
+        self._kept: set[int] = set()
 
     # -- finding and loading ------------------------------------------------------------------------------------
 
@@ -210,15 +239,37 @@ class PluginHost:
 
     # -- opening and closing ------------------------------------------------------------------------------------
 
-    def open(self, kind: Kind[T], name: str, table: Mapping[str, Any], *, fixed: Mapping[str, Any] | None = None) -> T:
+    def open(
+        self,
+        kind: Kind[T],
+        name: str,
+        table: Mapping[str, Any],
+        *,
+        fixed: Mapping[str, Any] | None = None,
+        owner: str = "",
+        keep: bool = True,
+    ) -> T:
         """Open the provider `name` with the settings in `table`; `fixed` are fields that the core fills in.
 
-        Raises ConfigError for wrong settings, any TsaError that the plugin raises, and PluginCrash for the rest.
+        What the previous host has open for the same `owner` (a profile's name) with the same settings is kept, if
+        its kind or its provider wants that and `keep` does not forbid it. Raises ConfigError for wrong settings, any
+        TsaError that the plugin raises, and PluginCrash for the rest.
         """
         provider = self.provider(kind, name)
+        with relative_to(self._base_directory):
+            options = self.options(kind, provider, table, fixed=fixed)
+        key = (kind.name, name, owner)
+        wanted = kind.keeps if provider.keep_on_reload is None else provider.keep_on_reload
+        if keep and wanted and self._previous is not None and (kept := self._previous._find_opened(key, options)):
+            with kept.lock:
+                kept.users += 1
+            self._opened.append(kept)
+            self._kept.add(id(kept.instance))
+            instance: T = kept.instance
+            return instance
         try:
             with relative_to(self._base_directory):
-                opened = provider.open(self.options(kind, provider, table, fixed=fixed))
+                opened = provider.open(options)
         except TsaError:
             raise
         except Exception as error:
@@ -228,8 +279,28 @@ class PluginHost:
                 f"{type(error).__name__}: {error}",
                 plugin=name,
             ) from error
-        self._opened.append((name, getattr(opened, kind.close)))
+        self._opened.append(_Opened(key, options, opened, getattr(opened, kind.close)))
         return opened
+
+    def adopt(
+        self, kind: Kind[T], name: str, table: Mapping[str, Any], opened: T, *, fixed: Mapping[str, Any], owner: str
+    ) -> None:
+        """Note what another process opened before this one was forked, so that a reload can keep it."""
+        provider = self.provider(kind, name)
+        with relative_to(self._base_directory):
+            options = self.options(kind, provider, table, fixed=fixed)
+        self._opened.append(_Opened((kind.name, name, owner), options, opened, _leave_open))
+
+    def has_kept(self, opened: object) -> bool:
+        """Say whether an object that `open` returned was open already."""
+        return id(opened) in self._kept
+
+    def forget_previous(self) -> None:
+        """Let go of the host before this one, so that generations do not hang on each other."""
+        self._previous = None
+
+    def _find_opened(self, key: tuple[str, str, str], options: PluginOptions) -> _Opened | None:
+        return next((each for each in self._opened if each.key == key and each.options == options), None)
 
     def options(
         self,
@@ -254,13 +325,25 @@ class PluginHost:
             raise ConfigError("\n".join(_setting_errors(error, where))) from None
 
     def close(self) -> None:
-        """Close everything that was opened, last first; a failure is logged and does not keep the rest open."""
+        """Close everything that was opened, last first; a failure is logged and does not keep the rest open.
+
+        What a later host has kept stays open for that one.
+        """
         while self._opened:
-            name, close = self._opened.pop()
+            each = self._opened.pop()
+            with each.lock:
+                each.users -= 1
+                last = not each.users
+            if not last:
+                continue
             try:
-                close()
+                each.close()
             except Exception:
-                log.exception("plugin %s failed to close", name)
+                log.exception("plugin %s failed to close", each.key[1])
+
+
+def _leave_open() -> None:
+    """Close nothing: whoever opened it does."""
 
 
 def _setting_errors(error: ValidationError, where: str) -> Iterable[str]:

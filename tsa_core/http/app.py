@@ -8,22 +8,26 @@ from http import HTTPStatus
 
 import falcon
 
+from tsa_core.http.certchain import CertificateChainResource
+from tsa_core.http.front import Wsgi, put_front
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
-from tsa_core.http.timestamp import CertificateChainResource, TimestampResource
+from tsa_core.http.observing import ObservingMiddleware
+from tsa_core.http.timestamp import TimestampResource
+from tsa_core.http.web_pages import DocsResource, LandingResource, OpenApiResource, Pages
 from tsa_core.service import Service
 
 log = logging.getLogger(__name__)
 
 
-def create_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
-    """Return the WSGI application of an opened service; the caller closes the service."""
-    app = falcon.App()
+def create_app(service: Service, observing: ObservingMiddleware | None = None) -> Wsgi:
+    """Return the WSGI application of an opened service; the caller closes the service, and what observes it."""
+    app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[observing] if observing else None)
     app.req_options.strip_url_path_trailing_slash = True
     app.set_error_serializer(_serialize_error)
     app.add_error_handler(Exception, _unexpected)
 
     timestamp = TimestampResource(service.authority, service.settings.server)
-    chain = CertificateChainResource(service.authority)
+    chain = CertificateChainResource(service)
     app.add_route("/api/v1/timestamp", timestamp)
     app.add_route("/api/v1/timestamp/certchain", chain)
     app.add_route("/tsa/{profile}", timestamp)
@@ -31,7 +35,14 @@ def create_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
     app.add_route("/ping", PingResource())
     app.add_route("/healthz", HealthResource())
     app.add_route("/readyz", ReadinessResource(service))
-    return app
+
+    pages = Pages()
+    description = OpenApiResource()
+    app.add_route("/", LandingResource(service, pages))
+    app.add_route("/docs", DocsResource(pages))
+    app.add_route("/openapi.json", description)
+    app.add_route("/swagger.json", description)
+    return put_front(app, service.settings.server)
 
 
 def error_body(code: int, message: str) -> bytes:

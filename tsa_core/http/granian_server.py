@@ -17,73 +17,45 @@ from typing import Any
 
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.config import ServerSettings
-
-_MIN_SHUTDOWN_SECONDS = 1
+from tsa_core.http.thread_shares import ThreadShares, threads_needed
 
 
 def serve_granian(
     settings: ServerSettings,
     *,
+    listening: socket.socket,
     open_app: Callable[[], tuple[Callable[..., Any], Mapping[str, object]]],
     started: Callable[[Mapping[str, object]], None],
-    local: bool,
+    waiting_profiles: int,
+    hung_up: Callable[..., None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT; raises ConfigError when granian is missing or a worker cannot start.
+    """Serve on `listening` until SIGTERM or SIGINT; raises ConfigError when a worker cannot start.
 
     `open_app` runs in each worker and returns the application and what `started` shall be told, in this process, once
-    all serve. `local` gives each worker one thread, which is right for signers that do not wait.
+    all serve. `waiting_profiles` counts those whose signers wait for a backend: without any, a worker has one
+    thread. `hung_up` handles SIGHUP in this process: granian's own answer would end connections, and cannot be taken
+    back when a worker fails.
     """
-    try:
-        from granian.constants import Interfaces
-        from granian.log import LogLevels
-        from granian.server import Server
-    except ImportError:
-        raise ConfigError(
-            "granian is not installed; pip install 'tsa-core[granian]', or use --server waitress", path="server.engine"
-        ) from None
-    _check_address(settings)
+    from tsa_core.http.forking_granian import forking_server
+
     logging.getLogger("_granian").setLevel(logging.WARNING)
     multiprocessing.set_start_method("fork", force=True)
     reports = _Reports(settings.workers, started)
-    server = Server(
-        "tsa_core.wsgi:create_app",
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.WSGI,
-        workers=settings.workers,
-        blocking_threads=1 if local else settings.threads,
-        backpressure=max(settings.connection_limit, settings.threads),
-        respawn_failed_workers=True,
-        workers_kill_timeout=max(_MIN_SHUTDOWN_SECONDS, int(settings.graceful_timeout.total_seconds())),
-        log_level=LogLevels.warning,
-        websockets=False,
-    )
+    server = forking_server(settings, listening, threads=threads_needed(settings, waiting_profiles))
+    setattr(server, "signal_handler_reload", hung_up)  # noqa: B010 - to mypy, a plain assignment replaces a method
     reports.listen(on_failure=server.signal_handler_interrupt)
+
+    def load() -> Callable[..., Any]:
+        app = reports.report(open_app)
+        return ThreadShares(app, settings) if waiting_profiles else app
+
     try:
-        server.serve(target_loader=lambda: reports.report(open_app), wrap_loader=False)
+        server.serve(target_loader=load, wrap_loader=False)
     except SystemExit as error:
         if not reports.error:
             raise ConfigError(f"granian ended with code {error.code}; its messages above say why") from None
     if reports.error:
         raise ConfigError(reports.error)
-
-
-def _check_address(settings: ServerSettings) -> None:
-    """Try to listen, because granian's own failure is a traceback; refuse port 0, which granian does not report."""
-    if settings.port == 0:
-        raise ConfigError("granian does not tell which free port it took; give --port", path="server.port")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
-            "choose another address with --host and --port"
-        ) from None
 
 
 class _Reports:

@@ -1,104 +1,245 @@
-"""Serves a configuration: chooses the HTTP server and the number of processes."""
+"""Serves a configuration: chooses the HTTP server and the number of processes, and exchanges it without a stop."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
-import socket
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.util import Finalize
 from typing import Any
 
 from tsa_core.api import Signer
 from tsa_core.config import Settings
-from tsa_core.host import PluginHost
 from tsa_core.http.app import create_app
+from tsa_core.http.front import Wsgi
+from tsa_core.http.granian_listeners import GranianListeners, require_granian
 from tsa_core.http.granian_server import serve_granian
-from tsa_core.http.sockets import listen, urls
+from tsa_core.http.observing import Observatory
+from tsa_core.http.pid_file import PidFile
+from tsa_core.http.profiling import serve_profiling
+from tsa_core.http.reloading import ReloadControl
+from tsa_core.http.sockets import Listeners, open_listeners, urls
+from tsa_core.http.tls_files import check_tls_files, tls_files
 from tsa_core.http.waitress_server import WaitressServer
+from tsa_core.http.worker_plan import WorkerPlans
 from tsa_core.http.workers import WorkerPool
-from tsa_core.service import Service, open_shared_signers
+from tsa_core.service import LiveService, Service
 
 Announce = Callable[[Mapping[str, Any]], None]
+ReadAgain = Callable[[], Settings]
 
 
-def serve(settings: Settings, announce: Announce) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """What shall be served, whatever serves it."""
+
+    settings: Settings
+    listeners: Listeners
+    announce: Announce
+    read_again: ReadAgain
+    pid_file: PidFile | None
+    observatory: Observatory
+
+
+def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight and return.
 
-    `announce` is called once, when requests are answered, with `addresses`, `warnings` and `profiles`. Raises
+    `announce` is called once, when requests are answered, with `addresses`, `warnings` and `profiles`. `read_again`
+    returns the settings as they are at a reload (SIGHUP); without it, a reload reads keys and chains alone. Raises
     ConfigError, PluginError or SignerError, with a line for the operator, when serving cannot begin.
     """
-    if settings.server.engine == "granian":
-        _serve_with_granian(settings, announce)
-        return
-    sockets = listen(settings.server)
-    if settings.server.workers == 1:
-        with Service(settings) as service:
-            announce({"addresses": urls(sockets), **describe(service)})
-            _run_waitress(service, sockets)
-        return
-    host = PluginHost(base_directory=settings.base_directory)
+    again = read_again or (lambda: settings)
+    with ExitStack() as stack:
+        pid_file = None
+        if path := settings.server.pid_file:
+            pid_file = PidFile(path)
+            stack.callback(pid_file.close)
+        granian = settings.server.engine == "granian"
+        # First, because processes that share metrics must know so from the beginning.
+        observatory = stack.enter_context(Observatory(settings, forks=granian or settings.server.workers > 1))
+        if granian:
+            require_granian(reason="--server granian")
+        if "https" in settings.server.schemes:
+            require_granian(reason="--scheme https")
+        check_tls_files(settings.server)
+        listeners = open_listeners(settings.server)
+        stack.callback(_close_in_parent, listeners, os.getpid())
+        order = _Order(
+            settings=settings,
+            listeners=listeners,
+            announce=partial(_announce_all, announce, observatory),
+            read_again=again,
+            pid_file=pid_file,
+            observatory=observatory,
+        )
+        if granian and listeners.plain:
+            _serve_with_granian(order)
+        elif settings.server.workers == 1:
+            _serve_in_this_process(order)
+        else:
+            _serve_with_workers(order)
+
+
+def _announce_all(announce: Announce, observatory: Observatory, facts: Mapping[str, Any]) -> None:
+    announce({**observatory.facts, **facts})
+
+
+def _close_in_parent(listeners: Listeners, parent: int) -> None:
+    """Close the listeners where they were opened; a worker's end must not remove a Unix socket."""
+    if os.getpid() == parent:
+        listeners.close()
+
+
+def _build_app(observatory: Observatory, service: Service) -> Wsgi:
+    """Return the application over a service; a reload begins with it, so it refuses TLS files that cannot be used."""
+    check_tls_files(service.settings.server)
+    return create_app(service, observatory.middleware(service))
+
+
+def _serve_in_this_process(order: _Order) -> None:
+    live = LiveService(Service(order.settings), partial(_build_app, order.observatory))
+
+    def apply(new: Settings) -> Mapping[str, Any]:
+        service = live.prepare(new)
+        live.commit()
+        return describe(service)
+
     try:
-        shared = open_shared_signers(host, settings)
+        facts = describe(live.service)
+        control = ReloadControl(
+            order.settings, facts=facts, read_again=order.read_again, apply=apply, pid_file=order.pid_file
+        )
+        thread = threading.Thread(target=control.run, name="reload", daemon=True)
+        signal.signal(signal.SIGHUP, control.request)
+
+        def started() -> None:
+            order.announce({**_addresses(order.listeners), **facts})
+            thread.start()
+
+        try:
+            _run_waitress(live, order.listeners, order.observatory, started)
+        finally:
+            control.stop()
+            if thread.is_alive():
+                thread.join(5)
+    finally:
+        live.close()
+
+
+def _run_waitress(
+    live: LiveService, listeners: Listeners, observatory: Observatory, started: Callable[[], None]
+) -> None:
+    service = live.service
+    observatory.follow(lambda: live.service)
+    settings = service.settings.server
+    granian = GranianListeners(live, settings, tls=listeners.tls, waiting_profiles=service.waiting_profiles)
+    server = WaitressServer(live, settings, sockets=listeners.plain)
+
+    def stop(*_: object) -> None:
+        granian.accept_no_more()
+        server.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    live.exchanged = granian.reload_certificates
+    _serve_profiling(listeners)
+    try:
+        with granian:
+            started()
+            server.run()
+    finally:
+        observatory.leave()
+
+
+def _serve_with_workers(order: _Order) -> None:
+    with WorkerPlans(order.settings, describe) as plans:
 
         def work(report: Callable[[Mapping[str, object]], None]) -> None:
-            with Service(settings, shared=shared) as service:
-                report(describe(service))
-                _run_waitress(service, sockets)
+            live = plans.open_live(partial(_build_app, order.observatory))
+            try:
+                _run_waitress(live, order.listeners, order.observatory, lambda: report(describe(live.service)))
+            finally:
+                live.close()
 
-        pool = WorkerPool(work, count=settings.server.workers)
-        pool.run(
-            lambda message: announce({"addresses": urls(sockets), **message}),
-            graceful_seconds=settings.server.graceful_timeout.total_seconds(),
-        )
-    finally:
-        host.close()
+        def started(facts: Mapping[str, Any]) -> None:
+            plans.begin(order.read_again, facts, order.pid_file)
+            order.announce({**_addresses(order.listeners), **facts})
 
-
-def _run_waitress(service: Service, sockets: Sequence[socket.socket]) -> None:
-    server = WaitressServer(create_app(service), service.settings.server, sockets=sockets, inline=service.local)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
-    server.run()
+        pool = WorkerPool(work, count=order.settings.server.workers, idle=plans.idle, hung_up=plans.request)
+        pool.run(started, graceful_seconds=order.settings.server.graceful_timeout.total_seconds())
 
 
-def _serve_with_granian(settings: Settings, announce: Announce) -> None:
-    host = PluginHost(base_directory=settings.base_directory)
-    parent = os.getpid()
-    try:
-        shared = open_shared_signers(host, settings)
+def _serve_with_granian(order: _Order) -> None:
+    with WorkerPlans(order.settings, describe) as plans:
 
         def open_app() -> tuple[Callable[..., Any], Mapping[str, object]]:
-            service = Service(settings, shared=shared)
-            return create_app(service), describe(service)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            live = plans.open_live(partial(_build_app, order.observatory))
+            order.observatory.follow(lambda: live.service)
+            # Last of all: granian's workers are multiprocessing's, which end without what atexit knows.
+            Finalize(None, live.close, exitpriority=1)
+            Finalize(None, order.observatory.leave, exitpriority=2)
+            others = GranianListeners(
+                live,
+                order.settings.server,
+                tls=order.listeners.tls,
+                plain=order.listeners.plain[1:],
+                waiting_profiles=live.service.waiting_profiles,
+            )
+            others.start()
+            live.exchanged = others.reload_certificates
+            Finalize(others, others.stop, exitpriority=10)
+            _serve_profiling(order.listeners)
+            return live, describe(live.service)
+
+        def started(facts: Mapping[str, Any]) -> None:
+            plans.begin(order.read_again, facts, order.pid_file)
+            plans.run_in_thread()
+            order.announce({**_addresses(order.listeners), **facts})
 
         serve_granian(
-            settings.server,
+            order.settings.server,
+            listening=order.listeners.plain[0],
             open_app=open_app,
-            started=lambda message: announce(
-                {"addresses": [f"http://{settings.server.host}:{settings.server.port}"], **message}
-            ),
-            local=_all_local(settings, shared),
+            started=started,
+            waiting_profiles=_waiting(order.settings, plans.shared),
+            hung_up=plans.request,
         )
-    finally:
-        if os.getpid() == parent:
-            host.close()
 
 
-def _all_local(settings: Settings, shared: Mapping[str, Signer]) -> bool:
-    """Say whether every signer is in memory, without opening those that only workers may open."""
-    return set(shared) == set(settings.profiles) and all(signer.latency == "local" for signer in shared.values())
+def _serve_profiling(listeners: Listeners) -> None:
+    if listeners.profiling is not None:
+        serve_profiling(listeners.profiling)
 
 
-def describe(service: Service) -> dict[str, object]:
-    """Return what operators are told when a service starts, fit for JSON."""
+def _addresses(listeners: Listeners) -> dict[str, object]:
+    profiling = urls([listeners.profiling]) if listeners.profiling else []
+    return {"addresses": listeners.urls, "profiling": [f"{url}/debug/pprof/" for url in profiling]}
+
+
+def _waiting(settings: Settings, shared: Mapping[str, Signer]) -> int:
+    """Count the profiles whose signers wait, or may: those that only workers can open are not known yet."""
+    return sum(name not in shared or shared[name].latency == "remote" for name in settings.profiles)
+
+
+def describe(service: Service) -> dict[str, Any]:
+    """Return what operators are told when a service starts or is reloaded, fit for JSON."""
     return {
         "warnings": list(service.warnings),
+        "files": sorted(map(str, {*service.files, *tls_files(service.settings.server)})),
         "profiles": [
             {
                 "name": profile.name,
                 "algorithm": profile.algorithm.name,
                 "policy": profile.policies[0],
                 "not_after": f"{profile.not_after:%Y-%m-%d}",
+                "issues_until": profile.not_after.isoformat(),
+                "chain_id": hashlib.sha256(profile.certificate_chain_pem).hexdigest(),
             }
             for profile in service.authority.profiles.values()
         ],

@@ -20,10 +20,12 @@ from tsa_core.api import ConfigError, TsaError
 log = logging.getLogger(__name__)
 
 _ENDS = (signal.SIGTERM, signal.SIGINT)
+_HANDLED = (*_ENDS, signal.SIGHUP)
 _MAX_REPORT_OCTETS = 1_048_576
 _SHORT_LIFE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 10.0
 _KILL_SLACK_SECONDS = 5.0
+_TURN_SECONDS = 0.2
 
 
 class Report:
@@ -57,11 +59,21 @@ class WorkerPool:
 
     `work(report)` runs in each worker: it opens what it needs, sends a report with what `started` of the parent shall
     be told, serves until SIGTERM and returns. An exception of type TsaError before the report is the operator's to
-    read.
+    read. `idle(seconds)` is called over and over by the parent while it has nothing to do; it returns after about
+    so many seconds, or when something has happened. `hung_up` handles SIGHUP in the parent; workers ignore it.
     """
 
-    def __init__(self, work: Callable[[Callable[[Mapping[str, object]], None]], None], *, count: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[Callable[[Mapping[str, object]], None]], None],
+        *,
+        count: int,
+        idle: Callable[[float], None] = time.sleep,
+        hung_up: Callable[..., None] | None = None,
+    ) -> None:
         self._work = work
+        self._idle = idle
+        self._hung_up = hung_up
         self._count = count
         self._stopping = False
         self._born: dict[int, float] = {}
@@ -70,6 +82,8 @@ class WorkerPool:
         """Serve until SIGTERM or SIGINT; raises ConfigError when the first workers cannot start."""
         for number in _ENDS:
             signal.signal(number, self._stop)
+        if self._hung_up is not None:
+            signal.signal(signal.SIGHUP, self._hung_up)
         reports = [self._fork() for _ in range(self._count)]
         messages = [report.receive() for report in reports]
         failures = [str(message.get("error", "a worker ended before it served")) for message in messages]
@@ -87,13 +101,13 @@ class WorkerPool:
         sys.stdout.flush()
         sys.stderr.flush()
         # A signal that comes between the two lines would run the parent's handler in the worker.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         child = os.fork()
         if child == 0:
             self._be_worker(report)
         report.expect()
         self._born[child] = time.monotonic()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         return report
 
     def _be_worker(self, report: Report) -> NoReturn:
@@ -102,7 +116,8 @@ class WorkerPool:
         try:
             for number in _ENDS:
                 signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             self._work(lambda message: report.send({"serves": True, **message}))
             code = 0
         except TsaError as error:
@@ -116,27 +131,25 @@ class WorkerPool:
     def _supervise(self) -> None:
         pause = 0.0
         while not self._stopping:
-            child, status = self._wait()
-            if child == 0 or self._stopping:
+            ended = self._wait()
+            if ended is None or self._stopping:
                 continue
+            child, status, lived = ended
             log.error("worker %d ended by itself (status %d) and is replaced", child, status)
-            lived = time.monotonic() - self._born.pop(child, 0.0)
             pause = min(max(0.1, 2 * pause), _LONGEST_PAUSE_SECONDS) if lived < _SHORT_LIFE_SECONDS else 0.0
             time.sleep(pause)
             if not self._stopping:
                 self._fork().receive()
 
-    def _wait(self) -> tuple[int, int]:
-        """Wait for a worker to end; (0, 0) when a signal came instead."""
-        try:
-            child, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            self._stopping = True
-            return 0, 0
-        if child == 0:
-            time.sleep(0.2)
-            return 0, 0
-        return (child, status) if child in self._born else (0, 0)
+    def _wait(self) -> tuple[int, int, float] | None:
+        """Wait a moment for a worker to end; return its number, its status and the seconds that it lived."""
+        for each in list(self._born):
+            # One by one: other processes that this one has started are not ours to wait for.
+            child, status = os.waitpid(each, os.WNOHANG)
+            if child:
+                return child, status, time.monotonic() - self._born.pop(child)
+        self._idle(_TURN_SECONDS)
+        return None
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
@@ -153,13 +166,12 @@ class WorkerPool:
     def _reap(self, deadline: float) -> None:
         """Wait for all workers; those that outstay the deadline are killed."""
         while self._born:
-            try:
-                child, _ = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if child:
-                self._born.pop(child, None)
-            elif time.monotonic() > deadline:
+            ended = [child for child in self._born if os.waitpid(child, os.WNOHANG)[0]]
+            for child in ended:
+                del self._born[child]
+            if ended:
+                continue
+            if time.monotonic() > deadline:
                 for each in self._born:
                     log.warning("worker %d did not end in time and is killed", each)
                     self._kill(each, signal.SIGKILL)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -31,6 +31,10 @@ class FileSigner(LocalKeySigner):
     def __init__(self, private_key: PrivateKey, *, path: Path, digest: str | None, rsa_pss: bool) -> None:
         super().__init__(private_key, digest=digest, rsa_pss=rsa_pss)
         self._path = path
+
+    def files(self) -> Sequence[Path]:
+        """Return the key's file."""
+        return (self._path,)
 
     def details(self) -> Mapping[str, str]:
         """Return the key's kind and file."""

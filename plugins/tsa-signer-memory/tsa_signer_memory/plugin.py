@@ -43,4 +43,5 @@ def tsa_signers() -> Iterable[Provider[Signer]]:
         options=MemoryOptions,
         open=_open,
         fork_safe=True,
+        keep_on_reload=True,
     )

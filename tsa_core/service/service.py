@@ -1,13 +1,14 @@
-"""Opens what the settings select and holds it together: the one place that knows both plugins and authority."""
+"""One opened set: the plugins that the settings select, the authority over them, and whether it can issue."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,56 +20,26 @@ from tsa_core.api import (
     HealthCheck,
     HealthStatus,
     Signer,
-    SignerError,
 )
-from tsa_core.authority import (
-    ClockChange,
-    ClockGate,
-    ClockState,
-    Profile,
-    TimestampAuthority,
-    read_kernel_clock,
-)
+from tsa_core.api.fields import noting_files
+from tsa_core.authority import ClockChange, ClockState, Profile, TimestampAuthority, parse_chain
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import (
     AUDIT_SINK,
-    CLOCK,
-    CLOCK_MONITOR,
     HEALTH_CHECK,
     OBSERVER,
     POLICY_SELECTOR,
     RESPONSE_PROCESSOR,
-    SIGNER,
     Kind,
     PluginHost,
 )
+from tsa_core.service.certificate_watch import WARNING_DAYS
+from tsa_core.service.material import Material, read_material, store_chain, without_repeats
+from tsa_core.service.opening import adopt_signer, open_clock, open_signer
 
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
-
-
-def open_signer(host: PluginHost, settings: Settings, name: str) -> Signer:
-    """Open the signer of the profile `name`; raises ConfigError, PluginError or SignerError."""
-    profile = settings.profiles[name]
-    table = {**settings.signer.get(profile.scheme, {}), **profile.signer_options}
-    fixed = {"uri": profile.signer, "signature_digest": profile.signer_hash, "rsa_pss": profile.rsa_pss}
-    try:
-        return host.open(SIGNER, profile.scheme, table, fixed=fixed)
-    except SignerError as error:
-        raise SignerError(f"profiles.{name}.signer: {error}") from error
-
-
-def open_shared_signers(host: PluginHost, settings: Settings) -> dict[str, Signer]:
-    """Open the signers that worker processes can share, before they are forked; the host closes them.
-
-    A key made at start must be shared, or every worker would sign under a chain of its own.
-    """
-    return {
-        name: open_signer(host, settings, name)
-        for name, profile in settings.profiles.items()
-        if host.provider(SIGNER, profile.scheme).fork_safe
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,73 +51,74 @@ class ReadinessCheck:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class OpenedClock:
-    """The gate, and the monitors that it asks by name."""
-
-    gate: ClockGate
-    monitors: Mapping[str, ClockMonitor]
-
-
-def open_clock(settings: Settings, host: PluginHost) -> OpenedClock:
-    """Open the clock and its monitors and start these; `host.close()` stops them.
-
-    Raises ConfigError or PluginError when something cannot be opened.
-    """
-    section = settings.clock
-    clock = host.open(CLOCK, section.source, section.plugin_table(section.source))
-    monitors: dict[str, ClockMonitor] = {}
-    for name in dict.fromkeys(section.active_monitors):
-        monitors[name] = host.open(CLOCK_MONITOR, name, section.plugin_table(name))
-    for monitor in monitors.values():
-        monitor.start(clock)
-    # What the kernel knows of leap seconds is about its own clock alone.
-    kernel = read_kernel_clock if section.source == "system" else None
-    gate = ClockGate(clock, list(monitors.values()), settings=section, kernel=kernel)
-    return OpenedClock(gate=gate, monitors=monitors)
-
-
 class Service:
     """An opened authority and everything that must be closed with it; a context manager.
 
     Raises ConfigError, PluginError or SignerError, each with a line for the operator, when something cannot be
     opened; what had been opened until then is closed again. `shared` are signers by profile that another process
-    opened before this one was forked; they are closed there.
+    opened before this one was forked; they are closed there. `material` are chains that were read already. `previous`
+    is the service that a reload replaces: what the settings leave as it is, is kept open and shared with it, and
+    nothing takes effect before `start`, which is otherwise done at once. `monitors` are clock monitors that another
+    process runs.
     """
 
     def __init__(
-        self, settings: Settings, *, host: PluginHost | None = None, shared: Mapping[str, Signer] | None = None
+        self,
+        settings: Settings,
+        *,
+        host: PluginHost | None = None,
+        shared: Mapping[str, Signer] | None = None,
+        material: Material | None = None,
+        previous: Service | None = None,
+        monitors: Mapping[str, ClockMonitor] | None = None,
     ) -> None:
         self.settings = settings
-        self.host = host or PluginHost(base_directory=settings.base_directory)
+        self.host: PluginHost = host or PluginHost(
+            base_directory=settings.base_directory, previous=previous.host if previous else None
+        )
         self._shared = dict(shared or {})
         self.warnings: list[str] = []
         """Lines for the operator about what works but should not be relied upon."""
         self._health_lock = threading.Lock()
         self._next_trial: dict[str, float] = {}
         try:
-            self._open()
-            self.clock.gate.subscribe(self._audit_clock)
-            self.clock.gate.start()
+            material = material or read_material(settings)
+            with noting_files() as files:
+                self._open(material, previous, monitors)
+            self.files = files | self._files()
+            """What this was made from: chains, keys and secrets; not the configuration file itself."""
+            if previous is None:
+                self.start()
         except BaseException:
-            self.host.close()
+            self.close()
             raise
+        finally:
+            self.host.forget_previous()
 
-    def _open(self) -> None:
+    def _open(self, material: Material, previous: Service | None, monitors: Mapping[str, ClockMonitor] | None) -> None:
         settings = self.settings
         self._refuse_tables_of_nobody()
-        self.clock = open_clock(settings, self.host)
+        self.clock = open_clock(settings, self.host, monitors=monitors)
         gate = self.clock.gate
+        before = previous.authority.profiles if previous else {}
         profiles = []
         for name, profile in settings.profiles.items():
-            signer = self._shared.get(name) or open_signer(self.host, settings, name)
-            profiles.append(Profile(name, profile, signer, gate))
+            chain = None
+            if pem := material.chains.get(name):
+                chain = parse_chain(pem, where=str(profile.certificate_chain))
+            profiles.append(
+                Profile(name, profile, self._open_signer(name), gate, chain=chain, previous=before.get(name))
+            )
             if profile.certificate_chain is None:
                 self.warnings.append(
                     f"Profile {name!r} signs with a key and a test chain that were made at this start. Nobody should "
                     "trust its timestamps, and after a restart nobody can verify them. For real use, configure a "
                     "signer and a certificate chain."
                 )
+        if previous:
+            gate.continue_from(previous.clock.gate)
+        self.earlier_chains = _earlier_chains(profiles, material, previous)
+        """The PEM of each profile's former chains, the newest first."""
         # The default profile first: where profiles share a policy, the first in line gets it.
         profiles.sort(key=lambda profile: profile.name != "default")
         selectors = [self._plugin(POLICY_SELECTOR, settings.policy, name) for name in settings.policy.selectors]
@@ -155,7 +127,7 @@ class Service:
         self._audit_sinks: list[AuditSink] = [
             self._plugin(AUDIT_SINK, settings.audit, name) for name in settings.audit.sinks
         ]
-        self.authority = TimestampAuthority(
+        self.authority: TimestampAuthority = TimestampAuthority(
             profiles=profiles,
             gate=gate,
             selectors=selectors,
@@ -187,9 +159,21 @@ class Service:
                 )
 
     @property
-    def local(self) -> bool:
-        """Whether every signer answers in microseconds, so that requests may run on the I/O thread."""
-        return all(profile.signer.latency == "local" for profile in self.authority.profiles.values())
+    def waiting_profiles(self) -> int:
+        """How many profiles' signers wait for a backend, so that their requests need threads."""
+        return sum(profile.waits for profile in self.authority.profiles.values())
+
+    def _files(self) -> set[Path]:
+        chains = [profile.certificate_chain for profile in self.settings.profiles.values()]
+        keys = [path for profile in self.authority.profiles.values() for path in profile.signer.files()]
+        return {path for path in (*chains, *keys) if path is not None}
+
+    def _open_signer(self, name: str) -> Signer:
+        """Return the profile's signer: the shared one when there is one, else opened here."""
+        if signer := self._shared.get(name):
+            adopt_signer(self.host, self.settings, name, signer)
+            return signer
+        return open_signer(self.host, self.settings, name)
 
     # -- readiness ----------------------------------------------------------------------------------------------
 
@@ -202,9 +186,11 @@ class Service:
             healthy = profile.available or self._try_again(profile)
             reason = "" if healthy else "the signer cannot sign now"
             yield ReadinessCheck(name=f"signer:{profile.name}", healthy=healthy, reason=reason)
-            if not profile.not_before <= datetime.now(UTC) <= profile.not_after:
-                reason = "a certificate of the chain is not valid now"
+            if reason := profile.outside_period(datetime.now(UTC)):
                 yield ReadinessCheck(name=f"certificate:{profile.name}", healthy=False, reason=reason)
+            elif (left := profile.days_remaining()) <= WARNING_DAYS:
+                reason = f"issues for {int(left)} more days"
+                yield ReadinessCheck(name=f"certificate:{profile.name}", healthy=True, reason=reason)
         yield self._clock_check()
         for name, check in self._checks:
             try:
@@ -264,9 +250,18 @@ class Service:
 
     # -- lifetime -----------------------------------------------------------------------------------------------
 
+    def start(self) -> None:
+        """Begin to watch the clock, and remember the chains; raises ConfigError when these cannot be stored."""
+        if directory := self.settings.server.state_directory:
+            for profile in self.authority.profiles.values():
+                store_chain(directory / "chains" / profile.name, profile.certificate_chain_pem)
+        self.clock.gate.subscribe(self._audit_clock)
+        self.clock.gate.start()
+
     def close(self) -> None:
-        """Close all plugins; once more than needed does no harm."""
-        self.clock.gate.stop()
+        """Close all plugins that no other service uses; once more than needed does no harm."""
+        if hasattr(self, "clock"):
+            self.clock.gate.stop()
         self.host.close()
 
     def __enter__(self) -> Self:
@@ -276,3 +271,18 @@ class Service:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _earlier_chains(
+    profiles: Sequence[Profile], material: Material, previous: Service | None
+) -> dict[str, tuple[bytes, ...]]:
+    """Return the former chains of each profile: those that were read, and those of the service before this one."""
+    earlier = {}
+    for profile in profiles:
+        former: list[bytes] = []
+        if previous and (before := previous.authority.profiles.get(profile.name)):
+            former = [before.certificate_chain_pem, *previous.earlier_chains[profile.name]]
+        earlier[profile.name] = without_repeats(
+            [*former, *material.earlier.get(profile.name, ())], current=profile.certificate_chain_pem
+        )
+    return earlier

@@ -1,0 +1,62 @@
+"""Within which time a profile may issue, and how much of it is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from cryptography import x509
+
+_DAY = timedelta(days=1)
+OF_CERTIFICATE = "validity of the certificates"
+OF_KEY = "private key usage period"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssuingPeriod:
+    """The first and the last instant of tokens, both included; `begins_with` and `ends_with` say what sets them."""
+
+    not_before: datetime
+    not_after: datetime
+    begins_with: str = OF_CERTIFICATE
+    ends_with: str = OF_CERTIFICATE
+
+
+def private_key_usage_period(certificate: x509.Certificate) -> tuple[datetime | None, datetime | None]:
+    """Return begin and end of the certificate's private key usage period (RFC 3280 4.2.1.4), None where it has none.
+
+    Raises ValueError for an extension that is not strict DER, has neither time, or ends before it begins.
+    """
+    try:
+        period = certificate.extensions.get_extension_for_class(x509.PrivateKeyUsagePeriod).value
+    except x509.ExtensionNotFound:
+        return None, None
+    begin, end = period.not_before, period.not_after
+    return begin and begin.replace(tzinfo=UTC), end and end.replace(tzinfo=UTC)
+
+
+def issuing_period(
+    certificates: Sequence[x509.Certificate], *, until: Literal["key-usage", "certificate"]
+) -> IssuingPeriod:
+    """Return when a TSA with this chain, its own certificate first, may issue.
+
+    Verifiers check the whole path at genTime, so an issuer that has ended ends the tokens too. With `until` as
+    `key-usage`, the private key usage period of the TSA's own certificate bounds them as well.
+    """
+    begin = max(certificate.not_valid_before_utc for certificate in certificates)
+    end = min(certificate.not_valid_after_utc for certificate in certificates)
+    begins_with = ends_with = OF_CERTIFICATE
+    if until == "key-usage":
+        key_begin, key_end = private_key_usage_period(certificates[0])
+        if key_begin is not None and key_begin > begin:
+            begin, begins_with = key_begin, OF_KEY
+        if key_end is not None and key_end < end:
+            end, ends_with = key_end, OF_KEY
+    return IssuingPeriod(not_before=begin, not_after=end, begins_with=begins_with, ends_with=ends_with)
+
+
+def days_between(now: datetime, end: datetime) -> float:
+    """Return the days from `now` to `end`, with fractions; negative when it is past."""
+    return (end - now) / _DAY

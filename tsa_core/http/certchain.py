@@ -1,0 +1,45 @@
+"""The route that gives the certificates to verify timestamps with."""
+
+from __future__ import annotations
+
+import hashlib
+
+import falcon
+
+from tsa_core.service import Service
+
+CHAIN_TYPE = "application/pem-certificate-chain"
+_MAX_AGE = "public, max-age=3600"
+_FALSE = frozenset({"", "0", "false", "no"})
+
+
+class CertificateChainResource:
+    """GET and HEAD: the profile's chain as PEM, TSA certificate first, root last.
+
+    With `?all=true` the chains that the profile had before follow, whole and the last one first, so that old tokens
+    stay verifiable after a rotation. The age that caches may keep an answer is short for the same reason.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._answers: dict[tuple[str, bool], tuple[bytes, str]] = {}
+        for name, profile in service.authority.profiles.items():
+            current = profile.certificate_chain_pem
+            for every, pem in ((False, current), (True, b"".join((current, *service.earlier_chains[name])))):
+                self._answers[name, every] = pem, hashlib.sha256(pem).hexdigest()[:32]
+
+    def on_get(self, request: falcon.Request, response: falcon.Response, profile: str = "default") -> None:
+        """Answer, with 304 when the client has the chain already."""
+        every = (request.get_param("all", default="") or "").lower() not in _FALSE
+        answer = self._answers.get((profile, every))
+        if answer is None:
+            raise falcon.HTTPNotFound(description=f"there is no profile {profile[:64]!r} here")
+        pem, etag = answer
+        response.etag = etag
+        response.set_header("Cache-Control", _MAX_AGE)
+        if any(known in {"*", etag} for known in request.if_none_match or ()):
+            response.status = falcon.HTTP_304
+            return
+        response.content_type = CHAIN_TYPE
+        response.data = pem
+
+    on_head = on_get

@@ -1,0 +1,147 @@
+"""The scheme https: granian, embedded in the process that serves everything else, speaks TLS and HTTP for us.
+
+waitress knows no TLS, and we write none. The listeners run in a thread with an event loop of its own and call the
+same application, so profiles, keys and clock are opened once (decision 100).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+from tsa_core.api import ConfigError
+from tsa_core.config import ServerSettings
+from tsa_core.http.front import Wsgi
+from tsa_core.http.rsgi import RsgiApplication
+from tsa_core.http.thread_shares import ThreadShares, threads_needed
+from tsa_core.http.tls_files import check_tls_files
+
+log = logging.getLogger(__name__)
+
+_START_SECONDS = 30.0
+
+
+def require_granian(*, reason: str) -> None:
+    """Raise ConfigError with the line that installs granian, when it is missing."""
+    try:
+        import granian  # noqa: F401 - only whether it is there
+    except ImportError:
+        raise ConfigError(f"{reason} needs granian, which is not installed: pip install 'tsa-core[granian]'") from None
+
+
+class GranianListeners:
+    """Serves an application on listening sockets from `start` until `stop`, over TLS on those in `tls`.
+
+    A context manager. Requests are answered in the event loop, unless there are profiles whose signers wait: then
+    threads answer, of which each such profile has its share. Without sockets it does nothing at all.
+    """
+
+    def __init__(
+        self,
+        app: Wsgi,
+        settings: ServerSettings,
+        *,
+        tls: Sequence[socket.socket],
+        plain: Sequence[socket.socket] = (),
+        waiting_profiles: int,
+    ) -> None:
+        self._settings = settings
+        self._tls = tls
+        self._plain = plain
+        self._executor = None
+        if waiting_profiles:
+            threads = threads_needed(settings, waiting_profiles)
+            self._executor = ThreadPoolExecutor(threads, thread_name_prefix="granian")
+            app = ThreadShares(app, settings)
+        self._app = RsgiApplication(
+            app,
+            max_body=settings.max_request_body_size,
+            read_seconds=settings.read_timeout.total_seconds(),
+            executor=self._executor,
+        )
+        self._servers: list[Any] = []
+        self._started = threading.Event()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop
+
+    def start(self) -> None:
+        """Begin to serve; raises ConfigError when granian is missing or the TLS files cannot be used."""
+        if not (self._tls or self._plain):
+            return
+        require_granian(reason="the scheme https")
+        check_tls_files(self._settings)
+        from tsa_core.http.embedded_granian import embedded_server
+
+        self._servers = [
+            *(embedded_server(self._app, self._settings, each, tls=True) for each in self._tls),
+            *(embedded_server(self._app, self._settings, each, tls=False) for each in self._plain),
+        ]
+        self._thread = threading.Thread(target=self._run, name="granian", daemon=True)
+        self._thread.start()
+        self._started.wait(_START_SECONDS)
+
+    def _run(self) -> None:
+        async def serve() -> None:
+            self._loop = asyncio.get_running_loop()
+            tasks = [asyncio.create_task(server.serve()) for server in self._servers]
+            self._loop.call_soon(self._started.set)
+            for done in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(done, BaseException):
+                    log.error("a listener of granian failed: %s", done, exc_info=done)
+            await self._drain()
+
+        try:
+            asyncio.run(serve())
+        finally:
+            self._started.set()
+            self._ended.set()
+
+    async def _drain(self) -> None:
+        """Wait for the requests that have arrived; granian sends their replies as they come."""
+        deadline = self._loop.time() + self._settings.graceful_timeout.total_seconds()
+        while self._app.pending and self._loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        if self._app.pending:
+            log.warning("%d requests to granian were still in flight; they are cut off", self._app.pending)
+
+    def reload_certificates(self) -> None:
+        """Use the TLS files' present contents for new connections; those that are open keep what they have.
+
+        Raises ConfigError, and changes nothing, when the files cannot be used.
+        """
+        if not self._servers or self._ended.is_set():
+            return
+        check_tls_files(self._settings)
+        for server in self._servers:
+            self._loop.call_soon_threadsafe(server.reload)
+
+    def accept_no_more(self) -> None:
+        """Begin to end, without waiting; safe in a signal handler."""
+        if self._started.is_set() and not self._ended.is_set():
+            for server in self._servers:
+                self._loop.call_soon_threadsafe(server.stop)
+
+    def stop(self) -> None:
+        """Accept nothing more, answer what has arrived, and return."""
+        if self._thread is None:
+            return
+        self.accept_no_more()
+        self._thread.join(self._settings.graceful_timeout.total_seconds() + _START_SECONDS)
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,102 @@
+"""How `timestamp-server reload` finds the server, and hears what became of it.
+
+The pid file holds the process id and nothing else, as systemd and `kill $(cat FILE)` want it, and is locked for as
+long as that process lives: a stale file, whose number may belong to somebody else by now, is told from a true one.
+What became of the last reload stands in FILE.reload, as JSON.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tsa_core.api import ConfigError
+
+_MAX_OCTETS = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReloadReport:
+    """What became of reload `number` of process `pid`; number 0 is its start."""
+
+    pid: int
+    number: int
+    succeeded: bool
+    message: str
+
+
+def _report_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.reload")
+
+
+class PidFile:
+    """The running server's side; raises ConfigError when the file cannot be written or another server holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._number = 0
+        try:
+            self._stream: IO[str] = path.open("a+", encoding="ascii")
+        except OSError as error:
+            raise ConfigError(
+                f"the pid file {path} cannot be written: {error.strerror}", path="server.pid_file"
+            ) from None
+        try:
+            fcntl.lockf(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._stream.close()
+            raise ConfigError(
+                f"another server that runs uses the pid file {path}; give this one another", path="server.pid_file"
+            ) from None
+        self._owner = os.getpid()
+        self._stream.seek(0)
+        self._stream.truncate()
+        self._stream.write(f"{self._owner}\n")
+        self._stream.flush()
+        self._write_report(ReloadReport(pid=self._owner, number=0, succeeded=True, message="started"))
+
+    def report(self, *, succeeded: bool, message: str) -> None:
+        """Say what became of a reload."""
+        self._number += 1
+        self._write_report(ReloadReport(pid=self._owner, number=self._number, succeeded=succeeded, message=message))
+
+    def _write_report(self, report: ReloadReport) -> None:
+        path = _report_path(self._path)
+        new = path.with_name(f"{path.name}.new")
+        new.write_text(json.dumps(vars(report)), encoding="utf-8")
+        new.replace(path)
+
+    def close(self) -> None:
+        """Remove the files; in a process forked from the server, leave them."""
+        if os.getpid() == self._owner and not self._stream.closed:
+            _report_path(self._path).unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
+        self._stream.close()
+
+
+def running_server(path: Path) -> int:
+    """Return the process id of the server that holds a pid file; raises ConfigError when none does."""
+    try:
+        with path.open(encoding="ascii") as stream:
+            text = stream.read(32).strip()
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                if text.isdecimal():
+                    return int(text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no pid file"
+        raise ConfigError(f"{path}: the pid file cannot be read: {reason}; is the server running?") from None
+    raise ConfigError(f"{path}: no server that runs holds this pid file")
+
+
+def last_report(path: Path) -> ReloadReport | None:
+    """Return what became of the last reload of the server that holds the pid file `path`."""
+    try:
+        return ReloadReport(**json.loads(_report_path(path).read_bytes()[:_MAX_OCTETS]))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,154 @@
+"""A WSGI application behind granian's asynchronous interface (RSGI), which can wait for a body without a thread.
+
+With its WSGI interface a body that arrives slowly holds a thread, for as long as the client likes. Here the body is
+complete before the application is called, within a limit in bytes and in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any
+
+from tsa_core.http.front import Wsgi
+from tsa_core.http.pools import QUEUED_SECONDS
+
+log = logging.getLogger(__name__)
+
+_SILENT_HEADERS = frozenset({"content-type", "content-length"})
+"""WSGI has names of their own for them."""
+
+
+class _Reply:
+    """What the application answers, kept until its body is complete."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self) -> None:
+        self.status = 500
+        self.headers: list[tuple[str, str]] = []
+        self.body = b""
+
+    def start(self, status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Callable[[bytes], None]:
+        self.status = int(status[:3])
+        self.headers = headers
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        self.body += data
+
+
+class RsgiApplication:
+    """Calls a WSGI application for each request; `pending` counts those that are not answered yet.
+
+    `read_seconds` bounds the time for a body, 0 not at all; `max_body` its bytes, 0 not at all. With an executor
+    requests run in its threads, else in the event loop itself.
+    """
+
+    def __init__(self, app: Wsgi, *, max_body: int, read_seconds: float, executor: Executor | None) -> None:
+        self._app = app
+        self._max_body = max_body
+        self._read_seconds = read_seconds or None
+        self._executor = executor
+        self.pending = 0
+
+    async def __call__(self, scope: Any, protocol: Any) -> None:
+        """Answer one request."""
+        if scope.proto != "http":
+            return
+        self.pending += 1
+        try:
+            try:
+                async with asyncio.timeout(self._read_seconds):
+                    body = await self._read(scope, protocol)
+            except TimeoutError:
+                # The body that is still missing is why the connection ends with this.
+                protocol.response_str(408, [("content-type", "text/plain")], "the request took too long to arrive")
+                return
+            await self._answer(scope, protocol, body)
+        finally:
+            self.pending -= 1
+
+    async def _read(self, scope: Any, protocol: Any) -> bytes:
+        """Read the body, one byte beyond the limit at most, which is enough for the application to refuse it."""
+        headers = scope.headers
+        declared = headers.get("content-length")
+        if declared is None and "transfer-encoding" not in headers:
+            return b""
+        if not self._max_body:
+            return bytes(await protocol())
+        if declared is not None and declared.isdigit() and len(declared) < 19:
+            # What announces too much is refused unread.
+            return bytes(await protocol()) if int(declared) <= self._max_body else b""
+        body = bytearray()
+        async for part in protocol:
+            body += part
+            if len(body) > self._max_body:
+                break
+        return bytes(body[: self._max_body + 1])
+
+    async def _answer(self, scope: Any, protocol: Any, body: bytes) -> None:
+        environ = _environ(scope, body)
+        try:
+            if self._executor is None:
+                reply = self._call(environ, None)
+            else:
+                loop = asyncio.get_running_loop()
+                reply = await loop.run_in_executor(self._executor, self._call, environ, time.monotonic())
+        except Exception:
+            log.exception("%s %s failed", scope.method, scope.path)
+            protocol.response_str(500, [("content-type", "text/plain")], "the server failed to answer")
+            return
+        protocol.response_bytes(reply.status, reply.headers, reply.body)
+
+    def _call(self, environ: dict[str, Any], queued_at: float | None) -> _Reply:
+        if queued_at is not None:
+            environ[QUEUED_SECONDS] = time.monotonic() - queued_at
+        reply = _Reply()
+        parts = self._app(environ, reply.start)
+        try:
+            reply.body += b"".join(parts)
+        finally:
+            if close := getattr(parts, "close", None):
+                close()
+        return reply
+
+
+def _environ(scope: Any, body: bytes) -> dict[str, Any]:
+    """Return the WSGI environ of a request (PEP 3333)."""
+    headers = scope.headers
+    host, _, port = (scope.server or "").rpartition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope.path.encode("utf-8", "replace").decode("latin-1"),  # as PEP 3333 has it
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": host.strip("[]"),
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": (scope.client or "").rpartition(":")[0].strip("[]"),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in headers.items():
+        # A name with an underscore would imitate the header with a hyphen (decision 031).
+        if name in _SILENT_HEADERS or "_" in name:
+            continue
+        key = "HTTP_" + name.upper().replace("-", "_")
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    if (content_type := headers.get("content-type")) is not None:
+        environ["CONTENT_TYPE"] = content_type
+    if (length := headers.get("content-length")) is not None:
+        environ["CONTENT_LENGTH"] = length
+    return environ

@@ -1,0 +1,65 @@
+"""The files of the scheme https, read and checked before a TLS library meets them: its own messages name no file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from tsa_core.api import ConfigError
+from tsa_core.config import ServerSettings
+
+
+def tls_files(settings: ServerSettings) -> list[Path]:
+    """Return the files that the scheme https reads, none without it."""
+    return [path for path in (settings.tls_certificate, settings.tls_key, settings.tls_ca) if path is not None]
+
+
+def check_tls_files(settings: ServerSettings) -> None:
+    """Raise ConfigError, naming the file and what to do, unless the TLS files can be served with.
+
+    The certificate must be valid now and belong to the key; the key must not be encrypted; `tls_ca` must hold at
+    least one certificate. Reads the files anew at every call, so that a reload checks what it is about to use.
+    """
+    if "https" not in settings.schemes:
+        return
+    assert settings.tls_certificate is not None  # noqa: S101 - ServerSettings demands both beside the scheme
+    assert settings.tls_key is not None  # noqa: S101
+    leaf = _read_certificates(settings.tls_certificate, "tls_certificate")[0]
+    try:
+        key = load_pem_private_key(_read(settings.tls_key, "tls_key"), password=None)
+    except TypeError:
+        raise ConfigError(
+            f"server.tls_key: {settings.tls_key} is encrypted; decrypt it with 'openssl pkey' and protect the file"
+        ) from None
+    except ValueError:
+        raise ConfigError(f"server.tls_key: {settings.tls_key} is not a private key in PEM") from None
+    shape = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if key.public_key().public_bytes(*shape) != leaf.public_key().public_bytes(*shape):
+        raise ConfigError(
+            f"server.tls_key: {settings.tls_key} is not the key of the first certificate in {settings.tls_certificate}"
+        )
+    now = datetime.now(UTC)
+    if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
+        raise ConfigError(
+            f"server.tls_certificate: {settings.tls_certificate} is valid from {leaf.not_valid_before_utc:%Y-%m-%d} "
+            f"to {leaf.not_valid_after_utc:%Y-%m-%d} only; clients would refuse it"
+        )
+    if settings.tls_ca is not None:
+        _read_certificates(settings.tls_ca, "tls_ca")
+
+
+def _read(path: Path, setting: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"server.{setting}: {path} cannot be read: {error.strerror}") from None
+
+
+def _read_certificates(path: Path, setting: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(_read(path, setting))
+    except ValueError:
+        raise ConfigError(f"server.{setting}: {path} holds no certificates in PEM") from None

@@ -1,0 +1,145 @@
+"""The pages that a browser gets: / and /docs, and /openapi.json. No script, no asset from anywhere, no cookie."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html import escape
+from string import Template
+
+import falcon
+
+from tsa_core import __version__
+from tsa_core.api.fields import format_duration
+from tsa_core.authority import ClockState, Profile
+from tsa_core.http.openapi import docs_page, openapi_document, read_page
+from tsa_core.service import Service
+
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
+)
+_NAMELESS = "this-server"
+_CLOCK = {
+    ClockState.UNMONITORED: "No monitor watches the clock; the operator vouches for it.",
+    ClockState.SYNCHRONISED: "The clock is watched, and right.",
+    ClockState.HOLDOVER: "The clock was right when it was last measured, and is still within its bounds.",
+    ClockState.LEAP: "A leap second makes the time ambiguous.",
+    ClockState.STEPPED: "The clock was set, and has not been measured since.",
+    ClockState.UNSYNCHRONISED: "The clock cannot be trusted now.",
+}
+
+
+class Pages:
+    """Makes the pages' common parts once: the style, and the headers that allow it and nothing else."""
+
+    def __init__(self) -> None:
+        self.style = read_page("style.css").strip()
+        digest = base64.b64encode(hashlib.sha256(self.style.encode("utf-8")).digest()).decode("ascii")
+        self._policy = (
+            f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
+            "frame-ancestors 'none'"
+        )
+
+    def send(self, response: falcon.Response, page: str, *, cache: str) -> None:
+        """Answer with a page."""
+        response.content_type = "text/html; charset=utf-8"
+        response.set_headers(
+            {
+                "Content-Security-Policy": self._policy,
+                "Cache-Control": cache,
+                "Referrer-Policy": "no-referrer",
+                "X-Content-Type-Options": "nosniff",
+            }
+        )
+        response.data = page.encode("utf-8")
+
+
+class LandingResource:
+    """GET and HEAD /: what this is, how to use it and who signs.
+
+    The address in the examples is `public_url`, else the one that the client asked for, which stands on this reply
+    alone: it is checked, escaped and never cached.
+    """
+
+    def __init__(self, service: Service, pages: Pages) -> None:
+        self._service = service
+        self._pages = pages
+        self._template = Template(read_page("landing.html"))
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Answer."""
+        authority = self._service.authority
+        clock = authority.gate.status()
+        signing = all(profile.available for profile in authority.profiles.values())
+        state = "It issues timestamps." if clock.healthy and signing else "It cannot issue timestamps now."
+        text = _CLOCK[clock.state]
+        if clock.error_bound is not None:
+            text += f" It is off by {clock.error_bound.total_seconds() * 1000:.1f} ms at most."
+        if clock.issuing and not clock.state.trusted:
+            text += " Timestamps are issued all the same."
+        page = self._template.substitute(
+            style=self._pages.style,
+            state=state,
+            state_class="good" if clock.healthy and signing else "bad",
+            url=escape(self._address(request)),
+            base=".",
+            profiles="\n".join(_row(profile) for profile in authority.profiles.values()),
+            clock=escape(text),
+            version=escape(__version__),
+        )
+        self._pages.send(response, page, cache="no-store")
+
+    on_head = on_get
+
+    def _address(self, request: falcon.Request) -> str:
+        """Return this server's address as the client sees it, from a Host header only when it is one."""
+        if public := self._service.settings.server.public_url:
+            return public.rstrip("/")
+        given = request.env.get("HTTP_HOST") or ""
+        host = given if _HOST.fullmatch(given) else _NAMELESS
+        return f"{'https' if request.env['wsgi.url_scheme'] == 'https' else 'http'}://{host}"
+
+
+def _row(profile: Profile) -> str:
+    """Return a profile's row of the table."""
+    leaf = profile.chain.leaf
+    accuracy = profile.settings.accuracy
+    path = "./api/v1/timestamp" if profile.name == "default" else f"./tsa/{profile.name}"
+    policies = "<br>".join(f"<code>{escape(policy)}</code>" for policy in profile.policies)
+    return (
+        f'<tr><td><a href="{escape(path)}/certchain">{escape(profile.name)}</a></td>'
+        f"<td>{escape(leaf.subject.rfc4514_string())}<br>until {profile.not_after:%Y-%m-%d}, "
+        f"{escape(profile.algorithm.name)}</td><td>{policies}</td>"
+        f"<td>{'not stated' if accuracy is None else escape(format_duration(accuracy))}</td></tr>"
+    )
+
+
+class DocsResource:
+    """GET and HEAD /docs: the API for people."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self._page = docs_page(openapi_document(), style=pages.style)
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        """Answer."""
+        self._pages.send(response, self._page, cache="public, max-age=3600")
+
+    on_head = on_get
+
+
+class OpenApiResource:
+    """GET and HEAD /openapi.json, and /swagger.json where the reference system has it: the API for programs."""
+
+    def __init__(self) -> None:
+        self._document = json.dumps(openapi_document(), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        """Answer."""
+        response.content_type = falcon.MEDIA_JSON
+        response.set_header("Cache-Control", "public, max-age=3600")
+        response.data = self._document
+
+    on_head = on_get

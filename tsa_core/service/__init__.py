@@ -1,0 +1,22 @@
+"""Opens what the settings select and holds it together: the one room that knows both plugins and authority."""
+
+from tsa_core.service.certificate_watch import CertificateWatch
+from tsa_core.service.clock_relay import ClockRelay
+from tsa_core.service.live import LiveService
+from tsa_core.service.material import Material, read_material
+from tsa_core.service.opening import OpenedClock, open_clock, open_shared_signers, open_signer
+from tsa_core.service.service import ReadinessCheck, Service
+
+__all__ = [
+    "CertificateWatch",
+    "ClockRelay",
+    "LiveService",
+    "Material",
+    "OpenedClock",
+    "ReadinessCheck",
+    "Service",
+    "open_clock",
+    "open_shared_signers",
+    "open_signer",
+    "read_material",
+]

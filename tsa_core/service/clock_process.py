@@ -1,0 +1,183 @@
+"""The process that runs the clock monitors on behalf of all workers.
+
+It is started, not forked: its parent may have threads by then, and the listening sockets are none of its business. It
+ends when its parent does. What it logs is logged by its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, Pipe
+from time import monotonic
+from typing import Any
+
+from tsa_core.api import ClockVerdict, ConfigError, TsaError
+from tsa_core.config import Settings
+from tsa_core.host import PluginHost
+from tsa_core.service.clock_relay import MAX_MONITORS, ClockRelay
+from tsa_core.service.opening import open_clock
+
+log = logging.getLogger(__name__)
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+class ClockProcess:
+    """The parent's handle: starts the process, starts it again when it dies, stops it.
+
+    Raises ConfigError when the monitors cannot be opened. Call `look` now and then.
+    """
+
+    def __init__(self, settings: Settings, relay: ClockRelay, bank: int) -> None:
+        if len(settings.clock.active_monitors) > MAX_MONITORS:
+            raise ConfigError(f"more than {MAX_MONITORS} clock monitors", path="clock.monitors")
+        self._settings = settings
+        self._relay = relay
+        self._bank = bank
+        self._pause_seconds = _FIRST_PAUSE_SECONDS
+        self._next_start = 0.0
+        self._process, self._channel = self._start()
+        self._await_opened()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def _start(self) -> tuple[subprocess.Popen[bytes], Connection]:
+        mine, childs = Pipe()
+        descriptor = self._relay.descriptor
+        command = [sys.executable, "-P", "-m", __name__, str(childs.fileno()), str(descriptor)]
+        # The same modules as here, however this process came to find them.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command, stdin=subprocess.DEVNULL, pass_fds=(childs.fileno(), descriptor), env=environment
+        )
+        childs.close()
+        with contextlib.suppress(OSError):  # it has ended already, which the next look finds out
+            mine.send((self._settings, self._bank, logging.getLogger().getEffectiveLevel()))
+        return process, mine
+
+    def _await_opened(self) -> None:
+        deadline = monotonic() + _START_SECONDS
+        while self._channel.poll(max(0.0, deadline - monotonic())):
+            try:
+                kind, content = self._channel.recv()
+            except (EOFError, OSError):
+                break
+            if kind == "opened":
+                return
+            if kind == "refused":
+                self.stop()
+                raise ConfigError(content)
+            _log_here(content)
+        self.stop()
+        raise ConfigError("the process that runs the clock monitors did not start; its messages above say why")
+
+    def look(self) -> None:
+        """Log what the process has to say, and start it again when it has died."""
+        try:
+            while self._channel.poll():
+                kind, content = self._channel.recv()
+                if kind == "log":
+                    _log_here(content)
+                elif kind == "opened":
+                    self._pause_seconds = _FIRST_PAUSE_SECONDS
+                elif kind == "refused":
+                    log.error("the clock monitors cannot be opened again: %s", content)
+        except (EOFError, OSError):
+            self._replace()
+
+    def _replace(self) -> None:
+        now = monotonic()
+        if not self._next_start:
+            code = self._process.wait()
+            log.error("the process that runs the clock monitors ended (status %d) and is replaced", code)
+            self._next_start = now + self._pause_seconds
+            self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
+        if now >= self._next_start:
+            self._channel.close()
+            self._next_start = 0.0
+            self._process, self._channel = self._start()
+
+    def leave(self) -> None:
+        """In a process forked from the parent: let go, so that the clock's process notices when the parent ends."""
+        self._channel.close()
+
+    def stop(self) -> None:
+        """End the process."""
+        self._channel.close()
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _log_here(record: dict[str, Any]) -> None:
+    logger = logging.getLogger(record["name"])
+    if logger.isEnabledFor(record["levelno"]):
+        logger.handle(logging.makeLogRecord(record))
+
+
+class _LogToParent(logging.Handler):
+    """Sends records to the parent, as plain data."""
+
+    def __init__(self, channel: Connection) -> None:
+        super().__init__()
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = self.format(record)
+        fields = ("name", "levelno", "levelname", "created", "msecs", "pathname", "lineno", "funcName", "module")
+        plain = {field: getattr(record, field) for field in fields}
+        try:
+            self._channel.send(("log", {**plain, "msg": message, "args": None}))
+        except OSError:
+            self.handleError(record)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the monitors until the parent closes its end of the channel; the exit code is 2 for a ConfigError."""
+    channel = Connection(int(arguments[0]))
+    relay = ClockRelay(int(arguments[1]))
+    settings, bank, level = channel.recv()
+    logging.basicConfig(level=level, handlers=[_LogToParent(channel)], force=True)
+    logging.raiseExceptions = False  # a parent that is gone hears nothing
+    host = PluginHost(base_directory=settings.base_directory)
+    try:
+        opened = open_clock(settings, host)
+        channel.send(("opened", None))
+        written: dict[int, ClockVerdict] = {}
+        while not channel.poll(_LOOK_SECONDS):
+            for index, monitor in enumerate(opened.monitors.values()):
+                verdict = monitor.verdict()
+                # A monitor that has measured nothing yet must not wipe out what the one before it knew.
+                if verdict is written.get(index) or not (verdict.checked_at or verdict.trusted):
+                    continue
+                relay.write(bank, index, verdict)
+                written[index] = verdict
+    except TsaError as error:
+        channel.send(("refused", str(error)))
+        return 2
+    finally:
+        host.close()
+    return 0
+
+
+if __name__ == "__main__":
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent says when to end
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,153 @@
+"""Hands the verdicts of one process's clock monitors to all workers, through memory that they share.
+
+A verdict is plain data, and its anchor's monotonic clock is the machine's. A reader compares one number with the one
+that it saw last, and decodes only when it has changed. The writer makes the number odd while it writes, and a checksum
+guards against processors that show the writes in another order. When the writer dies, the last verdict ages as that
+of any monitor that has died does, and the gate closes.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from tsa_core.api import Clock, ClockAnchor, ClockMonitor, ClockVerdict
+
+BANKS = 2
+"""A reload with other monitors writes to the bank that is not in use."""
+MAX_MONITORS = 16
+_SLOT_OCTETS = 4096
+_HEAD = struct.Struct("=QII")
+_MAX_TEXT = 512
+_TRIES = 100
+_NO_VERDICT = ClockVerdict(trusted=False, measured=False, reason="the clock has not been compared with others yet")
+
+
+def encode_verdict(verdict: ClockVerdict) -> bytes:
+    """Return a verdict as JSON; durations in microseconds, which is what they are made of."""
+    anchor = verdict.anchor
+    return json.dumps(
+        {
+            "trusted": verdict.trusted,
+            "reason": verdict.reason[:_MAX_TEXT],
+            "offset": _microseconds(verdict.offset),
+            "uncertainty": _microseconds(verdict.uncertainty),
+            "checked_at": verdict.checked_at,
+            "measured": verdict.measured,
+            "anchor": [anchor.time.isoformat(), anchor.monotonic] if anchor else None,
+            "valid_for": _microseconds(verdict.valid_for),
+            "leap": verdict.leap,
+        }
+    ).encode("utf-8")
+
+
+def decode_verdict(data: bytes) -> ClockVerdict:
+    """Return the verdict that `encode_verdict` encoded."""
+    fields: dict[str, Any] = json.loads(data)
+    for name in ("offset", "uncertainty", "valid_for"):
+        if fields[name] is not None:
+            fields[name] = timedelta(microseconds=fields[name])
+    if fields["anchor"] is not None:
+        time, monotonic = fields["anchor"]
+        fields["anchor"] = ClockAnchor(datetime.fromisoformat(time), monotonic)
+    return ClockVerdict(**fields)
+
+
+def _microseconds(duration: timedelta | None) -> int | None:
+    return None if duration is None else duration // timedelta(microseconds=1)
+
+
+class ClockRelay:
+    """The shared memory; made by the parent before it forks, or opened by its file descriptor."""
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        size = BANKS * MAX_MONITORS * _SLOT_OCTETS
+        if descriptor is None:
+            descriptor = _anonymous_file()
+            os.ftruncate(descriptor, size)
+        self.descriptor = descriptor
+        self._memory = mmap.mmap(descriptor, size)
+        self._monitors: dict[tuple[int, tuple[str, ...]], dict[str, ClockMonitor]] = {}
+
+    def clear(self, bank: int) -> None:
+        """Take back what a bank says, before another process writes to it."""
+        for index in range(MAX_MONITORS):
+            self.write(bank, index, _NO_VERDICT)
+
+    def monitors(self, bank: int, names: Sequence[str]) -> Mapping[str, ClockMonitor]:
+        """Return monitors that give the verdicts which another process writes; the same ones for the same question."""
+        key = bank, tuple(names)
+        if key not in self._monitors:
+            self._monitors[key] = {
+                name: RelayedMonitor(self._memory, _offset(bank, index)) for index, name in enumerate(names)
+            }
+        return self._monitors[key]
+
+    def write(self, bank: int, index: int, verdict: ClockVerdict) -> None:
+        """Publish a monitor's verdict; there is one writer."""
+        payload = encode_verdict(verdict)
+        offset = _offset(bank, index)
+        number, _, _ = _HEAD.unpack_from(self._memory, offset)
+        number += 1 + number % 2  # odd: being written, also when the writer before this one died in the middle
+        _HEAD.pack_into(self._memory, offset, number, 0, 0)
+        start = offset + _HEAD.size
+        self._memory[start : start + len(payload)] = payload
+        _HEAD.pack_into(self._memory, offset, number, len(payload), zlib.crc32(payload))
+        _HEAD.pack_into(self._memory, offset, number + 1, len(payload), zlib.crc32(payload))
+
+    def close(self) -> None:
+        """Give the descriptor back; the memory goes with its last reader."""
+        os.close(self.descriptor)
+
+
+class RelayedMonitor(ClockMonitor):
+    """Reads the verdicts of a monitor that runs in another process; 0.1 us as long as there is no new one."""
+
+    def __init__(self, memory: mmap.mmap, offset: int) -> None:
+        self._memory = memory
+        self._offset = offset
+        self._numbers = memoryview(memory).cast("Q")
+        self._index = offset // 8
+        self._seen = 0
+        self._verdict = _NO_VERDICT
+
+    def start(self, clock: Clock) -> None:
+        """Do nothing: the other process watches the same clock."""
+
+    def verdict(self) -> ClockVerdict:
+        """Return the last verdict that was written."""
+        if self._numbers[self._index] == self._seen:
+            return self._verdict
+        return self._read()
+
+    def _read(self) -> ClockVerdict:
+        for _ in range(_TRIES):
+            number, length, checksum = _HEAD.unpack_from(self._memory, self._offset)
+            if number % 2 or length > _SLOT_OCTETS - _HEAD.size:
+                continue
+            start = self._offset + _HEAD.size
+            payload = self._memory[start : start + length]
+            if zlib.crc32(payload) == checksum and self._numbers[self._index] == number:
+                # The verdict first: another thread that sees the number takes the verdict with it.
+                self._verdict = decode_verdict(payload)
+                self._seen = number
+                break
+        return self._verdict
+
+
+def _offset(bank: int, index: int) -> int:
+    return (bank * MAX_MONITORS + index) * _SLOT_OCTETS
+
+
+def _anonymous_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("tsa-core-clock")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -1,0 +1,104 @@
+"""The certificate chains of one configuration, read once for all processes that serve it; and those before them.
+
+Processes that read files for themselves could each see another state of a rotation that is under way. Chains are plain
+bytes here, so that a parent can hand them to its workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tsa_core.api import ConfigError
+from tsa_core.authority import parse_chain, read_chain_file
+from tsa_core.config import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_EARLIER_CHAINS = 32
+"""For each profile; the oldest are forgotten first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """`chains` has the PEM of each profile that a file gives one; `earlier` the PEM of former chains, newest first."""
+
+    chains: Mapping[str, bytes] = field(default_factory=dict)
+    earlier: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
+
+
+def read_material(settings: Settings, *, before: Material | None = None) -> Material:
+    """Read every profile's chain, and what the state directory remembers; raises ConfigError.
+
+    `before` is the material that a reload replaces: its chains become earlier ones where they differ.
+    """
+    chains = {
+        name: parse_chain(read_chain_file(path), where=str(path)).pem()
+        for name, profile in settings.profiles.items()
+        if (path := profile.certificate_chain) is not None
+    }
+    directory = settings.server.state_directory
+    earlier = {}
+    for name in settings.profiles:
+        former: list[bytes] = []
+        if before is not None:
+            former = [*filter(None, [before.chains.get(name)]), *before.earlier.get(name, ())]
+        stored = read_chains(directory / "chains" / name) if directory else []
+        earlier[name] = without_repeats([*former, *stored], current=chains.get(name))
+    return Material(chains=chains, earlier=earlier)
+
+
+def without_repeats(chains: Iterable[bytes], *, current: bytes | None) -> tuple[bytes, ...]:
+    """Return the chains but the current one, each once, as many as are kept."""
+    return tuple(chain for chain in dict.fromkeys(chains) if chain != current)[:MAX_EARLIER_CHAINS]
+
+
+def read_chains(directory: Path) -> list[bytes]:
+    """Return the stored chains of a profile, the one stored last first; none when there is no directory."""
+    try:
+        files = sorted(directory.glob("*.pem"), reverse=True)
+        return [parse_chain(read_chain_file(path), where=str(path)).pem() for path in files]
+    except OSError as error:
+        raise ConfigError(
+            f"the state directory cannot be read: {error.strerror}", path="server.state_directory"
+        ) from None
+
+
+def store_chain(directory: Path, chain: bytes) -> None:
+    """Remember a chain, and forget the oldest beyond the limit; raises ConfigError when it cannot be written.
+
+    Several processes may do this at once: a file is complete before it has its name.
+    """
+    name = hashlib.sha256(chain).hexdigest()[:32]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        stored = sorted(directory.glob("*.pem"))
+        if stored and stored[-1].stem.endswith(name):
+            return
+        number = _number(stored) + 1
+        with tempfile.NamedTemporaryFile(dir=directory, prefix=".new-", delete=False) as stream:
+            stream.write(chain)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(stream.name).rename(directory / f"{number:08d}-{name}.pem")
+        repeated = [each for each in stored if each.stem.endswith(name)]
+        others = [each for each in stored if each not in repeated]
+        for old in (*repeated, *others[:-MAX_EARLIER_CHAINS]):
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the certificate chain cannot be remembered in {directory}: {error.strerror}; give a directory that "
+            "the server may write to",
+            path="server.state_directory",
+        ) from None
+
+
+def _number(stored: Sequence[Path]) -> int:
+    """Return the number in the last file's name, which orders the files."""
+    digits = stored[-1].stem.partition("-")[0] if stored else "0"
+    return int(digits) if digits.isdecimal() else 0
