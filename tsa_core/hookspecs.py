@@ -1,8 +1,8 @@
 """The hooks: the table of contents of the plugin API.
 
-Every hook registers. The core calls it once at start, on the main thread, in plugins that the configuration
-selects; it yields descriptions, does no I/O and imports no SDK. The core then opens what was selected and calls
-the objects directly: no hook is ever called while a request is answered.
+Every hook registers. The core calls it once at start, on the main thread, and once at each reload, on a thread of its
+own, in plugins that the configuration selects; it yields descriptions, does no I/O and imports no SDK. The core then
+opens what was selected and calls the objects directly: no hook is ever called while a request is answered.
 
 A plugin is a module named in its distribution's entry points:
 

@@ -7,7 +7,9 @@ configuration gets into use is for `apply`.
 from __future__ import annotations
 
 import logging
+import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +27,7 @@ RELOADED = frozenset({"rejections", "use_http_201", "request_id_header", "queue_
 """The settings of [server] that a reload changes; listeners, processes and limits are made once, at start."""
 
 _POLL_SECONDS = 1.0
+_STDERR = 2
 Facts = Mapping[str, Any]
 
 
@@ -87,12 +90,19 @@ class ReloadControl:
         self._files = FileWatch()
         self._certificates = CertificateWatch()
         self._next_poll = 0.0
+        self._has_terminal = os.isatty(_STDERR)
         self._stopping = threading.Event()
         self._files.accept(self._watched())
         self._certificates.look(facts["profiles"])
 
     def request(self, *_: object) -> None:
-        """Ask for a reload; safe in a signal handler."""
+        """Ask for a reload; safe in a signal handler.
+
+        When the server was started in a terminal and that is gone, the signal means the end.
+        """
+        if self._has_terminal and not os.isatty(_STDERR):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         self._requests.put("SIGHUP")
 
     def tick(self) -> None:
@@ -133,8 +143,10 @@ class ReloadControl:
         if self._stopping.is_set():
             return
         log.info("reload (%s)", reason)
+        wanted: set[Path] = set()
         try:
             new, unchangeable = keep_what_stays(self.settings, self._read_again())
+            wanted = {path for profile in new.profiles.values() if (path := profile.certificate_chain)}
             for line in unchangeable:
                 log.warning("%s", line)
             facts = self._apply(new)
@@ -142,6 +154,8 @@ class ReloadControl:
             line = "; ".join(str(error).splitlines())
             log.error("reload refused, nothing has changed: %s", line)  # noqa: TRY400 - the operator's own mistake
             self._say(succeeded=False, message=line)
+            # A chain that was wrong and is new in the configuration would not be watched otherwise.
+            self._files.accept(self._watched() | wanted)
             return
         except Exception as error:
             log.exception("reload failed, nothing has changed")
