@@ -99,15 +99,21 @@ def serve(**parameters: Any) -> None:
       Everything in a file, checked before it serves:
         timestamp-server check --config tsa.toml && timestamp-server serve --config tsa.toml
     """  # noqa: D301 - the backslashes are click's mark and the shell's
+    from tsa_core.http.notify import notify_ready
     from tsa_core.http.serving import serve as serve_http
 
     set_up_logging()
     settings = _load(parameters)
     set_up_logging(settings.log)
     for_people = settings.log.type == "dev"
+
+    def announce(facts: Mapping[str, Any]) -> None:
+        (_announce if for_people else _log_announcement)(facts)
+        notify_ready(f"listening on {' '.join(facts['addresses'])}")
+
     serve_http(
         settings,
-        _announce if for_people else _log_announcement,
+        announce,
         read_again=lambda: load_settings(parameters["config"], overrides=overrides(parameters)),
     )
     stopped = "stopped: every request that had arrived was answered"

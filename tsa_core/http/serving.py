@@ -19,6 +19,7 @@ from tsa_core.http.app import create_app
 from tsa_core.http.front import Wsgi
 from tsa_core.http.granian_listeners import GranianListeners, require_granian
 from tsa_core.http.granian_server import serve_granian
+from tsa_core.http.notify import notify_stopping
 from tsa_core.http.observing import Observatory
 from tsa_core.http.pid_file import PidFile
 from tsa_core.http.profiling import serve_profiling
@@ -141,6 +142,7 @@ def _run_waitress(
     server = WaitressServer(live, settings, sockets=listeners.plain)
 
     def stop(*_: object) -> None:
+        notify_stopping()
         granian.accept_no_more()
         server.stop()
 
