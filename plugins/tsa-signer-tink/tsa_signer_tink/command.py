@@ -92,18 +92,18 @@ def create_keyset(
     credential: Path | None,
     config: Path | None,
 ) -> None:
-    r"""Make a key and write it, encrypted, as a keyset that Tink and this server read.
+    """Make a key and write it, encrypted, as a keyset that Tink and this server read.
 
     The key is made in this process and sent to the KMS to be encrypted; it is never on a disk in clear text. Vault's
     token is VAULT_TOKEN, ~/.vault-token or [signer.tink] hcvault_token.
 
     \b
     Examples:
-      timestamp-server tink create-keyset --key-template ECDSA_P384_SHA384 --out enc-keyset.cfg \
+      timestamp-server tink create-keyset --key-template ECDSA_P384_SHA384 --out enc-keyset.cfg \\
           --master-key-uri gcp-kms://projects/P/locations/global/keyRings/R/cryptoKeys/K
-      VAULT_ADDR=http://127.0.0.1:8200 timestamp-server tink create-keyset --key-template ECDSA_P256 \
+      VAULT_ADDR=http://127.0.0.1:8200 timestamp-server tink create-keyset --key-template ECDSA_P256 \\
           --out enc-keyset.cfg --master-key-uri hcvault:///transit/keys/tsa-kek
-    """
+    """  # noqa: D301 - the backslashes are click's mark and the shell's
     options = _options(
         config,
         {
