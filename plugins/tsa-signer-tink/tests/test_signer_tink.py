@@ -9,10 +9,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
+import tink
 from tink import secret_key_access
 from tink.proto import tink_pb2
 
-import tink
 from tsa_backends.tink_keks import Kek
 from tsa_core.testing import ProviderContract, SignerContract
 from tsa_signer_tink import plugin as plugin_module

@@ -21,10 +21,10 @@ _CURVES: Final[dict[int, type[ec.EllipticCurve]]] = {
     common_pb2.NIST_P384: ec.SECP384R1,
     common_pb2.NIST_P521: ec.SECP521R1,
 }
-_ML_DSA: Final[dict[int, Any]] = {
-    ml_dsa_pb2.ML_DSA_44: mldsa.MLDSA44PrivateKey,
-    ml_dsa_pb2.ML_DSA_65: mldsa.MLDSA65PrivateKey,
-    ml_dsa_pb2.ML_DSA_87: mldsa.MLDSA87PrivateKey,
+_ML_DSA: Final[dict[int, tuple[Any, Any]]] = {
+    ml_dsa_pb2.ML_DSA_44: (mldsa.MLDSA44PrivateKey, mldsa.MLDSA44PublicKey),
+    ml_dsa_pb2.ML_DSA_65: (mldsa.MLDSA65PrivateKey, mldsa.MLDSA65PublicKey),
+    ml_dsa_pb2.ML_DSA_87: (mldsa.MLDSA87PrivateKey, mldsa.MLDSA87PublicKey),
 }
 
 
@@ -99,12 +99,12 @@ def _ed25519(value: bytes) -> _Loaded:
 
 def _ml_dsa(value: bytes) -> _Loaded:
     proto = _parse(ml_dsa_pb2.MlDsaPrivateKey, value)
-    kind = _ML_DSA.get(proto.public_key.params.ml_dsa_instance)
-    if kind is None:
+    instance = proto.public_key.params.ml_dsa_instance
+    if instance not in _ML_DSA:
         raise _Damaged("its parameter set is not ML-DSA-44, -65 or -87")
-    private_key = kind.from_seed_bytes(proto.key_value)
-    public_key = type(private_key.public_key()).from_public_bytes(proto.public_key.key_value)
-    return private_key, _spki(public_key), None, False
+    private_kind, public_kind = _ML_DSA[instance]
+    public_key = public_kind.from_public_bytes(proto.public_key.key_value)
+    return private_kind.from_seed_bytes(proto.key_value), _spki(public_key), None, False
 
 
 def _rsa_pkcs1(value: bytes) -> _Loaded:
@@ -144,7 +144,8 @@ def _parse(kind: Any, value: bytes) -> Any:
 
 def _digest(hash_type: int) -> str:
     if hash_type not in _DIGESTS:
-        raise _Damaged(f"its digest {common_pb2.HashType.Name(hash_type)} is not SHA-256, SHA-384 or SHA-512")
+        name = common_pb2.HashType.Name(hash_type) if hash_type in common_pb2.HashType.values() else hash_type
+        raise _Damaged(f"its digest {name} is not SHA-256, SHA-384 or SHA-512")
     return _DIGESTS[hash_type]
 
 

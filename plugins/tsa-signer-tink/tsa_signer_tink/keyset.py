@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _MAX_KEYSET_OCTETS: Final = 256 * 1024
 _TYPE_PREFIX: Final = "type.googleapis.com/"
+_STATUS: Final = {tink_pb2.DISABLED: "disabled", tink_pb2.DESTROYED: "destroyed"}
 
 
 def read_primary_key(path: Path, options: TinkOptions) -> tuple[Any, str]:
@@ -112,7 +113,7 @@ def primary_key(keyset: Any, where: str) -> Any:
     if len(found) > 1:
         raise ConfigError(f"the keyset has {len(found)} primary keys of the id {found[0].key_id}", path=where)
     if found[0].status != tink_pb2.ENABLED:
-        status = tink_pb2.KeyStatusType.Name(found[0].status).lower()
+        status = _STATUS.get(found[0].status, "of an unknown status")
         raise ConfigError(
             f"the keyset's primary key {found[0].key_id} is {status}; enable it, or promote another", path=where
         )
