@@ -263,7 +263,7 @@ def test_ciphertext_of_something_else_than_a_keyset_is_refused(kek: Kek, tmp_pat
     secret = b"\xff\xffsomething else that was encrypted"
     sealed = kek.aead().encrypt(secret, b"")
     path.write_bytes(tink_pb2.EncryptedKeyset(encrypted_keyset=sealed).SerializeToString())
-    with pytest.raises(ConfigError, match="decrypted is no keyset; is this the key that encrypted the keyset") as caught:
+    with pytest.raises(ConfigError, match="decrypted is no keyset; is this the key that") as caught:
         open_tink(f"tink:{path}", key_resource=kek.uri, **kek.settings)
     assert "something else" not in str(caught.value)
     assert caught.value.__suppress_context__

@@ -52,7 +52,7 @@ def tink() -> None:
 @tink.command()
 @click.option(
     "--key-template",
-    type=click.Choice(TEMPLATES, case_sensitive=False),
+    type=click.Choice(TEMPLATES),
     required=True,
     metavar="TEMPLATE",
     help=f"Kind of the key, by Tink's name: {', '.join(TEMPLATES)}",
@@ -113,7 +113,7 @@ def create_keyset(
     )
     if out.exists():
         raise ConfigError("the file exists, and a keyset in it would be lost; name another", path=str(out))
-    key, keyset = _make(key_template.upper(), out_format, options, str(out))
+    key, keyset = _make(key_template, out_format, options, str(out))
     _write(out, keyset)
     click.echo(
         f"Wrote {out}: {describe_key(key.private_key.public_key())}, key {key.key_id}, encrypted by "
