@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import tink
+from click.testing import CliRunner
 from tink import secret_key_access, signature
 from tink.proto import tink_pb2
 
@@ -17,6 +18,7 @@ from tsa_backends.openbao import ROOT_TOKEN
 from tsa_backends.timestamp_server import run
 from tsa_backends.tink_keks import AWS_ENVIRONMENT, Kek
 from tsa_signer_tink.command import TEMPLATES
+from tsa_signer_tink.command import tink as tink_command
 from tsa_signer_tink.plugin import TinkOptions, tsa_signers
 
 MESSAGE = b"a message"
@@ -55,10 +57,15 @@ def test_keyset_opens_with_tinks_own_integrations_and_with_ours(kek: Kek, tmp_pa
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_every_template_makes_a_key_of_its_kind(vault: Kek, tmp_path: Path, template: str) -> None:
+def test_every_template_makes_a_key_of_its_kind(
+    vault: Kek, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    for name, value in vault.environment.items():
+        monkeypatch.setenv(name, value)
     path = tmp_path / "enc-keyset.cfg"
-    result = create_keyset(vault, path, template=template)
-    assert result.returncode == 0, result.stderr
+    arguments = ["create-keyset", "--key-template", template, "--out", str(path), "--master-key-uri", vault.uri]
+    result = CliRunner().invoke(tink_command, arguments)
+    assert result.exit_code == 0, result.output
     (info,) = vault.read_keyset(path).keyset_info().key_info
     assert info.type_url == getattr(signature.signature_key_templates, template).type_url
     assert info.status == tink_pb2.ENABLED
