@@ -4,32 +4,59 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import tink
-from click.testing import CliRunner
 from tink import secret_key_access, signature
 from tink.proto import tink_pb2
 
 from tsa_backends.openbao import ROOT_TOKEN
 from tsa_backends.timestamp_server import run
-from tsa_backends.tink_keks import AWS_ENVIRONMENT, Kek
+from tsa_backends.tink_keks import Kek
+from tsa_core.cli.server import main
 from tsa_signer_tink.command import TEMPLATES
-from tsa_signer_tink.command import tink as tink_command
 from tsa_signer_tink.plugin import TinkOptions, tsa_signers
 
 MESSAGE = b"a message"
 
 
-def create_keyset(
-    kek: Kek, out: Path, *arguments: str | Path, template: str = "ECDSA_P256", **environment: str
-) -> subprocess.CompletedProcess[str]:
-    command: list[str | Path] = ["tink", "create-keyset", "--key-template", template, "--out", out]
-    command += ["--master-key-uri", kek.uri]
-    return run([*command, *arguments], {**AWS_ENVIRONMENT, "NO_GCE_CHECK": "true", **kek.environment, **environment})
+class Result(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Type = Callable[..., Result]
+
+
+@pytest.fixture
+def type_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
+    """Return a function that runs timestamp-server in this process, as a terminal would; starting many takes long."""
+
+    def run_command(arguments: Sequence[str | Path], environment: Mapping[str, str]) -> Result:
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["timestamp-server", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        shown = capsys.readouterr()
+        return Result(int(str(ended.value.code)), shown.out, shown.err)
+
+    return run_command
+
+
+@pytest.fixture
+def create_keyset(type_command: Type) -> Type:
+    def create(kek: Kek, out: Path, *arguments: str | Path, template: str = "ECDSA_P256", **environment: str) -> Result:
+        command = ["tink", "create-keyset", "--key-template", template, "--out", str(out), "--master-key-uri", kek.uri]
+        return type_command([*command, *arguments], {**kek.environment, **environment})
+
+    return create
 
 
 def assert_signs_as(handle: Any, path: Path, kek: Kek) -> None:
@@ -43,7 +70,9 @@ def assert_signs_as(handle: Any, path: Path, kek: Kek) -> None:
 
 
 @pytest.mark.parametrize("out_format", ["json", "binary"])
-def test_keyset_opens_with_tinks_own_integrations_and_with_ours(kek: Kek, tmp_path: Path, out_format: str) -> None:
+def test_keyset_opens_with_tinks_own_integrations_and_with_ours(
+    kek: Kek, tmp_path: Path, create_keyset: Type, out_format: str
+) -> None:
     path = tmp_path / "enc-keyset.cfg"
     result = create_keyset(kek, path, "--out-format", out_format, template="ECDSA_P384_SHA384")
     assert result.returncode == 0, result.stderr
@@ -56,16 +85,19 @@ def test_keyset_opens_with_tinks_own_integrations_and_with_ours(kek: Kek, tmp_pa
     handle.public_keyset_handle().primitive(signature.PublicKeyVerify).verify(made, MESSAGE)
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
-def test_every_template_makes_a_key_of_its_kind(
-    vault: Kek, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
-) -> None:
-    for name, value in vault.environment.items():
-        monkeypatch.setenv(name, value)
+def test_program_itself_makes_a_keyset(vault: Kek, tmp_path: Path) -> None:
     path = tmp_path / "enc-keyset.cfg"
-    arguments = ["create-keyset", "--key-template", template, "--out", str(path), "--master-key-uri", vault.uri]
-    result = CliRunner().invoke(tink_command, arguments)
-    assert result.exit_code == 0, result.output
+    command = ["tink", "create-keyset", "--key-template", "ED25519", "--out", str(path), "--master-key-uri", vault.uri]
+    result = run(command, vault.environment)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert_signs_as(vault.read_keyset(path), path, vault)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_every_template_makes_a_key_of_its_kind(vault: Kek, tmp_path: Path, create_keyset: Type, template: str) -> None:
+    path = tmp_path / "enc-keyset.cfg"
+    result = create_keyset(vault, path, template=template)
+    assert result.returncode == 0, result.stderr
     (info,) = vault.read_keyset(path).keyset_info().key_info
     assert info.type_url == getattr(signature.signature_key_templates, template).type_url
     assert info.status == tink_pb2.ENABLED
@@ -73,7 +105,9 @@ def test_every_template_makes_a_key_of_its_kind(
     assert warned == (template in {"ECDSA_P384", "ECDSA_P384_SHA512"})
 
 
-def test_file_is_the_owners_alone_and_holds_the_key_only_encrypted(vault: Kek, tmp_path: Path) -> None:
+def test_file_is_the_owners_alone_and_holds_the_key_only_encrypted(
+    vault: Kek, tmp_path: Path, create_keyset: Type
+) -> None:
     path = tmp_path / "enc-keyset.cfg"
     result = create_keyset(vault, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -86,7 +120,7 @@ def test_file_is_the_owners_alone_and_holds_the_key_only_encrypted(vault: Kek, t
     assert ROOT_TOKEN not in result.stdout + result.stderr
 
 
-def test_two_runs_make_two_keys(vault: Kek, tmp_path: Path) -> None:
+def test_two_runs_make_two_keys(vault: Kek, tmp_path: Path, create_keyset: Type) -> None:
     for name in ("a", "b"):
         assert create_keyset(vault, tmp_path / name).returncode == 0
     keys = {
@@ -96,7 +130,7 @@ def test_two_runs_make_two_keys(vault: Kek, tmp_path: Path) -> None:
     assert len(keys) == 2
 
 
-def test_existing_file_is_not_overwritten(vault: Kek, tmp_path: Path) -> None:
+def test_existing_file_is_not_overwritten(vault: Kek, tmp_path: Path, create_keyset: Type) -> None:
     path = tmp_path / "enc-keyset.cfg"
     path.write_text("another keyset")
     result = create_keyset(vault, path)
@@ -109,7 +143,7 @@ def test_existing_file_is_not_overwritten(vault: Kek, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("server", ["vault", "aws", "gcp"])
 def test_what_the_kms_refuses_is_one_line_and_leaves_no_file(
-    server: str, request: pytest.FixtureRequest, tmp_path: Path
+    server: str, request: pytest.FixtureRequest, tmp_path: Path, create_keyset: Type
 ) -> None:
     kek: Kek = request.getfixturevalue(server)
     path = tmp_path / "enc-keyset.cfg"
@@ -125,17 +159,14 @@ def test_what_the_kms_refuses_is_one_line_and_leaves_no_file(
     assert not path.exists()
 
 
-def test_configuration_file_says_how_the_kms_is_reached(gcp: Kek, tmp_path: Path) -> None:
+def test_configuration_file_says_how_the_kms_is_reached(gcp: Kek, tmp_path: Path, type_command: Type) -> None:
     config = tmp_path / "tsa.toml"
     config.write_text(
         f'[signer.tink]\nkeyset_path = "enc-keyset.cfg"\nkey_resource = "{gcp.uri}"\n'
         f'gcp_endpoint = "{gcp.settings["gcp_endpoint"]}"\ngcp_plaintext = true\n'
     )
     path = tmp_path / "enc-keyset.cfg"
-    result = run(
-        ["tink", "create-keyset", "--key-template", "ED25519", "--out", path, "--config", config],
-        {"NO_GCE_CHECK": "true"},
-    )
+    result = type_command(["tink", "create-keyset", "--key-template", "ED25519", "--out", path, "--config", config], {})
     assert result.returncode == 0, result.stderr
     assert_signs_as(gcp.read_keyset(path), path, gcp)
 
@@ -150,26 +181,30 @@ def test_configuration_file_says_how_the_kms_is_reached(gcp: Kek, tmp_path: Path
         ("[signer.tink]\nhcvault_token = { env = 'NONE' }\n", "the environment variable NONE is not set"),
     ],
 )
-def test_configuration_that_is_wrong_is_said_in_one_line(tmp_path: Path, document: str | None, problem: str) -> None:
+def test_configuration_that_is_wrong_is_said_in_one_line(
+    tmp_path: Path, type_command: Type, document: str | None, problem: str
+) -> None:
     config = tmp_path / "tsa.toml"
     if document is not None:
         config.write_text(document)
     path = tmp_path / "enc-keyset.cfg"
-    result = run(["tink", "create-keyset", "--key-template", "ED25519", "--out", path, "--config", config], {})
+    result = type_command(["tink", "create-keyset", "--key-template", "ED25519", "--out", path, "--config", config], {})
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert problem in line
     assert not path.exists()
 
 
-def test_unknown_template_is_answered_with_those_that_there_are(vault: Kek, tmp_path: Path) -> None:
+def test_unknown_template_is_answered_with_those_that_there_are(
+    vault: Kek, tmp_path: Path, create_keyset: Type
+) -> None:
     result = create_keyset(vault, tmp_path / "enc-keyset.cfg", template="AES256_GCM")
     assert result.returncode == 2
     assert "'AES256_GCM' is not one of" in result.stderr
     assert "ECDSA_P384_SHA384" in result.stderr
 
 
-def test_folder_that_is_not_there_is_said_in_one_line(vault: Kek, tmp_path: Path) -> None:
+def test_folder_that_is_not_there_is_said_in_one_line(vault: Kek, tmp_path: Path, create_keyset: Type) -> None:
     path = tmp_path / "nowhere" / "enc-keyset.cfg"
     result = create_keyset(vault, path)
     assert result.returncode == 2
