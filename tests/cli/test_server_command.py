@@ -71,7 +71,10 @@ def test_a_missing_configuration_file_by_variable(tmp_path: Path) -> None:
         (["--timestamp-signer", "tink"], "--timestamp-signer tink needs --tink-keyset-path"),
         (["--timestamp-signer", "file", "--tink-keyset-path", "k.cfg"], "goes with --timestamp-signer tink, not file"),
         (["--timestamp-signer", "kms", "--tink-key-resource", "x:"], "goes with --timestamp-signer tink, not kms"),
-        (["--kms-key-resource", "x:y", "--tink-hcvault-token", "hunter2"], "goes with --timestamp-signer tink, not kms"),
+        (
+            ["--kms-key-resource", "x:y", "--tink-hcvault-token", "hunter2"],
+            "goes with --timestamp-signer tink, not kms",
+        ),
         (["--kms-key-resource", "x:y", "--tink-keyset-path", "k.cfg"], "name 2 keys; give one"),
         (["--kms-key-resource", "nosuch://key"], "no signer 'nosuch' is installed"),
         (["--file-signer-key-path", "nope.pem"], "nope.pem: the private key cannot be read"),
