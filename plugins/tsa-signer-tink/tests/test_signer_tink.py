@@ -50,7 +50,7 @@ def keyset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     handle = kek.write_keyset(path, template, binary=binary)
     proto = tink_pb2.Keyset.FromString(tink.proto_keyset_format.serialize(handle, secret_key_access.TOKEN))
     value: bytes = proto.key[0].key_data.value
-    secrets = [value.hex(), str(value), *(str(value[i : i + 16])[2:-1] for i in range(0, len(value), 16))]
+    secrets = [value.hex(), str(value), *(str(value[i : i + 16])[2:-1] for i in range(0, len(value) - 15, 16))]
     return Keyset(path, kek, "_PSS_" in template, secrets)
 
 
