@@ -109,17 +109,23 @@ def test_digest_is_the_keysets(template: str, algorithm: str, tmp_path: Path) ->
 def test_template_with_another_digest_than_the_curves_is_warned_of(
     template: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    open_cleartext(to_proto(new_handle(template)), tmp_path)
-    assert "its template signs with sha512, and clients expect sha384 with this curve" in caplog.text
-    assert "make the next keyset with the template ECDSA_P384_SHA384, or set signer_hash" in caplog.text
+    signer = open_cleartext(to_proto(new_handle(template)), tmp_path)
+    advice = (
+        "its template signs with sha512, and clients expect sha384 with this curve; "
+        "make the next one with the template ECDSA_P384_SHA384"
+    )
+    assert f"keyset.bin: {advice}; signer_hash chooses another digest" in caplog.text
+    # `timestamp-server check` logs no warnings and prints these.
+    assert signer.details()["template"] == advice
 
 
 @pytest.mark.parametrize("template", ["ECDSA_P256", "ECDSA_P384_SHA384", "ECDSA_P521", "ED25519"])
 def test_template_with_the_curves_digest_is_not_warned_of(
     template: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    open_cleartext(to_proto(new_handle(template)), tmp_path)
+    signer = open_cleartext(to_proto(new_handle(template)), tmp_path)
     assert "its template" not in caplog.text
+    assert "template" not in signer.details()
 
 
 def test_signer_hash_chooses_another_digest_and_silences_the_warning(

@@ -119,8 +119,8 @@ def create_keyset(
         f"Wrote {out}: {describe_key(key.private_key.public_key())}, key {key.key_id}, encrypted by "
         f"{options.key_resource}"
     )
-    if better := better_template(key):
-        click.echo(f"The template {key_template} signs with {key.digest}; {better} suits the curve better.", err=True)
+    if advice := better_template(key):
+        click.echo(f"{out}: {advice}", err=True)
 
 
 def _make(template: str, out_format: str, options: TinkOptions, where: str) -> tuple[Any, bytes]:

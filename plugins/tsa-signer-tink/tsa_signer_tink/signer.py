@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
 from tsa_core.api import (
     ConfigError,
     LocalKeySigner,
@@ -33,18 +35,17 @@ _TEMPLATES: Final = {"secp256r1": "ECDSA_P256", "secp384r1": "ECDSA_P384_SHA384"
 class TinkSigner(LocalKeySigner):
     """Signs with the primary key of a keyset; signatures carry no Tink prefix, which CMS does not know."""
 
-    def __init__(self, key: TinkKey, *, digest: str | None, path: Path, kek: str) -> None:
+    def __init__(self, key: TinkKey, *, digest: str | None, path: Path, kek: str, advice: str = "") -> None:
         super().__init__(key.private_key, digest=digest, rsa_pss=key.rsa_pss)
-        self._key_id = key.key_id
-        self._path = path
-        self._kek = kek
+        self._details = {
+            "key": f"{describe_key(self.public_key)}, key {key.key_id} of the keyset, in memory",
+            "keyset": f"{path}, encrypted by {kek}" if kek else f"{path}, not encrypted",
+            **({"template": advice} if advice else {}),
+        }
 
     def details(self) -> Mapping[str, str]:
-        """Return the key's kind, its id in the keyset, the keyset's file and what encrypts it."""
-        return {
-            "key": f"{describe_key(self.public_key)}, key {self._key_id} of the keyset, in memory",
-            "keyset": f"{self._path}, encrypted by {self._kek}" if self._kek else f"{self._path}, not encrypted",
-        }
+        """Return the key's kind, its id in the keyset, the keyset's file, what encrypts it, and a better template."""
+        return self._details
 
 
 def open_tink_signer(options: TinkOptions) -> TinkSigner:
@@ -57,28 +58,27 @@ def open_tink_signer(options: TinkOptions) -> TinkSigner:
     primary, kek = read_primary_key(path, options)
     key = load_key(primary, str(path))
     _check_padding(key, options, path)
-    digest = options.signature_digest or key.digest
+    advice = "" if options.signature_digest else better_template(key)
+    if advice:
+        log.warning("the keyset %s: %s; signer_hash chooses another digest", path, advice)
     try:
-        signer = TinkSigner(key, digest=digest, path=path, kek=kek)
+        return TinkSigner(key, digest=options.signature_digest or key.digest, path=path, kek=kek, advice=advice)
     except UnsupportedKey as error:
         raise ConfigError(str(error), path=str(path)) from None
-    if options.signature_digest is None and (better := better_template(key)):
-        log.warning(
-            "the keyset %s: its template signs with %s, and clients expect %s with this curve; make the next keyset "
-            "with the template %s, or set signer_hash",
-            path,
-            key.digest,
-            signature_algorithm(signer.public_key).digest.name,
-            better,
-        )
-    return signer
 
 
-def better_template(key: TinkKey) -> str | None:
-    """Return the template whose digest is the curve's, None when the key's own is, or when it has no curve."""
+def better_template(key: TinkKey) -> str:
+    """Return a line that names the template whose digest is the curve's; empty when the key's own digest is."""
     public_key = key.private_key.public_key()
-    template = _TEMPLATES.get(getattr(getattr(public_key, "curve", None), "name", ""))
-    return template if template and key.digest != signature_algorithm(public_key).digest.name else None
+    if not isinstance(public_key, EllipticCurvePublicKey) or public_key.curve.name not in _TEMPLATES:
+        return ""
+    usual = signature_algorithm(public_key).digest.name
+    if key.digest == usual:
+        return ""
+    return (
+        f"its template signs with {key.digest}, and clients expect {usual} with this curve; make the next one with "
+        f"the template {_TEMPLATES[public_key.curve.name]}"
+    )
 
 
 def _keyset_path(options: TinkOptions) -> Path:
