@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import signal
@@ -61,6 +63,15 @@ class Deployment:
         number = int.from_bytes(scalar, "big")
         return [str(number), f"{number:x}", str(scalar)[2:-1], ROOT_TOKEN]
 
+    def answers(self) -> list[str]:
+        """Return what a KMS's answer has of the keyset, as its client might log it."""
+        plaintext = self.kek.aead().decrypt(self.encrypted(), b"")
+        return [base64.b64encode(plaintext).decode(), repr(plaintext)[2:-1]]
+
+    def encrypted(self) -> bytes:
+        """Return the ciphertext in the keyset's file."""
+        return base64.b64decode(json.loads(self.keyset.read_text())["encryptedKeyset"])
+
     def check(self, response: bytes, folder: Path) -> None:
         check_with_openssl(IssuedToken(request=REQUEST, response=response, data=DATA, chain=self.chain), folder)
 
@@ -82,6 +93,16 @@ def test_server_of_each_kms_issues_tokens_that_openssl_verifies(kek: Kek, tmp_pa
     assert answer.granted
     deployment.check(answer.response, tmp_path)
     assert not [secret for secret in deployment.secrets() if secret in server.text()]
+
+
+@pytest.mark.parametrize("scope", ["google", "google.cloud.kms_v1.services.key_management_service.transports.grpc"])
+def test_debug_log_of_googles_client_does_not_tell_the_key(gcp: Kek, tmp_path: Path, scope: str) -> None:
+    deployment = Deployment(gcp, tmp_path)
+    environment = {**deployment.environment, "GOOGLE_SDK_PYTHON_LOGGING_SCOPE": scope}
+    result = run(["check", *deployment.arguments], environment)
+    assert result.returncode == 0, result.stderr
+    shown = result.stdout + result.stderr
+    assert not [text for text in (*deployment.answers(), *deployment.secrets()) if text in shown]
 
 
 def test_kms_may_go_after_the_start(bao: OpenBao, tmp_path: Path) -> None:

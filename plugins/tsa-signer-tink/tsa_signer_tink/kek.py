@@ -8,6 +8,7 @@ always empty, as in the keysets of tinkey.
 from __future__ import annotations
 
 import importlib
+import logging
 from abc import abstractmethod
 from types import ModuleType
 from typing import Final
@@ -90,6 +91,15 @@ def _module(scheme: str) -> ModuleType:
 def bad_uri(uri: str, form: str) -> ConfigError:
     """Return the error for a URI of the wrong form."""
     return ConfigError(f"{uri!r} is not such a key's URI; write {form}", path="signer.tink.key_resource")
+
+
+def keep_quiet(*names: str) -> None:
+    """Switch off the debug log of these loggers and of all below them: it writes answers, and with them the key."""
+    for known in {*names, *logging.root.manager.loggerDict}:
+        if any(known == name or known.startswith(f"{name}.") for name in names):
+            logger = logging.getLogger(known)
+            if known in names or logger.level:
+                logger.setLevel(max(logger.level, logging.WARNING))
 
 
 def one_line(text: object) -> str:

@@ -18,7 +18,7 @@ from botocore import exceptions
 from botocore.config import Config
 
 from tsa_core.api import ConfigError, SignerError, SignerUnavailable, within_deadline
-from tsa_signer_tink.kek import ATTEMPTS, WRONG_KEY, KeyEncryptionKey, bad_uri, one_line
+from tsa_signer_tink.kek import ATTEMPTS, WRONG_KEY, KeyEncryptionKey, bad_uri, keep_quiet, one_line
 from tsa_signer_tink.plugin import TinkOptions
 
 log = logging.getLogger(__name__)
@@ -128,11 +128,7 @@ def open_aws_kek(uri: str, options: TinkOptions) -> AwsKek:
     if parts is None:
         raise bad_uri(uri, _FORM)
     _check_endpoint(options.aws_endpoint_url)
-    # At DEBUG these write answers, and with them the decrypted keyset.
-    for name in ("botocore", "boto3"):
-        logger = logging.getLogger(name)
-        if logger.level < logging.WARNING:
-            logger.setLevel(logging.WARNING)
+    keep_quiet("boto3", "botocore")
     timeout = options.start_timeout.total_seconds()
     core = botocore.session.Session(profile=options.aws_profile)
     # Also for the clients that botocore makes itself to get credentials: their own limits run to minutes.

@@ -7,7 +7,6 @@ encrypted keyset; when one is made, the keyset itself, over TLS.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,7 +21,7 @@ from google.cloud.kms_v1.services.key_management_service.transports.grpc import 
 from google.oauth2 import service_account
 
 from tsa_core.api import ConfigError, SignerError, SignerUnavailable, within_deadline
-from tsa_signer_tink.kek import ATTEMPTS, WRONG_KEY, KeyEncryptionKey, bad_uri, one_line
+from tsa_signer_tink.kek import ATTEMPTS, WRONG_KEY, KeyEncryptionKey, bad_uri, keep_quiet, one_line
 from tsa_signer_tink.plugin import TinkOptions
 
 _FORM: Final = "gcp-kms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, without a version"
@@ -110,11 +109,9 @@ def open_gcp_kek(uri: str, options: TinkOptions) -> GcpKek:
     parts = _URI.fullmatch(uri)
     if parts is None:
         raise bad_uri(uri, _FORM)
-    # At DEBUG, which an environment variable of Google's switches on, it writes answers, the decrypted keyset too.
-    logger = logging.getLogger("google.cloud.kms_v1")
-    if logger.level < logging.WARNING:
-        logger.setLevel(logging.WARNING)
     client = kms.KeyManagementServiceClient(transport=_transport(options))
+    # GOOGLE_SDK_PYTHON_LOGGING_SCOPE switches it on, when the first client is made.
+    keep_quiet("google.cloud.kms_v1")
     return GcpKek(client, key=parts["key"], timeout=options.start_timeout.total_seconds())
 
 
