@@ -123,12 +123,18 @@ def serve(**parameters: Any) -> None:
         log.info(stopped)
 
 
+_SECRET_FLAGS = {
+    "file_signer_passwd": "--file-signer-passwd shows the password to everybody who can run ps on this machine; "
+    "use TSA_SIGNER__FILE__PASSWORD or [signer.file] password = { file = ... } instead",
+    "tink_hcvault_token": "--tink-hcvault-token shows the token to everybody who can run ps on this machine; "
+    "use VAULT_TOKEN or [signer.tink] hcvault_token = { file = ... } instead",
+}
+
+
 def _load(parameters: dict[str, Any]) -> Settings:
-    if parameters.get("file_signer_passwd"):
-        logging.getLogger(__name__).warning(
-            "--file-signer-passwd shows the password to everybody who can run ps on this machine; "
-            "use TSA_SIGNER__FILE__PASSWORD or [signer.file] password = { file = ... } instead"
-        )
+    for parameter, warning in _SECRET_FLAGS.items():
+        if parameters.get(parameter):
+            logging.getLogger(__name__).warning("%s", warning)
     return load_settings(parameters["config"], overrides=overrides(parameters))
 
 

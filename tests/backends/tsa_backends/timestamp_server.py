@@ -74,6 +74,11 @@ class TimestampServer:
         self._process.wait()
         raise AssertionError(f"the server did not start:\n{self.text()}")
 
+    def children(self) -> set[int]:
+        """Return the process ids of its workers; Linux only."""
+        pid = self._process.pid
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
     def text(self) -> str:
         """Return all that the server has printed and logged."""
         return self.log.read_text(encoding="utf-8", errors="replace")
