@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests import pki
 from tsa_core.testing.waiting import wait_until
 
-_SECONDS = 90.0
+_SECONDS = 40.0
 
 
 @dataclass
@@ -104,7 +104,10 @@ class EdgeServer:
             assert found or not ended, f"the server ended with {self.process.returncode}:\n{self.log}"
             return found
 
-        wait_until(seen, seconds=_SECONDS, what=f"the server logs {pattern!r}")
+        try:
+            wait_until(seen, seconds=_SECONDS, what=f"the server logs {pattern!r}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; so far it said:\n{self.log}") from None
 
     def address(self, scheme: str) -> tuple[str, int]:
         """Where it listens for `http` or `https`."""

@@ -68,7 +68,7 @@ def written(name: str, files: dict[str, str]) -> list[str]:
 
 
 def parse(arguments: list[str]) -> dict[str, Any]:
-    context = serve.make_context("serve", arguments)
+    context = serve.make_context("serve", list(arguments))  # click empties it
     return overrides(context.params)
 
 

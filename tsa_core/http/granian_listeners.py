@@ -19,6 +19,7 @@ from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
 from tsa_core.http.front import Wsgi
 from tsa_core.http.rsgi import RsgiApplication
+from tsa_core.http.silent_connections import SilentConnections
 from tsa_core.http.tls_files import check_tls_files
 
 log = logging.getLogger(__name__)
@@ -86,17 +87,25 @@ class GranianListeners:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
             tasks = [asyncio.create_task(server.serve()) for server in self._servers]
+            watch = asyncio.create_task(self._watch())
             self._loop.call_soon(self._started.set)
             for done in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(done, BaseException):
                     log.error("a listener of granian failed: %s", done, exc_info=done)
             await self._drain()
+            watch.cancel()
 
         try:
             asyncio.run(serve())
         finally:
             self._started.set()
             self._ended.set()
+
+    async def _watch(self) -> None:
+        """End, now and then, the connections that granian would keep for ever."""
+        silent = SilentConnections(self._settings, [*self._tls, *self._plain])
+        while True:
+            await asyncio.sleep(await asyncio.to_thread(silent.sweep))
 
     async def _drain(self) -> None:
         """Wait for the requests that have arrived; granian sends their replies as they come."""
