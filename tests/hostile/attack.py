@@ -57,10 +57,10 @@ class Target:
         return time.monotonic() - started
 
     def exchange(self, data: bytes, *, limit: int = 1_000_000) -> bytes:
-        """Send bytes and return all that comes back until the server closes or says nothing for a second."""
+        """Send bytes and return all that comes back until the server closes or says no more."""
         received = b""
         with suppress(OSError, ssl.SSLError), self.connect() as connection:
-            connection.settimeout(1)
+            connection.settimeout(0.4)
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(data)
             while len(received) < limit and (part := connection.recv(65536)):

@@ -75,6 +75,15 @@ class SilentConnections:
         pause = _BRISK_PAUSE_SECONDS if len(rest) > self._limit // 2 else _PAUSE_SECONDS
         return max(_BRISK_PAUSE_SECONDS, min(pause, shortest / 4))
 
+    def end_all(self) -> int:
+        """End every connection; return how many there were."""
+        if not sys.platform.startswith("linux"):
+            return 0
+        found = list(self._connections())
+        for connection in found:
+            _end(connection)
+        return len(found)
+
     def _is_over(self, connection: Connection) -> bool:
         if connection.received == 0 and self._read_seconds and connection.silent_seconds > self._read_seconds:
             return True
