@@ -11,6 +11,7 @@ import pytest
 
 # Contracts use plain asserts; pytest can only show their values when it knows the modules before they are imported.
 pytest.register_assert_rewrite(
+    "tsa_core.testing.ca_contract",
     "tsa_core.testing.clock_contract",
     "tsa_core.testing.plugin_contract",
     "tsa_core.testing.policy_contract",
@@ -21,6 +22,7 @@ pytest.register_assert_rewrite(
 )
 
 # ruff: noqa: E402 - the imports must come after the line above
+from tsa_core.testing.ca_contract import CertificateAuthorityContract
 from tsa_core.testing.clock_contract import ClockContract, ClockMonitorContract, OffsetClock
 from tsa_core.testing.fakes import (
     NOON,
@@ -68,6 +70,7 @@ __all__ = [
     "NOON",
     "SAMPLE_POLICY",
     "AuditSinkContract",
+    "CertificateAuthorityContract",
     "ClockContract",
     "ClockMonitorContract",
     "FailingAuditSink",
