@@ -31,6 +31,19 @@ class Publication:
     issuer_urls: Sequence[str] = ()
     policies: Sequence[str] = ()
 
+    def of(self, issuer: str) -> Publication:
+        """Return what one issuer publishes: `{issuer}` in the addresses becomes its short name."""
+
+        def named(urls: Sequence[str]) -> list[str]:
+            return [url.replace("{issuer}", issuer) for url in urls]
+
+        return Publication(
+            crl_urls=named(self.crl_urls),
+            ocsp_urls=named(self.ocsp_urls),
+            issuer_urls=named(self.issuer_urls),
+            policies=self.policies,
+        )
+
     def extensions(self) -> list[_Extension]:
         """Return the extensions that say so, none critical; raises ConfigError for what is no URL."""
         found: list[_Extension] = []
