@@ -56,6 +56,7 @@ from tsa_core.testing.signer_contract import MESSAGE_SIZES, SignerContract
 from tsa_core.testing.threads import on_threads
 from tsa_core.testing.tokens import (
     IssuedToken,
+    check_path_with_openssl,
     check_token,
     check_with_openssl,
     check_with_verifier,
@@ -94,6 +95,7 @@ __all__ = [
     "ServerProcess",
     "SignerContract",
     "SteppingClock",
+    "check_path_with_openssl",
     "check_token",
     "check_with_openssl",
     "check_with_verifier",
