@@ -24,7 +24,7 @@ from tsa_core.testing import (
     check_with_openssl,
     check_with_verifier,
     encode_request,
-    shared_key,
+    new_key,
     write_pem,
 )
 
@@ -116,7 +116,7 @@ class ServerContract:
         self, deployment: Deployment, environment: dict[str, str], tmp_path: Path
     ) -> None:
         other = tmp_path / "other.pem"
-        key = shared_key("ecdsa-p384")
+        key = new_key("ecdsa-p384")
         other.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         other.chmod(0o600)
         for leaf, parent in ((deployment.uri, f"file:{other}"), (f"file:{other}", deployment.uri)):
