@@ -20,8 +20,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tsa_backends.openbao import ROOT_TOKEN, OpenBao
 from tsa_backends.timestamp_server import TimestampServer, run
-from tsa_core.api import ConfigError, TsaError
-from tsa_core.certs import KEY_KINDS, load_certificates
+from tsa_core.api import ConfigError, LocalKeySigner, TsaError
+from tsa_core.certs import KEY_KINDS, Issuer, Publication, load_certificates
+from tsa_core.certs.hierarchy import Names, Validity, intermediate_certificate, self_signed_root
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 from tsa_core.testing import (
     IssuedToken,
@@ -29,6 +30,7 @@ from tsa_core.testing import (
     check_path_with_openssl,
     check_with_openssl,
     encode_request,
+    new_key,
     shared_key,
     write_pem,
 )
@@ -257,7 +259,9 @@ def test_both_keys_in_openbao_and_a_server_that_runs_on_them(openbao: OpenBao, t
 CA_PLUGIN = """
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from tsa_core.api import CertificateAuthority, CertificateAuthorityError, CertificateAuthorityOptions, Provider, hookimpl
+from tsa_core.api import (
+    CertificateAuthority, CertificateAuthorityError, CertificateAuthorityOptions, Provider, hookimpl
+)
 import pathlib
 
 class Options(CertificateAuthorityOptions):
@@ -285,18 +289,22 @@ def test_a_certificate_authority_of_a_plugin_issues_the_intermediate(
     leaf: str, parent: str, tmp_path: Path, fake_plugin: Any
 ) -> None:
     site = fake_plugin("acmeca", CA_PLUGIN, distribution="tsa-ca-acmeca")
-    pki = Pki(intermediates=0)
+    names, validity = Names(organization="Acme"), Validity.of(timedelta(days=9))
+    acme = LocalKeySigner(new_key())
+    root = self_signed_root(acme, names, validity, path_length=1)
+    intermediate = intermediate_certificate(
+        shared_key("ecdsa-p384").public_key(), Issuer.of(root, acme), names, validity, publication=Publication()
+    )
     folder = tmp_path / "ca"
     folder.mkdir()
-    intermediate = pki.issue(shared_key("ecdsa-p384").public_key(), common_name="sigstore-tsa-intermediate", ca=True)
-    write_pem(folder / "ca.pem", [intermediate, pki.root])
+    write_pem(folder / "ca.pem", [intermediate, root])
     output = tmp_path / "chain.pem"
     arguments = ["--leaf-kms-resource", leaf, "--parent-kms-resource", parent, "--output", str(output)]
     environment = {"PYTHONPATH": str(site)}
     made = run([*arguments, "--parent-ca", f"acmeca:{folder}"], environment, program="fetch-tsa-certs")
     assert made.returncode == 0, made.stderr
     chain = load_certificates(output)
-    assert chain[1:] == (intermediate, pki.root)
+    assert chain[1:] == (intermediate, root)
     check_path_with_openssl(chain, tmp_path)
     request = x509.load_der_x509_csr((folder / "request.der").read_bytes())
     assert request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "sigstore-tsa-intermediate"

@@ -185,7 +185,7 @@ def test_a_directory_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="it exists already and is not empty"):
         init(tmp_path / "tsa")
     assert (tmp_path / "tsa" / "mine").read_text() == "mine"
-    with pytest.raises(ConfigError, match="not empty"):
+    with pytest.raises(ConfigError, match="the directory cannot be made: Not a directory"):
         init(tmp_path / "tsa" / "mine" / "below")
 
 
