@@ -219,6 +219,8 @@ def test_a_folder_that_is_not_there_is_one_line(leaf: str, parent: str, tmp_path
             "name two certificate authorities",
         ),
         (["--leaf-kms-resource=a:b", "--parent-kms-resource=p:", "--output=o", "--gcp-ca-root=x"], "--gcp-ca-parent"),
+        (["--leaf-kms-resource=a:b", "--csr-in=r", "--parent-kms-resource=p:", "--output=o"], "give the leaf's key"),
+        (["--csr-in=r", "--csr-out=r", "--output=o"], "leave --csr-out and --chain-in out"),
     ],
 )
 def test_flags_that_contradict_each_other_are_a_usage_error(arguments: list[str], message: str) -> None:

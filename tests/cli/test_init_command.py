@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from tsa_core.api import ConfigError, PluginError
 from tsa_core.authority import load_chain
+from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 from tsa_core.cli.server import server
 from tsa_core.config import load_settings
 from tsa_core.service import Service
@@ -33,6 +34,11 @@ PUBLISHED = (
 
 def init(directory: Path, *arguments: str, environ: dict[str, str] | None = None) -> Result:
     return CliRunner(env=environ).invoke(server, ["init", str(directory), *arguments], catch_exceptions=False)
+
+
+def fetch(*arguments: object, environ: dict[str, str] | None = None) -> None:
+    result = CliRunner(env=environ).invoke(fetch_tsa_certs, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
 
 
 def timestamp_server(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -117,6 +123,7 @@ def test_nobody_else_can_read_what_is_secret(tmp_path: Path) -> None:
         "offline/root.key": "0o600",
         "offline/intermediate.key": "0o600",
         "offline/password": "0o600",
+        "offline/offline.toml": "0o600",
     }
     assert {found[name] for name in public} == {0o644}
     assert stat.S_IMODE((tmp_path / "tsa").stat().st_mode) == 0o700
@@ -245,3 +252,45 @@ def test_nothing_is_asked_without_a_terminal(tmp_path: Path) -> None:
     result = timestamp_server("init", tmp_path / "tsa")
     assert result.returncode == 0, result.stderr
     assert "Organization" not in result.stderr
+
+
+def test_the_next_certificate_is_issued_offline_for_a_request(tmp_path: Path) -> None:
+    init(tmp_path / "tsa", "--org", "Example Ltd")
+    (tmp_path / "tsa" / "offline").rename(tmp_path / "away")
+    init(tmp_path / "other")
+    environ = {"TSA_SIGNER__FILE__PASSWORD": (tmp_path / "other" / "tsa.password").read_text().strip()}
+    key, request = tmp_path / "other" / "tsa.key", tmp_path / "tsa.csr"
+    fetch(
+        *("--leaf-kms-resource", f"file:{key}", "--org-name", "Example Ltd", "--common-name", "TSU 2"),
+        *("--csr-out", request),
+        environ=environ,
+    )
+    fetch(
+        *("--config", tmp_path / "away" / "offline.toml", "--parent-kms-resource", "file:intermediate.key"),
+        *("--parent-chain", tmp_path / "away" / "chain.pem", "--csr-in", request),
+        *("--leaf-validity", 3650, "--private-key-days", 396, "--output", tmp_path / "chain.pem"),
+    )
+    old, new = (load_chain(path).certificates for path in (tmp_path / "tsa" / "chain.pem", tmp_path / "chain.pem"))
+    assert new[1:] == old[1:]
+    assert new[0].subject.rfc4514_string() == "CN=TSU 2,O=Example Ltd"
+    assert 3649 <= (new[0].not_valid_after_utc - new[0].not_valid_before_utc).days <= 3650
+    result = timestamp_server(
+        *("check-chain", tmp_path / "chain.pem", "--key", "file:tsa.key"),
+        *("--config", tmp_path / "other" / "tsa.toml"),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_request_that_was_changed_is_refused(tmp_path: Path) -> None:
+    init(tmp_path / "tsa")
+    environ = {"TSA_SIGNER__FILE__PASSWORD": (tmp_path / "tsa" / "tsa.password").read_text().strip()}
+    request = tmp_path / "tsa.csr"
+    fetch("--leaf-kms-resource", f"file:{tmp_path / 'tsa' / 'tsa.key'}", "--csr-out", request, environ=environ)
+    encoded = x509.load_pem_x509_csr(request.read_bytes()).public_bytes(Encoding.DER)
+    request.write_bytes(encoded[:-1] + bytes((encoded[-1] ^ 1,)))
+    with pytest.raises(ConfigError, match=r"tsa\.csr: the certification request"):
+        fetch(
+            *("--config", tmp_path / "tsa" / "offline" / "offline.toml"),
+            *("--parent-kms-resource", "file:intermediate.key", "--csr-in", request),
+            *("--parent-chain", tmp_path / "tsa" / "offline" / "chain.pem", "--output", tmp_path / "chain.pem"),
+        )

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tsa_core.api import ConfigError, PublicKey
+from tsa_core.api import ConfigError, PublicKey, UnsupportedKey, signature_algorithm
 from tsa_core.certs.issuing import public_key_info
 
 MAX_CERTIFICATES = 16
@@ -46,20 +46,49 @@ def load_chain(path: Path) -> CertificateChain:
 
 def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     """Return the certificates of a PEM file, in its order; raises ConfigError when it holds none."""
-    where = str(path)
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_FILE_OCTETS + 1)
-    except OSError as error:
-        raise ConfigError(f"the certificate chain cannot be read: {error.strerror}", path=where) from None
-    if len(data) > _MAX_FILE_OCTETS:
-        raise ConfigError("the certificate chain is larger than 1 MiB", path=where)
+    data = _read(path, "certificate chain")
     try:
         return tuple(x509.load_pem_x509_certificates(data))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(
-            f"the certificate chain is not a PEM file of certificates, TSA certificate first: {error}", path=where
+            f"the certificate chain is not a PEM file of certificates, TSA certificate first: {error}", path=str(path)
         ) from None
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_FILE_OCTETS + 1)
+    except OSError as error:
+        raise ConfigError(f"the {what} cannot be read: {error.strerror}", path=str(path)) from None
+    if len(data) > _MAX_FILE_OCTETS:
+        raise ConfigError(f"the {what} is larger than 1 MiB", path=str(path))
+    return data
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificationRequest:
+    """Who asks for a TSA certificate; the key is proven to be the requester's."""
+
+    subject: x509.Name
+    public_key: PublicKey
+
+
+def load_request(path: Path) -> CertificationRequest:
+    """Read a PKCS #10 request, PEM or DER; raises ConfigError for one that cannot be read or does not verify."""
+    where = str(path)
+    data = _read(path, "certification request")
+    load = x509.load_pem_x509_csr if b"-----BEGIN" in data else x509.load_der_x509_csr
+    try:
+        request = load(data)
+        valid, public_key = request.is_signature_valid, request.public_key()
+        # Raises UnsupportedKey for keys that cannot make timestamps.
+        signature_algorithm(public_key)
+    except (ValueError, UnsupportedAlgorithm, UnsupportedKey) as error:
+        raise ConfigError(f"the certification request cannot be used: {error}", path=where) from None
+    if not valid or not isinstance(public_key, PublicKey):
+        raise ConfigError("the certification request's signature does not verify under its own key", path=where)
+    return CertificationRequest(subject=request.subject, public_key=public_key)
 
 
 def chain_of(certificates: Sequence[bytes]) -> CertificateChain:

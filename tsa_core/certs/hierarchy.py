@@ -28,6 +28,8 @@ class Names:
     root: str = "sigstore-tsa-selfsigned"
     intermediate: str = "sigstore-tsa-intermediate"
     tsa: str = "sigstore-tsa"
+    tsa_subject: x509.Name | None = None
+    """The TSA's whole name, where a request has one."""
 
     def name(self, common_name: str) -> x509.Name:
         """Return the whole name."""
@@ -94,7 +96,7 @@ def tsa_certificate(
     if key_use is not None:
         period = (validity.not_before, min(validity.not_before + key_use, validity.not_after))
     return issue_certificate(
-        subject=names.name(names.tsa),
+        subject=names.tsa_subject or names.name(names.tsa),
         public_key=public_key,
         issuer=issuer,
         extensions=tsa_extensions(public_key, issuer, key_usage_until=period, publication=publication),
@@ -138,18 +140,21 @@ def chain_under(
     public_key: PublicKey,
     names: Names,
     *,
+    length: timedelta | None = None,
     key_use: timedelta | None = None,
     publication: Publication | None = None,
 ) -> CertificateChain:
     """Return the chain of a new TSA certificate under `parents`, the first of which is for the parent's key.
 
-    It is valid as long as its issuer, and no longer than any above. Raises ConfigError when the parent's key is not
-    the certified one, SignerError when it cannot sign.
+    It is valid as long as its issuer, and no longer than any above, or from now for `length`. Raises ConfigError when
+    the parent's key is not the certified one, SignerError when it cannot sign.
     """
     issuer = Issuer.of(parents[0], parent)
-    validity = Validity(
-        not_before=max(certificate.not_valid_before_utc for certificate in parents),
-        not_after=min(certificate.not_valid_after_utc for certificate in parents),
-    )
+    first = max(certificate.not_valid_before_utc for certificate in parents)
+    last = min(certificate.not_valid_after_utc for certificate in parents)
+    if length is not None:
+        asked = Validity.of(length)
+        first, last = max(first, asked.not_before), min(last, asked.not_after)
+    validity = Validity(not_before=first, not_after=last)
     leaf = tsa_certificate(public_key, issuer, names, validity, key_use=key_use, publication=publication)
     return CertificateChain(certificates=(leaf, *parents))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tsa_core.api import CertificateAuthorityError, ConfigError, Signer, TsaError
-from tsa_core.certs import CertificateChain, Publication, load_certificates, order_chain
+from tsa_core.api import CertificateAuthorityError, ConfigError, PublicKey, Signer, TsaError
+from tsa_core.certs import CertificateChain, Publication, load_certificates, load_request, order_chain
 from tsa_core.certs.hierarchy import (
     Names,
     Validity,
@@ -43,6 +43,12 @@ _MAX_DAYS = 36_500
 @click.option("--leaf-kms-resource", "leaf", metavar="URI", help="Key that will sign timestamps, any signer's key URI")
 @click.option("--tink-keyset-path", type=_FILE, metavar="FILE", help="Tink keyset that will sign, instead of a key URI")
 @click.option("--tink-kms-resource", metavar="URI", help="Key that decrypts the Tink keyset: gcp-kms://... and so on")
+@click.option(
+    "--csr-in",
+    type=_FILE,
+    metavar="FILE",
+    help="Certification request for the leaf's key, which is then not needed",
+)
 @click.option("--parent-kms-resource", "parent", metavar="URI", help="Key that issues the TSA's certificate")
 @click.option(
     "--gcp-ca-parent",
@@ -57,12 +63,24 @@ _MAX_DAYS = 36_500
     help="Certificate authority of any plugin that issues the parent's certificate  [the parent signs its own]",
 )
 @click.option(
+    "--parent-chain",
+    type=_FILE,
+    metavar="FILE",
+    help="The parent's certificate, which exists already, and its issuers: makes a new TSA certificate under it",
+)
+@click.option(
     "--parent-validity",
     type=click.IntRange(1, _MAX_DAYS),
     default=7300,
     show_default=True,
     metavar="DAYS",
     help="How long the parent's certificate and the TSA's are valid",
+)
+@click.option(
+    "--leaf-validity",
+    type=click.IntRange(1, _MAX_DAYS),
+    metavar="DAYS",
+    help="How long the TSA's certificate is valid  [as the parent's]",
 )
 @click.option(
     "--private-key-days",
@@ -110,6 +128,11 @@ def fetch_tsa_certs(**flags: Any) -> None:
     order.check()
     console.set_up_logging()
     with KeyOpener(order.config) as opener:
+        if order.csr_in:
+            chain = order.make(opener, *order.read_request(order.csr_in))
+            _check(chain, None)
+            order.write(chain)
+            return
         leaf = order.open_leaf(opener)
         if order.csr_out:
             write_file(order.csr_out, tsa_request(leaf, order.names).public_bytes(Encoding.PEM))
@@ -120,12 +143,9 @@ def fetch_tsa_certs(**flags: Any) -> None:
                 soft_wrap=True,
             )
             return
-        chain = order.collect(leaf) if order.chain_in else order.make(opener, leaf)
+        chain = order.collect(leaf) if order.chain_in else order.make(opener, leaf.public_key, order.names)
         _check(chain, leaf)
-    assert order.output is not None  # noqa: S101 - checked before
-    write_file(order.output, chain.pem())
-    for certificate in chain.certificates:
-        click.echo(f"{certificate.subject.rfc4514_string()}, until {certificate.not_valid_after_utc:%Y-%m-%d}")
+    order.write(chain)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +155,14 @@ class _Order:
     leaf: str | None
     tink_keyset_path: Path | None
     tink_kms_resource: str | None
+    csr_in: Path | None
     parent: str | None
     gcp_ca_parent: str | None
     gcp_ca_root: str | None
     parent_ca: str | None
+    parent_chain: Path | None
     parent_validity: int
+    leaf_validity: int | None
     private_key_days: int | None
     org_name: str | None
     country: str | None
@@ -155,10 +178,12 @@ class _Order:
 
     def check(self) -> None:
         """Raise UsageError for flags that are missing or contradict each other."""
-        if (self.leaf is None) == (self.tink_keyset_path is None):
-            raise click.UsageError("give the leaf's key, by either --leaf-kms-resource or --tink-keyset-path")
+        if [self.leaf, self.tink_keyset_path, self.csr_in].count(None) != 2:
+            raise click.UsageError("give the leaf's key: --leaf-kms-resource, --tink-keyset-path or --csr-in")
         if (self.tink_keyset_path is None) != (self.tink_kms_resource is None):
             raise click.UsageError("--tink-keyset-path and --tink-kms-resource go together")
+        if self.csr_in and (self.csr_out or self.chain_in):
+            raise click.UsageError("--csr-in makes a chain under the parent's key; leave --csr-out and --chain-in out")
         if self.csr_out and (self.chain_in or self.parent or self.output):
             raise click.UsageError(
                 "--csr-out makes a request and no chain; leave the parent, --chain-in and --output out"
@@ -174,8 +199,11 @@ class _Order:
                 "--parent-kms-resource URI is missing, the key that issues the TSA's certificate; or --csr-out and "
                 "--chain-in, for a CA of your choice"
             )
-        if self.gcp_ca_parent and self.parent_ca:
-            raise click.UsageError("--gcp-ca-parent and --parent-ca name two certificate authorities; give one")
+        if [self.gcp_ca_parent, self.parent_ca, self.parent_chain].count(None) < 2:
+            raise click.UsageError(
+                "--gcp-ca-parent and --parent-ca name two certificate authorities, and --parent-chain a certificate "
+                "that exists; give one"
+            )
         if self.gcp_ca_root and not self.gcp_ca_parent:
             raise click.UsageError("--gcp-ca-root chooses a CA in the pool that --gcp-ca-parent names")
 
@@ -203,6 +231,18 @@ class _Order:
         table = {"keyset_path": str(self.tink_keyset_path.absolute()), "key_resource": self.tink_kms_resource}
         return opener.signer("tink:", option="--tink-keyset-path", table=table)
 
+    def read_request(self, path: Path) -> tuple[PublicKey, Names]:
+        """Return the key of a request, proven by its signature, and the names with its subject; raises ConfigError."""
+        request = load_request(path)
+        return request.public_key, replace(self.names, tsa_subject=request.subject)
+
+    def write(self, chain: CertificateChain) -> None:
+        """Write the chain and say what is in it."""
+        assert self.output is not None  # noqa: S101 - check() has seen to it
+        write_file(self.output, chain.pem())
+        for certificate in chain.certificates:
+            click.echo(f"{certificate.subject.rfc4514_string()}, until {certificate.not_valid_after_utc:%Y-%m-%d}")
+
     def collect(self, leaf: Signer) -> CertificateChain:
         """Return the chain out of what a CA issued."""
         found: list[x509.Certificate] = []
@@ -210,15 +250,17 @@ class _Order:
             found += load_certificates(path)
         return order_chain(found, leaf.public_key)
 
-    def make(self, opener: KeyOpener, leaf: Signer) -> CertificateChain:
+    def make(self, opener: KeyOpener, leaf: PublicKey, names: Names) -> CertificateChain:
         """Return a new chain under the parent's key."""
         assert self.parent is not None  # noqa: S101 - check() has seen to it
         parent = opener.signer(self.parent, option="--parent-kms-resource")
-        if public_key_info(parent.public_key) == public_key_info(leaf.public_key):
+        if public_key_info(parent.public_key) == public_key_info(leaf):
             raise ConfigError("the parent's key and the leaf's are one key; a TSA's key is for timestamps alone")
         length = timedelta(days=self.parent_validity)
         parents: Sequence[x509.Certificate]
-        if self.authority_uri is None:
+        if self.parent_chain:
+            parents = order_chain(load_certificates(self.parent_chain), parent.public_key).certificates
+        elif self.authority_uri is None:
             parents = [self_signed_root(parent, self.names, Validity.of(length), path_length=0)]
         else:
             authority = opener.authority(self.authority_uri, option="--parent-ca")
@@ -230,16 +272,24 @@ class _Order:
             crl_urls=self.crl_urls, ocsp_urls=self.ocsp_urls, issuer_urls=self.issuer_urls, policies=self.policies
         )
         key_use = timedelta(days=self.private_key_days) if self.private_key_days else None
-        return chain_under(parents, parent, leaf.public_key, self.names, key_use=key_use, publication=publication)
+        return chain_under(
+            parents,
+            parent,
+            leaf,
+            names,
+            length=timedelta(days=self.leaf_validity) if self.leaf_validity else None,
+            key_use=key_use,
+            publication=publication,
+        )
 
 
-def _check(chain: CertificateChain, leaf: Signer) -> None:
+def _check(chain: CertificateChain, leaf: Signer | None) -> None:
     """Raise TsaError, a line for each rule that a server or a client would stumble over; say what is only unwise."""
     case = ChainCase(
         certificates=chain.certificates,
         at=datetime.now(UTC),
-        public_key=leaf.public_key,
-        algorithm=leaf.algorithm,
+        public_key=leaf.public_key if leaf else None,
+        algorithm=leaf.algorithm if leaf else None,
     )
     findings = judge(case)
     if failed := [finding for finding in findings if finding.outcome is Outcome.FAIL]:

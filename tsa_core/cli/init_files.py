@@ -28,6 +28,19 @@ from tsa_core.cli.signing_keys import KeyOpener
 
 _PASSWORD_OCTETS: Final = 24
 _OFFLINE: Final = "offline"
+_OFFLINE_CONFIGURATION: Final = """\
+# For the machine that has this folder. The TSA's server makes a request for its next key:
+#     fetch-tsa-certs --leaf-kms-resource KEY-URI --org-name NAME --csr-out tsa.csr
+# Here, it becomes a certificate:
+#     fetch-tsa-certs --config offline.toml --parent-kms-resource file:intermediate.key --parent-chain chain.pem \\
+#         --csr-in tsa.csr --leaf-validity 3650 --private-key-days 396 --output new-chain.pem
+
+[profiles.default]
+signer = "file:intermediate.key"
+
+[signer.file]
+password = { file = "password" }
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +165,7 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
     write(offline / "intermediate.key", _encrypted(intermediate_key, password), "key of the intermediate, encrypted")
     write(offline / "password", f"{password}\n".encode(), "password of these two")
     write(offline / "chain.pem", chain.pem(), "the certificates again, for the next TSA certificate", mode=0o644)
+    write(offline / "offline.toml", _OFFLINE_CONFIGURATION.encode(), "settings for issuing the next TSA certificate")
     return written
 
 
