@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_core.api import ConfigError, PluginError
 from tsa_core.authority import load_chain
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
@@ -63,8 +65,7 @@ def test_a_server_serves_what_init_made_and_its_token_verifies(tmp_path: Path) -
     with ServerProcess(tmp_path / "tsa" / "tsa.toml") as running:
         reply = running.stamp(encode_request(b"the document"))
     trust = TrustStore.from_chain((tmp_path / "tsa" / "root.pem").read_bytes())
-    verified = verify_response(reply.body, artifact=b"the document", trust=trust)
-    assert verified is not None
+    verify_response(reply.body, artifact=b"the document", trust=trust)
 
 
 def test_openssl_accepts_the_chain(tmp_path: Path) -> None:
@@ -294,3 +295,55 @@ def test_a_request_that_was_changed_is_refused(tmp_path: Path) -> None:
             *("--parent-kms-resource", "file:intermediate.key", "--csr-in", request),
             *("--parent-chain", tmp_path / "tsa" / "offline" / "chain.pem", "--output", tmp_path / "chain.pem"),
         )
+
+
+def test_on_a_terminal_it_asks_for_the_names_that_are_missing(tmp_path: Path) -> None:
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "tsa_core.cli.server", "init", str(tmp_path / "tsa")]
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, close_fds=True)
+    os.close(terminal)
+    try:
+        # A terminal keeps what is typed ahead.
+        os.write(controller, b"Typed Ltd\nfr\n")
+        shown = _read_all(controller)
+        assert process.wait(60) == 0, shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(controller)
+    assert "Organization" in shown
+    assert "Country" in shown
+    subject = load_chain(tmp_path / "tsa" / "chain.pem").leaf.subject.rfc4514_string()
+    assert subject == "CN=Timestamp Authority,O=Typed Ltd,C=FR"
+
+
+def _read_all(descriptor: int) -> str:
+    """Return what a terminal shows until its program ends; the test's time limit bounds it."""
+    shown = b""
+    while True:
+        try:
+            data = os.read(descriptor, 4096)
+        except OSError:  # EIO, which is how Linux says that nobody holds the other end
+            return shown.decode(errors="replace")
+        if not data:
+            return shown.decode(errors="replace")
+        shown += data
+
+
+@pytest.mark.plugin("pkcs11")
+def test_a_key_in_a_pkcs11_token_is_certified_and_serves(tmp_path: Path, softhsm: SoftHsm) -> None:
+    public_key = softhsm.make_key(softhsm.make_token("init"), "tsa")
+    pin = tmp_path / "pin"
+    pin.write_text(f"{PIN}\n")
+    result = init(
+        tmp_path / "tsa",
+        *("--key", f"pkcs11:token=init;object=tsa?pin-source={pin}"),
+        *("--signer-setting", f"module={softhsm.module}"),
+    )
+    assert result.exit_code == 0, result.output
+    assert PIN not in result.output + (tmp_path / "tsa" / "tsa.toml").read_text()
+    assert load_chain(tmp_path / "tsa" / "chain.pem").leaf.public_key() == public_key
+    with ServerProcess(tmp_path / "tsa" / "tsa.toml", environ=dict(softhsm.environment)) as running:
+        reply = running.stamp(encode_request(b"in a token"))
+    trust = TrustStore.from_chain((tmp_path / "tsa" / "root.pem").read_bytes())
+    verify_response(reply.body, artifact=b"in a token", trust=trust)

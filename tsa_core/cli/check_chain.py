@@ -33,7 +33,7 @@ _STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.WARN: "yello
 def check_chain(
     file: Path, *, key_uri: str | None, profiles: Sequence[str], as_json: bool, config: Path | None
 ) -> None:
-    r"""Judge the certificate chain in FILE, PEM, TSA's certificate first, rule by rule.
+    """Judge the certificate chain in FILE, PEM, TSA's certificate first, rule by rule.
 
     Exit code 0 when every rule that demands something is fulfilled; 1 when one fails. A recommendation that is not
     followed is a warning. The first rules are those by which the server refuses to start.
@@ -41,7 +41,7 @@ def check_chain(
     \b
     Example:
       timestamp-server check-chain chain.pem --key file:key.pem --profile etsi --profile acrobat
-    """
+    """  # noqa: D301 - the backslashes are click's mark and the shell's
     chain = load_chain(file)
     if key_uri is None:
         case = ChainCase(certificates=chain.certificates, at=datetime.now(UTC))

@@ -111,19 +111,19 @@ _MAX_DAYS = 36_500
 @click.option("--output", type=_FILE, metavar="FILE", help="Where to write the chain, PEM, TSA's certificate first")
 @click.option("--config", type=_FILE, metavar="FILE", envvar="TSA_CONFIG", help="Configuration with plugins' settings")
 def fetch_tsa_certs(**flags: Any) -> None:
-    r"""Make the certificate chain for a timestamp authority's key, wherever that key is.
+    """Make the certificate chain for a timestamp authority's key, wherever that key is.
 
     Keys are key URIs as in a profile's `signer`; plugins' settings come from --config and TSA_... variables. The key
     of the leaf is never asked to sign but for --csr-out; the key of the parent signs the leaf's certificate.
 
     \b
     Examples:
-      fetch-tsa-certs --parent-kms-resource hashivault://parent --leaf-kms-resource hashivault://leaf \
+      fetch-tsa-certs --parent-kms-resource hashivault://parent --leaf-kms-resource hashivault://leaf \\
           --org-name example.com --output chain.pem
       fetch-tsa-certs --leaf-kms-resource awskms:///alias/tsa --csr-out tsa.csr
-      fetch-tsa-certs --leaf-kms-resource awskms:///alias/tsa --chain-in issued.pem --chain-in ca.pem \
+      fetch-tsa-certs --leaf-kms-resource awskms:///alias/tsa --chain-in issued.pem --chain-in ca.pem \\
           --output chain.pem
-    """
+    """  # noqa: D301 - the backslashes are click's mark and the shell's
     order = _Order(**flags)
     order.check()
     console.set_up_logging()

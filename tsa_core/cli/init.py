@@ -87,7 +87,7 @@ def _days(default: int, flag: str, text: str) -> Callable[[FunctionT], FunctionT
 @click.option("--policy-oid", "certificate_policies", multiple=True, metavar="OID", help="Certificate policy")
 @click.option("--timestamp-policy", metavar="OID", help="Policy that tokens state  [1.3.6.1.4.1.57264.2]")
 def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], **flags: Any) -> None:
-    r"""Make a timestamp authority in DIRECTORY: keys, certificates and tsa.toml.
+    """Make a timestamp authority in DIRECTORY: keys, certificates and tsa.toml.
 
     It asks for what is missing when it runs on a terminal, and for nothing otherwise. The directory must be empty or
     not exist. The key that signs timestamps is encrypted; its password is in a file that only you can read.
@@ -95,9 +95,9 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
     \b
     Examples:
       timestamp-server init ./tsa --org 'Example Ltd' --country DE
-      timestamp-server init ./tsa --key 'pkcs11:token=tsa;object=tsa?pin-source=/etc/tsa/pin' \
+      timestamp-server init ./tsa --key 'pkcs11:token=tsa;object=tsa?pin-source=/etc/tsa/pin' \\
           --signer-setting module=/usr/lib/softhsm/libsofthsm2.so
-    """
+    """  # noqa: D301 - the backslashes are click's mark and the shell's
     from tsa_core.cli.init_files import NewAuthority, write_authority
 
     if signer_settings and key_uri is None:
