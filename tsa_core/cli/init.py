@@ -41,7 +41,7 @@ def _days(default: int, flag: str, text: str) -> Callable[[FunctionT], FunctionT
     type=click.Choice(list(KEY_KINDS)),
     default="ecdsa-p256",
     show_default=True,
-    help="Kind of the keys that are made; of the CAs' too, so that one digest goes through the whole chain",
+    help="Kind of the key that is made; the CAs' follow it, so that one digest goes through the whole chain",
 )
 @click.option("--org", metavar="NAME", help=f"Organization in the certificates  [asked for; {_DEFAULT_ORGANIZATION}]")
 @click.option("--country", metavar="CC", callback=_country, help="Country in the certificates, two letters  [none]")

@@ -13,7 +13,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
-from tsa_core.api import ConfigError, LocalKeySigner, PrivateKey, PublicKey, TsaError
+from tsa_core.api import ConfigError, LocalKeySigner, PrivateKey, SignatureAlgorithm, Signer, TsaError
 from tsa_core.certs import CertificateChain, Issuer, Publication, new_key
 from tsa_core.certs.hierarchy import (
     Names,
@@ -147,8 +147,9 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
     # The key is read back as the server will read it, so that what is certified is what will sign.
     with KeyOpener(directory / "tsa.toml") as opener:
         signer = opener.signer(authority.key_uri or "file:tsa.key", option="--key")
-        root_key, intermediate_key = new_key(authority.algorithm), new_key(authority.algorithm)
-        chain = _chain(authority, signer.public_key, root_key, intermediate_key)
+        kind = _kind_of_the_authorities(signer.algorithm)
+        root_key, intermediate_key = new_key(kind), new_key(kind)
+        chain = _chain(authority, signer, root_key, intermediate_key)
         case = ChainCase(
             certificates=chain.certificates,
             at=datetime.now(UTC),
@@ -169,11 +170,21 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
     return written
 
 
+def _kind_of_the_authorities(algorithm: SignatureAlgorithm) -> str:
+    """Return the kind of key that signs certificates as the TSA's signs tokens, with the same digest (CSBR 6.8)."""
+    if algorithm.scheme == "ecdsa":
+        return {"sha256": "ecdsa-p256", "sha384": "ecdsa-p384", "sha512": "ecdsa-p521"}[algorithm.digest.name]
+    # CSBR 6.1.5.1 asks 4096 bits of a CA.
+    return "rsa-4096" if algorithm.scheme.startswith("rsa") else algorithm.name
+
+
 def _chain(
-    authority: NewAuthority, public_key: PublicKey, root_key: PrivateKey, intermediate_key: PrivateKey
+    authority: NewAuthority, signer: Signer, root_key: PrivateKey, intermediate_key: PrivateKey
 ) -> CertificateChain:
     names, now = authority.names, datetime.now(UTC)
-    root_signer, intermediate_signer = LocalKeySigner(root_key), LocalKeySigner(intermediate_key)
+    digest = signer.algorithm.digest.name if signer.algorithm.scheme.startswith("rsa") else None
+    root_signer = LocalKeySigner(root_key, digest=digest)
+    intermediate_signer = LocalKeySigner(intermediate_key, digest=digest)
     root = self_signed_root(root_signer, names, Validity.of(authority.root_validity, now=now), path_length=1)
     intermediate = intermediate_certificate(
         intermediate_signer.public_key,
@@ -183,7 +194,7 @@ def _chain(
         publication=authority.publication.of("root"),
     )
     leaf = tsa_certificate(
-        public_key,
+        signer.public_key,
         Issuer.of(intermediate, intermediate_signer),
         names,
         Validity.of(min(authority.tsa_validity, authority.intermediate_validity, authority.root_validity), now=now),
