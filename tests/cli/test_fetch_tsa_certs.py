@@ -256,6 +256,35 @@ def test_both_keys_in_openbao_and_a_server_that_runs_on_them(openbao: OpenBao, t
     check_with_openssl(IssuedToken(request=request, response=answer.response, data=data, chain=chain), tmp_path)
 
 
+@pytest.mark.plugin("tink", "file")
+def test_a_tink_keyset_is_the_leaf(openbao: OpenBao, parent: str, tmp_path: Path) -> None:
+    kek = openbao.make_key("certs-kek", "aes256-gcm96")
+    resource = f"hcvault:///transit/keys/{kek}"
+    environment = {"VAULT_ADDR": openbao.address, "VAULT_TOKEN": ROOT_TOKEN, "HOME": str(tmp_path)}
+    keyset, output = tmp_path / "keyset.json", tmp_path / "chain.pem"
+    made = run(
+        ["tink", "create-keyset", "--key-template", "ECDSA_P256", "--out", keyset, "--master-key-uri", resource],
+        environment,
+    )
+    assert made.returncode == 0, made.stderr
+    result = run(
+        [
+            *("--tink-keyset-path", keyset, "--tink-kms-resource", resource),
+            *("--parent-kms-resource", parent, "--org-name", "example.com", "--output", output),
+        ],
+        environment,
+        program="fetch-tsa-certs",
+    )
+    assert result.returncode == 0, result.stderr
+    check_path_with_openssl(load_certificates(output), tmp_path)
+    flags = [
+        *("--timestamp-signer", "tink", "--tink-keyset-path", str(keyset), "--tink-key-resource", resource),
+        *("--certificate-chain-path", str(output)),
+    ]
+    checked = run(["check", *flags], environment)
+    assert checked.returncode == 0, checked.stderr
+
+
 # -- certificate authorities of plugins ---------------------------------------------------------------------------
 
 CA_PLUGIN = """
