@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from tsa_core.api import ConfigError, KeyMismatch, Signer
-from tsa_core.certs.chain import CertificateChain, chain_of, load_chain
+from tsa_core.certs.chain import CertificateChain, chain_of, load_chain, parse_chain, read_chain_file
 from tsa_core.certs.rules import START_RULES, ChainCase, Outcome
 from tsa_core.certs.rules.path import intermediates_usage_timestamping, key_is_the_signers
 
-__all__ = ["CertificateChain", "chain_of", "check_chain", "load_chain"]
+__all__ = ["CertificateChain", "chain_of", "check_chain", "load_chain", "parse_chain", "read_chain_file"]
 
 
 def check_chain(

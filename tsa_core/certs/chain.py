@@ -41,18 +41,27 @@ class CertificateChain:
 
 def load_chain(path: Path) -> CertificateChain:
     """Read a PEM file, TSA certificate first, root last; raises ConfigError when it holds no certificates."""
-    return CertificateChain(certificates=load_certificates(path))
+    return parse_chain(read_chain_file(path), where=str(path))
+
+
+def read_chain_file(path: Path) -> bytes:
+    """Return a chain file's bytes; raises ConfigError when it cannot be read."""
+    return _read(path, "certificate chain")
+
+
+def parse_chain(data: bytes, *, where: str) -> CertificateChain:
+    """Return the chain of a PEM file's bytes, TSA certificate first; raises ConfigError, which names `where`."""
+    try:
+        return CertificateChain(certificates=tuple(x509.load_pem_x509_certificates(data)))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            f"the certificate chain is not a PEM file of certificates, TSA certificate first: {error}", path=where
+        ) from None
 
 
 def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     """Return the certificates of a PEM file, in its order; raises ConfigError when it holds none."""
-    data = _read(path, "certificate chain")
-    try:
-        return tuple(x509.load_pem_x509_certificates(data))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigError(
-            f"the certificate chain is not a PEM file of certificates, TSA certificate first: {error}", path=str(path)
-        ) from None
+    return load_chain(path).certificates
 
 
 def _read(path: Path, what: str) -> bytes:
