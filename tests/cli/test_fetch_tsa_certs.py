@@ -218,7 +218,6 @@ def test_a_folder_that_is_not_there_is_one_line(leaf: str, parent: str, tmp_path
             ],
             "name two certificate authorities",
         ),
-        (["--leaf-kms-resource=a:b", "--parent-kms-resource=p:", "--output=o", "--gcp-ca-root=x"], "--gcp-ca-parent"),
         (["--leaf-kms-resource=a:b", "--csr-in=r", "--parent-kms-resource=p:", "--output=o"], "give the leaf's key"),
         (["--csr-in=r", "--csr-out=r", "--output=o"], "leave --csr-out and --chain-in out"),
     ],

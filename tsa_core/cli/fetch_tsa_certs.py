@@ -52,11 +52,12 @@ _MAX_DAYS = 36_500
 @click.option("--parent-kms-resource", "parent", metavar="URI", help="Key that issues the TSA's certificate")
 @click.option(
     "--gcp-ca-parent",
+    "--gcp-ca-root",
+    "gcp_pool",
     metavar="POOL",
     help="Google CA Service pool that issues the parent's certificate, projects/P/locations/L/caPools/POOL; the same "
     "as --parent-ca gcp:POOL",
 )
-@click.option("--gcp-ca-root", metavar="CA", help="The pool's CA to take, projects/P/.../certificateAuthorities/CA")
 @click.option(
     "--parent-ca",
     metavar="NAME:RESOURCE",
@@ -157,8 +158,7 @@ class _Order:
     tink_kms_resource: str | None
     csr_in: Path | None
     parent: str | None
-    gcp_ca_parent: str | None
-    gcp_ca_root: str | None
+    gcp_pool: str | None
     parent_ca: str | None
     parent_chain: Path | None
     parent_validity: int
@@ -199,13 +199,11 @@ class _Order:
                 "--parent-kms-resource URI is missing, the key that issues the TSA's certificate; or --csr-out and "
                 "--chain-in, for a CA of your choice"
             )
-        if [self.gcp_ca_parent, self.parent_ca, self.parent_chain].count(None) < 2:
+        if [self.gcp_pool, self.parent_ca, self.parent_chain].count(None) < 2:
             raise click.UsageError(
                 "--gcp-ca-parent and --parent-ca name two certificate authorities, and --parent-chain a certificate "
                 "that exists; give one"
             )
-        if self.gcp_ca_root and not self.gcp_ca_parent:
-            raise click.UsageError("--gcp-ca-root chooses a CA in the pool that --gcp-ca-parent names")
 
     @property
     def names(self) -> Names:
@@ -218,10 +216,7 @@ class _Order:
     @property
     def authority_uri(self) -> str | None:
         """The certificate authority for the parent's certificate, None when the parent signs its own."""
-        if self.gcp_ca_parent is None:
-            return self.parent_ca
-        root = self.gcp_ca_root.rpartition("/")[2] if self.gcp_ca_root else ""
-        return f"gcp:{self.gcp_ca_parent}" + (f"/certificateAuthorities/{root}" if root else "")
+        return self.parent_ca if self.gcp_pool is None else f"gcp:{self.gcp_pool}"
 
     def open_leaf(self, opener: KeyOpener) -> Signer:
         """Open the key that will sign timestamps."""

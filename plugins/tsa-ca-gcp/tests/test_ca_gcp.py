@@ -209,7 +209,8 @@ def test_missing_credentials_are_one_line(open_gcp: Callable[..., CertificateAut
 
 
 @pytest.mark.plugin("file")
-def test_fetch_tsa_certs_makes_a_chain_under_the_pool(service: GcpCa, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flag", ["--gcp-ca-parent", "--gcp-ca-root"])
+def test_fetch_tsa_certs_makes_a_chain_under_the_pool(service: GcpCa, tmp_path: Path, flag: str) -> None:
     for name in ("leaf", "parent"):
         path = tmp_path / f"{name}.pem"
         path.write_bytes(new_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -218,7 +219,7 @@ def test_fetch_tsa_certs_makes_a_chain_under_the_pool(service: GcpCa, tmp_path: 
     arguments: list[str | Path] = [
         *("--leaf-kms-resource", f"file:{tmp_path / 'leaf.pem'}"),
         *("--parent-kms-resource", f"file:{tmp_path / 'parent.pem'}"),
-        *("--gcp-ca-parent", POOL, "--gcp-ca-root", f"{POOL}/certificateAuthorities/{AUTHORITY}"),
+        *(flag, f"{POOL}/certificateAuthorities/{AUTHORITY}"),
         *("--org-name", "example.com", "--parent-validity", "365", "--output", output),
     ]
     environment = {

@@ -94,7 +94,7 @@ class Rule:
         except NotJudged as reason:
             return Finding(rule=self, outcome=Outcome.NOT_JUDGED, reason=str(reason))
         except (ValueError, UnsupportedAlgorithm) as error:
-            complaint = f"a certificate of the chain is malformed: {error}"
+            complaint = f"a certificate of the chain is malformed, or of a kind that is not known here: {error}"
             return Finding(rule=self, outcome=Outcome.FAIL, reason=complaint)
         if complaint is None:
             return Finding(rule=self, outcome=Outcome.PASS)
