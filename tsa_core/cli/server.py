@@ -1,4 +1,4 @@
-"""timestamp-server: serve, check, plugins, version."""
+"""timestamp-server: serve, check, check-chain, init, plugins, version."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from rich.panel import Panel
 
 from tsa_core.api import PluginError, TsaError
 from tsa_core.cli import console
+from tsa_core.cli.check_chain import check_chain
 from tsa_core.cli.clock import clock
 from tsa_core.cli.flag_groups import GroupedCommand
+from tsa_core.cli.init import init
 from tsa_core.cli.plugins import plugins
 from tsa_core.cli.reload import reload
 from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
@@ -69,7 +71,9 @@ def server() -> None:
     """Run an RFC 3161 timestamp authority."""
 
 
+server.add_command(check_chain)
 server.add_command(clock)
+server.add_command(init)
 server.add_command(plugins)
 server.add_command(reload)
 
