@@ -27,6 +27,7 @@ from tsa_core.certs.rules import ChainCase, Outcome, judge
 from tsa_core.cli import console
 from tsa_core.cli.output_file import write_file
 from tsa_core.cli.signing_keys import KeyOpener
+from tsa_core.logs import set_up_logging
 
 PROGRAM = "fetch-tsa-certs"
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -127,7 +128,7 @@ def fetch_tsa_certs(**flags: Any) -> None:
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     order = _Order(**flags)
     order.check()
-    console.set_up_logging()
+    set_up_logging()
     with KeyOpener(order.config) as opener:
         if order.csr_in:
             chain = order.make(opener, *order.read_request(order.csr_in))
