@@ -35,7 +35,7 @@ class Flag:
     @property
     def parameter(self) -> str:
         """The name under which click hands the value over."""
-        return self.name.removeprefix("--").replace("-", "_")
+        return _parameter(self.name)
 
     def option(self) -> Callable[[Any], Any]:
         """Return the click decorator."""
@@ -57,6 +57,10 @@ class Flag:
             words = [word.strip() for each in given or () for word in each.split(",")]
             return list(dict.fromkeys(words)) or None
         return given.absolute() if isinstance(given, Path) else given
+
+
+def _parameter(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
 
 
 _FILE = click.Path(path_type=Path)
@@ -273,6 +277,19 @@ FLAGS: tuple[Flag, ...] = (
         "[signer.file] password = { file = ... } or TSA_SIGNER__FILE__PASSWORD",
         metavar="TEXT",
     ),
+    Flag(
+        name="--tink-key-resource",
+        setting="signer.tink.key_resource",
+        help="Key that decrypts the Tink keyset: gcp-kms://..., aws-kms://arn:... or hcvault://HOST/MOUNT/keys/NAME",
+        metavar="URI",
+    ),
+    Flag(
+        name="--tink-hcvault-token",
+        setting="signer.tink.hcvault_token",
+        help="Vault token for hcvault://; ps shows it to every user of this machine, so prefer VAULT_TOKEN or "
+        "[signer.tink] hcvault_token = { file = ... }",
+        metavar="TEXT",
+    ),
 )
 
 _CLOCK_OPTIONS = (
@@ -289,11 +306,13 @@ _CLOCK_OPTIONS = (
 _SIGNER_OPTIONS = (
     click.option(
         "--timestamp-signer",
-        type=click.Choice(["memory", "file", "kms"]),
-        help="memory: a new key at every start, for trial; file: --file-signer-key-path; kms: --kms-key-resource",
+        type=click.Choice(["memory", "file", "kms", "tink"]),
+        help="memory: a new key at every start, for trial; file: --file-signer-key-path; kms: --kms-key-resource; "
+        "tink: --tink-keyset-path and --tink-key-resource",
     ),
     click.option("--kms-key-resource", metavar="URI", help="Key URI; its scheme names the signer plugin"),
     click.option("--file-signer-key-path", type=_FILE, metavar="FILE", help="Private key, PEM or DER"),
+    click.option("--tink-keyset-path", type=_FILE, metavar="FILE", help="Encrypted Tink keyset, JSON or binary"),
 )
 _PROFILE_OPTIONS = (
     click.option(
@@ -365,27 +384,28 @@ def _put_clock(values: dict[str, Any], parameters: dict[str, Any]) -> None:
         _put(values, "clock.ntp.file", source if source == "default" else str(Path(source).absolute()))
 
 
+_KEY_FLAGS = {"kms": "--kms-key-resource", "file": "--file-signer-key-path", "tink": "--tink-keyset-path"}
+"""The signers of the reference system, and the flag that names the key of each."""
+
+
 def _signer_uri(parameters: dict[str, Any]) -> str | None:
     """Return the key URI that the reference system's flags mean."""
-    signer, resource = parameters.get("timestamp_signer"), parameters.get("kms_key_resource")
-    path: Path | None = parameters.get("file_signer_key_path")
-    if resource and path:
-        raise click.UsageError("--kms-key-resource and --file-signer-key-path name two keys; give one")
-    if signer is None:
-        signer = "kms" if resource else "file" if path else None
-    if signer != "kms" and resource:
-        raise click.UsageError(f"--kms-key-resource goes with --timestamp-signer kms, not {signer}")
-    if signer != "file" and path:
-        raise click.UsageError(f"--file-signer-key-path goes with --timestamp-signer file, not {signer}")
-    if signer == "kms":
-        if not resource:
-            raise click.UsageError("--timestamp-signer kms needs --kms-key-resource URI")
-        return str(resource)
-    if signer == "file":
-        if path is None:
-            raise click.UsageError("--timestamp-signer file needs --file-signer-key-path FILE")
-        return f"file:{quote(str(path.absolute()))}"
-    return f"{signer}:" if signer else None
+    signer: str | None = parameters.get("timestamp_signer")
+    keys = {name: key for name, flag in _KEY_FLAGS.items() if (key := parameters.get(_parameter(flag)))}
+    if len(keys) > 1:
+        raise click.UsageError(f"{' and '.join(_KEY_FLAGS[name] for name in keys)} name {len(keys)} keys; give one")
+    for name in keys:
+        signer = signer or name
+        if signer != name:
+            raise click.UsageError(f"{_KEY_FLAGS[name]} goes with --timestamp-signer {name}, not {signer}")
+    for flag in ("--tink-key-resource", "--tink-hcvault-token"):
+        if signer not in {None, "tink"} and parameters.get(_parameter(flag)):
+            raise click.UsageError(f"{flag} goes with --timestamp-signer tink, not {signer}")
+    if signer is None or signer == "memory":
+        return f"{signer}:" if signer else None
+    if signer not in keys:
+        raise click.UsageError(f"--timestamp-signer {signer} needs {_KEY_FLAGS[signer]}")
+    return str(keys[signer]) if signer == "kms" else f"{signer}:{quote(str(keys[signer].absolute()))}"
 
 
 def _put(values: dict[str, Any], path: str, value: Any) -> None:

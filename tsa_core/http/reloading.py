@@ -18,6 +18,7 @@ from typing import Any
 
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.config import ServerSettings, Settings
+from tsa_core.http.notify import notify_ready, notify_reloading
 from tsa_core.http.pid_file import PidFile
 from tsa_core.service import CertificateWatch
 
@@ -144,6 +145,7 @@ class ReloadControl:
         if self._stopping.is_set():
             return
         log.info("reload (%s)", reason)
+        notify_reloading()
         wanted: set[Path] = set()
         try:
             new, unchangeable = keep_what_stays(self.settings, self._read_again())
@@ -172,6 +174,7 @@ class ReloadControl:
         self._certificates.look(facts["profiles"])
 
     def _say(self, *, succeeded: bool, message: str) -> None:
+        notify_ready(message if succeeded else f"reload refused: {message}")
         if self._pid_file is not None:
             self._pid_file.report(succeeded=succeeded, message=message)
 
