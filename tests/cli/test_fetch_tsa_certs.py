@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tsa_backends.timestamp_server import TimestampServer, run
 from tsa_core.api import ConfigError, LocalKeySigner, TsaError
 from tsa_core.certs import KEY_KINDS, Issuer, Publication, load_certificates
 from tsa_core.certs.hierarchy import Names, Validity, intermediate_certificate, self_signed_root
+from tsa_core.certs.rules import ChainCase, Outcome, judge
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 from tsa_core.testing import (
     IssuedToken,
@@ -165,7 +166,18 @@ def test_fields_on_request_are_in_the_certificate(leaf: str, parent: str, tmp_pa
     output = tmp_path / "chain.pem"
     fetch(
         *("--leaf-kms-resource", leaf, "--parent-kms-resource", parent, "--output", output),
-        *("--country", "DE", "--common-name", "TSU 1", "--private-key-days", 30, "--policy-oid", "1.2.3"),
+        *(
+            "--org-name",
+            "o",
+            "--country",
+            "DE",
+            "--common-name",
+            "TSU 1",
+            "--private-key-days",
+            30,
+            "--policy-oid",
+            "1.2.3",
+        ),
         *(
             "--crl-url",
             "http://a.example/c.crl",
@@ -176,7 +188,7 @@ def test_fields_on_request_are_in_the_certificate(leaf: str, parent: str, tmp_pa
         ),
     )
     certificate = load_certificates(output)[0]
-    assert certificate.subject.rfc4514_string() == "CN=TSU 1,C=DE"
+    assert certificate.subject.rfc4514_string() == "CN=TSU 1,O=o,C=DE"
     for kind in (
         x509.CRLDistributionPoints,
         x509.AuthorityInformationAccess,
@@ -184,6 +196,10 @@ def test_fields_on_request_are_in_the_certificate(leaf: str, parent: str, tmp_pa
         x509.PrivateKeyUsagePeriod,
     ):
         assert not extension(certificate, kind).critical
+    findings = judge(
+        ChainCase(certificates=load_certificates(output), at=datetime.now(UTC)), ["etsi", "sigstore", "acrobat"]
+    )
+    assert [finding for finding in findings if finding.outcome is Outcome.FAIL] == []
 
 
 @file_keys
