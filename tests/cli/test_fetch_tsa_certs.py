@@ -210,7 +210,7 @@ def test_one_key_for_both_is_refused(leaf: str, tmp_path: Path) -> None:
 
 @file_keys
 def test_a_folder_that_is_not_there_is_one_line(leaf: str, parent: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the file cannot be written: No such file or directory"):
+    with pytest.raises(ConfigError, match="there is no such folder, or it cannot be written to"):
         fetch("--leaf-kms-resource", leaf, "--parent-kms-resource", parent, "--output", tmp_path / "no" / "chain.pem")
 
 
@@ -355,6 +355,18 @@ def test_a_certificate_authority_of_a_plugin_issues_the_intermediate(
     request = x509.load_der_x509_csr((folder / "request.der").read_bytes())
     assert request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "sigstore-tsa-intermediate"
     assert request.extensions.get_extension_for_class(x509.ExtendedKeyUsage).critical
+
+    (folder / "request.der").unlink()
+    for wrong in (
+        ["--crl-url", "x"],
+        ["--policy-oid", "x"],
+        ["--country", "x"],
+        ["--output", str(tmp_path / "no" / "x")],
+    ):
+        stopped = run([*arguments, "--parent-ca", f"acmeca:{folder}", *wrong], environment, program="fetch-tsa-certs")
+        assert stopped.returncode == 2, wrong
+        assert len(stopped.stderr.splitlines()) == 1, stopped.stderr
+        assert not (folder / "request.der").exists(), "a certificate was issued although the rest is wrong"
 
     environment["TSA_CERTIFICATE_AUTHORITY__ACMECA__REFUSE"] = "true"
     refused = run([*arguments, "--parent-ca", f"acmeca:{folder}"], environment, program="fetch-tsa-certs")
