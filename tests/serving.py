@@ -45,6 +45,7 @@ from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.host.discovery import InstalledPlugin, installed_plugins
 from tsa_core.http import create_app
+from tsa_core.http.granian_listeners import GranianListeners
 from tsa_core.http.sockets import listen, urls
 from tsa_core.http.waitress_server import WaitressServer
 from tsa_core.service import Service
@@ -232,22 +233,27 @@ def running_server(
     *,
     profiles: Mapping[str, Any] | None = None,
     inline: bool | None = None,
+    engine: str = "waitress",
     **server: Any,
 ) -> Iterator[Server]:
     """Serve in a thread with our waitress server until the block ends, then check that it ended in peace.
 
     `inline` runs requests on the I/O thread or in worker threads; None leaves it to the signers, as `serve` does.
+    With the engine `granian` its embedded server stands in waitress's place, the one that also speaks TLS.
     """
     failures: list[BaseException] = []
     with open_service(parts, profiles=profiles, **server) as service:
         sockets = listen(service.settings.server)
-        http_server = WaitressServer(
-            create_app(service),
-            service.settings.server,
-            sockets=sockets,
-            inline=service.local if inline is None else inline,
-        )
         (url,) = urls(sockets)
+        inline = service.local if inline is None else inline
+        app, settings = create_app(service), service.settings.server
+        if engine == "granian":
+            with GranianListeners(app, settings, tls=(), plain=sockets, inline=inline):
+                yield Server(url=url, service=service)
+            for each in sockets:
+                each.close()
+            return
+        http_server = WaitressServer(app, settings, sockets=sockets, inline=inline)
 
         def run() -> None:
             try:
