@@ -173,3 +173,9 @@ def test_names_that_cannot_be_are_refused(country: str) -> None:
 def test_addresses_that_cannot_be_are_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="cannot be the address"):
         Publication(crl_urls=[url]).extensions()
+
+
+@pytest.mark.parametrize("oid", ["", "x", "1", "9.1.2"])
+def test_policies_that_cannot_be_are_refused(oid: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be a certificate policy"):
+        Publication(policies=[oid]).extensions()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tsa_backends.timestamp_server import TimestampServer, run
 from tsa_core.api import ConfigError, LocalKeySigner, TsaError
 from tsa_core.certs import KEY_KINDS, Issuer, Publication, load_certificates
 from tsa_core.certs.hierarchy import Names, Validity, intermediate_certificate, self_signed_root
+from tsa_core.certs.rules import ChainCase, Outcome, judge
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 from tsa_core.testing import (
     IssuedToken,
@@ -165,7 +166,18 @@ def test_fields_on_request_are_in_the_certificate(leaf: str, parent: str, tmp_pa
     output = tmp_path / "chain.pem"
     fetch(
         *("--leaf-kms-resource", leaf, "--parent-kms-resource", parent, "--output", output),
-        *("--country", "DE", "--common-name", "TSU 1", "--private-key-days", 30, "--policy-oid", "1.2.3"),
+        *(
+            "--org-name",
+            "o",
+            "--country",
+            "DE",
+            "--common-name",
+            "TSU 1",
+            "--private-key-days",
+            30,
+            "--policy-oid",
+            "1.2.3",
+        ),
         *(
             "--crl-url",
             "http://a.example/c.crl",
@@ -176,7 +188,7 @@ def test_fields_on_request_are_in_the_certificate(leaf: str, parent: str, tmp_pa
         ),
     )
     certificate = load_certificates(output)[0]
-    assert certificate.subject.rfc4514_string() == "CN=TSU 1,C=DE"
+    assert certificate.subject.rfc4514_string() == "CN=TSU 1,O=o,C=DE"
     for kind in (
         x509.CRLDistributionPoints,
         x509.AuthorityInformationAccess,
@@ -184,6 +196,10 @@ def test_fields_on_request_are_in_the_certificate(leaf: str, parent: str, tmp_pa
         x509.PrivateKeyUsagePeriod,
     ):
         assert not extension(certificate, kind).critical
+    findings = judge(
+        ChainCase(certificates=load_certificates(output), at=datetime.now(UTC)), ["etsi", "sigstore", "acrobat"]
+    )
+    assert [finding for finding in findings if finding.outcome is Outcome.FAIL] == []
 
 
 @file_keys
@@ -194,7 +210,7 @@ def test_one_key_for_both_is_refused(leaf: str, tmp_path: Path) -> None:
 
 @file_keys
 def test_a_folder_that_is_not_there_is_one_line(leaf: str, parent: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the file cannot be written: No such file or directory"):
+    with pytest.raises(ConfigError, match="there is no such folder, or it cannot be written to"):
         fetch("--leaf-kms-resource", leaf, "--parent-kms-resource", parent, "--output", tmp_path / "no" / "chain.pem")
 
 
@@ -339,6 +355,18 @@ def test_a_certificate_authority_of_a_plugin_issues_the_intermediate(
     request = x509.load_der_x509_csr((folder / "request.der").read_bytes())
     assert request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "sigstore-tsa-intermediate"
     assert request.extensions.get_extension_for_class(x509.ExtendedKeyUsage).critical
+
+    (folder / "request.der").unlink()
+    for wrong in (
+        ["--crl-url", "x"],
+        ["--policy-oid", "x"],
+        ["--country", "x"],
+        ["--output", str(tmp_path / "no" / "x")],
+    ):
+        stopped = run([*arguments, "--parent-ca", f"acmeca:{folder}", *wrong], environment, program="fetch-tsa-certs")
+        assert stopped.returncode == 2, wrong
+        assert len(stopped.stderr.splitlines()) == 1, stopped.stderr
+        assert not (folder / "request.der").exists(), "a certificate was issued although the rest is wrong"
 
     environment["TSA_CERTIFICATE_AUTHORITY__ACMECA__REFUSE"] = "true"
     refused = run([*arguments, "--parent-ca", f"acmeca:{folder}"], environment, program="fetch-tsa-certs")

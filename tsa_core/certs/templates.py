@@ -45,10 +45,10 @@ class Publication:
         )
 
     def extensions(self) -> list[_Extension]:
-        """Return the extensions that say so, none critical; raises ConfigError for what is no URL."""
+        """Return the extensions that say so, none critical; raises ConfigError for what is no URL, or no OID."""
         found: list[_Extension] = []
         if self.policies:
-            policies = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in self.policies]
+            policies = [x509.PolicyInformation(_policy(oid), None) for oid in self.policies]
             found.append((x509.CertificatePolicies(policies), False))
         if self.crl_urls:
             points = [x509.DistributionPoint([_uri(url)], None, None, None) for url in self.crl_urls]
@@ -112,6 +112,13 @@ def tsa_extensions(
         *period,
         *(publication or Publication()).extensions(),
     ]
+
+
+def _policy(oid: str) -> x509.ObjectIdentifier:
+    try:
+        return x509.ObjectIdentifier(oid)
+    except ValueError:
+        raise ConfigError(f"{oid!r} cannot be a certificate policy; write an OID, 2.23.140.1.4.2 for example") from None
 
 
 def _uri(url: str) -> x509.UniformResourceIdentifier:

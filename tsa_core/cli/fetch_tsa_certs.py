@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -219,6 +220,18 @@ class _Order:
         """The certificate authority for the parent's certificate, None when the parent signs its own."""
         return self.parent_ca if self.gcp_pool is None else f"gcp:{self.gcp_pool}"
 
+    @property
+    def publication(self) -> Publication:
+        """What the parent publishes."""
+        return Publication(
+            crl_urls=self.crl_urls, ocsp_urls=self.ocsp_urls, issuer_urls=self.issuer_urls, policies=self.policies
+        )
+
+    def refuse_a_folder_that_is_not_there(self) -> None:
+        """Raise ConfigError when the output could not be written."""
+        if self.output is not None and not os.access(self.output.parent, os.W_OK | os.X_OK):
+            raise ConfigError("there is no such folder, or it cannot be written to", path=str(self.output.parent))
+
     def open_leaf(self, opener: KeyOpener) -> Signer:
         """Open the key that will sign timestamps."""
         if self.leaf is not None:
@@ -252,6 +265,10 @@ class _Order:
         parent = opener.signer(self.parent, option="--parent-kms-resource")
         if public_key_info(parent.public_key) == public_key_info(leaf):
             raise ConfigError("the parent's key and the leaf's are one key; a TSA's key is for timestamps alone")
+        # What is wrong with the rest must be said before a CA issues, and bills, a certificate.
+        names.name(names.tsa)
+        self.publication.extensions()
+        self.refuse_a_folder_that_is_not_there()
         length = timedelta(days=self.parent_validity)
         parents: Sequence[x509.Certificate]
         if self.parent_chain:
@@ -264,9 +281,6 @@ class _Order:
                 parents = intermediate_from(authority, parent, self.names, validity=length, timeout=_AUTHORITY_SECONDS)
             except CertificateAuthorityError as error:
                 raise TsaError(f"--parent-ca: {error}") from error
-        publication = Publication(
-            crl_urls=self.crl_urls, ocsp_urls=self.ocsp_urls, issuer_urls=self.issuer_urls, policies=self.policies
-        )
         key_use = timedelta(days=self.private_key_days) if self.private_key_days else None
         return chain_under(
             parents,
@@ -275,7 +289,7 @@ class _Order:
             names,
             length=timedelta(days=self.leaf_validity) if self.leaf_validity else None,
             key_use=key_use,
-            publication=publication,
+            publication=self.publication,
         )
 
 
