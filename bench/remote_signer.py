@@ -53,7 +53,7 @@ def serve(threads: int) -> None:
     )
     with Service(settings, host=host) as service:
         sockets = listen(settings.server)
-        server = WaitressServer(create_app(service), settings.server, sockets=sockets, inline=service.local)
+        server = WaitressServer(create_app(service), settings.server, sockets=sockets)
 
         def stop_when_asked() -> None:
             sys.stdin.read()

@@ -232,28 +232,25 @@ def running_server(
     parts: Parts | None = None,
     *,
     profiles: Mapping[str, Any] | None = None,
-    inline: bool | None = None,
     engine: str = "waitress",
     **server: Any,
 ) -> Iterator[Server]:
     """Serve in a thread with our waitress server until the block ends, then check that it ended in peace.
 
-    `inline` runs requests on the I/O thread or in worker threads; None leaves it to the signers, as `serve` does.
     With the engine `granian` its embedded server stands in waitress's place, the one that also speaks TLS.
     """
     failures: list[BaseException] = []
     with open_service(parts, profiles=profiles, **server) as service:
         sockets = listen(service.settings.server)
         (url,) = urls(sockets)
-        inline = service.local if inline is None else inline
         app, settings = create_app(service), service.settings.server
         if engine == "granian":
-            with GranianListeners(app, settings, tls=(), plain=sockets, inline=inline):
+            with GranianListeners(app, settings, tls=(), plain=sockets, waiting_profiles=service.waiting_profiles):
                 yield Server(url=url, service=service)
             for each in sockets:
                 each.close()
             return
-        http_server = WaitressServer(app, settings, sockets=sockets, inline=inline)
+        http_server = WaitressServer(app, settings, sockets=sockets)
 
         def run() -> None:
             try:

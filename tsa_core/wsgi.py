@@ -1,31 +1,130 @@
-"""The application for any WSGI server: `waitress-serve --call tsa_core.wsgi:create_app`.
+"""The application for any WSGI server: `gunicorn 'tsa_core.wsgi:create_app()'`, for example.
 
-Settings come from the file that TSA_CONFIG names and from TSA_... variables; see docs/configure.
+Settings come from the file that TSA_CONFIG names and from TSA_... variables; see docs/operate/wsgi-servers.md.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import os
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
-from tsa_core.api import TsaError
-from tsa_core.config import load_settings
+from tsa_core.api import Signer, TsaError
+from tsa_core.config import Settings, load_settings
+from tsa_core.host import PluginHost
 from tsa_core.http import create_app as create_http_app
-from tsa_core.service import Service
+from tsa_core.http.app import error_body
+from tsa_core.http.observing import Observatory
+from tsa_core.logs import set_up_logging
+from tsa_core.service import CertificateWatch, Service, open_shared_signers
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def create_app() -> Callable[..., Any]:
+class Application:
+    """A WSGI application that each process opens for itself.
+
+    A server may load it before it forks its workers. Connections and threads do not survive that, so what a process
+    inherits is left alone (to close it would say goodbye on the parent's connections) and opened anew at its first
+    request. Only signers that forked processes can share, `shared`, are the parent's.
+    """
+
+    def __init__(self, settings: Settings, shared: Mapping[str, Signer]) -> None:
+        self._settings = settings
+        self._shared = shared
+        self._opening = threading.Lock()
+        self._inherited: list[Service] = []
+        self._service: Service | None = None
+        self._observatory: Observatory | None = None
+        self._process = 0
+        self._retry_at = 0.0
+        self._app: WsgiApp = self._unavailable
+        self.open()
+
+    def open(self) -> None:
+        """Open the service in this process, if it is not; raises ConfigError, PluginError or SignerError."""
+        with self._opening:
+            if self._process == os.getpid():
+                return
+            if self._service is not None:
+                self._inherited.append(self._service)
+            observatory = Observatory(self._settings, forks=False, ours=False)
+            try:
+                service = Service(self._settings, shared=self._shared)
+            except BaseException:
+                observatory.close()
+                raise
+            self._service, self._observatory = service, observatory
+            self._app = create_http_app(service, observatory.middleware(service))
+            self._process = os.getpid()
+        atexit.register(self.close)
+        CertificateWatch().look(
+            {"name": profile.name, "issues_until": profile.not_after.isoformat()}
+            for profile in service.authority.profiles.values()
+        )
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request."""
+        if self._process != os.getpid() and not self._open_again():
+            return self._unavailable(environ, start_response)
+        return self._app(environ, start_response)
+
+    def _open_again(self) -> bool:
+        """Open in a process that was forked; what is wrong goes to the log, and the next second sees another try."""
+        if time.monotonic() < self._retry_at:
+            return False
+        try:
+            self.open()
+        except TsaError as error:
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
+            log.error("the process %d cannot issue timestamps: %s", os.getpid(), error)  # noqa: TRY400 - no traceback
+            return False
+        return True
+
+    @staticmethod
+    def _unavailable(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        start_response(f"{status.value} {status.phrase}", [("Content-Type", "application/json"), ("Retry-After", "1")])
+        return [error_body(status.value, "the server cannot issue timestamps now; its log has the reason")]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Lines for the operator about what works but should not be relied upon."""
+        return list(self._service.warnings) if self._service is not None else []
+
+    def close(self) -> None:
+        """Close what this process has opened, and nothing that it inherited."""
+        if self._service is not None and self._process == os.getpid():
+            if self._observatory is not None:
+                self._observatory.leave()
+            self._service.close()
+            if self._observatory is not None:
+                self._observatory.close()
+
+
+def create_app() -> Application:
     """Return the WSGI application; a mistake in the configuration ends the process with one line and code 2."""
     try:
-        service = Service(load_settings())
+        settings = load_settings()
+        if not logging.getLogger().handlers:
+            set_up_logging(settings.log)
+        host = PluginHost(base_directory=settings.base_directory)
+        atexit.register(host.close)
+        app = Application(settings, open_shared_signers(host, settings))
     except TsaError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"tsa-core: error: {line}\n")
         raise SystemExit(2) from None
-    for warning in service.warnings:
-        logging.getLogger(__name__).warning(warning)
-    atexit.register(service.close)
-    return create_http_app(service)
+    for warning in app.warnings:
+        log.warning(warning)
+    return app

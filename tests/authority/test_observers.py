@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from falcon.testing import create_environ
+
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
-from tests.serving import Parts, TestSigner, open_service
-from tsa_core.api import Observer, PKIFailureInfo, RequestContext, RequestOutcome
+from tests.serving import Parts, TestSigner, TestSink, open_service, running_server
+from tsa_core.api import AuditError, Observer, PKIFailureInfo, RequestContext, RequestOutcome
+from tsa_core.http import create_app
+from tsa_core.http.pools import QUEUED_SECONDS
 
 
 class Notes(Observer):
@@ -41,10 +45,16 @@ def test_observers_are_told_of_every_request() -> None:
     assert all(one.duration_ns > 0 for one in notes.outcomes)
     assert (first.failure, first.profile, first.hash_name) == (None, "default", "sha256")
     assert first.serial_number == reply.tst_info["serial_number"].native
-    assert set(first.phases_ns) == {"sign", "audit"}
+    assert list(first.phases_ns) == list(first.offsets_ns) == ["parse", "clock", "sign"]
+    assert 0 < sum(first.phases_ns.values()) <= first.duration_ns
+    assert sorted(first.offsets_ns.values()) == list(first.offsets_ns.values())
+    assert (first.algorithm, first.failed_phase, first.reason) == ("ecdsa-sha256", None, "")
     assert (weak.failure, weak.hash_name, weak.serial_number) == (PKIFailureInfo.BAD_ALG, "sha1", None)
     assert (malformed.failure, malformed.hash_name) == (PKIFailureInfo.BAD_DATA_FORMAT, None)
-    assert down.failure is PKIFailureInfo.SYSTEM_FAILURE
+    assert (malformed.failed_phase, list(malformed.phases_ns)) == (None, [])
+    assert (weak.profile, weak.reason[:18]) == ("default", "the hash algorithm")
+    assert (down.failure, down.failed_phase) == (PKIFailureInfo.SYSTEM_FAILURE, "sign")
+    assert (down.algorithm, down.serial_number) == (first.algorithm, None)
 
 
 def test_an_observer_that_crashes_changes_nothing() -> None:
@@ -54,3 +64,41 @@ def test_an_observer_that_crashes_changes_nothing() -> None:
         granted(service.authority.respond(GOOD, RequestContext()).der)
         refused(service.authority.respond(b"", RequestContext()).der, "03020204")
     assert len(notes.outcomes) == 2
+
+
+def test_the_audit_is_a_phase_where_there_is_one_and_fails_as_one() -> None:
+    notes, sink = Notes(), TestSink()
+    with open_service(Parts(sinks=[sink], observers=[notes])) as service:
+        granted(service.authority.respond(GOOD, RequestContext()).der)
+        sink.failure = AuditError("the disk is full")
+        refused(service.authority.respond(GOOD, RequestContext()).der, "03050600000040")
+    good, lost = notes.outcomes
+    assert list(good.phases_ns) == ["parse", "clock", "sign", "audit"]
+    assert good.failed_phase is None
+    assert (lost.failed_phase, lost.serial_number) == ("audit", None)
+
+
+def test_observers_are_told_of_json_that_cannot_be_read() -> None:
+    notes = Notes()
+    with running_server(Parts(observers=[notes])) as server:
+        assert server.post_json(b"{").status == 400
+        assert server.post_json({"artifactHash": "AA==", "hashAlgorithm": "sha1"}).status == 400
+        assert server.post_json({"artifactHash": "A" * 43 + "=", "hashAlgorithm": "sha256"}).status == 200
+    assert [one.failure for one in notes.outcomes] == [PKIFailureInfo.BAD_DATA_FORMAT, PKIFailureInfo.BAD_ALG, None]
+    assert notes.outcomes[0].request_id
+    assert "parse" not in notes.outcomes[0].phases_ns
+    assert "sign" in notes.outcomes[2].phases_ns
+
+
+def test_observers_are_told_of_requests_that_waited_too_long() -> None:
+    notes = Notes()
+    with open_service(Parts(observers=[notes])) as service:
+        app = create_app(service)
+        environ = create_environ(
+            "/api/v1/timestamp", method="POST", headers={"Content-Type": "application/timestamp-query"}, body="x"
+        )
+        app({**environ, QUEUED_SECONDS: 60.0}, lambda *_: lambda _data: None)
+    (busy,) = notes.outcomes
+    assert (busy.failure, busy.profile) == (PKIFailureInfo.SYSTEM_FAILURE, None)
+    assert "waiting" in busy.reason
+    assert busy.failed_phase == "wait"

@@ -8,12 +8,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import Literal
 
 import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
-from tests.serving import QUERY, REPLY, HttpReply, Server, running_server
+from tests.serving import QUERY, REPLY, HttpReply, Parts, Server, TestSigner, running_server
 from tsa_core.api import RequestContext
 
 BODY = PlainRequest(nonce=2**63, cert_req=True).encode()
@@ -185,11 +186,13 @@ def test_s28_keep_alive(server: Server) -> None:
         connection.close()
 
 
-@pytest.mark.parametrize("inline", [True, False])
-def test_s28_pipelining(inline: bool) -> None:
+@pytest.mark.parametrize("latency", ["local", "remote"])
+def test_s28_pipelining(latency: Literal["local", "remote"]) -> None:
     """Requests sent at once are answered in their order, in the loop's thread and in workers."""
     bodies = [PlainRequest(nonce=number).encode() for number in range(50)]
-    with running_server(inline=inline) as server, connected(server) as connection:
+    signer = TestSigner()
+    signer.latency = latency
+    with running_server(Parts(signers={"p256": signer})) as server, connected(server) as connection:
         connection.sendall(b"".join(head(f"Content-Length: {len(body)}") + body for body in bodies))
         rest = b""
         for number in range(50):

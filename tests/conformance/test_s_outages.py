@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
@@ -24,10 +26,13 @@ def readiness(server: Server) -> dict[str, bool]:
 
 
 @pytest.mark.parametrize("failure", [None, SignerError("no"), RuntimeError("a bug"), TimeoutError()])
-@pytest.mark.parametrize("inline", [True, False])
-def test_s30_a_signer_that_is_down_and_comes_back(inline: bool, failure: Exception | None) -> None:
+@pytest.mark.parametrize("latency", ["local", "remote"])
+def test_s30_a_signer_that_is_down_and_comes_back(
+    latency: Literal["local", "remote"], failure: Exception | None
+) -> None:
     signer = TestSigner()
-    with running_server(Parts(signers={"p256": signer}), inline=inline) as server:
+    signer.latency = latency
+    with running_server(Parts(signers={"p256": signer})) as server:
         check(server.post(BODY))
         assert readiness(server)["signer:default"]
         if failure is None:

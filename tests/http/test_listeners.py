@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -94,11 +95,11 @@ def test_all_listeners_sign_under_one_chain(everywhere: tuple[EdgeServer, Path],
     server, path = everywhere
     context = tls.client_context()
     chains = set()
-    connections: list[Callable[[], http.client.HTTPConnection]] = [
+    connections: tuple[Callable[[], http.client.HTTPConnection], ...] = (
         lambda: http.client.HTTPConnection(*server.address("http"), timeout=30),
         lambda: https(server, context),
         lambda: _UnixConnection(path),
-    ]
+    )
     for connection in connections:
         status, headers, body = exchange(connection())
         assert (status, headers["content-type"]) == (200, "application/timestamp-reply")
@@ -294,7 +295,7 @@ def test_a_unix_socket_that_was_left_over_is_taken_and_a_living_one_is_not(tmp_p
 def test_connections_are_asked_whether_they_are_still_there() -> None:
     from tsa_core.http.sockets import open_listeners
 
-    listeners = open_listeners(ServerSettings(port=0, tcp_keep_alive="90s"))
+    listeners = open_listeners(ServerSettings(port=0, tcp_keep_alive=timedelta(seconds=90)))
     (listening,) = listeners.plain
     with socket.create_connection(listening.getsockname(), timeout=30):
         listening.setblocking(True)

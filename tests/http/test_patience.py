@@ -36,11 +36,10 @@ def trickle(server: Server, data: bytes, *, seconds: float) -> float:
         return time.monotonic() - started
 
 
-@pytest.mark.parametrize("inline", [True, False])
 @pytest.mark.parametrize("data", [HEAD, HEAD + REQUEST], ids=["head", "body"])
-def test_a_request_that_trickles_in_is_cut_off(inline: bool, data: bytes) -> None:
+def test_a_request_that_trickles_in_is_cut_off(data: bytes) -> None:
     slow = data * 2 if data is HEAD else data
-    with running_server(inline=inline, read_timeout="1s", idle_timeout="100s") as server:
+    with running_server(read_timeout="1s", idle_timeout="100s") as server:
         assert 0.9 <= trickle(server, slow, seconds=20) < 10
         assert server.post(REQUEST).status == 200
 
@@ -71,9 +70,8 @@ def test_a_client_that_reads_no_replies_is_cut_off() -> None:
         assert server.post(REQUEST).status == 200
 
 
-@pytest.mark.parametrize("inline", [True, False])
-def test_a_full_server_closes_the_idlest_and_serves_the_next(inline: bool) -> None:
-    with running_server(inline=inline, connection_limit=40) as server, ExitStack() as held:
+def test_a_full_server_closes_the_idlest_and_serves_the_next() -> None:
+    with running_server(connection_limit=40) as server, ExitStack() as held:
         idle = [held.enter_context(socket.create_connection(server.address, timeout=30)) for _ in range(60)]
         assert server.post(REQUEST).status == 200
         # The first of them are gone, and their clients can see it.

@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
+from asn1crypto import tsp
 
 from tsa_core.config import load_settings
 from tsa_core.http import create_app
@@ -173,12 +175,16 @@ def test_the_wsgi_factory_ends_with_one_line_for_a_bad_configuration(tmp_path: P
 
 
 @contextmanager
-def running(*, inline: bool, **settings: object) -> Iterator[tuple[WaitressServer, int]]:
-    """Run our server in a thread of this process; yield it and its port."""
+def running(*, waits: bool = False, **settings: object) -> Iterator[tuple[WaitressServer, int]]:
+    """Run our server in a thread of this process; yield it and its port.
+
+    `waits` treats the signer as one that waits for a backend.
+    """
     loaded = load_settings(overrides={"server": {"port": 0, **settings}}, environ={})
     sockets = listen(loaded.server)
     with Service(loaded) as service:
-        server = WaitressServer(create_app(service), loaded.server, sockets=sockets, inline=inline)
+        service.authority.profiles["default"].waits = waits
+        server = WaitressServer(create_app(service), loaded.server, sockets=sockets)
         thread = threading.Thread(target=server.run)
         thread.start()
         try:
@@ -189,22 +195,40 @@ def running(*, inline: bool, **settings: object) -> Iterator[tuple[WaitressServe
         assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("inline", [True, False])
-def test_pipelined_requests_are_answered_in_order(inline: bool) -> None:
-    requests = (
-        "GET /ping HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-        "GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+@pytest.mark.parametrize("waits", [False, True])
+def test_pipelined_requests_are_answered_in_order(waits: bool) -> None:
+    nonces = range(1, 9)
+    bodies = [encode_request(algorithm=SHA256, digest=bytes(32), nonce=nonce) for nonce in nonces]
+    requests = b"".join(
+        f"GET /ping HTTP/1.1\r\nHost: x\r\n\r\nPOST /api/v1/timestamp HTTP/1.1\r\nHost: x\r\n"
+        f"Content-Type: application/timestamp-query\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+        for body in bodies
     )
-    with running(inline=inline) as (_, port), socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(requests.encode())
-        data = b""
-        while chunk := connection.recv(65536):
-            data += chunk
-    assert re.findall(rb"\r\n\r\n(\.|\{[^}]*\})", data) == [b".", b'{"status": "ok"}', b"."]
+    last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with running(waits=waits) as (_, port), socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(requests + last)
+        stream = cast("BinaryIO", connection.makefile("rb"))
+        for nonce in nonces:
+            assert read_reply(stream) == b"."
+            info = tsp.TimeStampResp.load(read_reply(stream))["time_stamp_token"]["content"]["encap_content_info"]
+            assert info["content"].parsed["nonce"].native == nonce
+        assert read_reply(stream) == b'{"status": "ok"}'
+        assert stream.read() == b""
 
 
-@pytest.mark.parametrize("inline", [True, False])
-def test_the_loop_does_not_spin(inline: bool) -> None:
+def read_reply(stream: BinaryIO) -> bytes:
+    """Return the body of the next reply on a connection."""
+    assert stream.readline().startswith(b"HTTP/1.1 200 ")
+    length = 0
+    while (line := stream.readline()) != b"\r\n":
+        name, _, value = line.partition(b":")
+        length = int(value) if name.lower() == b"content-length" else length
+    return stream.read(length)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_loop_does_not_spin(waits: bool) -> None:
     """With waitress's own settings it turns 46 to 233 times for each request when many are under way."""
     clients, each = 16, 25
 
@@ -215,17 +239,17 @@ def test_the_loop_does_not_spin(inline: bool) -> None:
             assert connection.getresponse().read()[:1] == b"\x30"
         connection.close()
 
-    with running(inline=inline) as (server, port):
+    with running(waits=waits) as (server, port):
         with ThreadPoolExecutor(clients) as pool:
             list(pool.map(many, [port] * clients))
         # Reading, waking after the answer and sending are a turn each at most; connecting and closing are two more.
         assert server.turns <= 6 * clients * each
 
 
-@pytest.mark.parametrize("inline", [True, False])
-def test_connections_beyond_the_limit_wait_and_are_served_when_others_end(inline: bool) -> None:
+@pytest.mark.parametrize("waits", [False, True])
+def test_connections_beyond_the_limit_wait_and_are_served_when_others_end(waits: bool) -> None:
     # The limit counts the listening socket and the trigger, too.
-    with running(inline=inline, connection_limit=6) as (_, port):
+    with running(waits=waits, connection_limit=6) as (_, port):
         held = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(4)]
         for connection in held:
             connection.request("GET", "/ping")
@@ -243,7 +267,7 @@ def test_connections_beyond_the_limit_wait_and_are_served_when_others_end(inline
 
 
 def test_idle_connections_are_closed() -> None:
-    with running(inline=True, idle_timeout="1s") as (_, port):
+    with running(idle_timeout="1s") as (_, port):
         connection = socket.create_connection(("127.0.0.1", port), timeout=15)
         connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
         data = b""
@@ -253,9 +277,9 @@ def test_idle_connections_are_closed() -> None:
         connection.close()
 
 
-@pytest.mark.parametrize("inline", [True, False])
-def test_a_client_that_goes_away_is_forgotten(inline: bool) -> None:
-    with running(inline=inline) as (server, port):
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_client_that_goes_away_is_forgotten(waits: bool) -> None:
+    with running(waits=waits) as (server, port):
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
                 connection.sendall(b"POST /api/v1/timestamp HTTP/1.1\r\nContent-Length: 100\r\n\r\nabc")

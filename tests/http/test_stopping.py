@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-
 from tests.serving import open_service
 from tsa_core.http import create_app
 from tsa_core.http.sockets import listen
 from tsa_core.http.waitress_server import WaitressServer
 
 
-@pytest.mark.parametrize("inline", [True, False])
-def test_stop_at_any_moment_and_more_than_once(inline: bool) -> None:
+def test_stop_at_any_moment_and_more_than_once() -> None:
     with open_service() as service:
         app = create_app(service)
         for _ in range(30):
-            server = WaitressServer(
-                app, service.settings.server, sockets=listen(service.settings.server), inline=inline
-            )
+            server = WaitressServer(app, service.settings.server, sockets=listen(service.settings.server))
             failures: list[BaseException] = []
 
             def stop(server: WaitressServer = server, failures: list[BaseException] = failures) -> None:

@@ -1,16 +1,23 @@
-"""Signers that wait for a backend: as many signatures at once as there are threads, and a queue that ends."""
+"""Signers that wait for a backend: threads and a queue for each profile, bounded in length and age."""
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import pytest
 from asn1crypto import parser, tsp
 
-from tests.serving import HttpReply, Parts, TestSigner, running_server
-from tsa_core.api import SignerUnavailable
+from tests.serving import QUERY, HttpReply, Parts, Server, TestSigner, running_server
+from tsa_core.api import Signer, SignerUnavailable
 from tsa_core.config import ServerSettings
 from tsa_core.testing import encode_request
 
@@ -76,42 +83,138 @@ def test_threads_are_a_setting() -> None:
     assert {status(reply) for reply in replies} == {"granted"}
 
 
-@pytest.mark.parametrize("json", [False, True])
-def test_request_that_waited_too_long_for_a_thread_is_refused(json: bool) -> None:
+@contextmanager
+def hanging(*, threads: int, asked: int, others: Mapping[str, Signer] | None = None, **server: Any) -> Iterator[Hung]:
+    """Serve with a default profile that hangs, `asked` requests for it begun, until the block ends."""
     signer = HangingSigner()
-
-    def ask() -> HttpReply:
-        if json:
-            return server.post_json(
-                {"artifactHash": "n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg=", "hashAlgorithm": "sha256"}
-            )
-        return server.post(REQUEST)
-
+    signers = {"p256": signer, **(others or {})}
+    profiles = {f"other{number}": {"signer": f"test:{name}"} for number, name in enumerate(others or {})}
+    parts = Parts(signers=signers)
     with (
-        running_server(Parts(signers={"p256": signer}), threads=2, queue_timeout="300ms") as server,
-        ThreadPoolExecutor(12) as pool,
+        running_server(parts, profiles=profiles or None, threads=threads, **server) as running,
+        ThreadPoolExecutor(asked) as pool,
     ):
         signer.go.clear()
-        first = [pool.submit(ask) for _ in range(2)]
-        for _ in first:
-            assert signer.waiting.acquire(timeout=10)
-        rest = [pool.submit(ask) for _ in range(10)]
-        # Time has to pass here: it is what the rule is about.
-        time.sleep(0.8)
-        assert not any(future.done() for future in rest)
-        signer.go.set()
-        granted = {future.result(10).status for future in first}
-        late = [future.result(10) for future in rest]
-        assert granted == {200}
-        if json:
-            assert {reply.status for reply in late} == {503}
-        else:
-            assert {status(reply) for reply in late} == {"rejection, system_failure"}
-            assert all(b"too many requests are waiting" in reply.body for reply in late)
-        assert ask().status == 200
+        try:
+            futures = [pool.submit(running.post, REQUEST) for _ in range(asked)]
+            for _ in range(min(threads, asked)):
+                assert signer.waiting.acquire(timeout=10)
+            yield Hung(running, signer, futures)
+        finally:
+            signer.go.set()
 
 
-def test_request_in_time_is_not_refused() -> None:
-    with running_server(Parts(), inline=False, threads=1, queue_timeout="10s") as server, ThreadPoolExecutor(8) as pool:
+@dataclass(frozen=True)
+class Hung:
+    server: Server
+    signer: HangingSigner
+    asked: list[Future[HttpReply]]
+
+    def answered(self, count: int) -> list[HttpReply]:
+        """Wait until `count` of the requests are answered, and return these answers."""
+        deadline = time.monotonic() + 10
+        while sum(future.done() for future in self.asked) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return [future.result() for future in self.asked if future.done()]
+
+
+def test_requests_that_wait_too_long_are_refused_while_the_backend_still_hangs() -> None:
+    with hanging(threads=2, asked=12, queue_timeout="300ms") as hung:
+        late = hung.answered(10)
+        assert {status(reply) for reply in late} == {"rejection, system_failure"}
+        assert all(b"too many requests are waiting" in reply.body for reply in late)
+        hung.signer.go.set()
+        assert (
+            sorted(status(reply) for reply in hung.answered(12)) == ["granted"] * 2 + ["rejection, system_failure"] * 10
+        )
+        assert status(hung.server.post(REQUEST)) == "granted"
+
+
+def test_a_json_request_that_waits_too_long_gets_503() -> None:
+    document = {"artifactHash": "n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg=", "hashAlgorithm": "sha256"}
+    with hanging(threads=1, asked=1, queue_timeout="100ms") as hung:
+        reply = hung.server.post_json(document)
+        assert reply.status == 503
+        assert json.loads(reply.body) == {"code": 503, "message": "Error generating timestamp response"}
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    with hanging(threads=1, asked=5, queue_limit=2, queue_timeout="60s") as hung:
+        refused = hung.answered(2)
+        assert {status(reply) for reply in refused} == {"rejection, system_failure"}
+        assert all(b"too many requests are waiting" in reply.body for reply in refused)
+        hung.signer.go.set()
+        assert sorted(status(reply) for reply in hung.answered(5))[:3] == ["granted"] * 3
+
+
+@pytest.mark.parametrize("latency", ["local", "remote"])
+def test_a_hanging_backend_is_nobody_elses_trouble(latency: Literal["local", "remote"]) -> None:
+    other = TestSigner("p384")
+    other.latency = latency
+    with hanging(threads=3, asked=40, others={"p384": other}, queue_timeout="60s") as hung:
+        replies = [hung.server.post(REQUEST, path="/tsa/other0") for _ in range(50)]
+        assert {status(reply) for reply in replies} == {"granted"}
+        assert hung.server.request("GET", "/healthz").status == 200
+        assert not any(future.done() for future in hung.asked)
+
+
+def test_local_profiles_run_on_the_io_thread_beside_waiting_ones() -> None:
+    threads: dict[str, set[str]] = {"p256": set(), "p384": set()}
+
+    class Noting(TestSigner):
+        def __init__(self, kind: str, latency: Literal["local", "remote"]) -> None:
+            super().__init__(kind)
+            self.kind = kind
+            self.latency = latency
+
+        def sign(self, message: bytes, *, timeout: float) -> bytes:
+            threads[self.kind].add(threading.current_thread().name)
+            return super().sign(message, timeout=timeout)
+
+    signers = {"p256": Noting("p256", "local"), "p384": Noting("p384", "remote")}
+    with running_server(Parts(signers=signers), profiles={"other": {"signer": "test:p384"}}) as server:
+        for names in threads.values():
+            names.clear()  # the trial signatures
+        for path in ("/api/v1/timestamp", "/tsa/other"):
+            assert status(server.post(REQUEST, path=path)) == "granted"
+    assert threads["p256"] == {"test server"}
+    assert threads["p384"]
+    assert "test server" not in threads["p384"]
+
+
+def test_readiness_with_a_waiting_signer_does_not_hold_up_the_io_thread() -> None:
+    with hanging(threads=1, asked=1) as hung, ThreadPoolExecutor(1) as pool:
+        service = hung.server.service
+        assert service is not None
+        service.authority.profiles[
+            "default"
+        ].available = False  # so that readiness makes a trial signature, which hangs
+        ready = pool.submit(hung.server.request, "GET", "/readyz")
+        assert hung.signer.waiting.acquire(timeout=10)
+        assert hung.server.request("GET", "/ping").status == 200
+        assert not ready.done()
+        hung.signer.go.set()
+        assert ready.result(10).status == 200
+
+
+def test_a_request_in_time_is_not_refused() -> None:
+    signer = MeetingSigner(1)
+    with (
+        running_server(Parts(signers={"p256": signer}), threads=1, queue_timeout="10s") as server,
+        ThreadPoolExecutor(8) as pool,
+    ):
         replies = list(pool.map(lambda _: server.post(REQUEST), range(32)))
     assert {status(reply) for reply in replies} == {"granted"}
+
+
+def test_a_client_that_leaves_the_queue_does_no_harm() -> None:
+    with hanging(threads=1, asked=1, queue_timeout="60s") as hung:
+        address = urlsplit(hung.server.url)
+        for _ in range(5):
+            with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as connection:
+                head = f"POST /api/v1/timestamp HTTP/1.1\r\nHost: x\r\nContent-Type: {QUERY}\r\n"
+                connection.sendall(f"{head}Content-Length: {len(REQUEST)}\r\n\r\n".encode() + REQUEST)
+        hung.signer.go.set()
+        assert [status(reply) for reply in hung.answered(1)] == ["granted"]
+        assert status(hung.server.post(REQUEST)) == "granted"

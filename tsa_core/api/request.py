@@ -15,15 +15,20 @@ def _no_header(_name: str) -> str | None:
     return None
 
 
+def _no_pool(_name: str) -> None:
+    return None
+
+
 class RequestContext:
     """Where a request came from. Made for every request, hence a plain class with slots.
 
     `client_address` is the peer's address as the socket tells it, without a port, empty when unknown: whoever
     believes a proxy's header must check the peer first. `profile` is the one that the URL names, None on the
-    default route. `header(name)` returns a request header's value or None.
+    default route. `header(name)` returns a request header's value or None. `enter(name)` is for the core: it is called
+    with the profile's name before a signer that waits, and the server may have the rest run elsewhere.
     """
 
-    __slots__ = ("client_address", "header", "profile", "request_id")
+    __slots__ = ("client_address", "enter", "header", "profile", "request_id")
 
     def __init__(
         self,
@@ -32,11 +37,13 @@ class RequestContext:
         client_address: str = "",
         profile: str | None = None,
         header: Callable[[str], str | None] = _no_header,
+        enter: Callable[[str], None] = _no_pool,
     ) -> None:
         self.request_id = request_id
         self.client_address = client_address
         self.profile = profile
         self.header = header
+        self.enter = enter
 
 
 @dataclass(frozen=True, kw_only=True)

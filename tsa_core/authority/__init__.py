@@ -6,6 +6,7 @@ from tsa_core.authority.clock_state import ClockState, ClockStatus
 from tsa_core.authority.gate import ClockChange, ClockGate
 from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
 from tsa_core.authority.profile import Profile
+from tsa_core.authority.trace import RequestTrace
 from tsa_core.authority.validity import days_between
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "KernelClock",
     "Profile",
     "Reply",
+    "RequestTrace",
     "TimestampAuthority",
     "days_between",
     "load_chain",

@@ -17,7 +17,6 @@ from tsa_core.api import (
     PKIFailureInfo,
     PolicySelector,
     RequestContext,
-    RequestOutcome,
     RequestRejected,
     ResponseProcessor,
     SignerError,
@@ -28,6 +27,7 @@ from tsa_core.api import (
 )
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.profile import Profile
+from tsa_core.authority.trace import RequestTrace
 from tsa_core.config import DEFAULT_PROFILE
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import DigestLengthMismatch, EncodingError
@@ -47,14 +47,6 @@ class Reply(NamedTuple):
 
     der: bytes
     rejection: RequestRejected | None = None
-
-
-class _Issued(NamedTuple):
-    response: bytes
-    profile: Profile
-    serial_der: bytes
-    sign_ns: int
-    audit_ns: int
 
 
 class TimestampAuthority:
@@ -84,61 +76,88 @@ class TimestampAuthority:
         self._keeps_drafts = bool(processors or audit_sinks)
         self._observers = tuple(observers)
 
-    def respond(self, body: bytes, context: RequestContext) -> Reply:
-        """Answer a DER request; never raises. Whatever is wrong becomes a rejection (RFC 3161 2.4.2)."""
-        started = perf_counter_ns()
+    def respond(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> Reply:
+        """Answer a DER request; never raises. Whatever is wrong becomes a rejection (RFC 3161 2.4.2).
+
+        `trace` is filled in for the caller; observers are told in any case.
+        """
+        if trace is None and self._observers:
+            trace = RequestTrace()
         try:
             request = read_request(body)
         except RequestRejected as rejection:
-            self._observe(context, started, None, rejection.failure, None)
+            self._tell_of_refusal(trace, context, rejection)
             return Reply(encode_rejection(rejection.failure, rejection.text), rejection)
+        if trace is not None:
+            trace.parse_ended = perf_counter_ns()
         try:
-            return Reply(self.issue(request, context))
+            return Reply(self.issue(request, context, trace))
         except RequestRejected as rejection:
             return Reply(encode_rejection(rejection.failure, rejection.text), rejection)
 
-    def issue(self, request: TimeStampReq, context: RequestContext) -> bytes:
+    def issue(self, request: TimeStampReq, context: RequestContext, trace: RequestTrace | None = None) -> bytes:
         """Return the DER of a granted TimeStampResp; raises RequestRejected, and nothing else, otherwise."""
-        if not self._observers:
-            return self._issue_safely(request, context).response
-        started = perf_counter_ns()
+        if trace is None and self._observers:
+            trace = RequestTrace()
+        if trace is not None:
+            trace.context = context
+            trace.request = request
         try:
-            issued = self._issue_safely(request, context)
-        except RequestRejected as rejection:
-            self._observe(context, started, request, rejection.failure, None)
-            raise
-        self._observe(context, started, request, None, issued)
-        return issued.response
+            response = self._issue(request, context, trace)
+        except Exception as error:
+            rejection = self._rejection(error, context)
+            self._tell_of_refusal(trace, context, rejection)
+            if rejection is error:
+                raise
+            raise rejection from None
+        if trace is not None:
+            trace.ended = perf_counter_ns()
+            if self._observers:
+                self._tell(trace)
+        return response
 
-    def _issue_safely(self, request: TimeStampReq, context: RequestContext) -> _Issued:
-        """Turn everything but RequestRejected into the rejection that the requester may see."""
-        try:
-            return self._issue(request, context)
-        except RequestRejected:
-            raise
-        except ClockError as error:
-            log.error("request %s: no trusted time: %s", context.request_id, error)  # noqa: TRY400 - no traceback
-            raise RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error)) from None
-        except TsaError as error:
-            log.error("request %s: %s: %s", context.request_id, type(error).__name__, error)  # noqa: TRY400
-            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN) from None
-        except Exception:
-            log.exception("request %s: unexpected failure", context.request_id)
-            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN) from None
+    def note_refusal(
+        self, rejection: RequestRejected, context: RequestContext, trace: RequestTrace | None, *, waited: bool = False
+    ) -> None:
+        """Tell observers of a request that was refused before it came here; `waited`: it had waited too long."""
+        if trace is None and self._observers:
+            trace = RequestTrace()
+        if trace is not None and waited:
+            trace.wait_began = trace.started
+        self._tell_of_refusal(trace, context, rejection)
 
-    def _issue(self, request: TimeStampReq, context: RequestContext) -> _Issued:
-        profile = self._select(request, context)
+    @staticmethod
+    def _rejection(error: Exception, context: RequestContext) -> RequestRejected:
+        """Return what the requester may see of a failure; the log has the rest."""
+        if isinstance(error, RequestRejected):
+            return error
+        if isinstance(error, ClockError):
+            log.error("request %s: no trusted time: %s", context.request_id, error)
+            return RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error))
+        if isinstance(error, TsaError):
+            log.error("request %s: %s: %s", context.request_id, type(error).__name__, error)
+        else:
+            log.error("request %s: unexpected failure", context.request_id, exc_info=error)
+        return RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN)
+
+    def _issue(self, request: TimeStampReq, context: RequestContext, trace: RequestTrace | None) -> bytes:
+        profile = self._select(request, context) if self._selectors or context.profile is not None else self._default
+        if trace is not None:
+            trace.profile = profile.name
         self._check(request, profile)
+        if profile.waits:
+            if trace is not None:
+                trace.wait_began = perf_counter_ns()
+            context.enter(profile.name)
+            if trace is not None:
+                trace.wait_ended = perf_counter_ns()
         policy_der = request.policy_der or profile.default_policy_der
-        if policy_der not in profile.policy_ders:
-            raise RequestRejected(
-                PKIFailureInfo.UNACCEPTED_POLICY,
-                f"the policy {der.dotted(policy_der)[:100]} is not offered here; "
-                f"leave it out or ask for one of: {', '.join(profile.policies)}",
-            )
+        if trace is not None:
+            trace.clock_began = perf_counter_ns()
         reading = self._read_clock(profile)
         accuracy = None if reading.uncertainty is None else profile.accuracy_for(reading.uncertainty)
-        timed = perf_counter_ns()
+        if trace is not None:
+            trace.clock_ended = perf_counter_ns()
         serial_der = encode_serial(os.urandom(20))
         draft = None
         if self._keeps_drafts:
@@ -162,18 +181,28 @@ class TimestampAuthority:
             accuracy=accuracy,
         )
         signed_attributes = template.signed_attributes(tst_info, signing_time_der)
+        if trace is not None:
+            trace.algorithm = profile.algorithm.name
+            trace.serial_der = serial_der
+            trace.sign_began = perf_counter_ns()
         signature = self._sign(profile, signed_attributes, context)
-        signed = perf_counter_ns()
+        if trace is not None:
+            trace.sign_ended = perf_counter_ns()
         response = template.response(
             tst_info=tst_info,
             signed_attributes=signed_attributes,
             signature=signature,
             certificates=request.cert_req,
         )
-        if draft is not None:
-            response = self._process(response, draft)
-            self._audit(response, draft)
-        return _Issued(response, profile, serial_der, signed - timed, perf_counter_ns() - signed)
+        if draft is None:
+            return response
+        if trace is not None:
+            trace.audit_began = perf_counter_ns()
+        response = self._process(response, draft)
+        self._audit(response, draft)
+        if trace is not None:
+            trace.audit_ended = perf_counter_ns()
+        return response
 
     def _select(self, request: TimeStampReq, context: RequestContext) -> Profile:
         """Return the profile that the URL names, else the first that a selector names, else the default one."""
@@ -191,7 +220,7 @@ class TimestampAuthority:
         return profile
 
     def _check(self, request: TimeStampReq, profile: Profile) -> None:
-        """Refuse hashes, digests and extensions that this profile does not accept (rules S5 and S9)."""
+        """Refuse hashes, digests, policies and extensions that this profile does not accept (rules S5 to S9)."""
         algorithm = profile.hashes.get(request.hash_oid_der)
         if algorithm is None:
             known = request.hash_algorithm
@@ -205,6 +234,16 @@ class TimestampAuthority:
                 PKIFailureInfo.BAD_DATA_FORMAT,
                 f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has {len(request.digest)}",
             )
+        if request.extensions:
+            self._check_extensions(request, profile)
+        if request.policy_der and request.policy_der not in profile.policy_ders:
+            raise RequestRejected(
+                PKIFailureInfo.UNACCEPTED_POLICY,
+                f"the policy {der.dotted(request.policy_der)[:100]} is not offered here; "
+                f"leave it out or ask for one of: {', '.join(profile.policies)}",
+            )
+
+    def _check_extensions(self, request: TimeStampReq, profile: Profile) -> None:
         for extension in request.extensions:
             if extension.oid not in self._claimed and (
                 extension.oid in _NEVER_COPIED or not profile.settings.allow_custom_extensions
@@ -286,27 +325,14 @@ class TimestampAuthority:
         for sink in self._audit_sinks:
             sink.write(record)
 
-    def _observe(
-        self,
-        context: RequestContext,
-        started: int,
-        request: TimeStampReq | None,
-        failure: PKIFailureInfo | None,
-        issued: _Issued | None,
-    ) -> None:
-        if not self._observers:
-            return
-        known = request.hash_algorithm if request else None
-        outcome = RequestOutcome(
-            request_id=context.request_id,
-            client_address=context.client_address,
-            profile=issued.profile.name if issued else None,
-            failure=failure,
-            hash_name=known.name if known else None,
-            serial_number=int.from_bytes(issued.serial_der[2:], "big") if issued else None,
-            duration_ns=perf_counter_ns() - started,
-            phases_ns={"sign": issued.sign_ns, "audit": issued.audit_ns} if issued else {},
-        )
+    def _tell_of_refusal(self, trace: RequestTrace | None, context: RequestContext, rejection: RequestRejected) -> None:
+        if trace is not None:
+            trace.refuse(context, rejection.failure, rejection.text)
+            if self._observers:
+                self._tell(trace)
+
+    def _tell(self, trace: RequestTrace) -> None:
+        outcome = trace.outcome()
         for observer in self._observers:
             try:
                 observer.observe(outcome)

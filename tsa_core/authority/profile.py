@@ -43,6 +43,8 @@ class Profile:
         self.name = name
         self.settings = settings
         self.signer = signer
+        self.waits = signer.latency == "remote"
+        """Whether a signature waits for a backend, so that the I/O thread must not make it."""
         self.algorithm = signer.algorithm
         self.chain = chain or self._load_chain()
         check_chain(

@@ -16,6 +16,7 @@ from tsa_core.cli import console
 from tsa_core.cli.settings_flags import overrides, settings_options
 from tsa_core.config import load_settings
 from tsa_core.host import PluginHost
+from tsa_core.logs import set_up_logging
 from tsa_core.service import open_clock
 
 _READINESS_SECONDS = 10
@@ -41,7 +42,7 @@ def clock(as_json: bool, wait: float, url: str | None, **parameters: Any) -> Non
       timestamp-server clock --ntp-monitoring ntpsync.yaml --json
       timestamp-server clock --url http://127.0.0.1:3000
     """  # noqa: D301 - the backslash is click's mark
-    console.set_up_logging(logging.ERROR)
+    set_up_logging(level=logging.ERROR)
     healthy = _print_served(url, as_json=as_json) if url else _print_measured(parameters, wait, as_json=as_json)
     if not healthy:
         click.get_current_context().exit(console.EXIT_FAILURE)

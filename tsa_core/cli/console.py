@@ -6,7 +6,6 @@ Results go to stdout, everything else to stderr. Colour and tables appear on a t
 from __future__ import annotations
 
 import json
-import logging
 import platform
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from typing import Any, NoReturn
 
 import click
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
 
 from tsa_core import __version__
@@ -78,18 +76,6 @@ def print_versions(*, as_json: bool) -> None:
     else:
         for name, value in facts.items():
             click.echo(f"{name}: {value}")
-
-
-def set_up_logging(level: int = logging.INFO) -> None:
-    """Log to stderr: coloured on a terminal, one plain line per record otherwise."""
-    handler: logging.Handler
-    if sys.stderr.isatty():
-        handler = RichHandler(console=stderr(), show_path=False, omit_repeated_times=False, markup=False)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-    else:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def fail(program: str, message: str, code: int) -> NoReturn:

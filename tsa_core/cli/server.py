@@ -1,9 +1,9 @@
-"""timestamp-server: serve, check, plugins, version."""
+"""timestamp-server: serve, check, check-chain, init, plugins, version."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -13,13 +13,19 @@ from rich.panel import Panel
 
 from tsa_core.api import PluginError, TsaError
 from tsa_core.cli import console
+from tsa_core.cli.check_chain import check_chain
 from tsa_core.cli.clock import clock
 from tsa_core.cli.flag_groups import GroupedCommand
+from tsa_core.cli.init import init
 from tsa_core.cli.plugins import plugins
+from tsa_core.cli.reload import reload
 from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
+from tsa_core.logs import set_up_logging
 from tsa_core.service import Service
+
+log = logging.getLogger(__name__)
 
 PROGRAM = "timestamp-server"
 _FIRST_ROUND_SECONDS = 30.0
@@ -65,8 +71,11 @@ def server() -> None:
     """Run an RFC 3161 timestamp authority."""
 
 
+server.add_command(check_chain)
 server.add_command(clock)
+server.add_command(init)
 server.add_command(plugins)
+server.add_command(reload)
 
 
 @server.command(cls=GroupedCommand, groups=flag_groups())
@@ -94,24 +103,56 @@ def serve(**parameters: Any) -> None:
       Everything in a file, checked before it serves:
         timestamp-server check --config tsa.toml && timestamp-server serve --config tsa.toml
     """  # noqa: D301 - the backslashes are click's mark and the shell's
+    from tsa_core.http.notify import notify_ready
     from tsa_core.http.serving import serve as serve_http
 
-    console.set_up_logging()
+    set_up_logging()
+    settings = _load(parameters)
+    set_up_logging(settings.log)
+    for_people = settings.log.type == "dev"
+
+    def announce(facts: Mapping[str, Any]) -> None:
+        (_announce if for_people else _log_announcement)(facts)
+        notify_ready(f"listening on {' '.join(facts['addresses'])}")
+
     serve_http(
-        _load(parameters),
-        _announce,
+        settings,
+        announce,
         read_again=lambda: load_settings(parameters["config"], overrides=overrides(parameters)),
     )
-    console.stderr().print("stopped: every request that had arrived was answered")
+    stopped = "stopped: every request that had arrived was answered"
+    if for_people:
+        console.stderr().print(stopped)
+    else:
+        log.info(stopped)
+
+
+_SECRET_FLAGS = {
+    "file_signer_passwd": "--file-signer-passwd shows the password to everybody who can run ps on this machine; "
+    "use TSA_SIGNER__FILE__PASSWORD or [signer.file] password = { file = ... } instead",
+    "tink_hcvault_token": "--tink-hcvault-token shows the token to everybody who can run ps on this machine; "
+    "use VAULT_TOKEN or [signer.tink] hcvault_token = { file = ... } instead",
+}
 
 
 def _load(parameters: dict[str, Any]) -> Settings:
-    if parameters.get("file_signer_passwd"):
-        logging.getLogger(__name__).warning(
-            "--file-signer-passwd shows the password to everybody who can run ps on this machine; "
-            "use TSA_SIGNER__FILE__PASSWORD or [signer.file] password = { file = ... } instead"
-        )
+    for parameter, warning in _SECRET_FLAGS.items():
+        if parameters.get(parameter):
+            logging.getLogger(__name__).warning("%s", warning)
     return load_settings(parameters["config"], overrides=overrides(parameters))
+
+
+def _announcement(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines that say what is served and where."""
+    for profile in facts["profiles"]:
+        yield "profile {name}: {algorithm}, policy {policy}, certificate until {not_after}".format(**profile)
+    if "metrics" in facts:
+        yield f"metrics at {facts['metrics']}"
+    for address in facts["addresses"]:
+        post = "" if address.startswith("unix:") else f" (POST {address}/api/v1/timestamp)"
+        yield f"listening on {address}{post}; Ctrl-C stops"
+    for address in facts["profiling"]:
+        yield f"profiling on {address}"
 
 
 def _announce(facts: Mapping[str, Any]) -> None:
@@ -122,16 +163,16 @@ def _announce(facts: Mapping[str, Any]) -> None:
             screen.print(Panel(warning, title="not for real use", border_style="bold yellow", style="yellow"))
         else:
             screen.print(f"WARNING: {warning}", soft_wrap=True)
-    for profile in facts["profiles"]:
-        screen.print(
-            "profile {name}: {algorithm}, policy {policy}, certificate until {not_after}".format(**profile),
-            soft_wrap=True,
-        )
-    for address in facts["addresses"]:
-        post = "" if address.startswith("unix:") else f" (POST {address}/api/v1/timestamp)"
-        screen.print(f"listening on {address}{post}; Ctrl-C stops", soft_wrap=True)
-    for address in facts["profiling"]:
-        screen.print(f"profiling on {address}", soft_wrap=True)
+    for line in _announcement(facts):
+        screen.print(line, soft_wrap=True)
+
+
+def _log_announcement(facts: Mapping[str, Any]) -> None:
+    """Say the same as lines of the log, so that stderr has one format from the beginning."""
+    for warning in facts["warnings"]:
+        log.warning("%s", warning)
+    for line in _announcement(facts):
+        log.info("%s", line)
 
 
 @server.command(cls=GroupedCommand, groups=flag_groups())
@@ -142,7 +183,7 @@ def check(as_json: bool, **parameters: Any) -> None:
 
     Serves nothing. Exit code 0 when a server with these settings could issue, 2 when not.
     """
-    console.set_up_logging(logging.ERROR)
+    set_up_logging(level=logging.ERROR)
     with Service(_load(parameters)) as service:
         service.clock.gate.wait_for_monitors(_FIRST_ROUND_SECONDS)
         for warning in service.warnings:

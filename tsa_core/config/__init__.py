@@ -4,6 +4,8 @@ from tsa_core.config.load import CONFIG_VARIABLE, DEFAULT_PROFILE, Settings, loa
 from tsa_core.config.models import (
     DEFAULT_POLICY,
     ClockSettings,
+    LogSettings,
+    MetricsSettings,
     PluginSection,
     PluginTable,
     ProfileSettings,
@@ -15,6 +17,8 @@ __all__ = [
     "DEFAULT_POLICY",
     "DEFAULT_PROFILE",
     "ClockSettings",
+    "LogSettings",
+    "MetricsSettings",
     "PluginSection",
     "PluginTable",
     "ProfileSettings",

@@ -25,6 +25,8 @@ from tsa_core.config.models import (
     AuditSettings,
     ClockSettings,
     HealthSettings,
+    LogSettings,
+    MetricsSettings,
     ObserveSettings,
     PluginSection,
     PluginTable,
@@ -59,6 +61,8 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     clock: ClockSettings = ClockSettings()
     policy: PolicySettings = PolicySettings()
     response: ResponseSettings = ResponseSettings()
@@ -67,6 +71,7 @@ class Settings(BaseSettings):
     health: HealthSettings = HealthSettings()
     profiles: dict[ProfileName, ProfileSettings] = Field(default_factory=dict)
     signer: dict[str, PluginTable] = Field(default_factory=dict)
+    certificate_authority: dict[str, PluginTable] = Field(default_factory=dict)
     _base_directory: Path = PrivateAttr(default=Path())
     _config_file: Path | None = PrivateAttr(default=None)
 

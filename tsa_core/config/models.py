@@ -87,8 +87,14 @@ class ServerSettings(Table):
         64,
         ge=1,
         le=1024,
-        description="threads that answer requests when a signer waits for a backend, which bounds the signatures in "
-        "progress; with all keys in memory requests run on the I/O thread",
+        description="threads of each profile whose signer waits for a backend, which bounds its signatures in "
+        "progress; with keys in memory requests run on the I/O thread",
+    )
+    queue_limit: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="requests of a profile that may wait for its threads; more are refused with systemFailure",
     )
     queue_timeout: Duration = Field(
         timedelta(seconds=5),
@@ -135,6 +141,27 @@ class ServerSettings(Table):
                 "http_ping_only leaves nothing that issues timestamps without the scheme https (--scheme https)"
             )
         return self
+
+
+class LogSettings(Table):
+    """`[log]`: what is written to stderr, and how."""
+
+    type: Literal["dev", "prod"] = Field(
+        "dev", description="dev: readable lines, coloured on a terminal; prod: one JSON object per line"
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="leaves out what matters less")
+    access: bool = Field(True, description="one line for each request, at level info")
+    digest: bool = Field(
+        False, description="write the message digest into the request's line; it may tell what was timestamped"
+    )
+
+
+class MetricsSettings(Table):
+    """`[metrics]`: Prometheus metrics, in a listener of their own."""
+
+    enabled: bool = Field(True, description="count and measure, and serve the metrics at /metrics")
+    host: str = Field("127.0.0.1", description="address to listen on; whoever reaches it can read the metrics")
+    port: int = Field(2112, ge=0, le=65535, description="TCP port; 0 takes any free one and prints it")
 
 
 class ClockSettings(PluginSection):

@@ -11,6 +11,7 @@ import falcon
 from tsa_core.http.certchain import CertificateChainResource
 from tsa_core.http.front import Wsgi, put_front
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
+from tsa_core.http.observing import ObservingMiddleware
 from tsa_core.http.timestamp import TimestampResource
 from tsa_core.http.web_pages import DocsResource, LandingResource, OpenApiResource, Pages
 from tsa_core.service import Service
@@ -18,9 +19,9 @@ from tsa_core.service import Service
 log = logging.getLogger(__name__)
 
 
-def create_app(service: Service) -> Wsgi:
-    """Return the WSGI application of an opened service; the caller closes the service."""
-    app: falcon.App[falcon.Request, falcon.Response] = falcon.App()
+def create_app(service: Service, observing: ObservingMiddleware | None = None) -> Wsgi:
+    """Return the WSGI application of an opened service; the caller closes the service, and what observes it."""
+    app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[observing] if observing else None)
     app.req_options.strip_url_path_trailing_slash = True
     app.set_error_serializer(_serialize_error)
     app.add_error_handler(Exception, _unexpected)

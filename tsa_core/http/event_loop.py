@@ -21,14 +21,13 @@ class EventLoop(dict[int, Any]):
     """The map from descriptors to waitress's channels, servers and triggers, and the loop over it.
 
     waitress adds to and removes from its map by itself; this map passes both on to the kernel. `turns` counts the
-    loop's turns. With `inline`, the caller answers every complete request before the next turn, so a channel that
-    has one is not asked until then: that saves two calls into the kernel for each request.
+    loop's turns. The caller deals with every complete request before the next turn, so a channel that has one is not
+    asked until then: that saves two calls into the kernel for each request.
     """
 
-    def __init__(self, *, inline: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.turns = 0
-        self._inline = inline
         self._interest: dict[int, int] = {}
         self._poll: Any
         self._wait: Callable[[float], list[tuple[int, int]]]
@@ -60,7 +59,7 @@ class EventLoop(dict[int, Any]):
             if channel is None:
                 continue  # closed by an event before this one
             wasyncore.readwrite(channel, flags & (_READ | select.POLLOUT | _FAILED))
-            if not (self._inline and getattr(channel, "requests", None)):
+            if not getattr(channel, "requests", None):
                 self.refresh(channel)
 
     def refresh(self, channel: Any) -> None:

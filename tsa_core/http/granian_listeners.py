@@ -20,6 +20,7 @@ from tsa_core.config import ServerSettings
 from tsa_core.http.front import Wsgi
 from tsa_core.http.rsgi import RsgiApplication
 from tsa_core.http.silent_connections import SilentConnections
+from tsa_core.http.thread_shares import ThreadShares, threads_needed
 from tsa_core.http.tls_files import check_tls_files
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,8 @@ def require_granian(*, reason: str) -> None:
 class GranianListeners:
     """Serves an application on listening sockets from `start` until `stop`, over TLS on those in `tls`.
 
-    A context manager. `inline` answers requests in the event loop, which is right for signers that do not wait; else
-    a pool of `settings.threads` threads does. Without sockets it does nothing at all.
+    A context manager. Requests are answered in the event loop, unless there are profiles whose signers wait: then
+    threads answer, of which each such profile has its share. Without sockets it does nothing at all.
     """
 
     def __init__(
@@ -52,12 +53,16 @@ class GranianListeners:
         *,
         tls: Sequence[socket.socket],
         plain: Sequence[socket.socket] = (),
-        inline: bool,
+        waiting_profiles: int,
     ) -> None:
         self._settings = settings
         self._tls = tls
         self._plain = plain
-        self._executor = None if inline else ThreadPoolExecutor(settings.threads, thread_name_prefix="granian")
+        self._executor = None
+        if waiting_profiles:
+            threads = threads_needed(settings, waiting_profiles)
+            self._executor = ThreadPoolExecutor(threads, thread_name_prefix="granian")
+            app = ThreadShares(app, settings)
         self._app = RsgiApplication(
             app,
             max_body=settings.max_request_body_size,

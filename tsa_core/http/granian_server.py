@@ -17,6 +17,8 @@ from typing import Any
 
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.config import ServerSettings
+from tsa_core.http.notify import notify_stopping
+from tsa_core.http.thread_shares import ThreadShares, threads_needed
 
 
 def serve_granian(
@@ -25,25 +27,38 @@ def serve_granian(
     listening: socket.socket,
     open_app: Callable[[], tuple[Callable[..., Any], Mapping[str, object]]],
     started: Callable[[Mapping[str, object]], None],
-    local: bool,
+    waiting_profiles: int,
     hung_up: Callable[..., None],
 ) -> None:
     """Serve on `listening` until SIGTERM or SIGINT; raises ConfigError when a worker cannot start.
 
     `open_app` runs in each worker and returns the application and what `started` shall be told, in this process, once
-    all serve. `local` gives each worker one thread, which is right for signers that do not wait. `hung_up` handles
-    SIGHUP in this process: granian's own answer would end connections, and cannot be taken back when a worker fails.
+    all serve. `waiting_profiles` counts those whose signers wait for a backend: without any, a worker has one
+    thread. `hung_up` handles SIGHUP in this process: granian's own answer would end connections, and cannot be taken
+    back when a worker fails.
     """
     from tsa_core.http.forking_granian import forking_server
 
     logging.getLogger("_granian").setLevel(logging.WARNING)
     multiprocessing.set_start_method("fork", force=True)
     reports = _Reports(settings.workers, started)
-    server = forking_server(settings, listening, threads=1 if local else settings.threads)
+    server = forking_server(settings, listening, threads=threads_needed(settings, waiting_profiles))
     setattr(server, "signal_handler_reload", hung_up)  # noqa: B010 - to mypy, a plain assignment replaces a method
-    reports.listen(on_failure=server.signal_handler_interrupt)
+    interrupt: Callable[..., None] = server.signal_handler_interrupt
+
+    def stop(*arguments: object) -> None:
+        notify_stopping()
+        interrupt(*arguments)
+
+    setattr(server, "signal_handler_interrupt", stop)  # noqa: B010 - as above
+    reports.listen(on_failure=interrupt)
+
+    def load() -> Callable[..., Any]:
+        app = reports.report(open_app)
+        return ThreadShares(app, settings) if waiting_profiles else app
+
     try:
-        server.serve(target_loader=lambda: reports.report(open_app), wrap_loader=False)
+        server.serve(target_loader=load, wrap_loader=False)
     except SystemExit as error:
         if not reports.error:
             raise ConfigError(f"granian ended with code {error.code}; its messages above say why") from None

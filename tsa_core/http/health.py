@@ -6,6 +6,8 @@ import json
 
 import falcon
 
+from tsa_core.api import RequestRejected
+from tsa_core.http.pools import ENTER, stay
 from tsa_core.service import Service
 
 
@@ -37,8 +39,13 @@ class ReadinessResource:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Ask everything and answer."""
+        if self._service.waiting_profiles:
+            try:
+                request.env.get(ENTER, stay)("readyz")  # a trial signature may wait
+            except RequestRejected as rejection:
+                raise falcon.HTTPServiceUnavailable(description=rejection.text) from None
         checks = self._service.readiness()
         ready = all(check.healthy for check in checks)
         response.status = falcon.HTTP_200 if ready else falcon.HTTP_503

@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from tsa_core.http.front import Wsgi
-from tsa_core.http.timestamp import QUEUED_SECONDS
+from tsa_core.http.pools import QUEUED_SECONDS
 
 log = logging.getLogger(__name__)
 

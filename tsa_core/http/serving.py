@@ -9,6 +9,8 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing.util import Finalize
 from typing import Any
 
@@ -18,6 +20,8 @@ from tsa_core.http.app import create_app
 from tsa_core.http.front import Wsgi
 from tsa_core.http.granian_listeners import GranianListeners, require_granian
 from tsa_core.http.granian_server import serve_granian
+from tsa_core.http.notify import notify_stopping
+from tsa_core.http.observing import Observatory
 from tsa_core.http.pid_file import PidFile
 from tsa_core.http.profiling import serve_profiling
 from tsa_core.http.reloading import ReloadControl
@@ -40,6 +44,18 @@ Announce = Callable[[Mapping[str, Any]], None]
 ReadAgain = Callable[[], Settings]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """What shall be served, whatever serves it."""
+
+    settings: Settings
+    listeners: Listeners
+    announce: Announce
+    read_again: ReadAgain
+    pid_file: PidFile | None
+    observatory: Observatory
+
+
 def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight and return.
 
@@ -53,19 +69,34 @@ def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | Non
         if path := settings.server.pid_file:
             pid_file = PidFile(path)
             stack.callback(pid_file.close)
-        if settings.server.engine == "granian":
+        granian = settings.server.engine == "granian"
+        # First, because processes that share metrics must know so from the beginning.
+        observatory = stack.enter_context(Observatory(settings, forks=granian or settings.server.workers > 1))
+        if granian:
             require_granian(reason="--server granian")
         if "https" in settings.server.schemes:
             require_granian(reason="--scheme https")
         check_tls_files(settings.server)
         listeners = open_listeners(settings.server)
         stack.callback(_close_in_parent, listeners, os.getpid())
-        if settings.server.engine == "granian" and listeners.plain:
-            _serve_with_granian(settings, listeners, announce, again, pid_file)
+        order = _Order(
+            settings=settings,
+            listeners=listeners,
+            announce=partial(_announce_all, announce, observatory),
+            read_again=again,
+            pid_file=pid_file,
+            observatory=observatory,
+        )
+        if granian and listeners.plain:
+            _serve_with_granian(order)
         elif settings.server.workers == 1:
-            _serve_in_this_process(settings, listeners, announce, again, pid_file)
+            _serve_in_this_process(order)
         else:
-            _serve_with_workers(settings, listeners, announce, again, pid_file)
+            _serve_with_workers(order)
+
+
+def _announce_all(announce: Announce, observatory: Observatory, facts: Mapping[str, Any]) -> None:
+    announce({**observatory.facts, **facts})
 
 
 def _close_in_parent(listeners: Listeners, parent: int) -> None:
@@ -74,16 +105,14 @@ def _close_in_parent(listeners: Listeners, parent: int) -> None:
         listeners.close()
 
 
-def _build_app(service: Service) -> Wsgi:
+def _build_app(observatory: Observatory, service: Service) -> Wsgi:
     """Return the application over a service; a reload begins with it, so it refuses TLS files that cannot be used."""
     check_tls_files(service.settings.server)
-    return create_app(service)
+    return create_app(service, observatory.middleware(service))
 
 
-def _serve_in_this_process(
-    settings: Settings, listeners: Listeners, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
-) -> None:
-    live = LiveService(Service(settings), _build_app)
+def _serve_in_this_process(order: _Order) -> None:
+    live = LiveService(Service(order.settings), partial(_build_app, order.observatory))
 
     def apply(new: Settings) -> Mapping[str, Any]:
         service = live.prepare(new)
@@ -92,16 +121,18 @@ def _serve_in_this_process(
 
     try:
         facts = describe(live.service)
-        control = ReloadControl(settings, facts=facts, read_again=read_again, apply=apply, pid_file=pid_file)
+        control = ReloadControl(
+            order.settings, facts=facts, read_again=order.read_again, apply=apply, pid_file=order.pid_file
+        )
         thread = threading.Thread(target=control.run, name="reload", daemon=True)
         signal.signal(signal.SIGHUP, control.request)
 
         def started() -> None:
-            announce({**_addresses(listeners), **facts})
+            order.announce({**_addresses(order.listeners), **facts})
             thread.start()
 
         try:
-            _run_waitress(live, listeners, started)
+            _run_waitress(live, order.listeners, order.observatory, started)
         finally:
             control.stop()
             if thread.is_alive():
@@ -110,13 +141,17 @@ def _serve_in_this_process(
         live.close()
 
 
-def _run_waitress(live: LiveService, listeners: Listeners, started: Callable[[], None]) -> None:
+def _run_waitress(
+    live: LiveService, listeners: Listeners, observatory: Observatory, started: Callable[[], None]
+) -> None:
     service = live.service
+    observatory.follow(lambda: live.service)
     settings = service.settings.server
-    granian = GranianListeners(live, settings, tls=listeners.tls, inline=service.local)
-    server = WaitressServer(live, settings, sockets=listeners.plain, inline=service.local)
+    granian = GranianListeners(live, settings, tls=listeners.tls, waiting_profiles=service.waiting_profiles)
+    server = WaitressServer(live, settings, sockets=listeners.plain)
 
     def stop(*_: object) -> None:
+        notify_stopping()
         granian.accept_no_more()
         server.stop()
 
@@ -124,60 +159,67 @@ def _run_waitress(live: LiveService, listeners: Listeners, started: Callable[[],
         signal.signal(number, stop)
     live.exchanged = granian.reload_certificates
     _serve_profiling(listeners)
-    with granian:
-        started()
-        server.run()
+    try:
+        with granian:
+            started()
+            server.run()
+    finally:
+        observatory.leave()
 
 
-def _serve_with_workers(
-    settings: Settings, listeners: Listeners, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
-) -> None:
-    with WorkerPlans(settings, describe) as plans:
+def _serve_with_workers(order: _Order) -> None:
+    with WorkerPlans(order.settings, describe) as plans:
 
         def work(report: Callable[[Mapping[str, object]], None]) -> None:
-            live = plans.open_live(_build_app)
+            live = plans.open_live(partial(_build_app, order.observatory))
             try:
-                _run_waitress(live, listeners, lambda: report(describe(live.service)))
+                _run_waitress(live, order.listeners, order.observatory, lambda: report(describe(live.service)))
             finally:
                 live.close()
 
         def started(facts: Mapping[str, Any]) -> None:
-            plans.begin(read_again, facts, pid_file)
-            announce({**_addresses(listeners), **facts})
+            plans.begin(order.read_again, facts, order.pid_file)
+            order.announce({**_addresses(order.listeners), **facts})
 
-        pool = WorkerPool(work, count=settings.server.workers, idle=plans.idle, hung_up=plans.request)
-        pool.run(started, graceful_seconds=settings.server.graceful_timeout.total_seconds())
+        pool = WorkerPool(work, count=order.settings.server.workers, idle=plans.idle, hung_up=plans.request)
+        pool.run(started, graceful_seconds=order.settings.server.graceful_timeout.total_seconds())
 
 
-def _serve_with_granian(
-    settings: Settings, listeners: Listeners, announce: Announce, read_again: ReadAgain, pid_file: PidFile | None
-) -> None:
-    with WorkerPlans(settings, describe) as plans:
+def _serve_with_granian(order: _Order) -> None:
+    with WorkerPlans(order.settings, describe) as plans:
 
         def open_app() -> tuple[Callable[..., Any], Mapping[str, object]]:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            live = plans.open_live(_build_app)
+            live = plans.open_live(partial(_build_app, order.observatory))
+            order.observatory.follow(lambda: live.service)
+            # Last of all: granian's workers are multiprocessing's, which end without what atexit knows.
+            Finalize(None, live.close, exitpriority=1)
+            Finalize(None, order.observatory.leave, exitpriority=2)
             others = GranianListeners(
-                live, settings.server, tls=listeners.tls, plain=listeners.plain[1:], inline=live.service.local
+                live,
+                order.settings.server,
+                tls=order.listeners.tls,
+                plain=order.listeners.plain[1:],
+                waiting_profiles=live.service.waiting_profiles,
             )
             others.start()
             live.exchanged = others.reload_certificates
             Finalize(others, others.stop, exitpriority=10)
-            _serve_profiling(listeners)
+            _serve_profiling(order.listeners)
             return live, describe(live.service)
 
         def started(facts: Mapping[str, Any]) -> None:
-            plans.begin(read_again, facts, pid_file)
+            plans.begin(order.read_again, facts, order.pid_file)
             plans.run_in_thread()
-            announce({**_addresses(listeners), **facts})
+            order.announce({**_addresses(order.listeners), **facts})
             log.warning("%s", _BEHIND_A_PROXY)
 
         serve_granian(
-            settings.server,
-            listening=listeners.plain[0],
+            order.settings.server,
+            listening=order.listeners.plain[0],
             open_app=open_app,
             started=started,
-            local=_all_local(settings, plans.shared),
+            waiting_profiles=_waiting(order.settings, plans.shared),
             hung_up=plans.request,
         )
 
@@ -192,9 +234,9 @@ def _addresses(listeners: Listeners) -> dict[str, object]:
     return {"addresses": listeners.urls, "profiling": [f"{url}/debug/pprof/" for url in profiling]}
 
 
-def _all_local(settings: Settings, shared: Mapping[str, Signer]) -> bool:
-    """Say whether every signer is in memory, without opening those that only workers may open."""
-    return set(shared) == set(settings.profiles) and all(signer.latency == "local" for signer in shared.values())
+def _waiting(settings: Settings, shared: Mapping[str, Signer]) -> int:
+    """Count the profiles whose signers wait, or may: those that only workers can open are not known yet."""
+    return sum(name not in shared or shared[name].latency == "remote" for name in settings.profiles)
 
 
 def describe(service: Service) -> dict[str, Any]:

@@ -29,6 +29,12 @@ _FIELDS = frozenset({"artifacthash", "certificates", "hashalgorithm", "nonce", "
 class JsonRequestError(Exception):
     """A JSON request that cannot be used; the text is the reference system's message."""
 
+    @property
+    def rejection(self) -> RequestRejected:
+        """What a DER request with this fault is told."""
+        failure = PKIFailureInfo.BAD_ALG if str(self) == WEAK_HASH else PKIFailureInfo.BAD_DATA_FORMAT
+        return RequestRejected(failure, str(self))
+
 
 def read_json_request(body: bytes) -> TimeStampReq:
     """Return the TimeStampReq that a JSON body means; raises JsonRequestError.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import time
 
 import falcon
 
 from tsa_core.api import PKIFailureInfo, RequestContext, RequestRejected
-from tsa_core.authority import Reply, TimestampAuthority
+from tsa_core.authority import Reply, RequestTrace, TimestampAuthority
 from tsa_core.config import ServerSettings
+from tsa_core.http.pools import ENTER, QUEUED_SECONDS, stay
 from tsa_core.http.sigstore import JsonRequestError, error_message, read_json_request
 from tsa_core.protocol.response import encode_rejection
 
@@ -21,10 +23,12 @@ QUERY_TYPE = "application/timestamp-query"
 REPLY_TYPE = "application/timestamp-reply"
 JSON_TYPE = "application/json"
 
-QUEUED_SECONDS = "tsa_core.queued_seconds"
-"""In environ, from servers that know it: how long the request waited for a thread."""
+BUSY = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, "too many requests are waiting; try again later")
+"""What requests are told for which no thread is free in time."""
 
-_BUSY = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, "too many requests are waiting; try again later")
+TRACE = "tsa_core.trace"
+"""In environ, when somebody watches: the RequestTrace to fill in."""
+
 _NO_CACHE = "no-cache, no-store, max-age=0"
 _MAX_UNDECLARED_OCTETS = 1_048_576
 _MAX_REQUEST_ID = 128
@@ -45,7 +49,7 @@ class TimestampResource:
         self._max_body = settings.max_request_body_size
         self._queue_seconds = settings.queue_timeout.total_seconds()
         self._next_warning = 0.0
-        self._busy = Reply(encode_rejection(_BUSY.failure, _BUSY.text), _BUSY)
+        self._busy = Reply(encode_rejection(BUSY.failure, BUSY.text), BUSY)
         self._id_header = settings.request_id_header
         self._id_variable = "HTTP_" + settings.request_id_header.upper().replace("-", "_")
         # Unique across processes and starts, and cheaper than a random number for each request.
@@ -74,12 +78,17 @@ class TimestampResource:
             client_address=environ.get("REMOTE_ADDR") or "",
             profile=profile,
             header=request.get_header,
+            enter=environ.get(ENTER, stay),
         )
+        trace: RequestTrace | None = environ.get(TRACE)
+        if trace is not None:
+            trace.context = context
         queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
         if busy := queued_seconds > self._queue_seconds:
             self._warn_of_queue(queued_seconds)
+            self._authority.note_refusal(BUSY, context, trace, waited=True)
         if content_type == QUERY_TYPE:
-            reply = self._busy if busy else self._authority.respond(body, context)
+            reply = self._busy if busy else self._authority.respond(body, context, trace)
             if reply.rejection is not None:
                 log.debug("request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text)
                 if self._json_rejections:
@@ -89,15 +98,23 @@ class TimestampResource:
                 self._send(response, reply.der, self._granted)
             return
         if busy:
-            raise _http_error(*error_message(_BUSY))
+            raise _http_error(*error_message(BUSY))
         try:
-            granted = self._authority.issue(read_json_request(body), context)
+            granted = self._issue_for_json(body, context, trace)
         except JsonRequestError as error:
+            self._authority.note_refusal(error.rejection, context, trace)
             raise _http_error(400, str(error)) from None
         except RequestRejected as rejection:
             log.debug("request %s refused: %s: %s", request_id, rejection.failure.text, rejection.text)
             raise _http_error(*error_message(rejection)) from None
         self._send(response, granted, self._granted)
+
+    def _issue_for_json(self, body: bytes, context: RequestContext, trace: RequestTrace | None) -> bytes:
+        if trace is None:
+            return self._authority.issue(read_json_request(body), context)
+        request = read_json_request(body)
+        trace.parse_ended = time.perf_counter_ns()
+        return self._authority.issue(request, context, trace)
 
     def _warn_of_queue(self, queued_seconds: float) -> None:
         """Log, but not for every request of an overload."""
@@ -105,9 +122,9 @@ class TimestampResource:
         if now >= self._next_warning:
             self._next_warning = now + _WARNING_PAUSE_SECONDS
             log.warning(
-                "requests wait too long for a thread (%.1f s) and are refused; the signer's backend is slow or hangs, "
+                "requests wait too long for a thread (%s) and are refused; the signer's backend is slow or hangs, "
                 "or [server] threads is too low",
-                queued_seconds,
+                f"{queued_seconds:.1f} s" if math.isfinite(queued_seconds) else "the queue is full",
             )
 
     @staticmethod

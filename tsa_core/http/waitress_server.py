@@ -1,13 +1,12 @@
 """waitress, set up for a public timestamp server.
 
-waitress's parser, buffers and channels are used as they are. Three things are ours, and measured:
+waitress's parser, buffers and channels are used as they are. Four things are ours, and measured:
 
-- When every signer answers in microseconds, requests run inline on the I/O thread: handing them to a thread and back
-  costs several times what the request itself does. A signer that waits for a network gets waitress's threads.
+- Requests run on the I/O thread, as long as no signer waits (pools.py): handing them to a thread and back costs several
+  times what the request itself does.
 - The loop that waits for sockets (event_loop.py): its cost does not grow with the number of idle connections.
+- What waitress makes of a header block is remembered (waitress_request.py).
 - The drain at the end: waitress's own forgets replies that are finished but not yet sent.
-- How long a request waited for a thread stands in its environ, so that one that waited too long can be refused at once:
-  when a backend hangs, the queue ends as soon as a thread is free, instead of growing without bound.
 
 Settings that differ from waitress's defaults: `send_bytes` above the size of any reply, because with the default of 1
 the I/O thread spins while a worker thread holds the output lock; `connection_limit` above 100, because 100 idle clients
@@ -20,19 +19,18 @@ import logging
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer, UnixWSGIServer
-from waitress.task import ThreadedTaskDispatcher
 
 from tsa_core.config import ServerSettings
 from tsa_core.http.event_loop import EventLoop
 from tsa_core.http.open_files import connection_limit
 from tsa_core.http.patience import Patience
-from tsa_core.http.timestamp import QUEUED_SECONDS
+from tsa_core.http.pools import Dispatcher
+from tsa_core.http.waitress_request import Channel
 
 log = logging.getLogger(__name__)
 
@@ -42,104 +40,25 @@ _BODY_SLACK = 65_536
 _MAX_BODY = 2**31
 _TURN_SECONDS = 1.0
 
-_thread = threading.local()
 
+class _OnIoThread:
+    """A listening socket of waitress's, whose requests are begun on the I/O thread, which needs no waking then."""
 
-class _InlineDispatcher:
-    """Runs requests on the I/O thread, after each turn of the loop."""
-
-    def __init__(self, loop: EventLoop) -> None:
-        self._loop = loop
-        self._queue: deque[Any] = deque()
-
-    def add_task(self, channel: Any) -> None:
-        """Queue a channel that has a complete request."""
-        self._queue.append(channel)
-
-    def finish(self) -> None:
-        """Answer what is queued, pipelined requests among it, and send each reply at once."""
-        while self._queue:
-            channel = self._queue.popleft()
-            channel.service()
-            if channel.connected and channel.writable():
-                channel.handle_write()
-            self._loop.refresh(channel)
-
-    def shutdown(self) -> None:
-        """End; nothing runs outside the loop."""
-
-
-class _ThreadDispatcher(ThreadedTaskDispatcher):  # type: ignore[misc] # waitress has no types
-    """waitress's threads; tells the loop which channels they are done with."""
-
-    def __init__(self, loop: EventLoop, threads: int) -> None:
-        super().__init__()
-        self._loop = loop
-        self._done: deque[Any] = deque()
-        self.set_thread_count(threads)
-
-    def add_task(self, channel: Any) -> None:
-        """Hand a channel that has a complete request to a thread."""
-        super().add_task(_Tracked(channel, self._done))
-
-    def finish(self) -> None:
-        """Send the replies that threads have finished."""
-        while self._done:
-            self._loop.refresh(self._done.popleft())
-
-
-class _Tracked:
-    """A channel in waitress's queue, noted when its request has been answered."""
-
-    def __init__(self, channel: Any, done: deque[Any]) -> None:
-        self._channel = channel
-        self._done = done
-        self._queued_at = time.monotonic()
-
-    def service(self) -> None:
-        _thread.queued_seconds = time.monotonic() - self._queued_at
-        try:
-            self._channel.service()
-        finally:
-            self._done.append(self._channel)
-            # waitress woke the loop before this note was made, so once more.
-            self._channel.server.pull_trigger()
-
-    def cancel(self) -> None:
-        self._channel.cancel()
-
-
-def _say_how_long_queued(app: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap an application whose requests run in threads."""
-
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        environ[QUEUED_SECONDS] = _thread.queued_seconds
-        return app(environ, start_response)
-
-    return application
-
-
-class _InlineServer(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
-    """A waitress server whose requests run on the I/O thread, which therefore needs no waking."""
+    channel_class = Channel
+    io_thread: int | None = None
 
     def pull_trigger(self) -> None:
-        pass
+        """Wake the loop, from a thread that is not the loop's."""
+        if threading.get_ident() != self.io_thread:
+            super().pull_trigger()  # type: ignore[misc] # waitress's server, which stands beside this class, has it
 
 
-class _InlineUnixServer(UnixWSGIServer):  # type: ignore[misc] # waitress has no types
-    """The same on a Unix socket."""
-
-    def pull_trigger(self) -> None:
-        pass
+class _TcpServer(_OnIoThread, TcpWSGIServer):  # type: ignore[misc] # waitress has no types
+    pass
 
 
-_KINDS: dict[tuple[bool, bool], Any] = {
-    (True, False): _InlineServer,
-    (True, True): _InlineUnixServer,
-    (False, False): TcpWSGIServer,
-    (False, True): UnixWSGIServer,
-}
-"""By whether requests run inline, and whether the socket is a Unix one."""
+class _UnixServer(_OnIoThread, UnixWSGIServer):  # type: ignore[misc] # waitress has no types
+    pass
 
 
 def _say_nothing_of_limits(record: logging.LogRecord) -> bool:
@@ -150,7 +69,7 @@ def _say_nothing_of_limits(record: logging.LogRecord) -> bool:
 class WaitressServer:
     """Serves on listening sockets in `run` until `stop`, then drains and closes them.
 
-    `inline` runs requests on the I/O thread. `turns` counts the turns of its loop.
+    `turns` counts the turns of its loop.
     """
 
     def __init__(
@@ -159,11 +78,10 @@ class WaitressServer:
         settings: ServerSettings,
         *,
         sockets: Sequence[socket.socket],
-        inline: bool,
     ) -> None:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         logging.getLogger("waitress").addFilter(_say_nothing_of_limits)
-        self._loop = EventLoop(inline=inline)
+        self._loop = EventLoop()
         self._stopping = False
         self._ended = False
         self._ending = threading.RLock()  # a signal handler may interrupt the thread that holds it
@@ -171,7 +89,6 @@ class WaitressServer:
         idle_seconds = max(1, int(settings.idle_timeout.total_seconds()))
         limit = settings.max_request_body_size
         adjustments = Adjustments(
-            threads=settings.threads,
             connection_limit=connection_limit(settings),
             channel_timeout=idle_seconds,
             cleanup_interval=min(30, idle_seconds),
@@ -187,12 +104,10 @@ class WaitressServer:
         self._patience = Patience(settings)
         self._sweep_seconds = min(self._patience.sweep_seconds, idle_seconds)
         self._next_sweep = 0.0
-        self._dispatcher: Any = (
-            _InlineDispatcher(self._loop) if inline else _ThreadDispatcher(self._loop, settings.threads)
-        )
+        self._dispatcher = Dispatcher(self._loop, settings)
         self._servers: list[Any] = [
-            _KINDS[inline, each.family == socket.AF_UNIX](
-                app if inline else _say_how_long_queued(app),
+            (_UnixServer if each.family == socket.AF_UNIX else _TcpServer)(
+                app,
                 map=self._loop,
                 dispatcher=self._dispatcher,
                 adj=adjustments,
@@ -219,6 +134,8 @@ class WaitressServer:
 
     def run(self) -> None:
         """Serve until `stop`; then accept nothing more, finish what is in flight and return."""
+        for server in self._servers:
+            server.io_thread = threading.get_ident()
         try:
             while not self._stopping:
                 self._turn(_TURN_SECONDS)

@@ -16,8 +16,11 @@ from typing import NamedTuple
 
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError, RequestRejected
-from tsa_core.protocol.hashes import IMPRINT_HASHES, HashAlgorithm
+from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA256, HashAlgorithm
 from tsa_core.protocol.status import PKIFailureInfo
+
+_new_request = tuple.__new__
+"""Makes a TimeStampReq in half the time of its constructor."""
 
 MAX_NONCE_OCTETS = 64
 MAX_EXTENSIONS = 32
@@ -26,12 +29,20 @@ MAX_IMPRINT_OCTETS = 1024
 _HASHES_BY_OID = {h.oid_der: h for h in IMPRINT_HASHES.values()}
 
 _VERSION_1 = der.integer(1)
-_IMPRINT_HEADER_OCTETS = 19
-_IMPRINT_HEADERS = {
-    der.sequence(der.sequence(h.oid_der, der.null()), der.octet_string(bytes(h.digest_size)))[: -h.digest_size]: h
-    for h in IMPRINT_HASHES.values()
-}
-"""Everything before the digest, for the encodings that nearly all requests have: looked up instead of walked."""
+_USUAL_START = 2
+_USUAL_IMPRINT = _USUAL_START + len(_VERSION_1)
+
+
+def _usual_head(algorithm: HashAlgorithm) -> bytes:
+    """Return version and imprint up to the digest, as nearly all requests have them."""
+    imprint = der.sequence(der.sequence(algorithm.oid_der, der.null()), der.octet_string(bytes(algorithm.digest_size)))
+    return _VERSION_1 + imprint[: -algorithm.digest_size]
+
+
+_USUAL_DIGEST = _USUAL_START + len(_usual_head(SHA256))
+_USUAL_HEADS = {_usual_head(algorithm): algorithm for algorithm in IMPRINT_HASHES.values()}
+"""Looked up instead of walked. Heads of another length than SHA-256's are never found, which does no harm."""
+_CERT_REQ = der.boolean(True)
 
 
 class RequestExtension(NamedTuple):
@@ -184,6 +195,30 @@ def read_request(data: bytes) -> TimeStampReq:
     Raises RequestRejected, and nothing else, for every other input: badDataFormat for what is not DER of a
     TimeStampReq, badRequest for another version or excess, badAlg for parameters of the hash algorithm.
     """
+    # The usual request at a glance: short lengths, a known imprint, at most a nonce and certReq after it. Whatever
+    # differs in any octet takes the walk, which gives the same result for these, too.
+    size = len(data)
+    known = _USUAL_HEADS.get(data[_USUAL_START:_USUAL_DIGEST])
+    if known is not None and data[0] == der.SEQUENCE and data[1] == size - 2 < 0x80:
+        position = stop = _USUAL_DIGEST + known.digest_size
+        if stop + 3 < size and data[stop] == der.INTEGER and 0 < data[stop + 1] <= MAX_NONCE_OCTETS:
+            first = data[stop + 2]
+            if 0 < first < 0x80 or (not first and data[stop + 1] > 1 and data[stop + 3] >= 0x80):
+                position += 2 + data[stop + 1]
+        after = data[position:]
+        if position <= size and (not after or after == _CERT_REQ):
+            return _new_request(
+                TimeStampReq,
+                (
+                    data[_USUAL_IMPRINT:stop],
+                    known.oid_der,
+                    data[_USUAL_DIGEST:stop],
+                    b"",
+                    data[stop:position],
+                    bool(after),
+                    (),
+                ),
+            )
     try:
         return _read_request(data)
     except EncodingError as error:
@@ -201,7 +236,7 @@ def _read_request(data: bytes) -> TimeStampReq:
     if end != size:
         raise EncodingError(f"{size - end} bytes follow it")
 
-    position = offset + 3
+    position = offset + len(_VERSION_1)
     if data[offset:position] != _VERSION_1:
         tag, start, stop = read(data, offset, end)
         if tag != der.INTEGER:
@@ -209,16 +244,8 @@ def _read_request(data: bytes) -> TimeStampReq:
         _check_integer(data, start, stop, "version")
         raise RequestRejected(PKIFailureInfo.BAD_REQUEST, "the version of the request must be 1")
 
-    start = position + _IMPRINT_HEADER_OCTETS
-    known = _IMPRINT_HEADERS.get(data[position:start])
-    if known is not None and start + known.digest_size <= end:
-        hash_oid_der = known.oid_der
-        offset = start + known.digest_size
-        digest = data[start:offset]
-    else:
-        hash_oid_der, digest, offset = _read_imprint(data, position, end)
+    hash_oid_der, digest, offset = _read_imprint(data, position, end)
     imprint_der = data[position:offset]
-
     return TimeStampReq(imprint_der, hash_oid_der, digest, *_read_optional_fields(data, offset, end))
 
 

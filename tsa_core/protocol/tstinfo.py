@@ -127,4 +127,7 @@ def encode_serial(random: bytes) -> bytes:
     The two top bits are fixed to 01, so that the INTEGER is positive and always has 20 octets: token sizes stay
     stable (rule C12), 158 random bits make two equal numbers impossible in practice, across processes too.
     """
-    return b"\x02\x14" + bytes((random[0] & 0x3F | 0x40,)) + random[1:SERIAL_OCTETS]
+    return _SERIAL_STARTS[random[0]] + random[1:SERIAL_OCTETS]
+
+
+_SERIAL_STARTS = tuple(bytes((der.INTEGER, SERIAL_OCTETS, octet & 0x3F | 0x40)) for octet in range(256))

@@ -71,10 +71,11 @@ class LiveService:
         self.abort()
         new = Service(settings, material=material, previous=self.service, monitors=monitors)
         try:
-            if self.service.local and not new.local:
+            granian = settings.server.engine == "granian" or "https" in settings.server.schemes
+            if granian and new.waiting_profiles > self.service.waiting_profiles:
                 raise ConfigError(
-                    "a signer now waits for a network, and this server was started for keys in memory alone, which it "
-                    "uses on its I/O thread; restart it"
+                    "more signers than before wait for a network, and granian was started with threads for those that "
+                    "did; restart the server"
                 )
             self._prepared = new, _Generation(self._build(new))
             new.clock.gate.wait_for_monitors(_FIRST_VERDICTS_SECONDS)
@@ -98,6 +99,7 @@ class LiveService:
             self.exchanged()
         except TsaError as error:
             log.warning("the new configuration serves, but: %s", error)
+        self.service.audit_exchange(old_service)
         idle = threading.Event()
         weakref.finalize(old_generation, idle.set).atexit = False
         del old_generation

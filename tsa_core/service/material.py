@@ -86,7 +86,9 @@ def store_chain(directory: Path, chain: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         Path(stream.name).rename(directory / f"{number:08d}-{name}.pem")
-        for old in [each for each in stored if each.stem.endswith(name)] or stored[:-MAX_EARLIER_CHAINS]:
+        repeated = [each for each in stored if each.stem.endswith(name)]
+        others = [each for each in stored if each not in repeated]
+        for old in (*repeated, *others[:-MAX_EARLIER_CHAINS]):
             old.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(

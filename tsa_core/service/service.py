@@ -12,6 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from tsa_core.api import (
     AuditEvent,
     AuditSink,
@@ -33,6 +36,7 @@ from tsa_core.host import (
     Kind,
     PluginHost,
 )
+from tsa_core.service.certificate_watch import WARNING_DAYS
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
 from tsa_core.service.opening import adopt_signer, open_clock, open_signer
 
@@ -158,9 +162,9 @@ class Service:
                 )
 
     @property
-    def local(self) -> bool:
-        """Whether every signer answers in microseconds, so that requests may run on the I/O thread."""
-        return all(profile.signer.latency == "local" for profile in self.authority.profiles.values())
+    def waiting_profiles(self) -> int:
+        """How many profiles' signers wait for a backend, so that their requests need threads."""
+        return sum(profile.waits for profile in self.authority.profiles.values())
 
     def _files(self) -> set[Path]:
         chains = [profile.certificate_chain for profile in self.settings.profiles.values()]
@@ -187,6 +191,9 @@ class Service:
             yield ReadinessCheck(name=f"signer:{profile.name}", healthy=healthy, reason=reason)
             if reason := profile.outside_period(datetime.now(UTC)):
                 yield ReadinessCheck(name=f"certificate:{profile.name}", healthy=False, reason=reason)
+            elif (left := profile.days_remaining()) <= WARNING_DAYS:
+                reason = f"issues for {int(left)} more days"
+                yield ReadinessCheck(name=f"certificate:{profile.name}", healthy=True, reason=reason)
         yield self._clock_check()
         for name, check in self._checks:
             try:
@@ -222,7 +229,9 @@ class Service:
             details["error_bound_seconds"] = f"{status.error_bound.total_seconds():.6f}"
         if status.uncovered:
             details["uncovered_profiles"] = ",".join(status.uncovered)
-        event = AuditEvent(kind="clock.state", time=change.time, details=details)
+        self._audit(AuditEvent(kind="clock.state", time=change.time, details=details))
+
+    def _audit(self, event: AuditEvent) -> None:
         for sink in self._audit_sinks:
             try:
                 sink.event(event)
@@ -253,6 +262,24 @@ class Service:
                 store_chain(directory / "chains" / profile.name, profile.certificate_chain_pem)
         self.clock.gate.subscribe(self._audit_clock)
         self.clock.gate.start()
+
+    def audit_exchange(self, previous: Service) -> None:
+        """Write a line into the audit trail for each profile whose certificates differ from the set before."""
+        before = {profile.name: profile.chain.leaf for profile in previous.authority.profiles.values()}
+        for profile in self.authority.profiles.values():
+            old, new = before.pop(profile.name, None), profile.chain.leaf
+            if old is None or old != new:
+                self._audit_certificate(profile.name, old, new)
+        for name, gone in before.items():
+            self._audit_certificate(name, gone, None)
+
+    def _audit_certificate(self, profile: str, old: x509.Certificate | None, new: x509.Certificate | None) -> None:
+        details = {"profile": profile}
+        for prefix, certificate in (("previous_", old), ("", new)):
+            if certificate is not None:
+                details[f"{prefix}certificate_sha256"] = certificate.fingerprint(hashes.SHA256()).hex()
+                details[f"{prefix}certificate_serial_number"] = f"{certificate.serial_number:x}"
+        self._audit(AuditEvent(kind="profile.certificate", time=datetime.now(UTC), details=details))
 
     def close(self) -> None:
         """Close all plugins that no other service uses; once more than needed does no harm."""

@@ -1,0 +1,82 @@
+"""The lines, and the chain of hashes that holds them together.
+
+A line is a JSON object in ASCII that begins with its sequence number and ends with its hash:
+
+    {"seq":7,"type":"token",...,"hash":"5d3c...e1"}
+
+The hash is SHA-256, or HMAC-SHA256 with the operator's key, over the 64 hexadecimal digits of the hash before it
+and the line's own octets in front of `,"hash"`. Before the first line stand 64 zeros.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from tsa_core.api import TsaError
+
+NOTHING: Final = "0" * 64
+"""What the first hash of all is chained to."""
+MAX_LINE_OCTETS: Final = 4 * 1_048_576
+_HASH: Final = b',"hash":"'
+_END: Final = b'"}\n'
+_TAIL_OCTETS: Final = len(_HASH) + 64 + len(_END)
+json_text = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class BrokenChainError(TsaError):
+    """A line that is no line of an audit file, or does not fit the one before it."""
+
+
+class Link(NamedTuple):
+    """Where the chain is: the last line's sequence number and hash."""
+
+    seq: int = 0
+    digest: str = NOTHING
+
+
+BEGINNING: Final = Link()
+
+
+def encode(fields: Mapping[str, object]) -> bytes:
+    """Return the members of a line's object, without sequence number, hash and braces."""
+    return json_text(fields)[1:-1].encode("ascii")
+
+
+def seal(members: bytes, before: Link, key: bytes | None) -> tuple[bytes, Link]:
+    """Return the line that follows `before`, and the link that it makes."""
+    head = b'{"seq":%d,%b' % (before.seq + 1, members)
+    digest = _digest(head, before, key)
+    return b"%b%b%b%b" % (head, _HASH, digest.encode("ascii"), _END), Link(before.seq + 1, digest)
+
+
+def _digest(head: bytes, before: Link, key: bytes | None) -> str:
+    chained = before.digest.encode("ascii") + head
+    return hashlib.sha256(chained).hexdigest() if key is None else hmac.digest(key, chained, "sha256").hex()
+
+
+def read_line(line: bytes) -> tuple[dict[str, Any], Link]:
+    """Return a line's object and the link that it claims; raises BrokenChainError for anything else."""
+    hash_at = len(line) - _TAIL_OCTETS
+    if not line.endswith(_END) or hash_at < 0 or line[hash_at : hash_at + len(_HASH)] != _HASH:
+        raise BrokenChainError("this is no line of an audit file")
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        raise BrokenChainError("this is no JSON") from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("type"), str) or type(fields.get("seq")) is not int:
+        raise BrokenChainError("this line has no sequence number or no type")
+    return fields, Link(fields["seq"], str(fields["hash"]))
+
+
+def check_line(line: bytes, before: Link, key: bytes | None) -> tuple[dict[str, Any], Link]:
+    """Return what `read_line` does when the line follows `before`; raises BrokenChainError, saying why, when not."""
+    fields, link = read_line(line)
+    if link.seq != before.seq + 1:
+        raise BrokenChainError(f"number {link.seq} follows {before.seq}: lines are missing, or were put elsewhere")
+    if not hmac.compare_digest(_digest(line[:-_TAIL_OCTETS], before, key), link.digest):
+        raise BrokenChainError("its hash does not fit: this line or the one before it is not what was written")
+    return fields, link

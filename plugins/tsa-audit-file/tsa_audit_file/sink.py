@@ -1,0 +1,221 @@
+"""The sink: threads that write at the same time share one write and one sync.
+
+Permissions: write access to the file's directory. Nothing leaves the machine. The files hold who asked (the address and
+the request id), when, and which serial number went out; the digest and the token only when asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import threading
+import weakref
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from tsa_audit_file.chain import BrokenChainError, encode, json_text
+from tsa_audit_file.journal import Journal, utc_text
+from tsa_audit_file.plugin import AuditFileOptions
+from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, ConfigError
+
+log = logging.getLogger(__name__)
+
+_DIRECTORY_MODE: Final = 0o700
+
+
+class _Waiting:
+    """A record on its way into the file, the thread that waits for it, and what became of it."""
+
+    __slots__ = ("failure", "leads", "members", "woken")
+
+    def __init__(self, members: bytes) -> None:
+        self.members = members
+        self.leads = False
+        self.failure: BaseException | None = None
+        self.woken = threading.Lock()
+        self.woken.acquire()
+
+
+class FileAuditSink(AuditSink):
+    """Writes records to a journal.
+
+    The first thread that comes writes, and syncs, for all that have come by then; those that come meanwhile wait, and
+    one of them writes for the rest. So a slow disk delays tokens, but does not count once for each.
+    """
+
+    def __init__(self, journal: Journal, options: AuditFileOptions) -> None:
+        self._journal = journal
+        self._digests = options.digests
+        self._tokens = options.tokens
+        self._sync_always = options.sync == "always"
+        self._interval = options.sync_interval.total_seconds() if options.sync == "interval" else None
+        self._closed = False
+        self._texts: dict[tuple[str, str, str], str] = {}
+        """What is the same for many tokens: as many as profiles, policies and hashes are configured."""
+        self._start_anew()
+        _living.add(self)
+
+    def _start_anew(self) -> None:
+        """Begin without threads and locks, at first and in a process that was forked from one that had them."""
+        self._mutex = threading.Lock()
+        self._queue: list[_Waiting] = []
+        self._leading = False
+        self._file = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._sync_failure: OSError | None = None
+
+    def after_fork(self) -> None:
+        """In a new process: the parent's lock on the file must not be used here."""
+        self._journal.forget()
+        self._start_anew()
+
+    # -- what the core calls ------------------------------------------------------------------------------------
+
+    def write(self, record: AuditRecord) -> None:
+        """Store a token's record; raises AuditError when that fails, and the token must not leave."""
+        same = (record.profile, record.policy, record.hash_oid)
+        if (text := self._texts.get(same)) is None:
+            text = json_text(dict(zip(("profile", "policy", "hash_oid"), same, strict=True)))[1:-1]
+            self._texts[same] = text
+        members = (
+            f'"type":"token","serial":"{record.serial_number:040x}","gen_time":"{utc_text(record.gen_time)}",{text},'
+            f'"request_id":{json_text(record.request_id)},"client":{json_text(record.client_address)}'
+        )
+        if self._digests:
+            members += f',"digest":"{record.digest.hex()}"'
+        if self._tokens:
+            members += f',"response":"{base64.b64encode(record.response).decode("ascii")}"'
+        self._store(members.encode("ascii"))
+
+    def event(self, event: AuditEvent) -> None:
+        """Store an event; raises AuditError when that fails."""
+        details = dict(event.details)
+        self._store(encode({"type": "event", "kind": event.kind, "time": utc_text(event.time), "details": details}))
+
+    def begin(self) -> None:
+        """Say that this process writes from now on, which also proves that it can; raises AuditError."""
+        self._store(encode({**_this_process("open"), "version": version("tsa-audit-file")}))
+
+    def close(self) -> None:
+        """Say that this process writes no more."""
+        if self._closed:
+            return
+        try:
+            self._store(encode(_this_process("close")))
+            with self._file:
+                self._journal.sync()
+        except (AuditError, OSError) as error:
+            log.error("the audit file could not be closed in order: %s", error)  # noqa: TRY400 - no traceback
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._file:
+            self._journal.close()
+
+    # -- one write for many -------------------------------------------------------------------------------------
+
+    def _store(self, members: bytes) -> None:
+        if self._closed:
+            raise AuditError("the audit file is closed")
+        mine = _Waiting(members)
+        with self._mutex:
+            self._queue.append(mine)
+            if not self._leading:
+                self._leading = mine.leads = True
+        if not mine.leads:
+            mine.woken.acquire()
+        if mine.leads:
+            self._lead()
+        if mine.failure is not None:
+            raise AuditError(f"the audit file {self._journal.path}: {_reason(mine.failure)}") from mine.failure
+
+    def _lead(self) -> None:
+        """Write what has come by now, this thread's own among it, and let one of those that came meanwhile go on."""
+        with self._mutex:
+            batch, self._queue = self._queue, []
+        failure: BaseException | None = InterruptedError("the thread that wrote was interrupted")
+        try:
+            with self._file:
+                self._write([each.members for each in batch])
+            failure = None
+        except (OSError, BrokenChainError) as error:
+            failure = error
+        finally:
+            with self._mutex:
+                if self._queue:
+                    self._queue[0].leads = True
+                    self._queue[0].woken.release()
+                else:
+                    self._leading = False
+            for each in batch:
+                each.failure = failure
+                each.woken.release()
+
+    def _write(self, members: list[bytes]) -> None:
+        if self._sync_failure is not None:
+            # In the background nobody could be told; now no token leaves until a sync has worked.
+            self._journal.sync()
+            self._sync_failure = None
+        self._journal.append(members)
+        if self._sync_always:
+            self._journal.sync()
+        elif self._interval is not None and self._timer is None:
+            self._timer = threading.Timer(self._interval, self._sync_later)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _sync_later(self) -> None:
+        with self._file:
+            self._timer = None
+            try:
+                self._journal.sync()
+            except OSError as error:
+                self._sync_failure = error
+                log.error("the audit file could not be synced: %s", _reason(error))  # noqa: TRY400 - no traceback
+
+
+_living: weakref.WeakSet[FileAuditSink] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for sink in list(_living):
+        sink.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _this_process(kind: str) -> dict[str, object]:
+    return {"type": kind, "time": utc_text(datetime.now(UTC)), "pid": os.getpid()}
+
+
+def _reason(error: BaseException) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def open_sink(options: AuditFileOptions) -> FileAuditSink:
+    """Return the sink; raises ConfigError for a file that cannot be written to or continued."""
+    key = options.key.get_secret_value().encode("utf-8") if options.key is not None else None
+    if key is not None and len(key) < 16:
+        raise ConfigError("the key has fewer than 16 bytes; openssl rand -hex 32 makes one", path="audit.auditfile.key")
+    journal = Journal(options.path, key=key, max_size=options.max_size, daily=options.daily)
+    sink = FileAuditSink(journal, options)
+    try:
+        _make_folder(options.path.parent)
+        sink.begin()
+    except (OSError, AuditError) as error:
+        cause = error.__cause__ if isinstance(error, AuditError) else error
+        hint = (
+            ""
+            if isinstance(cause, BrokenChainError)
+            else "; make its directory and give the server's user write access"
+        )
+        raise ConfigError(f"{_reason(cause or error)}{hint}", path="audit.auditfile.path") from None
+    return sink
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)

@@ -1,0 +1,34 @@
+"""Fixtures of the commands' tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.timestamp_shell import CHAIN, Shell, honest
+from tsa_core.testing.http_tsa import HttpTsa
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    for name in [name for name in os.environ if name.startswith("TIMESTAMP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_bytes(b"hello")
+    Path("chain.pem").write_bytes(CHAIN.pem)
+    return Shell(capsys)  # type: ignore[return-value]
+
+
+@pytest.fixture
+def tsa() -> Iterator[HttpTsa]:
+    with HttpTsa(honest) as server:
+        yield server
+
+
+@pytest.fixture
+def reply(shell: Shell, tsa: HttpTsa) -> str:
+    assert shell("timestamp", "--artifact", "a.txt", "--out", "r.tsr", "--timestamp_server", tsa.url).code == 0
+    return "r.tsr"

@@ -1,0 +1,84 @@
+"""timestamp-server reload finds the server and tells what became of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.rotation import Identity, TsaDirectory
+
+pytestmark = pytest.mark.plugin("file")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tsa_core.cli.server", "reload", *arguments],
+        env={**{name: value for name, value in os.environ.items() if not name.startswith("TSA_")}, "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_reload_says_what_became_of_it(tmp_path: Path) -> None:
+    tsa = TsaDirectory(tmp_path)
+    with tsa.served("waitress") as server:
+        tsa.write(Identity())
+        good = run("--config", str(tsa.config))
+        assert (good.returncode, good.stderr) == (0, "")
+        assert good.stdout.startswith("reloaded: profile default: new certificate, until ")
+        tsa.write_broken()
+        bad = run("--pid-file", str(tsa.pid_file))
+        assert (bad.returncode, bad.stdout) == (1, "")
+        assert bad.stderr.startswith("reload refused, nothing has changed: ")
+        assert len(bad.stderr.splitlines()) == 1
+        assert server.get("/api/v1/timestamp/certchain").body == tsa.identity.pem
+        asked = run("--pid", str(tsa.report().pid))
+        assert asked.returncode == 0
+        tsa.wait_for_report(2)
+
+
+def test_a_stale_pid_file_is_not_believed(tmp_path: Path) -> None:
+    """Its number may belong to somebody else by now: here, to this test."""
+    stale = tmp_path / "tsa.pid"
+    stale.write_text(f"{os.getpid()}\n")
+    result = run("--pid-file", str(stale))
+    assert result.returncode == 2
+    assert "no server that runs holds this pid file" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "which server?"),
+        (("--pid-file", "nowhere/tsa.pid"), "the pid file cannot be read"),
+        (("--pid", "99999999"), "there is no process 99999999"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_broken_configuration_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
+    config = tmp_path / "tsa.toml"
+    config.write_text('[profiles.default]\nsinger = "file:key.pem"\n')
+    result = run("--config", str(config))
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "profiles.default.singer; did you mean 'signer'?" in result.stderr
+
+
+def test_a_configuration_without_a_pid_file_says_so(tmp_path: Path) -> None:
+    config = tmp_path / "tsa.toml"
+    config.write_text('[profiles.default]\nsigner = "file:key.pem"\n')
+    result = run("--config", str(config))
+    assert result.returncode == 1
+    assert "server.pid_file: no pid_file is configured" in result.stderr

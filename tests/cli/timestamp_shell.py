@@ -1,0 +1,62 @@
+"""timestamp-cli in this process, and a TSA for it to ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tsa_core.cli import timestamp as timestamp_cli
+from tsa_core.protocol.request import read_request
+from tsa_core.protocol.tstinfo import Accuracy
+from tsa_core.testing import forge
+from tsa_core.testing.forged_pki import make_chain
+from tsa_core.testing.http_tsa import Answer
+
+CHAIN = make_chain()
+
+
+def honest(request: bytes) -> Answer:
+    parsed = read_request(request)
+    assert parsed.hash_algorithm is not None
+    content = forge.tst_info(
+        hash_algorithm=parsed.hash_algorithm,
+        digest=parsed.digest,
+        nonce=parsed.nonce,
+        policy=parsed.policy or forge.POLICY,
+        accuracy=Accuracy(microseconds=1_000_000),
+    )
+    certificates = [CHAIN.signer.der, CHAIN.intermediate.der] if parsed.cert_req else []
+    return Answer(body=forge.reply(forge.token(CHAIN.signer, content, certificates=certificates)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+class Shell:
+    """Runs timestamp-cli in this process, in a folder of its own."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> Outcome:
+        self._capsys.readouterr()
+        code = timestamp_cli.run(arguments)
+        captured = self._capsys.readouterr()
+        return Outcome(code=code, out=captured.out, err=captured.err)
+
+    def fails(self, code: int, *arguments: str) -> str:
+        outcome = self(*arguments)
+        assert outcome.code == code, outcome
+        assert outcome.out == ""
+        assert outcome.err.startswith("timestamp-cli: ")
+        assert outcome.err.count("\n") == 1
+        return outcome.err
+
+
+def names(reply: str) -> set[str]:
+    return {line.partition(":")[0] for line in reply.splitlines()}

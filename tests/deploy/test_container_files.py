@@ -1,0 +1,129 @@
+"""deploy/Dockerfile and docker-compose.yml: what they promise, as far as no container daemon is needed to see it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tsa_core.testing import ServerProcess, missing
+
+from .packages import import_package
+
+yaml = import_package("yaml", install="PyYAML")
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions, with continued lines joined."""
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    lines = text.replace("\\\n", " ").splitlines()
+    return [(line.split(None, 1)[0], line.split(None, 1)[1].strip()) for line in lines if line.strip()]
+
+
+def last_stage() -> dict[str, str]:
+    found = instructions()
+    begins = max(number for number, (word, _) in enumerate(found) if word == "FROM")
+    return dict(found[begins:])
+
+
+def test_image_is_built_in_stages_and_runs_without_rights() -> None:
+    stages = [rest for word, rest in instructions() if word == "FROM"]
+    assert stages == ["${PYTHON_IMAGE} AS build", "${PYTHON_IMAGE}"]
+    user, group = last_stage()["USER"].split(":")
+    assert int(user) > 0
+    assert int(group) > 0
+    assert last_stage()["COPY"].startswith("--from=build")
+    assert last_stage()["STOPSIGNAL"] == "SIGTERM"
+    assert json.loads(last_stage()["ENTRYPOINT"]) == ["timestamp-server"]
+
+
+def test_everything_that_is_copied_is_there_and_reaches_the_builder() -> None:
+    sources = [
+        source
+        for word, rest in instructions()
+        if word == "COPY" and not rest.startswith("--from")
+        for source in rest.split()[:-1]
+    ]
+    kept = {
+        line[1:]
+        for line in (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+        if line.startswith("!")
+    }
+    assert set(sources) == kept
+    assert all((ROOT / source).exists() for source in sources)
+
+
+def test_plugins_of_the_image_are_in_the_repository() -> None:
+    arguments = dict(rest.split("=", 1) for word, rest in instructions() if word == "ARG")
+    plugins = arguments["PLUGINS"].strip('"').split()
+    assert {"signer-memory", "signer-file", "audit-file"} <= set(plugins)
+    assert [name for name in plugins if not (ROOT / "plugins" / f"tsa-{name}" / "pyproject.toml").is_file()] == []
+
+
+@pytest.mark.plugin("memory")
+def test_health_check_tells_a_server_that_can_issue_from_one_that_is_not_there(tmp_path: Path) -> None:
+    words = last_stage()["HEALTHCHECK"].partition(" CMD ")[2]
+    command = json.loads(words)
+    assert command[0] == "python"
+    command[0] = shutil.which("python3") or "python3"
+    config = tmp_path / "tsa.toml"
+    config.write_text('[profiles.default]\nsigner = "memory:"\n')
+
+    def ask(port: int) -> int:
+        environment = {**os.environ, "TSA_SERVER__PORT": str(port)}
+        return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False).returncode
+
+    with ServerProcess(config) as server:
+        assert ask(server.port) == 0
+    assert ask(server.port) == 1
+
+
+def compose() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((DEPLOY / "docker-compose.yml").read_text(encoding="utf-8"))
+    return document
+
+
+def test_compose_serves_with_the_memory_signer_on_this_machine_alone() -> None:
+    service = compose()["services"]["tsa"]
+    assert (DEPLOY / service["build"]["context"]).resolve() == ROOT
+    assert (ROOT / service["build"]["dockerfile"]).is_file()
+    assert service["command"] == ["serve"]
+    assert service["ports"] == ["127.0.0.1:3000:3000"]
+    assert "environment" not in service
+    assert "volumes" not in service
+
+
+def test_compose_takes_away_what_the_server_does_not_need() -> None:
+    service = compose()["services"]["tsa"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert int(service["stop_grace_period"].removesuffix("s")) > 15  # [server] graceful_timeout
+
+
+def test_compose_itself_accepts_the_file() -> None:
+    command = compose_program()
+    result = subprocess.run(
+        [*command, "-f", str(DEPLOY / "docker-compose.yml"), "config"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^\s+tsa:", result.stdout, re.MULTILINE)
+
+
+def compose_program() -> list[str]:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            tried = subprocess.run([*command, "version"], capture_output=True, check=False)
+            if tried.returncode == 0:
+                return command
+    return missing("there is neither `docker compose` nor docker-compose")

@@ -1,0 +1,74 @@
+"""Sends everything that is logged to stderr in one format."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from tsa_core.config import LogSettings
+from tsa_core.logs.access import AccessLog, ConsoleAccessLog, JsonAccessLog
+from tsa_core.logs.formatting import LineFormatter
+from tsa_core.logs.writer import LineWriter
+
+_NOISY = ("waitress.queue", "urllib3.connectionpool")
+"""Loggers whose warnings are one per request of an overload."""
+
+
+class _Handler(logging.Handler):
+    """Writes records at once, after the access lines that wait; a failure to format says so instead of raising."""
+
+    def __init__(self, writer: LineWriter, formatter: LineFormatter) -> None:
+        super().__init__()
+        self.writer = writer
+        self.setFormatter(formatter)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.writer.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - logging must not stop what it tells of
+            self.handleError(record)
+
+    def flush(self) -> None:
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
+        super().close()
+
+
+def set_up_logging(settings: LogSettings | None = None, *, level: int | None = None) -> None:
+    """Send the records of all loggers to stderr; once more replaces what was set up before.
+
+    `level` overrides the settings' level, for commands that talk to people themselves.
+    """
+    settings = settings or LogSettings()
+    writer = LineWriter(_stderr())
+    handler = _Handler(writer, LineFormatter(settings.type, colours=_colours()))
+    chosen = level if level is not None else logging.getLevelNamesMapping()[settings.level.upper()]
+    logging.basicConfig(level=chosen, handlers=[handler], force=True)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(chosen, logging.ERROR))
+
+
+def access_log(settings: LogSettings) -> AccessLog | None:
+    """Return the access log, which shares the writer of what is logged otherwise; None when it is off."""
+    if not settings.access or settings.level not in {"debug", "info"}:
+        return None
+    opened = (handler.writer for handler in logging.getLogger().handlers if isinstance(handler, _Handler))
+    writer = next(opened, None) or LineWriter(_stderr())
+    if settings.type == "prod":
+        return JsonAccessLog(writer, digest=settings.digest)
+    return ConsoleAccessLog(writer, digest=settings.digest, colours=_colours())
+
+
+def _stderr() -> int:
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return 2  # replaced by an object that is no file
+
+
+def _colours() -> bool:
+    """Say whether stderr is a terminal whose user has not asked for plain text (no-color.org)."""
+    return "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb" and os.isatty(_stderr())

@@ -1,0 +1,102 @@
+"""The metrics by name. Those of the reference system keep its names, but hold the seconds that their names promise.
+
+Every label has a bounded set of values: routes, methods, status codes, profiles, algorithms and words of RFC 3161.
+"""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Summary, disable_created_metrics
+
+from tsa_core import __version__
+from tsa_core.api import PKIFailureInfo
+from tsa_core.authority import ClockState
+
+PREFIX = "timestamp_authority_"
+UNRECOGNIZED = "unrecognized"
+"""The path of a request that no route answers."""
+SECONDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+"""Upper bounds of the histograms' buckets: from a key in memory to a backend that times out."""
+
+
+class Families:
+    """All metrics of the core, registered in `registry`; made once in a process for each registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        # A second series for each counter would be of no use to anybody here.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # the library has types, but not for this
+
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(PREFIX + name, text, labels, registry=registry, buckets=SECONDS)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(PREFIX + name, text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            # Every process knows the same; the one that looked last is right.
+            return Gauge(PREFIX + name, text, labels, registry=registry, multiprocess_mode="mostrecent")
+
+        self.api_latency = histogram("api_latency", "Seconds to answer a request", "path", "code")
+        self.api_latency_summary = Summary(
+            PREFIX + "api_latency_summary", "Seconds to answer a request", ("path", "code"), registry=registry
+        )
+        self.latency_by_api = histogram("latency_by_api", "Seconds to answer a request", "path", "method")
+        self.http_requests = counter("http_requests_total", "Requests answered", "code", "path", "method")
+
+        self.tokens = counter("tokens_total", "Timestamp tokens issued", "profile")
+        self.rejections = counter("rejections_total", "Timestamp requests refused, by PKIFailureInfo", "failure")
+        self.queue_refusals = counter(
+            "queue_refusals_total", "Timestamp requests refused because they had waited too long for a thread"
+        )
+        self.signatures = counter("signatures_total", "Signatures asked of signers", "algorithm", "outcome")
+        self.signer_latency = histogram(
+            "signer_latency_seconds", "Seconds that a signer took, also when it failed", "profile"
+        )
+        self.audit_latency = histogram(
+            "audit_latency_seconds", "Seconds that response processors and audit sinks took for a token", "profile"
+        )
+        self.in_flight = Gauge(
+            PREFIX + "requests_in_flight",
+            "Requests that are being answered now",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+
+        self.clock_state = gauge("clock_state", "1 for the state that the clock is in", "state")
+        self.clock_issuing = gauge("clock_issuing", "1 while the clock allows tokens to be issued")
+        self.clock_offset = gauge("clock_offset_seconds", "Clock minus true time; NaN while unknown")
+        self.clock_error_bound = gauge(
+            "clock_error_bound_seconds", "How far the clock may be off at most; NaN while unknown"
+        )
+        self.signer_available = gauge("signer_available", "1 when the signer's last signature worked", "profile")
+        self.valid_days = gauge(
+            "certificate_valid_days_remaining", "Days until the first certificate of any profile's chain ends"
+        )
+        self.not_after = gauge(
+            "certificate_not_after_seconds",
+            "When the first certificate of the profile's chain ends, in seconds since 1970",
+            "profile",
+        )
+        build = gauge("build_info", "1; the labels tell the versions", "version", "python_version")
+        build.labels(__version__, platform.python_version()).set(1)
+
+        # Shown from the start, so that a rate can be taken of their first event.
+        for failure in PKIFailureInfo:
+            self.rejections.labels(failure.text)
+        self.show_clock_state("")
+
+    def show_clock_state(self, state: str) -> None:
+        """Show one of the states, or none."""
+        for each in ClockState:
+            self.clock_state.labels(each.value).set(each.value == state)
+
+
+@cache
+def default_families() -> Families:
+    """Return this process's metrics in prometheus_client's own registry, where plugins have theirs."""
+    return Families(REGISTRY)

@@ -1,0 +1,126 @@
+"""The listener that shows the metrics: GET /metrics, on an address of its own.
+
+It is a thread in each process that answers requests. Where these are several, they share the listening socket and what
+they count, so that any of them answers a scrape for all, and none is missed when one has died. The parent has no such
+thread: it could hold a lock at the moment in which the next worker is forked.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import socketserver
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from tsa_core.api import ConfigError
+from tsa_core.config import MetricsSettings
+from tsa_core.metrics.sharing import directory, forget_dead_processes
+
+log = logging.getLogger(__name__)
+
+PATH = "/metrics"
+_POLL_SECONDS = 0.5
+_SLOW_CLIENT_SECONDS = 10
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _SLOW_CLIENT_SECONDS
+    server_version = "tsa-core"
+    sys_version = ""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing of scrapes."""
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Bind, without asking the name service for this machine's name, as the base class does."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment] # of an internet socket
+        self.setup_environ()
+        self.socket.setblocking(False)  # another process may accept what this one was woken for
+
+    def handle_error(self, _request: Any, _client_address: Any) -> None:
+        log.debug("a scrape of the metrics failed: %r", sys.exc_info()[1])
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class MetricsListener:
+    """Listens from the moment in which it is made, also for processes that are forked later; a context manager.
+
+    Raises ConfigError when the address cannot be had.
+    """
+
+    def __init__(self, settings: MetricsSettings) -> None:
+        self._before_scrape: Callable[[], None] = lambda: None
+        self._thread: threading.Thread | None = None
+        try:
+            family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+            kind = _Server6 if family == socket.AF_INET6 else _Server
+            self._server = kind((settings.host, settings.port), _Handler)
+        except OSError as error:
+            hint = "; is another server running? " if error.errno == errno.EADDRINUSE else "; "
+            raise ConfigError(
+                f"cannot listen on {settings.host}:{settings.port} for metrics: {error.strerror or error}{hint}choose "
+                "another address with --metrics-host and --metrics-port, or leave metrics out with --metrics=false",
+                path="metrics.port",
+            ) from None
+        self._server.set_app(self._answer)
+        host, port = self._server.server_address[:2]
+        self.url = f"http://[{host!s}]:{port}{PATH}" if kind is _Server6 else f"http://{host!s}:{port}{PATH}"
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ.get("PATH_INFO", "").rstrip("/") != PATH:
+            start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+            return [f"the metrics are at {PATH}\n".encode()]
+        self._before_scrape()
+        forget_dead_processes()
+        answer: Iterable[bytes] = make_wsgi_app(_registry(), disable_compression=True)(environ, start_response)
+        return answer
+
+    def start(self, before_scrape: Callable[[], None]) -> None:
+        """Answer in a thread of this process, which calls `before_scrape` each time."""
+        self._before_scrape = before_scrape
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="metrics-listener", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening in this process; once more than needed does no harm."""
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join(5)
+            self._thread = None
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _registry() -> CollectorRegistry:
+    """Return what is shown: this process's metrics, or those of all processes that share them."""
+    if directory() is None:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # the library has types, but not for this
+    return registry

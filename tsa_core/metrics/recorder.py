@@ -1,0 +1,184 @@
+"""Takes note of every request in this process and hands the sums to prometheus_client now and then.
+
+Measured on a request's way: 1.3 us, with and without worker processes (prometheus_client alone: 6 and 17).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from tsa_core.api import PKIFailureInfo
+from tsa_core.authority import RequestTrace
+from tsa_core.metrics.families import UNRECOGNIZED, Families
+from tsa_core.metrics.tally import Tally
+from tsa_core.service import Service
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+_FLUSH_SECONDS = 1.0
+_DAY_SECONDS = 86_400.0
+_NAN = float("nan")
+
+
+class Recorder:
+    """What this process has seen. Thread-safe.
+
+    `bring_up_to_date` hands over the sums and looks at clock and certificates; whoever shows the metrics from this
+    process calls it before each scrape. `start` has a thread do it once a second, for those that another process shows.
+    """
+
+    def __init__(self, families: Families, service: Service) -> None:
+        self._families = families
+        self._present: Callable[[], Service] = lambda: service
+        self._lock = threading.Lock()
+        self._handing_over = threading.Lock()
+        self._in_flight = 0
+        self._requests: dict[tuple[str | None, str, str], Tally] = {}
+        self._signed: dict[tuple[str, str], Tally] = {}
+        self._unsigned: dict[tuple[str, str], Tally] = {}
+        self._audited: dict[str, Tally] = {}
+        self._tokens: dict[str, int] = {}
+        self._rejections: dict[PKIFailureInfo, int] = {}
+        self._queue_refusals = 0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        for profile in service.authority.profiles.values():
+            families.tokens.labels(profile.name)
+            for outcome in ("signed", "failed"):
+                families.signatures.labels(profile.algorithm.name, outcome)
+        self.bring_up_to_date()
+
+    def follow(self, present: Callable[[], Service]) -> None:
+        """Look for clock, signers and certificates at what `present` returns."""
+        self._present = present
+
+    # -- on a request's way -------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Note that a request has come."""
+        with self._lock:
+            self._in_flight += 1
+
+    def end(self, *, route: str | None, method: str, code: str, duration_ns: int, trace: RequestTrace) -> None:
+        """Note that a request was answered; `route` is its template, None when there is none for it."""
+        key = (route, method, code)
+        with self._lock:
+            self._in_flight -= 1
+            tally = self._requests.get(key)
+            if tally is None:
+                tally = self._new_request_tally(key)
+            tally.add(duration_ns)
+            if trace.ended:
+                self._note_outcome(trace)
+
+    def _new_request_tally(self, key: tuple[str | None, str, str]) -> Tally:
+        route, method, code = key
+        if method not in _METHODS:
+            key = (route, UNRECOGNIZED, code)
+        return self._requests.setdefault(key, Tally())
+
+    def _note_outcome(self, trace: RequestTrace) -> None:
+        profile, algorithm, failure = trace.profile, trace.algorithm, trace.failure
+        if profile is not None and algorithm is not None:
+            signers = self._signed if trace.sign_ended else self._unsigned
+            _tally(signers, (profile, algorithm)).add((trace.sign_ended or trace.ended) - trace.sign_began)
+            if trace.audit_began:
+                _tally(self._audited, profile).add((trace.audit_ended or trace.ended) - trace.audit_began)
+            if failure is None:
+                self._tokens[profile] = self._tokens.get(profile, 0) + 1
+        if failure is not None:
+            self._rejections[failure] = self._rejections.get(failure, 0) + 1
+            if trace.waited_too_long:
+                self._queue_refusals += 1
+
+    # -- beside it ----------------------------------------------------------------------------------------------
+
+    def bring_up_to_date(self) -> None:
+        """Hand over what was counted since the last time, and look at clock, signers and certificates."""
+        with self._handing_over:
+            self._hand_over()
+            self._look_at_clock()
+            self._look_at_profiles()
+
+    def start(self) -> None:
+        """Bring the metrics up to date once a second until `close`."""
+        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, with everything handed over; once more than needed does no harm."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(5)
+            self._thread = None
+        self.bring_up_to_date()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_FLUSH_SECONDS):
+            try:
+                self.bring_up_to_date()
+            except Exception:
+                log.exception("the metrics could not be brought up to date; the next second tries again")
+
+    def _hand_over(self) -> None:
+        families = self._families
+        with self._lock:
+            requests = _take(self._requests)
+            signed, unsigned, audited = _take(self._signed), _take(self._unsigned), _take(self._audited)
+            tokens, self._tokens = self._tokens, {}
+            rejections, self._rejections = self._rejections, {}
+            queue_refusals, self._queue_refusals = self._queue_refusals, 0
+            in_flight = self._in_flight
+        for (route, method, code), tally in requests.items():
+            path = route or UNRECOGNIZED
+            families.http_requests.labels(code, path, method).inc(tally.count)
+            tally.add_to_histogram(families.api_latency.labels(path, code))
+            tally.add_to_histogram(families.latency_by_api.labels(path, method))
+            tally.add_to_summary(families.api_latency_summary.labels(path, code))
+        for signers, outcome in ((signed, "signed"), (unsigned, "failed")):
+            for (profile, algorithm), tally in signers.items():
+                families.signatures.labels(algorithm, outcome).inc(tally.count)
+                tally.add_to_histogram(families.signer_latency.labels(profile))
+        for profile, tally in audited.items():
+            tally.add_to_histogram(families.audit_latency.labels(profile))
+        for profile, count in tokens.items():
+            families.tokens.labels(profile).inc(count)
+        for failure, count in rejections.items():
+            families.rejections.labels(failure.text).inc(count)
+        families.queue_refusals.inc(queue_refusals)
+        families.in_flight.set(in_flight)
+
+    def _look_at_clock(self) -> None:
+        families, status = self._families, self._present().clock.gate.status()
+        families.show_clock_state(status.state.value)
+        families.clock_issuing.set(status.issuing)
+        families.clock_offset.set(_NAN if status.offset is None else status.offset.total_seconds())
+        families.clock_error_bound.set(_NAN if status.error_bound is None else status.error_bound.total_seconds())
+
+    def _look_at_profiles(self) -> None:
+        families, now = self._families, datetime.now(UTC)
+        profiles = list(self._present().authority.profiles.values())
+        for profile in profiles:
+            families.signer_available.labels(profile.name).set(profile.available)
+            families.not_after.labels(profile.name).set(profile.not_after.timestamp())
+        first_end = min(profile.not_after for profile in profiles)
+        families.valid_days.set((first_end - now).total_seconds() / _DAY_SECONDS)
+
+
+def _tally(tallies: dict[K, Tally], key: K) -> Tally:
+    found = tallies.get(key)
+    if found is None:
+        found = tallies[key] = Tally()
+    return found
+
+
+def _take(tallies: dict[K, Tally]) -> dict[K, Tally]:
+    """Return what was added since the last time."""
+    return {key: tally.take() for key, tally in tallies.items() if tally.count}

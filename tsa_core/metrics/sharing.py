@@ -1,0 +1,73 @@
+"""The directory through which processes share their metrics, prometheus_client's multi-process mode.
+
+The library decides when it is imported, so the variable is set before: this module imports it later than that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tsa_core.api import ConfigError
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_OF_LIVING_PROCESSES = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
+
+
+def directory() -> Path | None:
+    """Return the shared directory, None when this process keeps its metrics to itself."""
+    path = os.environ.get(VARIABLE)
+    return Path(path) if path else None
+
+
+@contextmanager
+def shared_metrics() -> Iterator[None]:
+    """Make the directory for the processes that are forked in this block, and remove it at its end.
+
+    One that the operator's environment names is used as it is, and left there.
+    """
+    if directory() is not None:
+        yield
+        return
+    if "prometheus_client" in sys.modules:
+        raise ConfigError(
+            "prometheus_client was imported before it could be told that processes share the metrics; set "
+            f"{VARIABLE} to an empty directory, or leave metrics out with --metrics=false",
+            path="metrics.enabled",
+        )
+    maker = os.getpid()
+    made = tempfile.mkdtemp(prefix="tsa-core-metrics-")
+    os.environ[VARIABLE] = made
+    try:
+        yield
+    finally:
+        if os.getpid() == maker:
+            del os.environ[VARIABLE]
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def forget_dead_processes() -> None:
+    """Leave out what processes that have ended said of their present; what they counted stays."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    shared = directory()
+    for path in shared.iterdir() if shared else ():
+        found = _OF_LIVING_PROCESSES.fullmatch(path.name)
+        if found and not _lives(int(found[1])):
+            mark_process_dead(int(found[1]))  # type: ignore[no-untyped-call] # the library lacks this type
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
