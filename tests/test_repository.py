@@ -109,7 +109,7 @@ def test_readme_and_docs_list_every_plugin(plugin: Path) -> None:
 def test_readme_names_no_plugin_that_is_not_there() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = re.findall(
-        r"^\|[^|]*?\b(tsa-(?:signer|clock|monitor|policy|response|audit|observer|health)-[a-z0-9]+)\b",
+        r"^\|[^|]*?\b(tsa-(?:signer|clock|monitor|policy|response|audit|observer|health|ca)-[a-z0-9]+)\b",
         text,
         re.MULTILINE,
     )

@@ -110,7 +110,7 @@ def test_a_bad_configuration_file_changes_nothing_and_is_one_line(tmp_path: Path
         assert not report.succeeded
         assert "profiles.default.policys; did you mean 'policies'?" in report.message
         assert "\n" not in report.message
-        server.wait_for_log(r"ERROR .*reload refused, nothing has changed: .*policys")
+        server.wait_for_log(r"(?i)\berror\b.*reload refused, nothing has changed: .*policys")
         assert "Traceback" not in server.log
         assert tsa.identity.signed(server.stamp(REQUEST).body, REQUEST)
 
@@ -124,6 +124,8 @@ def test_what_a_reload_cannot_change_is_said(tmp_path: Path) -> None:
         assert "server.connection_limit has changed, which takes effect at the next start only" in report.message
         assert "rejections" not in report.message
         assert server.stamp(b"garbage").status == 400
+        tsa.configure(tables='[log]\ntype = "prod"')
+        assert "; log has changed, which takes effect at the next start only" in tsa.reload().message
 
 
 def test_policies_and_profiles_change(tmp_path: Path) -> None:

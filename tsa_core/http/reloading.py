@@ -24,8 +24,9 @@ from tsa_core.service import CertificateWatch
 
 log = logging.getLogger(__name__)
 
-RELOADED = frozenset({"rejections", "use_http_201", "request_id_header", "queue_timeout", "watch", "state_directory"})
+RELOADED = frozenset({"rejections", "use_http_201", "public_url", "watch", "state_directory"})
 """The settings of [server] that a reload changes; listeners, processes and limits are made once, at start."""
+_TABLES_OF_THE_START = ("log", "metrics")
 
 _POLL_SECONDS = 1.0
 _STDERR = 2
@@ -185,13 +186,15 @@ def keep_what_stays(old: Settings, new: Settings) -> tuple[Settings, Sequence[st
         for name in ServerSettings.model_fields
         if name not in RELOADED and getattr(new.server, name) != getattr(old.server, name)
     }
-    lines = [f"server.{name} has changed, which takes effect at the next start only" for name in stays]
-    if not stays:
-        return new, lines
+    tables = {name: getattr(old, name) for name in _TABLES_OF_THE_START if getattr(new, name) != getattr(old, name)}
     ordered = [name for name, profile in new.profiles.items() if profile.ordering]
     if ordered and old.server.workers > 1:
         raise ConfigError(f"profiles.{ordered[0]}.ordering = true needs server.workers = 1, and this server has more")
-    return new.model_copy(update={"server": new.server.model_copy(update=stays)}), lines
+    changed = [*(f"server.{name}" for name in stays), *tables]
+    lines = [f"{name} has changed, which takes effect at the next start only" for name in changed]
+    if not changed:
+        return new, lines
+    return new.model_copy(update={**tables, "server": new.server.model_copy(update=stays)}), lines
 
 
 def _summary(before: Facts, after: Facts) -> str:
