@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import inprocess, issue, observability, startup, verify
+from bench import inprocess, issue, observability, startup, steady, verify
 from bench.measure import have_wrk
 from bench.report import Row, print_rows, write_baseline
 
@@ -21,6 +21,8 @@ def main() -> None:
     rows = inprocess.run(quick=arguments.quick)
     if have_wrk():
         rows += issue.run(quick=arguments.quick)
+        if not arguments.quick:
+            rows += steady.run(quick=False)
     else:
         sys.stderr.write("wrk is not installed (Debian: apt-get install wrk); whole servers are not measured\n")
     rows += _verify_rows(quick=arguments.quick)

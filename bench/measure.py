@@ -107,9 +107,16 @@ class Server:
 
     def post(self, body: bytes) -> bytes:
         """Send one DER request and return the reply's body."""
+        return self._exchange("POST", "/api/v1/timestamp", body)
+
+    def get(self, path: str) -> bytes:
+        """Return what a path gives."""
+        return self._exchange("GET", path)
+
+    def _exchange(self, method: str, path: str, body: bytes | None = None) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request("POST", "/api/v1/timestamp", body, {"Content-Type": QUERY})
+            connection.request(method, path, body, {"Content-Type": QUERY} if body else {})
             return connection.getresponse().read()
         finally:
             connection.close()

@@ -45,6 +45,7 @@ from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.host.discovery import InstalledPlugin, installed_plugins
 from tsa_core.http import create_app
+from tsa_core.http.granian_listeners import GranianListeners
 from tsa_core.http.sockets import listen, urls
 from tsa_core.http.waitress_server import WaitressServer
 from tsa_core.service import Service
@@ -231,14 +232,25 @@ def running_server(
     parts: Parts | None = None,
     *,
     profiles: Mapping[str, Any] | None = None,
+    engine: str = "waitress",
     **server: Any,
 ) -> Iterator[Server]:
-    """Serve in a thread with our waitress server until the block ends, then check that it ended in peace."""
+    """Serve in a thread with our waitress server until the block ends, then check that it ended in peace.
+
+    With the engine `granian` its embedded server stands in waitress's place, the one that also speaks TLS.
+    """
     failures: list[BaseException] = []
     with open_service(parts, profiles=profiles, **server) as service:
         sockets = listen(service.settings.server)
-        http_server = WaitressServer(create_app(service), service.settings.server, sockets=sockets)
         (url,) = urls(sockets)
+        app, settings = create_app(service), service.settings.server
+        if engine == "granian":
+            with GranianListeners(app, settings, tls=(), plain=sockets, waiting_profiles=service.waiting_profiles):
+                yield Server(url=url, service=service)
+            for each in sockets:
+                each.close()
+            return
+        http_server = WaitressServer(app, settings, sockets=sockets)
 
         def run() -> None:
             try:

@@ -1,8 +1,8 @@
 """The hooks: the table of contents of the plugin API.
 
-Every hook registers. The core calls it once at start, on the main thread, in plugins that the configuration
-selects; it yields descriptions, does no I/O and imports no SDK. The core then opens what was selected and calls
-the objects directly: no hook is ever called while a request is answered.
+Every hook registers. The core calls it once at start, on the main thread, and once at each reload, on a thread of its
+own, in plugins that the configuration selects; it yields descriptions, does no I/O and imports no SDK. The core then
+opens what was selected and calls the objects directly: no hook is ever called while a request is answered.
 
 A plugin is a module named in its distribution's entry points:
 
@@ -21,6 +21,7 @@ import pluggy
 from tsa_core.api import (
     PROJECT,
     AuditSink,
+    CertificateAuthority,
     Clock,
     ClockMonitor,
     Command,
@@ -131,6 +132,18 @@ def tsa_health_checks() -> Iterable[Provider[HealthCheck]]:  # type: ignore[empt
         @hookimpl
         def tsa_health_checks():
             yield Provider(name="disk", summary="Enough free space", options=DiskOptions, open=open_check)
+    """
+
+
+@hookspec
+def tsa_certificate_authorities() -> Iterable[Provider[CertificateAuthority]]:  # type: ignore[empty-body]
+    """Register certificate authorities; `fetch-tsa-certs --parent-ca NAME:...` selects one by its name.
+
+    Called when somebody types `fetch-tsa-certs --parent-ca`, and never by a server. Example::
+
+        @hookimpl
+        def tsa_certificate_authorities():
+            yield Provider(name="acmeca", summary="Acme's CA", options=AcmeOptions, open=open_authority)
     """
 
 

@@ -22,7 +22,7 @@ from tsa_core.http import create_app as create_http_app
 from tsa_core.http.app import error_body
 from tsa_core.http.observing import Observatory
 from tsa_core.logs import set_up_logging
-from tsa_core.service import Service, open_shared_signers
+from tsa_core.service import CertificateWatch, Service, open_shared_signers
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,10 @@ class Application:
             self._app = create_http_app(service, observatory.middleware(service))
             self._process = os.getpid()
         atexit.register(self.close)
+        CertificateWatch().look(
+            {"name": profile.name, "issues_until": profile.not_after.isoformat()}
+            for profile in service.authority.profiles.values()
+        )
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""

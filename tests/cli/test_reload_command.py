@@ -67,9 +67,18 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], message: str) -> None
     assert "Traceback" not in result.stderr
 
 
+def test_a_broken_configuration_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
+    config = tmp_path / "tsa.toml"
+    config.write_text('[profiles.default]\nsinger = "file:key.pem"\n')
+    result = run("--config", str(config))
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "profiles.default.singer; did you mean 'signer'?" in result.stderr
+
+
 def test_a_configuration_without_a_pid_file_says_so(tmp_path: Path) -> None:
     config = tmp_path / "tsa.toml"
     config.write_text('[profiles.default]\nsigner = "file:key.pem"\n')
     result = run("--config", str(config))
-    assert result.returncode == 2
+    assert result.returncode == 1
     assert "server.pid_file: no pid_file is configured" in result.stderr

@@ -6,12 +6,13 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tsa_core.http import notify
-from tsa_core.testing import ServerProcess, encode_request
+from tsa_core.testing import ServerProcess, encode_request, missing
 
 SECONDS = 30.0
 
@@ -104,17 +105,41 @@ def test_manager_that_does_not_read_holds_nobody_up(manager: Manager, caplog: py
 
 
 @pytest.mark.plugin("memory")
-@pytest.mark.parametrize("flags", [(), ("--workers", "2")], ids=["one process", "workers"])
-def test_server_is_ready_when_it_answers(tmp_path: Path, flags: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "flags",
+    [(), ("--workers", "2"), ("--server", "granian", "--workers", "2")],
+    ids=["one process", "workers", "granian"],
+)
+def test_server_says_when_it_answers_reloads_and_stops(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    if "granian" in flags and find_spec("granian") is None:
+        missing("granian is not installed")
     config = tmp_path / "tsa.toml"
-    config.write_text('[profiles.default]\nsigner = "memory:"\n')
+    config.write_text('[profiles.default]\nsigner = "memory:"\n[metrics]\nport = 0\n')
     manager = Manager(str(tmp_path / "notify"))
     try:
         with ServerProcess(config, *flags, environ={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as server:
-            assert manager.receive() == {"READY": "1", "STATUS": f"listening on http://127.0.0.1:{server.port}"}
+            ready = manager.receive()
+            assert ready["READY"] == "1"
+            assert ready["STATUS"].startswith(f"listening on http://127.0.0.1:{server.port}")
             assert server.stamp(encode_request()).status == 200
             assert manager.heard_nothing_more()
+
+            server._process.send_signal(signal.SIGHUP)
+            assert manager.receive().keys() == {"RELOADING", "MONOTONIC_USEC"}
+            again = manager.receive()
+            assert again["READY"] == "1"
+            assert "profile default" in again["STATUS"]
+
+            config.write_text("[server]\nprot = 1\n")
+            server._process.send_signal(signal.SIGHUP)
+            assert "RELOADING" in manager.receive()
+            refused = manager.receive()
+            assert refused["READY"] == "1"
+            assert refused["STATUS"].startswith("reload refused: ")
+
             server._process.send_signal(signal.SIGTERM)
+            assert manager.receive() == {"STOPPING": "1"}
             assert server._process.wait(SECONDS) == 0
+        assert manager.heard_nothing_more()
     finally:
         manager.socket.close()

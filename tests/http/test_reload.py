@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from time import monotonic
 
@@ -107,7 +110,7 @@ def test_a_bad_configuration_file_changes_nothing_and_is_one_line(tmp_path: Path
         assert not report.succeeded
         assert "profiles.default.policys; did you mean 'policies'?" in report.message
         assert "\n" not in report.message
-        server.wait_for_log(r"ERROR .*reload refused, nothing has changed: .*policys")
+        server.wait_for_log(r"(?i)\berror\b.*reload refused, nothing has changed: .*policys")
         assert "Traceback" not in server.log
         assert tsa.identity.signed(server.stamp(REQUEST).body, REQUEST)
 
@@ -121,6 +124,8 @@ def test_what_a_reload_cannot_change_is_said(tmp_path: Path) -> None:
         assert "server.connection_limit has changed, which takes effect at the next start only" in report.message
         assert "rejections" not in report.message
         assert server.stamp(b"garbage").status == 400
+        tsa.configure(tables='[log]\ntype = "prod"')
+        assert "; log has changed, which takes effect at the next start only" in tsa.reload().message
 
 
 def test_policies_and_profiles_change(tmp_path: Path) -> None:
@@ -191,3 +196,35 @@ def test_a_second_server_does_not_take_the_pid_file(tmp_path: Path) -> None:
     with tsa.served("waitress"), refused, tsa.served("waitress"):
         pass
     assert not tsa.pid_file.exists()
+
+
+IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_ends_with_its_terminal(workers: str, tmp_path: Path) -> None:
+    """SIGHUP then means what its name says, and a reload would leave a server behind that nobody sees."""
+    tsa = TsaDirectory(tmp_path)
+    master, slave = pty.openpty()
+    serve = ["-m", "tsa_core.cli.server", "serve", "--config", str(tsa.config), "--port", "0", "--workers", workers]
+    with subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL, *serve], stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    ) as process:
+        os.close(slave)
+        try:
+            printed = b""
+            while b"listening on" not in printed:
+                printed += os.read(master, 4096)
+            assert tsa.reload().succeeded, "with its terminal, it reloads"
+        finally:
+            os.close(master)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+    assert not tsa.pid_file.exists(), "it ended in order"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -84,9 +84,7 @@ def test_threads_are_a_setting() -> None:
 
 
 @contextmanager
-def hanging(
-    *, threads: int, asked: int, others: Mapping[str, Signer] | None = None, **server: object
-) -> Iterator[Hung]:
+def hanging(*, threads: int, asked: int, others: Mapping[str, Signer] | None = None, **server: Any) -> Iterator[Hung]:
     """Serve with a default profile that hangs, `asked` requests for it begun, until the block ends."""
     signer = HangingSigner()
     signers = {"p256": signer, **(others or {})}

@@ -71,7 +71,7 @@ def answer(service: Service, time: datetime) -> PKIFailureInfo | None:
 
 @pytest.fixture
 def pki() -> Pki:
-    return Pki()
+    return Pki(now=NOW)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pluggy import HookimplMarker
 
 from tsa_core.api.attempts import within_deadline
+from tsa_core.api.certificate_authority import CertificateAuthority
 from tsa_core.api.clock import (
     Clock,
     ClockAnchor,
@@ -16,6 +17,7 @@ from tsa_core.api.clock import (
 )
 from tsa_core.api.errors import (
     AuditError,
+    CertificateAuthorityError,
     ClockError,
     ConfigError,
     KeyMismatch,
@@ -29,7 +31,14 @@ from tsa_core.api.errors import (
 )
 from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, resolve_path
 from tsa_core.api.policy import PolicySelector
-from tsa_core.api.provider import Command, NoOptions, PluginOptions, Provider, SignerOptions
+from tsa_core.api.provider import (
+    CertificateAuthorityOptions,
+    Command,
+    NoOptions,
+    PluginOptions,
+    Provider,
+    SignerOptions,
+)
 from tsa_core.api.record import (
     AuditEvent,
     AuditRecord,
@@ -62,6 +71,9 @@ __all__ = [
     "AuditEvent",
     "AuditRecord",
     "AuditSink",
+    "CertificateAuthority",
+    "CertificateAuthorityError",
+    "CertificateAuthorityOptions",
     "Clock",
     "ClockAnchor",
     "ClockError",

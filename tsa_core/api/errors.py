@@ -7,6 +7,7 @@ from tsa_core.protocol.signatures import UnsupportedKey
 
 __all__ = [
     "AuditError",
+    "CertificateAuthorityError",
     "ClockError",
     "ConfigError",
     "KeyMismatch",
@@ -53,6 +54,10 @@ class SignerUnavailable(SignerError):
 
 class KeyMismatch(SignerError):
     """At start: the signer's key is not the one that the certificate certifies."""
+
+
+class CertificateAuthorityError(TsaError):
+    """A certificate authority refused, failed or cannot be reached; the text is for the operator."""
 
 
 class ClockError(TsaError):

@@ -38,8 +38,23 @@ class SignerOptions(PluginOptions):
     """Sign with RSA-PSS instead of PKCS #1 v1.5."""
 
 
+class CertificateAuthorityOptions(PluginOptions):
+    """Base of the settings of a certificate authority's plugin; `[certificate_authority.NAME]` cannot set its field."""
+
+    uri: str = Field("", repr=False)
+    """What `fetch-tsa-certs --parent-ca` was told, `gcp:projects/P/locations/L/caPools/POOL` for example."""
+
+
 class NoOptions(PluginOptions):
     """For a provider without settings."""
+
+
+def fields_of_the_core(options: type[BaseModel]) -> frozenset[str]:
+    """Return the fields that the core fills in, which no settings table can set and no listing shows."""
+    for base in (SignerOptions, CertificateAuthorityOptions):
+        if issubclass(options, base):
+            return frozenset(base.model_fields)
+    return frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

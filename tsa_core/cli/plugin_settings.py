@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
-from tsa_core.api import Provider, SignerOptions
+from tsa_core.api import Provider
+from tsa_core.api.provider import fields_of_the_core
 
-_PROFILE_FIELDS = frozenset(SignerOptions.model_fields)
 _LONGEST_DEFAULT = 24
 _NAMES: tuple[tuple[type, str], ...] = (
     (bool, "boolean"),
@@ -56,9 +56,8 @@ class SettingDescription(NamedTuple):
 
 
 def describe_settings(provider: Provider[Any]) -> list[SettingDescription]:
-    """Return the provider's settings; those that a signer gets from its profile are not among them."""
-    left_out = _PROFILE_FIELDS if issubclass(provider.options, SignerOptions) else frozenset()
-    return list(_describe_model(provider.options, left_out))
+    """Return the provider's settings; those that the core fills in are not among them."""
+    return list(_describe_model(provider.options, fields_of_the_core(provider.options)))
 
 
 def _describe_model(

@@ -23,6 +23,7 @@ _SELECT = {
     "audit": '[audit]\nsinks = ["{name}"]',
     "observer": '[observe]\nobservers = ["{name}"]',
     "health": '[health]\nchecks = ["{name}"]',
+    "ca": "fetch-tsa-certs --parent-ca {name}:RESOURCE",
 }
 """How a configuration selects what a plugin provides, by kind."""
 

@@ -46,7 +46,12 @@ def reload(config: Path | None, pid_file: Path | None, pid: int | None, wait: fl
         _signal(pid)
         console.stderr().print(f"asked process {pid} to reload; its log says what becomes of it")
         return
-    path = pid_file or _configured(config)
+    try:
+        path = pid_file or _configured(config)
+    except ConfigError as error:
+        # The server would say the same, and it cannot even be found.
+        _refused("; ".join(str(error).splitlines()))
+        return
     # The HTTP room is heavy, and --pid does without.
     from tsa_core.http.pid_file import last_report, running_server
 
@@ -60,9 +65,13 @@ def reload(config: Path | None, pid_file: Path | None, pid: int | None, wait: fl
         before = before or report
         sleep(_LOOK_SECONDS)
     if not report.succeeded:
-        console.stderr().print(f"reload refused, nothing has changed: {report.message}", markup=False, soft_wrap=True)
-        click.get_current_context().exit(console.EXIT_FAILURE)
+        _refused(report.message)
     click.echo(f"reloaded: {report.message}")
+
+
+def _refused(message: str) -> None:
+    console.stderr().print(f"reload refused, nothing has changed: {message}", markup=False, soft_wrap=True)
+    click.get_current_context().exit(console.EXIT_FAILURE)
 
 
 def _configured(config: Path | None) -> Path:

@@ -1,4 +1,4 @@
-"""timestamp-server: serve, check, plugins, version."""
+"""timestamp-server: serve, check, check-chain, init, plugins, version."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from rich.panel import Panel
 
 from tsa_core.api import PluginError, TsaError
 from tsa_core.cli import console
+from tsa_core.cli.check_chain import check_chain
 from tsa_core.cli.clock import clock
 from tsa_core.cli.flag_groups import GroupedCommand
+from tsa_core.cli.init import init
 from tsa_core.cli.plugins import plugins
 from tsa_core.cli.reload import reload
 from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
@@ -69,7 +71,9 @@ def server() -> None:
     """Run an RFC 3161 timestamp authority."""
 
 
+server.add_command(check_chain)
 server.add_command(clock)
+server.add_command(init)
 server.add_command(plugins)
 server.add_command(reload)
 
@@ -123,12 +127,18 @@ def serve(**parameters: Any) -> None:
         log.info(stopped)
 
 
+_SECRET_FLAGS = {
+    "file_signer_passwd": "--file-signer-passwd shows the password to everybody who can run ps on this machine; "
+    "use TSA_SIGNER__FILE__PASSWORD or [signer.file] password = { file = ... } instead",
+    "tink_hcvault_token": "--tink-hcvault-token shows the token to everybody who can run ps on this machine; "
+    "use VAULT_TOKEN or [signer.tink] hcvault_token = { file = ... } instead",
+}
+
+
 def _load(parameters: dict[str, Any]) -> Settings:
-    if parameters.get("file_signer_passwd"):
-        logging.getLogger(__name__).warning(
-            "--file-signer-passwd shows the password to everybody who can run ps on this machine; "
-            "use TSA_SIGNER__FILE__PASSWORD or [signer.file] password = { file = ... } instead"
-        )
+    for parameter, warning in _SECRET_FLAGS.items():
+        if parameters.get(parameter):
+            logging.getLogger(__name__).warning("%s", warning)
     return load_settings(parameters["config"], overrides=overrides(parameters))
 
 

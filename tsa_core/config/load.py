@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     health: HealthSettings = HealthSettings()
     profiles: dict[ProfileName, ProfileSettings] = Field(default_factory=dict)
     signer: dict[str, PluginTable] = Field(default_factory=dict)
+    certificate_authority: dict[str, PluginTable] = Field(default_factory=dict)
     _base_directory: Path = PrivateAttr(default=Path())
     _config_file: Path | None = PrivateAttr(default=None)
 

@@ -3,6 +3,7 @@
 from tsa_core.host.discovery import CORE_DISTRIBUTION, GROUP, InstalledPlugin, installed_plugins
 from tsa_core.host.host import (
     AUDIT_SINK,
+    CERTIFICATE_AUTHORITY,
     CLOCK,
     CLOCK_MONITOR,
     HEALTH_CHECK,
@@ -17,6 +18,7 @@ from tsa_core.host.host import (
 
 __all__ = [
     "AUDIT_SINK",
+    "CERTIFICATE_AUTHORITY",
     "CLOCK",
     "CLOCK_MONITOR",
     "CORE_DISTRIBUTION",

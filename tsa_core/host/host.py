@@ -22,6 +22,7 @@ from tsa_core import hookspecs
 from tsa_core.api import (
     PROJECT,
     AuditSink,
+    CertificateAuthority,
     Clock,
     ClockMonitor,
     Command,
@@ -35,10 +36,10 @@ from tsa_core.api import (
     Provider,
     ResponseProcessor,
     Signer,
-    SignerOptions,
     TsaError,
 )
 from tsa_core.api.fields import relative_to
+from tsa_core.api.provider import fields_of_the_core
 from tsa_core.host.discovery import InstalledPlugin, installed_plugins
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,9 @@ RESPONSE_PROCESSOR: Kind[ResponseProcessor] = Kind(
 AUDIT_SINK: Kind[AuditSink] = Kind("audit", "audit sink", "tsa_audit_sinks", "audit")
 OBSERVER: Kind[Observer] = Kind("observer", "observer", "tsa_observers", "observe")
 HEALTH_CHECK: Kind[HealthCheck] = Kind("health", "health check", "tsa_health_checks", "health")
+CERTIFICATE_AUTHORITY: Kind[CertificateAuthority] = Kind(
+    "ca", "certificate authority", "tsa_certificate_authorities", "certificate_authority"
+)
 
 KINDS: tuple[Kind[Any], ...] = (
     SIGNER,
@@ -81,9 +85,8 @@ KINDS: tuple[Kind[Any], ...] = (
     AUDIT_SINK,
     OBSERVER,
     HEALTH_CHECK,
+    CERTIFICATE_AUTHORITY,
 )
-
-_RESERVED_SIGNER_FIELDS = frozenset(SignerOptions.model_fields)
 
 
 class _Opened:
@@ -312,8 +315,7 @@ class PluginHost:
     ) -> PluginOptions:
         """Return the provider's validated settings; raises ConfigError with a line for each thing wrong."""
         where = f"{kind.section}.{provider.name}"
-        reserved = _RESERVED_SIGNER_FIELDS if issubclass(provider.options, SignerOptions) else frozenset()
-        known = sorted(set(provider.options.model_fields) - reserved)
+        known = sorted(set(provider.options.model_fields) - fields_of_the_core(provider.options))
         for key in table:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)

@@ -12,7 +12,8 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 
 from tsa_core.config import ServerSettings
-from tsa_core.http.granian_settings import KEEP_LOGGING, UNLIMITED, http1_settings
+from tsa_core.http.granian_settings import KEEP_LOGGING, http1_settings
+from tsa_core.http.open_files import connection_limit
 from tsa_core.http.rsgi import RsgiApplication
 
 _BACKLOG = 1024
@@ -68,7 +69,7 @@ def embedded_server(
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
         websockets=False,
-        backpressure=settings.connection_limit or UNLIMITED,
+        backpressure=connection_limit(settings),
         http1_settings=http1_settings(settings),
         log_level=LogLevels.error,  # "Embedded server is experimental!" at every start tells an operator nothing
         log_dictconfig=KEEP_LOGGING,

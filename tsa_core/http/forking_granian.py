@@ -12,7 +12,8 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from tsa_core.config import ServerSettings
-from tsa_core.http.granian_settings import KEEP_LOGGING, UNLIMITED, http1_settings
+from tsa_core.http.granian_settings import KEEP_LOGGING, http1_settings
+from tsa_core.http.open_files import connection_limit
 
 _BACKLOG = 1024
 _MIN_SHUTDOWN_SECONDS = 1
@@ -44,7 +45,7 @@ def forking_server(settings: ServerSettings, listening: socket.socket, *, thread
         http1_settings=http1_settings(settings),
         workers=settings.workers,
         blocking_threads=threads,
-        backpressure=max(settings.connection_limit or UNLIMITED, threads),
+        backpressure=max(connection_limit(settings), threads),
         respawn_failed_workers=True,
         workers_kill_timeout=max(_MIN_SHUTDOWN_SECONDS, int(settings.graceful_timeout.total_seconds())),
         log_level=LogLevels.warning,

@@ -19,12 +19,16 @@ from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
 from tsa_core.http.front import Wsgi
 from tsa_core.http.rsgi import RsgiApplication
+from tsa_core.http.silent_connections import SilentConnections
 from tsa_core.http.thread_shares import ThreadShares, threads_needed
 from tsa_core.http.tls_files import check_tls_files
 
 log = logging.getLogger(__name__)
 
 _START_SECONDS = 30.0
+_REPLIES_LEAVE_SECONDS = 0.05
+"""A reply that granian has been given is on its way, but perhaps not in the kernel yet."""
+_LAST_SECONDS = 5.0
 
 
 def require_granian(*, reason: str) -> None:
@@ -65,6 +69,7 @@ class GranianListeners:
             read_seconds=settings.read_timeout.total_seconds(),
             executor=self._executor,
         )
+        self._connections = SilentConnections(settings, [*tls, *plain])
         self._servers: list[Any] = []
         self._started = threading.Event()
         self._ended = threading.Event()
@@ -91,17 +96,24 @@ class GranianListeners:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
             tasks = [asyncio.create_task(server.serve()) for server in self._servers]
+            watch = asyncio.create_task(self._watch())
             self._loop.call_soon(self._started.set)
             for done in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(done, BaseException):
                     log.error("a listener of granian failed: %s", done, exc_info=done)
             await self._drain()
+            watch.cancel()
 
         try:
             asyncio.run(serve())
         finally:
             self._started.set()
             self._ended.set()
+
+    async def _watch(self) -> None:
+        """End, now and then, the connections that granian would keep for ever."""
+        while True:
+            await asyncio.sleep(await asyncio.to_thread(self._connections.sweep))
 
     async def _drain(self) -> None:
         """Wait for the requests that have arrived; granian sends their replies as they come."""
@@ -110,6 +122,11 @@ class GranianListeners:
             await asyncio.sleep(0.02)
         if self._app.pending:
             log.warning("%d requests to granian were still in flight; they are cut off", self._app.pending)
+        # granian's own threads must find nothing to do when Python is taken down, or they crash the process.
+        deadline = self._loop.time() + _LAST_SECONDS
+        await asyncio.sleep(_REPLIES_LEAVE_SECONDS)
+        while await asyncio.to_thread(self._connections.end_all) and self._loop.time() < deadline:
+            await asyncio.sleep(0.02)
 
     def reload_certificates(self) -> None:
         """Use the TLS files' present contents for new connections; those that are open keep what they have.

@@ -17,6 +17,7 @@ from typing import Any
 
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.config import ServerSettings
+from tsa_core.http.notify import notify_stopping
 from tsa_core.http.thread_shares import ThreadShares, threads_needed
 
 
@@ -43,7 +44,14 @@ def serve_granian(
     reports = _Reports(settings.workers, started)
     server = forking_server(settings, listening, threads=threads_needed(settings, waiting_profiles))
     setattr(server, "signal_handler_reload", hung_up)  # noqa: B010 - to mypy, a plain assignment replaces a method
-    reports.listen(on_failure=server.signal_handler_interrupt)
+    interrupt: Callable[..., None] = server.signal_handler_interrupt
+
+    def stop(*arguments: object) -> None:
+        notify_stopping()
+        interrupt(*arguments)
+
+    setattr(server, "signal_handler_interrupt", stop)  # noqa: B010 - as above
+    reports.listen(on_failure=interrupt)
 
     def load() -> Callable[..., Any]:
         app = reports.report(open_app)

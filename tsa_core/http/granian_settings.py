@@ -8,9 +8,6 @@ from granian.http import HTTP1Settings
 
 from tsa_core.config import ServerSettings
 
-UNLIMITED = 1_000_000
-"""granian knows no "no limit" for connections; the system's limit on open files comes first."""
-
 KEEP_LOGGING: dict[str, Any] = {"incremental": True, "handlers": {}, "formatters": {}, "loggers": {}}
 """Without `incremental` granian closes the log handlers of the whole process."""
 

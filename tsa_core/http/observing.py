@@ -14,7 +14,7 @@ import falcon
 from tsa_core.api import ConfigError
 from tsa_core.authority import RequestTrace
 from tsa_core.config import Settings
-from tsa_core.http.pools import QUEUED_SECONDS
+from tsa_core.http.pools import ENTER, QUEUED_SECONDS, stay
 from tsa_core.http.timestamp import TRACE
 from tsa_core.logs import AccessLog, AnsweredRequest, access_log
 from tsa_core.service import Service
@@ -46,8 +46,8 @@ class ObservingMiddleware:
         """Begin the trace that the resources fill in."""
         environ = request.env
         environ[TRACE] = RequestTrace()
-        # A request that was put off for a thread is in flight since it was put off; it begins here once more.
-        if self._recorder is not None and QUEUED_SECONDS not in environ:
+        # A request that was handed over to a pool is in flight since then; it begins here once more.
+        if self._recorder is not None and environ.get(ENTER) is not stay:
             self._recorder.begin()
 
     def process_response(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tsa_core.config import ServerSettings
+from tsa_core.http.open_files import connection_limit
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Patience:
     def __init__(self, settings: ServerSettings) -> None:
         self._read_seconds = settings.read_timeout.total_seconds()
         self._write_seconds = settings.write_timeout.total_seconds()
-        self._limit = settings.connection_limit
+        self._limit = connection_limit(settings)
         self._margin = max(1, self._limit // 20)
         self._reading: dict[Any, tuple[Any, float]] = {}
         self._next_room = 0.0
@@ -64,7 +65,7 @@ class Patience:
 
     def nearly_full(self, connections: int) -> bool:
         """Say whether it is time for `make_room`."""
-        return bool(self._limit) and connections >= self._limit - self._margin and time.monotonic() >= self._next_room
+        return connections >= self._limit - self._margin and time.monotonic() >= self._next_room
 
     def make_room(self, connections: int, channels: Sequence[Any]) -> None:
         """Close the connections that have been idle longest."""

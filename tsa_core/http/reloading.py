@@ -7,7 +7,9 @@ configuration gets into use is for `apply`.
 from __future__ import annotations
 
 import logging
+import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,15 +18,18 @@ from typing import Any
 
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.config import ServerSettings, Settings
+from tsa_core.http.notify import notify_ready, notify_reloading
 from tsa_core.http.pid_file import PidFile
 from tsa_core.service import CertificateWatch
 
 log = logging.getLogger(__name__)
 
-RELOADED = frozenset({"rejections", "use_http_201", "request_id_header", "queue_timeout", "watch", "state_directory"})
+RELOADED = frozenset({"rejections", "use_http_201", "public_url", "watch", "state_directory"})
 """The settings of [server] that a reload changes; listeners, processes and limits are made once, at start."""
+_TABLES_OF_THE_START = ("log", "metrics")
 
 _POLL_SECONDS = 1.0
+_STDERR = 2
 Facts = Mapping[str, Any]
 
 
@@ -87,12 +92,19 @@ class ReloadControl:
         self._files = FileWatch()
         self._certificates = CertificateWatch()
         self._next_poll = 0.0
+        self._has_terminal = os.isatty(_STDERR)
         self._stopping = threading.Event()
         self._files.accept(self._watched())
         self._certificates.look(facts["profiles"])
 
     def request(self, *_: object) -> None:
-        """Ask for a reload; safe in a signal handler."""
+        """Ask for a reload; safe in a signal handler.
+
+        When the server was started in a terminal and that is gone, the signal means the end.
+        """
+        if self._has_terminal and not os.isatty(_STDERR):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         self._requests.put("SIGHUP")
 
     def tick(self) -> None:
@@ -133,8 +145,11 @@ class ReloadControl:
         if self._stopping.is_set():
             return
         log.info("reload (%s)", reason)
+        notify_reloading()
+        wanted: set[Path] = set()
         try:
             new, unchangeable = keep_what_stays(self.settings, self._read_again())
+            wanted = {path for profile in new.profiles.values() if (path := profile.certificate_chain)}
             for line in unchangeable:
                 log.warning("%s", line)
             facts = self._apply(new)
@@ -142,6 +157,8 @@ class ReloadControl:
             line = "; ".join(str(error).splitlines())
             log.error("reload refused, nothing has changed: %s", line)  # noqa: TRY400 - the operator's own mistake
             self._say(succeeded=False, message=line)
+            # A chain that was wrong and is new in the configuration would not be watched otherwise.
+            self._files.accept(self._watched() | wanted)
             return
         except Exception as error:
             log.exception("reload failed, nothing has changed")
@@ -157,6 +174,7 @@ class ReloadControl:
         self._certificates.look(facts["profiles"])
 
     def _say(self, *, succeeded: bool, message: str) -> None:
+        notify_ready(message if succeeded else f"reload refused: {message}")
         if self._pid_file is not None:
             self._pid_file.report(succeeded=succeeded, message=message)
 
@@ -168,13 +186,15 @@ def keep_what_stays(old: Settings, new: Settings) -> tuple[Settings, Sequence[st
         for name in ServerSettings.model_fields
         if name not in RELOADED and getattr(new.server, name) != getattr(old.server, name)
     }
-    lines = [f"server.{name} has changed, which takes effect at the next start only" for name in stays]
-    if not stays:
-        return new, lines
+    tables = {name: getattr(old, name) for name in _TABLES_OF_THE_START if getattr(new, name) != getattr(old, name)}
     ordered = [name for name, profile in new.profiles.items() if profile.ordering]
     if ordered and old.server.workers > 1:
         raise ConfigError(f"profiles.{ordered[0]}.ordering = true needs server.workers = 1, and this server has more")
-    return new.model_copy(update={"server": new.server.model_copy(update=stays)}), lines
+    changed = [*(f"server.{name}" for name in stays), *tables]
+    lines = [f"{name} has changed, which takes effect at the next start only" for name in changed]
+    if not changed:
+        return new, lines
+    return new.model_copy(update={**tables, "server": new.server.model_copy(update=stays)}), lines
 
 
 def _summary(before: Facts, after: Facts) -> str:

@@ -70,6 +70,10 @@ class RsgiApplication:
                 # The body that is still missing is why the connection ends with this.
                 protocol.response_str(408, [("content-type", "text/plain")], "the request took too long to arrive")
                 return
+            except RuntimeError as error:  # granian's errors: the client went away, or sent chunks that are none
+                log.debug("%s %s: the body cannot be read: %s", scope.method, scope.path, error)
+                protocol.response_str(400, [("content-type", "text/plain")], "the request's body cannot be read")
+                return
             await self._answer(scope, protocol, body)
         finally:
             self.pending -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ from tsa_core.http.app import create_app
 from tsa_core.http.front import Wsgi
 from tsa_core.http.granian_listeners import GranianListeners, require_granian
 from tsa_core.http.granian_server import serve_granian
+from tsa_core.http.notify import notify_stopping
 from tsa_core.http.observing import Observatory
 from tsa_core.http.pid_file import PidFile
 from tsa_core.http.profiling import serve_profiling
@@ -29,6 +31,14 @@ from tsa_core.http.waitress_server import WaitressServer
 from tsa_core.http.worker_plan import WorkerPlans
 from tsa_core.http.workers import WorkerPool
 from tsa_core.service import LiveService, Service
+
+log = logging.getLogger(__name__)
+
+_BEHIND_A_PROXY = (
+    "--server granian serves plain HTTP only behind a proxy that reads whole requests first, as nginx does: a client "
+    "whose body does not arrive holds a thread for as long as it likes. For clients themselves use waitress, or "
+    "--scheme https"
+)
 
 Announce = Callable[[Mapping[str, Any]], None]
 ReadAgain = Callable[[], Settings]
@@ -141,6 +151,7 @@ def _run_waitress(
     server = WaitressServer(live, settings, sockets=listeners.plain)
 
     def stop(*_: object) -> None:
+        notify_stopping()
         granian.accept_no_more()
         server.stop()
 
@@ -201,6 +212,7 @@ def _serve_with_granian(order: _Order) -> None:
             plans.begin(order.read_again, facts, order.pid_file)
             plans.run_in_thread()
             order.announce({**_addresses(order.listeners), **facts})
+            log.warning("%s", _BEHIND_A_PROXY)
 
         serve_granian(
             order.settings.server,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
+from tsa_core.http.open_files import allow_many_open_files
 from tsa_core.http.profiling import listen_for_profiling
 
 _BACKLOG = 1024
@@ -45,6 +46,7 @@ class Listeners:
 
 def open_listeners(settings: ServerSettings) -> Listeners:
     """Return a listening socket for everything that `schemes` names; raises ConfigError when one cannot listen."""
+    allow_many_open_files()
     plain: list[socket.socket] = []
     tls: list[socket.socket] = []
     unix_path: Path | None = None

@@ -27,6 +27,7 @@ from waitress.server import TcpWSGIServer, UnixWSGIServer
 
 from tsa_core.config import ServerSettings
 from tsa_core.http.event_loop import EventLoop
+from tsa_core.http.open_files import connection_limit
 from tsa_core.http.patience import Patience
 from tsa_core.http.pools import Dispatcher
 from tsa_core.http.waitress_request import Channel
@@ -37,7 +38,6 @@ _SEND_BYTES = 262_144
 _BODY_SLACK = 65_536
 """waitress refuses bodies beyond our own limit by this much unread; up to there, ours answers with JSON."""
 _MAX_BODY = 2**31
-_UNLIMITED = 2**31
 _TURN_SECONDS = 1.0
 
 
@@ -89,7 +89,7 @@ class WaitressServer:
         idle_seconds = max(1, int(settings.idle_timeout.total_seconds()))
         limit = settings.max_request_body_size
         adjustments = Adjustments(
-            connection_limit=settings.connection_limit or _UNLIMITED,
+            connection_limit=connection_limit(settings),
             channel_timeout=idle_seconds,
             cleanup_interval=min(30, idle_seconds),
             max_request_header_size=settings.max_header_size,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from tsa_core.api import ConfigError, TsaError
+from tsa_core.http.notify import notify_stopping
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ class WorkerPool:
         return None
 
     def _stop(self, *_: object) -> None:
+        notify_stopping()
         self._stopping = True
         for child in self._born:
             self._kill(child, signal.SIGTERM)

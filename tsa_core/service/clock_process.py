@@ -114,9 +114,8 @@ class ClockProcess:
         self._channel.close()
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, which ends when nobody holds the channel any more."""
         self._channel.close()
-        self._process.terminate()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -178,6 +177,7 @@ def main(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent says when to end
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Ctrl-C and systemd reach every process of a server, and the workers still need the clock: the parent says when.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     raise SystemExit(main(sys.argv[1:]))

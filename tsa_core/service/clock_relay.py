@@ -115,19 +115,20 @@ class RelayedMonitor(ClockMonitor):
         self._offset = offset
         self._numbers = memoryview(memory).cast("Q")
         self._index = offset // 8
-        self._seen = 0
-        self._verdict = _NO_VERDICT
+        # One object, so that threads which read at the same time cannot mix two verdicts.
+        self._last = 0, _NO_VERDICT
 
     def start(self, clock: Clock) -> None:
         """Do nothing: the other process watches the same clock."""
 
     def verdict(self) -> ClockVerdict:
         """Return the last verdict that was written."""
-        if self._numbers[self._index] == self._seen:
-            return self._verdict
-        return self._read()
+        number, verdict = self._last
+        if self._numbers[self._index] == number:
+            return verdict
+        return self._read(verdict)
 
-    def _read(self) -> ClockVerdict:
+    def _read(self, verdict: ClockVerdict) -> ClockVerdict:
         for _ in range(_TRIES):
             number, length, checksum = _HEAD.unpack_from(self._memory, self._offset)
             if number % 2 or length > _SLOT_OCTETS - _HEAD.size:
@@ -135,11 +136,10 @@ class RelayedMonitor(ClockMonitor):
             start = self._offset + _HEAD.size
             payload = self._memory[start : start + length]
             if zlib.crc32(payload) == checksum and self._numbers[self._index] == number:
-                # The verdict first: another thread that sees the number takes the verdict with it.
-                self._verdict = decode_verdict(payload)
-                self._seen = number
+                verdict = decode_verdict(payload)
+                self._last = number, verdict
                 break
-        return self._verdict
+        return verdict
 
 
 def _offset(bank: int, index: int) -> int:

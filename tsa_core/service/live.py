@@ -99,6 +99,7 @@ class LiveService:
             self.exchanged()
         except TsaError as error:
             log.warning("the new configuration serves, but: %s", error)
+        self.service.audit_exchange(old_service)
         idle = threading.Event()
         weakref.finalize(old_generation, idle.set).atexit = False
         del old_generation

@@ -12,6 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from tsa_core.api import (
     AuditEvent,
     AuditSink,
@@ -226,7 +229,9 @@ class Service:
             details["error_bound_seconds"] = f"{status.error_bound.total_seconds():.6f}"
         if status.uncovered:
             details["uncovered_profiles"] = ",".join(status.uncovered)
-        event = AuditEvent(kind="clock.state", time=change.time, details=details)
+        self._audit(AuditEvent(kind="clock.state", time=change.time, details=details))
+
+    def _audit(self, event: AuditEvent) -> None:
         for sink in self._audit_sinks:
             try:
                 sink.event(event)
@@ -257,6 +262,24 @@ class Service:
                 store_chain(directory / "chains" / profile.name, profile.certificate_chain_pem)
         self.clock.gate.subscribe(self._audit_clock)
         self.clock.gate.start()
+
+    def audit_exchange(self, previous: Service) -> None:
+        """Write a line into the audit trail for each profile whose certificates differ from the set before."""
+        before = {profile.name: profile.chain.leaf for profile in previous.authority.profiles.values()}
+        for profile in self.authority.profiles.values():
+            old, new = before.pop(profile.name, None), profile.chain.leaf
+            if old is None or old != new:
+                self._audit_certificate(profile.name, old, new)
+        for name, gone in before.items():
+            self._audit_certificate(name, gone, None)
+
+    def _audit_certificate(self, profile: str, old: x509.Certificate | None, new: x509.Certificate | None) -> None:
+        details = {"profile": profile}
+        for prefix, certificate in (("previous_", old), ("", new)):
+            if certificate is not None:
+                details[f"{prefix}certificate_sha256"] = certificate.fingerprint(hashes.SHA256()).hex()
+                details[f"{prefix}certificate_serial_number"] = f"{certificate.serial_number:x}"
+        self._audit(AuditEvent(kind="profile.certificate", time=datetime.now(UTC), details=details))
 
     def close(self) -> None:
         """Close all plugins that no other service uses; once more than needed does no harm."""

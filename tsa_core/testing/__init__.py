@@ -11,6 +11,7 @@ import pytest
 
 # Contracts use plain asserts; pytest can only show their values when it knows the modules before they are imported.
 pytest.register_assert_rewrite(
+    "tsa_core.testing.ca_contract",
     "tsa_core.testing.clock_contract",
     "tsa_core.testing.plugin_contract",
     "tsa_core.testing.policy_contract",
@@ -21,6 +22,7 @@ pytest.register_assert_rewrite(
 )
 
 # ruff: noqa: E402 - the imports must come after the line above
+from tsa_core.testing.ca_contract import CertificateAuthorityContract
 from tsa_core.testing.clock_contract import ClockContract, ClockMonitorContract, OffsetClock
 from tsa_core.testing.fakes import (
     NOON,
@@ -54,6 +56,7 @@ from tsa_core.testing.signer_contract import MESSAGE_SIZES, SignerContract
 from tsa_core.testing.threads import on_threads
 from tsa_core.testing.tokens import (
     IssuedToken,
+    check_path_with_openssl,
     check_token,
     check_with_openssl,
     check_with_verifier,
@@ -68,6 +71,7 @@ __all__ = [
     "NOON",
     "SAMPLE_POLICY",
     "AuditSinkContract",
+    "CertificateAuthorityContract",
     "ClockContract",
     "ClockMonitorContract",
     "FailingAuditSink",
@@ -91,6 +95,7 @@ __all__ = [
     "ServerProcess",
     "SignerContract",
     "SteppingClock",
+    "check_path_with_openssl",
     "check_token",
     "check_with_openssl",
     "check_with_verifier",

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tsa_core.api import PrivateKey, PublicKey
+from tsa_core.api import LocalKeySigner, PrivateKey, PublicKey
+from tsa_core.certs import KEY_KINDS, Issuer, certificate_name, issue_certificate, new_key
 
-KEY_KINDS: Final[dict[str, Callable[[], PrivateKey]]] = {
-    "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "ecdsa-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
-    "ecdsa-p521": lambda: ec.generate_private_key(ec.SECP521R1()),
-    "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
-    "rsa-3072": lambda: rsa.generate_private_key(65537, 3072),
-    "rsa-4096": lambda: rsa.generate_private_key(65537, 4096),
-    "ed25519": ed25519.Ed25519PrivateKey.generate,
-    "ed448": ed448.Ed448PrivateKey.generate,
-    "ml-dsa-44": mldsa.MLDSA44PrivateKey.generate,
-    "ml-dsa-65": mldsa.MLDSA65PrivateKey.generate,
-    "ml-dsa-87": mldsa.MLDSA87PrivateKey.generate,
-}
-"""The kinds of keys that can make timestamps, and how a new one is made."""
+__all__ = ["KEY_KINDS", "Pki", "new_key", "shared_key", "write_pem"]
 
 _CLOCK_GRACE: Final = timedelta(minutes=5)
 _VALIDITY: Final = timedelta(days=365)
-
-
-def new_key(kind: str = "ecdsa-p256") -> PrivateKey:
-    """Return a new private key; KeyError for a kind that KEY_KINDS does not have."""
-    return KEY_KINDS[kind]()
 
 
 @lru_cache(maxsize=32)
@@ -137,38 +118,35 @@ class Pki:
     ) -> x509.Certificate:
         """Return one certificate; `path_length` None makes one that is no CA's."""
         ca = path_length is not None
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(not_before or self.now - _CLOCK_GRACE)
-            .not_valid_after(not_after or self.now + _VALIDITY)
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
-            .add_extension(
-                x509.KeyUsage(
-                    digital_signature=not ca,
-                    key_cert_sign=ca,
-                    crl_sign=ca,
-                    content_commitment=False,
-                    key_encipherment=False,
-                    data_encipherment=False,
-                    key_agreement=False,
-                    encipher_only=False,
-                    decipher_only=False,
-                ),
-                critical=True,
-            )
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        key_usage = x509.KeyUsage(
+            digital_signature=not ca,
+            key_cert_sign=ca,
+            crl_sign=ca,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            encipher_only=False,
+            decipher_only=False,
         )
+        extensions: list[tuple[x509.ExtensionType, bool]] = [
+            (x509.BasicConstraints(ca=ca, path_length=path_length), True),
+            (key_usage, True),
+            (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
+        ]
+        signing = Issuer(name=issuer, signer=LocalKeySigner(issuer_key))
         if subject != issuer:
-            builder = builder.add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
-            )
+            extensions.append((signing.authority_key_identifier, False))
         if usages:
-            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=usage_critical)
-        return builder.sign(issuer_key, _digest(issuer_key))
+            extensions.append((x509.ExtendedKeyUsage(usages), usage_critical))
+        return issue_certificate(
+            subject=subject,
+            public_key=public_key,
+            issuer=signing,
+            extensions=extensions,
+            not_before=not_before or self.now - _CLOCK_GRACE,
+            not_after=not_after or self.now + _VALIDITY,
+        )
 
 
 def write_pem(path: Path, certificates: Sequence[x509.Certificate]) -> Path:
@@ -178,20 +156,4 @@ def write_pem(path: Path, certificates: Sequence[x509.Certificate]) -> Path:
 
 
 def _name(common_name: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "tsa-core tests"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-        ]
-    )
-
-
-def _digest(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None:
-    """Return the digest with which a CA's key signs; None for keys that bring their own."""
-    if isinstance(key, rsa.RSAPrivateKey):
-        return hashes.SHA256()
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        if key.key_size > 384:
-            return hashes.SHA512()
-        return hashes.SHA384() if key.key_size == 384 else hashes.SHA256()
-    return None
+    return certificate_name(common_name, organization="tsa-core tests")

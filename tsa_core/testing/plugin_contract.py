@@ -18,8 +18,9 @@ from packaging.requirements import Requirement
 from pydantic import SecretStr
 
 from tsa_core import __version__
-from tsa_core.api import ConfigError, PluginOptions, Provider, SignerOptions
-from tsa_core.host import GROUP, KINDS, SIGNER, Kind, PluginHost
+from tsa_core.api import CertificateAuthorityOptions, ConfigError, PluginOptions, Provider, SignerOptions
+from tsa_core.api.provider import fields_of_the_core
+from tsa_core.host import CERTIFICATE_AUTHORITY, GROUP, KINDS, SIGNER, Kind, PluginHost
 
 _IMPORT_SECONDS = 60
 _LIST_IMPORTS = """
@@ -36,7 +37,7 @@ class PluginFixtures:
     """The fixtures of all contracts; override `plugin`, and `options` where the plugin cannot do without.
 
     `kind` is only needed for a module that provides several: signer, clock, monitor, policy, response, audit,
-    observer or health. `provider_name` is only needed for one that provides several of a kind.
+    observer, health or ca. `provider_name` is only needed for one that provides several of a kind.
     """
 
     kind: ClassVar[str] = ""
@@ -78,7 +79,7 @@ class PluginFixtures:
     @pytest.fixture
     def fixed_options(self, provider: Provider[Any]) -> Mapping[str, Any]:
         """Return what the core fills in; a signer's contract puts the key URI here."""
-        return {"uri": f"{provider.name}:"} if issubclass(provider.options, SignerOptions) else {}
+        return {"uri": f"{provider.name}:"} if fields_of_the_core(provider.options) else {}
 
     @pytest.fixture
     def validated_options(
@@ -129,11 +130,13 @@ class ProviderContract(PluginFixtures):
         assert len(provider.summary) <= 80, "the provider's summary has more than 80 characters"
 
     def test_options_are_a_model_of_the_right_base(self, provider: Provider[Any], plugin_kind: Kind[Any]) -> None:
-        base = SignerOptions if plugin_kind is SIGNER else PluginOptions
+        bases = {SIGNER: SignerOptions, CERTIFICATE_AUTHORITY: CertificateAuthorityOptions}
+        base = bases.get(plugin_kind, PluginOptions)
         assert issubclass(provider.options, base), f"the options of a {plugin_kind.label} extend {base.__name__}"
 
     def test_every_option_is_described(self, provider: Provider[Any]) -> None:
-        own = {k: f for k, f in provider.options.model_fields.items() if k not in SignerOptions.model_fields}
+        left_out = fields_of_the_core(provider.options)
+        own = {k: f for k, f in provider.options.model_fields.items() if k not in left_out}
         silent = [name for name, field in own.items() if not field.description]
         assert not silent, f"give these options a Field(description=...), `plugins show` prints it: {silent}"
 

@@ -100,3 +100,19 @@ def check_with_openssl(token: IssuedToken, folder: Path) -> None:
     output = result.stdout.decode(errors="replace")
     assert result.returncode == 0, f"openssl ts -verify refuses the token:\n{output}"
     assert "Verification: OK" in output, f"openssl ts -verify says neither yes nor no:\n{output}"
+
+
+def check_path_with_openssl(certificates: Sequence[x509.Certificate], folder: Path) -> None:
+    """Check a chain, TSA certificate first and root last, by `openssl verify` for timestamps."""
+    openssl = require_program("openssl")
+    command: Sequence[str | Path] = [
+        *(openssl, "verify", "-x509_strict", "-purpose", "timestampsign"),
+        *("-CAfile", write_pem(folder / "path-root.pem", certificates[-1:])),
+        *("-untrusted", write_pem(folder / "path-untrusted.pem", certificates)),
+        write_pem(folder / "path-leaf.pem", certificates[:1]),
+    ]
+    result = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_OPENSSL_SECONDS, check=False
+    )
+    output = result.stdout.decode(errors="replace")
+    assert result.returncode == 0, f"openssl verify refuses the chain:\n{output}"

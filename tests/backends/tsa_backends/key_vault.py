@@ -7,28 +7,21 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import ipaddress
 import json
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-
+from tsa_backends.loopback_tls import write_certificates
+from tsa_backends.vault_key import VaultKey, base64_text
 from tsa_core.api import PrivateKey
-from tsa_core.testing import new_key, shared_key, write_pem
+from tsa_core.testing import new_key, shared_key
 
 TENANT = "5f1b1a2e-0000-4000-8000-7e57aa000001"
 CLIENT_ID = "5f1b1a2e-0000-4000-8000-7e57aa000002"
@@ -37,61 +30,6 @@ ASSERTION = "federated-assertion-3a9c"
 IDENTITY_HEADER = "identity-header-c55d"
 TOKEN_MARK = "access-token-81d0"
 """Every access token begins with it, for searches of logs."""
-
-_HASHES: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
-_CURVES = {"secp256r1": ("P-256", "ES256"), "secp384r1": ("P-384", "ES384"), "secp521r1": ("P-521", "ES512")}
-
-
-class VaultKey:
-    """One version of a key with what its owner may change."""
-
-    def __init__(self, key: Any, *, operations: tuple[str, ...] = ("sign", "verify"), hsm: bool = False) -> None:
-        self.private = key
-        self.operations = operations
-        self.hsm = hsm
-        self.enabled = True
-        self.not_before: int | None = None
-        self.expires: int | None = None
-
-    def jwk(self, kid: str) -> dict[str, Any]:
-        """Return the public half as the service shows it."""
-        kind = "-HSM" if self.hsm else ""
-        public = self.private.public_key()
-        common = {"kid": kid, "key_ops": list(self.operations)}
-        if isinstance(public, rsa.RSAPublicKey):
-            numbers = public.public_numbers()
-            return {**common, "kty": f"RSA{kind}", "n": _integer(numbers.n), "e": _integer(numbers.e)}
-        if isinstance(public, ec.EllipticCurvePublicKey):
-            point = public.public_numbers()
-            size = (public.key_size + 7) // 8
-            curve = _CURVES.get(public.curve.name, ("P-256K", ""))[0]
-            return {
-                **common,
-                "kty": f"EC{kind}",
-                "crv": curve,
-                "x": _base64(point.x.to_bytes(size, "big")),
-                "y": _base64(point.y.to_bytes(size, "big")),
-            }
-        return {**common, "kty": "oct-HSM"}
-
-    def sign(self, algorithm: str, digest: bytes) -> bytes:
-        """Return the signature; ValueError for an algorithm or digest that does not go with the key."""
-        chosen = _HASHES.get(algorithm[2:])
-        if chosen is None or len(digest) != chosen.digest_size:
-            raise ValueError("the digest does not fit the algorithm")
-        if isinstance(self.private, rsa.RSAPrivateKey):
-            paddings: dict[str, padding.AsymmetricPadding] = {
-                "RS": padding.PKCS1v15(),
-                "PS": padding.PSS(padding.MGF1(chosen), chosen.digest_size),
-            }
-            if algorithm[:2] not in paddings:
-                raise ValueError("not an RSA algorithm")
-            return self.private.sign(digest, paddings[algorithm[:2]], Prehashed(chosen))
-        if _CURVES[self.private.curve.name][1] != algorithm:
-            raise ValueError("not this curve's algorithm")
-        r, s = decode_dss_signature(self.private.sign(digest, ec.ECDSA(Prehashed(chosen))))
-        size = (self.private.key_size + 7) // 8
-        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
 
 class KeyVault:
@@ -103,7 +41,7 @@ class KeyVault:
     def __init__(self, folder: Path) -> None:
         self.ca_file = folder / "key-vault-ca.pem"
         self._certificate = folder / "key-vault.pem"
-        _write_certificates(self.ca_file, self._certificate)
+        write_certificates(self.ca_file, self._certificate)
         self.keys: dict[str, dict[str, VaultKey]] = {}
         self.fault: Callable[[str], tuple[int, str, str, dict[str, str]] | None] | None = None
         self.delay_seconds = 0.0
@@ -330,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError as error:
             self._fail(400, "BadParameter", str(error))
             return
-        self._send(200, {"kid": vault.answer_kid or kid, "value": vault.answer_value or _base64(signature)})
+        self._send(200, {"kid": vault.answer_kid or kid, "value": vault.answer_value or base64_text(signature)})
 
     def _fail(
         self, status: int, code: str, message: str, headers: dict[str, str] | None = None, *, inner: str | None = None
@@ -354,53 +292,3 @@ class _Handler(BaseHTTPRequestHandler):
 def _cut(connection: Any) -> None:
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-
-
-def _base64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _integer(number: int) -> str:
-    return _base64(number.to_bytes((number.bit_length() + 7) // 8, "big"))
-
-
-def _write_certificates(ca_file: Path, server_file: Path) -> None:
-    """Write a CA, and a certificate with key for 127.0.0.1 and localhost."""
-    now = datetime.now(UTC)
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Key Vault Test CA")])
-
-    def certificate(name: x509.Name, public: Any, *extensions: tuple[x509.ExtensionType, bool]) -> x509.Certificate:
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(ca_name)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(minutes=5))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        )
-        for extension, critical in extensions:
-            builder = builder.add_extension(extension, critical=critical)
-        return builder.sign(ca_key, hashes.SHA256())
-
-    usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
-    usage |= {"digital_signature": False, "encipher_only": False, "decipher_only": False}
-    ca = certificate(
-        ca_name,
-        ca_key.public_key(),
-        (x509.BasicConstraints(ca=True, path_length=0), True),
-        (x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), True),
-        (x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), False),
-    )
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    leaf = certificate(
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]),
-        key.public_key(),
-        (x509.SubjectAlternativeName(names), False),
-        (x509.BasicConstraints(ca=False, path_length=None), True),
-    )
-    write_pem(ca_file, [ca])
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    server_file.write_bytes(private + leaf.public_bytes(Encoding.PEM))

@@ -12,10 +12,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tsa_backends.timestamp_server import Answer, TimestampServer, run
 from tsa_core.api import PublicKey, signature_algorithm
-from tsa_core.testing import IssuedToken, Pki, check_with_openssl, check_with_verifier, encode_request, write_pem
+from tsa_core.certs import load_certificates
+from tsa_core.testing import (
+    IssuedToken,
+    Pki,
+    check_path_with_openssl,
+    check_with_openssl,
+    check_with_verifier,
+    encode_request,
+    new_key,
+    write_pem,
+)
 
 _DATA = b"signed in a backend"
 _LOAD_THREADS = 8
@@ -99,6 +110,24 @@ class ServerContract:
         token = IssuedToken(request=request, response=answer.response, data=_DATA, chain=chain)
         check_with_openssl(token, tmp_path)
         assert not [s for s in deployment.secrets if s in server.text()]
+
+    @pytest.mark.plugin("file")
+    def test_fetch_tsa_certs_takes_its_key_as_leaf_and_as_parent(
+        self, deployment: Deployment, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        other = tmp_path / "other.pem"
+        key = new_key("ecdsa-p384")
+        other.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        other.chmod(0o600)
+        for leaf, parent in ((deployment.uri, f"file:{other}"), (f"file:{other}", deployment.uri)):
+            output = tmp_path / "fetched.pem"
+            arguments = ["--leaf-kms-resource", leaf, "--parent-kms-resource", parent, "--output", f"{output}"]
+            result = run(arguments, environment, program="fetch-tsa-certs")
+            assert result.returncode == 0, result.stderr
+            assert not [s for s in deployment.secrets if s in result.stdout + result.stderr]
+            judged = run(["check-chain", output, "--key", leaf], environment)
+            assert judged.returncode == 0, judged.stdout + judged.stderr
+            check_path_with_openssl(load_certificates(output), tmp_path)
 
     def test_check_prints_key_version_algorithm_and_latency(
         self, deployment: Deployment, arguments: list[str], environment: dict[str, str]

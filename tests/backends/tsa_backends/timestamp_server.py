@@ -15,15 +15,17 @@ from typing import Self
 
 from asn1crypto import parser, tsp
 
-_PROGRAM = Path(sys.executable).with_name("timestamp-server")
+_PROGRAM = "timestamp-server"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 
 
-def run(arguments: Sequence[str | Path], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command of timestamp-server to its end."""
+def run(
+    arguments: Sequence[str | Path], environment: Mapping[str, str], *, program: str = _PROGRAM
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of timestamp-server, or of another program of ours, to its end."""
     return subprocess.run(
-        [_PROGRAM, *map(str, arguments)],
+        [_beside_python(program), *map(str, arguments)],
         env={**_clean(), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -31,6 +33,10 @@ def run(arguments: Sequence[str | Path], environment: Mapping[str, str]) -> subp
         timeout=120,
         check=False,
     )
+
+
+def _beside_python(program: str) -> Path:
+    return Path(sys.executable).with_name(program)
 
 
 def _clean() -> dict[str, str]:
@@ -56,7 +62,7 @@ class TimestampServer:
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [_PROGRAM, "serve", "--port", "0", *map(str, arguments)],
+                [_beside_python(_PROGRAM), "serve", "--port", "0", *map(str, arguments)],
                 env={**_clean(), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -73,6 +79,11 @@ class TimestampServer:
         self._process.kill()
         self._process.wait()
         raise AssertionError(f"the server did not start:\n{self.text()}")
+
+    def children(self) -> set[int]:
+        """Return the process ids of its workers; Linux only."""
+        pid = self._process.pid
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
     def text(self) -> str:
         """Return all that the server has printed and logged."""

@@ -22,6 +22,7 @@ KINDS: Final = {
     "response": ("processor", "Response processor"),
     "audit": ("sink", "Audit sink"),
     "observer": ("observer", "Observer"),
+    "ca": ("authority", "Certificate authority"),
 }
 """Each kind with the name of the module that does the work, and what people call it."""
 
@@ -117,14 +118,14 @@ def _check_title(_context: click.Context, _parameter: click.Parameter, value: st
 @click.option("--kind", type=click.Choice(sorted(KINDS)), default="signer", show_default=True, help="What it provides.")
 @click.option("--directory", type=click.Path(path_type=Path), help="Where to write it.  [tsa-KIND-NAME]")
 def new(name: str, kind: str, directory: Path | None) -> None:
-    r"""Write a new plugin: a complete distribution that passes its own tests at once.
+    """Write a new plugin: a complete distribution that passes its own tests at once.
 
     NAME is what configurations will call it, dashes left out: the signer acme-hsm answers to key URIs acmehsm:...
 
     \b
     Example:
       timestamp-server plugins new acme-hsm --kind signer
-    """
+    """  # noqa: D301 - the backslashes are click's mark and the shell's
     plugin = NewPlugin(kind=kind, title=name)
     folder = directory or Path(plugin.distribution)
     for path in write_plugin(plugin, folder):

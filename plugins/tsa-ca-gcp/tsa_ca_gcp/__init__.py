@@ -1,0 +1,1 @@
+"""Issues certificates for timestamp authorities by Google Cloud's CA Service."""

@@ -1,0 +1,460 @@
+"""Each rule passes for a right chain and fails for one that breaks it; no rule is without a chain that does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
+
+from tsa_core.api import LocalKeySigner, PrivateKey
+from tsa_core.certs.rules import PROFILES, START_RULES, ChainCase, Outcome, Rule, judge, rules_of
+from tsa_core.certs.rules.profiles import COMMON_RULES
+from tsa_core.protocol import der, oids
+from tsa_core.testing import shared_key
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "operate" / "certificates.md"
+_ROW = r"^\| `([a-z0-9-]+)` \| (must|should) \| ([^|]*) \| ([^|]*) \|$"
+NOW = datetime.now(UTC).replace(microsecond=0)
+DAY = timedelta(days=1)
+TIMESTAMPING = ExtendedKeyUsageOID.TIME_STAMPING
+Extensions = dict[type[x509.ExtensionType], tuple[x509.ExtensionType, bool]]
+_SMALL = rsa.generate_private_key(65537, 1024)
+
+
+def usage(*names: str) -> x509.KeyUsage:
+    every = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    )
+    return x509.KeyUsage(**{name: name in names for name in every})
+
+
+def published(issuer: str) -> list[tuple[x509.ExtensionType, bool]]:
+    def address(ending: str) -> x509.UniformResourceIdentifier:
+        return x509.UniformResourceIdentifier(f"http://pki.example.com/{issuer}.{ending}")
+
+    return [
+        (x509.CRLDistributionPoints([x509.DistributionPoint([address("crl")], None, None, None)]), False),
+        (
+            x509.AuthorityInformationAccess(
+                [x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, address("cer"))]
+            ),
+            False,
+        ),
+        (x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("2.23.140.1.4.2"), None)]), False),
+    ]
+
+
+def name(common_name: str, **other: str) -> x509.Name:
+    oids = {
+        "country": NameOID.COUNTRY_NAME,
+        "organization": NameOID.ORGANIZATION_NAME,
+        "identifier": NameOID.ORGANIZATION_IDENTIFIER,
+    }
+    values = {"country": "DE", "organization": "Example Ltd", "identifier": "VATDE-123456789", **other}
+    parts = [x509.NameAttribute(oids[key], value) for key, value in values.items() if value]
+    return x509.Name([*parts, *([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])])
+
+
+@dataclass
+class Part:
+    """One certificate before it is made; tests change what they break."""
+
+    subject: x509.Name
+    key: Any
+    extensions: Extensions
+    not_before: datetime = NOW - DAY
+    not_after: datetime = NOW + 1000 * DAY
+    serial_number: int = field(default_factory=x509.random_serial_number)
+    issuer_name: x509.Name | None = None
+    signing_key: Any = None
+    digest: Any = field(default_factory=hashes.SHA256)
+
+    def set(self, extension: x509.ExtensionType, critical: bool = False) -> None:
+        self.extensions[type(extension)] = (extension, critical)
+
+    def drop(self, kind: type[x509.ExtensionType]) -> None:
+        del self.extensions[kind]
+
+    def make(self, issuer: Part) -> x509.Certificate:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(self.subject)
+            .issuer_name(self.issuer_name or issuer.subject)
+            .public_key(self.key.public_key())
+            .serial_number(self.serial_number)
+            .not_valid_before(self.not_before)
+            .not_valid_after(self.not_after)
+        )
+        for extension, critical in self.extensions.values():
+            builder = builder.add_extension(extension, critical)
+        return builder.sign(self.signing_key or issuer.key, self.digest)
+
+
+def extensions(*found: tuple[x509.ExtensionType, bool]) -> Extensions:
+    return {type(extension): (extension, critical) for extension, critical in found}
+
+
+def key(kind: str = "ecdsa-p256") -> PrivateKey:
+    return shared_key(kind)
+
+
+def right_chain() -> list[Part]:
+    """Return leaf, intermediate and root that fulfil every rule of every profile."""
+    leaf_key, middle_key, root_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+
+    def identifiers(own: Any, issuer: Any) -> list[tuple[x509.ExtensionType, bool]]:
+        return [
+            (x509.SubjectKeyIdentifier.from_public_key(own.public_key()), False),
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), False),
+        ]
+
+    leaf = Part(
+        subject=name("TSA"),
+        key=leaf_key,
+        extensions=extensions(
+            (x509.BasicConstraints(ca=False, path_length=None), True),
+            (usage("digital_signature"), True),
+            (x509.ExtendedKeyUsage([TIMESTAMPING]), True),
+            (x509.PrivateKeyUsagePeriod(NOW - DAY, NOW + 300 * DAY), False),
+            *identifiers(leaf_key, middle_key),
+            *published("intermediate"),
+        ),
+    )
+    middle = Part(
+        subject=name("Intermediate"),
+        key=middle_key,
+        extensions=extensions(
+            (x509.BasicConstraints(ca=True, path_length=0), True),
+            (usage("key_cert_sign", "crl_sign"), True),
+            (x509.ExtendedKeyUsage([TIMESTAMPING]), False),
+            *identifiers(middle_key, root_key),
+            *published("root"),
+        ),
+    )
+    root = Part(
+        subject=name("Root"),
+        key=root_key,
+        extensions=extensions(
+            (x509.BasicConstraints(ca=True, path_length=None), True),
+            (usage("key_cert_sign", "crl_sign"), True),
+            (x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()), False),
+        ),
+    )
+    return [leaf, middle, root]
+
+
+def case_of(parts: Sequence[Part], *, signer: LocalKeySigner | None = None) -> ChainCase:
+    made = [part.make(issuer) for part, issuer in zip(parts, [*parts[1:], parts[-1]], strict=True)]
+    signer = signer or _signer(parts[0].key)
+    return ChainCase(
+        certificates=made,
+        at=NOW,
+        public_key=signer.public_key if signer else None,
+        algorithm=signer.algorithm if signer else None,
+    )
+
+
+def _signer(private_key: Any) -> LocalKeySigner | None:
+    try:
+        return LocalKeySigner(private_key)
+    except Exception:  # noqa: BLE001 - a key that no signer takes is what some tests are about
+        return None
+
+
+# -- one way of breaking each rule --------------------------------------------------------------------------------
+
+Break = Callable[[list[Part]], ChainCase | None]
+BREAKS: list[tuple[str, Break]] = []
+
+
+def breaks(rule: str) -> Callable[[Break], Break]:
+    """Register what breaks a rule; it changes the parts, or returns a case of its own."""
+
+    def register(function: Break) -> Break:
+        BREAKS.append((rule, function))
+        return function
+
+    return register
+
+
+def change(rule: str, function: Callable[[list[Part]], object]) -> None:
+    def apply(parts: list[Part]) -> None:
+        function(parts)
+
+    BREAKS.append((rule, apply))
+
+
+@breaks("chain-length")
+def _leaf_alone(parts: list[Part]) -> ChainCase:
+    return replace(case_of(parts), certificates=case_of(parts).certificates[:1])
+
+
+@breaks("chain-length")
+def _endless(parts: list[Part]) -> ChainCase:
+    case = case_of(parts)
+    return replace(case, certificates=[*case.certificates[:2], *[case.certificates[2]] * 15])
+
+
+@breaks("issued-by-the-next")
+def _wrong_order(parts: list[Part]) -> ChainCase:
+    leaf, middle, root = case_of(parts).certificates
+    return replace(case_of(parts), certificates=[leaf, root, middle])
+
+
+@breaks("root-last")
+def _root_missing(parts: list[Part]) -> ChainCase:
+    case = case_of(parts)
+    return replace(case, certificates=case.certificates[:2])
+
+
+@breaks("key-is-the-signers")
+def _another_key(parts: list[Part]) -> ChainCase:
+    return case_of(parts, signer=LocalKeySigner(key("ecdsa-p384")))
+
+
+@breaks("csbr-digest")
+def _digest_by_setting(parts: list[Part]) -> ChainCase:
+    return case_of(parts, signer=LocalKeySigner(parts[0].key, digest="sha512"))
+
+
+@breaks("sigstore-padding")
+def _pss(parts: list[Part]) -> ChainCase:
+    parts[0].key = key("rsa-3072")
+    return case_of(parts, signer=LocalKeySigner(parts[0].key, rsa_pss=True))
+
+
+def odd_leaf(
+    parts: list[Part],
+    *,
+    version: bytes = b"\xa0\x03\x02\x01\x02",
+    serial_number: int = 4711,
+    algorithm: str = oids.ECDSA_WITH_SHA256,
+    public_key_info: bytes | None = None,
+) -> ChainCase:
+    """Return the chain with a leaf as the library's builder makes none, its signature by the intermediate."""
+    case = case_of(parts)
+    tbs = case.leaf.tbs_certificate_bytes
+    _, position, end = der.read(tbs, 0, len(tbs))
+    fields = []
+    while position < end:
+        stop = der.read(tbs, position, end)[2]
+        fields.append(tbs[position:stop])
+        position = stop
+    identifier = der.sequence(der.oid(algorithm))
+    fields[:3] = [version, der.integer(serial_number), identifier]
+    fields[6] = public_key_info or fields[6]
+    content = der.sequence(*(fields if version else fields[:7]))
+    signature = parts[1].key.sign(content, ec.ECDSA(hashes.SHA256()))
+    whole = der.sequence(content, identifier, der.tlv(der.BIT_STRING, b"\x00" + signature))
+    return replace(case, certificates=[x509.load_der_x509_certificate(whole), *case.authorities])
+
+
+@breaks("version-3")
+def _version_1(parts: list[Part]) -> ChainCase:
+    return odd_leaf(parts, version=b"")
+
+
+@breaks("serial-number")
+def _serial_too_long(parts: list[Part]) -> ChainCase:
+    return odd_leaf(parts, serial_number=1 << 160)
+
+
+@breaks("no-weak-signature")
+def _sha1(parts: list[Part]) -> ChainCase:
+    return odd_leaf(parts, algorithm="1.2.840.10045.4.1")
+
+
+@breaks("rsa-public-key")
+def _pss_public_key(parts: list[Part]) -> ChainCase:
+    numbers = key("rsa-3072").public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    bits = der.tlv(der.BIT_STRING, b"\x00" + numbers)
+    return odd_leaf(parts, public_key_info=der.sequence(der.sequence(der.oid(oids.ID_RSASSA_PSS)), bits))
+
+
+change("validity", lambda p: setattr(p[0], "not_after", NOW - timedelta(hours=1)))
+change("validity", lambda p: setattr(p[2], "not_before", NOW + timedelta(hours=1)))
+change("issued-by-the-next", lambda p: setattr(p[0], "signing_key", key()))
+change("issued-by-the-next", lambda p: setattr(p[0], "issuer_name", name("Somebody else")))
+change("leaf-no-ca", lambda p: p[0].set(x509.BasicConstraints(ca=True, path_length=0), True))
+change("leaf-usage-timestamping", lambda p: p[0].drop(x509.ExtendedKeyUsage))
+change(
+    "leaf-usage-timestamping",
+    lambda p: p[0].set(x509.ExtendedKeyUsage([TIMESTAMPING, ExtendedKeyUsageOID.CODE_SIGNING]), True),
+)
+change("leaf-usage-critical", lambda p: p[0].set(x509.ExtendedKeyUsage([TIMESTAMPING]), False))
+change("leaf-signs", lambda p: p[0].set(usage("key_agreement"), True))
+change("leaf-signs-only", lambda p: p[0].set(usage("digital_signature", "key_encipherment"), True))
+change("authorities-are-cas", lambda p: p[1].set(x509.BasicConstraints(ca=False, path_length=None), True))
+change("authorities-are-cas", lambda p: p[1].drop(x509.BasicConstraints))
+change("authorities-sign-certificates", lambda p: p[1].set(usage("crl_sign"), True))
+change("path-length", lambda p: p[2].set(x509.BasicConstraints(ca=True, path_length=0), True))
+change("intermediates-usage-timestamping", lambda p: p[1].drop(x509.ExtendedKeyUsage))
+change(
+    "intermediates-usage-timestamping",
+    lambda p: p[1].set(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])),
+)
+change("rsa-size", lambda p: setattr(p[0], "key", _SMALL))
+change("rsa-size", lambda p: setattr(p[2], "key", _SMALL))
+change("key-identifiers", lambda p: p[0].set(x509.AuthorityKeyIdentifier(b"somebody else's", None, None)))
+change(
+    "critical-extensions",
+    lambda p: p[0].set(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True),
+)
+change(
+    "private-key-usage-period", lambda p: p[0].set(x509.PrivateKeyUsagePeriod(NOW - 9 * DAY, NOW - timedelta(hours=1)))
+)
+change("private-key-usage-period", lambda p: p[0].set(x509.PrivateKeyUsagePeriod(NOW + DAY, NOW + 9 * DAY)))
+change("private-key-usage-period", lambda p: p[0].set(x509.PrivateKeyUsagePeriod(NOW - DAY, NOW + 2000 * DAY)))
+change("leaf-ends-first", lambda p: setattr(p[1], "not_after", NOW + 10 * DAY))
+
+change("etsi-organization", lambda p: setattr(p[0], "subject", name("TSA", organization="")))
+change("etsi-common-name", lambda p: setattr(p[0], "subject", name("")))
+change("etsi-country", lambda p: setattr(p[0], "subject", name("TSA", country="")))
+change("etsi-organization-identifier", lambda p: setattr(p[0], "subject", name("TSA", identifier="")))
+change("etsi-key-length", lambda p: setattr(p[0], "key", key("rsa-2048")))
+change("etsi-key-length", lambda p: setattr(p[0], "key", ec.generate_private_key(ec.SECP224R1())))
+change("etsi-key-algorithm", lambda p: setattr(p[0], "key", key("ed25519")))
+change("etsi-signature-digest", lambda p: setattr(p[0], "digest", hashes.SHA3_256()))
+change("etsi-key-usage", lambda p: p[0].drop(x509.KeyUsage))
+change("etsi-key-usage", lambda p: p[0].set(usage("digital_signature"), False))
+change("etsi-key-usage", lambda p: p[0].set(usage("digital_signature", "data_encipherment"), True))
+change("etsi-private-key-usage-period", lambda p: p[0].drop(x509.PrivateKeyUsagePeriod))
+change("etsi-private-key-usage-period", lambda p: p[0].set(x509.PrivateKeyUsagePeriod(NOW - DAY, NOW + 1000 * DAY)))
+change("etsi-authority-key-identifier", lambda p: p[0].drop(x509.AuthorityKeyIdentifier))
+change("etsi-certificate-policies", lambda p: p[0].drop(x509.CertificatePolicies))
+change("etsi-revocation", lambda p: p[0].drop(x509.CRLDistributionPoints))
+change("etsi-issuer-address", lambda p: p[0].drop(x509.AuthorityInformationAccess))
+
+change("csbr-digest", lambda p: setattr(p[0], "digest", hashes.SHA384()))
+change("csbr-key", lambda p: setattr(p[0], "key", key("rsa-2048")))
+change("csbr-key", lambda p: setattr(p[0], "key", key("ed25519")))
+change("csbr-authority-keys", lambda p: setattr(p[2], "key", key("rsa-3072")))
+change("csbr-validity", lambda p: setattr(p[0], "not_after", NOW + 4200 * DAY))
+change("csbr-key-change", lambda p: p[0].drop(x509.PrivateKeyUsagePeriod))
+change("csbr-key-change", lambda p: p[0].set(x509.PrivateKeyUsagePeriod(NOW - DAY, NOW + 500 * DAY)))
+change("csbr-issuer", lambda p: p.pop(1))
+change("csbr-serial-number", lambda p: setattr(p[0], "serial_number", 4711))
+change("csbr-leaf-policies", lambda p: p[0].drop(x509.CertificatePolicies))
+change("csbr-leaf-crl", lambda p: p[0].drop(x509.CRLDistributionPoints))
+change("csbr-leaf-crl", lambda p: p[0].set(p[0].extensions[x509.CRLDistributionPoints][0], True))
+change("csbr-leaf-issuer-address", lambda p: p[0].drop(x509.AuthorityInformationAccess))
+change("csbr-leaf-key-usage", lambda p: p[0].set(usage("content_commitment"), True))
+change("csbr-leaf-key-usage-alone", lambda p: p[0].set(usage("digital_signature", "content_commitment"), True))
+change("csbr-authority-key-identifier", lambda p: p[1].drop(x509.AuthorityKeyIdentifier))
+change("csbr-intermediate-extensions", lambda p: p[1].drop(x509.CertificatePolicies))
+change("csbr-intermediate-extensions", lambda p: p[1].drop(x509.CRLDistributionPoints))
+change("csbr-authority-constraints", lambda p: p[2].set(x509.BasicConstraints(ca=True, path_length=None), False))
+change("csbr-authority-constraints", lambda p: p[1].set(usage("key_cert_sign"), True))
+change(
+    "csbr-intermediate-usage",
+    lambda p: p[1].set(x509.ExtendedKeyUsage([TIMESTAMPING, ExtendedKeyUsageOID.CODE_SIGNING])),
+)
+change("csbr-root-usage", lambda p: p[2].set(x509.ExtendedKeyUsage([TIMESTAMPING])))
+
+change("sigstore-names", lambda p: setattr(p[0], "subject", name("TSA", organization="")))
+change("sigstore-key", lambda p: setattr(p[0], "key", key("rsa-3072")))
+change("sigstore-key", lambda p: setattr(p[0], "key", key("ed25519")))
+
+change("acrobat-key", lambda p: setattr(p[0], "key", key("ed448")))
+change("acrobat-revocation", lambda p: p[1].drop(x509.CRLDistributionPoints))
+change("acrobat-name", lambda p: setattr(p[0], "subject", name("")))
+
+
+@breaks("csbr-signature")
+@breaks("acrobat-signature")
+def _issuer_with_ed25519(parts: list[Part]) -> None:
+    parts[1].key, parts[0].digest = key("ed25519"), None
+
+
+@breaks("csbr-names-equal")
+def _another_string_type(parts: list[Part]) -> None:
+    # Equal by RFC 5280 7.1, and other bytes.
+    attributes = [
+        x509.NameAttribute(a.oid, str(a.value), _type=x509.name._ASN1Type.PrintableString) for a in parts[1].subject
+    ]
+    parts[0].issuer_name = x509.Name(attributes)
+
+
+RULES = {rule.name: rule for rule in rules_of(PROFILES)}
+
+
+def test_a_right_chain_fulfils_every_rule_of_every_profile() -> None:
+    findings = judge(case_of(right_chain()), PROFILES)
+    assert [f for f in findings if f.outcome is not Outcome.PASS] == []
+    assert len(findings) == len(RULES)
+
+
+@pytest.mark.parametrize(("name", "function"), BREAKS, ids=[name for name, _ in BREAKS])
+def test_a_chain_that_breaks_a_rule_fails_it(name: str, function: Break) -> None:
+    parts = right_chain()
+    case = function(parts) or case_of(parts)
+    rule = RULES[name]
+    finding = rule.judge(case)
+    assert finding.outcome is (Outcome.FAIL if rule.level == "must" else Outcome.WARN), finding
+    assert finding.reason
+    assert "\n" not in finding.reason
+
+
+def test_every_rule_is_broken_by_some_chain() -> None:
+    assert {name for name, _ in BREAKS} == set(RULES)
+
+
+@pytest.mark.parametrize(("name", "function"), BREAKS, ids=[name for name, _ in BREAKS])
+def test_no_rule_crashes_on_a_broken_chain(name: str, function: Break) -> None:
+    parts = right_chain()
+    case = function(parts) or case_of(parts)
+    for finding in judge(case, PROFILES):
+        assert "malformed" not in finding.reason, finding
+
+
+def test_a_malformed_extension_fails_and_does_not_crash() -> None:
+    parts = right_chain()
+    parts[0].drop(x509.ExtendedKeyUsage)
+    parts[0].set(x509.UnrecognizedExtension(x509.ExtendedKeyUsage.oid, b"\x04\x01x"), True)
+    findings = judge(case_of(parts), PROFILES)
+    assert any("malformed" in finding.reason for finding in findings if finding.outcome is Outcome.FAIL)
+
+
+def test_without_a_key_what_needs_one_is_not_judged() -> None:
+    case = replace(case_of(right_chain()), public_key=None, algorithm=None)
+    found = {f.rule.name: f for f in judge(case, PROFILES) if f.outcome is Outcome.NOT_JUDGED}
+    assert set(found) == {"key-is-the-signers", "sigstore-padding"}
+    assert all("--key URI" in finding.reason for finding in found.values())
+
+
+def test_names_are_unique_and_say_their_profile() -> None:
+    every = [*COMMON_RULES, *(rule for profile in PROFILES.values() for rule in profile.rules)]
+    assert len({rule.name for rule in every}) == len(every)
+    for profile in PROFILES.values():
+        assert all(rule.name.startswith(f"{profile.name}-") for rule in profile.rules)
+    assert set(START_RULES) <= set(COMMON_RULES)
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not here")
+def test_page_lists_every_rule_as_the_code_has_it() -> None:
+    rows = re.findall(
+        r"^\| `([a-z0-9-]+)` \| (must|should) \| ([^|]*) \| ([^|]*) \|$", PAGE.read_text("utf-8"), re.MULTILINE
+    )
+
+    def row(rule: Rule) -> tuple[str, str, str, str]:
+        return rule.name, rule.level, rule.clause, rule.demand
+
+    assert rows == [row(rule) for rule in rules_of(PROFILES)]

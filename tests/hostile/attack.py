@@ -1,0 +1,117 @@
+"""Clients that mean harm, and honest ones beside them, against a server process."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+from asn1crypto import parser, tsp
+
+from tests.edge_server import EdgeServer, TlsMaterial
+from tsa_core.protocol.hashes import SHA256
+from tsa_core.protocol.request import encode_request
+
+REQUEST = encode_request(algorithm=SHA256, digest=bytes(32), nonce=1, cert_req=True)
+PATH = "/api/v1/timestamp"
+
+
+def head(*lines: str, method: str = "POST", path: str = PATH, version: str = "HTTP/1.1") -> bytes:
+    """Return a request's head; the type of the body stands in it, its length does not."""
+    fields = [f"{method} {path} {version}", "Host: tsa.example", "Content-Type: application/timestamp-query", *lines]
+    return "\r\n".join([*fields, "", ""]).encode("latin-1")
+
+
+GOOD = head(f"Content-Length: {len(REQUEST)}") + REQUEST
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server under attack, over TLS or without."""
+
+    server: EdgeServer
+    scheme: str
+    tls: TlsMaterial
+    name: str
+
+    def connect(self, *, handshake: bool = True, timeout: float = 30) -> socket.socket:
+        """Open a connection; over TLS unless `handshake` is to be left out."""
+        raw = socket.create_connection(self.server.address(self.scheme), timeout=timeout)
+        if self.scheme == "http" or not handshake:
+            return raw
+        return self.tls.client_context().wrap_socket(raw, server_hostname="127.0.0.1")
+
+    def stamp(self) -> float:
+        """Get one timestamp as an honest client does; return how many seconds it took."""
+        started = time.monotonic()
+        with self.connect() as connection:
+            connection.sendall(GOOD)
+            status, body = read_reply(connection)
+        assert status == 200
+        assert parser.parse(body)[4]
+        assert tsp.TimeStampResp.load(body)["status"]["status"].native == "granted"
+        return time.monotonic() - started
+
+    def exchange(self, data: bytes, *, limit: int = 1_000_000) -> bytes:
+        """Send bytes and return all that comes back until the server closes or says no more."""
+        received = b""
+        with suppress(OSError, ssl.SSLError), self.connect() as connection:
+            connection.settimeout(0.4)
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(data)
+            while len(received) < limit and (part := connection.recv(65536)):
+                received += part
+        return received
+
+
+def read_reply(connection: socket.socket) -> tuple[int, bytes]:
+    """Read one reply whose length is declared; return its status and body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = connection.recv(65536)
+        assert part, data
+        data += part
+    top, _, body = data.partition(b"\r\n\r\n")
+    lines = top.decode("latin-1").split("\r\n")
+    length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length"))
+    while len(body) < length:
+        part = connection.recv(65536)
+        assert part, data
+        body += part
+    return int(lines[0].split()[1]), body
+
+
+def statuses(received: bytes) -> list[int]:
+    """Return the status of every reply in what came back."""
+    return [int(line.split()[1]) for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.")]
+
+
+def idle_connections(wanted: int) -> int:
+    """Return how many connections this process may hold, `wanted` at most, after raising its limit on open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = wanted + 500
+    if soft != resource.RLIM_INFINITY and soft < need:
+        target = need if hard == resource.RLIM_INFINITY else min(need, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+        soft = target
+    return wanted if soft == resource.RLIM_INFINITY else min(wanted, soft - 500)
+
+
+@contextmanager
+def held(target: Target, count: int, data: bytes = b"", *, handshake: bool = True) -> Iterator[list[socket.socket]]:
+    """Hold connections open, each of which has sent `data`; those that the server refuses are left out."""
+    with ExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            try:
+                connection = target.connect(handshake=handshake)
+                opened.append(stack.enter_context(connection))
+                if data:
+                    connection.sendall(data)
+            except OSError:
+                continue
+        yield opened

@@ -1,0 +1,95 @@
+"""waitress's connections: a request or a reply that takes too long ends, and a full server makes room."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from tests.serving import Server, running_server
+from tsa_core.protocol.hashes import SHA256
+from tsa_core.protocol.request import encode_request
+
+REQUEST = encode_request(algorithm=SHA256, digest=bytes(32), nonce=1, cert_req=True)
+HEAD = (
+    "POST /api/v1/timestamp HTTP/1.1\r\nHost: x\r\nContent-Type: application/timestamp-query\r\n"
+    f"Content-Length: {len(REQUEST)}\r\n\r\n"
+).encode()
+
+
+def trickle(server: Server, data: bytes, *, seconds: float) -> float:
+    """Send a byte every tenth of a second until the server hangs up; return after how long it did."""
+    with socket.create_connection(server.address, timeout=0.1) as connection:
+        started = time.monotonic()
+        for octet in data:
+            assert time.monotonic() - started < seconds, "the server waits for ever"
+            try:
+                connection.sendall(bytes((octet,)))
+                if connection.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        return time.monotonic() - started
+
+
+@pytest.mark.parametrize("data", [HEAD, HEAD + REQUEST], ids=["head", "body"])
+def test_a_request_that_trickles_in_is_cut_off(data: bytes) -> None:
+    slow = data * 2 if data is HEAD else data
+    with running_server(read_timeout="1s", idle_timeout="100s") as server:
+        assert 0.9 <= trickle(server, slow, seconds=20) < 10
+        assert server.post(REQUEST).status == 200
+
+
+def test_a_request_in_time_is_not_cut_off() -> None:
+    with running_server(read_timeout="30s") as server, socket.create_connection(server.address, timeout=30) as slow:
+        for octet in HEAD + REQUEST:
+            slow.sendall(bytes((octet,)))
+        assert slow.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_client_that_reads_no_replies_is_cut_off() -> None:
+    with running_server(write_timeout="1s", idle_timeout="100s") as server:
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(0.5)
+            connection.connect(server.address)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                try:
+                    connection.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+                except TimeoutError:
+                    continue  # our own buffers are full: the server stopped reading
+                except OSError:
+                    break
+            else:
+                raise AssertionError("the server waits for ever")
+        assert server.post(REQUEST).status == 200
+
+
+def test_a_full_server_closes_the_idlest_and_serves_the_next() -> None:
+    with running_server(connection_limit=40) as server, ExitStack() as held:
+        idle = [held.enter_context(socket.create_connection(server.address, timeout=30)) for _ in range(60)]
+        assert server.post(REQUEST).status == 200
+        # The first of them are gone, and their clients can see it.
+        assert idle[0].recv(1) == b""
+
+
+def test_a_busy_connection_is_not_closed_to_make_room() -> None:
+    with running_server(connection_limit=40) as server, ExitStack() as held:
+        busy = held.enter_context(socket.create_connection(server.address, timeout=30))
+        busy.sendall(HEAD)
+        for _ in range(60):
+            held.enter_context(socket.create_connection(server.address, timeout=30))
+        assert server.post(REQUEST).status == 200
+        busy.sendall(REQUEST)
+        assert busy.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_head_beyond_the_limit_is_refused() -> None:
+    with running_server(max_header_size=8192) as server:
+        assert server.request("GET", "/ping", headers={"X-Long": "x" * 9000}).status == 431
+        assert server.request("GET", "/ping", headers={"X-Long": "x" * 7000}).status == 200

@@ -1,0 +1,9 @@
+"""What a timestamp authority's certificate chain must fulfil: named rules with their clauses, grouped into profiles."""
+
+from __future__ import annotations
+
+from tsa_core.certs.rules.path import START_RULES
+from tsa_core.certs.rules.profiles import PROFILES, ChainProfile, judge, rules_of
+from tsa_core.certs.rules.rule import ChainCase, Finding, Outcome, Rule
+
+__all__ = ["PROFILES", "START_RULES", "ChainCase", "ChainProfile", "Finding", "Outcome", "Rule", "judge", "rules_of"]

@@ -1,0 +1,197 @@
+"""timestamp-server init: from nothing to a timestamp authority on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tsa_core.api import ConfigError
+from tsa_core.certs import KEY_KINDS, Publication
+from tsa_core.cli import console
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+_MAX_DAYS = 36_500
+_DEFAULT_ORGANIZATION = "Timestamp Authority"
+
+
+def _country(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value and not re.fullmatch("[A-Za-z]{2}", value):
+        raise click.BadParameter(f"{value!r} is no country; write its two letters, DE for example")
+    return value.upper() if value else None
+
+
+def _days(default: int, flag: str, text: str) -> Callable[[FunctionT], FunctionT]:
+    return click.option(
+        flag, type=click.IntRange(1, _MAX_DAYS), default=default, show_default=True, metavar="DAYS", help=text
+    )
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--algorithm",
+    type=click.Choice(list(KEY_KINDS)),
+    default="ecdsa-p256",
+    show_default=True,
+    help="Kind of the key that is made; the CAs' follow it, so that one digest goes through the whole chain",
+)
+@click.option("--org", metavar="NAME", help=f"Organization in the certificates  [asked for; {_DEFAULT_ORGANIZATION}]")
+@click.option("--country", metavar="CC", callback=_country, help="Country in the certificates, two letters  [none]")
+@click.option("--common-name", metavar="NAME", default="Timestamp Authority", show_default=True, help="The TSA's name")
+@click.option(
+    "--key",
+    "key_uri",
+    metavar="URI",
+    help="Sign with this key, which exists already, instead of an encrypted file: pkcs11:..., awskms:... and so on",
+)
+@click.option(
+    "--signer-setting",
+    "signer_settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Setting of the signer of --key, written into tsa.toml; module=/usr/lib/softhsm/libsofthsm2.so for pkcs11",
+)
+@click.option(
+    "--password-env",
+    metavar="NAME",
+    help="Encrypt the key with the password in this environment variable, which the server then needs too  "
+    "[a random one in a file of mode 0600]",
+)
+@_days(7300, "--root-days", "Validity of the root")
+@_days(5475, "--intermediate-days", "Validity of the intermediate")
+@_days(3650, "--days", "Validity of the TSA's certificate, within which its tokens can be verified")
+@_days(396, "--private-key-days", "How long the TSA's key may sign; then it is replaced")
+@click.option(
+    "--crl-url",
+    "crl_urls",
+    multiple=True,
+    metavar="URL",
+    help="Where CRLs will be, http://.../{issuer}.crl: {issuer} becomes root or intermediate; repeatable",
+)
+@click.option("--ocsp-url", "ocsp_urls", multiple=True, metavar="URL", help="Where OCSP responders are; repeatable")
+@click.option(
+    "--issuer-url",
+    "issuer_urls",
+    multiple=True,
+    metavar="URL",
+    help="Where the issuers' certificates will be, http://.../{issuer}.cer; repeatable",
+)
+@click.option("--policy-oid", "certificate_policies", multiple=True, metavar="OID", help="Certificate policy")
+@click.option("--timestamp-policy", metavar="OID", help="Policy that tokens state  [1.3.6.1.4.1.57264.2]")
+def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], **flags: Any) -> None:
+    """Make a timestamp authority in DIRECTORY: keys, certificates and tsa.toml.
+
+    It asks for what is missing when it runs on a terminal, and for nothing otherwise. The directory must be empty or
+    not exist. The key that signs timestamps is encrypted; its password is in a file that only you can read.
+
+    \b
+    Examples:
+      timestamp-server init ./tsa --org 'Example Ltd' --country DE
+      timestamp-server init ./tsa --key 'pkcs11:token=tsa;object=tsa?pin-source=/etc/tsa/pin' \\
+          --signer-setting module=/usr/lib/softhsm/libsofthsm2.so
+    """  # noqa: D301 - the backslashes are click's mark and the shell's
+    from tsa_core.cli.init_files import NewAuthority, write_authority
+
+    if signer_settings and key_uri is None:
+        raise click.UsageError("--signer-setting is for the signer that --key names")
+    if key_uri is not None and flags["password_env"]:
+        raise click.UsageError("--password-env is for the key that is made here; with --key none is")
+    for flag, urls in (("--crl-url", flags["crl_urls"]), ("--issuer-url", flags["issuer_urls"])):
+        if any("{issuer}" not in url for url in urls):
+            raise click.UsageError(
+                f"{flag}: root and intermediate need an address each; write {{issuer}} for their name"
+            )
+    _refuse_what_is_there(directory)
+    organization, country = _ask(flags["org"], flags["country"])
+    authority = NewAuthority(
+        directory=directory,
+        algorithm=flags["algorithm"],
+        organization=organization,
+        country=country,
+        common_name=flags["common_name"],
+        key_uri=key_uri,
+        signer_settings=_settings(signer_settings),
+        password=_password(flags["password_env"]),
+        password_variable=flags["password_env"],
+        root_validity=timedelta(days=flags["root_days"]),
+        intermediate_validity=timedelta(days=flags["intermediate_days"]),
+        tsa_validity=timedelta(days=flags["days"]),
+        key_use=timedelta(days=flags["private_key_days"]),
+        publication=Publication(
+            crl_urls=flags["crl_urls"],
+            ocsp_urls=flags["ocsp_urls"],
+            issuer_urls=flags["issuer_urls"],
+            policies=flags["certificate_policies"],
+        ),
+        timestamp_policy=flags["timestamp_policy"],
+    )
+    written = write_authority(authority)
+    for path, meaning in written:
+        click.echo(f"{path}  {meaning}")
+    _print_next(authority.directory)
+
+
+def _refuse_what_is_there(directory: Path) -> None:
+    try:
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise ConfigError("it exists already and is not empty; name another directory", path=str(directory))
+    except OSError as error:
+        raise ConfigError(f"it cannot be read: {error.strerror}", path=str(directory)) from None
+
+
+def _ask(organization: str | None, country: str | None) -> tuple[str, str | None]:
+    """Return both names; ask for what is missing, on a terminal only."""
+    interactive = sys.stdin.isatty() and sys.stderr.isatty()
+    if interactive and organization is None:
+        organization = click.prompt("Organization", default=_DEFAULT_ORGANIZATION, err=True)
+        if country is None:
+            answer = click.prompt("Country, two letters, or nothing", default="", show_default=False, err=True)
+            country = _country(click.get_current_context(), init.params[0], answer.strip())
+    return organization or _DEFAULT_ORGANIZATION, country
+
+
+def _password(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    password = os.environ.get(variable, "")
+    if len(password) < 8:
+        raise ConfigError(f"--password-env: the variable {variable} is not set, or has fewer than 8 characters")
+    return password
+
+
+def _settings(texts: Sequence[str]) -> dict[str, str]:
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch("[a-z][a-z0-9_]*", name):
+            # What was written may hold a PIN.
+            raise click.UsageError("--signer-setting is NAME=VALUE, a setting that 'plugins show' prints")
+        settings[name] = value
+    return settings
+
+
+def _print_next(directory: Path) -> None:
+    offline = directory / "offline"
+    config, chain = directory / "tsa.toml", directory / "chain.pem"
+    lines = [
+        "",
+        f"The keys of root and intermediate are in {offline}, encrypted, their password beside them. The server does",
+        "not need them: move that directory to a medium that you lock away, and delete it here. Without it nobody can",
+        "issue the next TSA certificate; whoever has it can issue one in your name.",
+        "",
+        "Now:",
+        f"    timestamp-server check --config {config}",
+        f"    timestamp-server serve --config {config}",
+        "and in another terminal:",
+        f"    timestamp-cli --timestamp_server http://127.0.0.1:3000 timestamp --artifact {config} --out response.tsr",
+        f"    timestamp-cli verify --artifact {config} --timestamp response.tsr --certificate-chain {chain}",
+    ]
+    console.stderr().print("\n".join(lines), markup=False, soft_wrap=True)

@@ -1,0 +1,214 @@
+"""The files of a new timestamp authority."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+from tsa_core.api import ConfigError, LocalKeySigner, PrivateKey, SignatureAlgorithm, Signer, TsaError
+from tsa_core.certs import CertificateChain, Issuer, Publication, new_key
+from tsa_core.certs.hierarchy import (
+    Names,
+    Validity,
+    intermediate_certificate,
+    self_signed_root,
+    tsa_certificate,
+)
+from tsa_core.certs.rules import ChainCase, Outcome, judge
+from tsa_core.cli.output_file import write_file
+from tsa_core.cli.signing_keys import KeyOpener
+
+_PASSWORD_OCTETS: Final = 24
+_OFFLINE: Final = "offline"
+_OFFLINE_CONFIGURATION: Final = """\
+# For the machine that has this folder. The TSA's server makes a request for its next key:
+#     fetch-tsa-certs --leaf-kms-resource KEY-URI --org-name NAME --csr-out tsa.csr
+# Here, it becomes a certificate:
+#     fetch-tsa-certs --config offline.toml --parent-kms-resource file:intermediate.key --parent-chain chain.pem \\
+#         --csr-in tsa.csr --leaf-validity 3650 --private-key-days 396 --output new-chain.pem
+
+[profiles.default]
+signer = "file:intermediate.key"
+
+[signer.file]
+password = { file = "password" }
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewAuthority:
+    """What is to be made.
+
+    `key_uri` None makes a key in an encrypted file, with `password`, or with a random one that is written beside it.
+    """
+
+    directory: Path
+    algorithm: str
+    organization: str
+    country: str | None
+    common_name: str
+    key_uri: str | None
+    signer_settings: Mapping[str, str]
+    password: str | None = field(repr=False)
+    password_variable: str | None
+    root_validity: timedelta
+    intermediate_validity: timedelta
+    tsa_validity: timedelta
+    key_use: timedelta
+    publication: Publication
+    timestamp_policy: str | None
+
+    @property
+    def names(self) -> Names:
+        """The names in the certificates."""
+        return Names(
+            organization=self.organization,
+            country=self.country,
+            root=f"{self.common_name} Root",
+            intermediate=f"{self.common_name} Intermediate",
+            tsa=self.common_name,
+        )
+
+    def configuration(self) -> str:
+        """Return tsa.toml."""
+        lines = [
+            "# Made by `timestamp-server init`. For plugins' settings: timestamp-server plugins show NAME",
+            "",
+            "[server]",
+            'host = "127.0.0.1"',
+            "port = 3000",
+            "",
+            "# Without a monitor nobody notices a clock that is wrong. Install chrony, then:",
+            "# [clock]",
+            '# monitors = ["chrony"]',
+            "",
+            "[profiles.default]",
+            f"signer = {_text(self.key_uri or 'file:tsa.key')}",
+            'certificate_chain = "chain.pem"',
+        ]
+        if self.timestamp_policy:
+            lines.append(f"policies = [{_text(self.timestamp_policy)}]")
+        scheme = (self.key_uri or "file:").partition(":")[0].lower()
+        settings = {name: _text(value) for name, value in self.signer_settings.items()}
+        if self.key_uri is None and self.password_variable:
+            settings["password"] = f"{{ env = {_text(self.password_variable)} }}"
+        elif self.key_uri is None:
+            settings["password"] = '{ file = "tsa.password" }'  # noqa: S105 - where it is, not what
+        if settings:
+            lines += ["", f"[signer.{scheme}]", *(f"{name} = {value}" for name, value in settings.items())]
+        return "\n".join(lines) + "\n"
+
+
+def write_authority(authority: NewAuthority) -> list[tuple[Path, str]]:
+    """Make keys, certificates and configuration, check them and return each file with what it is.
+
+    What was written is removed again when something fails. Raises ConfigError, PluginError, SignerError, and TsaError
+    for a chain that no server could issue with.
+    """
+    directory = authority.directory
+    existed = directory.exists()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / _OFFLINE).mkdir(mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"the directory cannot be made: {error.strerror}", path=str(directory)) from None
+    try:
+        return _write(authority)
+    except BaseException:
+        for path in directory.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if not existed:
+            directory.rmdir()
+        raise
+
+
+def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
+    directory, offline = authority.directory, authority.directory / _OFFLINE
+    written: list[tuple[Path, str]] = []
+
+    def write(path: Path, data: bytes, meaning: str, *, mode: int = 0o600) -> None:
+        write_file(path, data, mode=mode)
+        written.append((path, meaning))
+
+    write(directory / "tsa.toml", authority.configuration().encode(), "configuration")
+    if authority.key_uri is None:
+        password = authority.password or secrets.token_urlsafe(_PASSWORD_OCTETS)
+        write(directory / "tsa.key", _encrypted(new_key(authority.algorithm), password), "key of the TSA, encrypted")
+        if authority.password_variable is None:
+            write(directory / "tsa.password", f"{password}\n".encode(), "its password")
+    # The key is read back as the server will read it, so that what is certified is what will sign.
+    with KeyOpener(directory / "tsa.toml") as opener:
+        signer = opener.signer(authority.key_uri or "file:tsa.key", option="--key")
+        kind = _kind_of_the_authorities(signer.algorithm)
+        root_key, intermediate_key = new_key(kind), new_key(kind)
+        chain = _chain(authority, signer, root_key, intermediate_key)
+        case = ChainCase(
+            certificates=chain.certificates,
+            at=datetime.now(UTC),
+            public_key=signer.public_key,
+            algorithm=signer.algorithm,
+        )
+        if failed := [finding for finding in judge(case) if finding.outcome is Outcome.FAIL]:
+            raise TsaError("\n".join(f"{finding.rule.name}: {finding.reason}" for finding in failed))
+    write(directory / "chain.pem", chain.pem(), "certificates: the TSA's, intermediate, root", mode=0o644)
+    root = chain.certificates[-1].public_bytes(Encoding.PEM)
+    write(directory / "root.pem", root, "the root's, for those who verify", mode=0o644)
+    password = secrets.token_urlsafe(_PASSWORD_OCTETS)
+    write(offline / "root.key", _encrypted(root_key, password), "key of the root, encrypted: take it offline")
+    write(offline / "intermediate.key", _encrypted(intermediate_key, password), "key of the intermediate, encrypted")
+    write(offline / "password", f"{password}\n".encode(), "password of these two")
+    write(offline / "chain.pem", chain.pem(), "the certificates again, for the next TSA certificate", mode=0o644)
+    write(offline / "offline.toml", _OFFLINE_CONFIGURATION.encode(), "settings for issuing the next TSA certificate")
+    return written
+
+
+def _kind_of_the_authorities(algorithm: SignatureAlgorithm) -> str:
+    """Return the kind of key that signs certificates as the TSA's signs tokens, with the same digest (CSBR 6.8)."""
+    if algorithm.scheme == "ecdsa":
+        return {"sha256": "ecdsa-p256", "sha384": "ecdsa-p384", "sha512": "ecdsa-p521"}[algorithm.digest.name]
+    # CSBR 6.1.5.1 asks 4096 bits of a CA.
+    return "rsa-4096" if algorithm.scheme.startswith("rsa") else algorithm.name
+
+
+def _chain(
+    authority: NewAuthority, signer: Signer, root_key: PrivateKey, intermediate_key: PrivateKey
+) -> CertificateChain:
+    names, now = authority.names, datetime.now(UTC)
+    digest = signer.algorithm.digest.name if signer.algorithm.scheme.startswith("rsa") else None
+    root_signer = LocalKeySigner(root_key, digest=digest)
+    intermediate_signer = LocalKeySigner(intermediate_key, digest=digest)
+    root = self_signed_root(root_signer, names, Validity.of(authority.root_validity, now=now), path_length=1)
+    intermediate = intermediate_certificate(
+        intermediate_signer.public_key,
+        Issuer.of(root, root_signer),
+        names,
+        Validity.of(min(authority.intermediate_validity, authority.root_validity), now=now),
+        publication=authority.publication.of("root"),
+    )
+    leaf = tsa_certificate(
+        signer.public_key,
+        Issuer.of(intermediate, intermediate_signer),
+        names,
+        Validity.of(min(authority.tsa_validity, authority.intermediate_validity, authority.root_validity), now=now),
+        key_use=authority.key_use,
+        publication=authority.publication.of("intermediate"),
+    )
+    return CertificateChain(certificates=(leaf, intermediate, root))
+
+
+def _encrypted(key: PrivateKey, password: str) -> bytes:
+    encryption = BestAvailableEncryption(password.encode())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def _text(value: str) -> str:
+    """Return a TOML basic string; JSON's escapes are TOML's."""
+    return json.dumps(value, ensure_ascii=False)

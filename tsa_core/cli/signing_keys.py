@@ -1,0 +1,85 @@
+"""Opens keys and certificate authorities by URI for the commands that make and judge certificates.
+
+They are opened as a server would open them: with the plugin's settings from the configuration file and the
+environment, so that a key that works here works there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tsa_core.api import (
+    CertificateAuthority,
+    CertificateAuthorityError,
+    ConfigError,
+    Signer,
+    SignerError,
+    TsaError,
+    UnsupportedKey,
+)
+from tsa_core.config import load_settings
+from tsa_core.host import CERTIFICATE_AUTHORITY, SIGNER, PluginHost
+
+
+class KeyOpener:
+    """Opens what URIs name; a context manager that closes it all again.
+
+    `config` is the server's configuration file, else the one that TSA_CONFIG names, else none. Raises ConfigError
+    for what it says wrong.
+    """
+
+    def __init__(self, config: Path | None = None) -> None:
+        self._settings = load_settings(config)
+        self._host = PluginHost(base_directory=self._settings.base_directory)
+
+    def signer(self, uri: str, *, option: str, table: Mapping[str, Any] | None = None) -> Signer:
+        """Open the signer of a key URI; `option` is the flag that gave it, for messages.
+
+        A profile of the configuration that signs with the same key lends it its own settings. Raises ConfigError,
+        PluginError or SignerError.
+        """
+        scheme = _scheme(uri, option)
+        options: dict[str, Any] = {**self._settings.signer.get(scheme, {})}
+        fixed: dict[str, Any] = {"uri": uri}
+        for profile in self._settings.profiles.values():
+            if profile.signer == uri:
+                options |= profile.signer_options
+                fixed |= {"signature_digest": profile.signer_hash, "rsa_pss": profile.rsa_pss}
+        try:
+            signer = self._host.open(SIGNER, scheme, {**options, **(table or {})}, fixed=fixed)
+        except (SignerError, UnsupportedKey) as error:
+            raise SignerError(f"{option}: {error}") from error
+        if signer.certificate_chain():
+            raise ConfigError(
+                f"{option}: the signer {scheme!r} makes a key of its own at every start, and a chain with it; "
+                "name a key that stays"
+            )
+        return signer
+
+    def authority(self, uri: str, *, option: str) -> CertificateAuthority:
+        """Open the certificate authority that a URI names; raises ConfigError, PluginError or an error of the CA."""
+        scheme = _scheme(uri, option)
+        table = self._settings.certificate_authority.get(scheme, {})
+        try:
+            return self._host.open(CERTIFICATE_AUTHORITY, scheme, table, fixed={"uri": uri})
+        except CertificateAuthorityError as error:
+            raise TsaError(f"{option}: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._host.close()
+
+
+def _scheme(uri: str, option: str) -> str:
+    scheme, separator, _ = uri.partition(":")
+    if not separator or not scheme:
+        # A URI may hold a PIN, so it is not repeated.
+        raise ConfigError(f"{option}: a URI is needed, whose scheme names the plugin: file:key.pem for example")
+    return scheme.lower()

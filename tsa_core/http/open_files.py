@@ -1,0 +1,32 @@
+"""How many connections the system allows this process."""
+
+from __future__ import annotations
+
+import logging
+import resource
+
+from tsa_core.config import ServerSettings
+
+log = logging.getLogger(__name__)
+
+_OTHER_FILES = 128
+"""Kept free for listening sockets, keys, logs, the plugins' own connections."""
+_MANY = 1_000_000
+
+
+def allow_many_open_files() -> None:
+    """Raise the soft limit on open files to the hard one: each connection is one, and the default is often 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY if hard == resource.RLIM_INFINITY else min(hard, _MANY)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError) as error:
+            log.debug("the limit on open files stays at %d: %s", soft, error)
+
+
+def connection_limit(settings: ServerSettings) -> int:
+    """Return how many connections may be open at once: as set, and no more than there can be open files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = _MANY if soft == resource.RLIM_INFINITY else max(16, min(soft, _MANY) - _OTHER_FILES)
+    return min(settings.connection_limit or _MANY, possible)
