@@ -224,7 +224,7 @@ def test_a_collector_that_is_away_stops_nothing_and_delays_the_end_by_the_timeou
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         observer = open_observer(endpoint=url, timeout="1s", queue_size=64)
         started = time.monotonic()
-        for _ in range(500):
+        for _ in range(5000):
             observer.observe(GRANTED)
         assert time.monotonic() - started < 5, "requests waited for the collector"
         started = time.monotonic()
@@ -307,3 +307,14 @@ def test_every_request_of_a_server_arrives_whichever_worker_answered(
             assert child.end_time_unix_nano <= span.end_time_unix_nano
     counts = [point.count for point in receiver.histograms("tsa.request.duration")]
     assert sum(counts) > 0
+
+
+def test_more_requests_than_can_be_traced_are_dropped_with_a_word(
+    receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer = open_observer(receiver, metrics=False, queue_size=64)
+    for _ in range(10_000):
+        observer.observe(WEAK)
+    observer.close()
+    assert 64 <= len(receiver.requests()) < 10_000
+    assert "sample_ratio" in caplog.text

@@ -1,7 +1,7 @@
 """Spans and histograms of what the core tells of each request, sent by OTLP over HTTP from threads of the SDK.
 
-Measured for each request, in a process whose bare P-256 signature takes 22 us: see README.md. Nothing is sent while a
-request waits: the SDK's threads do that, and they start with the observer, which each worker process opens for itself.
+No span is made and nothing is sent while a request waits: threads do that, and they start with the observer, which
+each worker process opens for itself. What it costs stands in README.md.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from importlib.metadata import version
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -20,20 +19,17 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, V
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
-from opentelemetry.util.types import AttributeValue
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from tsa_core.api import Observer, PKIFailureInfo, RequestOutcome
+from tsa_core.api import Observer, RequestOutcome
 from tsa_observer_otel.plugin import OtelOptions
+from tsa_observer_otel.spans import SpanMaker
 
 log = logging.getLogger(__name__)
 
-SPAN = "timestamp"
 _SCOPE = "tsa_observer_otel"
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_OUR_FAULT = frozenset({PKIFailureInfo.SYSTEM_FAILURE, PKIFailureInfo.TIME_NOT_AVAILABLE})
-"""What makes a span an error; a refusal of what the client asked for is none."""
+_SPANS_OF_A_REQUEST = 6
 
 
 class OtelObserver(Observer):
@@ -50,7 +46,14 @@ class OtelObserver(Observer):
         self._closed = False
         self._tracers = self._open_traces(options) if options.traces else None
         self._meters = self._open_metrics(options) if options.metrics else None
-        self._tracer = self._tracers.get_tracer(_SCOPE) if self._tracers else None
+        self._spans = None
+        if self._tracers:
+            self._spans = SpanMaker(
+                self._tracers.get_tracer(_SCOPE),
+                share=options.sample_ratio,
+                limit=options.queue_size,
+                longest_seconds=options.timeout.total_seconds(),
+            )
         if self._meters:
             meter = self._meters.get_meter(_SCOPE)
             self._durations = meter.create_histogram(
@@ -71,12 +74,12 @@ class OtelObserver(Observer):
             certificate_file=_ca_file(options),
             timeout=timeout,
         )
-        sampler = ParentBased(TraceIdRatioBased(options.sample_ratio))
-        provider = TracerProvider(sampler=sampler, resource=self._resource, shutdown_on_exit=False)
+        # Which requests are traced is decided before anything is made.
+        provider = TracerProvider(sampler=ALWAYS_ON, resource=self._resource, shutdown_on_exit=False)
         provider.add_span_processor(
             BatchSpanProcessor(
                 exporter,
-                max_queue_size=options.queue_size,
+                max_queue_size=options.queue_size * _SPANS_OF_A_REQUEST,
                 max_export_batch_size=min(512, options.queue_size),
                 schedule_delay_millis=1000,
                 export_timeout_millis=timeout * 1000,
@@ -104,28 +107,10 @@ class OtelObserver(Observer):
         """Make spans and add to the histograms."""
         if self._closed:
             return
-        if self._tracer is not None:
-            self._trace(outcome)
+        if self._spans is not None:
+            self._spans.add(outcome)
         if self._meters is not None:
             self._measure(outcome)
-
-    def _trace(self, outcome: RequestOutcome) -> None:
-        assert self._tracer is not None  # noqa: S101 - observe() looked
-        ended = time.time_ns()
-        started = ended - outcome.duration_ns
-        span = self._tracer.start_span(SPAN, kind=SpanKind.SERVER, start_time=started)
-        if span.is_recording():
-            span.set_attributes(_facts(outcome))
-            if outcome.failure in _OUR_FAULT:
-                span.set_status(Status(StatusCode.ERROR, outcome.reason))
-            inside = set_span_in_context(span)
-            for name, duration_ns in outcome.phases_ns.items():
-                began = started + outcome.offsets_ns.get(name, 0)
-                child = self._tracer.start_span(name, context=inside, start_time=began)
-                if name == outcome.failed_phase:
-                    child.set_status(Status(StatusCode.ERROR, outcome.reason))
-                child.end(began + duration_ns)
-        span.end(ended)
 
     def _measure(self, outcome: RequestOutcome) -> None:
         profile = outcome.profile or "unknown"
@@ -142,33 +127,14 @@ class OtelObserver(Observer):
         if self._closed:
             return
         self._closed = True
+        if self._spans is not None:
+            self._spans.close()
         for provider in (self._tracers, self._meters):
             if provider is not None:
                 try:
                     provider.shutdown()
                 except Exception as error:  # noqa: BLE001 - what the SDK raises depends on what it was doing
                     log.warning("the last traces or metrics may not have been sent: %s", error)
-
-
-def _facts(outcome: RequestOutcome) -> dict[str, AttributeValue]:
-    """Return the span's attributes; never the message digest, which may tell what was timestamped."""
-    facts: dict[str, AttributeValue] = {
-        "tsa.outcome": "granted" if outcome.failure is None else "refused",
-        "tsa.request.id": outcome.request_id,
-    }
-    if outcome.client_address:
-        facts["client.address"] = outcome.client_address
-    if outcome.profile is not None:
-        facts["tsa.profile"] = outcome.profile
-    if outcome.hash_name is not None:
-        facts["tsa.hash"] = outcome.hash_name
-    if outcome.serial_number is not None:
-        facts["tsa.serial"] = f"{outcome.serial_number:x}"
-    if outcome.algorithm is not None:
-        facts["tsa.signature.algorithm"] = outcome.algorithm
-    if outcome.failure is not None:
-        facts["tsa.fail_info"] = outcome.failure.text
-    return facts
 
 
 def _headers(options: OtelOptions) -> dict[str, str]:

@@ -24,7 +24,10 @@ class OtelOptions(PluginOptions):
     service_name: str = Field("tsa-core", min_length=1, description="service.name of everything that is sent")
     traces: bool = Field(True, description="send a span for each request, with children for its phases")
     sample_ratio: float = Field(
-        1.0, ge=0, le=1, description="the share of requests that get spans; each costs 60 to 100 us of CPU"
+        1.0,
+        ge=0,
+        le=1,
+        description="the share of requests that get spans; these cost 100 us of CPU",
     )
     metrics: bool = Field(True, description="send histograms of requests, signatures and audits")
     metrics_interval: Duration = Field(timedelta(seconds=60), description="time between two sendings of metrics")
@@ -32,7 +35,10 @@ class OtelOptions(PluginOptions):
         timedelta(seconds=5), description="for one sending, its repetitions included, and for the last one at the end"
     )
     queue_size: int = Field(
-        2048, ge=64, le=1_000_000, description="spans that wait for the collector; more are dropped, and requests go on"
+        2048,
+        ge=64,
+        le=1_000_000,
+        description="requests whose spans wait; more are dropped, and requests go on",
     )
 
     @field_validator("endpoint")
