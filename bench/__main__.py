@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import inprocess, issue, startup, steady, verify
+from bench import inprocess, issue, observability, startup, steady, verify
 from bench.measure import have_wrk
 from bench.report import Row, print_rows, write_baseline
 
@@ -27,6 +27,7 @@ def main() -> None:
         sys.stderr.write("wrk is not installed (Debian: apt-get install wrk); whole servers are not measured\n")
     rows += _verify_rows(quick=arguments.quick)
     rows += startup.run(quick=arguments.quick)
+    rows += observability.run(quick=arguments.quick)
     print_rows(rows)
     if arguments.update_baseline:
         write_baseline(rows)

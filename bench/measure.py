@@ -24,6 +24,8 @@ from tsa_core.testing.pki import shared_key
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 30.0
 QUERY = "application/timestamp-query"
+UNWATCHED = {"TSA_METRICS__ENABLED": "false", "TSA_LOG__ACCESS": "false"}
+"""What servers run without unless they are told otherwise; bench.observability measures it by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ class Server:
             [sys.executable, "-m", "tsa_core.cli.server", "serve", "--port", str(self.port), *arguments],
             stdout=self._log,
             stderr=self._log,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **UNWATCHED, **(environment or {})},
         )
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > started + _START_SECONDS:

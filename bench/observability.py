@@ -32,7 +32,6 @@ from tsa_core.metrics.recorder import Recorder
 from tsa_core.service import Service
 
 KIND = "ecdsa-p256"
-OFF = {"TSA_METRICS__ENABLED": "false", "TSA_LOG__ACCESS": "false"}
 _METRICS = {"TSA_METRICS__ENABLED": "true"}
 _LOG = {"TSA_LOG__ACCESS": "true", "TSA_LOG__TYPE": "prod"}
 _AUDIT = {"TSA_AUDIT__SINKS": "auditfile", "TSA_AUDIT__AUDITFILE__SYNC": "interval"}
@@ -128,7 +127,6 @@ def _running(engine: str) -> Iterator[dict[str, Server]]:
         running = {}
         for number, (name, part) in enumerate(parts().items()):
             environment = {
-                **OFF,
                 **part,
                 "TSA_METRICS__PORT": str(free_port()),
                 "TSA_SIGNER__MEMORY__ALGORITHM": KIND,

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.conformance.plain_encoder import PlainRequest
 from tests.serving import open_service
 from tsa_core.api import RequestContext
 from tsa_core.authority import RequestTrace
-from tsa_core.logs.access import AccessLog, ConsoleAccessLog, JsonAccessLog
+from tsa_core.logs.access import AccessLog, AnsweredRequest, ConsoleAccessLog, JsonAccessLog
 from tsa_core.logs.formatting import LineFormatter
 from tsa_core.logs.writer import LineWriter
 
@@ -32,18 +33,9 @@ def written(log: Callable[[LineWriter], AccessLog], **facts: Any) -> str:
     end, descriptor = os.pipe()
     writer = LineWriter(descriptor)
     trace = facts.pop("trace", None) or RequestTrace()
-    log(writer).request(
-        **{
-            "method": "POST",
-            "path": "/api/v1/timestamp",
-            "code": "200",
-            "client": "192.0.2.7",
-            "request_id": "id-1",
-            "duration_ns": 1_234_567,
-            **facts,
-        },
-        trace=trace,
-    )
+    usual: dict[str, Any] = {"method": "POST", "path": "/api/v1/timestamp", "code": "200", "client": "192.0.2.7"}
+    usual |= {"request_id": "id-1", "duration_ns": 1_234_567, "time": time.time(), **facts}
+    log(writer).request(AnsweredRequest(**usual, trace=trace))
     writer.close()
     os.close(descriptor)
     with os.fdopen(end, "rb") as stream:

@@ -132,3 +132,17 @@ def test_a_reader_that_has_gone_stops_nothing() -> None:
     writer.add("nor this\n")
     writer.close()
     os.close(descriptor)
+
+
+def test_a_line_that_cannot_be_made_does_not_keep_the_others(reader: Reader) -> None:
+    def fail(_facts: object) -> str:
+        raise ValueError("of no use")
+
+    writer = LineWriter(reader.descriptor)
+    writer.add("first\n")
+    writer.add((fail, None))
+    writer.add((str, "last\n"))
+    writer.close()
+    first, failed, last = reader.lines()
+    assert (first, last) == ("first", "last")
+    assert "of no use" in failed

@@ -12,51 +12,32 @@ sinks."""
 
 
 class RequestTrace:
-    """Marks of one request, in perf_counter_ns(); 0 for what did not begin. Plain slots, as it costs every request.
+    """Marks of one request, in perf_counter_ns(); 0 for what did not begin.
 
-    A phase that began and did not end is where the request failed. Measured with all marks: 0.5 us.
+    A phase that began and did not end is where the request failed. What did not happen stays in the class: to make one
+    takes 0.1 us, and all marks of a granted request 0.5.
     """
 
-    __slots__ = (
-        "algorithm",
-        "audit_began",
-        "audit_ended",
-        "clock_began",
-        "clock_ended",
-        "context",
-        "ended",
-        "failure",
-        "parse_ended",
-        "profile",
-        "reason",
-        "request",
-        "serial_der",
-        "sign_began",
-        "sign_ended",
-        "started",
-        "wait_began",
-        "wait_ended",
-    )
+    parse_ended = 0
+    wait_began = 0
+    wait_ended = 0
+    clock_began = 0
+    clock_ended = 0
+    sign_began = 0
+    sign_ended = 0
+    audit_began = 0
+    audit_ended = 0
+    ended = 0
+    context: RequestContext | None = None
+    request: TimeStampReq | None = None
+    profile: str | None = None
+    algorithm: str | None = None
+    serial_der = b""
+    failure: PKIFailureInfo | None = None
+    reason = ""
 
     def __init__(self) -> None:
         self.started = perf_counter_ns()
-        self.parse_ended = 0
-        self.wait_began = 0
-        self.wait_ended = 0
-        self.clock_began = 0
-        self.clock_ended = 0
-        self.sign_began = 0
-        self.sign_ended = 0
-        self.audit_began = 0
-        self.audit_ended = 0
-        self.ended = 0
-        self.context: RequestContext | None = None
-        self.request: TimeStampReq | None = None
-        self.profile: str | None = None
-        self.algorithm: str | None = None
-        self.serial_der = b""
-        self.failure: PKIFailureInfo | None = None
-        self.reason = ""
 
     @property
     def hash_name(self) -> str | None:

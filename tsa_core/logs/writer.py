@@ -1,6 +1,8 @@
 """Writes lines to a descriptor in few system calls, without losing any at the end or keeping any for long.
 
-A line costs 0.2 us when it waits for others, and 1 to 3 us when it is written by itself.
+A line costs 0.2 us when it waits for others, and 1 to 3 us when it is written by itself. A line may be put together as
+late as it is written: a hundred at once cost a quarter of what each costs by itself between two requests, where nothing
+of it is in the processor's caches.
 """
 
 from __future__ import annotations
@@ -9,12 +11,25 @@ import os
 import select
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 _HELD_SECONDS = 0.1
 _MOST_LINES = 2000
 _ATOMIC_OCTETS = select.PIPE_BUF
 """What a pipe takes in one piece, so that the lines of several processes never mix."""
+
+
+Line: TypeAlias = str | tuple[Callable[[Any], str], Any]
+"""A line, or what makes it and of what; that runs in whichever thread writes."""
+
+
+def _put_together(line: tuple[Callable[[Any], str], Any]) -> str:
+    make, facts = line
+    try:
+        return make(facts)
+    except Exception as error:  # noqa: BLE001 - one line must not keep the others from being written
+        return f"a line of the log could not be made: {error!r}\n"
 
 
 class LineWriter:
@@ -32,14 +47,14 @@ class LineWriter:
 
     def _reset(self) -> None:
         """Begin, with no thread: after a fork the child has none, and what waited was the parent's to write."""
-        self._lines: deque[str] = deque()
+        self._lines: deque[Line] = deque()
         self._awaited = False
         self._writing = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def add(self, line: str) -> None:
+    def add(self, line: Line) -> None:
         """Write a line, which ends in a newline, soon."""
         lines = self._lines
         lines.append(line)
@@ -91,8 +106,9 @@ class LineWriter:
                 pause.wait(_HELD_SECONDS)
             self.flush()
 
-    def _write_all(self, lines: Iterable[str]) -> None:
-        data = "".join(lines).encode("utf-8", "backslashreplace")
+    def _write_all(self, lines: Iterable[Line]) -> None:
+        texts = [line if isinstance(line, str) else _put_together(line) for line in lines]
+        data = "".join(texts).encode("utf-8", "backslashreplace")
         start = 0
         while len(data) - start > _ATOMIC_OCTETS:
             end = data.rfind(b"\n", start, start + _ATOMIC_OCTETS) + 1 or data.find(b"\n", start) + 1 or len(data)

@@ -1,12 +1,14 @@
 """Takes note of every request in this process and hands the sums to prometheus_client now and then.
 
-Measured on a request's way: 1.3 us, with and without worker processes (prometheus_client alone: 6 and 17).
+Measured on a request's way: 0.5 us; and 0.8 us where a thousand requests are counted at once, with and without worker
+processes. prometheus_client alone takes 6 us, and 17 where processes share the metrics.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -20,9 +22,13 @@ from tsa_core.service import Service
 log = logging.getLogger(__name__)
 
 K = TypeVar("K")
+_Event = tuple[str | None, str, str, int, RequestTrace] | None
+"""A request that was answered: route, method, code, nanoseconds, trace. None: one that has come."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _FLUSH_SECONDS = 1.0
+_MOST_EVENTS = 2000
+"""How many may wait to be counted, so that memory is bounded where nobody scrapes."""
 _DAY_SECONDS = 86_400.0
 _NAN = float("nan")
 
@@ -37,8 +43,9 @@ class Recorder:
     def __init__(self, families: Families, service: Service) -> None:
         self._families = families
         self._present: Callable[[], Service] = lambda: service
-        self._lock = threading.Lock()
+        self._counting = threading.Lock()
         self._handing_over = threading.Lock()
+        self._events: deque[_Event] = deque()
         self._in_flight = 0
         self._requests: dict[tuple[str | None, str, str], Tally] = {}
         self._signed: dict[tuple[str, str], Tally] = {}
@@ -63,20 +70,32 @@ class Recorder:
 
     def begin(self) -> None:
         """Note that a request has come."""
-        with self._lock:
-            self._in_flight += 1
+        self._events.append(None)
 
     def end(self, *, route: str | None, method: str, code: str, duration_ns: int, trace: RequestTrace) -> None:
         """Note that a request was answered; `route` is its template, None when there is none for it."""
-        key = (route, method, code)
-        with self._lock:
-            self._in_flight -= 1
-            tally = self._requests.get(key)
-            if tally is None:
-                tally = self._new_request_tally(key)
-            tally.add(duration_ns)
-            if trace.ended:
-                self._note_outcome(trace)
+        events = self._events
+        events.append((route, method, code, duration_ns, trace))
+        if len(events) >= _MOST_EVENTS:
+            self._count()
+
+    # -- beside it ----------------------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Count what has happened since the last time."""
+        with self._counting:
+            events = self._events
+            for _ in range(len(events)):
+                event = events.popleft()
+                if event is None:
+                    self._in_flight += 1
+                    continue
+                route, method, code, duration_ns, trace = event
+                self._in_flight -= 1
+                tally = self._requests.get((route, method, code)) or self._new_request_tally((route, method, code))
+                tally.add(duration_ns)
+                if trace.ended:
+                    self._note_outcome(trace)
 
     def _new_request_tally(self, key: tuple[str | None, str, str]) -> Tally:
         route, method, code = key
@@ -97,8 +116,6 @@ class Recorder:
             self._rejections[failure] = self._rejections.get(failure, 0) + 1
             if trace.waited_too_long:
                 self._queue_refusals += 1
-
-    # -- beside it ----------------------------------------------------------------------------------------------
 
     def bring_up_to_date(self) -> None:
         """Hand over what was counted since the last time, and look at clock, signers and certificates."""
@@ -129,7 +146,8 @@ class Recorder:
 
     def _hand_over(self) -> None:
         families = self._families
-        with self._lock:
+        self._count()
+        with self._counting:
             requests = _take(self._requests)
             signed, unsigned, audited = _take(self._signed), _take(self._unsigned), _take(self._audited)
             tokens, self._tokens = self._tokens, {}
