@@ -111,7 +111,7 @@ class EdgeServer:
 
     def address(self, scheme: str) -> tuple[str, int]:
         """Where it listens for `http` or `https`."""
-        found = re.search(rf"^listening on {scheme}://([0-9.]+):(\d+)", self.log, re.MULTILINE)
+        found = re.search(rf"listening on {scheme}://([0-9.]+):(\d+)", self.log, re.MULTILINE)
         assert found is not None, self.log
         return found[1], int(found[2])
 

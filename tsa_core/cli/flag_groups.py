@@ -15,7 +15,8 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("TLS", ("server.tls",)),
     ("Limits", ("server.max", "server.connection", "server.read", "server.write", "server.idle", "server.tcp",
                 "server.graceful")),
-    ("Processes", ("server.engine", "server.workers", "server.threads")),
+    ("Processes", ("server.engine", "server.workers", "server.threads", "server.queue", "server.watch", "server.pid",
+                   "server.state")),
     ("Logs and measurements", ("log", "metrics", "observe", "server.profiling", "server.request_id")),
 )  # fmt: skip
 """A group and how the settings in it begin; a name with a colon stands for flags that make several settings."""

@@ -55,6 +55,7 @@ _GROUPS_OF_OTHERS = {
     "timestamp_signer": ":signer",
     "kms_key_resource": ":signer",
     "file_signer_key_path": ":signer",
+    "tink_keyset_path": ":signer",
     "ntp_monitoring": ":clock",
     "disable_ntp_monitoring": ":clock",
     "include_chain_in_response": ":policy",
