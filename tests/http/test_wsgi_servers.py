@@ -36,7 +36,10 @@ MEMORY = '[profiles.default]\nsigner = "memory:"\n'
 MODULE = "tsa_core.wsgi:create_app()"
 
 GUNICORN = ("gunicorn", "--no-control-socket", "--workers", "2")
-UWSGI = ("pyuwsgi", "--master", "--processes", "2", "--enable-threads", "--need-app", "--die-on-term", "--strict")
+UWSGI = (
+    *("pyuwsgi", "--master", "--processes", "2", "--enable-threads", "--need-app", "--die-on-term", "--strict"),
+    *("--worker-reload-mercy", "15"),
+)
 SERVERS = {
     "gunicorn-sync": (*GUNICORN,),
     "gunicorn-threads": (*GUNICORN, "--threads", "4"),
