@@ -75,6 +75,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+BARE_LOOP = ("bare loop",)
+"""In place of flags of `serve`: the socket loop of bench.bare_loop."""
+
+
 class Server:
     """A `timestamp-server serve` on a free port of the loopback interface."""
 
@@ -82,8 +86,9 @@ class Server:
         self.port = free_port()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         started = time.monotonic()
+        serve = [sys.executable, "-m", "tsa_core.cli.server", "serve", "--port", str(self.port), *arguments]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tsa_core.cli.server", "serve", "--port", str(self.port), *arguments],
+            [sys.executable, "-m", "bench.bare_loop", str(self.port)] if arguments == BARE_LOOP else serve,
             stdout=self._log,
             stderr=self._log,
             env={**os.environ, **UNWATCHED, **(environment or {})},
