@@ -10,9 +10,12 @@ from datetime import datetime
 from tsa_core.protocol.status import PKIFailureInfo
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class AuditRecord:
-    """One token, as it is about to leave. `response` is the DER of the whole TimeStampResp."""
+    """One token, as it is about to leave. `response` is the DER of the whole TimeStampResp.
+
+    Read only, though not frozen: it is made for every token, and that costs 1 us.
+    """
 
     request_id: str
     client_address: str

@@ -163,7 +163,7 @@ class TimestampAuthority:
         if self._keeps_drafts:
             draft = TokenDraft(
                 profile=profile.name,
-                policy=der.dotted(policy_der),
+                policy=profile.policies_by_der[policy_der],
                 serial_number=int.from_bytes(serial_der[2:], "big"),
                 gen_time=reading.time,
                 request=request,
@@ -177,7 +177,7 @@ class TimestampAuthority:
             serial_der=serial_der,
             gen_time_der=gen_time_der,
             nonce_der=request.nonce_der,
-            extensions=self._extensions(request, profile, draft) if draft or request.extensions else b"",
+            extensions=self._extensions(request, profile, draft) if self._processors or request.extensions else b"",
             accuracy=accuracy,
         )
         signed_attributes = template.signed_attributes(tst_info, signing_time_der)
@@ -198,7 +198,8 @@ class TimestampAuthority:
             return response
         if trace is not None:
             trace.audit_began = perf_counter_ns()
-        response = self._process(response, draft)
+        if self._processors:
+            response = self._process(response, draft)
         self._audit(response, draft)
         if trace is not None:
             trace.audit_ended = perf_counter_ns()
@@ -236,7 +237,7 @@ class TimestampAuthority:
             )
         if request.extensions:
             self._check_extensions(request, profile)
-        if request.policy_der and request.policy_der not in profile.policy_ders:
+        if request.policy_der and request.policy_der not in profile.policies_by_der:
             raise RequestRejected(
                 PKIFailureInfo.UNACCEPTED_POLICY,
                 f"the policy {der.dotted(request.policy_der)[:100]} is not offered here; "
@@ -299,8 +300,6 @@ class TimestampAuthority:
         return signature
 
     def _process(self, response: bytes, draft: TokenDraft) -> bytes:
-        if not self._processors:
-            return response
         before = signed_parts(response)
         for processor in self._processors:
             response = processor.process(response, draft)
@@ -311,15 +310,16 @@ class TimestampAuthority:
     def _audit(self, response: bytes, draft: TokenDraft) -> None:
         if not self._audit_sinks:
             return
+        request, context = draft.request, draft.context
         record = AuditRecord(
-            request_id=draft.context.request_id,
-            client_address=draft.context.client_address,
+            request_id=context.request_id,
+            client_address=context.client_address,
             profile=draft.profile,
             policy=draft.policy,
             serial_number=draft.serial_number,
             gen_time=draft.gen_time,
-            hash_oid=draft.request.hash_oid,
-            digest=draft.request.digest,
+            hash_oid=request.hash_oid,
+            digest=request.digest,
             response=response,
         )
         for sink in self._audit_sinks:

@@ -64,7 +64,7 @@ class Profile:
         self._refuse_outside_period()
         # The first policy is the default; a request that names none gets it (RFC 3161 2.4.1).
         self.policies = tuple(dict.fromkeys(settings.policies))
-        self.policy_ders = frozenset(map(der.oid, self.policies))
+        self.policies_by_der = {der.oid(policy): policy for policy in self.policies}
         self.default_policy_der = der.oid(self.policies[0])
         self.hashes = MappingProxyType({h.oid_der: h for h in self._accepted_hashes()})
         self.encode_times = TimeEncoder(fraction_digits=settings.fraction_digits).encode

@@ -81,7 +81,8 @@ class TimeStampReq(NamedTuple):
     @property
     def hash_oid(self) -> str:
         """The imprint's hash algorithm, dotted."""
-        return der.dotted(self.hash_oid_der)
+        known = self.hash_algorithm
+        return known.oid if known else der.dotted(self.hash_oid_der)
 
     @property
     def policy(self) -> str | None:

@@ -87,6 +87,21 @@ def test_verify_finds_lines_that_changed_places(path: Path) -> None:
     assert "line 4: number 5 follows 3" in run("verify", first).stdout
 
 
+@pytest.mark.parametrize("hash_text", ["é" * 32, "\\ud800" + "0" * 58], ids=["not ASCII", "a lone surrogate"])
+def test_verify_finds_a_hash_that_is_none(path: Path, hash_text: str) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    first = lines[0][: -len(json.loads(lines[0])["hash"]) - 3] + hash_text.encode("utf-8") + b'"}\n'
+    assert len(first) == len(lines[0])
+    path.write_bytes(first + b"".join(lines[1:]))
+    result = run("verify", path)
+    assert result.exit_code == 1
+    assert "line 1: its hash does not fit" in result.output
+    path.write_bytes(lines[0].replace(json.loads(lines[0])["previous"].encode(), b"\\u00e9") + b"".join(lines[1:]))
+    result = run("verify", path)
+    assert result.exit_code == 1
+    assert "line 1: its hash does not fit" in result.output
+
+
 def test_verify_finds_an_end_that_was_cut_off(path: Path) -> None:
     """Of a file that another continues; of the last one only an anchor shows it."""
     first, *_, last = trail(path)

@@ -28,7 +28,7 @@ class SmallDisk:
         self._write = os.write
         monkeypatch.setattr(os, "write", self.write)
 
-    def write(self, fd: int, data: memoryview) -> int:
+    def write(self, fd: int, data: bytes) -> int:
         if not self.room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         written = self._write(fd, data[: self.room])

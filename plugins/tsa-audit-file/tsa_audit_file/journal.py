@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -20,7 +21,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tsa_audit_file.chain import MAX_LINE_OCTETS, BrokenChainError, Link, check_line, encode, read_line, seal
+from tsa_audit_file.chain import (
+    MAX_LINE_OCTETS,
+    BrokenChainError,
+    Link,
+    begin_hash,
+    check_line,
+    encode,
+    read_line,
+    seal,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +42,7 @@ _RETRY_SECONDS: Final = 60.0
 """How long a rotation that failed is left alone."""
 _LOOK_SECONDS: Final = 1.0
 """How often to look whether the file still has its name; looking costs as much as writing a line does."""
+_NEVER: Final = math.inf
 
 
 def utc_text(moment: datetime) -> str:
@@ -48,13 +59,14 @@ class Journal:
 
     def __init__(self, path: Path, *, key: bytes | None = None, max_size: int = 0, daily: bool = False) -> None:
         self.path = path
-        self._key = key
-        self._max_size = max_size
+        self._keyed = key is not None
+        self._hash = begin_hash(key)
+        self._max_size = max_size or _NEVER
         self._daily = daily
         self._fd: int | None = None
         self._inode = (0, 0)
         self._size = 0
-        self._day = 0
+        self._day_ends = _NEVER
         self._first: dict[str, Any] = {}
         self._ended = False
         self._link = Link()
@@ -64,7 +76,7 @@ class Journal:
 
     # -- appending ----------------------------------------------------------------------------------------------
 
-    def append(self, members: Sequence[bytes]) -> None:
+    def append(self, members: Sequence[str]) -> None:
         """Add a line for each record, encoded by `chain.encode`; all of them or none. They are not synced yet."""
         fd = self._lock()
         try:
@@ -95,21 +107,21 @@ class Journal:
 
     forget = close
 
-    def _write(self, fd: int, members: Sequence[bytes]) -> None:
+    def _write(self, fd: int, members: Sequence[str]) -> None:
         link = self._link
-        lines = []
+        lines = ""
         for each in members:
-            line, link = seal(each, link, self._key)
-            lines.append(line)
-        left = memoryview(b"".join(lines))
-        size = self._size + len(left)
+            line, link = seal(each, link, self._hash)
+            lines += line
+        data = lines.encode("ascii")
         try:
-            while left:
-                left = left[os.write(fd, left) :]
+            _write_all(fd, data)
         except BaseException:
             self._undo(fd)
             raise
-        self._size, self._link = size, link
+        # In this order: a thread that is interrupted here finds the size wrong, and learns both from the file.
+        self._link = link
+        self._size += len(data)
 
     def _undo(self, fd: int) -> None:
         """Take back a write that did not fit; what cannot be taken back is mended by the next append."""
@@ -126,10 +138,12 @@ class Journal:
             fd = self._fd if self._fd is not None else self._open()
             fcntl.flock(fd, fcntl.LOCK_EX)
             try:
-                self._catch_up(fd)
+                status = os.fstat(fd)
+                if status.st_size != self._size:
+                    self._catch_up(fd, status.st_size)
                 now = time.monotonic()
                 # Whoever replaces the file ends it first, which `_catch_up` sees; this is about files that were moved.
-                if not self._ended and now < self._next_look:
+                if now < self._next_look and status.st_nlink and not self._ended:
                     return fd
                 if self._has_the_name():
                     self._next_look = now + _LOOK_SECONDS
@@ -157,14 +171,8 @@ class Journal:
             return False
         return (status.st_dev, status.st_ino) == self._inode
 
-    def _catch_up(self, fd: int) -> None:
-        """Learn the last line when the file is not as this process left it."""
-        status = os.fstat(fd)
-        size = status.st_size
-        if not status.st_nlink:
-            self._next_look = 0.0  # somebody has removed it
-        if size == self._size:
-            return
+    def _catch_up(self, fd: int, size: int) -> None:
+        """Learn the last line of a file that is not as this process left it."""
         data, start = _tail(fd, size)
         whole = data.rfind(b"\n") + 1
         torn = len(data) - whole
@@ -185,7 +193,7 @@ class Journal:
 
     def _begin(self, fd: int) -> None:
         """Write the first line of an empty file; what this process wrote last to one that was moved goes on."""
-        self._start_day()
+        self._start_day(time.time())
         self._first = self._first_line(self._link, None)
         self._ended = False
         self._write(fd, [encode(self._first)])
@@ -199,7 +207,7 @@ class Journal:
             raise BrokenChainError(f"{self.path} is no audit file, or damaged at its beginning: {error}") from None
         if first["type"] != "file" or first.get("version") != FORMAT_VERSION:
             raise BrokenChainError(f"{self.path} does not begin as an audit file of version {FORMAT_VERSION} does")
-        if first.get("keyed") is not (self._key is not None):
+        if first.get("keyed") is not self._keyed:
             wanted = "was begun with a key" if first.get("keyed") else "was begun without a key"
             raise BrokenChainError(f"{self.path} {wanted}; set or remove the key as it was, or move the file away")
         lines = data.split(b"\n")[-3:-1]
@@ -207,21 +215,21 @@ class Journal:
         try:
             if len(lines) == 2:
                 before = read_line(lines[0] + b"\n")[1]
-            last, link = check_line(lines[-1] + b"\n", before, self._key)
+            last, link = check_line(lines[-1] + b"\n", before, self._hash)
         except BrokenChainError as error:
             raise BrokenChainError(
                 f"the last line of {self.path} is damaged, or the key is another one: {error}; "
                 "see `timestamp-server audit verify`, then move the file away"
             ) from None
         self._first, self._link, self._ended = first, link, last["type"] == "end"
-        self._day = int(datetime.fromisoformat(first["time"]).timestamp()) // _DAY_SECONDS
+        self._start_day(datetime.fromisoformat(first["time"]).timestamp())
 
     # -- rotation -----------------------------------------------------------------------------------------------
 
     def _due(self) -> bool:
-        too_large = bool(self._max_size) and self._size >= self._max_size
-        too_old = self._daily and int(time.time()) // _DAY_SECONDS > self._day
-        return self._suspect or ((too_large or too_old) and time.monotonic() >= self._no_rotation_before)
+        if self._size < self._max_size and time.time() < self._day_ends:
+            return self._suspect
+        return self._suspect or time.monotonic() >= self._no_rotation_before
 
     def _rotate(self, fd: int) -> int:
         """Put a new file in place of this one and return it; if that fails, return this one if it is good still."""
@@ -251,8 +259,8 @@ class Journal:
         new = os.open(new_path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, _FILE_MODE)
         try:
             first = self._first_line(self._link, archived.name)
-            line, link = seal(encode(first), self._link, self._key)
-            _write_all(new, line)
+            line, link = seal(encode(first), self._link, self._hash)
+            _write_all(new, line.encode("ascii"))
             os.fdatasync(new)
             # Nobody may write to the new file before this process is done with it.
             fcntl.flock(new, fcntl.LOCK_EX)
@@ -264,8 +272,9 @@ class Journal:
             raise
         self.close()
         self._adopt(new)
-        self._size, self._link, self._first, self._ended, self._suspect = len(line), link, first, False, False
-        self._start_day()
+        self._link, self._first, self._ended, self._suspect = link, first, False, False
+        self._size = len(line)
+        self._start_day(time.time())
         _sync_folder(self.path.parent)
         return new
 
@@ -280,8 +289,9 @@ class Journal:
         number = self._first.get("file", 1)
         return self.path.with_name(f"{self.path.stem}-{number:06d}-{begun}{self.path.suffix}")
 
-    def _start_day(self) -> None:
-        self._day = int(time.time()) // _DAY_SECONDS
+    def _start_day(self, moment: float) -> None:
+        if self._daily:
+            self._day_ends = (moment // _DAY_SECONDS + 1) * _DAY_SECONDS
 
     def _first_line(self, before: Link, previous_file: str | None) -> dict[str, Any]:
         return {
@@ -289,16 +299,16 @@ class Journal:
             "version": FORMAT_VERSION,
             "time": utc_text(datetime.now(UTC)),
             "file": int(self._first.get("file", 0)) + 1,
-            "keyed": self._key is not None,
+            "keyed": self._keyed,
             "previous": before.digest,
             "previous_file": previous_file,
         }
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(fd, left) :]
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, data[written:])
 
 
 def _tail(fd: int, size: int) -> tuple[bytes, int]:

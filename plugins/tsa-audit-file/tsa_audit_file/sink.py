@@ -11,12 +11,13 @@ import logging
 import os
 import threading
 import weakref
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from tsa_audit_file.chain import BrokenChainError, encode, json_text
+from tsa_audit_file.chain import BrokenChainError, encode, json_string
 from tsa_audit_file.journal import Journal, utc_text
 from tsa_audit_file.plugin import AuditFileOptions
 from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, ConfigError
@@ -31,12 +32,23 @@ class _Waiting:
 
     __slots__ = ("failure", "leads", "members", "woken")
 
-    def __init__(self, members: bytes) -> None:
+    def __init__(self, members: str) -> None:
         self.members = members
         self.leads = False
         self.failure: BaseException | None = None
         self.woken = threading.Lock()
         self.woken.acquire()
+
+
+class _Second:
+    """The texts of all times within one second, up to the microseconds; they cost more than the rest of a line."""
+
+    __slots__ = ("start", "stop", "text")
+
+    def __init__(self, moment: datetime) -> None:
+        self.start = moment.replace(microsecond=0)
+        self.stop = self.start + timedelta(seconds=1)
+        self.text = utc_text(self.start)[:-7]
 
 
 class FileAuditSink(AuditSink):
@@ -55,6 +67,7 @@ class FileAuditSink(AuditSink):
         self._closed = False
         self._texts: dict[tuple[str, str, str], str] = {}
         """What is the same for many tokens: as many as profiles, policies and hashes are configured."""
+        self._second = _Second(datetime.min.replace(tzinfo=UTC))
         self._start_anew()
         _living.add(self)
 
@@ -78,17 +91,20 @@ class FileAuditSink(AuditSink):
         """Store a token's record; raises AuditError when that fails, and the token must not leave."""
         same = (record.profile, record.policy, record.hash_oid)
         if (text := self._texts.get(same)) is None:
-            text = json_text(dict(zip(("profile", "policy", "hash_oid"), same, strict=True)))[1:-1]
-            self._texts[same] = text
+            text = self._texts[same] = encode(dict(zip(("profile", "policy", "hash_oid"), same, strict=True)))
+        time = record.gen_time
+        second = self._second
+        if not second.start <= time < second.stop:
+            second = self._second = _Second(time)
         members = (
-            f'"type":"token","serial":"{record.serial_number:040x}","gen_time":"{utc_text(record.gen_time)}",{text},'
-            f'"request_id":{json_text(record.request_id)},"client":{json_text(record.client_address)}'
+            f'"type":"token","serial":"{record.serial_number:040x}","gen_time":"{second.text}{time.microsecond:06d}Z",'
+            f'{text},"request_id":{json_string(record.request_id)},"client":{json_string(record.client_address)}'
         )
         if self._digests:
             members += f',"digest":"{record.digest.hex()}"'
         if self._tokens:
             members += f',"response":"{base64.b64encode(record.response).decode("ascii")}"'
-        self._store(members.encode("ascii"))
+        self._store(members)
 
     def event(self, event: AuditEvent) -> None:
         """Store an event; raises AuditError when that fails."""
@@ -117,32 +133,45 @@ class FileAuditSink(AuditSink):
 
     # -- one write for many -------------------------------------------------------------------------------------
 
-    def _store(self, members: bytes) -> None:
+    def _store(self, members: str) -> None:
         if self._closed:
             raise AuditError("the audit file is closed")
-        mine = _Waiting(members)
+        mine = None
         with self._mutex:
-            self._queue.append(mine)
-            if not self._leading:
-                self._leading = mine.leads = True
-        if not mine.leads:
+            if self._leading:
+                mine = _Waiting(members)
+                self._queue.append(mine)
+            else:
+                self._leading = True
+        if mine is None:
+            failure = self._lead((members,))
+        else:
             mine.woken.acquire()
-        if mine.leads:
-            self._lead()
-        if mine.failure is not None:
-            raise AuditError(f"the audit file {self._journal.path}: {_reason(mine.failure)}") from mine.failure
+            if mine.leads:
+                self._lead_all()
+            failure = mine.failure
+        if failure is not None:
+            raise AuditError(f"the audit file {self._journal.path}: {_reason(failure)}") from failure
 
-    def _lead(self) -> None:
-        """Write what has come by now, this thread's own among it, and let one of those that came meanwhile go on."""
+    def _lead_all(self) -> None:
+        """Write what has come by now, this thread's own among it."""
         with self._mutex:
             batch, self._queue = self._queue, []
         failure: BaseException | None = InterruptedError("the thread that wrote was interrupted")
         try:
+            failure = self._lead([each.members for each in batch])
+        finally:
+            for each in batch:
+                each.failure = failure
+                each.woken.release()
+
+    def _lead(self, members: Sequence[str]) -> BaseException | None:
+        """Write records, let one of those that came meanwhile go on, and return why it failed if it did."""
+        try:
             with self._file:
-                self._write([each.members for each in batch])
-            failure = None
+                self._write(members)
         except (OSError, BrokenChainError) as error:
-            failure = error
+            return error
         finally:
             with self._mutex:
                 if self._queue:
@@ -150,11 +179,9 @@ class FileAuditSink(AuditSink):
                     self._queue[0].woken.release()
                 else:
                     self._leading = False
-            for each in batch:
-                each.failure = failure
-                each.woken.release()
+        return None
 
-    def _write(self, members: list[bytes]) -> None:
+    def _write(self, members: Sequence[str]) -> None:
         if self._sync_failure is not None:
             # In the background nobody could be told; now no token leaves until a sync has worked.
             self._journal.sync()

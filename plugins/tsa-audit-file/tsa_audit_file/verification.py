@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tsa_audit_file.chain import BEGINNING, MAX_LINE_OCTETS, BrokenChainError, Link, check_line, read_line
+from tsa_audit_file.chain import BEGINNING, MAX_LINE_OCTETS, BrokenChainError, Link, begin_hash, check_line, read_line
 from tsa_core.api import ConfigError
 
 _FINAL_TYPES: Final = frozenset({"end", "close"})
@@ -67,11 +67,12 @@ def check_file(path: Path, *, key: bytes | None = None, anchor: Link | None = No
     """Check one file by itself and stop at the first damage; raises ConfigError when it cannot be checked."""
     report = FileReport(path=path)
     kind = ""
+    begun = begin_hash(key)
     for number, line in enumerate(read_lines(path), 1):
         try:
             if number == 1:
                 _begin(report, line, key)
-            fields, report.last = check_line(line, report.last, key)
+            fields, report.last = check_line(line, report.last, begun)
         except BrokenChainError as error:
             report.damage = f"line {number}: {error}"
             return report
