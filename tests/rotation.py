@@ -6,7 +6,6 @@ import http.client
 import importlib.util
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import NamedTuple, Self
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tsa_backends.server_process import free_port
 from tsa_core.http.pid_file import ReloadReport, last_report, running_server
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
@@ -31,12 +31,6 @@ ENGINES = {
 }
 SECONDS = 60.0
 _PACE_SECONDS = 0.002
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Identity:

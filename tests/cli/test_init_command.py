@@ -64,6 +64,8 @@ def test_a_server_serves_what_init_made_and_its_token_verifies(tmp_path: Path) -
     assert made.returncode == 0, made.stderr
     with ServerProcess(tmp_path / "tsa" / "tsa.toml") as running:
         reply = running.stamp(encode_request(b"the document"))
+        reloaded = timestamp_server("reload", "--config", tmp_path / "tsa" / "tsa.toml")
+        assert (reloaded.returncode, reloaded.stdout.split(":")[0]) == (0, "reloaded"), reloaded.stderr
     trust = TrustStore.from_chain((tmp_path / "tsa" / "root.pem").read_bytes())
     verify_response(reply.body, artifact=b"the document", trust=trust)
 

@@ -115,7 +115,7 @@ def test_show_as_json() -> None:
 
 def test_show_of_what_is_not_installed_says_what_is() -> None:
     result = run("plugins", "show", "systen", status=2)
-    assert "no plugin 'systen' is installed; did you mean 'system'? Installed: " in result.stderr
+    assert "no plugin 'systen' is installed; did you mean 'system'? installed: " in result.stderr
 
 
 class Inner(PluginOptions):

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tsa_backends.server_process import free_port
 from tsa_core.testing import HttpReply, ServerProcess, encode_request, on_threads, require_program, wait_until
 
 pytestmark = pytest.mark.plugin("memory", "network", "auditfile")
@@ -57,12 +58,6 @@ sinks = ["auditfile"]
 path = "audit.jsonl"
 sync = "never"
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def replace(text: str, changes: Mapping[str, str]) -> str:

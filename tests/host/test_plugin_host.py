@@ -103,9 +103,23 @@ def test_nothing_is_imported_until_it_is_selected() -> None:
 
 def test_a_missing_plugin_is_named_with_what_there_is_and_how_to_get_it() -> None:
     with pytest.raises(PluginError) as caught:
-        PluginHost(installed(plugin("awskms", "m"))).open(SIGNER, "awskm", {})
+        PluginHost(installed(plugin("awskms", "m", "tsa-signer-awskms"))).open(SIGNER, "awskm", {})
     assert "no signer 'awskm' is installed; did you mean 'awskms'?" in str(caught.value)
     assert "pip install tsa-signer-awskm" in str(caught.value)
+
+
+def test_only_plugins_of_the_kind_that_is_missing_are_offered() -> None:
+    found = installed(
+        plugin("file", "m", "tsa-signer-file"),
+        plugin("chrony", "m", "tsa-monitor-chrony"),
+        plugin("acme", "m", "acme-timestamps"),
+        *PluginHost().installed(),
+    )
+    with pytest.raises(PluginError) as caught:
+        PluginHost(found).open(SIGNER, "nosuch", {})
+    offered = str(caught.value).partition("installed: ")[2].partition(";")[0].split(", ")
+    assert {"file", "acme"} <= set(offered)
+    assert not {"chrony", "system", "oid"} & set(offered)
 
 
 def test_two_distributions_of_one_name_are_an_error_that_names_both() -> None:

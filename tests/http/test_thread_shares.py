@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from asn1crypto import parser, tsp
 
+from tsa_backends.server_process import free_port
 from tsa_core.api import RequestRejected
 from tsa_core.config import ServerSettings
 from tsa_core.http.pools import ENTER
@@ -117,12 +117,6 @@ def test_threads_suffice_for_all_shares_and_others() -> None:
 def status(reply: bytes) -> str:
     native: str = tsp.PKIStatusInfo.load(parser.parse(reply)[4], strict=False)["status"].native
     return native
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.plugin("memory")

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tsa_backends.server_process import free_port
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
 
@@ -34,12 +34,6 @@ ENGINES = [
     pytest.param(("--server", "waitress", "--workers", "2"), id="waitress"),
     pytest.param(("--server", "granian", "--workers", "2"), id="granian", marks=needs_granian),
 ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tsa_backends.server_process import free_port
 from tsa_core.testing import (
     HttpReply,
     Pki,
@@ -71,12 +71,6 @@ class WsgiServer:
             return HttpReply(response.status, dict(response.getheaders()), response.read())
         finally:
             connection.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def command_line(name: str, port: int) -> list[str]:

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import re
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.serving import Server
+from tsa_backends.server_process import free_port
 from tsa_core.testing.server import ServerProcess
 
 pytestmark = pytest.mark.plugin("memory")
@@ -24,12 +24,6 @@ needs_granian = pytest.mark.skipif(
 )
 GOOD = PlainRequest().encode()
 REQUESTS = 150
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Run:

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.serving import JSON, Server
+from tsa_backends.server_process import free_port
 from tsa_core.testing.server import ServerProcess
 from tsa_core.testing.waiting import wait_until
 
@@ -43,12 +44,6 @@ OUR_NAMES = {
     *("requests_in_flight", "clock_state", "clock_issuing", "clock_offset_seconds", "clock_error_bound_seconds"),
     *("signer_available", "certificate_not_after_seconds"),
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Watched:

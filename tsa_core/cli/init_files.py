@@ -85,6 +85,7 @@ class NewAuthority:
             "[server]",
             'host = "127.0.0.1"',
             "port = 3000",
+            'pid_file = "tsa.pid"  # where timestamp-server reload finds the server',
             "",
             "# Without a monitor nobody notices a clock that is wrong. Install chrony, then:",
             "# [clock]",

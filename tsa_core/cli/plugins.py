@@ -98,19 +98,14 @@ def _rows(host: PluginHost) -> list[_Row]:
             plugin.check_core_version()
         except PluginError as error:
             problem = str(error)
-        kind, summary = _kind_by_name(plugin), plugin.summary
+        # A distribution that is not called tsa-KIND-NAME must be shown to be known.
+        kind, summary = plugin.kind_by_name if plugin.kind_by_name in _SELECT else "?", plugin.summary
         if plugin.distribution == CORE_DISTRIBUTION:
             # Its own summary is the whole core's; asking the core costs no import of anybody's plugin.
             provided = _provided(host, plugin.name)
             kind, summary = ", ".join(kind.name for kind, _ in provided), provided[0][1].summary
         rows.append(_Row(plugin, kind, summary, problem))
     return sorted(rows, key=lambda row: (row.plugin.distribution == CORE_DISTRIBUTION, row.kind, row.plugin.name))
-
-
-def _kind_by_name(plugin: InstalledPlugin) -> str:
-    """Return the KIND in tsa-KIND-NAME; a distribution that is called otherwise must be shown to be known."""
-    parts = plugin.distribution.lower().replace("_", "-").split("-")
-    return parts[1] if len(parts) > 2 and parts[0] == "tsa" and parts[1] in _SELECT else "?"
 
 
 def _provided(host: PluginHost, name: str) -> list[tuple[Kind[Any], Provider[Any]]]:

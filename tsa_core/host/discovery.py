@@ -31,6 +31,12 @@ class InstalledPlugin:
         """How messages name it."""
         return f"{self.name} ({self.distribution} {self.version})"
 
+    @property
+    def kind_by_name(self) -> str | None:
+        """The KIND of a distribution that is called tsa-KIND-NAME; what others provide only loading tells."""
+        parts = self.distribution.lower().replace("_", "-").split("-")
+        return parts[1] if len(parts) > 2 and parts[0] == "tsa" else None
+
     def check_core_version(self) -> None:
         """Raise PluginError when the distribution asks for another tsa-core than this one."""
         for text in self.requires:

@@ -40,7 +40,7 @@ from tsa_core.api import (
 )
 from tsa_core.api.fields import relative_to
 from tsa_core.api.provider import fields_of_the_core
-from tsa_core.host.discovery import InstalledPlugin, installed_plugins
+from tsa_core.host.discovery import CORE_DISTRIBUTION, InstalledPlugin, installed_plugins
 
 log = logging.getLogger(__name__)
 
@@ -173,14 +173,23 @@ class PluginHost:
                 plugin=name,
             )
         label = kind.label if kind else "plugin"
-        known = sorted(self._installed)
+        known = [each for each in sorted(self._installed) if kind is None or self._may_offer(each, kind)]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise PluginError(
-            f"no {label} {name!r} is installed; {hint}Installed: {', '.join(known) or 'none'}. "
-            f"To add it: pip install tsa-{kind.name if kind else 'signer'}-{name}",
+            f"no {label} {name!r} is installed; {hint}installed: {', '.join(known) or 'none'}; "
+            f"to add it: pip install tsa-{kind.name if kind else 'signer'}-{name}",
             plugin=name,
         )
+
+    def _may_offer(self, name: str, kind: Kind[Any]) -> bool:
+        """Whether a plugin of this name is of the kind, as far as can be known without importing anybody's."""
+        distributions = {plugin.distribution for plugin in self._installed[name]}
+        if distributions == {CORE_DISTRIBUTION}:
+            self.load(name)
+            return name in self.providers(kind)
+        others = {other.name for other in KINDS} - {kind.name}
+        return any(plugin.kind_by_name not in others for plugin in self._installed[name])
 
     def _register(self, module: Any, plugin: InstalledPlugin) -> None:
         try:

@@ -82,7 +82,7 @@ def test_pss_with_a_key_that_is_not_rsa_is_refused(openbao: OpenBao, open_signer
 
 
 def test_a_key_that_is_not_there_is_named(open_signer: Callable[..., Signer]) -> None:
-    with pytest.raises(SignerError, match="transit/keys/absent: not found"):
+    with pytest.raises(SignerError, match="transit/keys/absent: not found; make the key first"):
         open_signer("absent")
 
 

@@ -74,10 +74,9 @@ class TransitConnection:
                 f'path "{path}" {{ capabilities = ["{needs}"] }} ({_errors(error)})'
             ) from None
         except exceptions.InvalidPath as error:
-            raise SignerError(
-                f"{self._where(path)}: not found; is the transit engine mounted there, is the namespace right? "
-                f"({_errors(error)})"
-            ) from None
+            # Of a key that is absent the server says nothing; of an engine that is, it does.
+            hint = f"is the transit engine mounted there? ({_errors(error)})" if error.errors else "make the key first"
+            raise SignerError(f"{self._where(path)}: not found; {hint}, or is the namespace wrong?") from None
         except _UNAVAILABLE as error:
             raise SignerUnavailable(f"{self._where(path)}: {type(error).__name__}: {_errors(error)}") from None
         except exceptions.VaultError as error:

@@ -120,7 +120,10 @@ def test_nothing_that_was_decrypted_is_logged_even_at_debug(kek: Kek, caplog: py
 @pytest.mark.parametrize(
     ("uri", "problem"),
     [
-        (None, r"the key that decrypts the keyset is not named; set it, or --tink-key-resource: gcp-kms://"),
+        (
+            None,
+            r"the key that decrypts the keyset is not named; set it, or .*TSA_SIGNER__TINK__KEY_RESOURCE: gcp-kms://",
+        ),
         ("azure-kms://vault/key", r"names no KMS that is known here; write gcp-kms://"),
         ("hcvault://vault.example.org/transit/tsa", r"is not such a key's URI; write hcvault://HOST:PORT/MOUNT/keys/"),
         ("hcvault://vault.example.org/keys/tsa", r"is not such a key's URI"),
@@ -244,7 +247,8 @@ def test_checksums_go_along_and_a_damaged_answer_is_not_believed(gcp_kms: GcpKms
 
     def flip(answer: Any) -> None:
         field = "plaintext" if hasattr(answer, "plaintext") else "ciphertext"
-        setattr(answer, field, getattr(answer, field)[:-1] + b"?")
+        octets = getattr(answer, field)
+        setattr(answer, field, octets[:-1] + bytes([octets[-1] ^ 1]))
 
     def unverified(answer: Any) -> None:
         answer.verified_plaintext_crc32c = False

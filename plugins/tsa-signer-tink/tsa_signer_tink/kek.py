@@ -60,7 +60,8 @@ def open_kek(options: TinkOptions) -> KeyEncryptionKey:
     uri = options.key_resource
     if not uri:
         raise ConfigError(
-            f"the key that decrypts the keyset is not named; set it, or --tink-key-resource: {_FORMS}",
+            f"the key that decrypts the keyset is not named; set it, or "
+            f"--tink-key-resource, or TSA_SIGNER__TINK__KEY_RESOURCE: {_FORMS}",
             path="signer.tink.key_resource",
         )
     match uri.partition("://")[0]:
