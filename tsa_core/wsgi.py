@@ -49,7 +49,12 @@ class Application:
         self._process = 0
         self._retry_at = 0.0
         self._app: WsgiApp = self._unavailable
+        self.warnings: list[str] = []
+        """Lines for the operator about what works but should not be relied upon."""
         self.open()
+        if _uwsgi_forks_later():
+            self.close()
+            self._service, self._process = None, 0
 
     def open(self) -> None:
         """Open the service in this process, if it is not; raises ConfigError, PluginError or SignerError."""
@@ -67,6 +72,7 @@ class Application:
             self._service, self._observatory = service, observatory
             self._app = create_http_app(service, observatory.middleware(service))
             self._process = os.getpid()
+        self.warnings = list(service.warnings)
         atexit.register(self.close)
         CertificateWatch().look(
             {"name": profile.name, "issues_until": profile.not_after.isoformat()}
@@ -97,11 +103,6 @@ class Application:
         start_response(f"{status.value} {status.phrase}", [("Content-Type", "application/json"), ("Retry-After", "1")])
         return [error_body(status.value, "the server cannot issue timestamps now; its log has the reason")]
 
-    @property
-    def warnings(self) -> list[str]:
-        """Lines for the operator about what works but should not be relied upon."""
-        return list(self._service.warnings) if self._service is not None else []
-
     def close(self) -> None:
         """Close what this process has opened, and nothing that it inherited."""
         if self._service is not None and self._process == os.getpid():
@@ -110,6 +111,18 @@ class Application:
             self._service.close()
             if self._observatory is not None:
                 self._observatory.close()
+
+
+def _uwsgi_forks_later() -> bool:
+    """Say whether this is uWSGI's master, which forks its workers without a word to Python.
+
+    A thread that holds a lock at that moment holds it for ever in the worker; so there must be no threads.
+    """
+    try:
+        import uwsgi  # type: ignore[import-untyped] # uWSGI makes it itself, in its own processes
+    except ImportError:
+        return False
+    return bool(uwsgi.worker_id() == 0)
 
 
 def create_app() -> Application:
