@@ -106,3 +106,6 @@ def test_a_key_without_a_scheme_is_refused_and_not_repeated(chain: Path) -> None
 def test_a_file_that_is_no_chain_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nope\.pem: the certificate chain cannot be read"):
         check_chain(tmp_path / "nope.pem")
+    (tmp_path / "text.pem").write_text("no certificate")
+    with pytest.raises(ConfigError, match=r"text\.pem: .*: there is no BEGIN CERTIFICATE in it$"):
+        check_chain(tmp_path / "text.pem")

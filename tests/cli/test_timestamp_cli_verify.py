@@ -147,6 +147,11 @@ def test_verify_chain_without_a_root_says_what_to_do(shell: Shell, reply: str) -
     assert "--root-certificates" in shell.fails(1, *arguments)
 
 
+def test_verify_with_certificates_that_are_none_says_so(shell: Shell, reply: str) -> None:
+    arguments = ("verify", "--artifact", "a.txt", "--timestamp", reply, "--certificate-chain", "a.txt")
+    assert "the certificates cannot be read: they are neither PEM nor DER" in shell.fails(1, *arguments)
+
+
 def test_verify_garbage(shell: Shell) -> None:
     Path("g.tsr").write_bytes(b"garbage\x1b[31m")
     arguments = ("verify", "--artifact", "a.txt", "--timestamp", "g.tsr", "--certificate-chain", "chain.pem")

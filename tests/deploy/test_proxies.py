@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tsa_backends.server_process import free_port
+from tsa_backends.server_process import end_in_order, free_port
 from tsa_core.testing import HttpReply, ServerProcess, encode_request, on_threads, require_program, wait_until
 
 pytestmark = pytest.mark.plugin("memory", "network", "auditfile")
@@ -134,12 +134,7 @@ def running(command: list[str], *, port: int, log: Path) -> Iterator[None]:
             wait_until(listens, seconds=SECONDS, what=f"{command[0]} listens")
             yield
         finally:
-            process.terminate()
-            try:
-                process.wait(SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
+            end_in_order(process, seconds=SECONDS)
 
 
 def nginx(folder: Path, tls: Tls, upstream: int) -> tuple[list[str], int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tsa_backends.server_process import free_port
+from tsa_backends.server_process import end_in_order, free_port
 from tsa_core.testing import (
     HttpReply,
     Pki,
@@ -110,12 +110,7 @@ def serving(
             wait_until(answers, seconds=SECONDS, what=f"{name} answers")
             yield server
         finally:
-            process.terminate()
-            try:
-                process.wait(SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
+            end_in_order(process, seconds=SECONDS)
 
 
 @pytest.fixture

@@ -54,8 +54,10 @@ def parse_chain(data: bytes, *, where: str) -> CertificateChain:
     try:
         return CertificateChain(certificates=tuple(x509.load_pem_x509_certificates(data)))
     except (ValueError, UnsupportedAlgorithm) as error:
+        # The library's text about a file that is not PEM at all sends the reader to its own web pages.
+        reason = error if b"-----BEGIN CERTIFICATE-----" in data else "there is no BEGIN CERTIFICATE in it"
         raise ConfigError(
-            f"the certificate chain is not a PEM file of certificates, TSA certificate first: {error}", path=where
+            f"the certificate chain is not a PEM file of certificates, TSA certificate first: {reason}", path=where
         ) from None
 
 

@@ -207,6 +207,8 @@ class TrustStore:
 
 def read_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
     """Return the certificates in `data`, PEM or one DER; raises PathError when there is none to read."""
+    if b"-----BEGIN" not in data and not data.startswith(b"\x30"):
+        raise PathError("the certificates cannot be read: they are neither PEM nor DER")
     try:
         if b"-----BEGIN" in data:
             return tuple(x509.load_pem_x509_certificates(data))

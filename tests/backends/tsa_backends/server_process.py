@@ -29,6 +29,16 @@ def free_port(count: int = 1) -> int:
             return port
 
 
+def end_in_order(process: subprocess.Popen[bytes], *, seconds: float) -> None:
+    """Ask the process to end; raises TimeoutExpired, and kills it, when it takes longer than this."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
 class ServerProcess:
     """Starts, stops, kills, freezes and restarts one server; its output goes to a file that failures quote."""
 
