@@ -87,6 +87,17 @@ def test_s30_what_the_audit_keeps_is_what_was_sent() -> None:
         assert record.digest == bytes(32)
 
 
+def test_s30_what_the_audit_keeps_names_the_policy_and_the_hash() -> None:
+    sink = TestSink()
+    policies = ["1.3.6.1.4.1.57264.2", "1.2.3.4.5"]
+    with running_server(Parts(sinks=[sink]), profiles={"default": {"policies": policies}}) as server:
+        for policy in (None, *policies):
+            body = PlainRequest(policy=policy, hash_name="sha512", digest=bytes(64), cert_req=True).encode()
+            assert granted(server.post(body).body).tst_info["policy"].native == (policy or policies[0])
+    assert [record.policy for record in sink.records] == [policies[0], *policies]
+    assert {record.hash_oid for record in sink.records} == {"2.16.840.1.101.3.4.2.3"}
+
+
 def test_s30_a_signature_that_does_not_verify_never_leaves() -> None:
     signer = TestSigner()
     profiles = {"default": {"verify_signatures": True}}

@@ -80,7 +80,7 @@ class Journal:
         """Add a line for each record, encoded by `chain.encode`; all of them or none. They are not synced yet."""
         fd = self._lock()
         try:
-            if self._ended or self._due():
+            if self._ended or self._suspect or self._size >= self._max_size or time.time() >= self._day_ends:
                 fd = self._rotate(fd)
             self._write(fd, members)
         finally:
@@ -115,7 +115,9 @@ class Journal:
             lines += line
         data = lines.encode("ascii")
         try:
-            _write_all(fd, data)
+            written = os.write(fd, data)
+            while written < len(data):
+                written += os.write(fd, data[written:])
         except BaseException:
             self._undo(fd)
             raise
@@ -226,13 +228,10 @@ class Journal:
 
     # -- rotation -----------------------------------------------------------------------------------------------
 
-    def _due(self) -> bool:
-        if self._size < self._max_size and time.time() < self._day_ends:
-            return self._suspect
-        return self._suspect or time.monotonic() >= self._no_rotation_before
-
     def _rotate(self, fd: int) -> int:
         """Put a new file in place of this one and return it; if that fails, return this one if it is good still."""
+        if not self._ended and not self._suspect and time.monotonic() < self._no_rotation_before:
+            return fd
         try:
             return self._next_file(fd)
         except OSError as error:

@@ -169,7 +169,17 @@ class FileAuditSink(AuditSink):
         """Write records, let one of those that came meanwhile go on, and return why it failed if it did."""
         try:
             with self._file:
-                self._write(members)
+                if self._sync_failure is not None:
+                    # In the background nobody could be told; now no token leaves until a sync has worked.
+                    self._journal.sync()
+                    self._sync_failure = None
+                self._journal.append(members)
+                if self._sync_always:
+                    self._journal.sync()
+                elif self._timer is None and self._interval is not None:
+                    self._timer = threading.Timer(self._interval, self._sync_later)
+                    self._timer.daemon = True
+                    self._timer.start()
         except (OSError, BrokenChainError) as error:
             return error
         finally:
@@ -180,19 +190,6 @@ class FileAuditSink(AuditSink):
                 else:
                     self._leading = False
         return None
-
-    def _write(self, members: Sequence[str]) -> None:
-        if self._sync_failure is not None:
-            # In the background nobody could be told; now no token leaves until a sync has worked.
-            self._journal.sync()
-            self._sync_failure = None
-        self._journal.append(members)
-        if self._sync_always:
-            self._journal.sync()
-        elif self._interval is not None and self._timer is None:
-            self._timer = threading.Timer(self._interval, self._sync_later)
-            self._timer.daemon = True
-            self._timer.start()
 
     def _sync_later(self) -> None:
         with self._file:
