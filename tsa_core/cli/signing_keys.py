@@ -32,7 +32,7 @@ class KeyOpener:
     """
 
     def __init__(self, config: Path | None = None) -> None:
-        self._settings = load_settings(config)
+        self._settings = load_settings(config, whole=False)
         self._host = PluginHost(base_directory=self._settings.base_directory)
 
     def signer(self, uri: str, *, option: str, table: Mapping[str, Any] | None = None) -> Signer:

@@ -110,12 +110,14 @@ def load_settings(
     *,
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
+    whole: bool = True,
 ) -> Settings:
     """Return the settings; raises ConfigError with one line for each thing that is wrong.
 
     `config` is the file, else the one that TSA_CONFIG names, else none. `overrides` are the flags as a nested
     dict. With no configuration of profiles at all, the default profile uses the memory signer; a configuration
-    file that names no signer is an error instead: it never falls back to a key that vanishes.
+    file that names no signer is an error instead: it never falls back to a key that vanishes. Unless `whole`,
+    profiles may be missing: for commands that need the tables of plugins alone.
     """
     environ = os.environ if environ is None else environ
     if config is None and environ.get(CONFIG_VARIABLE):
@@ -137,7 +139,8 @@ def load_settings(
         raise ConfigError(f"the environment cannot be read: {error}") from None
     except ValidationError as error:
         raise ConfigError(_explain(error, config, flags, environ)) from None
-    _check_whole(settings, config)
+    if whole:
+        _check_whole(settings, config)
     return settings
 
 
