@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.conformance.plain_encoder import PlainRequest
 from tests.serving import JSON, Server
 from tsa_backends.server_process import free_port
+from tsa_core.testing.ntp_responder import NtpResponder
 from tsa_core.testing.server import ServerProcess
 from tsa_core.testing.waiting import wait_until
 
@@ -214,8 +215,9 @@ def test_a_port_that_is_taken_is_an_error_when_it_was_asked_for(flags: tuple[str
     assert "--metrics=false" in done.stderr
 
 
-@memory
-def test_a_default_port_that_is_taken_is_a_warning(tmp_path: Path) -> None:
+@pytest.fixture
+def taken_port() -> Iterator[None]:
+    """Somebody else listens where metrics are shown by default."""
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -223,12 +225,45 @@ def test_a_default_port_that_is_taken_is_a_warning(tmp_path: Path) -> None:
             taken.listen()
         except OSError:
             pass  # another server's metrics are there, which is as good
-        config = tmp_path / "tsa.toml"
-        config.write_text('[profiles.default]\nsigner = "memory:"\n')
-        with ServerProcess(config) as process:
-            assert "there are no metrics" in process.log
-            assert "metrics at" not in process.log
-            assert Server(url=f"http://127.0.0.1:{process.port}").post(GOOD).status == 200
+        yield
+
+
+@memory
+@pytest.mark.usefixtures("taken_port")
+def test_a_default_port_that_is_taken_is_a_warning(tmp_path: Path) -> None:
+    config = tmp_path / "tsa.toml"
+    config.write_text('[profiles.default]\nsigner = "memory:"\n')
+    with ServerProcess(config) as process:
+        process.wait_for_log("there are no metrics")
+        assert "metrics at" not in process.log
+        assert Server(url=f"http://127.0.0.1:{process.port}").post(GOOD).status == 200
+
+
+@pytest.mark.usefixtures("taken_port")
+@pytest.mark.parametrize("flags", ENGINES)
+def test_a_port_that_is_taken_adds_nothing_to_what_keeps_a_server_from_serving(flags: tuple[str, ...]) -> None:
+    done = run_serve(*flags, "--certificate-chain-path", "missing.pem", environ={})
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "missing.pem" in done.stderr
+
+
+@pytest.mark.plugin("memory", "ntp")
+@pytest.mark.usefixtures("taken_port")
+@pytest.mark.parametrize("flags", ENGINES)
+def test_plugins_count_where_the_port_is_taken(flags: tuple[str, ...], tmp_path: Path) -> None:
+    config = tmp_path / "tsa.toml"
+    responder = NtpResponder().start()
+    try:
+        config.write_text(
+            '[profiles.default]\nsigner = "memory:"\n[clock]\nmonitors = ["ntp"]\n[clock.ntp]\n'
+            f'servers = ["{responder.server}"]\nnum_servers = 1\nserver_threshold = 1\n'
+        )
+        with ServerProcess(config, *flags) as process:
+            server = Server(url=f"http://127.0.0.1:{process.port}")
+            wait_until(lambda: server.request("GET", "/readyz").status == 200, seconds=30, what="the clock is trusted")
+    finally:
+        responder.stop()
 
 
 OFF = """

@@ -108,6 +108,7 @@ class Observatory:
         self._middleware: ObservingMiddleware | None = None
         self._counts = False
         self._shares = False
+        self._without_metrics = ""
         if settings.metrics.enabled and (ours or "enabled" in settings.metrics.model_fields_set):
             try:
                 self._open_metrics()
@@ -129,9 +130,12 @@ class Observatory:
         except ConfigError as error:
             if self._ours and settings.model_fields_set:
                 raise
-            if self._ours or not self._shares:
+            # The directory that processes share stays: prometheus_client has seen it, and plugins count there, too.
+            if self._ours:
+                self._without_metrics = str(error)
+                return
+            if not self._shares:
                 log.warning("there are no metrics: %s", error)
-                self._stack.close()
                 return
             log.info("metrics are counted here and shown by another process: %s", error)
         self._counts = True
@@ -140,6 +144,11 @@ class Observatory:
     def facts(self) -> dict[str, Any]:
         """What operators are told when the server starts."""
         return {"metrics": self._listener.url} if self._listener else {}
+
+    def warn(self) -> None:
+        """Say what could not be had, once the server serves: before, what keeps it from serving comes alone."""
+        if self._without_metrics:
+            log.warning("there are no metrics: %s", self._without_metrics)
 
     def middleware(self, service: Service) -> ObservingMiddleware | None:
         """Return the middleware of this process, None when nobody watches; `leave` closes it.

@@ -97,6 +97,7 @@ def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | Non
 
 def _announce_all(announce: Announce, observatory: Observatory, facts: Mapping[str, Any]) -> None:
     announce({**observatory.facts, **facts})
+    observatory.warn()
 
 
 def _close_in_parent(listeners: Listeners, parent: int) -> None:
