@@ -73,7 +73,6 @@ class TimestampAuthority:
         self._processors = tuple(processors)
         self._claimed = frozenset().union(*(processor.request_extensions for processor in processors))
         self._audit_sinks = tuple(audit_sinks)
-        self._keeps_drafts = bool(processors or audit_sinks)
         self._observers = tuple(observers)
 
     def respond(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> Reply:
@@ -160,7 +159,7 @@ class TimestampAuthority:
             trace.clock_ended = perf_counter_ns()
         serial_der = encode_serial(os.urandom(20))
         draft = None
-        if self._keeps_drafts:
+        if self._processors:
             draft = TokenDraft(
                 profile=profile.name,
                 policy=profile.policies_by_der[policy_der],
@@ -177,7 +176,7 @@ class TimestampAuthority:
             serial_der=serial_der,
             gen_time_der=gen_time_der,
             nonce_der=request.nonce_der,
-            extensions=self._extensions(request, profile, draft) if self._processors or request.extensions else b"",
+            extensions=self._extensions(request, profile, draft) if draft or request.extensions else b"",
             accuracy=accuracy,
         )
         signed_attributes = template.signed_attributes(tst_info, signing_time_der)
@@ -194,13 +193,25 @@ class TimestampAuthority:
             signature=signature,
             certificates=request.cert_req,
         )
-        if draft is None:
+        if draft is None and not self._audit_sinks:
             return response
         if trace is not None:
             trace.audit_began = perf_counter_ns()
-        if self._processors:
+        if draft is not None:
             response = self._process(response, draft)
-        self._audit(response, draft)
+        self._audit(
+            AuditRecord(
+                request_id=context.request_id,
+                client_address=context.client_address,
+                profile=profile.name,
+                policy=profile.policies_by_der[policy_der],
+                serial_number=int.from_bytes(serial_der[2:], "big"),
+                gen_time=reading.time,
+                hash_oid=request.hash_oid,
+                digest=request.digest,
+                response=response,
+            )
+        )
         if trace is not None:
             trace.audit_ended = perf_counter_ns()
         return response
@@ -307,21 +318,7 @@ class TimestampAuthority:
             raise TsaError("a response processor changed bytes under the signature; the reply is withheld")
         return response
 
-    def _audit(self, response: bytes, draft: TokenDraft) -> None:
-        if not self._audit_sinks:
-            return
-        request, context = draft.request, draft.context
-        record = AuditRecord(
-            request_id=context.request_id,
-            client_address=context.client_address,
-            profile=draft.profile,
-            policy=draft.policy,
-            serial_number=draft.serial_number,
-            gen_time=draft.gen_time,
-            hash_oid=request.hash_oid,
-            digest=request.digest,
-            response=response,
-        )
+    def _audit(self, record: AuditRecord) -> None:
         for sink in self._audit_sinks:
             sink.write(record)
 
