@@ -20,6 +20,7 @@ from tsa_core.config import ServerSettings
 from tsa_core.http.front import Wsgi
 from tsa_core.http.rsgi import RsgiApplication
 from tsa_core.http.silent_connections import SilentConnections
+from tsa_core.http.streams import StreamShares
 from tsa_core.http.thread_shares import ThreadShares, threads_needed
 from tsa_core.http.tls_files import check_tls_files
 
@@ -68,6 +69,7 @@ class GranianListeners:
             max_body=settings.max_request_body_size,
             read_seconds=settings.read_timeout.total_seconds(),
             executor=self._executor,
+            streams=StreamShares(settings, end=self._end) if settings.http2 else None,
         )
         self._connections = SilentConnections(settings, [*tls, *plain])
         self._servers: list[Any] = []
@@ -114,6 +116,10 @@ class GranianListeners:
         """End, now and then, the connections that granian would keep for ever."""
         while True:
             await asyncio.sleep(await asyncio.to_thread(self._connections.sweep))
+
+    def _end(self, client: str) -> None:
+        """End the connection of a client, without waiting; called in the event loop."""
+        self._loop.run_in_executor(None, self._connections.end_client, client)
 
     async def _drain(self) -> None:
         """Wait for the requests that have arrived; granian sends their replies as they come."""
