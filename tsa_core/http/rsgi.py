@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _SILENT_HEADERS = frozenset({"content-type", "content-length"})
 """WSGI has names of their own for them."""
+_MOST_EMPTY_PARTS = 3
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -154,7 +155,12 @@ class RsgiApplication:
             held.add(int(declared))
             return bytes(await protocol())
         body = bytearray()
+        empty = 0
         async for part in protocol:
+            # Of a stream that was cancelled granian says nothing, but gives empty parts without end.
+            empty = 0 if part else empty + 1
+            if empty > _MOST_EMPTY_PARTS:
+                raise RuntimeError("the stream was cancelled")
             held.add(len(part))
             body += part
             if self._max_body and len(body) > self._max_body:
