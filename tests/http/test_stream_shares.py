@@ -65,54 +65,85 @@ def test_who_cancels_all_and_asks_again_is_thrown_out(caplog: pytest.LogCaptureF
     assert "cancels requests faster than they are answered" in caplog.text
 
 
+CLIENT = "192.0.2.1:1000"
+
+
 class Ended(list[str]):
     """The clients whose connections were to be ended."""
 
 
-def test_shares_are_forgotten_with_their_last_request() -> None:
+def counted(**settings: int) -> tuple[StreamShares, Ended]:
     ended = Ended()
-    shares = StreamShares(ServerSettings(), end=ended.append)
-    for _ in range(1000):
-        first, second = shares.enter("192.0.2.1:1000"), shares.enter("192.0.2.1:1000")
+    return StreamShares(ServerSettings.model_validate(settings), end=ended.append), ended
+
+
+def test_shares_are_forgotten_with_their_last_request() -> None:
+    shares, ended = counted()
+    for _ in range(20_000):
+        first, second = shares.enter(CLIENT), shares.enter(CLIENT)
         assert first is second
-        first.hold(10)
-        shares.leave("192.0.2.1:1000", first, 10)
-        shares.leave("192.0.2.1:1000", second, 0)
-    assert shares.enter("192.0.2.1:1000").octets == 0
+        assert shares.admits(first)
+        shares.hold(first, 1000)
+        shares.leave(first, 1000)
+        shares.leave(second, 0)
+    assert shares.enter(CLIENT) is not first
     assert ended == []
 
 
 def test_one_client_is_ended_once_and_no_other() -> None:
-    ended = Ended()
-    shares = StreamShares(ServerSettings(), end=ended.append)
-    share = shares.enter("192.0.2.1:1000")
-    for _ in range(2 * STREAMS - 1):
-        shares.enter("192.0.2.1:1000")
+    shares, ended = counted()
+    for _ in range(2 * STREAMS):
+        share = shares.enter(CLIENT)
         shares.enter("[2001:db8::1]:1000")
     assert ended == []
+    assert shares.admits(share)
     for _ in range(50):
-        shares.enter("192.0.2.1:1000")
-    assert ended == ["192.0.2.1:1000"]
+        shares.enter(CLIENT)
+    assert ended == [CLIENT]
+    assert not shares.admits(share), "what has arrived already is not worked on"
     with pytest.raises(TooMuchAtOnce):
-        share.hold(0)
+        shares.hold(share, 0)
 
 
 def test_clients_of_a_unix_socket_have_no_address_and_are_not_told_apart() -> None:
-    ended = Ended()
-    shares = StreamShares(ServerSettings(), end=ended.append)
+    shares, ended = counted()
     for _ in range(10 * STREAMS):
-        shares.enter("")
+        assert shares.admits(shares.enter(""))
     assert ended == []
+
+
+def test_in_a_crowd_those_are_served_that_ask_for_little() -> None:
+    shares, _ = counted()
+    crowd = 0
+    while shares.admits(shares.enter(f"192.0.2.{crowd // 100}:{crowd // 100}")):
+        crowd += 1
+        assert crowd < 20_000
+    assert crowd > 1_000
+    alone = shares.enter(CLIENT)
+    assert shares.admits(alone)
+    shares.leave(alone, 0)
+    for number in range(crowd):
+        shares.enter(f"[2001:db8::1]:{number}")
+    assert not shares.admits(shares.enter(CLIENT)), "there is an end to that, too"
 
 
 @pytest.mark.parametrize(("limit", "most"), [(1000, 1_048_576), (3_000_000, 3_000_000)])
 def test_a_connection_holds_one_body_or_a_megabyte(limit: int, most: int) -> None:
-    share = StreamShares(ServerSettings(max_request_body_size=limit), end=Ended().append).enter("192.0.2.1:1000")
-    share.hold(most)
+    shares, _ = counted(max_request_body_size=limit)
+    share = shares.enter(CLIENT)
+    shares.hold(share, most)
     with pytest.raises(TooMuchAtOnce):
-        share.hold(1)
+        shares.hold(share, 1)
+
+
+def test_all_connections_hold_what_as_many_bodies_may_as_there_may_be_connections() -> None:
+    shares, _ = counted(connection_limit=3)
+    for number in range(3):
+        shares.hold(shares.enter(f"{CLIENT}{number}"), 1_048_576)
+    with pytest.raises(TooMuchAtOnce):
+        shares.hold(shares.enter(CLIENT), 1)
 
 
 def test_without_a_limit_on_bodies_a_connection_has_none() -> None:
-    share = StreamShares(ServerSettings(max_request_body_size=0), end=Ended().append).enter("192.0.2.1:1000")
-    share.hold(10**10)
+    shares, _ = counted(max_request_body_size=0)
+    shares.hold(shares.enter(CLIENT), 10**10)

@@ -49,15 +49,16 @@ class _Reply:
 class _Held:
     """What one request holds of its connection's share."""
 
-    __slots__ = ("_share", "octets")
+    __slots__ = ("_share", "_streams", "octets")
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, streams: StreamShares, share: Share) -> None:
+        self._streams = streams
         self._share = share
         self.octets = 0
 
     def add(self, octets: int) -> None:
         self.octets += octets
-        self._share.hold(octets)
+        self._streams.hold(self._share, octets)
 
 
 class RsgiApplication:
@@ -114,13 +115,15 @@ class RsgiApplication:
         await self._answer(scope, protocol, body)
 
     async def _serve_stream(self, scope: Any, protocol: Any, streams: StreamShares) -> None:
-        client = scope.client or ""
-        share = streams.enter(client)
-        held = _Held(share)
+        share = streams.enter(scope.client or "")
+        held = _Held(streams, share)
         try:
-            await self._serve(scope, protocol, self._read_stream(scope, protocol, held))
+            if streams.admits(share):
+                await self._serve(scope, protocol, self._read_stream(scope, protocol, held))
+            else:
+                protocol.response_str(503, [("content-type", "text/plain")], "too many requests are under way")
         finally:
-            streams.leave(client, share, held.octets)
+            streams.leave(share, held.octets)
 
     async def _read(self, scope: Any, protocol: Any) -> bytes:
         """Read the body, one byte beyond the limit at most, which is enough for the application to refuse it."""
@@ -153,7 +156,9 @@ class RsgiApplication:
             if self._max_body and int(declared) > self._max_body:
                 return b""
             held.add(int(declared))
-            return bytes(await protocol())
+            read = bytes(await protocol())
+            held.add(0)  # its connection may have been ended meanwhile
+            return read
         body = bytearray()
         empty = 0
         async for part in protocol:

@@ -8,10 +8,12 @@ HTTP/1.1 allows.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 
 from tsa_core.config import ServerSettings
+from tsa_core.http.open_files import connection_limit
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +23,9 @@ STREAMS = 100
 _MOST_UNDER_WAY = 2 * STREAMS
 """A client that gives up on all that it has asked for, and asks again, is still an honest one."""
 _LEAST_OCTETS = 1_048_576
+_CROWD = 5_000
+"""So many requests under way, of all connections together, are a second's work, and perhaps nobody waits for them."""
+_FEW = 10
 _WARNING_PAUSE_SECONDS = 10.0
 
 
@@ -29,56 +34,74 @@ class TooMuchAtOnce(Exception):
 
 
 class Share:
-    """What one connection has under way; count it in one thread only, that of the event loop."""
+    """What one connection has under way."""
 
-    __slots__ = ("_most_octets", "ended", "octets", "requests")
+    __slots__ = ("client", "ended", "octets", "requests")
 
-    def __init__(self, most_octets: int) -> None:
-        self._most_octets = most_octets
+    def __init__(self, client: str) -> None:
+        self.client = client
         self.requests = 0
         self.octets = 0
         self.ended = False
 
-    def hold(self, octets: int) -> None:
-        """Count what a request makes the server keep; raises TooMuchAtOnce when the connection holds too much."""
-        self.octets += octets
-        if self.ended or (self._most_octets and self.octets > self._most_octets):
-            raise TooMuchAtOnce
-
 
 class StreamShares:
-    """The shares of all HTTP/2 connections, by the client's address and port.
+    """The shares of all HTTP/2 connections, by the client's address and port; for one thread, that of the event loop.
 
-    All requests of a connection hold `max_request_body_size` together, a megabyte at least. `end` is called, once,
-    with the address of a client that has so many requests under way that it must have cancelled most of them.
+    All requests of a connection hold `max_request_body_size` together, a megabyte at least, and all connections as much
+    as `connection_limit` of them. `end` is called, once, with the address of a client that has so many requests under
+    way that it must have cancelled most of them.
     """
 
     def __init__(self, settings: ServerSettings, *, end: Callable[[str], object]) -> None:
         self._end = end
         limit = settings.max_request_body_size
-        self._most_octets = max(limit, _LEAST_OCTETS) if limit else 0
+        self._most_octets: float = max(limit, _LEAST_OCTETS) if limit else math.inf
+        self._most_octets_of_all = self._most_octets * connection_limit(settings)
         self._shares: dict[str, Share] = {}
+        self._requests = 0
+        self._octets = 0
         self._next_warning = 0.0
 
     def enter(self, client: str) -> Share:
         """Count one more request of a client."""
         share = self._shares.get(client)
         if share is None:
-            share = self._shares[client] = Share(self._most_octets)
+            share = self._shares[client] = Share(client)
         share.requests += 1
+        self._requests += 1
         # Clients of a Unix socket have no address, and are proxies that the operator has put there.
-        if share.requests > _MOST_UNDER_WAY and not share.ended and ":" in client:
+        if share.requests > _MOST_UNDER_WAY and not share.ended and client:
             share.ended = True
             self._warn(client)
             self._end(client)
         return share
 
-    def leave(self, client: str, share: Share, octets: int) -> None:
+    def admits(self, share: Share) -> bool:
+        """Say whether a request that was just counted shall be worked on.
+
+        In a crowd only those of connections that ask for little: requests that were cancelled are in the crowd, too,
+        and their connection, which may be gone, has many.
+        """
+        if self._requests <= _CROWD:
+            return not share.ended
+        return share.requests <= _FEW and self._requests <= 2 * _CROWD
+
+    def hold(self, share: Share, octets: int) -> None:
+        """Count what a request makes the server keep; raises TooMuchAtOnce when that is too much."""
+        share.octets += octets
+        self._octets += octets
+        if share.octets > self._most_octets or self._octets > self._most_octets_of_all or share.ended:
+            raise TooMuchAtOnce
+
+    def leave(self, share: Share, octets: int) -> None:
         """Count a request no more that held so many octets."""
+        self._requests -= 1
+        self._octets -= octets
         share.requests -= 1
         share.octets -= octets
         if not share.requests:
-            del self._shares[client]
+            del self._shares[share.client]
 
     def _warn(self, client: str) -> None:
         now = time.monotonic()
