@@ -18,6 +18,7 @@ from typing import Any, Self
 from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
 from tsa_core.http.front import Wsgi
+from tsa_core.http.patient_loop import PatientLoop
 from tsa_core.http.rsgi import RsgiApplication
 from tsa_core.http.silent_connections import SilentConnections
 from tsa_core.http.streams import StreamShares
@@ -107,7 +108,8 @@ class GranianListeners:
             watch.cancel()
 
         try:
-            asyncio.run(serve())
+            with asyncio.Runner(loop_factory=PatientLoop if self._settings.http2 else None) as runner:
+                runner.run(serve())
         finally:
             self._started.set()
             self._ended.set()

@@ -23,8 +23,8 @@ STREAMS = 100
 _MOST_UNDER_WAY = 2 * STREAMS
 """A client that gives up on all that it has asked for, and asks again, is still an honest one."""
 _LEAST_OCTETS = 1_048_576
-_CROWD = 5_000
-"""So many requests under way, of all connections together, are a second's work, and perhaps nobody waits for them."""
+_CROWD = 2_000
+"""So many requests under way, of all connections together, are a moment's work, and perhaps nobody waits for them."""
 _FEW = 10
 _WARNING_PAUSE_SECONDS = 10.0
 
