@@ -86,6 +86,9 @@ class ServerSettings(Table):
         False, description="HTTP/2 beside HTTP/1.1 wherever granian listens: https, and all of it with engine granian"
     )
     workers: int = Field(1, ge=1, le=256, description="processes that answer requests on the same addresses")
+    pin_workers: bool = Field(
+        True, description="with granian and keys in memory, keep each worker on a processor of its own"
+    )
     threads: int = Field(
         64,
         ge=1,
