@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -270,6 +270,22 @@ def test_a_body_that_never_comes_ends_its_stream_alone(tls: TlsMaterial) -> None
         assert {reply.status for reply in connection.replies(late)} == {408}
         assert connection.request(body=query(3)).status == 200
         assert connection.goaway is None
+
+
+def test_who_says_nothing_more_is_closed(tls: TlsMaterial) -> None:
+    """granian has no time limit for a connection that speaks HTTP/2, nor for one that has not said what it speaks."""
+    if not sys.platform.startswith("linux"):
+        missing("only Linux tells how long a connection has been silent")
+    flags = https_flags(tls, "--read-timeout", "1s", "--cleanup-timeout", "1s")
+    with edge_server(*flags, wait_for="listening on https") as server:
+        address = server.address("https")
+        with Http2Connection(over_tls(address, tls)) as idle, over_tls(address, tls) as undecided:
+            assert idle.request(body=query(1)).status == 200
+            undecided.sendall(b"PRI * HTTP/2")
+            while not idle.closed:
+                idle.receive()
+            with suppress(ConnectionError):
+                assert undecided.recv(1) == b""
 
 
 @contextmanager
