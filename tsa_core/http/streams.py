@@ -64,14 +64,15 @@ class StreamShares:
         self._next_warning = 0.0
 
     def enter(self, client: str) -> Share:
-        """Count one more request of a client."""
+        """Count one more request of a client; clients of a Unix socket have no address, and one share each time."""
         share = self._shares.get(client)
         if share is None:
-            share = self._shares[client] = Share(client)
+            share = Share(client)
+            if client:
+                self._shares[client] = share
         share.requests += 1
         self._requests += 1
-        # Clients of a Unix socket have no address, and are proxies that the operator has put there.
-        if share.requests > _MOST_UNDER_WAY and not share.ended and client:
+        if share.requests > _MOST_UNDER_WAY and not share.ended:
             share.ended = True
             self._warn(client)
             self._end(client)
@@ -100,7 +101,7 @@ class StreamShares:
         self._octets -= octets
         share.requests -= 1
         share.octets -= octets
-        if not share.requests:
+        if not share.requests and share.client:
             del self._shares[share.client]
 
     def _warn(self, client: str) -> None:
