@@ -26,7 +26,11 @@ def main() -> None:
     else:
         sys.stderr.write("wrk is not installed (Debian: apt-get install wrk); whole servers are not measured\n")
     rows += _verify_rows(quick=arguments.quick)
-    rows += startup.run(quick=arguments.quick)
+    if arguments.quick:
+        rows += startup.run(quick=True)
+    else:
+        with startup.needed_alone() as python:
+            rows += startup.run(quick=False, alone=python)
     rows += observability.run(quick=arguments.quick)
     print_rows(rows)
     if arguments.update_baseline:

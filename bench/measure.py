@@ -75,6 +75,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""A server that finds no bytecode compiles itself at every start, which takes longer than the start."""
+
 BARE_LOOP = ("bare loop",)
 """In place of flags of `serve`: the socket loop of bench.bare_loop."""
 
@@ -82,16 +85,19 @@ BARE_LOOP = ("bare loop",)
 class Server:
     """A `timestamp-server serve` on a free port of the loopback interface."""
 
-    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *arguments: str, environment: dict[str, str] | None = None, python: Path = Path(sys.executable)
+    ) -> None:
         self.port = free_port()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         started = time.monotonic()
-        serve = [sys.executable, "-m", "tsa_core.cli.server", "serve", "--port", str(self.port), *arguments]
+        # -P: what that Python has installed, not this folder.
+        serve = [str(python), "-P", "-m", "tsa_core.cli.server", "serve", "--port", str(self.port), *arguments]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.bare_loop", str(self.port)] if arguments == BARE_LOOP else serve,
             stdout=self._log,
             stderr=self._log,
-            env={**os.environ, **UNWATCHED, **(environment or {})},
+            env={**_ENVIRONMENT, **UNWATCHED, **(environment or {})},
         )
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > started + _START_SECONDS:

@@ -240,7 +240,7 @@ def running_server(
     With the engine `granian` its embedded server stands in waitress's place, the one that also speaks TLS.
     """
     failures: list[BaseException] = []
-    with open_service(parts, profiles=profiles, **server) as service:
+    with open_service(parts, profiles=profiles, engine=engine, **server) as service:
         sockets = listen(service.settings.server)
         (url,) = urls(sockets)
         app, settings = create_app(service), service.settings.server

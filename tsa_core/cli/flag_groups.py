@@ -11,7 +11,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Key and certificate", ("signer.", "profiles.default.signer", "profiles.default.certificate", ":signer")),
     ("What is issued", ("profiles.", ":policy", "server.rejections", "server.use_http_201")),
     ("Clock", ("clock.", ":clock")),
-    ("Where it listens", ("server.schemes", "server.host", "server.port", "server.socket", "server.http_ping")),
+    ("Where it listens", ("server.schemes", "server.host", "server.port", "server.socket", "server.http")),
     ("TLS", ("server.tls",)),
     ("Limits", ("server.max", "server.connection", "server.read", "server.write", "server.idle", "server.tcp",
                 "server.graceful")),

@@ -141,6 +141,12 @@ FLAGS: tuple[Flag, ...] = (
         type=click.Choice(["waitress", "granian"]),
     ),
     Flag(
+        name="--http2",
+        setting="server.http2",
+        help="HTTP/2 beside HTTP/1.1: for https, and without TLS with --server granian  [false]",
+        type=bool,
+    ),
+    Flag(
         name="--workers",
         setting="server.workers",
         help="Processes that answer requests; one per core is enough for keys in memory  [1]",

@@ -82,6 +82,9 @@ class ServerSettings(Table):
     engine: Literal["waitress", "granian"] = Field(
         "waitress", description="HTTP server; granian needs tsa-core[granian], and so does the scheme https"
     )
+    http2: bool = Field(
+        False, description="HTTP/2 beside HTTP/1.1 wherever granian listens: https, and all of it with engine granian"
+    )
     workers: int = Field(1, ge=1, le=256, description="processes that answer requests on the same addresses")
     pin_workers: bool = Field(
         True, description="with granian and keys in memory, keep each worker on a processor of its own"
@@ -142,6 +145,11 @@ class ServerSettings(Table):
         if self.http_ping_only and "https" not in self.schemes:
             raise ValueError(
                 "http_ping_only leaves nothing that issues timestamps without the scheme https (--scheme https)"
+            )
+        if self.http2 and self.engine == "waitress" and "https" not in self.schemes:
+            raise ValueError(
+                "http2 needs granian, because waitress speaks HTTP/1.1 only: serve https (--scheme https), or plain "
+                "HTTP with --server granian"
             )
         return self
 

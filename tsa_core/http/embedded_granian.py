@@ -7,12 +7,12 @@ import socket
 from typing import Any
 
 from granian._granian import SocketHolder
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.constants import Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server.embed import Server
 
 from tsa_core.config import ServerSettings
-from tsa_core.http.granian_settings import KEEP_LOGGING, http1_settings
+from tsa_core.http.granian_settings import KEEP_LOGGING, http_options
 from tsa_core.http.open_files import connection_limit
 from tsa_core.http.rsgi import RsgiApplication
 
@@ -48,8 +48,7 @@ def embedded_server(
 ) -> EmbeddedServer:
     """Return a server on `listening`; the caller runs its `serve()` in an event loop.
 
-    HTTP/1 only: granian's time limit for a request's head begins with the connection there, and no timestamp client
-    asks for more.
+    HTTP/1 only, unless HTTP/2 is wanted: granian's time limit for a request's head begins with the connection there.
     """
     host, port = ("", 0) if listening.family == socket.AF_UNIX else listening.getsockname()[:2]
     files: dict[str, Any] = {}
@@ -67,11 +66,10 @@ def embedded_server(
         address=host,
         port=port,
         interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
         websockets=False,
         backpressure=connection_limit(settings),
-        http1_settings=http1_settings(settings),
         log_level=LogLevels.error,  # "Embedded server is experimental!" at every start tells an operator nothing
         log_dictconfig=KEEP_LOGGING,
+        **http_options(settings),
         **files,
     )

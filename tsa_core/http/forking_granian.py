@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 from granian._granian import SocketHolder
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from tsa_core.config import ServerSettings
-from tsa_core.http.granian_settings import KEEP_LOGGING, http1_settings
+from tsa_core.http.granian_settings import KEEP_LOGGING, http_options
 from tsa_core.http.open_files import connection_limit
 
 _BACKLOG = 1024
@@ -47,8 +47,6 @@ def forking_server(settings: ServerSettings, listening: socket.socket, *, thread
         address=host,
         port=port,
         interface=Interfaces.WSGI,
-        http=HTTPModes.http1,
-        http1_settings=http1_settings(settings),
         workers=settings.workers,
         blocking_threads=threads,
         backpressure=max(connection_limit(settings), threads),
@@ -57,4 +55,5 @@ def forking_server(settings: ServerSettings, listening: socket.socket, *, thread
         log_level=LogLevels.warning,
         log_dictconfig=KEEP_LOGGING,
         websockets=False,
+        **http_options(settings),
     )

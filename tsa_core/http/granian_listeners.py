@@ -18,9 +18,11 @@ from typing import Any, Self
 from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
 from tsa_core.http.front import Wsgi
+from tsa_core.http.patient_loop import PatientLoop
 from tsa_core.http.processors import keep_to_one_processor
 from tsa_core.http.rsgi import RsgiApplication
 from tsa_core.http.silent_connections import SilentConnections
+from tsa_core.http.streams import StreamShares
 from tsa_core.http.thread_shares import ThreadShares, threads_needed
 from tsa_core.http.tls_files import check_tls_files
 
@@ -72,6 +74,7 @@ class GranianListeners:
             max_body=settings.max_request_body_size,
             read_seconds=settings.read_timeout.total_seconds(),
             executor=self._executor,
+            streams=StreamShares(settings, end=self._end) if settings.http2 else None,
         )
         self._connections = SilentConnections(settings, [*tls, *plain])
         self._servers: list[Any] = []
@@ -111,7 +114,8 @@ class GranianListeners:
         if self._executor is None:
             keep_to_one_processor(self._settings, self._slot)
         try:
-            asyncio.run(serve())
+            with asyncio.Runner(loop_factory=PatientLoop if self._settings.http2 else None) as runner:
+                runner.run(serve())
         finally:
             self._started.set()
             self._ended.set()
@@ -120,6 +124,10 @@ class GranianListeners:
         """End, now and then, the connections that granian would keep for ever."""
         while True:
             await asyncio.sleep(await asyncio.to_thread(self._connections.sweep))
+
+    def _end(self, client: str) -> None:
+        """End the connection of a client, without waiting; called in the event loop."""
+        self._loop.run_in_executor(None, self._connections.end_client, client)
 
     async def _drain(self) -> None:
         """Wait for the requests that have arrived; granian sends their replies as they come."""

@@ -11,17 +11,20 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any
 
 from tsa_core.http.front import Wsgi
 from tsa_core.http.pools import QUEUED_SECONDS
+from tsa_core.http.streams import Share, StreamShares, TooMuchAtOnce
 
 log = logging.getLogger(__name__)
 
 _SILENT_HEADERS = frozenset({"content-type", "content-length"})
 """WSGI has names of their own for them."""
+_MOST_EMPTY_PARTS = 3
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class _Reply:
@@ -43,18 +46,42 @@ class _Reply:
         self.body += data
 
 
+class _Held:
+    """What one request holds of its connection's share."""
+
+    __slots__ = ("_share", "_streams", "octets")
+
+    def __init__(self, streams: StreamShares, share: Share) -> None:
+        self._streams = streams
+        self._share = share
+        self.octets = 0
+
+    def add(self, octets: int) -> None:
+        self.octets += octets
+        self._streams.hold(self._share, octets)
+
+
 class RsgiApplication:
     """Calls a WSGI application for each request; `pending` counts those that are not answered yet.
 
     `read_seconds` bounds the time for a body, 0 not at all; `max_body` its bytes, 0 not at all. With an executor
-    requests run in its threads, else in the event loop itself.
+    requests run in its threads, else in the event loop itself. `streams` is needed where HTTP/2 is spoken.
     """
 
-    def __init__(self, app: Wsgi, *, max_body: int, read_seconds: float, executor: Executor | None) -> None:
+    def __init__(
+        self,
+        app: Wsgi,
+        *,
+        max_body: int,
+        read_seconds: float,
+        executor: Executor | None,
+        streams: StreamShares | None = None,
+    ) -> None:
         self._app = app
         self._max_body = max_body
         self._read_seconds = read_seconds or None
         self._executor = executor
+        self._streams = streams
         self.pending = 0
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
@@ -63,20 +90,40 @@ class RsgiApplication:
             return
         self.pending += 1
         try:
-            try:
-                async with asyncio.timeout(self._read_seconds):
-                    body = await self._read(scope, protocol)
-            except TimeoutError:
-                # The body that is still missing is why the connection ends with this.
-                protocol.response_str(408, [("content-type", "text/plain")], "the request took too long to arrive")
-                return
-            except RuntimeError as error:  # granian's errors: the client went away, or sent chunks that are none
-                log.debug("%s %s: the body cannot be read: %s", scope.method, scope.path, error)
-                protocol.response_str(400, [("content-type", "text/plain")], "the request's body cannot be read")
-                return
-            await self._answer(scope, protocol, body)
+            if self._streams is None or scope.http_version != "2":
+                await self._serve(scope, protocol, self._read(scope, protocol))
+            else:
+                await self._serve_stream(scope, protocol, self._streams)
         finally:
             self.pending -= 1
+
+    async def _serve(self, scope: Any, protocol: Any, reading: Coroutine[Any, Any, bytes]) -> None:
+        try:
+            async with asyncio.timeout(self._read_seconds):
+                body = await reading
+        except TimeoutError:
+            # The body that is still missing is why the connection, or the stream, ends with this.
+            protocol.response_str(408, [("content-type", "text/plain")], "the request took too long to arrive")
+            return
+        except TooMuchAtOnce:
+            protocol.response_str(429, [("content-type", "text/plain")], "too much at once on this connection")
+            return
+        except RuntimeError as error:  # granian's errors: the client went away, or sent chunks that are none
+            log.debug("%s %s: the body cannot be read: %s", scope.method, scope.path, error)
+            protocol.response_str(400, [("content-type", "text/plain")], "the request's body cannot be read")
+            return
+        await self._answer(scope, protocol, body)
+
+    async def _serve_stream(self, scope: Any, protocol: Any, streams: StreamShares) -> None:
+        share = streams.enter(scope.client or "")
+        held = _Held(streams, share)
+        try:
+            if streams.admits(share):
+                await self._serve(scope, protocol, self._read_stream(scope, protocol, held))
+            else:
+                protocol.response_str(503, [("content-type", "text/plain")], "too many requests are under way")
+        finally:
+            streams.leave(share, held.octets)
 
     async def _read(self, scope: Any, protocol: Any) -> bytes:
         """Read the body, one byte beyond the limit at most, which is enough for the application to refuse it."""
@@ -95,6 +142,35 @@ class RsgiApplication:
             if len(body) > self._max_body:
                 break
         return bytes(body[: self._max_body + 1])
+
+    async def _read_stream(self, scope: Any, protocol: Any, held: _Held) -> bytes:
+        """Read the body of an HTTP/2 request, which may have one without announcing it; its connection holds it."""
+        headers = scope.headers
+        held.add(sum(len(name) + len(value) for name, value in headers.items()))
+        declared = headers.get("content-length")
+        if declared is None and scope.method in _WITHOUT_BODY:
+            # What has arrived with this request is counted before this one is answered.
+            await asyncio.sleep(0)
+            return b""
+        if declared is not None and declared.isdigit() and len(declared) < 19:
+            if self._max_body and int(declared) > self._max_body:
+                return b""
+            held.add(int(declared))
+            read = bytes(await protocol())
+            held.add(0)  # its connection may have been ended meanwhile
+            return read
+        body = bytearray()
+        empty = 0
+        async for part in protocol:
+            # Of a stream that was cancelled granian says nothing, but gives empty parts without end.
+            empty = 0 if part else empty + 1
+            if empty > _MOST_EMPTY_PARTS:
+                raise RuntimeError("the stream was cancelled")
+            held.add(len(part))
+            body += part
+            if self._max_body and len(body) > self._max_body:
+                break
+        return bytes(body[: self._max_body + 1]) if self._max_body else bytes(body)
 
     async def _answer(self, scope: Any, protocol: Any, body: bytes) -> None:
         environ = _environ(scope, body)
@@ -151,6 +227,8 @@ def _environ(scope: Any, body: bytes) -> dict[str, Any]:
             continue
         key = "HTTP_" + name.upper().replace("-", "_")
         environ[key] = f"{environ[key]},{value}" if key in environ else value
+    if "HTTP_HOST" not in environ and scope.authority:
+        environ["HTTP_HOST"] = scope.authority  # what HTTP/2 has in its place
     if (content_type := headers.get("content-type")) is not None:
         environ["CONTENT_TYPE"] = content_type
     if (length := headers.get("content-length")) is not None:

@@ -41,6 +41,11 @@ _BEHIND_A_PROXY = (
     "--scheme https"
 )
 
+_HTTP2_BEHIND_A_PROXY = (
+    "nothing limits how many HTTP/2 requests a client of that address asks for and cancels, and each is worked on: let "
+    "nobody but the proxy reach it, or leave http2 to --scheme https"
+)
+
 Announce = Callable[[Mapping[str, Any]], None]
 ReadAgain = Callable[[], Settings]
 
@@ -220,6 +225,8 @@ def _serve_with_granian(order: _Order) -> None:
             plans.run_in_thread()
             order.announce({**_addresses(order.listeners), **facts})
             log.warning("%s", _BEHIND_A_PROXY)
+            if order.settings.server.http2:
+                log.warning("%s", _HTTP2_BEHIND_A_PROXY)
 
         serve_granian(
             order.settings.server,

@@ -84,6 +84,19 @@ class SilentConnections:
             _end(connection)
         return len(found)
 
+    def end_client(self, client: str) -> bool:
+        """End the connection of the client with this address and port; say whether there was one."""
+        if not sys.platform.startswith("linux"):
+            return False
+        host, _, port = client.rpartition(":")
+        wanted = (host.strip("[]"), int(port))
+        for connection in self._connections():
+            with _own(connection.descriptor) as found, suppress(OSError):
+                if found is not None and found.getpeername()[:2] == wanted:
+                    _end(connection)
+                    return True
+        return False
+
     def _is_over(self, connection: Connection) -> bool:
         if connection.received == 0 and self._read_seconds and connection.silent_seconds > self._read_seconds:
             return True
