@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.serving import Parts, Server, TestSigner, running_server
-from tsa_core.testing import missing
+from tsa_core.testing import require_package
 
 POLICIES = ["1.3.6.1.4.1.57264.2", "1.2.3.4.5"]
 
@@ -16,10 +16,7 @@ POLICIES = ["1.3.6.1.4.1.57264.2", "1.2.3.4.5"]
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of ours with a P-256 key, all defaults and a second policy; on both engines."""
     if request.param == "granian":
-        try:
-            import granian  # noqa: F401 - only whether it is there
-        except ImportError:
-            missing("granian is not installed")
+        require_package("granian")
     signers = {kind: TestSigner(kind) for kind in ("p256", "rsa-2048")}
     profiles = {"default": {"policies": POLICIES}, "rsa": {"signer": "test:rsa-2048", "policies": ["1.2.3.4.6"]}}
     with running_server(Parts(signers=signers), profiles=profiles, engine=request.param) as running:

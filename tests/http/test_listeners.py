@@ -20,21 +20,12 @@ from tests.edge_server import EdgeServer, TlsMaterial, edge_server
 from tsa_core.config import ServerSettings
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
-from tsa_core.testing import missing
 from tsa_core.testing.waiting import wait_until
 
-pytestmark = pytest.mark.plugin("memory")
+pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("granian")]
 
 REQUEST = encode_request(algorithm=SHA256, digest=bytes(32), nonce=1, cert_req=True)
 HEADERS = {"Content-Type": "application/timestamp-query"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _granian() -> None:
-    try:
-        import granian  # noqa: F401
-    except ImportError:
-        missing("granian is not installed")
 
 
 @pytest.fixture(scope="module")

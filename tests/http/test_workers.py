@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import os
 import re
 import signal
@@ -26,10 +25,7 @@ HEADERS = {"Content-Type": "application/timestamp-query"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
 DEADLINE_SECONDS = 60.0
 
-needs_granian = pytest.mark.skipif(
-    importlib.util.find_spec("granian") is None and os.environ.get("TSA_TEST_REQUIRE") != "all",
-    reason="granian is not installed",
-)
+needs_granian = pytest.mark.package("granian")
 ENGINES = [
     pytest.param(("--server", "waitress", "--workers", "2"), id="waitress"),
     pytest.param(("--server", "granian", "--workers", "2"), id="granian", marks=needs_granian),
@@ -95,7 +91,7 @@ def test_serial_numbers_differ_across_workers(server: Server) -> None:
     assert len(serials) == 50
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers through /proc")
+@pytest.mark.needs(Path("/proc/self/task").exists(), "finds workers through /proc")
 def test_a_worker_that_dies_is_replaced(server: Server) -> None:
     before = set(server.children())
     assert len(before) >= 2
@@ -110,7 +106,7 @@ def test_a_worker_that_dies_is_replaced(server: Server) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers through /proc")
+@pytest.mark.needs(Path("/proc/self/task").exists(), "finds workers through /proc")
 def test_sigterm_ends_the_server_and_all_workers(engine: tuple[str, ...]) -> None:
     server = Server(*engine)
     try:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +16,7 @@ from tsa_core.testing.server import ServerProcess
 
 pytestmark = pytest.mark.plugin("memory")
 
-needs_granian = pytest.mark.skipif(
-    importlib.util.find_spec("granian") is None and os.environ.get("TSA_TEST_REQUIRE") != "all",
-    reason="granian is not installed",
-)
+needs_granian = pytest.mark.package("granian")
 GOOD = PlainRequest().encode()
 REQUESTS = 150
 
