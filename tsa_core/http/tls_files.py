@@ -26,7 +26,7 @@ def check_tls_files(settings: ServerSettings) -> None:
     if "https" not in settings.schemes:
         return
     assert settings.tls_certificate is not None  # noqa: S101 - ServerSettings demands both beside the scheme
-    assert settings.tls_key is not None  # noqa: S101
+    assert settings.tls_key is not None  # noqa: S101 - as above
     leaf = _read_certificates(settings.tls_certificate, "tls_certificate")[0]
     try:
         key = load_pem_private_key(_read(settings.tls_key, "tls_key"), password=None)
