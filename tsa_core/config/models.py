@@ -83,6 +83,9 @@ class ServerSettings(Table):
         "waitress", description="HTTP server; granian needs tsa-core[granian], and so does the scheme https"
     )
     workers: int = Field(1, ge=1, le=256, description="processes that answer requests on the same addresses")
+    pin_workers: bool = Field(
+        True, description="with granian and keys in memory, keep each worker on a processor of its own"
+    )
     threads: int = Field(
         64,
         ge=1,

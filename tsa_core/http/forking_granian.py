@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from typing import Any
 
 from granian._granian import SocketHolder
@@ -25,6 +26,11 @@ class ForkingServer(MPServer):
     def __init__(self, listening: socket.socket, **options: Any) -> None:
         super().__init__("tsa_core.wsgi:create_app", **options)
         self._listening = listening
+
+    def _spawn_worker(self, *arguments: Any, **named: Any) -> Any:
+        # The loader is told which worker it loads for, counted from 0; one that replaces another gets its number.
+        named["callback_loader"] = partial(named["callback_loader"], named["idx"])
+        return super()._spawn_worker(*arguments, **named)
 
     def _init_shared_socket(self) -> None:
         self._ssp = None

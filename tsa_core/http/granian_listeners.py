@@ -18,6 +18,7 @@ from typing import Any, Self
 from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
 from tsa_core.http.front import Wsgi
+from tsa_core.http.processors import keep_to_one_processor
 from tsa_core.http.rsgi import RsgiApplication
 from tsa_core.http.silent_connections import SilentConnections
 from tsa_core.http.thread_shares import ThreadShares, threads_needed
@@ -43,7 +44,8 @@ class GranianListeners:
     """Serves an application on listening sockets from `start` until `stop`, over TLS on those in `tls`.
 
     A context manager. Requests are answered in the event loop, unless there are profiles whose signers wait: then
-    threads answer, of which each such profile has its share. Without sockets it does nothing at all.
+    threads answer, of which each such profile has its share. Without sockets it does nothing at all. `slot` counts
+    the processes that serve the same sockets.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class GranianListeners:
         tls: Sequence[socket.socket],
         plain: Sequence[socket.socket] = (),
         waiting_profiles: int,
+        slot: int = 0,
     ) -> None:
         self._settings = settings
+        self._slot = slot
         self._tls = tls
         self._plain = plain
         self._executor = None
@@ -104,6 +108,8 @@ class GranianListeners:
             await self._drain()
             watch.cancel()
 
+        if self._executor is None:
+            keep_to_one_processor(self._settings, self._slot)
         try:
             asyncio.run(serve())
         finally:

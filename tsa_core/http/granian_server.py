@@ -13,11 +13,13 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.config import ServerSettings
 from tsa_core.http.notify import notify_stopping
+from tsa_core.http.processors import keep_to_one_processor
 from tsa_core.http.thread_shares import ThreadShares, threads_needed
 
 
@@ -25,17 +27,17 @@ def serve_granian(
     settings: ServerSettings,
     *,
     listening: socket.socket,
-    open_app: Callable[[], tuple[Callable[..., Any], Mapping[str, object]]],
+    open_app: Callable[[int], tuple[Callable[..., Any], Mapping[str, object]]],
     started: Callable[[Mapping[str, object]], None],
     waiting_profiles: int,
     hung_up: Callable[..., None],
 ) -> None:
     """Serve on `listening` until SIGTERM or SIGINT; raises ConfigError when a worker cannot start.
 
-    `open_app` runs in each worker and returns the application and what `started` shall be told, in this process, once
-    all serve. `waiting_profiles` counts those whose signers wait for a backend: without any, a worker has one
-    thread. `hung_up` handles SIGHUP in this process: granian's own answer would end connections, and cannot be taken
-    back when a worker fails.
+    `open_app(slot)` runs in each worker, counted from 0, and returns the application and what `started` shall be told,
+    in this process, once all serve. `waiting_profiles` counts those whose signers wait for a backend: without any, a
+    worker has one thread and a processor of its own. `hung_up` handles SIGHUP in this process: granian's own answer
+    would end connections, and cannot be taken back when a worker fails.
     """
     from tsa_core.http.forking_granian import forking_server
 
@@ -53,9 +55,12 @@ def serve_granian(
     setattr(server, "signal_handler_interrupt", stop)  # noqa: B010 - as above
     reports.listen(on_failure=interrupt)
 
-    def load() -> Callable[..., Any]:
-        app = reports.report(open_app)
-        return ThreadShares(app, settings) if waiting_profiles else app
+    def load(slot: int) -> Callable[..., Any]:
+        app = reports.report(partial(open_app, slot))
+        if waiting_profiles:
+            return ThreadShares(app, settings)
+        keep_to_one_processor(settings, slot)
+        return app
 
     try:
         server.serve(target_loader=load, wrap_loader=False)

@@ -143,12 +143,12 @@ def _serve_in_this_process(order: _Order) -> None:
 
 
 def _run_waitress(
-    live: LiveService, listeners: Listeners, observatory: Observatory, started: Callable[[], None]
+    live: LiveService, listeners: Listeners, observatory: Observatory, started: Callable[[], None], *, slot: int = 0
 ) -> None:
     service = live.service
     observatory.follow(lambda: live.service)
     settings = service.settings.server
-    granian = GranianListeners(live, settings, tls=listeners.tls, waiting_profiles=service.waiting_profiles)
+    granian = GranianListeners(live, settings, tls=listeners.tls, waiting_profiles=service.waiting_profiles, slot=slot)
     server = WaitressServer(live, settings, sockets=listeners.plain)
 
     def stop(*_: object) -> None:
@@ -171,10 +171,12 @@ def _run_waitress(
 def _serve_with_workers(order: _Order) -> None:
     with WorkerPlans(order.settings, describe) as plans:
 
-        def work(report: Callable[[Mapping[str, object]], None]) -> None:
+        def work(report: Callable[[Mapping[str, object]], None], slot: int) -> None:
             live = plans.open_live(partial(_build_app, order.observatory))
             try:
-                _run_waitress(live, order.listeners, order.observatory, lambda: report(describe(live.service)))
+                _run_waitress(
+                    live, order.listeners, order.observatory, lambda: report(describe(live.service)), slot=slot
+                )
             finally:
                 live.close()
 
@@ -189,7 +191,7 @@ def _serve_with_workers(order: _Order) -> None:
 def _serve_with_granian(order: _Order) -> None:
     with WorkerPlans(order.settings, describe) as plans:
 
-        def open_app() -> tuple[Callable[..., Any], Mapping[str, object]]:
+        def open_app(slot: int) -> tuple[Callable[..., Any], Mapping[str, object]]:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             live = plans.open_live(partial(_build_app, order.observatory))
             order.observatory.follow(lambda: live.service)
@@ -202,6 +204,7 @@ def _serve_with_granian(order: _Order) -> None:
                 tls=order.listeners.tls,
                 plain=order.listeners.plain[1:],
                 waiting_profiles=live.service.waiting_profiles,
+                slot=slot,
             )
             others.start()
             live.exchanged = others.reload_certificates

@@ -58,15 +58,16 @@ class Report:
 class WorkerPool:
     """Forks `count` workers and keeps that many alive until it is stopped.
 
-    `work(report)` runs in each worker: it opens what it needs, sends a report with what `started` of the parent shall
-    be told, serves until SIGTERM and returns. An exception of type TsaError before the report is the operator's to
-    read. `idle(seconds)` is called over and over by the parent while it has nothing to do; it returns after about
-    so many seconds, or when something has happened. `hung_up` handles SIGHUP in the parent; workers ignore it.
+    `work(report, slot)` runs in each worker: it opens what it needs, sends a report with what `started` of the parent
+    shall be told, serves until SIGTERM and returns. Slots count from 0, and who replaces a worker gets its slot. An
+    exception of type TsaError before the report is the operator's to read. `idle(seconds)` is called over and over by
+    the parent while it has nothing to do; it returns after about so many seconds, or when something has happened.
+    `hung_up` handles SIGHUP in the parent; workers ignore it.
     """
 
     def __init__(
         self,
-        work: Callable[[Callable[[Mapping[str, object]], None]], None],
+        work: Callable[[Callable[[Mapping[str, object]], None], int], None],
         *,
         count: int,
         idle: Callable[[float], None] = time.sleep,
@@ -77,7 +78,8 @@ class WorkerPool:
         self._hung_up = hung_up
         self._count = count
         self._stopping = False
-        self._born: dict[int, float] = {}
+        self._born: dict[int, tuple[float, int]] = {}
+        """When each worker began, by process id, and its slot."""
 
     def run(self, started: Callable[[Mapping[str, object]], None], *, graceful_seconds: float) -> None:
         """Serve until SIGTERM or SIGINT; raises ConfigError when the first workers cannot start."""
@@ -85,7 +87,7 @@ class WorkerPool:
             signal.signal(number, self._stop)
         if self._hung_up is not None:
             signal.signal(signal.SIGHUP, self._hung_up)
-        reports = [self._fork() for _ in range(self._count)]
+        reports = [self._fork(slot) for slot in range(self._count)]
         messages = [report.receive() for report in reports]
         failures = [str(message.get("error", "a worker ended before it served")) for message in messages]
         if not all(message.get("serves") for message in messages):
@@ -97,7 +99,7 @@ class WorkerPool:
         self._supervise()
         self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
 
-    def _fork(self) -> Report:
+    def _fork(self, slot: int) -> Report:
         report = Report()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -105,13 +107,13 @@ class WorkerPool:
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         child = os.fork()
         if child == 0:
-            self._be_worker(report)
+            self._be_worker(report, slot)
         report.expect()
-        self._born[child] = time.monotonic()
+        self._born[child] = time.monotonic(), slot
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         return report
 
-    def _be_worker(self, report: Report) -> NoReturn:
+    def _be_worker(self, report: Report, slot: int) -> NoReturn:
         """Work and leave; nothing of the parent's stack may run in a worker."""
         code = 1
         try:
@@ -119,7 +121,7 @@ class WorkerPool:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
-            self._work(lambda message: report.send({"serves": True, **message}))
+            self._work(lambda message: report.send({"serves": True, **message}), slot)
             code = 0
         except TsaError as error:
             report.send({"error": str(error)})
@@ -135,20 +137,21 @@ class WorkerPool:
             ended = self._wait()
             if ended is None or self._stopping:
                 continue
-            child, status, lived = ended
+            child, status, lived, slot = ended
             log.error("worker %d ended by itself (status %d) and is replaced", child, status)
             pause = min(max(0.1, 2 * pause), _LONGEST_PAUSE_SECONDS) if lived < _SHORT_LIFE_SECONDS else 0.0
             time.sleep(pause)
             if not self._stopping:
-                self._fork().receive()
+                self._fork(slot).receive()
 
-    def _wait(self) -> tuple[int, int, float] | None:
-        """Wait a moment for a worker to end; return its number, its status and the seconds that it lived."""
+    def _wait(self) -> tuple[int, int, float, int] | None:
+        """Wait a moment for a worker to end; return its number, its status, the seconds that it lived, its slot."""
         for each in list(self._born):
             # One by one: other processes that this one has started are not ours to wait for.
             child, status = os.waitpid(each, os.WNOHANG)
             if child:
-                return child, status, time.monotonic() - self._born.pop(child)
+                born, slot = self._born.pop(child)
+                return child, status, time.monotonic() - born, slot
         self._idle(_TURN_SECONDS)
         return None
 
