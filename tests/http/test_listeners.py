@@ -143,6 +143,8 @@ def test_without_tls_nothing_but_ping_is_answered_when_told_so(tls: TlsMaterial)
             status, headers, body = exchange(plain(), method, path)
             assert (status, body) == (404, b"http server supports only the /ping entrypoint")
             assert headers["content-type"] == "text/plain"
+        assert exchange(plain(), "HEAD", "/")[::2] == (404, b"")
+        wait_until(lambda: server.log.count(" 404 ") == 5, seconds=10, what="the log has those who were refused")
         assert exchange(https(server, tls.client_context()))[0] == 200
 
 
