@@ -13,6 +13,7 @@ from tsa_core.http.front import PingOnlyMiddleware, Wsgi, put_front
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
 from tsa_core.http.observing import ObservingMiddleware
 from tsa_core.http.timestamp import TimestampResource
+from tsa_core.http.usual import ROUTE, put_usual_first
 from tsa_core.http.web_pages import DocsResource, LandingResource, OpenApiResource, Pages
 from tsa_core.service import Service
 
@@ -30,7 +31,7 @@ def create_app(service: Service, observing: ObservingMiddleware | None = None) -
 
     timestamp = TimestampResource(service.authority, service.settings.server)
     chain = CertificateChainResource(service)
-    app.add_route("/api/v1/timestamp", timestamp)
+    app.add_route(ROUTE, timestamp)
     app.add_route("/api/v1/timestamp/certchain", chain)
     app.add_route("/tsa/{profile}", timestamp)
     app.add_route("/tsa/{profile}/certchain", chain)
@@ -44,7 +45,7 @@ def create_app(service: Service, observing: ObservingMiddleware | None = None) -
     app.add_route("/docs", DocsResource(pages))
     app.add_route("/openapi.json", description)
     app.add_route("/swagger.json", description)
-    return put_front(app)
+    return put_usual_first(put_front(app), service.settings.server, timestamp, observing)
 
 
 def error_body(code: int, message: str) -> bytes:

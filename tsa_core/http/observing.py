@@ -42,39 +42,44 @@ class ObservingMiddleware:
         self._access = access
         self._id_header = request_id_header
 
-    def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
-        """Begin the trace that the resources fill in."""
-        environ = request.env
+    def begin(self, environ: dict[str, Any]) -> None:
+        """Begin the trace of a request, which whoever answers it fills in."""
         environ[TRACE] = RequestTrace()
         # A request that was handed over to a pool is in flight since then; it begins here once more.
         if self._recorder is not None and environ.get(ENTER) is not stay:
             self._recorder.begin()
 
+    def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
+        """Begin the trace that the resources fill in."""
+        self.begin(request.env)
+
     def process_response(
         self, request: falcon.Request, response: falcon.Response, _resource: object, _succeeded: bool
     ) -> None:
+        """Tell of a request that the framework has routed."""
+        status = response.status
+        self.end(
+            request.env,
+            route=request.uri_template,
+            path=request.path,
+            code=status[:3] if type(status) is str else str(response.status_code),
+            request_id=response.get_header(self._id_header),
+        )
+
+    def end(self, environ: dict[str, Any], *, route: str | None, path: str, code: str, request_id: str | None) -> None:
         """Tell of the request; the reply has not been sent yet, but nothing changes it any more."""
-        environ = request.env
         trace: RequestTrace = environ[TRACE]
         duration_ns = perf_counter_ns() - trace.started
         queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
         if 0 < queued_seconds < _FOR_EVER:
             duration_ns += int(queued_seconds * 1e9)
-        status = response.status
-        code = status[:3] if type(status) is str else str(response.status_code)
         method = environ["REQUEST_METHOD"]
         if self._recorder is not None:
-            self._recorder.end(
-                route=request.uri_template, method=method, code=code, duration_ns=duration_ns, trace=trace
-            )
+            self._recorder.end(route=route, method=method, code=code, duration_ns=duration_ns, trace=trace)
         if self._access is not None:
-            context = trace.context
-            request_id = context.request_id if context else response.get_header(self._id_header)
             client = environ.get("REMOTE_ADDR") or ""
             self._access.request(
-                _new_answered(
-                    AnsweredRequest, (time(), method, request.path, code, client, request_id, duration_ns, trace)
-                )
+                _new_answered(AnsweredRequest, (time(), method, path, code, client, request_id, duration_ns, trace))
             )
         # What waits to be counted and written must not keep the whole request in memory.
         trace.context = None

@@ -26,7 +26,7 @@ ENTER = "tsa_core.enter"
 QUEUED_SECONDS = "tsa_core.queued_seconds"
 """In environ of a request that a pool runs: how long it stood in the queue; infinite when the queue was full."""
 
-_SEND_TOGETHER_SECONDS = 0.0005
+_SEND_TOGETHER_SECONDS = 0.001
 
 
 class HandOver(BaseException):

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import time
+from typing import Any
 
 import falcon
 
@@ -29,7 +30,7 @@ BUSY = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, "too many requests are wai
 TRACE = "tsa_core.trace"
 """In environ, when somebody watches: the RequestTrace to fill in."""
 
-_NO_CACHE = "no-cache, no-store, max-age=0"
+NO_CACHE = "no-cache, no-store, max-age=0"
 _MAX_UNDECLARED_OCTETS = 1_048_576
 _MAX_REQUEST_ID = 128
 _WARNING_PAUSE_SECONDS = 10.0
@@ -46,11 +47,11 @@ class TimestampResource:
         self._authority = authority
         self._granted = falcon.HTTP_201 if settings.use_http_201 else falcon.HTTP_200
         self._json_rejections = settings.rejections == "sigstore"
-        self._max_body = settings.max_request_body_size
+        self.max_body = settings.max_request_body_size
         self._queue_seconds = settings.queue_timeout.total_seconds()
         self._next_warning = 0.0
         self._busy = Reply(encode_rejection(BUSY.failure, BUSY.text), BUSY)
-        self._id_header = settings.request_id_header
+        self.id_header = settings.request_id_header
         self._id_variable = "HTTP_" + settings.request_id_header.upper().replace("-", "_")
         # Unique across processes and starts, and cheaper than a random number for each request.
         self._id_prefix = os.urandom(6).hex()
@@ -60,9 +61,9 @@ class TimestampResource:
         """Answer one request."""
         # The WSGI variables themselves, because Falcon's properties cost as much as reading the whole request does.
         environ = request.env
-        response.set_header("Cache-Control", _NO_CACHE)
-        request_id = self._request_id(environ.get(self._id_variable))
-        response.set_header(self._id_header, request_id)
+        response.set_header("Cache-Control", NO_CACHE)
+        request_id = self.request_id(environ)
+        response.set_header(self.id_header, request_id)
         if profile is not None and profile not in self._authority.profiles:
             raise falcon.HTTPNotFound(description=f"there is no profile {profile[:64]!r} here")
         content_type = environ.get("CONTENT_TYPE") or ""
@@ -80,24 +81,14 @@ class TimestampResource:
             header=request.get_header,
             enter=environ.get(ENTER, stay),
         )
-        trace: RequestTrace | None = environ.get(TRACE)
-        if trace is not None:
-            trace.context = context
-        queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
-        if busy := queued_seconds > self._queue_seconds:
-            self._warn_of_queue(queued_seconds)
-            self._authority.note_refusal(BUSY, context, trace, waited=True)
         if content_type == QUERY_TYPE:
-            reply = self._busy if busy else self._authority.respond(body, context, trace)
-            if reply.rejection is not None:
-                log.debug("request %s refused: %s: %s", request_id, reply.rejection.failure.text, reply.rejection.text)
-                if self._json_rejections:
-                    raise _http_error(*error_message(reply.rejection))
-                self._send(response, reply.der, falcon.HTTP_200)
-            else:
-                self._send(response, reply.der, self._granted)
+            reply = self.respond(body, context, environ)
+            if reply.rejection is not None and self._json_rejections:
+                raise _http_error(*error_message(reply.rejection))
+            self._send(response, reply.der, self.status_of(reply))
             return
-        if busy:
+        trace = self._begin(context, environ)
+        if self._waited_too_long(context, environ, trace):
             raise _http_error(*error_message(BUSY))
         try:
             granted = self._issue_for_json(body, context, trace)
@@ -108,6 +99,35 @@ class TimestampResource:
             log.debug("request %s refused: %s: %s", request_id, rejection.failure.text, rejection.text)
             raise _http_error(*error_message(rejection)) from None
         self._send(response, granted, self._granted)
+
+    def respond(self, body: bytes, context: RequestContext, environ: dict[str, Any]) -> Reply:
+        """Answer the body of a DER request, unless it has waited too long for a thread."""
+        trace = self._begin(context, environ)
+        if self._waited_too_long(context, environ, trace):
+            return self._busy
+        reply = self._authority.respond(body, context, trace)
+        if (rejection := reply.rejection) is not None:
+            log.debug("request %s refused: %s: %s", context.request_id, rejection.failure.text, rejection.text)
+        return reply
+
+    def status_of(self, reply: Reply) -> str:
+        """Return the HTTP status of a reply to a DER request."""
+        return self._granted if reply.rejection is None else falcon.HTTP_200
+
+    @staticmethod
+    def _begin(context: RequestContext, environ: dict[str, Any]) -> RequestTrace | None:
+        trace: RequestTrace | None = environ.get(TRACE)
+        if trace is not None:
+            trace.context = context
+        return trace
+
+    def _waited_too_long(self, context: RequestContext, environ: dict[str, Any], trace: RequestTrace | None) -> bool:
+        queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
+        if queued_seconds <= self._queue_seconds:
+            return False
+        self._warn_of_queue(queued_seconds)
+        self._authority.note_refusal(BUSY, context, trace, waited=True)
+        return True
 
     def _issue_for_json(self, body: bytes, context: RequestContext, trace: RequestTrace | None) -> bytes:
         if trace is None:
@@ -133,7 +153,9 @@ class TimestampResource:
         response.content_type = REPLY_TYPE
         response.data = der
 
-    def _request_id(self, given: str | None) -> str:
+    def request_id(self, environ: dict[str, Any]) -> str:
+        """Return the id of a request: the client's own if it can be used, else a new one."""
+        given: str | None = environ.get(self._id_variable)
         # What is echoed into a header and the log must be one harmless word.
         if given and len(given) <= _MAX_REQUEST_ID and given.isascii() and given.isprintable() and " " not in given:
             return given
@@ -142,7 +164,7 @@ class TimestampResource:
     def _read_body(self, request: falcon.Request) -> bytes:
         """Read the body, at most as much as is allowed; 413 for more."""
         declared = request.env.get("CONTENT_LENGTH")
-        limit = self._max_body
+        limit = self.max_body
         if not declared:
             return self._read_undeclared_body(request)
         # More digits than 18 count more bytes than there are, and Python refuses to read thousands of them.
@@ -157,7 +179,7 @@ class TimestampResource:
         """Read a chunked body from a server that does not collect the chunks first, as waitress does."""
         if not request.env.get("wsgi.input_terminated"):
             return b""  # the stream may never end, and without a length there is no body
-        limit = self._max_body or _MAX_UNDECLARED_OCTETS
+        limit = self.max_body or _MAX_UNDECLARED_OCTETS
         body = bytearray()
         while part := request.stream.read(limit + 1 - len(body)):
             body += part
