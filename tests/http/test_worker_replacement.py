@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tsa_backends.server_process import free_port
 from tsa_core.api import ConfigError, SignerError
 from tsa_core.http.workers import WorkerPool
 from tsa_core.testing import ServerProcess, encode_request, wait_until
@@ -71,8 +72,10 @@ def opened(folder: Path) -> list[str]:
 
 
 @needs_proc
-def test_a_worker_that_cannot_be_replaced_says_why_until_it_can(site: Path, tmp_path: Path) -> None:
-    with ServerProcess(configure(tmp_path), environ={"PYTHONPATH": str(site)}) as server:
+@pytest.mark.parametrize("engine", ["waitress", pytest.param("granian", marks=pytest.mark.package("granian"))])
+def test_a_worker_that_cannot_be_replaced_says_why_until_it_can(engine: str, site: Path, tmp_path: Path) -> None:
+    flags = ("--server", engine, "--port", str(free_port()))
+    with ServerProcess(configure(tmp_path), *flags, environ={"PYTHONPATH": str(site)}) as server:
         parent = int((tmp_path / "tsa.pid").read_text())
         before = children(parent)
         assert len(before) == 3
