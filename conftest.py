@@ -1,4 +1,4 @@
-"""For the core's tests and every plugin's: the backends of tests/backends, and skips where a plugin is missing."""
+"""For the core's tests and every plugin's: the backends of tests/backends, and skips where something is missing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ INSTALLED = frozenset(entry_points(group="tsa_core.plugins").names)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test that is marked `plugin(NAME, ...)` where one of these is not installed."""
+    """Skip a test whose marks `plugin`, `package` and `needs` (see pyproject.toml) ask for what is not here.
+
+    With TSA_TEST_REQUIRE=all it fails instead, for which reason no test says skipif.
+    """
     # Imported here, because pytest rewrites the assertions of what is not loaded yet.
-    from tsa_core.testing import missing
+    from tsa_core.testing import missing, require_package
 
     needed = {name for mark in item.iter_markers("plugin") for name in mark.args}
     if absent := sorted(needed - INSTALLED):
         missing(f"not installed: {', '.join(absent)}")
+    for mark in item.iter_markers("package"):
+        require_package(*mark.args, **mark.kwargs)
+    for mark in item.iter_markers("needs"):
+        condition, reason = mark.args
+        if not condition:
+            missing(reason)

@@ -77,7 +77,7 @@ def readers(kind: str) -> dict[str, Callable[[], object]]:
     algorithm = signature_algorithm(key)
     signature = algorithm.signing_function(chain.signer.key)(DATA)
     compared: dict[str, Callable[[], object]] = {
-        "bare signature": lambda: algorithm.verify(key, signature, DATA),  # type: ignore[arg-type]
+        "bare signature": lambda: algorithm.verify(key, signature, DATA),  # type: ignore[arg-type] # a key that TSAs have
         "warm": lambda: warm.verify_response(reply, digest=DIGEST),
         "cold": forget_and_verify,
         "from PEM": lambda: verify_response(reply, digest=DIGEST, trust=TrustStore.from_chain(chain.pem)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import os
 import signal
 import threading
@@ -21,7 +20,7 @@ from tsa_backends.server_process import free_port
 from tsa_core.http.pid_file import ReloadReport, last_report, running_server
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
-from tsa_core.testing import Pki, ServerProcess, missing, new_key, wait_until
+from tsa_core.testing import Pki, ServerProcess, new_key, require_package, wait_until
 from tsa_core.verify import TrustStore, VerificationError, Verifier
 
 ENGINES = {
@@ -101,8 +100,7 @@ class TsaDirectory:
     def served(self, engine: str, *flags: str) -> Iterator[ServerProcess]:
         """Serve with one of ENGINES; `server.port` is right for granian, too."""
         if engine.startswith("granian"):
-            if importlib.util.find_spec("granian") is None:
-                missing("granian is not installed")
+            require_package("granian")
             flags = ("--port", str(free_port()), *flags)
         with ServerProcess(self.config, *ENGINES[engine], *flags) as server:
             yield server

@@ -44,7 +44,7 @@ def documented() -> list[Hook]:
     return [Hook(name, arguments.strip("`"), yields, when) for name, arguments, yields, when in rows]
 
 
-@pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not here")
+@pytest.mark.needs(PAGE.is_file(), "the documentation is not here")
 def test_page_equals_the_specifications() -> None:
     assert documented() == specified()
 

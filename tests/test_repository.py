@@ -16,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from tsa_core.testing import missing, require_program
+
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 MODULES = sorted(
@@ -56,7 +58,7 @@ def package(plugin: Path) -> str:
 
 def tracked_files() -> list[Path]:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("which files are tracked is known in a git checkout only")
+        missing("which files are tracked is known in a git checkout only")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
     return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
@@ -196,9 +198,7 @@ def test_no_tracked_file_names_a_package_registry() -> None:
 
 
 def test_shell_scripts_are_executable_and_parse() -> None:
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("there is no bash")
+    bash = require_program("bash")
     scripts = [path for path in tracked_files() if re.match(rb"#!.*\b(ba)?sh\b", path.read_bytes()[:80])]
     assert ROOT / ".ci" / "run" in scripts
     for script in scripts:
@@ -207,9 +207,7 @@ def test_shell_scripts_are_executable_and_parse() -> None:
 
 
 def test_make_prints_every_target() -> None:
-    make = shutil.which("make")
-    if make is None:
-        pytest.skip("there is no make")
+    make = require_program("make")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     printed = subprocess.run([make], cwd=ROOT, capture_output=True, check=True, text=True, env=environment).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -37,7 +37,7 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 
 
 @hookspec
-def tsa_signers() -> Iterable[Provider[Signer]]:  # type: ignore[empty-body]
+def tsa_signers() -> Iterable[Provider[Signer]]:  # type: ignore[empty-body] # declares
     """Register signing backends; a profile selects one by the scheme of its key URI.
 
     Called once at start. Example::
@@ -49,7 +49,7 @@ def tsa_signers() -> Iterable[Provider[Signer]]:  # type: ignore[empty-body]
 
 
 @hookspec
-def tsa_clocks() -> Iterable[Provider[Clock]]:  # type: ignore[empty-body]
+def tsa_clocks() -> Iterable[Provider[Clock]]:  # type: ignore[empty-body] # declares
     """Register clock sources; `[clock] source` selects one.
 
     Called once at start. Example::
@@ -61,7 +61,7 @@ def tsa_clocks() -> Iterable[Provider[Clock]]:  # type: ignore[empty-body]
 
 
 @hookspec
-def tsa_clock_monitors() -> Iterable[Provider[ClockMonitor]]:  # type: ignore[empty-body]
+def tsa_clock_monitors() -> Iterable[Provider[ClockMonitor]]:  # type: ignore[empty-body] # declares
     """Register monitors that compare the clock with others; `[clock] monitors` selects any number.
 
     Called once at start; the core calls `start(clock)` on what was opened, once, and `verdict()` for every token: it
@@ -76,7 +76,7 @@ def tsa_clock_monitors() -> Iterable[Provider[ClockMonitor]]:  # type: ignore[em
 
 
 @hookspec
-def tsa_policy_selectors() -> Iterable[Provider[PolicySelector]]:  # type: ignore[empty-body]
+def tsa_policy_selectors() -> Iterable[Provider[PolicySelector]]:  # type: ignore[empty-body] # declares
     """Register selectors of profiles; `[policy] selectors` selects any number, asked in that order.
 
     Called once at start. Example::
@@ -88,7 +88,7 @@ def tsa_policy_selectors() -> Iterable[Provider[PolicySelector]]:  # type: ignor
 
 
 @hookspec
-def tsa_response_processors() -> Iterable[Provider[ResponseProcessor]]:  # type: ignore[empty-body]
+def tsa_response_processors() -> Iterable[Provider[ResponseProcessor]]:  # type: ignore[empty-body] # declares
     """Register processors of granted replies; `[response] processors` selects any number, run in that order.
 
     Called once at start. Example::
@@ -100,7 +100,7 @@ def tsa_response_processors() -> Iterable[Provider[ResponseProcessor]]:  # type:
 
 
 @hookspec
-def tsa_audit_sinks() -> Iterable[Provider[AuditSink]]:  # type: ignore[empty-body]
+def tsa_audit_sinks() -> Iterable[Provider[AuditSink]]:  # type: ignore[empty-body] # declares
     """Register audit sinks; `[audit] sinks` selects any number, and all must accept or no token leaves.
 
     Called once at start. Example::
@@ -112,7 +112,7 @@ def tsa_audit_sinks() -> Iterable[Provider[AuditSink]]:  # type: ignore[empty-bo
 
 
 @hookspec
-def tsa_observers() -> Iterable[Provider[Observer]]:  # type: ignore[empty-body]
+def tsa_observers() -> Iterable[Provider[Observer]]:  # type: ignore[empty-body] # declares
     """Register observers; `[observe] observers` selects any number, and their failures change nothing.
 
     Called once at start. Example::
@@ -124,7 +124,7 @@ def tsa_observers() -> Iterable[Provider[Observer]]:  # type: ignore[empty-body]
 
 
 @hookspec
-def tsa_health_checks() -> Iterable[Provider[HealthCheck]]:  # type: ignore[empty-body]
+def tsa_health_checks() -> Iterable[Provider[HealthCheck]]:  # type: ignore[empty-body] # declares
     """Register conditions of /readyz; `[health] checks` selects any number.
 
     Called once at start. Example::
@@ -136,7 +136,7 @@ def tsa_health_checks() -> Iterable[Provider[HealthCheck]]:  # type: ignore[empt
 
 
 @hookspec
-def tsa_certificate_authorities() -> Iterable[Provider[CertificateAuthority]]:  # type: ignore[empty-body]
+def tsa_certificate_authorities() -> Iterable[Provider[CertificateAuthority]]:  # type: ignore[empty-body] # declares
     """Register certificate authorities; `fetch-tsa-certs --parent-ca NAME:...` selects one by its name.
 
     Called when somebody types `fetch-tsa-certs --parent-ca`, and never by a server. Example::
@@ -148,7 +148,7 @@ def tsa_certificate_authorities() -> Iterable[Provider[CertificateAuthority]]:  
 
 
 @hookspec
-def tsa_commands() -> Iterable[Command]:  # type: ignore[empty-body]
+def tsa_commands() -> Iterable[Command]:  # type: ignore[empty-body] # declares
     """Register subcommands of timestamp-server, each named like the plugin's entry point.
 
     Called when somebody types the command or asks for help. Example::

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -30,11 +31,11 @@ def key() -> PrivateKey:
     return shared_key()
 
 
-def check(certificates: Sequence[x509.Certificate], key: PrivateKey, **options: object) -> None:
-    check_chain(CertificateChain(certificates=tuple(certificates)), LocalKeySigner(key), where="here", **options)  # type: ignore[arg-type]
+def check(certificates: Sequence[x509.Certificate], key: PrivateKey, **options: Any) -> None:
+    check_chain(CertificateChain(certificates=tuple(certificates)), LocalKeySigner(key), where="here", **options)
 
 
-def refusal(certificates: Sequence[x509.Certificate], key: PrivateKey, **options: object) -> str:
+def refusal(certificates: Sequence[x509.Certificate], key: PrivateKey, **options: Any) -> str:
     with pytest.raises(TsaError) as caught:
         check(certificates, key, **options)
     assert isinstance(caught.value, ConfigError | KeyMismatch)

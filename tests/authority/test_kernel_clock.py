@@ -11,7 +11,7 @@ import pytest
 
 from tsa_core.authority import kernel_clock, read_kernel_clock
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="adjtimex is Linux's")
+linux = pytest.mark.needs(sys.platform == "linux", "adjtimex is Linux's")
 
 
 @linux

@@ -303,7 +303,7 @@ def test_names_are_unique_and_say_their_profile() -> None:
     assert set(START_RULES) <= set(COMMON_RULES)
 
 
-@pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not here")
+@pytest.mark.needs(PAGE.is_file(), "the documentation is not here")
 def test_page_lists_every_rule_as_the_code_has_it() -> None:
     rows = re.findall(
         r"^\| `([a-z0-9-]+)` \| (must|should) \| ([^|]*) \| ([^|]*) \|$", PAGE.read_text("utf-8"), re.MULTILINE

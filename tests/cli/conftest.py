@@ -13,13 +13,13 @@ from tsa_core.testing.http_tsa import HttpTsa
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
     for name in [name for name in os.environ if name.startswith("TIMESTAMP_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_bytes(b"hello")
     Path("chain.pem").write_bytes(CHAIN.pem)
-    return Shell(capsys)  # type: ignore[return-value]
+    return Shell(capsys)
 
 
 @pytest.fixture

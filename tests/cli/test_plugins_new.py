@@ -6,13 +6,12 @@ import os
 import subprocess
 import sys
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tsa_core.cli.scaffold.new import KINDS, NewPlugin, write_plugin
-from tsa_core.testing import ServerProcess, encode_request, missing
+from tsa_core.testing import ServerProcess, encode_request, require_package
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
 
@@ -50,8 +49,8 @@ def server(*arguments: str, cwd: Path, path: Path | None = None, status: int = 0
 
 
 def need(*modules: str) -> None:
-    if absent := [name for name in modules if find_spec(name) is None]:
-        missing(f"not installed: {', '.join(absent)}")
+    for name in modules:
+        require_package(name)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ from tsa_core.verify import ImprintMismatch, NonceMismatch, PathError, Signature
 CHAIN = make_chain()
 
 
-def stamp(request: bytes, **parts: object) -> bytes:
+def stamp(request: bytes, **parts: Any) -> bytes:
     """Return the reply of an honest authority."""
     parsed = read_request(request)
     assert parsed.hash_algorithm is not None
@@ -45,7 +46,7 @@ def stamp(request: bytes, **parts: object) -> bytes:
         policy=parsed.policy or forge.POLICY,
     )
     certificates = [CHAIN.signer.der] if parsed.cert_req else []
-    return forge.reply(forge.token(CHAIN.signer, content, certificates=certificates, **parts))  # type: ignore[arg-type]
+    return forge.reply(forge.token(CHAIN.signer, content, certificates=certificates, **parts))
 
 
 def honest(request: bytes) -> Answer:
@@ -94,9 +95,10 @@ def test_requests_that_cannot_be_built(hash_name: str, digest: bytes, policy: st
 
 
 def test_either_an_artifact_or_a_digest() -> None:
-    for arguments in ({}, {"artifact": b"", "digest": bytes(32)}):
+    neither_and_both: list[dict[str, Any]] = [{}, {"artifact": b"", "digest": bytes(32)}]
+    for arguments in neither_and_both:
         with pytest.raises(TypeError):
-            build_request(**arguments)  # type: ignore[arg-type]
+            build_request(**arguments)
 
 
 # --- answers ---

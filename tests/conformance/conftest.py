@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.serving import Parts, Server, TestSigner, running_server
-from tsa_core.testing import missing
+from tsa_core.testing import require_package
 
 POLICIES = ["1.3.6.1.4.1.57264.2", "1.2.3.4.5"]
 
@@ -20,11 +20,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """
     engine, _, http2 = request.param.partition("-")
     if engine == "granian":
-        try:
-            import granian  # noqa: F401 - only whether it is there
-            import h2  # noqa: F401
-        except ImportError as error:
-            missing(f"{error.name} is not installed")
+        require_package("granian")
+        require_package("h2")
     signers = {kind: TestSigner(kind) for kind in ("p256", "rsa-2048")}
     profiles = {"default": {"policies": POLICIES}, "rsa": {"signer": "test:rsa-2048", "policies": ["1.2.3.4.6"]}}
     with running_server(Parts(signers=signers), profiles=profiles, engine=engine, http2=bool(http2)) as running:

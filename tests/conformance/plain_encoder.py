@@ -51,7 +51,7 @@ class _CertificateSet(core.SetOf):  # type: ignore[misc] # asn1crypto has no typ
     _child_spec = core.Any
 
 
-class _SignedData(core.Sequence):  # type: ignore[misc]
+class _SignedData(core.Sequence):  # type: ignore[misc] # asn1crypto has no types
     _fields: ClassVar = [
         ("version", cms.CMSVersion),
         ("digest_algorithms", cms.DigestAlgorithms),
@@ -61,11 +61,11 @@ class _SignedData(core.Sequence):  # type: ignore[misc]
     ]
 
 
-class _ContentInfo(core.Sequence):  # type: ignore[misc]
+class _ContentInfo(core.Sequence):  # type: ignore[misc] # asn1crypto has no types
     _fields: ClassVar = [("content_type", cms.ContentType), ("content", _SignedData, {"explicit": 0})]
 
 
-class _TimeStampResp(core.Sequence):  # type: ignore[misc]
+class _TimeStampResp(core.Sequence):  # type: ignore[misc] # asn1crypto has no types
     _fields: ClassVar = [("status", tsp.PKIStatusInfo), ("time_stamp_token", _ContentInfo)]
 
 

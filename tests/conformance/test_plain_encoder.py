@@ -90,7 +90,7 @@ def options(draw: st.DrawFn) -> PlainOptions:
 
 times = st.datetimes(
     datetime(1950, 1, 1),  # noqa: DTZ001 - the strategy adds the zone
-    datetime(2060, 12, 31, 23, 59, 59, 999999),  # noqa: DTZ001
+    datetime(2060, 12, 31, 23, 59, 59, 999999),  # noqa: DTZ001 - as above
     timezones=st.just(UTC),
 )
 

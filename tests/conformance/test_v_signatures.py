@@ -60,7 +60,9 @@ def test_v3_a_bit_in_every_signed_part() -> None:
 
 
 def test_v3_signature_itself() -> None:
-    signature = CHAIN.signer.key.sign(b"something else", ec.ECDSA(hashes.SHA256()))  # type: ignore[call-arg,arg-type]
+    key = CHAIN.signer.key
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    signature = key.sign(b"something else", ec.ECDSA(hashes.SHA256()))
     refused(SignatureInvalid, "V3", lambda: verify(granted(signature=signature)))
 
 

@@ -19,6 +19,7 @@ from tsa_core.verify import (
     VerifiedTimestamp,
     verify_response,
 )
+from tsa_core.verify.statement import Octets
 
 CHAIN = make_chain()
 TRUST = TrustStore(roots=(CHAIN.root.certificate,), certificates=(CHAIN.intermediate.certificate,))
@@ -29,7 +30,7 @@ def granted(content: bytes | None = None, *, chain: Chain = CHAIN, **parts: Any)
     return forge.reply(forge.token(chain.signer, content, **parts))
 
 
-def verify(reply: bytes, **arguments: Any) -> VerifiedTimestamp:
+def verify(reply: Octets, **arguments: Any) -> VerifiedTimestamp:
     arguments.setdefault("artifact", b"hello")
     arguments.setdefault("trust", TRUST)
     return verify_response(reply, **arguments)

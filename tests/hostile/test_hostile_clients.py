@@ -17,10 +17,9 @@ import pytest
 
 from tests.edge_server import TlsMaterial, edge_server
 from tests.hostile.attack import GOOD, REQUEST, Target, head, held, idle_connections, read_reply, statuses
-from tsa_core.testing import missing
 
 log = logging.getLogger(__name__)
-pytestmark = pytest.mark.plugin("memory")
+pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("granian")]
 
 MIB = 1024 * 1024
 HONEST_SECONDS = 15.0
@@ -35,10 +34,6 @@ KINDS = {
 
 @pytest.fixture(scope="module", params=list(KINDS))
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    try:
-        import granian  # noqa: F401
-    except ImportError:
-        missing("granian is not installed")
     scheme, flags = KINDS[request.param]
     tls = TlsMaterial(tmp_path_factory.mktemp("tls"))
     if scheme == "https":

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.serving import open_service
 from tsa_core.http import create_app
 from tsa_core.http.openapi import openapi_document
-from tsa_core.testing import missing
+from tsa_core.testing import require_package
 
 OPERATIONS = [(path, method) for path, methods in openapi_document()["paths"].items() for method in methods]
 
@@ -19,10 +19,9 @@ OPERATIONS = [(path, method) for path, methods in openapi_document()["paths"].it
 @pytest.fixture(scope="module")
 def schema() -> Iterator[Any]:
     """The document as the server serves it, with all that schemathesis generates from it."""
-    try:
-        from schemathesis import GenerationMode, openapi
-    except ImportError:  # the core's tests also run where only the core is installed
-        missing("schemathesis is not installed")
+    require_package("schemathesis")  # the core's tests also run where only the core is installed
+    from schemathesis import GenerationMode, openapi
+
     with open_service() as service:
         loaded = openapi.from_wsgi("/openapi.json", create_app(service))
         loaded.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])

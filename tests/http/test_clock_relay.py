@@ -15,7 +15,7 @@ from tsa_core.testing.ntp_responder import NtpResponder
 
 pytestmark = [
     pytest.mark.plugin("file", "ntp"),
-    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes through /proc"),
+    pytest.mark.needs(Path("/proc/self/task").exists(), "finds processes through /proc"),
 ]
 
 REQUEST = encode_request(b"a document")

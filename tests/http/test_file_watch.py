@@ -63,3 +63,13 @@ def test_a_file_that_vanishes_and_comes_back(file: Path) -> None:
     assert [watch.changed(), watch.changed(), watch.changed()] == [[], [file], []]
     file.write_text("again")
     assert [watch.changed(), watch.changed()] == [[], [file]]
+
+
+def test_what_changes_while_files_are_read_is_told_afterwards(file: Path, tmp_path: Path) -> None:
+    """A reload takes seconds, and may have read what was there before the last change."""
+    watch, new = watching(file), tmp_path / "new.pem"
+    new.write_text("new")
+    were = watch.look()
+    file.write_text("changed in the meantime")
+    watch.accept([file, new], were)
+    assert [watch.changed(), watch.changed(), watch.changed()] == [[], [file], []]

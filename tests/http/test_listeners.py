@@ -20,21 +20,12 @@ from tests.edge_server import EdgeServer, TlsMaterial, edge_server
 from tsa_core.config import ServerSettings
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
-from tsa_core.testing import missing
 from tsa_core.testing.waiting import wait_until
 
-pytestmark = pytest.mark.plugin("memory")
+pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("granian")]
 
 REQUEST = encode_request(algorithm=SHA256, digest=bytes(32), nonce=1, cert_req=True)
 HEADERS = {"Content-Type": "application/timestamp-query"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _granian() -> None:
-    try:
-        import granian  # noqa: F401
-    except ImportError:
-        missing("granian is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +143,8 @@ def test_without_tls_nothing_but_ping_is_answered_when_told_so(tls: TlsMaterial)
             status, headers, body = exchange(plain(), method, path)
             assert (status, body) == (404, b"http server supports only the /ping entrypoint")
             assert headers["content-type"] == "text/plain"
+        assert exchange(plain(), "HEAD", "/")[::2] == (404, b"")
+        wait_until(lambda: server.log.count(" 404 ") == 5, seconds=10, what="the log has those who were refused")
         assert exchange(https(server, tls.client_context()))[0] == 200
 
 

@@ -6,13 +6,12 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tsa_core.http import notify
-from tsa_core.testing import ServerProcess, encode_request, missing
+from tsa_core.testing import ServerProcess, encode_request
 
 SECONDS = 30.0
 
@@ -107,12 +106,13 @@ def test_manager_that_does_not_read_holds_nobody_up(manager: Manager, caplog: py
 @pytest.mark.plugin("memory")
 @pytest.mark.parametrize(
     "flags",
-    [(), ("--workers", "2"), ("--server", "granian", "--workers", "2")],
-    ids=["one process", "workers", "granian"],
+    [
+        pytest.param((), id="one process"),
+        pytest.param(("--workers", "2"), id="workers"),
+        pytest.param(("--server", "granian", "--workers", "2"), id="granian", marks=pytest.mark.package("granian")),
+    ],
 )
 def test_server_says_when_it_answers_reloads_and_stops(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    if "granian" in flags and find_spec("granian") is None:
-        missing("granian is not installed")
     config = tmp_path / "tsa.toml"
     config.write_text('[profiles.default]\nsigner = "memory:"\n[metrics]\nport = 0\n')
     manager = Manager(str(tmp_path / "notify"))

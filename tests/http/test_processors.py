@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import threading
@@ -15,13 +14,10 @@ from tests.serving import spawned_server
 from tsa_core.config import ServerSettings
 from tsa_core.http.processors import keep_to_one_processor
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no threads")
+pytestmark = pytest.mark.needs(hasattr(os, "sched_setaffinity"), "this system binds no threads")
 
 DEADLINE_SECONDS = 60.0
-needs_granian = pytest.mark.skipif(
-    importlib.util.find_spec("granian") is None and os.environ.get("TSA_TEST_REQUIRE") != "all",
-    reason="granian is not installed",
-)
+needs_granian = pytest.mark.package("granian")
 
 
 def taken(settings: ServerSettings, slot: int) -> tuple[set[int], int]:
@@ -44,10 +40,19 @@ def test_slots_get_processors_of_their_own_the_last_ones_first() -> None:
         assert taken(ServerSettings(), slot) == ({usable[slot % len(usable)]}, os.SCHED_BATCH)
 
 
-@pytest.mark.parametrize("settings", [ServerSettings(pin_workers=False), ServerSettings(workers=256)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ServerSettings(pin_workers=False),
+        pytest.param(
+            ServerSettings(workers=256),
+            marks=pytest.mark.needs(
+                (os.cpu_count() or 1) < 256, "has processors for all the workers that there may be"
+            ),
+        ),
+    ],
+)
 def test_left_to_the_system_when_switched_off_or_when_there_are_too_few(settings: ServerSettings) -> None:
-    if settings.pin_workers and os.sched_getaffinity(0) >= set(range(256)):
-        pytest.skip("there are processors for all workers")
     assert taken(settings, 0) == (os.sched_getaffinity(0), os.SCHED_OTHER)
 
 

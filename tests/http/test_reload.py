@@ -70,11 +70,10 @@ def test_after_a_reload_every_worker_has_the_new_chain(engine: str, tmp_path: Pa
         assert chains == {tsa.identity.pem}
 
 
+@pytest.mark.needs(Path("/proc/self/task").exists(), "finds workers through /proc")
 @pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine.endswith("-2")])
 def test_a_worker_that_is_replaced_after_a_reload_has_the_current_configuration(engine: str, tmp_path: Path) -> None:
     """Also when the files have changed again since: what was not asked for is not taken into use."""
-    if not Path("/proc/self/task").exists():
-        pytest.skip("workers are found through /proc")
     tsa = TsaDirectory(tmp_path)
     with tsa.served(engine) as server:
         tsa.write(Identity())

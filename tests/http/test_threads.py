@@ -218,3 +218,26 @@ def test_a_client_that_leaves_the_queue_does_no_harm() -> None:
         hung.signer.go.set()
         assert [status(reply) for reply in hung.answered(1)] == ["granted"]
         assert status(hung.server.post(REQUEST)) == "granted"
+
+
+def test_a_system_that_allows_no_more_threads_costs_threads_and_not_the_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a container's limit of processes is reached: what there is goes on, the rest waits or is refused."""
+    start = threading.Thread.start
+
+    def start_few(thread: threading.Thread) -> None:
+        if thread.name in allowed or not thread.name.startswith("waitress-"):
+            start(thread)
+        else:
+            raise RuntimeError("can't start new thread")
+
+    allowed: set[str] = set()
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    signer = TestSigner()
+    signer.latency = "remote"
+    with running_server(Parts(signers={"p256": signer}), threads=8) as server, ThreadPoolExecutor(6) as pool:
+        assert status(server.post(REQUEST)) == "rejection, system_failure"
+        allowed.update({"waitress-0", "waitress-1"})
+        assert [status(reply) for reply in pool.map(server.post, [REQUEST] * 40)] == ["granted"] * 40
+    assert "can have no more: can't start new thread" in caplog.text

@@ -15,7 +15,7 @@ from tsa_core.testing import wait_until
 
 pytestmark = [
     pytest.mark.plugin("file"),
-    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers through /proc"),
+    pytest.mark.needs(Path("/proc/self/task").exists(), "finds workers through /proc"),
 ]
 
 ENGINES = ["waitress-2", "granian-2"]

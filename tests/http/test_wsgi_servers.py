@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,9 @@ from tsa_core.testing import (
     HttpReply,
     Pki,
     encode_request,
-    missing,
     new_key,
     on_threads,
+    require_package,
     wait_until,
     write_pem,
 )
@@ -75,8 +74,7 @@ class WsgiServer:
 
 def command_line(name: str, port: int) -> list[str]:
     program, *flags = SERVERS[name]
-    if find_spec(program) is None:
-        missing(f"there is no Python package {program}")
+    require_package(program)
     found = str(Path(sys.executable).with_name(program))
     if program == "gunicorn":
         return [found, *flags, "--bind", f"127.0.0.1:{port}", MODULE]

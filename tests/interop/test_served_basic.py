@@ -19,7 +19,7 @@ from tests import pki
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
 from tests.serving import QUERY, Parts, Server, TestSigner, running_server, spawned_server
-from tsa_core.testing.programs import missing, require_program
+from tsa_core.testing.programs import require_program
 
 OPENSSL_KINDS = ("rsa-2048", "rsa-3072", "rsa-4096", "p256", "p384", "p521")
 DATA = b"an artifact\n"
@@ -186,12 +186,10 @@ def test_curl_sees_a_rejection_as_the_reference_system_gives_it(curl: Run, tmp_p
     assert document == {"code": 400, "message": "Weak hash algorithm in timestamp request"}
 
 
+@pytest.mark.package("rfc3161_client", install="rfc3161-client")
 @pytest.mark.parametrize("kind", ["rsa-2048", "rsa-4096", "p256", "p384", "p521"])
 def test_rfc3161_client_verifies(server: Server, kind: str) -> None:
-    try:
-        client = importlib.import_module("rfc3161_client")
-    except ImportError:
-        missing("there is no package rfc3161-client; pip install it")
+    client = importlib.import_module("rfc3161_client")
     request = client.TimestampRequestBuilder().data(DATA).nonce(nonce=True).cert_request(cert_request=True).build()
     reply = server.post(request.as_bytes(), path=f"/tsa/{kind}")
     response = client.decode_timestamp_response(reply.body)

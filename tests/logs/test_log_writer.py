@@ -146,3 +146,20 @@ def test_a_line_that_cannot_be_made_does_not_keep_the_others(reader: Reader) -> 
     first, failed, last = reader.lines()
     assert (first, last) == ("first", "last")
     assert "of no use" in failed
+
+
+def test_a_signal_handler_may_log_while_its_thread_writes(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, write = LineWriter(reader.descriptor), os.write
+
+    def interrupted(descriptor: int, data: bytes) -> int:
+        monkeypatch.setattr(os, "write", write)
+        writer.write("from the handler\n")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", interrupted)
+    thread = threading.Thread(target=writer.write, args=("line\n",), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive(), "it waits for itself"
+    writer.close()
+    assert reader.lines() == ["from the handler", "line"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +16,7 @@ from tsa_core.testing.server import ServerProcess
 
 pytestmark = pytest.mark.plugin("memory")
 
-needs_granian = pytest.mark.skipif(
-    importlib.util.find_spec("granian") is None and os.environ.get("TSA_TEST_REQUIRE") != "all",
-    reason="granian is not installed",
-)
+needs_granian = pytest.mark.package("granian")
 GOOD = PlainRequest().encode()
 REQUESTS = 150
 
@@ -71,6 +66,12 @@ def test_every_request_is_a_json_line_and_none_is_lost_at_the_end(flags: tuple[s
     events = [line["event"] for line in lines if line["logger"] != "tsa_core.access"]
     assert any(event.startswith("listening on ") for event in events)
     assert any(event.startswith("stopped: ") for event in events)
+
+
+def test_what_is_said_before_the_server_serves_has_the_same_format(tmp_path: Path) -> None:
+    run = Run(tmp_path, "--log-type", "prod", "--tink-hcvault-token", "nobody asks for it")
+    (warning,) = [line for line in map(json.loads, run.log.splitlines()) if line["level"] == "warning"][:1]
+    assert warning["event"].startswith("--tink-hcvault-token shows the token to everybody")
 
 
 def test_lines_for_people_are_plain_where_there_is_no_terminal(tmp_path: Path) -> None:

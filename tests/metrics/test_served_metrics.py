@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import os
 import signal
 import socket
@@ -24,10 +23,7 @@ from tsa_core.testing.server import ServerProcess
 from tsa_core.testing.waiting import wait_until
 
 memory = pytest.mark.plugin("memory")
-needs_granian = pytest.mark.skipif(
-    importlib.util.find_spec("granian") is None and os.environ.get("TSA_TEST_REQUIRE") != "all",
-    reason="granian is not installed",
-)
+needs_granian = pytest.mark.package("granian")
 ENGINES = [
     pytest.param(("--workers", "1"), id="waitress"),
     pytest.param(("--workers", "2"), id="waitress-2"),
@@ -142,7 +138,7 @@ def test_mixed_traffic_is_counted_once_wherever_it_was_answered(watched: Watched
 
 @memory
 @pytest.mark.parametrize("watched", ENGINES[1::2], indirect=True)
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers through /proc")
+@pytest.mark.needs(Path("/proc/self/task").exists(), "finds workers through /proc")
 def test_what_a_dead_worker_counted_stays_and_the_metrics_are_served_on(watched: Watched, tmp_path: Path) -> None:
     for _ in range(20):
         assert watched.server.post(GOOD).status == 200

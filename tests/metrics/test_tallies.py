@@ -246,3 +246,15 @@ def test_the_certificate_s_end_is_shown() -> None:
         days = (profile.not_after.timestamp() - profile.not_before.timestamp()) / 86_400
     assert found["certificate_not_after_seconds{profile=default}"] == profile.not_after.timestamp()
     assert 0 < found["certificate_valid_days_remaining{}"] <= days
+
+
+def test_profiles_that_a_reload_has_removed_raise_no_alarm() -> None:
+    with open_service(profiles={"old": {}}) as before, open_service() as after:
+        watch = Watch(before)
+        found = watch.samples()
+        assert found["certificate_not_after_seconds{profile=old}"] > 0
+        watch.recorder.follow(lambda: after)
+        found = watch.samples()
+    assert str(found["certificate_not_after_seconds{profile=old}"]) == "nan"
+    assert str(found["signer_available{profile=old}"]) == "nan"
+    assert found["signer_available{profile=default}"] == 1

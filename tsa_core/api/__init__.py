@@ -30,6 +30,7 @@ from tsa_core.api.errors import (
     UnsupportedKey,
 )
 from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, resolve_path
+from tsa_core.api.files import read_file
 from tsa_core.api.policy import PolicySelector
 from tsa_core.api.provider import (
     CertificateAuthorityOptions,
@@ -120,6 +121,7 @@ __all__ = [
     "UnsupportedKey",
     "describe_key",
     "hookimpl",
+    "read_file",
     "resolve_path",
     "signature_algorithm",
     "within_deadline",

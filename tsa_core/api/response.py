@@ -17,11 +17,11 @@ class ResponseProcessor(ABC):  # noqa: B024 - every method is optional, one of t
 
     request_extensions: frozenset[str] = frozenset()
 
-    def extend(self, draft: TokenDraft) -> Iterable[bytes]:  # noqa: ARG002
+    def extend(self, draft: TokenDraft) -> Iterable[bytes]:  # noqa: ARG002 - for those who override it
         """Return encoded Extension values for the TSTInfo. Raises RequestRejected to refuse."""
         return ()
 
-    def process(self, response: bytes, draft: TokenDraft) -> bytes:  # noqa: ARG002
+    def process(self, response: bytes, draft: TokenDraft) -> bytes:  # noqa: ARG002 - for those who override it
         """Return the TimeStampResp to send; the bytes under the signature must stay, and the core checks it.
 
         `draft` is what the token was made from, request and context among it. Raises RequestRejected, or any other

@@ -96,7 +96,7 @@ class MonitorHistory:
         """Return what the verdict means at `now`."""
         verdict, anchor = self.verdict, self._anchor
         assert verdict is not None  # noqa: S101 - take() comes first
-        assert anchor is not None  # noqa: S101
+        assert anchor is not None  # noqa: S101 - as above
         stands = (verdict.checked_at or anchor.monotonic) + (
             verdict.valid_for or settings.max_verdict_age
         ).total_seconds()

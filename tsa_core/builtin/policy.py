@@ -25,7 +25,7 @@ class OidPolicySelector(PolicySelector):
             for policy in profile.policies:
                 self._profiles.setdefault(der.oid(policy), profile.name)
 
-    def select(self, request: TimeStampReq, context: RequestContext) -> str | None:  # noqa: ARG002
+    def select(self, request: TimeStampReq, context: RequestContext) -> str | None:  # noqa: ARG002 - the OID says all
         """Return the profile of the requested policy."""
         return self._profiles.get(request.policy_der)
 

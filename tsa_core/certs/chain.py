@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tsa_core.api import ConfigError, PublicKey, UnsupportedKey, signature_algorithm
+from tsa_core.api import ConfigError, PublicKey, UnsupportedKey, read_file, signature_algorithm
 from tsa_core.certs.issuing import public_key_info
 
 MAX_CERTIFICATES = 16
@@ -46,7 +46,7 @@ def load_chain(path: Path) -> CertificateChain:
 
 def read_chain_file(path: Path) -> bytes:
     """Return a chain file's bytes; raises ConfigError when it cannot be read."""
-    return _read(path, "certificate chain")
+    return read_file(path, "certificate chain", limit=_MAX_FILE_OCTETS)
 
 
 def parse_chain(data: bytes, *, where: str) -> CertificateChain:
@@ -66,17 +66,6 @@ def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     return load_chain(path).certificates
 
 
-def _read(path: Path, what: str) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_FILE_OCTETS + 1)
-    except OSError as error:
-        raise ConfigError(f"the {what} cannot be read: {error.strerror}", path=str(path)) from None
-    if len(data) > _MAX_FILE_OCTETS:
-        raise ConfigError(f"the {what} is larger than 1 MiB", path=str(path))
-    return data
-
-
 @dataclass(frozen=True, kw_only=True)
 class CertificationRequest:
     """Who asks for a TSA certificate; the key is proven to be the requester's."""
@@ -88,7 +77,7 @@ class CertificationRequest:
 def load_request(path: Path) -> CertificationRequest:
     """Read a PKCS #10 request, PEM or DER; raises ConfigError for one that cannot be read or does not verify."""
     where = str(path)
-    data = _read(path, "certification request")
+    data = read_file(path, "certification request", limit=_MAX_FILE_OCTETS)
     load = x509.load_pem_x509_csr if b"-----BEGIN" in data else x509.load_der_x509_csr
     try:
         request = load(data)

@@ -65,7 +65,7 @@ def root_extensions(public_key: PublicKey, *, path_length: int | None = None) ->
     """Return a root's extensions; `path_length` counts the CAs that may follow below it, None for any number."""
     return [
         (x509.BasicConstraints(ca=True, path_length=path_length), True),
-        (_key_usage(ca=True), True),
+        (key_usage(ca=True), True),
         (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
     ]
 
@@ -81,7 +81,7 @@ def intermediate_extensions(
     authority = [(issuer.authority_key_identifier, False)] if issuer else []
     return [
         (x509.BasicConstraints(ca=True, path_length=0), True),
-        (_key_usage(ca=True), True),
+        (key_usage(ca=True), True),
         (TIME_STAMPING, usage_critical),
         (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
         *authority,
@@ -105,7 +105,7 @@ def tsa_extensions(
     period = [(x509.PrivateKeyUsagePeriod(*key_usage_until), False)] if key_usage_until else []
     return [
         (x509.BasicConstraints(ca=False, path_length=None), True),
-        (_key_usage(ca=False), True),
+        (key_usage(ca=False), True),
         (TIME_STAMPING, True),
         (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
         *authority,
@@ -130,7 +130,8 @@ def _uri(url: str) -> x509.UniformResourceIdentifier:
     return x509.UniformResourceIdentifier(url)
 
 
-def _key_usage(*, ca: bool) -> x509.KeyUsage:
+def key_usage(*, ca: bool) -> x509.KeyUsage:
+    """Return what a CA's key may do, sign certificates and CRLs, or a TSA's: sign."""
     return x509.KeyUsage(
         digital_signature=not ca,
         key_cert_sign=ca,

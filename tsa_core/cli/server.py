@@ -109,6 +109,7 @@ def serve(**parameters: Any) -> None:
     set_up_logging()
     settings = _load(parameters)
     set_up_logging(settings.log)
+    _warn_of_secrets(parameters)
     for_people = settings.log.type == "dev"
 
     def announce(facts: Mapping[str, Any]) -> None:
@@ -118,7 +119,7 @@ def serve(**parameters: Any) -> None:
     serve_http(
         settings,
         announce,
-        read_again=lambda: load_settings(parameters["config"], overrides=overrides(parameters)),
+        read_again=lambda: _load(parameters),
     )
     stopped = "stopped: every request that had arrived was answered"
     if for_people:
@@ -136,10 +137,13 @@ _SECRET_FLAGS = {
 
 
 def _load(parameters: dict[str, Any]) -> Settings:
+    return load_settings(parameters["config"], overrides=overrides(parameters))
+
+
+def _warn_of_secrets(parameters: dict[str, Any]) -> None:
     for parameter, warning in _SECRET_FLAGS.items():
         if parameters.get(parameter):
-            logging.getLogger(__name__).warning("%s", warning)
-    return load_settings(parameters["config"], overrides=overrides(parameters))
+            log.warning("%s", warning)
 
 
 def _announcement(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from tsa_core.api.errors import ConfigError
 from tsa_core.api.fields import relative_to
+from tsa_core.api.files import read_file
 from tsa_core.config.models import (
     AuditSettings,
     ClockSettings,
@@ -92,7 +93,7 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put the file, which arrives under a key of its own, behind flags and environment."""
         assert isinstance(init_settings, InitSettingsSource)  # noqa: S101 - true by pydantic-settings' contract
@@ -152,13 +153,7 @@ def _names_profiles(flags: Mapping[str, Any], environ: Mapping[str, str]) -> boo
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_FILE_OCTETS + 1)
-    except OSError as error:
-        raise ConfigError(f"the configuration file cannot be read: {error.strerror}", path=str(path)) from None
-    if len(data) > _MAX_FILE_OCTETS:
-        raise ConfigError("the configuration file is larger than 4 MiB", path=str(path))
+    data = read_file(path, "configuration file", limit=_MAX_FILE_OCTETS)
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 import falcon
 
 from tsa_core.http.certchain import CertificateChainResource
-from tsa_core.http.front import Wsgi, put_front
+from tsa_core.http.front import PingOnlyMiddleware, Wsgi, put_front
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
 from tsa_core.http.observing import ObservingMiddleware
 from tsa_core.http.timestamp import TimestampResource
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 def create_app(service: Service, observing: ObservingMiddleware | None = None) -> Wsgi:
     """Return the WSGI application of an opened service; the caller closes the service, and what observes it."""
     app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[observing] if observing else None)
+    if service.settings.server.http_ping_only:
+        app.add_middleware(PingOnlyMiddleware())
     app.req_options.strip_url_path_trailing_slash = True
     app.set_error_serializer(_serialize_error)
     app.add_error_handler(Exception, _unexpected)
@@ -43,7 +45,7 @@ def create_app(service: Service, observing: ObservingMiddleware | None = None) -
     app.add_route("/docs", DocsResource(pages))
     app.add_route("/openapi.json", description)
     app.add_route("/swagger.json", description)
-    return put_usual_first(put_front(app, service.settings.server), service.settings.server, timestamp, observing)
+    return put_usual_first(put_front(app), service.settings.server, timestamp, observing)
 
 
 def error_body(code: int, message: str) -> bytes:

@@ -1,11 +1,11 @@
-"""What stands before the application: replies to browsers of other origins, and the silence of plain HTTP."""
+"""What stands before the resources: replies to browsers of other origins, and the silence of plain HTTP."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from tsa_core.config import ServerSettings
+import falcon
 
 Wsgi: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -19,8 +19,8 @@ _EVERYBODY = ("Access-Control-Allow-Origin", "*")
 _PREFLIGHT_SECONDS = "86400"
 
 
-def put_front(app: Wsgi, settings: ServerSettings) -> Wsgi:
-    """Return `app` with CORS before it, and with `http_ping_only` what that says.
+def put_front(app: Wsgi) -> Wsgi:
+    """Return `app` with CORS before it.
 
     A request of a timestamp client, which has no Origin, pays for one look into a dict and one call.
     """
@@ -30,14 +30,22 @@ def put_front(app: Wsgi, settings: ServerSettings) -> Wsgi:
             return _cross_origin(app, environ, start_response)
         return app(environ, start_response)
 
-    def ping_only(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["wsgi.url_scheme"] == "https" or environ["PATH_INFO"].rstrip("/") == "/ping":
-            return application(environ, start_response)
-        length = str(len(PING_ONLY))
-        start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", length)])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [PING_ONLY]
+    return application
 
-    return ping_only if settings.http_ping_only else application
+
+class PingOnlyMiddleware:
+    """Falcon middleware for `http_ping_only`: without TLS nothing but /ping is answered.
+
+    It stands behind the one that observes, so that whoever is refused is counted and logged.
+    """
+
+    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Refuse, or do nothing."""
+        if request.scheme != "https" and request.path != "/ping":
+            response.status = falcon.HTTP_404
+            response.content_type = "text/plain"
+            response.data = PING_ONLY
+            response.complete = True
 
 
 def _cross_origin(app: Wsgi, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

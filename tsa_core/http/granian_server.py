@@ -10,8 +10,10 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -21,6 +23,11 @@ from tsa_core.config import ServerSettings
 from tsa_core.http.notify import notify_stopping
 from tsa_core.http.processors import keep_to_one_processor
 from tsa_core.http.thread_shares import ThreadShares, threads_needed
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 10.0
 
 
 def serve_granian(
@@ -71,6 +78,15 @@ def serve_granian(
         raise ConfigError(reports.error)
 
 
+def _rest(seconds: float) -> None:
+    """Let time pass, in which SIGTERM ends this process; until it serves, the handler is its parent's."""
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        time.sleep(seconds)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
 class _Reports:
     """A pipe on which workers say that they serve, or why not; a thread of the parent reads it."""
 
@@ -78,20 +94,34 @@ class _Reports:
         self._read, self._write = os.pipe()
         self._count = count
         self._started = started
+        self._parent = os.getpid()
+        self._all_served = False
         self.error = ""
 
     def report(self, open_app: Callable[[], tuple[Callable[..., Any], Mapping[str, object]]]) -> Callable[..., Any]:
-        """In a worker: open the application and report; a failure ends the worker."""
-        try:
-            app, message = open_app()
-        except TsaError as error:
-            self._send({"error": str(error)})
-            os._exit(2)
-        except BaseException as error:
-            self._send({"error": f"a worker could not start: {type(error).__name__}: {error}"})
-            raise
-        self._send({"serves": True, **message})
-        return app
+        """In a worker: open the application and report; a failure ends the worker, and at the start the server.
+
+        Once all have served, a worker that replaces another tries again by itself: granian takes two that end soon
+        after each other for a reason to end the server, and the others still answer.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                app, message = open_app()
+            except TsaError as error:
+                self._send({"error": str(error)})
+                if not self._all_served:
+                    os._exit(2)
+                _rest(pause)
+                if os.getppid() != self._parent:
+                    os._exit(2)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                continue
+            except BaseException as error:
+                self._send({"error": f"a worker could not start: {type(error).__name__}: {error}"})
+                raise
+            self._send({"serves": True, **message})
+            return app
 
     def _send(self, message: Mapping[str, object]) -> None:
         os.write(self._write, json.dumps(message).encode("utf-8") + b"\n")
@@ -107,7 +137,10 @@ class _Reports:
                     if "error" in message and serving < self._count:
                         self.error = self.error or str(message["error"])
                         on_failure()
+                    elif "error" in message:
+                        log.error("a worker cannot serve: %s", message["error"])
                     serving += "serves" in message
+                    self._all_served = serving >= self._count
                     if serving == self._count and "serves" in message:
                         self._started(message)
 

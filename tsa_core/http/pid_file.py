@@ -7,14 +7,18 @@ What became of the last reload stands in FILE.reload, as JSON.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from tsa_core.api import ConfigError
+
+log = logging.getLogger(__name__)
 
 _MAX_OCTETS = 65_536
 
@@ -56,13 +60,24 @@ class PidFile:
         self._stream.seek(0)
         self._stream.truncate()
         self._stream.write(f"{self._owner}\n")
-        self._stream.flush()
-        self._write_report(ReloadReport(pid=self._owner, number=0, succeeded=True, message="started"))
+        try:
+            self._stream.flush()
+            self._write_report(ReloadReport(pid=self._owner, number=0, succeeded=True, message="started"))
+        except OSError as error:
+            with contextlib.suppress(OSError):  # it has the same reason
+                self._stream.close()
+            raise ConfigError(
+                f"{path} or a file beside it cannot be written: {error.strerror}", path="server.pid_file"
+            ) from None
 
     def report(self, *, succeeded: bool, message: str) -> None:
         """Say what became of a reload."""
         self._number += 1
-        self._write_report(ReloadReport(pid=self._owner, number=self._number, succeeded=succeeded, message=message))
+        try:
+            self._write_report(ReloadReport(pid=self._owner, number=self._number, succeeded=succeeded, message=message))
+        except OSError as error:
+            # The reload itself has been done, or refused, all the same.
+            log.warning("nobody can be told what became of the reload: %s", error)
 
     def _write_report(self, report: ReloadReport) -> None:
         path = _report_path(self._path)

@@ -11,6 +11,7 @@ hangs.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from typing import Any, NoReturn
@@ -20,6 +21,8 @@ from waitress.task import ThreadedTaskDispatcher
 from tsa_core.config import ServerSettings
 from tsa_core.http.event_loop import EventLoop
 
+log = logging.getLogger(__name__)
+
 ENTER = "tsa_core.enter"
 """In environ: called with a pool's name before a request waits for something."""
 
@@ -27,6 +30,7 @@ QUEUED_SECONDS = "tsa_core.queued_seconds"
 """In environ of a request that a pool runs: how long it stood in the queue; infinite when the queue was full."""
 
 _SEND_TOGETHER_SECONDS = 0.001
+_COMPLAINT_SECONDS = 10.0
 
 
 class HandOver(BaseException):
@@ -80,12 +84,13 @@ class Pool:
         self._threads = ThreadedTaskDispatcher()
         self._started = 0
         self._running = 0
+        self._next_complaint = 0.0
 
     def add(self, channel: Any) -> bool:
-        """Run a channel's request, or queue it; returns False when the queue is full."""
-        if self._running < self._most:
+        """Run a channel's request, or queue it; returns False when the queue is full, or no thread can be had."""
+        if self._running < self._most and self._has_thread():
             self._run(channel, 0.0)
-        elif len(self.waiting) < self._limit:
+        elif self._started and len(self.waiting) < self._limit:
             self.waiting.append((time.monotonic(), channel))
         else:
             return False
@@ -104,11 +109,25 @@ class Pool:
             return waited, self.waiting.popleft()[1]
         return None
 
+    def _has_thread(self) -> bool:
+        """Say whether a thread is free, or can be started: the system may allow no more of them."""
+        if self._running < self._started:
+            return True
+        try:
+            self._threads.set_thread_count(self._started + 1)
+        except RuntimeError as error:
+            # waitress has noted it already, and would wait for its end.
+            self._threads.threads.discard(self._started)
+            now = time.monotonic()
+            if now >= self._next_complaint:
+                self._next_complaint = now + _COMPLAINT_SECONDS
+                log.error("a profile has %d threads and can have no more: %s", self._started, error)  # noqa: TRY400 - no traceback
+            return False
+        self._started += 1
+        return True
+
     def _run(self, channel: Any, waited: float) -> None:
         self._running += 1
-        if self._running > self._started:
-            self._started = self._running
-            self._threads.set_thread_count(self._started)
         _again(channel, waited)
         self._threads.add_task(_Run(self, channel))
 

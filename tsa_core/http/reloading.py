@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.config import ServerSettings, Settings
@@ -31,6 +31,7 @@ _TABLES_OF_THE_START = ("log", "metrics")
 _POLL_SECONDS = 1.0
 _STDERR = 2
 Facts = Mapping[str, Any]
+_Signature: TypeAlias = "tuple[int, ...] | None"
 
 
 class FileWatch:
@@ -41,12 +42,17 @@ class FileWatch:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, ...] | None] = {}
-        self._seen: dict[Path, tuple[int, ...] | None] = {}
+        self._known: dict[Path, _Signature] = {}
+        self._seen: dict[Path, _Signature] = {}
 
-    def accept(self, files: Iterable[Path]) -> None:
-        """Watch these files from now on, as they are."""
-        self._known = self._seen = {path: _signature(path) for path in files}
+    def look(self) -> Mapping[Path, _Signature]:
+        """Return how the watched files are now, for `accept` when they have been read."""
+        return {path: _signature(path) for path in self._known}
+
+    def accept(self, files: Iterable[Path], were: Mapping[Path, _Signature] | None = None) -> None:
+        """Watch these files from now on, as they are; or as they `were`, so that what has changed since is told."""
+        were = were or {}
+        self._known = self._seen = {path: were[path] if path in were else _signature(path) for path in files}
 
     def changed(self) -> list[Path]:
         """Return the files that have changed and have settled; each change is told once."""
@@ -59,7 +65,7 @@ class FileWatch:
         return changed
 
 
-def _signature(path: Path) -> tuple[int, ...] | None:
+def _signature(path: Path) -> _Signature:
     try:
         found = path.stat()
     except OSError:
@@ -147,6 +153,8 @@ class ReloadControl:
         log.info("reload (%s)", reason)
         notify_reloading()
         wanted: set[Path] = set()
+        # Opening takes its time, and files that change meanwhile may have been read already.
+        were = self._files.look()
         try:
             new, unchangeable = keep_what_stays(self.settings, self._read_again())
             wanted = {path for profile in new.profiles.values() if (path := profile.certificate_chain)}
@@ -158,7 +166,7 @@ class ReloadControl:
             log.error("reload refused, nothing has changed: %s", line)  # noqa: TRY400 - the operator's own mistake
             self._say(succeeded=False, message=line)
             # A chain that was wrong and is new in the configuration would not be watched otherwise.
-            self._files.accept(self._watched() | wanted)
+            self._files.accept(self._watched() | wanted, were)
             return
         except Exception as error:
             log.exception("reload failed, nothing has changed")
@@ -170,7 +178,7 @@ class ReloadControl:
             log.warning("%s", warning)
         log.info("reloaded: %s", summary)
         self._say(succeeded=True, message="; ".join((summary, *unchangeable)))
-        self._files.accept(self._watched())
+        self._files.accept(self._watched(), were)
         self._certificates.look(facts["profiles"])
 
     def _say(self, *, succeeded: bool, message: str) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, read_file
 from tsa_core.config import ServerSettings
+
+_MAX_FILE_OCTETS: Final = 1024 * 1024
 
 
 def tls_files(settings: ServerSettings) -> list[Path]:
@@ -26,7 +29,7 @@ def check_tls_files(settings: ServerSettings) -> None:
     if "https" not in settings.schemes:
         return
     assert settings.tls_certificate is not None  # noqa: S101 - ServerSettings demands both beside the scheme
-    assert settings.tls_key is not None  # noqa: S101
+    assert settings.tls_key is not None  # noqa: S101 - as above
     leaf = _read_certificates(settings.tls_certificate, "tls_certificate")[0]
     try:
         key = load_pem_private_key(_read(settings.tls_key, "tls_key"), password=None)
@@ -52,10 +55,7 @@ def check_tls_files(settings: ServerSettings) -> None:
 
 
 def _read(path: Path, setting: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"server.{setting}: {path} cannot be read: {error.strerror}") from None
+    return read_file(path, f"file of server.{setting}", limit=_MAX_FILE_OCTETS)
 
 
 def _read_certificates(path: Path, setting: str) -> list[x509.Certificate]:

@@ -34,7 +34,10 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What every process of a server serves; picklable. `clock_bank` says where the clock's verdicts stand."""
+    """What every process of a server serves; picklable. `clock_bank` says where the clock's verdicts stand.
+
+    No two plans have one `number`, those that were given up included: it tells a late answer from one that is awaited.
+    """
 
     number: int
     settings: Settings
@@ -145,11 +148,11 @@ class WorkerFleet:
         if not members:
             raise ConfigError("no worker is there to reload; ask again in a moment")
         try:
-            answers = [self._order(members, "prepare", plan, seconds=_PREPARE_SECONDS)[channel] for channel in members]
+            answers = self._order(members, "prepare", plan, seconds=_PREPARE_SECONDS)
         except ConfigError:
             self._tell(members, "abort", plan.number)
             raise
-        facts: Facts = answers[0]
+        facts: Facts = answers[members[0]]
         return facts
 
     def settle(self, plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -46,11 +47,12 @@ class WorkerPlans:
         self._control: ReloadControl | None = None
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
+        self._numbers = itertools.count(1)
         host = PluginHost(base_directory=settings.base_directory)
         self._relay = ClockRelay()
         self._clock: ClockProcess | None = None
         try:
-            plan = Plan(number=1, settings=settings, material=read_material(settings))
+            plan = Plan(number=next(self._numbers), settings=settings, material=read_material(settings))
             self._current = _Current(plan, host, open_shared_signers(host, settings))
             self._clock = self._start_clock(settings, plan.clock_bank)
         except BaseException:
@@ -138,8 +140,7 @@ class WorkerPlans:
             if settings.clock != before.plan.settings.clock:
                 bank = (bank + 1) % BANKS
                 clock = self._start_clock(settings, bank)
-            number = before.plan.number + 1
-            plan = Plan(number=number, settings=settings, material=material, clock_bank=bank)
+            plan = Plan(number=next(self._numbers), settings=settings, material=material, clock_bank=bank)
             facts = self._fleet.exchange(plan)
         except BaseException:
             if clock is not None and clock is not self._clock:

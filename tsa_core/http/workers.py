@@ -34,9 +34,11 @@ class Report:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
+        self.sent = False
 
     def send(self, message: Mapping[str, object]) -> None:
         """In the worker: report, once."""
+        self.sent = True
         os.close(self._read)
         data = json.dumps(message).encode("utf-8")[:_MAX_REPORT_OCTETS]
         while data:
@@ -45,6 +47,11 @@ class Report:
 
     def expect(self) -> None:
         """In the parent, right after the fork: let go of the worker's end, so that no later worker inherits it."""
+        os.close(self._write)
+
+    def receive_nothing(self) -> None:
+        """In the parent, when there is no worker."""
+        os.close(self._read)
         os.close(self._write)
 
     def receive(self) -> dict[str, object]:
@@ -87,7 +94,7 @@ class WorkerPool:
             signal.signal(number, self._stop)
         if self._hung_up is not None:
             signal.signal(signal.SIGHUP, self._hung_up)
-        reports = [self._fork(slot) for slot in range(self._count)]
+        reports = self._fork_all(graceful_seconds)
         messages = [report.receive() for report in reports]
         failures = [str(message.get("error", "a worker ended before it served")) for message in messages]
         if not all(message.get("serves") for message in messages):
@@ -99,18 +106,36 @@ class WorkerPool:
         self._supervise()
         self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
 
+    def _fork_all(self, graceful_seconds: float) -> list[Report]:
+        try:
+            return [self._fork(slot) for slot in range(self._count)]
+        except OSError as error:
+            forked = len(self._born)
+            self._stop()
+            self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
+            raise ConfigError(
+                f"only {forked} of {self._count} workers can be started: {error.strerror}; ask for fewer, or allow "
+                "more processes (ulimit -u, systemd's TasksMax, a container's pids limit)",
+                path="server.workers",
+            ) from None
+
     def _fork(self, slot: int) -> Report:
         report = Report()
         sys.stdout.flush()
         sys.stderr.flush()
         # A signal that comes between the two lines would run the parent's handler in the worker.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
-        child = os.fork()
-        if child == 0:
-            self._be_worker(report, slot)
+        try:
+            child = os.fork()
+            if child == 0:
+                self._be_worker(report, slot)
+            self._born[child] = time.monotonic(), slot
+        except OSError:
+            report.receive_nothing()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         report.expect()
-        self._born[child] = time.monotonic(), slot
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         return report
 
     def _be_worker(self, report: Report, slot: int) -> NoReturn:
@@ -124,7 +149,10 @@ class WorkerPool:
             self._work(lambda message: report.send({"serves": True, **message}), slot)
             code = 0
         except TsaError as error:
-            report.send({"error": str(error)})
+            if report.sent:
+                log.error("a worker cannot go on: %s", error)  # noqa: TRY400 - the operator's own mistake
+            else:
+                report.send({"error": str(error)})
         except BaseException:
             log.exception("a worker failed")
         finally:
@@ -140,9 +168,27 @@ class WorkerPool:
             child, status, lived, slot = ended
             log.error("worker %d ended by itself (status %d) and is replaced", child, status)
             pause = min(max(0.1, 2 * pause), _LONGEST_PAUSE_SECONDS) if lived < _SHORT_LIFE_SECONDS else 0.0
-            time.sleep(pause)
-            if not self._stopping:
-                self._fork(slot).receive()
+            self._rest(pause)
+            self._replace(slot)
+
+    def _replace(self, slot: int) -> None:
+        """Fork a worker for a slot, when that can be done, and wait until it serves or has said why it cannot."""
+        while not self._stopping:
+            try:
+                message = self._fork(slot).receive()
+            except OSError as error:
+                log.error("no worker can be started: %s; tried again", error)  # noqa: TRY400 - the system's own words
+                self._rest(_LONGEST_PAUSE_SECONDS)
+                continue
+            if "error" in message:
+                log.error("a worker cannot serve: %s", message["error"])
+            return
+
+    def _rest(self, seconds: float) -> None:
+        """Let time pass, in which workers and reloads are looked after and SIGTERM is heeded."""
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            self._idle(min(left, _TURN_SECONDS))
 
     def _wait(self) -> tuple[int, int, float, int] | None:
         """Wait a moment for a worker to end; return its number, its status, the seconds that it lived, its slot."""

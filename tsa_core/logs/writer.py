@@ -49,7 +49,8 @@ class LineWriter:
         """Begin, with no thread: after a fork the child has none, and what waited was the parent's to write."""
         self._lines: deque[Line] = deque()
         self._awaited = False
-        self._writing = threading.Lock()
+        # A signal handler that logs may interrupt the very thread that writes.
+        self._writing = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._closed = False

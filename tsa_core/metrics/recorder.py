@@ -54,6 +54,7 @@ class Recorder:
         self._tokens: dict[str, int] = {}
         self._rejections: dict[PKIFailureInfo, int] = {}
         self._queue_refusals = 0
+        self._profiles: set[str] = set()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         for profile in service.authority.profiles.values():
@@ -186,6 +187,11 @@ class Recorder:
         for profile in profiles:
             families.signer_available.labels(profile.name).set(profile.available)
             families.not_after.labels(profile.name).set(profile.not_after.timestamp())
+        for gone in self._profiles - {profile.name for profile in profiles}:
+            # A series cannot be taken back where processes share it, and its last value would go on raising alarms.
+            families.signer_available.labels(gone).set(_NAN)
+            families.not_after.labels(gone).set(_NAN)
+        self._profiles = {profile.name for profile in profiles}
         first_end = min(profile.not_after for profile in profiles)
         families.valid_days.set((first_end - now).total_seconds() / _DAY_SECONDS)
 

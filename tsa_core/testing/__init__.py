@@ -40,7 +40,7 @@ from tsa_core.testing.fakes import (
 from tsa_core.testing.pki import KEY_KINDS, Pki, new_key, shared_key, write_pem
 from tsa_core.testing.plugin_contract import PluginFixtures, ProviderContract
 from tsa_core.testing.policy_contract import PolicySelectorContract
-from tsa_core.testing.programs import missing, require_program
+from tsa_core.testing.programs import missing, require_package, require_program
 from tsa_core.testing.record_contract import AuditSinkContract, ObserverContract, sample_outcome
 from tsa_core.testing.response_contract import ResponseProcessorContract
 from tsa_core.testing.samples import (
@@ -105,6 +105,7 @@ __all__ = [
     "missing",
     "new_key",
     "on_threads",
+    "require_package",
     "require_program",
     "sample_context",
     "sample_draft",

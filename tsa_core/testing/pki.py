@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tsa_core.api import LocalKeySigner, PrivateKey, PublicKey
 from tsa_core.certs import KEY_KINDS, Issuer, certificate_name, issue_certificate, new_key
+from tsa_core.certs.templates import key_usage
 
 __all__ = ["KEY_KINDS", "Pki", "new_key", "shared_key", "write_pem"]
 
@@ -118,20 +119,9 @@ class Pki:
     ) -> x509.Certificate:
         """Return one certificate; `path_length` None makes one that is no CA's."""
         ca = path_length is not None
-        key_usage = x509.KeyUsage(
-            digital_signature=not ca,
-            key_cert_sign=ca,
-            crl_sign=ca,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            encipher_only=False,
-            decipher_only=False,
-        )
         extensions: list[tuple[x509.ExtensionType, bool]] = [
             (x509.BasicConstraints(ca=ca, path_length=path_length), True),
-            (key_usage, True),
+            (key_usage(ca=ca), True),
             (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
         ]
         signing = Issuer(name=issuer, signer=LocalKeySigner(issuer_key))

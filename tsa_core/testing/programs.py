@@ -1,9 +1,10 @@
-"""Programs and servers that a test needs and a machine may lack."""
+"""Programs, packages and servers that a test needs and a machine may lack."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,3 +29,12 @@ def require_program(name: str, *, package: str | None = None) -> Path:
     if found is None:
         missing(f"there is no program {name!r}; install {package or name}")
     return Path(found)
+
+
+def require_package(name: str, *, install: str | None = None) -> None:
+    """See that the top-level Python package `name` can be imported; without it, skip or fail as `missing` does.
+
+    `install` is what has to be installed, for the message, when it is called differently.
+    """
+    if find_spec(name) is None:
+        missing(f"there is no Python package {name!r}; install {install or name}")

@@ -36,8 +36,8 @@ def check_name_constraints(path: Sequence[PathCertificate]) -> None:
 def _names(certificate: PathCertificate) -> list[x509.GeneralName]:
     subject = certificate.certificate.subject
     names: list[x509.GeneralName] = [x509.DirectoryName(subject)] if subject.rdns else []
-    for attribute in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS):
-        names.append(x509.RFC822Name._init_without_validation(str(attribute.value)))  # noqa: PERF401
+    emails = subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+    names.extend(x509.RFC822Name._init_without_validation(str(email.value)) for email in emails)
     alternative = certificate.value(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
     return names + list(alternative or ())
 

@@ -53,7 +53,7 @@ def test_every_token_that_leaves_is_recorded(config: Path) -> None:
     check(path)
 
 
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="sets another process's limits as Linux can")
+@pytest.mark.needs(hasattr(resource, "prlimit"), "sets another process's limits as Linux can")
 def test_full_disk_withholds_tokens_until_there_is_room(config: Path) -> None:
     """A limit on the size of files fails as a full disk does: what fits is written, then an error."""
     path = config.parent / "trail" / "audit.jsonl"

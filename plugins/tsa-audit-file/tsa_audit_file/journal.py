@@ -238,7 +238,7 @@ class Journal:
             if self._ended or self._suspect:
                 raise
             self._no_rotation_before = time.monotonic() + _RETRY_SECONDS
-            log.error("%s cannot be rotated: %s; it grows on", self.path, error.strerror or error)  # noqa: TRY400
+            log.error("%s cannot be rotated: %s; it grows on", self.path, error.strerror or error)  # noqa: TRY400 - no traceback
             return fd
 
     def _next_file(self, fd: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, read_file
 from tsa_monitor_ntp.plugin import BUILT_IN_FILE, NtpOptions
 
 _MAX_FILE_OCTETS = 256 * 1024
@@ -53,14 +53,7 @@ def effective_options(options: NtpOptions) -> NtpOptions:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_FILE_OCTETS + 1)
-    except OSError as error:
-        raise ConfigError(f"the NTP settings cannot be read: {error.strerror}", path=str(path)) from None
-    if len(data) > _MAX_FILE_OCTETS:
-        raise ConfigError("the NTP settings are larger than 256 KiB", path=str(path))
-    try:
-        document = yaml.safe_load(data)
+        document = yaml.safe_load(read_file(path, "NTP settings", limit=_MAX_FILE_OCTETS))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"the NTP settings are not YAML: {' '.join(str(error).split())}", path=str(path)) from None
     if not isinstance(document, dict):

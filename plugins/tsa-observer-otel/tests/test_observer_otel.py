@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import socket
@@ -22,8 +21,6 @@ from tsa_core.api import Observer, PKIFailureInfo, RequestOutcome
 from tsa_core.testing import ObserverContract, ProviderContract, ServerProcess, encode_request, wait_until
 from tsa_observer_otel import plugin as otel_plugin
 from tsa_observer_otel.plugin import OtelOptions
-
-MEMORY = pytest.mark.skipif(importlib.util.find_spec("tsa_signer_memory") is None, reason="needs tsa-signer-memory")
 
 
 @pytest.fixture
@@ -263,7 +260,7 @@ def test_an_endpoint_that_is_no_http_address_is_refused(endpoint: str) -> None:
         OtelOptions(endpoint=endpoint)
 
 
-@MEMORY
+@pytest.mark.plugin("memory")
 @pytest.mark.parametrize(
     "flags",
     [
@@ -272,10 +269,7 @@ def test_an_endpoint_that_is_no_http_address_is_refused(endpoint: str) -> None:
         pytest.param(
             ("--server", "granian", "--workers", "2"),
             id="granian-2",
-            marks=pytest.mark.skipif(
-                importlib.util.find_spec("granian") is None and os.environ.get("TSA_TEST_REQUIRE") != "all",
-                reason="granian is not installed",
-            ),
+            marks=pytest.mark.package("granian"),
         ),
     ],
 )

@@ -165,6 +165,7 @@ def test_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Mo
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.needs(Path("/proc/self/fd").is_dir(), "tells by /proc what a descriptor is")
 def test_file_and_folders_are_synced_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     fsync = os.fsync
@@ -173,8 +174,6 @@ def test_file_and_folders_are_synced_in_order(tmp_path: Path, monkeypatch: pytes
         fsync(descriptor)
         synced.append(os.path.relpath(Path(f"/proc/self/fd/{descriptor}").readlink(), tmp_path))
 
-    if not Path("/proc/self/fd").is_dir():
-        pytest.skip("there is no /proc to tell what a descriptor is")
     store = TokenStore(tmp_path)
     store.add(1, b"\0" * 32, b"makes the folders")
     monkeypatch.setattr(os, "fsync", record)

@@ -30,7 +30,7 @@ class ArchiveProcessor(ResponseProcessor):
             text = f"the archive could not keep the token {draft.serial_number:040x}: {error.strerror or error}"
             if self._required:
                 raise TsaError(f"{text}; the reply is withheld") from error
-            log.error("request %s: %s; the reply leaves all the same", draft.context.request_id, text)  # noqa: TRY400
+            log.error("request %s: %s; the reply leaves all the same", draft.context.request_id, text)  # noqa: TRY400 - no traceback
         return response
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tsa_backends.key_vault import CLIENT_ID, CLIENT_SECRET, TENANT, TOKEN_MARK, KeyVault
-from tsa_backends.server_contract import Deployment, ServerContract
+from tsa_backends.server_contract import Deployment, RotatingServerContract
 from tsa_core.api import Signer
 from tsa_core.testing import ProviderContract, SignerContract
 from tsa_signer_azurekms import plugin as azure_plugin
@@ -61,7 +61,7 @@ class TestAzureSigner(SignerContract):
         return signer
 
 
-class TestAzureServer(ServerContract):
+class TestAzureServer(RotatingServerContract):
     @pytest.fixture(params=["ecdsa-p384"])
     def deployment(self, request: pytest.FixtureRequest, key_vault: KeyVault) -> Deployment:
         key = key_vault.make_key("tsa", request.param)

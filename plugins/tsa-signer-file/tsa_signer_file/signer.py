@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
-from tsa_core.api import ConfigError, LocalKeySigner, PrivateKey, UnsupportedKey, describe_key, resolve_path
+from tsa_core.api import ConfigError, LocalKeySigner, PrivateKey, UnsupportedKey, describe_key, read_file, resolve_path
 from tsa_signer_file.plugin import FileOptions
 
 log = logging.getLogger(__name__)
@@ -72,14 +72,8 @@ def _key_path(options: FileOptions) -> Path:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            mode = stat.S_IMODE(path.stat().st_mode)
-            data = stream.read(_MAX_KEY_OCTETS + 1)
-    except OSError as error:
-        raise ConfigError(f"the private key cannot be read: {error.strerror}", path=str(path)) from None
-    if len(data) > _MAX_KEY_OCTETS:
-        raise ConfigError("the file is larger than any private key", path=str(path))
+    data = read_file(path, "private key", limit=_MAX_KEY_OCTETS)
+    mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         log.warning("the private key %s is open to other users (mode %04o); chmod 600 %s", path, mode, path)
     return data

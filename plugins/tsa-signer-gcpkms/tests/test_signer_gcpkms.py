@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tsa_backends.gcp_kms import KEY_KINDS, GcpKms, write_service_account
-from tsa_backends.server_contract import Deployment, ServerContract
+from tsa_backends.server_contract import Deployment, RotatingServerContract
 from tsa_core.api import Signer
 from tsa_core.testing import ProviderContract, SignerContract, new_key, shared_key
 from tsa_signer_gcpkms import plugin as plugin_module
@@ -80,7 +80,7 @@ class TestSigner(SignerContract):
         signer.close()
 
 
-class TestServer(ServerContract):
+class TestServer(RotatingServerContract):
     """Over TLS, with a service account: the way it is deployed."""
 
     @pytest.fixture

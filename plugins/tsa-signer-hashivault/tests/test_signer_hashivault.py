@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tsa_backends.openbao import ROOT_TOKEN, OpenBao
-from tsa_backends.server_contract import Deployment, ServerContract
+from tsa_backends.server_contract import Deployment, RotatingServerContract
 from tsa_core.api import Signer
 from tsa_core.testing import ProviderContract, SignerContract
 from tsa_signer_hashivault import plugin as plugin_module
@@ -84,7 +84,7 @@ class TestSigner(SignerContract):
         signer.close()
 
 
-class TestServer(ServerContract):
+class TestServer(RotatingServerContract):
     @pytest.fixture
     def deployment(self, short_lived: OpenBao) -> Deployment:
         short_lived.process.kill()

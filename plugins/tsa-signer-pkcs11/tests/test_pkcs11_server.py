@@ -9,6 +9,8 @@ from tsa_backends.softhsm import PIN, SoftHsm
 
 
 class TestPkcs11Server(ServerContract):
+    """PKCS#11 keys have no versions, so there is nothing to rotate."""
+
     @pytest.fixture(params=["rsa-2048"])
     def deployment(self, request: pytest.FixtureRequest, softhsm: SoftHsm) -> Deployment:
         token = softhsm.make_token("TSA keys")
@@ -24,7 +26,6 @@ class TestPkcs11Server(ServerContract):
             thaw=softhsm.start,
             facts=["'tsa'", "id 0001", "'TSA keys', serial ", "CKM_", str(softhsm.module)],
             secrets=[PIN],
-            # PKCS#11 keys have no versions, so there is nothing to rotate.
             disable=lambda: softhsm.in_token("no-sign", token, "tsa"),
             enable=lambda: softhsm.in_token("sign", token, "tsa"),
         )

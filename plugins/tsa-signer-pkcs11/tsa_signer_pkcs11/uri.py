@@ -10,7 +10,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from pydantic import SecretStr
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, read_file
 
 _PATH: Final = ("token", "serial", "manufacturer", "model", "slot-id", "object", "id", "type")
 _QUERY: Final = ("module-path", "pin-source", "pin-value")
@@ -58,13 +58,7 @@ class KeyUri:
         """Return the PIN that the URI gives; raises ConfigError when its file cannot be read."""
         if self.pin_source is None:
             return self.pin_value
-        try:
-            with self.pin_source.open("rb") as stream:
-                data = stream.read(_MAX_PIN_OCTETS + 1)
-        except OSError as error:
-            raise ConfigError(f"the PIN's file cannot be read: {error.strerror}", path=str(self.pin_source)) from None
-        if len(data) > _MAX_PIN_OCTETS:
-            raise ConfigError("the file is larger than any PIN", path=str(self.pin_source))
+        data = read_file(self.pin_source, "PIN", limit=_MAX_PIN_OCTETS)
         try:
             return SecretStr(data.decode("utf-8").rstrip("\r\n"))
         except UnicodeDecodeError:

@@ -52,6 +52,17 @@ def test_what_one_side_encrypts_the_other_decrypts(kek: Kek) -> None:
     ours.close()
 
 
+def test_associated_data_are_refused_rather_than_left_out(kek: Kek) -> None:
+    """Whoever passes some would believe that the ciphertext is bound to them."""
+    opened = kek_of(kek.uri, **kek.settings)
+    sealed = opened.encrypt(PLAINTEXT, b"")
+    with pytest.raises(SignerError, match="without associated data"):
+        opened.encrypt(PLAINTEXT, b"bound")
+    with pytest.raises(SignerError, match="without associated data"):
+        opened.decrypt(sealed, b"bound")
+    opened.close()
+
+
 def test_another_key_of_the_same_kms_is_refused(kek: Kek) -> None:
     sealed = kek.aead().encrypt(PLAINTEXT, b"")
     other = kek_of(kek.other_uri, **kek.settings)

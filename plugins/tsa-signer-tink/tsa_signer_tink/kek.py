@@ -15,7 +15,7 @@ from typing import Final
 
 from tink import aead
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, SignerError
 from tsa_signer_tink.plugin import TinkOptions
 
 ATTEMPTS: Final = 3
@@ -36,13 +36,23 @@ class KeyEncryptionKey(aead.Aead):  # type: ignore[misc] # tink has no types
     the permission, and never a credential or what was decrypted.
     """
 
-    @abstractmethod
     def encrypt(self, plaintext: bytes, associated_data: bytes) -> bytes:
-        """Return the ciphertext."""
+        """Return the ciphertext; associated data must be empty."""
+        _refuse(associated_data)
+        return self.wrap(plaintext)
+
+    def decrypt(self, ciphertext: bytes, associated_data: bytes) -> bytes:
+        """Return the plaintext; associated data must be empty."""
+        _refuse(associated_data)
+        return self.unwrap(ciphertext)
 
     @abstractmethod
-    def decrypt(self, ciphertext: bytes, associated_data: bytes) -> bytes:
-        """Return the plaintext."""
+    def wrap(self, plaintext: bytes) -> bytes:
+        """Have the KMS encrypt a keyset."""
+
+    @abstractmethod
+    def unwrap(self, ciphertext: bytes) -> bytes:
+        """Have the KMS decrypt a keyset."""
 
     @abstractmethod
     def close(self) -> None:
@@ -50,6 +60,11 @@ class KeyEncryptionKey(aead.Aead):  # type: ignore[misc] # tink has no types
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+
+def _refuse(associated_data: bytes) -> None:
+    if associated_data:
+        raise SignerError("keysets are encrypted without associated data, and what was given would protect nothing")
 
 
 def open_kek(options: TinkOptions) -> KeyEncryptionKey:

@@ -72,11 +72,11 @@ class AwsKek(KeyEncryptionKey):
         self._arn = arn
         self._timeout = timeout
 
-    def encrypt(self, plaintext: bytes, associated_data: bytes) -> bytes:  # noqa: ARG002 - always empty
+    def wrap(self, plaintext: bytes) -> bytes:
         """Return KMS's ciphertext; KMS takes keysets of up to 4096 bytes."""
         return self._ask("encrypt", "kms:Encrypt", "CiphertextBlob", Plaintext=plaintext)
 
-    def decrypt(self, ciphertext: bytes, associated_data: bytes) -> bytes:  # noqa: ARG002 - always empty
+    def unwrap(self, ciphertext: bytes) -> bytes:
         """Return the plaintext; a ciphertext of another key is refused by KMS, because the key is named."""
         return self._ask("decrypt", "kms:Decrypt", "Plaintext", CiphertextBlob=ciphertext)
 

@@ -47,7 +47,7 @@ class GcpKek(KeyEncryptionKey):
         self._key = key
         self._timeout = timeout
 
-    def encrypt(self, plaintext: bytes, associated_data: bytes) -> bytes:  # noqa: ARG002 - always empty
+    def wrap(self, plaintext: bytes) -> bytes:
         """Return KMS's ciphertext, made with the key's primary version."""
         request = {"name": self._key, "plaintext": plaintext, "plaintext_crc32c": google_crc32c.value(plaintext)}
 
@@ -59,7 +59,7 @@ class GcpKek(KeyEncryptionKey):
 
         return within_deadline(ask, timeout=self._timeout, attempts=ATTEMPTS)
 
-    def decrypt(self, ciphertext: bytes, associated_data: bytes) -> bytes:  # noqa: ARG002 - always empty
+    def unwrap(self, ciphertext: bytes) -> bytes:
         """Return the plaintext; the ciphertext itself says which version made it."""
         request = {"name": self._key, "ciphertext": ciphertext, "ciphertext_crc32c": google_crc32c.value(ciphertext)}
 

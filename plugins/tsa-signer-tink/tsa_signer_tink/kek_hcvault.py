@@ -60,11 +60,11 @@ class VaultKek(KeyEncryptionKey):
         self._key = key
         self._timeout = timeout
 
-    def encrypt(self, plaintext: bytes, associated_data: bytes) -> bytes:  # noqa: ARG002 - transit has none for Tink
+    def wrap(self, plaintext: bytes) -> bytes:
         """Return Vault's ciphertext, a text."""
         return self._ask("encrypt", "plaintext", base64.b64encode(plaintext).decode("ascii"), "ciphertext").encode()
 
-    def decrypt(self, ciphertext: bytes, associated_data: bytes) -> bytes:  # noqa: ARG002 - see encrypt
+    def unwrap(self, ciphertext: bytes) -> bytes:
         """Return the plaintext; ciphertext that no Vault made is refused here."""
         try:
             text = ciphertext.decode("ascii")

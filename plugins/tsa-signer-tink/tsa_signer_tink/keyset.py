@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from tink.proto import tink_pb2
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, read_file
 from tsa_signer_tink.kek import WRONG_KEY, open_kek
 from tsa_signer_tink.plugin import TinkOptions
 
@@ -29,7 +29,7 @@ def read_primary_key(path: Path, options: TinkOptions) -> tuple[Any, str]:
     SignerUnavailable and SignerError of the KMS.
     """
     where = str(path)
-    encrypted, cleartext = _parse(_read(path), where)
+    encrypted, cleartext = _parse(read_file(path, "keyset", limit=_MAX_KEYSET_OCTETS), where)
     if encrypted is not None:
         keyset, kek = _decrypt(encrypted, options, where), options.key_resource or ""
     elif not options.dangerously_allow_cleartext_keyset:
@@ -42,17 +42,6 @@ def read_primary_key(path: Path, options: TinkOptions) -> tuple[Any, str]:
         log.warning("the keyset %s is not encrypted: whoever reads the file, or a backup of it, has the key", path)
         keyset, kek = cleartext, ""
     return primary_key(keyset, where), kek
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_KEYSET_OCTETS + 1)
-    except OSError as error:
-        raise ConfigError(f"the keyset cannot be read: {error.strerror}", path=str(path)) from None
-    if len(data) > _MAX_KEYSET_OCTETS:
-        raise ConfigError("the file is larger than any keyset", path=str(path))
-    return data
 
 
 def _parse(data: bytes, where: str) -> tuple[Any, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import urllib.error
 import urllib.request
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tsa_backends.server_process import ServerProcess, free_port
-from tsa_core.testing import missing
+from tsa_core.testing import require_package
 
 REGION = "eu-west-1"
 SECRET_KEY = "secret-access-key-5d0e41aa"
@@ -21,8 +20,7 @@ class Ministack:
     """One emulator with KMS alone; it keeps its keys over `stop`, and over `kill` those that `stop` once kept."""
 
     def __init__(self, folder: Path) -> None:
-        if importlib.util.find_spec("ministack") is None:
-            missing("the AWS emulator ministack is not installed")
+        require_package("ministack")
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         environment = {

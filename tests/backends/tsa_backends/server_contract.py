@@ -40,8 +40,8 @@ class Deployment:
 
     `environment` is what the operator sets beside the flags. `start` after `kill` brings the same key back.
     `freeze` keeps the backend from answering while its connections stay open. `rotate` makes another private key the
-    newest of that name, `disable` keeps the key itself from signing until `enable`; None where there is no such
-    thing. `facts` are texts that `check` must print.
+    newest of that name, for RotatingServerContract; `disable` keeps the key itself from signing until `enable`. `facts`
+    are texts that `check` must print.
     """
 
     uri: str
@@ -53,13 +53,16 @@ class Deployment:
     thaw: Callable[[], None]
     facts: Sequence[str]
     secrets: Sequence[str] = field(repr=False)
+    disable: Callable[[], None]
+    enable: Callable[[], None]
     rotate: Callable[[], None] | None = None
-    disable: Callable[[], None] | None = None
-    enable: Callable[[], None] | None = None
 
 
 class ServerContract:
-    """Subclass it as TestServer and override `deployment`; the key must be ECDSA or RSA, for openssl's sake."""
+    """Subclass it as TestServer and override `deployment`; the key must be ECDSA or RSA, for openssl's sake.
+
+    RotatingServerContract is for backends whose keys have versions, or names that can point to another key.
+    """
 
     sign_seconds: ClassVar[float] = 2.0
     """The profile's signer_timeout."""
@@ -171,32 +174,9 @@ class ServerContract:
                 assert server.ready() == 200
         assert not [s for s in deployment.secrets if s in server.text()]
 
-    def test_rotation_under_a_running_server_leaves_its_tokens_valid(
-        self,
-        deployment: Deployment,
-        chain: tuple[Any, ...],
-        arguments: list[str],
-        environment: dict[str, str],
-        tmp_path: Path,
-    ) -> None:
-        if deployment.rotate is None:
-            pytest.skip("keys of this backend do not rotate")
-        request = encode_request(_DATA)
-        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
-            assert server.ask(request).granted
-            deployment.rotate()
-            answer = server.ask(request)
-        assert answer.granted
-        check_with_openssl(IssuedToken(request=request, response=answer.response, data=_DATA, chain=chain), tmp_path)
-        again = run(["check", *arguments], environment)
-        assert again.returncode == 2, "a new start must notice that the newest key is not the certificate's"
-        assert "is not the one that the certificate" in again.stderr
-
     def test_disabled_key_is_system_failure_until_it_is_enabled(
         self, deployment: Deployment, arguments: list[str], environment: dict[str, str], tmp_path: Path
     ) -> None:
-        if deployment.disable is None or deployment.enable is None:
-            pytest.skip("keys of this backend cannot be disabled")
         request = encode_request(_DATA)
         with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
             assert server.ask(request).granted
@@ -258,3 +238,27 @@ class ServerContract:
             if answer.granted or time.monotonic() > deadline:
                 return answer
             time.sleep(0.1)
+
+
+class RotatingServerContract(ServerContract):
+    """For a backend that can make another private key the newest of the same name."""
+
+    def test_rotation_under_a_running_server_leaves_its_tokens_valid(
+        self,
+        deployment: Deployment,
+        chain: tuple[Any, ...],
+        arguments: list[str],
+        environment: dict[str, str],
+        tmp_path: Path,
+    ) -> None:
+        assert deployment.rotate is not None, "the deployment says how its backend makes a newer key of that name"
+        request = encode_request(_DATA)
+        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+            assert server.ask(request).granted
+            deployment.rotate()
+            answer = server.ask(request)
+        assert answer.granted
+        check_with_openssl(IssuedToken(request=request, response=answer.response, data=_DATA, chain=chain), tmp_path)
+        again = run(["check", *arguments], environment)
+        assert again.returncode == 2, "a new start must notice that the newest key is not the certificate's"
+        assert "is not the one that the certificate" in again.stderr
