@@ -9,7 +9,7 @@ ratio to a bare signature, which is measured in every round, too.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -74,7 +74,22 @@ def run(*, quick: bool) -> list[Row]:
             for case in wanted:
                 server = running[case.server]
                 loads[case].append(server.load(case.body, connections=case.connections, seconds=seconds))
-    return [_row(case, loads[case], median(bare[case.kind])) for case in wanted]
+    rows = [_row(case, loads[case], median(bare[case.kind])) for case in wanted]
+    return [*rows, _scaling(loads)]
+
+
+def _scaling(loads: Mapping[Case, Sequence[Load]]) -> Row:
+    """Return how much more two workers on two cores of their own answer than one worker on one.
+
+    Here the load generator takes its part of the cores, so this is not throughput: a core answers as many requests as
+    it has time for, by the CPU that each takes in either server, both beside the same load generator.
+    """
+    rounds: dict[str, list[float]] = {}
+    for case, each in loads.items():
+        if case.name == "granted" and case.connections == 16 and case.kind == "ecdsa-p256":
+            rounds[case.server] = [load.cpu_us for load in each]
+    ratios = [2 * one / two for one, two in zip(rounds["granian"], rounds["granian, 2 workers"], strict=True)]
+    return Row(part="scaling", name="granian, 2 workers on 2 cores", figures={"times one worker": median(ratios)})
 
 
 def _row(case: Case, loads: list[Load], bare_us: float) -> Row:

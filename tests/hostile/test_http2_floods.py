@@ -18,7 +18,7 @@ import pytest
 from tests.edge_server import EdgeServer, TlsMaterial, edge_server
 from tests.hostile.attack import REQUEST, Target
 from tests.http2_client import Http2Connection, StreamEnded, over_tls
-from tsa_core.testing import missing
+from tsa_core.testing import require_package
 
 log = logging.getLogger(__name__)
 pytestmark = pytest.mark.plugin("memory")
@@ -36,11 +36,8 @@ _TOGETHER = 50
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    try:
-        import granian  # noqa: F401
-        import h2  # noqa: F401
-    except ImportError as error:
-        missing(f"{error.name} is not installed")
+    require_package("granian")
+    require_package("h2")
     tls = TlsMaterial(tmp_path_factory.mktemp("tls"))
     certificate, key = tls.write("server")
     flags = ["--scheme", "https", "--http2", "--tls-certificate", str(certificate), "--tls-key", str(key)]

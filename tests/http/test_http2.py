@@ -24,18 +24,9 @@ from tsa_core.testing.programs import missing, require_program
 from tsa_core.testing.waiting import wait_until
 from tsa_core.verify import TrustStore, VerifiedTimestamp, Verifier
 
-pytestmark = pytest.mark.plugin("memory")
+pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("granian"), pytest.mark.package("h2")]
 
 STREAMS = 100
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _libraries() -> None:
-    try:
-        import granian  # noqa: F401
-        import h2  # noqa: F401
-    except ImportError as error:
-        missing(f"{error.name} is not installed")
 
 
 @pytest.fixture(scope="module")
