@@ -12,18 +12,21 @@ import os
 
 from tsa_core.config import ServerSettings
 
+FIRST = int.from_bytes(os.urandom(2), "big")
+"""Where slot 0 begins to count; drawn before workers are forked, so they share it."""
+
 
 def keep_to_one_processor(settings: ServerSettings, slot: int) -> None:
     """Keep the calling thread, and those that it starts from now on, on one processor; `slot` counts workers from 0.
 
-    Takes the last processors that the process may use, because the first ones often serve interrupts. Does nothing
-    when `pin_workers` is off, when there are more workers than processors, or where there is no such call.
+    Servers that know nothing of each other begin with different processors, by chance. Does nothing when `pin_workers`
+    is off, when there are more workers than processors, or where there is no such call.
     """
     if not settings.pin_workers or not hasattr(os, "sched_setaffinity"):
         return
-    processors = sorted(os.sched_getaffinity(0), reverse=True)
+    processors = sorted(os.sched_getaffinity(0))
     if settings.workers > len(processors):
         return
-    os.sched_setaffinity(0, {processors[slot % len(processors)]})
+    os.sched_setaffinity(0, {processors[(FIRST + slot) % len(processors)]})
     # Threads of this policy do not interrupt others when they wake; nothing else about them is different.
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
