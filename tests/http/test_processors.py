@@ -75,8 +75,8 @@ def test_granian_workers_have_one_each_and_who_replaces_one_gets_its_own() -> No
         deadline = time.monotonic() + DEADLINE_SECONDS
         while True:
             workers = workers_of(process)
-            taken = set().union(*workers.values())
-            if without not in workers and len(workers) == len(taken) == count:
+            used = set().union(*workers.values())
+            if without not in workers and len(workers) == len(used) == count:
                 return workers
             assert time.monotonic() < deadline, workers
             time.sleep(0.05)
