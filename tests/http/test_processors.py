@@ -76,7 +76,11 @@ def test_granian_workers_have_one_each_and_who_replaces_one_gets_its_own() -> No
         while True:
             workers = workers_of(process)
             used = set().union(*workers.values())
-            if without not in workers and len(workers) == len(used) == count:
+            if (
+                without not in workers
+                and len(workers) == len(used) == count
+                and all(len(each) == 1 for each in workers.values())
+            ):
                 return workers
             assert time.monotonic() < deadline, workers
             time.sleep(0.05)

@@ -166,9 +166,10 @@ def test_endless_identifiers_and_integers() -> None:
     huge = forge.tst_info(serial_number=1 << 80_000)
     with pytest.raises(VerificationError):
         VERIFIER.verify_response(forge.reply(forge.token(CHAIN.signer, huge)), artifact=b"other")
-    attribute = der.sequence(der.tlv(6, b"\x81" * 50_000 + b"\x01"), der.tlv(der.SET, b""))
-    assert attribute  # an attribute type that is never split into its components
-    token = TOKEN.replace(der.tlv(der.SET, b""), attribute)
+    # An attribute type that is never split into its components.
+    attribute = der.sequence(der.tlv(6, b"\x81" * 50_000 + b"\x01"), der.tlv(der.SET, der.null()))
+    token = forge.token(CHAIN.signer, unsigned=der.tlv(0xA1, attribute))
+    assert len(token) > 50_000
     assert VERIFIER.verify_token(token, artifact=b"hello").gen_time == forge.GEN_TIME
 
 
