@@ -73,11 +73,11 @@ def readers(kind: str) -> dict[str, Callable[[], object]]:
         cold.forget()
         return cold.verify_response(reply, digest=DIGEST)
 
-    key = chain.signer.certificate.public_key()
+    key = chain.signer.key.public_key()
     algorithm = signature_algorithm(key)
     signature = algorithm.signing_function(chain.signer.key)(DATA)
     compared: dict[str, Callable[[], object]] = {
-        "bare signature": lambda: algorithm.verify(key, signature, DATA),  # type: ignore[arg-type] # a key that TSAs have
+        "bare signature": lambda: algorithm.verify(key, signature, DATA),
         "warm": lambda: warm.verify_response(reply, digest=DIGEST),
         "cold": forget_and_verify,
         "from PEM": lambda: verify_response(reply, digest=DIGEST, trust=TrustStore.from_chain(chain.pem)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from tests.serving import spawned_server
 from tsa_core.config import ServerSettings
 from tsa_core.http.processors import keep_to_one_processor
+from tsa_core.testing import wait_until
 
 pytestmark = pytest.mark.needs(hasattr(os, "sched_setaffinity"), "this system binds no threads")
 
@@ -70,26 +70,21 @@ def workers_of(process: int) -> dict[int, set[int]]:
 def test_granian_workers_have_one_each_and_who_replaces_one_gets_its_own() -> None:
     count = min(2, len(os.sched_getaffinity(0)))
 
-    def settled(process: int, without: int | None = None) -> dict[int, set[int]]:
-        """Wait until all workers keep to one processor, and to different ones."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while True:
-            workers = workers_of(process)
-            used = set().union(*workers.values())
-            if (
-                without not in workers
-                and len(workers) == len(used) == count
-                and all(len(each) == 1 for each in workers.values())
-            ):
-                return workers
-            assert time.monotonic() < deadline, workers
-            time.sleep(0.05)
-
     with spawned_server("--server", "granian", "--workers", str(count)) as (_, process):
-        before = settled(process.pid)
+
+        def settled() -> bool:
+            """Say whether all workers keep to one processor, and to different ones."""
+            each = list(workers_of(process.pid).values())
+            return len(each) == len(set().union(*each)) == sum(map(len, each)) == count
+
+        wait_until(settled, seconds=DEADLINE_SECONDS, what="the workers have processors")
+        before = workers_of(process.pid)
         victim = next(iter(before))
         os.kill(victim, signal.SIGKILL)
-        after = settled(process.pid, without=victim)
+        wait_until(
+            lambda: victim not in workers_of(process.pid) and settled(), seconds=DEADLINE_SECONDS, what="it is replaced"
+        )
+        after = workers_of(process.pid)
     assert sorted(map(min, before.values())) == sorted(map(min, after.values()))
 
 

@@ -14,7 +14,6 @@ from tests.http2_client import Http2Connection
 from tests.serving import Parts, TestSigner, running_server
 from tsa_core.config import ServerSettings
 from tsa_core.http.streams import STREAMS, StreamShares, TooMuchAtOnce
-from tsa_core.testing.programs import missing
 
 BODY = PlainRequest(nonce=1, cert_req=True).encode()
 CANCEL = 8
@@ -36,13 +35,10 @@ class WaitingSigner(TestSigner):
         return super().sign(message, timeout=timeout)
 
 
+@pytest.mark.package("granian")
+@pytest.mark.package("h2")
 def test_who_cancels_all_and_asks_again_is_thrown_out(caplog: pytest.LogCaptureFixture) -> None:
     """No signature is made meanwhile, so all that was asked for is under way, cancelled or not."""
-    try:
-        import granian  # noqa: F401
-        import h2  # noqa: F401
-    except ImportError as error:
-        missing(f"{error.name} is not installed")
     signer = WaitingSigner()
     with running_server(Parts(signers={"p256": signer}), engine="granian", http2=True, threads=150) as server:
         signer.may_sign.clear()

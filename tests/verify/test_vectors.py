@@ -53,12 +53,13 @@ PAYLOAD = (RFC3161_CLIENT / "sigstore.mock" / "payload").read_bytes()
 TEST_TSA, SIGSTAGE, IDENTRUST, MOCK = map(chain, ("test_tsa", "sigstage", "identrust", "sigstore.mock"))
 
 
-def vector(reply: str, chain: Path | None, artifact: bytes | None, outcome: type[VerificationError] | str) -> object:
-    path = VECTORS / reply
-    name = f"{path.parent.name}/{path.stem}"
-    trusted = chain.parent.name if chain else "itself"
-    data = Vector(reply=path, chain=chain, artifact=artifact, outcome=outcome)
-    return pytest.param(data, id=f"{name} trusting {trusted}")
+def vector(reply: str, chain: Path | None, artifact: bytes | None, outcome: type[VerificationError] | str) -> Vector:
+    return Vector(reply=VECTORS / reply, chain=chain, artifact=artifact, outcome=outcome)
+
+
+def name_of(data: Vector) -> str:
+    trusted = data.chain.parent.name if data.chain else "itself"
+    return f"{data.reply.parent.name}/{data.reply.stem} trusting {trusted}"
 
 
 TABLE = [
@@ -101,7 +102,7 @@ def trust_of(data: Vector, reply: bytes) -> TrustStore:
     return TrustStore(roots=tuple(roots))
 
 
-@pytest.mark.parametrize("data", TABLE)
+@pytest.mark.parametrize("data", TABLE, ids=name_of)
 def test_vector(data: Vector) -> None:
     reply = data.reply.read_bytes()
     digest = None
@@ -121,8 +122,7 @@ def test_vector(data: Vector) -> None:
 
 
 def test_every_reply_of_the_vectors_is_in_the_table() -> None:
-    listed = {param.values[0].reply for param in TABLE}  # type: ignore[attr-defined] # pytest types no values
-    assert set(VECTORS.rglob("*.tsr")) == listed
+    assert set(VECTORS.rglob("*.tsr")) == {data.reply for data in TABLE}
 
 
 def test_requests_and_their_replies() -> None:
