@@ -152,7 +152,7 @@ def test_a_request_that_waited_too_long_is_a_queue_refusal() -> None:
         watch.recorder.begin()
         trace = RequestTrace()
         refusal = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, "too many")
-        service.authority.note_refusal(refusal, RequestContext(), trace, waited=True)
+        service.authority.refuse(refusal, RequestContext(), trace, waited=True)
         watch.end(trace)
         found = watch.samples()
     assert found["queue_refusals_total{}"] == found["rejections_total{failure=systemFailure}"] == 1

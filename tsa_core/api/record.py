@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -46,6 +46,15 @@ class AuditSink(ABC):
     @abstractmethod
     def write(self, record: AuditRecord) -> None:
         """Store the record; it is durable when this returns. Raises AuditError, and nothing else."""
+
+    def write_all(self, records: Sequence[AuditRecord]) -> None:
+        """Store the records of tokens that leave together; all are durable when this returns.
+
+        Raises AuditError, and nothing else: then none of the tokens leaves, whichever records are stored. A sink for
+        which several at once cost less than one by one overrides this.
+        """
+        for record in records:
+            self.write(record)
 
     def event(self, event: AuditEvent) -> None:  # noqa: B027 - optional: a sink may keep tokens alone
         """Store an event, from a background thread. Raises AuditError, which is logged and stops nothing."""

@@ -1,10 +1,11 @@
 """The authority: profiles, serial numbers, the clock gate and the checks at start."""
 
-from tsa_core.authority.authority import Reply, TimestampAuthority
+from tsa_core.authority.authority import TimestampAuthority
 from tsa_core.authority.chain import CertificateChain, load_chain, parse_chain, read_chain_file
 from tsa_core.authority.clock_state import ClockState, ClockStatus
 from tsa_core.authority.gate import ClockChange, ClockGate
 from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
+from tsa_core.authority.pending import Pending, Reply
 from tsa_core.authority.profile import Profile
 from tsa_core.authority.trace import RequestTrace
 from tsa_core.authority.validity import days_between
@@ -16,6 +17,7 @@ __all__ = [
     "ClockState",
     "ClockStatus",
     "KernelClock",
+    "Pending",
     "Profile",
     "Reply",
     "RequestTrace",

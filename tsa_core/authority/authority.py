@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
 from types import MappingProxyType
-from typing import NamedTuple
 
 from tsa_core.api import (
     AuditRecord,
@@ -26,6 +25,7 @@ from tsa_core.api import (
     TsaError,
 )
 from tsa_core.authority.gate import ClockGate
+from tsa_core.authority.pending import Pending, Reply
 from tsa_core.authority.profile import Profile
 from tsa_core.authority.trace import RequestTrace
 from tsa_core.config import DEFAULT_PROFILE
@@ -33,20 +33,13 @@ from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import DigestLengthMismatch, EncodingError
 from tsa_core.protocol.request import read_extensions, read_request
 from tsa_core.protocol.response import encode_rejection, signed_parts
-from tsa_core.protocol.tstinfo import encode_serial
+from tsa_core.protocol.tstinfo import SERIAL_OCTETS, encode_serial
 
 log = logging.getLogger(__name__)
 
 _CANNOT_SIGN = "the timestamp cannot be signed now; try again later"
 _NEVER_COPIED = frozenset({oids.ID_PE_QC_STATEMENTS})
 """Extensions that say what the authority is; a requester must not be able to have them said."""
-
-
-class Reply(NamedTuple):
-    """The answer to a request: the DER of a TimeStampResp, and why it refuses when it does."""
-
-    der: bytes
-    rejection: RequestRejected | None = None
 
 
 class TimestampAuthority:
@@ -74,147 +67,245 @@ class TimestampAuthority:
         self._claimed = frozenset().union(*(processor.request_extensions for processor in processors))
         self._audit_sinks = tuple(audit_sinks)
         self._observers = tuple(observers)
+        self._stages = (self._prepare, self._sign, self._complete, *([self._process] if processors else []))
 
     def respond(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> Reply:
         """Answer a DER request; never raises. Whatever is wrong becomes a rejection (RFC 3161 2.4.2).
 
         `trace` is filled in for the caller; observers are told in any case.
         """
-        if trace is None and self._observers:
-            trace = RequestTrace()
-        try:
-            request = read_request(body)
-        except RequestRejected as rejection:
-            self._tell_of_refusal(trace, context, rejection)
-            return Reply(encode_rejection(rejection.failure, rejection.text), rejection)
-        if trace is not None:
-            trace.parse_ended = perf_counter_ns()
-        try:
-            return Reply(self.issue(request, context, trace))
-        except RequestRejected as rejection:
-            return Reply(encode_rejection(rejection.failure, rejection.text), rejection)
+        return self._answer(self.begin(body, context, trace))
 
     def issue(self, request: TimeStampReq, context: RequestContext, trace: RequestTrace | None = None) -> bytes:
         """Return the DER of a granted TimeStampResp; raises RequestRejected, and nothing else, otherwise."""
-        if trace is None and self._observers:
-            trace = RequestTrace()
+        pending = self._new(context, trace)
+        self._admit(pending, request)
+        reply = self._answer(pending)
+        if reply.rejection is not None:
+            raise reply.rejection
+        return reply.der
+
+    def refuse(
+        self, rejection: RequestRejected, context: RequestContext, trace: RequestTrace | None, *, waited: bool = False
+    ) -> Reply:
+        """Refuse a request before it is read; `waited`: it had waited too long."""
+        pending = self._new(context, trace)
+        if pending.trace is not None and waited:
+            pending.trace.wait_began = pending.trace.started
+        return self._refuse(pending, rejection)
+
+    def begin(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> Pending:
+        """Read a DER request and decide whether it may be granted; never raises. `finish` is the rest."""
+        pending = self._new(context, trace)
+        try:
+            request = read_request(body)
+        except RequestRejected as rejection:
+            self._refuse(pending, rejection)
+            return pending
+        if pending.trace is not None:
+            pending.trace.parse_ended = perf_counter_ns()
+        self._admit(pending, request)
+        return pending
+
+    def finish(self, pendings: Sequence[Pending]) -> None:
+        """Answer requests that leave together: each has its reply when this returns. Never raises.
+
+        They pass each stage together, because a signature takes the processor's caches for itself: sixteen
+        requests at once cost a fifth less than one by one. Audit sinks are asked once for all, and when one fails, no
+        token of them leaves.
+        """
+        going = [pending for pending in pendings if pending.reply is None]
+        random = os.urandom(SERIAL_OCTETS * len(going))
+        for number, pending in enumerate(going):
+            pending.serial_der = encode_serial(random[number * SERIAL_OCTETS : (number + 1) * SERIAL_OCTETS])
+        for stage in self._stages:
+            failed = False
+            for pending in going:
+                try:
+                    stage(pending)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the requester gets a reply
+                    self._fail(pending, error)
+                    failed = True
+            if failed:
+                going = [pending for pending in going if pending.reply is None]
+        if self._audit_sinks and going:
+            try:
+                self._audit(going)
+            except Exception as error:  # noqa: BLE001 - as above
+                for pending in going:
+                    self._fail(pending, error)
+                return
+        for pending in going:
+            self._grant(pending)
+
+    def _answer(self, pending: Pending) -> Reply:
+        """Answer one request: what `finish` does, and faster for one."""
+        if pending.reply is not None:
+            return pending.reply
+        pending.serial_der = encode_serial(os.urandom(SERIAL_OCTETS))
+        try:
+            for stage in self._stages:
+                stage(pending)
+            if self._audit_sinks:
+                self._audit((pending,))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the requester gets a reply
+            return self._fail(pending, error)
+        return self._grant(pending)
+
+    def _new(self, context: RequestContext, trace: RequestTrace | None) -> Pending:
+        return Pending(context, RequestTrace() if trace is None and self._observers else trace)
+
+    def _grant(self, pending: Pending) -> Reply:
+        pending.reply = reply = Reply(pending.response)
+        if (trace := pending.trace) is not None:
+            trace.ended = perf_counter_ns()
+            if trace.audit_began:
+                trace.audit_ended = trace.ended
+            if self._observers:
+                self._tell(trace)
+        return reply
+
+    def _refuse(self, pending: Pending, rejection: RequestRejected) -> Reply:
+        pending.reply = reply = Reply(encode_rejection(rejection.failure, rejection.text), rejection)
+        context = pending.context
+        log.debug("request %s refused: %s: %s", context.request_id, rejection.failure.text, rejection.text)
+        if (trace := pending.trace) is not None:
+            trace.refuse(context, rejection.failure, rejection.text)
+            if self._observers:
+                self._tell(trace)
+        return reply
+
+    def _fail(self, pending: Pending, error: Exception) -> Reply:
+        """Refuse with what the requester may see of a failure; the log has the rest."""
+        if isinstance(error, RequestRejected):
+            return self._refuse(pending, error)
+        request_id = pending.context.request_id
+        if isinstance(error, ClockError):
+            log.error("request %s: no trusted time: %s", request_id, error)
+            return self._refuse(pending, RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error)))
+        if isinstance(error, TsaError):
+            log.error("request %s: %s: %s", request_id, type(error).__name__, error)
+        else:
+            log.error("request %s: unexpected failure", request_id, exc_info=error)
+        return self._refuse(pending, RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN))
+
+    # -- the stages of a request --------------------------------------------------------------------------------
+
+    def _admit(self, pending: Pending, request: TimeStampReq) -> None:
+        """Choose the profile and refuse what it does not accept; a signer that waits may end this run (HandOver)."""
+        context, trace = pending.context, pending.trace
+        pending.request = request
         if trace is not None:
             trace.context = context
             trace.request = request
         try:
-            response = self._issue(request, context, trace)
-        except Exception as error:
-            rejection = self._rejection(error, context)
-            self._tell_of_refusal(trace, context, rejection)
-            if rejection is error:
-                raise
-            raise rejection from None
-        if trace is not None:
-            trace.ended = perf_counter_ns()
-            if self._observers:
-                self._tell(trace)
-        return response
-
-    def note_refusal(
-        self, rejection: RequestRejected, context: RequestContext, trace: RequestTrace | None, *, waited: bool = False
-    ) -> None:
-        """Tell observers of a request that was refused before it came here; `waited`: it had waited too long."""
-        if trace is None and self._observers:
-            trace = RequestTrace()
-        if trace is not None and waited:
-            trace.wait_began = trace.started
-        self._tell_of_refusal(trace, context, rejection)
-
-    @staticmethod
-    def _rejection(error: Exception, context: RequestContext) -> RequestRejected:
-        """Return what the requester may see of a failure; the log has the rest."""
-        if isinstance(error, RequestRejected):
-            return error
-        if isinstance(error, ClockError):
-            log.error("request %s: no trusted time: %s", context.request_id, error)
-            return RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error))
-        if isinstance(error, TsaError):
-            log.error("request %s: %s: %s", context.request_id, type(error).__name__, error)
-        else:
-            log.error("request %s: unexpected failure", context.request_id, exc_info=error)
-        return RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, _CANNOT_SIGN)
-
-    def _issue(self, request: TimeStampReq, context: RequestContext, trace: RequestTrace | None) -> bytes:
-        profile = self._select(request, context) if self._selectors or context.profile is not None else self._default
-        if trace is not None:
-            trace.profile = profile.name
-        self._check(request, profile)
-        if profile.waits:
+            profile = self._default
+            if self._selectors or context.profile is not None:
+                profile = self._select(request, context)
+            pending.profile = profile
             if trace is not None:
-                trace.wait_began = perf_counter_ns()
-            context.enter(profile.name)
-            if trace is not None:
-                trace.wait_ended = perf_counter_ns()
-        policy_der = request.policy_der or profile.default_policy_der
+                trace.profile = profile.name
+            self._check(request, profile)
+            if profile.waits:
+                if trace is not None:
+                    trace.wait_began = perf_counter_ns()
+                context.enter(profile.name)
+                if trace is not None:
+                    trace.wait_ended = perf_counter_ns()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the requester gets a reply
+            self._fail(pending, error)
+
+    def _prepare(self, pending: Pending) -> None:
+        """Read the clock and encode what is signed."""
+        profile, request, trace = pending.profile, pending.request, pending.trace
+        pending.policy_der = policy_der = request.policy_der or profile.default_policy_der
         if trace is not None:
             trace.clock_began = perf_counter_ns()
-        reading = self._read_clock(profile)
+        pending.reading = reading = self._read_clock(profile)
         accuracy = None if reading.uncertainty is None else profile.accuracy_for(reading.uncertainty)
         if trace is not None:
             trace.clock_ended = perf_counter_ns()
-        serial_der = encode_serial(os.urandom(20))
         draft = None
         if self._processors:
-            draft = TokenDraft(
+            pending.draft = draft = TokenDraft(
                 profile=profile.name,
                 policy=profile.policies_by_der[policy_der],
-                serial_number=int.from_bytes(serial_der[2:], "big"),
+                serial_number=int.from_bytes(pending.serial_der[2:], "big"),
                 gen_time=reading.time,
                 request=request,
-                context=context,
+                context=pending.context,
             )
         gen_time_der, signing_time_der = profile.encode_times(reading.time)
         template = profile.template
-        tst_info = template.tst_info(
+        pending.tst_info = tst_info = template.tst_info(
             policy_der=policy_der,
             imprint_der=request.imprint_der,
-            serial_der=serial_der,
+            serial_der=pending.serial_der,
             gen_time_der=gen_time_der,
             nonce_der=request.nonce_der,
             extensions=self._extensions(request, profile, draft) if draft or request.extensions else b"",
             accuracy=accuracy,
         )
-        signed_attributes = template.signed_attributes(tst_info, signing_time_der)
+        pending.signed_attributes = template.signed_attributes(tst_info, signing_time_der)
+
+    def _sign(self, pending: Pending) -> None:
+        profile, trace, message = pending.profile, pending.trace, pending.signed_attributes
+        signer = profile.signer
         if trace is not None:
             trace.algorithm = profile.algorithm.name
-            trace.serial_der = serial_der
+            trace.serial_der = pending.serial_der
             trace.sign_began = perf_counter_ns()
-        signature = self._sign(profile, signed_attributes, context)
+        try:
+            signature = signer.sign(message, timeout=profile.sign_timeout)
+        except SignerError:
+            profile.available = False
+            raise
+        except Exception as error:
+            profile.available = False
+            log.exception(
+                "request %s: the signer plugin %r of profile %r crashed",
+                pending.context.request_id,
+                profile.settings.scheme,
+                profile.name,
+            )
+            raise SignerError(f"the signer plugin {profile.settings.scheme!r} crashed") from error
+        if profile.settings.verify_signatures and not profile.algorithm.is_valid(signer.public_key, signature, message):
+            profile.available = False
+            raise SignerError(f"profile {profile.name}: the signature does not verify; the key may have changed")
+        profile.available = True
+        pending.signature = signature
         if trace is not None:
             trace.sign_ended = perf_counter_ns()
-        response = template.response(
-            tst_info=tst_info,
-            signed_attributes=signed_attributes,
-            signature=signature,
-            certificates=request.cert_req,
+
+    def _complete(self, pending: Pending) -> None:
+        """Put the reply together, and let the response processors have it."""
+        pending.response = pending.profile.template.response(
+            tst_info=pending.tst_info,
+            signed_attributes=pending.signed_attributes,
+            signature=pending.signature,
+            certificates=pending.request.cert_req,
         )
-        if draft is None and not self._audit_sinks:
-            return response
-        if trace is not None:
-            trace.audit_began = perf_counter_ns()
-        if draft is not None:
-            response = self._process(response, draft)
-        self._audit(
-            AuditRecord(
-                request_id=context.request_id,
-                client_address=context.client_address,
-                profile=profile.name,
-                policy=profile.policies_by_der[policy_der],
-                serial_number=int.from_bytes(serial_der[2:], "big"),
-                gen_time=reading.time,
-                hash_oid=request.hash_oid,
-                digest=request.digest,
-                response=response,
-            )
-        )
-        if trace is not None:
-            trace.audit_ended = perf_counter_ns()
-        return response
+
+    def _process(self, pending: Pending) -> None:
+        """Let the response processors have the reply."""
+        if pending.trace is not None:
+            pending.trace.audit_began = perf_counter_ns()
+        response, draft = pending.response, pending.draft
+        before = signed_parts(response)
+        for processor in self._processors:
+            response = processor.process(response, draft)
+        if signed_parts(response) != before:
+            raise TsaError("a response processor changed bytes under the signature; the reply is withheld")
+        pending.response = response
+
+    def _audit(self, pendings: Sequence[Pending]) -> None:
+        """Have the records of tokens stored, all at once."""
+        for pending in pendings:
+            if (trace := pending.trace) is not None and not trace.audit_began:
+                trace.audit_began = perf_counter_ns()
+        records = [_record(pending) for pending in pendings]
+        for sink in self._audit_sinks:
+            sink.write_all(records)
 
     def _select(self, request: TimeStampReq, context: RequestContext) -> Profile:
         """Return the profile that the URL names, else the first that a selector names, else the default one."""
@@ -288,46 +379,6 @@ class TimestampAuthority:
                 raise TsaError(f"the extensions of the token are wrong: {error}") from None
         return extensions
 
-    def _sign(self, profile: Profile, message: bytes, context: RequestContext) -> bytes:
-        signer = profile.signer
-        try:
-            signature = signer.sign(message, timeout=profile.sign_timeout)
-        except SignerError:
-            profile.available = False
-            raise
-        except Exception as error:
-            profile.available = False
-            log.exception(
-                "request %s: the signer plugin %r of profile %r crashed",
-                context.request_id,
-                profile.settings.scheme,
-                profile.name,
-            )
-            raise SignerError(f"the signer plugin {profile.settings.scheme!r} crashed") from error
-        if profile.settings.verify_signatures and not profile.algorithm.is_valid(signer.public_key, signature, message):
-            profile.available = False
-            raise SignerError(f"profile {profile.name}: the signature does not verify; the key may have changed")
-        profile.available = True
-        return signature
-
-    def _process(self, response: bytes, draft: TokenDraft) -> bytes:
-        before = signed_parts(response)
-        for processor in self._processors:
-            response = processor.process(response, draft)
-        if signed_parts(response) != before:
-            raise TsaError("a response processor changed bytes under the signature; the reply is withheld")
-        return response
-
-    def _audit(self, record: AuditRecord) -> None:
-        for sink in self._audit_sinks:
-            sink.write(record)
-
-    def _tell_of_refusal(self, trace: RequestTrace | None, context: RequestContext, rejection: RequestRejected) -> None:
-        if trace is not None:
-            trace.refuse(context, rejection.failure, rejection.text)
-            if self._observers:
-                self._tell(trace)
-
     def _tell(self, trace: RequestTrace) -> None:
         outcome = trace.outcome()
         for observer in self._observers:
@@ -335,3 +386,18 @@ class TimestampAuthority:
                 observer.observe(outcome)
             except Exception:
                 log.exception("the observer %s crashed", type(observer).__name__)
+
+
+def _record(pending: Pending) -> AuditRecord:
+    profile, request, context = pending.profile, pending.request, pending.context
+    return AuditRecord(
+        request_id=context.request_id,
+        client_address=context.client_address,
+        profile=profile.name,
+        policy=profile.policies_by_der[pending.policy_der],
+        serial_number=int.from_bytes(pending.serial_der[2:], "big"),
+        gen_time=pending.reading.time,
+        hash_oid=request.hash_oid,
+        digest=request.digest,
+        response=pending.response,
+    )

@@ -47,6 +47,7 @@ def serve_granian(
     would end connections, and cannot be taken back when a worker fails.
     """
     from tsa_core.http.forking_granian import forking_server
+    from tsa_core.http.granian_runner import finish_together
 
     logging.getLogger("_granian").setLevel(logging.WARNING)
     multiprocessing.set_start_method("fork", force=True)
@@ -67,6 +68,7 @@ def serve_granian(
         if waiting_profiles:
             return ThreadShares(app, settings)
         keep_to_one_processor(settings, slot)
+        finish_together()
         return app
 
     try:

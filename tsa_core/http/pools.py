@@ -20,6 +20,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from tsa_core.config import ServerSettings
 from tsa_core.http.event_loop import EventLoop
+from tsa_core.http.together import Together
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,8 @@ class Dispatcher:
     def __init__(self, loop: EventLoop, settings: ServerSettings) -> None:
         self._loop = loop
         self._settings = settings
+        self.together = Together(lambda channel: channel.handle_close())
+        """Requests that were begun in this turn."""
         self._queue: deque[Any] = deque()
         self._answered: list[Any] = []
         self._pools: dict[str, Pool] = {}
@@ -164,10 +167,12 @@ class Dispatcher:
         for pool in self._pools.values():
             while old := pool.next_too_old():
                 self._refuse(old[1], old[0])
-        queue, answered = self._queue, self._answered
+        queue, answered, together = self._queue, self._answered, self.together
         deadline = 0.0
         while queue:
             channel = queue.popleft()
+            if channel.awaits_reply:
+                together.finish()  # replies to pipelined requests leave in their order
             try:
                 channel.service()
             except HandOver as handed:
@@ -177,7 +182,7 @@ class Dispatcher:
             now = time.perf_counter()
             if len(answered) == 1:
                 deadline = now + _SEND_TOGETHER_SECONDS
-            if now > deadline:
+            if together.enough or now > deadline:
                 self._send_answered()
         self._send_answered()
 
@@ -197,6 +202,7 @@ class Dispatcher:
         self._send(channel)
 
     def _send_answered(self) -> None:
+        self.together.finish()
         for channel in self._answered:
             self._send(channel)
         self._answered.clear()

@@ -12,11 +12,10 @@ from typing import Any
 import falcon
 
 from tsa_core.api import PKIFailureInfo, RequestContext, RequestRejected
-from tsa_core.authority import Reply, RequestTrace, TimestampAuthority
+from tsa_core.authority import Pending, Reply, RequestTrace, TimestampAuthority
 from tsa_core.config import ServerSettings
 from tsa_core.http.pools import ENTER, QUEUED_SECONDS, stay
 from tsa_core.http.sigstore import JsonRequestError, error_message, read_json_request
-from tsa_core.protocol.response import encode_rejection
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +43,12 @@ class TimestampResource:
     """
 
     def __init__(self, authority: TimestampAuthority, settings: ServerSettings) -> None:
-        self._authority = authority
+        self.authority = authority
         self._granted = falcon.HTTP_201 if settings.use_http_201 else falcon.HTTP_200
         self._json_rejections = settings.rejections == "sigstore"
         self.max_body = settings.max_request_body_size
         self._queue_seconds = settings.queue_timeout.total_seconds()
         self._next_warning = 0.0
-        self._busy = Reply(encode_rejection(BUSY.failure, BUSY.text), BUSY)
         self.id_header = settings.request_id_header
         self._id_variable = "HTTP_" + settings.request_id_header.upper().replace("-", "_")
         # Unique across processes and starts, and cheaper than a random number for each request.
@@ -64,7 +62,7 @@ class TimestampResource:
         response.set_header("Cache-Control", NO_CACHE)
         request_id = self.request_id(environ)
         response.set_header(self.id_header, request_id)
-        if profile is not None and profile not in self._authority.profiles:
+        if profile is not None and profile not in self.authority.profiles:
             raise falcon.HTTPNotFound(description=f"there is no profile {profile[:64]!r} here")
         content_type = environ.get("CONTENT_TYPE") or ""
         if content_type != QUERY_TYPE:
@@ -87,54 +85,54 @@ class TimestampResource:
                 raise _http_error(*error_message(reply.rejection))
             self._send(response, reply.der, self.status_of(reply))
             return
-        trace = self._begin(context, environ)
-        if self._waited_too_long(context, environ, trace):
+        trace = self._trace(context, environ)
+        if self._waited_too_long(environ):
+            self.authority.refuse(BUSY, context, trace, waited=True)
             raise _http_error(*error_message(BUSY))
         try:
             granted = self._issue_for_json(body, context, trace)
         except JsonRequestError as error:
-            self._authority.note_refusal(error.rejection, context, trace)
+            self.authority.refuse(error.rejection, context, trace)
             raise _http_error(400, str(error)) from None
         except RequestRejected as rejection:
-            log.debug("request %s refused: %s: %s", request_id, rejection.failure.text, rejection.text)
             raise _http_error(*error_message(rejection)) from None
         self._send(response, granted, self._granted)
 
     def respond(self, body: bytes, context: RequestContext, environ: dict[str, Any]) -> Reply:
         """Answer the body of a DER request, unless it has waited too long for a thread."""
-        trace = self._begin(context, environ)
-        if self._waited_too_long(context, environ, trace):
-            return self._busy
-        reply = self._authority.respond(body, context, trace)
-        if (rejection := reply.rejection) is not None:
-            log.debug("request %s refused: %s: %s", context.request_id, rejection.failure.text, rejection.text)
-        return reply
+        trace = self._trace(context, environ)
+        if self._waited_too_long(environ):
+            return self.authority.refuse(BUSY, context, trace, waited=True)
+        return self.authority.respond(body, context, trace)
+
+    def begin(self, body: bytes, context: RequestContext, environ: dict[str, Any]) -> Pending:
+        """Begin to answer the body of a DER request, for the authority to `finish` with others."""
+        return self.authority.begin(body, context, self._trace(context, environ))
 
     def status_of(self, reply: Reply) -> str:
         """Return the HTTP status of a reply to a DER request."""
         return self._granted if reply.rejection is None else falcon.HTTP_200
 
     @staticmethod
-    def _begin(context: RequestContext, environ: dict[str, Any]) -> RequestTrace | None:
+    def _trace(context: RequestContext, environ: dict[str, Any]) -> RequestTrace | None:
         trace: RequestTrace | None = environ.get(TRACE)
         if trace is not None:
             trace.context = context
         return trace
 
-    def _waited_too_long(self, context: RequestContext, environ: dict[str, Any], trace: RequestTrace | None) -> bool:
+    def _waited_too_long(self, environ: dict[str, Any]) -> bool:
         queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
         if queued_seconds <= self._queue_seconds:
             return False
         self._warn_of_queue(queued_seconds)
-        self._authority.note_refusal(BUSY, context, trace, waited=True)
         return True
 
     def _issue_for_json(self, body: bytes, context: RequestContext, trace: RequestTrace | None) -> bytes:
         if trace is None:
-            return self._authority.issue(read_json_request(body), context)
+            return self.authority.issue(read_json_request(body), context)
         request = read_json_request(body)
         trace.parse_ended = time.perf_counter_ns()
-        return self._authority.issue(request, context, trace)
+        return self.authority.issue(request, context, trace)
 
     def _warn_of_queue(self, queued_seconds: float) -> None:
         """Log, but not for every request of an overload."""

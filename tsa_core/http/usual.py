@@ -6,16 +6,18 @@ origin) is the framework's. What both do alike, the resource does. Measured: a t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from tsa_core.api import RequestContext
+from tsa_core.authority import Reply
 from tsa_core.config import ServerSettings
 from tsa_core.http.front import Wsgi
 from tsa_core.http.observing import ObservingMiddleware
 from tsa_core.http.pools import ENTER, stay
 from tsa_core.http.timestamp import NO_CACHE, QUERY_TYPE, REPLY_TYPE, TimestampResource
+from tsa_core.http.together import AWAITED, LATER, Begun
 
 ROUTE = "/api/v1/timestamp"
 
@@ -31,6 +33,7 @@ def put_usual_first(
         return app
     limit = resource.max_body or 10**_MAX_DIGITS
     id_header = resource.id_header.lower()
+    finish_pending = resource.authority.finish
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         declared = environ.get("CONTENT_LENGTH") or ""
@@ -54,20 +57,31 @@ def put_usual_first(
             header=partial(_header, environ),
             enter=environ.get(ENTER, stay),
         )
-        reply = resource.respond(bytes(environ["wsgi.input"].read(int(declared))), context, environ)
+        body = bytes(environ["wsgi.input"].read(int(declared)))
+        later = environ.get(LATER)
+        if later is not None:
+            later(Begun(finish, resource.begin(body, context, environ), environ, request_id))
+            return AWAITED
+        reply = resource.respond(body, context, environ)
+        start_response(*head(reply, environ, request_id))
+        return [reply.der]
+
+    def head(reply: Reply, environ: dict[str, Any], request_id: str) -> tuple[str, list[tuple[str, str]]]:
         status = resource.status_of(reply)
         if observing is not None:
             observing.end(environ, route=ROUTE, path=ROUTE, code=status[:3], request_id=request_id)
-        start_response(
-            status,
-            [
-                ("cache-control", NO_CACHE),
-                (id_header, request_id),
-                ("content-type", REPLY_TYPE),
-                ("content-length", str(len(reply.der))),
-            ],
-        )
-        return [reply.der]
+        return status, [
+            ("cache-control", NO_CACHE),
+            (id_header, request_id),
+            ("content-type", REPLY_TYPE),
+            ("content-length", str(len(reply.der))),
+        ]
+
+    def finish(begun: Sequence[Begun]) -> None:
+        finish_pending([each.pending for each in begun])
+        for each in begun:
+            reply = each.pending.answered
+            each.answer(*head(reply, each.environ, each.request_id), reply.der)
 
     return application
 

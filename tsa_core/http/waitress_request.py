@@ -21,11 +21,14 @@ from waitress.task import WSGITask, hop_by_hop
 from waitress.utilities import build_http_date
 
 from tsa_core.http.pools import ENTER, QUEUED_SECONDS, hand_over, stay
+from tsa_core.http.together import AWAITED, LATER, Begun
 
 _MAX_REMEMBERED = 256
 _MAX_HEADER_OCTETS = 2048
 _OF_ONE_REQUEST = frozenset({"adj", "headers", "header_plus", "header_bytes_received", "body_rcv"})
-_OF_ONE_CHANNEL = frozenset({"REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "wsgi.input", "waitress.client_disconnected"})
+_OF_ONE_CHANNEL = frozenset(
+    {"REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "wsgi.input", "waitress.client_disconnected", LATER}
+)
 
 
 class _Known:
@@ -94,26 +97,44 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
             environ[QUEUED_SECONDS] = request.queued_seconds
         return environ
 
+    _headers: Sequence[tuple[str, str]] = ()
+
     def execute(self) -> None:
         """Ask the application and write its reply."""
         request = self.request
         if request.known is None or request.command == "HEAD":
             super().execute()
             return
-        started: list[Any] = []
-
-        def start_response(status: str, headers: Sequence[tuple[str, str]], _info: object = None) -> Callable[..., Any]:
-            started[:] = status, headers
-            return self.write  # type: ignore[no-any-return] # waitress has no types
-
-        body = self.channel.server.application(self.get_environment(), start_response)
-        self.status, headers = started
+        environ = self.get_environment()
+        if request.queued_seconds is None:
+            environ[LATER] = self.later
+        body = self.channel.server.application(environ, self._start)
         self.complete = True
-        if type(body) is list and len(body) == 1 and self.has_body:
-            self.channel.write_soon(_head(self.status, headers, len(body[0]), self.channel.adj.ident) + body[0])
+        if body is AWAITED:
             self.wrote_header = True
+        elif type(body) is list and len(body) == 1 and self.has_body:
+            self._write_whole(self.status, self._headers, body[0])
         else:
-            self._write_in_parts(headers, body)
+            self._write_in_parts(self._headers, body)
+
+    def later(self, begun: Begun) -> None:
+        """Let the reply of a request that was begun leave once it is there."""
+        begun.connection = self.channel
+        self.channel.awaits_reply = True
+        begun.answer = self._write_whole
+        self.channel.server.task_dispatcher.together.add(begun)
+
+    def _start(self, status: str, headers: list[tuple[str, str]], _info: object = None) -> Callable[..., Any]:
+        self.status = status
+        self._headers = headers
+        return self.write  # type: ignore[no-any-return] # waitress has no types
+
+    def _write_whole(self, status: str, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        channel = self.channel
+        channel.awaits_reply = False
+        if channel.connected:
+            channel.write_soon(_head(status, headers, len(body), channel.adj.ident) + body)
+        self.wrote_header = True
 
     def _write_in_parts(self, headers: Sequence[tuple[str, str]], body: Iterable[bytes]) -> None:
         """Let waitress write a reply of another shape: without a body, or of several parts."""
@@ -134,6 +155,8 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
 
     parser_class = Parser
     task_class = Task
+    awaits_reply = False
+    """Whether a request was begun whose reply is not there yet."""
 
 
 @lru_cache(maxsize=256)

@@ -26,6 +26,9 @@ _FIRST_VERDICTS_SECONDS = 10.0
 """How long a reload waits for new clock monitors, so that they do not begin with refusals."""
 
 
+_GENERATION = "tsa_core.generation"
+
+
 class _Generation:
     """The application over one opened set; whoever holds it keeps the set open."""
 
@@ -54,7 +57,8 @@ class LiveService:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request with the set of this moment."""
-        generation = self._generation  # held until the reply is made
+        # Held until the reply is made, by the environ where that is after this returns.
+        generation = environ[_GENERATION] = self._generation
         return generation.application(environ, start_response)
 
     def prepare(

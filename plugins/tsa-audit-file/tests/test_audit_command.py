@@ -57,6 +57,13 @@ def test_verify_in_json(path: Path) -> None:
         assert after["continues"] == before["anchor"]
 
 
+def test_a_file_that_a_killed_rotation_left_two_names_is_read_once(path: Path) -> None:
+    path.with_name("audit-999999-archived.jsonl").hardlink_to(path)
+    files = sorted(path.parent.glob("audit*.jsonl"))
+    assert run("verify", *files).exit_code == 0
+    assert len(run("show", *files).stdout.splitlines()) == len(run("show", *trail(path)).stdout.splitlines())
+
+
 def test_one_file_can_be_verified_by_itself(path: Path) -> None:
     for file in trail(path):
         assert run("verify", file).exit_code == 0

@@ -12,7 +12,7 @@ from tsa_audit_file import plugin
 from tsa_audit_file.chain import Link
 from tsa_audit_file.plugin import AuditFileOptions
 from tsa_audit_file.sink import FileAuditSink
-from tsa_audit_file.verification import check_files
+from tsa_audit_file.verification import check_files, distinct
 
 
 def open_sink(path: Path, **options: Any) -> FileAuditSink:
@@ -32,8 +32,8 @@ def opened(path: Path, **options: Any) -> Iterator[FileAuditSink]:
 
 
 def trail(path: Path) -> list[Path]:
-    """All files of the chain that ends in `path`, in order."""
-    return [*sorted(path.parent.glob(f"{path.stem}-*{path.suffix}")), path]
+    """All files of the chain that ends in `path`, in order, each once."""
+    return distinct([*sorted(path.parent.glob(f"{path.stem}-*{path.suffix}")), path])
 
 
 def records(path: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tsa_audit_file.chain import BrokenChainError, Link, read_line
-from tsa_audit_file.verification import FileReport, check_files, read_lines
+from tsa_audit_file.verification import FileReport, check_files, distinct, read_lines
 from tsa_core.api import ConfigError
 
 _FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
@@ -139,7 +139,7 @@ def show(files: tuple[Path, ...], as_json: bool, **wanted: Any) -> None:
       timestamp-server audit show --serial 4f2a...91 --json /var/log/tsa/audit*.jsonl
     """
     found = False
-    for path in files:
+    for path in distinct(files):
         for number, line in enumerate(read_lines(path), 1):
             try:
                 fields, _ = read_line(line)

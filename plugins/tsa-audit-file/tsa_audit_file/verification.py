@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +52,19 @@ def read_lines(path: Path) -> Iterator[bytes]:
                 yield line
     except OSError as error:
         raise ConfigError(f"it cannot be read: {error.strerror or error}", path=str(path)) from None
+
+
+def distinct(paths: Iterable[Path]) -> list[Path]:
+    """Return the files by one name each: a process that is killed while it rotates leaves one with two."""
+    found: dict[object, Path] = {}
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            found[path] = path  # whoever reads it says why that fails
+        else:
+            found.setdefault((status.st_dev, status.st_ino), path)
+    return list(found.values())
 
 
 def first_fields(path: Path) -> dict[str, Any]:
@@ -102,7 +115,7 @@ def _begin(report: FileReport, line: bytes, key: bytes | None) -> None:
 
 def check_files(paths: list[Path], *, key: bytes | None = None, anchor: Link | None = None) -> list[FileReport]:
     """Check files in the order in which they were written, and that each continues the one before it."""
-    ordered = sorted(paths, key=lambda path: (first_fields(path).get("seq", 0), path))
+    ordered = sorted(distinct(paths), key=lambda path: (first_fields(path).get("seq", 0), path))
     reports: list[FileReport] = []
     for path in ordered:
         report = check_file(path, key=key, anchor=anchor)

@@ -1,0 +1,63 @@
+"""A request on its way through the authority, and the reply it gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tsa_core.api import RequestContext, RequestRejected, TimeReading, TimeStampReq, TokenDraft
+from tsa_core.authority.trace import RequestTrace
+
+if TYPE_CHECKING:
+    from tsa_core.authority.profile import Profile
+
+
+class Reply(NamedTuple):
+    """The answer to a request: the DER of a TimeStampResp, and why it refuses when it does."""
+
+    der: bytes
+    rejection: RequestRejected | None = None
+
+
+class Pending:
+    """A request that `TimestampAuthority.begin` has read and `finish` answers; a refused one has its reply already.
+
+    The other attributes are the authority's own, each set by the stage that finds it out.
+    """
+
+    __slots__ = (
+        "context",
+        "draft",
+        "policy_der",
+        "profile",
+        "reading",
+        "reply",
+        "request",
+        "response",
+        "serial_der",
+        "signature",
+        "signed_attributes",
+        "trace",
+        "tst_info",
+    )
+
+    profile: Profile
+    request: TimeStampReq
+    policy_der: bytes
+    reading: TimeReading
+    serial_der: bytes
+    draft: TokenDraft
+    tst_info: bytes
+    signed_attributes: bytes
+    signature: bytes
+    response: bytes
+
+    def __init__(self, context: RequestContext, trace: RequestTrace | None) -> None:
+        self.context = context
+        self.trace = trace
+        self.reply: Reply | None = None
+
+    @property
+    def answered(self) -> Reply:
+        """The reply, once there is one."""
+        assert self.reply is not None, "finish() comes first"  # noqa: S101 - a mistake of ours
+        return self.reply

@@ -1,0 +1,105 @@
+"""Requests that are begun one by one and finished together.
+
+A server that reads several requests before it sends a reply puts LATER into environ. The application then only reads
+the request, leaves the rest to `Together.finish` and returns AWAITED. What it saves is said at
+`TimestampAuthority.finish`, and an audit sink that waits for its disk waits once for all.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tsa_core.authority import Pending
+
+log = logging.getLogger(__name__)
+
+LATER = "tsa_core.later"
+"""In environ: takes a Begun, and lets its reply leave when it is finished."""
+
+AWAITED: list[bytes] = []
+"""What the application returns for a request that was given to LATER."""
+
+_ENOUGH_SECONDS = 0.003
+"""How long replies may wait for each other: with a slow key none does."""
+_MOST = 32
+
+
+class Begun:
+    """A request that an application has begun. `application` finishes several, and gives each its reply by `answer`.
+
+    `answer` and `connection` are the server's. `environ` keeps what the request belongs to from being closed meanwhile.
+    """
+
+    __slots__ = ("answer", "application", "connection", "environ", "pending", "request_id")
+
+    answer: Callable[[str, list[tuple[str, str]], bytes], None]
+    connection: Any
+
+    def __init__(
+        self,
+        application: Callable[[Sequence[Begun]], None],
+        pending: Pending,
+        environ: dict[str, Any],
+        request_id: str,
+    ) -> None:
+        self.application = application
+        self.pending = pending
+        self.environ = environ
+        self.request_id = request_id
+
+
+class Together:
+    """Requests that will be finished together, and how many shall be: as many as take a millisecond.
+
+    Thread-safe, though one thread at a time should call. `close` ends a connection whose replies could not be made,
+    which no application should let happen.
+    """
+
+    def __init__(self, close: Callable[[Any], None]) -> None:
+        self._close = close
+        self._begun: deque[Begun] = deque()
+        self._enough = 1
+
+    def add(self, begun: Begun) -> None:
+        """Take a request."""
+        self._begun.append(begun)
+
+    @property
+    def enough(self) -> bool:
+        """Whether no more should wait."""
+        return len(self._begun) >= self._enough
+
+    def finish(self) -> int:
+        """Answer them all, and return how many there were."""
+        begun = self._take()
+        if not begun:
+            return 0
+        started = time.perf_counter()
+        groups: dict[Any, list[Begun]] = {}
+        for each in begun:
+            groups.setdefault(each.application, []).append(each)
+        for application, group in groups.items():
+            try:
+                application(group)
+            except Exception:
+                log.exception("%d requests could not be answered; their connections are closed", len(group))
+                for each in group:
+                    self._close(each.connection)
+        seconds = time.perf_counter() - started
+        if seconds > _ENOUGH_SECONDS:
+            self._enough = max(1, min(self._enough, len(begun)) // 2)
+        elif len(begun) >= self._enough:
+            self._enough = min(_MOST, self._enough * 2)
+        return len(begun)
+
+    def _take(self) -> list[Begun]:
+        begun = []
+        try:
+            while True:
+                begun.append(self._begun.popleft())
+        except IndexError:
+            return begun
