@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from tsa_core.api import RequestContext, RequestRejected, TimeReading, TimeStampReq, TokenDraft
+from tsa_core.api import RequestContext, RequestRejected, TimeStampReq, TokenDraft
 from tsa_core.authority.trace import RequestTrace
+from tsa_core.protocol.tstinfo import Accuracy
 
 if TYPE_CHECKING:
     from tsa_core.authority.profile import Profile
@@ -18,10 +20,20 @@ class Reply(NamedTuple):
     rejection: RequestRejected | None = None
 
 
+class Stamp(NamedTuple):
+    """The time of a token. `accuracy` stands in place of the profile's when that is too small."""
+
+    time: datetime
+    gen_time_der: bytes
+    signing_time_der: bytes
+    accuracy: Accuracy | None
+
+
 class Pending:
     """A request that `TimestampAuthority.begin` has read and `finish` answers; a refused one has its reply already.
 
-    The other attributes are the authority's own, each set by the stage that finds it out.
+    The other attributes are the authority's own, each set by the stage that finds it out. `stamps` are the times that
+    requests which leave together share, by profile.
     """
 
     __slots__ = (
@@ -29,13 +41,14 @@ class Pending:
         "draft",
         "policy_der",
         "profile",
-        "reading",
         "reply",
         "request",
         "response",
         "serial_der",
         "signature",
         "signed_attributes",
+        "stamp",
+        "stamps",
         "trace",
         "tst_info",
     )
@@ -43,7 +56,8 @@ class Pending:
     profile: Profile
     request: TimeStampReq
     policy_der: bytes
-    reading: TimeReading
+    stamp: Stamp
+    stamps: dict[str, Stamp]
     serial_der: bytes
     draft: TokenDraft
     tst_info: bytes

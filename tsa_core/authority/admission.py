@@ -1,0 +1,81 @@
+"""Which profile answers a request, and whether it accepts it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from tsa_core.api import PKIFailureInfo, PolicySelector, RequestContext, RequestRejected, TimeStampReq
+from tsa_core.authority.profile import Profile
+from tsa_core.config import DEFAULT_PROFILE
+from tsa_core.protocol import der, oids
+from tsa_core.protocol.errors import DigestLengthMismatch
+
+log = logging.getLogger(__name__)
+
+CANNOT_SIGN = "the timestamp cannot be signed now; try again later"
+_NEVER_COPIED = frozenset({oids.ID_PE_QC_STATEMENTS})
+"""Extensions that say what the authority is; a requester must not be able to have them said."""
+
+
+class Admission:
+    """Chooses among `profiles`, which hold `default`. `claimed` are the request extensions that processors answer."""
+
+    def __init__(
+        self, profiles: Mapping[str, Profile], selectors: Sequence[PolicySelector], claimed: frozenset[str]
+    ) -> None:
+        self._profiles = profiles
+        self._default = profiles[DEFAULT_PROFILE]
+        self._selectors = tuple(selector.select for selector in selectors)
+        self._claimed = claimed
+
+    def profile(self, request: TimeStampReq, context: RequestContext) -> Profile:
+        """Return the profile that the URL names, else the first that a selector names, else the default one."""
+        chosen = context.profile
+        if chosen is None and not self._selectors:
+            return self._default
+        for select in self._selectors:
+            name = select(request, context)
+            if name is not None and chosen is None:
+                chosen = name
+        if chosen is None:
+            return self._default
+        profile = self._profiles.get(chosen)
+        if profile is None:
+            log.error("request %s: a policy selector chose the unknown profile %r", context.request_id, chosen)
+            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN)
+        return profile
+
+    def check(self, request: TimeStampReq, profile: Profile) -> None:
+        """Refuse hashes, digests, policies and extensions that this profile does not accept (rules S5 to S9)."""
+        algorithm = profile.hashes.get(request.hash_oid_der)
+        if algorithm is None:
+            known = request.hash_algorithm
+            name = known.name if known else request.hash_oid[:100]
+            raise RequestRejected(
+                PKIFailureInfo.BAD_ALG,
+                f"the hash algorithm {name} is not accepted; use one of: {profile.hash_names}",
+            )
+        if len(request.digest) != algorithm.digest_size:
+            raise DigestLengthMismatch(
+                PKIFailureInfo.BAD_DATA_FORMAT,
+                f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has {len(request.digest)}",
+            )
+        if request.extensions:
+            self._check_extensions(request, profile)
+        if request.policy_der and request.policy_der not in profile.policies_by_der:
+            raise RequestRejected(
+                PKIFailureInfo.UNACCEPTED_POLICY,
+                f"the policy {der.dotted(request.policy_der)[:100]} is not offered here; "
+                f"leave it out or ask for one of: {', '.join(profile.policies)}",
+            )
+
+    def _check_extensions(self, request: TimeStampReq, profile: Profile) -> None:
+        for extension in request.extensions:
+            if extension.oid not in self._claimed and (
+                extension.oid in _NEVER_COPIED or not profile.settings.allow_custom_extensions
+            ):
+                raise RequestRejected(
+                    PKIFailureInfo.UNACCEPTED_EXTENSION,
+                    f"the request extension {extension.oid[:100]} is not accepted; leave it out",
+                )
