@@ -1,5 +1,7 @@
 """Inside one process: reading a request, and from request to reply, beside bare signatures of the same key.
 
+`together` is what servers do with the requests that have come: they finish sixteen, or as many as there are.
+
 python -m bench.inprocess [--quick]
 """
 
@@ -14,10 +16,12 @@ from bench.issue import GARBAGE, REFUSED, WITH_CERTIFICATES
 from bench.measure import bare_signature_us, cpu_us
 from bench.report import Row, print_rows
 from tsa_core.api import RequestContext
+from tsa_core.authority import TimestampAuthority
 from tsa_core.config import load_settings
 from tsa_core.protocol.request import read_request
 from tsa_core.service import Service
 
+TOGETHER = 16
 KINDS = ("ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "ml-dsa-65")
 
 
@@ -29,9 +33,11 @@ def run(*, quick: bool) -> list[Row]:
         settings = load_settings(overrides={"signer": {"memory": {"algorithm": kind}}}, environ={})
         with Service(settings) as service:
             respond, context = service.authority.respond, RequestContext()
+            together = f"request to reply, {TOGETHER} together"
             calls_of: dict[str, Callable[[], object]] = {
                 "read a request": partial(read_request, WITH_CERTIFICATES),
                 "request to reply": partial(respond, WITH_CERTIFICATES, context),
+                together: partial(_together, service.authority, context),
                 "refuse SHA-1": partial(respond, REFUSED, context),
                 "refuse garbage": partial(respond, GARBAGE, context),
             }
@@ -40,7 +46,9 @@ def run(*, quick: bool) -> list[Row]:
             for _ in range(rounds):
                 bare = bare_signature_us(kind, seconds=0.05)
                 for name, call in calls_of.items():
-                    costs[name].append(cpu_us(call, calls=calls if kind in {"ecdsa-p256", "ed25519"} else calls // 5))
+                    count = TOGETHER if name == together else 1
+                    repeats = (calls if kind in {"ecdsa-p256", "ed25519"} else calls // 5) // count
+                    costs[name].append(cpu_us(call, calls=max(1, repeats)) / count)
                     ratios[name].append(costs[name][-1] / bare)
         rows += [
             Row(
@@ -51,6 +59,11 @@ def run(*, quick: bool) -> list[Row]:
             for name in calls_of
         ]
     return rows
+
+
+def _together(authority: TimestampAuthority, context: RequestContext) -> None:
+    """Begin and finish several requests, as servers do."""
+    authority.finish([authority.begin(WITH_CERTIFICATES, context) for _ in range(TOGETHER)])
 
 
 def main() -> None:

@@ -163,3 +163,19 @@ def test_a_signal_handler_may_log_while_its_thread_writes(reader: Reader, monkey
     assert not thread.is_alive(), "it waits for itself"
     writer.close()
     assert reader.lines() == ["from the handler", "line"]
+
+
+def test_lines_let_go_of_their_facts_before_they_are_written(reader: Reader) -> None:
+    made: list[int] = []
+
+    def make(number: int) -> str:
+        made.append(number)
+        return f"{number}\n"
+
+    writer = LineWriter(reader.descriptor)
+    for number in range(100):
+        writer.add((make, number))
+        assert number - len(made) < 40
+    writer.close()
+    assert made == list(range(100))
+    assert reader.lines() == [str(number) for number in range(100)]

@@ -98,6 +98,18 @@ def deployment() -> Iterator[Deployment]:
     made.live.close()
 
 
+def test_a_request_that_is_finished_later_keeps_the_old_set(deployment: Deployment) -> None:
+    environ: dict[str, Any] = {}
+    deployment.live(environ, None)  # type: ignore[arg-type] # the application needs no start_response
+    old = deployment.signer
+    deployment.replace_signer()
+    deployment.reload()
+    assert [thread.name for thread in threading.enumerate()].count("retire") == 1
+    assert old.closed == 0
+    environ.clear()
+    wait_until(lambda: old.closed == 1, seconds=10, what="the old signer is closed")
+
+
 def test_a_request_in_progress_finishes_with_the_old_set(deployment: Deployment) -> None:
     old = deployment.signer
     old.signing.clear()

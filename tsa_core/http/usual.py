@@ -77,11 +77,12 @@ def put_usual_first(
             ("content-length", str(len(reply.der))),
         ]
 
-    def finish(begun: Sequence[Begun]) -> None:
-        finish_pending([each.pending for each in begun])
+    def finish(begun: Sequence[Begun]) -> float:
+        seconds = finish_pending([each.pending for each in begun])
         for each in begun:
             reply = each.pending.answered
             each.answer(*head(reply, each.environ, each.request_id), reply.der)
+        return seconds
 
     return application
 

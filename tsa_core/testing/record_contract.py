@@ -80,6 +80,13 @@ class AuditSinkContract(PluginFixtures):
         sink.write(sample_record(7))
         assert list(read_serial_numbers()) == [7], "the record is not in the store, and the token would leave"
 
+    def test_records_are_stored_when_write_all_returns(
+        self, sink: AuditSink, read_serial_numbers: Callable[[], Collection[int]]
+    ) -> None:
+        sink.write_all([])
+        sink.write_all([sample_record(number) for number in range(1, _RECORDS + 1)])
+        assert sorted(read_serial_numbers()) == list(range(1, _RECORDS + 1)), "a token would leave without its record"
+
     def test_records_of_many_threads_are_all_stored(
         self, sink: AuditSink, read_serial_numbers: Callable[[], Collection[int]]
     ) -> None:
@@ -105,6 +112,12 @@ class AuditSinkContract(PluginFixtures):
             lambda: failing_sink.write(sample_record()),
             doing="writing to a sink that cannot store",
             remedy="catch it in write()",
+        )
+        raised(
+            AuditError,
+            lambda: failing_sink.write_all([sample_record(1), sample_record(2)]),
+            doing="writing several records to a sink that cannot store",
+            remedy="catch it in write_all()",
         )
 
     def test_close_twice(self, open_sink: Callable[[], AuditSink]) -> None:

@@ -48,6 +48,28 @@ def test_lines_say_what_was_issued_and_nothing_that_nobody_asked_for(path: Path)
     }
 
 
+def test_records_that_come_together_are_one_write_and_one_sync(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    write, sync = os.write, os.fdatasync
+
+    def noted_write(fd: int, data: bytes) -> int:
+        calls.append("write")
+        return write(fd, data)
+
+    def noted_sync(fd: int) -> None:
+        calls.append("sync")
+        sync(fd)
+
+    with opened(path, sync="always") as sink:
+        monkeypatch.setattr(os, "write", noted_write)
+        monkeypatch.setattr(os, "fdatasync", noted_sync)
+        sink.write_all([sample_record(number) for number in range(1, 33)])
+        monkeypatch.undo()
+    assert calls == ["write", "sync"]
+    assert serials(path) == list(range(1, 33))
+    intact(path)
+
+
 def test_digest_and_token_are_recorded_when_asked(path: Path) -> None:
     with opened(path, digests=True, tokens=True) as sink:
         sink.write(sample_record(1))

@@ -1,0 +1,168 @@
+"""What granian calls in its workers: it answers each request once, several together when they come together."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conformance.plain_encoder import PlainRequest
+from tests.conformance.replies import granted, refused
+from tests.serving import QUERY, Parts, TestSigner, open_service
+from tsa_core.api import RequestContext
+from tsa_core.authority import Pending
+from tsa_core.http import create_app
+from tsa_core.http.together import AWAITED, LATER, Begun
+from tsa_core.service import Service
+from tsa_core.testing import wait_until
+
+if TYPE_CHECKING:
+    from tsa_core.http.granian_runner import GranianRunner
+
+pytestmark = pytest.mark.package("granian")
+
+
+class Protocol:
+    """What granian gives for a request: takes one reply."""
+
+    def __init__(self) -> None:
+        self.replies: list[tuple[int, list[tuple[str, str]], bytes]] = []
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.replies.append((status, headers, body))
+
+    @property
+    def status(self) -> int:
+        wait_until(lambda: bool(self.replies), seconds=10, what="there is a reply")
+        return self.replies[0][0]
+
+    @property
+    def body(self) -> bytes:
+        assert self.status == 200
+        ((_, headers, body),) = self.replies
+        assert dict(headers)["content-length"] == str(len(body))
+        return body
+
+
+def scope(body: bytes, path: str = "/api/v1/timestamp") -> dict[str, Any]:
+    """Return what granian says of a request."""
+    return {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": path,
+        "QUERY_STRING": "",
+        "CONTENT_TYPE": QUERY,
+        "CONTENT_LENGTH": str(len(body)),
+        "REMOTE_ADDR": "192.0.2.1",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "3000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.url_scheme": "http",
+    }
+
+
+class Counting(TestSigner):
+    """Tells in which thread it signs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[str] = []
+
+    def sign(self, message: bytes, *, timeout: float) -> bytes:
+        self.threads.append(threading.current_thread().name)
+        return super().sign(message, timeout=timeout)
+
+
+@pytest.fixture
+def signer() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def service(signer: Counting) -> Iterator[Service]:
+    with open_service(Parts(signers={"p256": signer})) as opened:
+        yield opened
+
+
+@pytest.fixture
+def runner(service: Service) -> GranianRunner:
+    from tsa_core.http.granian_runner import GranianRunner
+
+    return GranianRunner(create_app(service))
+
+
+def numbered(number: int) -> bytes:
+    return PlainRequest(nonce=number).encode()
+
+
+def test_granian_has_the_place_that_it_is_put_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    from granian.server import mp
+
+    from tsa_core.http import granian_runner
+
+    assert callable(vars(mp)[granian_runner._PLACE])
+    monkeypatch.setattr(mp, granian_runner._PLACE, None)
+    granian_runner.finish_together()
+    app = vars(mp)[granian_runner._PLACE](lambda _environ, _start: [], {}, None)
+    assert isinstance(app, granian_runner.GranianRunner)
+
+
+def test_without_the_place_nothing_is_put_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    from granian.server import mp
+
+    from tsa_core.http import granian_runner
+
+    monkeypatch.delattr(mp, granian_runner._PLACE)
+    granian_runner.finish_together()
+    assert not hasattr(mp, granian_runner._PLACE)
+
+
+def test_each_request_gets_its_reply_once(runner: GranianRunner) -> None:
+    protocols = [Protocol() for _ in range(200)]
+    for number, protocol in enumerate(protocols, 1):
+        runner(protocol, scope(numbered(number) if number % 5 else b"nonsense"))
+    for number, protocol in enumerate(protocols, 1):
+        if number % 5:
+            assert granted(protocol.body).tst_info["nonce"].native == number
+        else:
+            refused(protocol.body, "03020204")
+    assert [len(protocol.replies) for protocol in protocols] == [1] * 200
+
+
+def test_other_requests_are_answered_at_once(runner: GranianRunner) -> None:
+    protocol = Protocol()
+    runner(protocol, scope(numbered(1), "/tsa/default"))
+    ((status, _, body),) = protocol.replies
+    assert status == 200
+    granted(body)
+    runner(missing := Protocol(), scope(b"", "/nothing"))
+    assert missing.replies[0][0] == 404
+
+
+def test_a_request_by_itself_does_not_wait_for_another_thread(runner: GranianRunner, signer: Counting) -> None:
+    signer.threads.clear()
+    for number in range(1, 19):
+        runner(protocol := Protocol(), scope(numbered(number)))
+        granted(protocol.body)
+    here = threading.current_thread().name
+    assert signer.threads.count(here) >= 14
+    assert set(signer.threads) <= {here, "finish"}
+
+
+def test_a_crash_is_an_answer_and_ends_nothing() -> None:
+    from tsa_core.http.granian_runner import GranianRunner
+
+    def crash(_begun: Sequence[Begun]) -> float:
+        raise RuntimeError("a bug")
+
+    def app(environ: dict[str, Any], _start: Any) -> Iterable[bytes]:
+        environ[LATER](Begun(crash, Pending(RequestContext(), None), environ, ""))
+        return AWAITED
+
+    runner = GranianRunner(app)
+    for _ in range(20):
+        runner(protocol := Protocol(), scope(b""))
+        assert protocol.status == 500
