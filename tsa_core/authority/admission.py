@@ -32,8 +32,6 @@ class Admission:
     def profile(self, request: TimeStampReq, context: RequestContext) -> Profile:
         """Return the profile that the URL names, else the first that a selector names, else the default one."""
         chosen = context.profile
-        if chosen is None and not self._selectors:
-            return self._default
         for select in self._selectors:
             name = select(request, context)
             if name is not None and chosen is None:

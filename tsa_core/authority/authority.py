@@ -172,7 +172,8 @@ class TimestampAuthority:
     def _refuse(self, pending: Pending, rejection: RequestRejected) -> Reply:
         pending.reply = reply = Reply(encode_rejection(rejection.failure, rejection.text), rejection)
         context = pending.context
-        log.debug("request %s refused: %s: %s", context.request_id, rejection.failure.text, rejection.text)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("request %s refused: %s: %s", context.request_id, rejection.failure.text, rejection.text)
         if (trace := pending.trace) is not None:
             trace.refuse(context, rejection.failure, rejection.text)
             if self._observers:

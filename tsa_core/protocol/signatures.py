@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
@@ -79,11 +80,9 @@ class SignatureAlgorithm:
     def signing_function(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
         """Return the function that signs with a key of this process; what can be made ready is made ready here."""
         if isinstance(private_key, rsa.RSAPrivateKey):
-            rsa_sign, rsa_padding, primitive = private_key.sign, self._rsa_padding(), self._primitive
-            return lambda message: rsa_sign(message, rsa_padding, primitive)
+            return partial(private_key.sign, padding=self._rsa_padding(), algorithm=self._primitive)
         if isinstance(private_key, ec.EllipticCurvePrivateKey):
-            ec_sign, ecdsa = private_key.sign, ec.ECDSA(self._primitive)
-            return lambda message: ec_sign(message, ecdsa)
+            return partial(private_key.sign, signature_algorithm=ec.ECDSA(self._primitive))
         return private_key.sign
 
     def is_valid(self, public_key: PublicKey, signature: bytes, message: bytes) -> bool:
