@@ -94,17 +94,18 @@ def test_applications_finish_their_own_and_a_crash_closes_its_own(caplog: pytest
     closed: list[object] = []
     together, good = Together(closed.append), Application()
 
-    def crash(_begun: Sequence[Begun]) -> float:
+    def crash(begun: Sequence[Begun]) -> float:
+        begun[0].answered = True
         raise RuntimeError("a bug")
 
-    for number in range(4):
+    for number in range(6):
         begun = good.begun(number)
         if number % 2:
             begun.application = crash
         together.add(begun)
-    assert together.finish() == 4
-    assert good.groups == [[0, 2]]
-    assert closed == [1, 3]
+    assert together.finish() == 6
+    assert good.groups == [[0, 2, 4]]
+    assert closed == [3, 5]
     assert "2 requests could not be answered" in caplog.text
     assert together.finish() == 0
 

@@ -52,7 +52,7 @@ class GranianRunner:
             "wsgi.run_once": False,
             "wsgi.version": (1, 0),
         }
-        self._together = Together(lambda protocol: protocol.response_bytes(*_FAILED))
+        self._together = Together(_fail)
         self._alone = 0
         self._wake = threading.Lock()
         self._wake.acquire()
@@ -78,6 +78,13 @@ class GranianRunner:
         while True:
             self._wake.acquire()
             self._alone = _ALONE if self._together.finish() == 1 else 0
+
+
+def _fail(protocol: Any) -> None:
+    try:
+        protocol.response_bytes(*_FAILED)
+    except Exception:
+        log.debug("a connection took no reply", exc_info=True)
 
 
 class _Request:

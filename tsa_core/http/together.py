@@ -31,11 +31,12 @@ _MOST = 32
 class Begun:
     """A request that an application has begun. `application` finishes several, and gives each its reply by `answer`.
 
-    It returns the seconds that grow with their number; a disk that they wait for together does not count.
+    It notes that it did (`answered`), and returns the seconds that grow with their number; a disk that they wait for
+    together does not count.
     `answer` and `connection` are the server's. `environ` keeps what the request belongs to from being closed meanwhile.
     """
 
-    __slots__ = ("answer", "application", "connection", "environ", "pending", "request_id")
+    __slots__ = ("answer", "answered", "application", "connection", "environ", "pending", "request_id")
 
     answer: Callable[[str, list[tuple[str, str]], bytes], None]
     connection: Any
@@ -48,6 +49,7 @@ class Begun:
         request_id: str,
     ) -> None:
         self.application = application
+        self.answered = False
         self.pending = pending
         self.environ = environ
         self.request_id = request_id
@@ -87,8 +89,9 @@ class Together:
             try:
                 seconds += application(group)
             except Exception:
-                log.exception("%d requests could not be answered; their connections are closed", len(group))
-                for each in group:
+                lost = [each for each in group if not each.answered]
+                log.exception("%d requests could not be answered; their connections are closed", len(lost))
+                for each in lost:
                     self._close(each.connection)
         if seconds > _ENOUGH_SECONDS:
             self._enough = max(1, min(self._enough, len(begun)) // 2)

@@ -82,6 +82,7 @@ def put_usual_first(
         for each in begun:
             reply = each.pending.answered
             each.answer(*head(reply, each.environ, each.request_id), reply.der)
+            each.answered = True
         return seconds
 
     return application

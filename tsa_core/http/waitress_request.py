@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 from waitress.buffers import OverflowableBuffer
-from waitress.channel import HTTPChannel
+from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.receiver import FixedStreamReceiver
 from waitress.task import WSGITask, hop_by_hop
@@ -132,7 +133,7 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
     def _write_whole(self, status: str, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         channel = self.channel
         channel.awaits_reply = False
-        if channel.connected:
+        with suppress(ClientDisconnected):  # nobody is left who would read it
             channel.write_soon(_head(status, headers, len(body), channel.adj.ident) + body)
         self.wrote_header = True
 
