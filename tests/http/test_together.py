@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,8 @@ from tests.conformance.replies import granted, refused
 from tests.serving import QUERY, Parts, Server, TestSigner, TestSink, running_server
 from tsa_core.api import AuditError, AuditRecord, RequestContext
 from tsa_core.authority import Pending
-from tsa_core.http.together import Begun, Together
+from tsa_core.http.rsgi import RsgiApplication
+from tsa_core.http.together import AWAITED, LATER, Begun, Together
 
 GOOD = PlainRequest().encode()
 CANNOT_SIGN = "03050600000040"
@@ -110,7 +113,9 @@ def test_applications_finish_their_own_and_a_crash_closes_its_own(caplog: pytest
     assert together.finish() == 0
 
 
-# -- on waitress ----------------------------------------------------------------------------------------------------
+# -- on servers -----------------------------------------------------------------------------------------------------
+
+ENGINES = ["waitress", pytest.param("granian", marks=pytest.mark.package("granian"))]
 
 
 class Holding(TestSigner):
@@ -140,10 +145,11 @@ class Batches(TestSink):
 
 
 @contextmanager
-def waiting_requests(sink: TestSink, count: int) -> Iterator[Callable[[], list[bytes]]]:
+def waiting_requests(sink: TestSink, count: int, engine: str) -> Iterator[Callable[[], list[bytes]]]:
     """Have `count` requests come while the server is busy; yields what lets it go on and returns all replies."""
     signer = Holding()
-    with running_server(Parts(signers={"p256": signer}, sinks=[sink])) as server, ExitStack() as stack:
+    parts = Parts(signers={"p256": signer}, sinks=[sink])
+    with running_server(parts, engine=engine) as server, ExitStack() as stack:
         first, *clients = [connect(server, stack) for _ in range(1 + count)]
         for client in clients:
             client.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -182,18 +188,20 @@ def read_replies(client: socket.socket, count: int) -> list[bytes]:
     return found
 
 
-def test_requests_that_have_come_together_ask_the_sinks_together() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_requests_that_have_come_together_ask_the_sinks_together(engine: str) -> None:
     sink = Batches()
-    with waiting_requests(sink, 31) as go_on:
+    with waiting_requests(sink, 31, engine) as go_on:
         replies = go_on()
     assert [granted(reply).tst_info["nonce"].native for reply in replies[1:]] == list(range(1, 32))
     assert sum(sink.calls) == 32
     assert max(sink.calls) > 4
 
 
-def test_no_token_leaves_that_a_sink_did_not_take() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_token_leaves_that_a_sink_did_not_take(engine: str) -> None:
     sink = Batches()
-    with waiting_requests(sink, 15) as go_on:
+    with waiting_requests(sink, 15, engine) as go_on:
         sink.failure = AuditError("full")
         for reply in go_on():
             refused(reply, CANNOT_SIGN)
@@ -217,9 +225,10 @@ def test_replies_to_pipelined_requests_of_both_kinds_leave_in_their_order() -> N
                 refused(reply, "03020204")
 
 
-def test_a_client_that_has_gone_before_its_reply_harms_nobody() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_client_that_has_gone_before_its_reply_harms_nobody(engine: str) -> None:
     signer = Holding()
-    with running_server(Parts(signers={"p256": signer})) as server, ExitStack() as stack:
+    with running_server(Parts(signers={"p256": signer}), engine=engine) as server, ExitStack() as stack:
         first = connect(server, stack)
         first.sendall(head(len(GOOD)) + GOOD)
         assert signer.signing.wait(10)
@@ -230,3 +239,44 @@ def test_a_client_that_has_gone_before_its_reply_harms_nobody() -> None:
         signer.go_on.set()
         granted(read_reply(first))
         granted(server.post(GOOD).body)
+
+
+def test_a_crash_in_an_event_loop_is_an_answer() -> None:
+    def crash(_begun: Sequence[Begun]) -> float:
+        raise RuntimeError("a bug")
+
+    def app(environ: dict[str, Any], _start: Any) -> list[bytes]:
+        environ[LATER](Begun(crash, Pending(RequestContext(), None), environ, ""))
+        return AWAITED
+
+    class Protocol:
+        def __init__(self) -> None:
+            self.statuses: list[int] = []
+
+        async def __call__(self) -> bytes:
+            return b""
+
+        def response_str(self, status: int, _headers: object, _body: str) -> None:
+            self.statuses.append(status)
+
+    rsgi = RsgiApplication(app, max_body=0, read_seconds=1, executor=None)
+    scope = SimpleNamespace(
+        proto="http",
+        http_version="1.1",
+        method="POST",
+        path="/",
+        query_string="",
+        scheme="http",
+        server="127.0.0.1:1",
+        client="127.0.0.1:2",
+        authority=None,
+        headers={"content-length": "0"},
+    )
+    protocols = [Protocol() for _ in range(5)]
+
+    async def serve() -> None:
+        await asyncio.gather(*(rsgi(scope, protocol) for protocol in protocols))
+
+    asyncio.run(serve())
+    assert [protocol.statuses for protocol in protocols] == [[500]] * 5
+    assert rsgi.pending == 0

@@ -11,13 +11,15 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from tsa_core.http.front import Wsgi
 from tsa_core.http.pools import QUEUED_SECONDS
 from tsa_core.http.streams import Share, StreamShares, TooMuchAtOnce
+from tsa_core.http.together import AWAITED, LATER, Begun, Together
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +30,11 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class _Reply:
-    """What the application answers, kept until its body is complete."""
+    """What the application answers, kept until its body is complete; `finished` when that is later."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "finished", "headers", "status")
+
+    finished: asyncio.Future[None]
 
     def __init__(self) -> None:
         self.status = 500
@@ -44,6 +48,16 @@ class _Reply:
 
     def _write(self, data: bytes) -> None:
         self.body += data
+
+    def answer(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.start(status, headers)
+        self.body = body
+        if not self.finished.done():
+            self.finished.set_result(None)
+
+    def fail(self) -> None:
+        if not self.finished.done():
+            self.finished.set_exception(RuntimeError("the request could not be finished"))
 
 
 class _Held:
@@ -65,7 +79,8 @@ class RsgiApplication:
     """Calls a WSGI application for each request; `pending` counts those that are not answered yet.
 
     `read_seconds` bounds the time for a body, 0 not at all; `max_body` its bytes, 0 not at all. With an executor
-    requests run in its threads, else in the event loop itself. `streams` is needed where HTTP/2 is spoken.
+    requests run in its threads, else in the event loop itself, where those that have come are finished together.
+    `streams` is needed where HTTP/2 is spoken.
     """
 
     def __init__(
@@ -82,6 +97,8 @@ class RsgiApplication:
         self._read_seconds = read_seconds or None
         self._executor = executor
         self._streams = streams
+        self._together = Together(_Reply.fail)
+        self._will_finish = False
         self.pending = 0
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
@@ -175,28 +192,49 @@ class RsgiApplication:
     async def _answer(self, scope: Any, protocol: Any, body: bytes) -> None:
         environ = _environ(scope, body)
         try:
+            reply = _Reply()
             if self._executor is None:
-                reply = self._call(environ, None)
+                environ[LATER] = partial(self._later, reply)
+                if self._call(environ, reply) is AWAITED:
+                    await reply.finished
             else:
                 loop = asyncio.get_running_loop()
-                reply = await loop.run_in_executor(self._executor, self._call, environ, time.monotonic())
+                await loop.run_in_executor(self._executor, self._call, environ, reply, time.monotonic())
         except Exception:
             log.exception("%s %s failed", scope.method, scope.path)
             protocol.response_str(500, [("content-type", "text/plain")], "the server failed to answer")
             return
         protocol.response_bytes(reply.status, reply.headers, reply.body)
 
-    def _call(self, environ: dict[str, Any], queued_at: float | None) -> _Reply:
+    def _call(self, environ: dict[str, Any], reply: _Reply, queued_at: float | None = None) -> Iterable[bytes]:
         if queued_at is not None:
             environ[QUEUED_SECONDS] = time.monotonic() - queued_at
-        reply = _Reply()
         parts = self._app(environ, reply.start)
+        if parts is AWAITED:
+            return parts
         try:
             reply.body += b"".join(parts)
         finally:
             if close := getattr(parts, "close", None):
                 close()
-        return reply
+        return parts
+
+    def _later(self, reply: _Reply, begun: Begun) -> None:
+        """Finish a request with those that the event loop begins in this turn."""
+        loop = asyncio.get_running_loop()
+        reply.finished = loop.create_future()
+        begun.connection = reply
+        begun.answer = reply.answer
+        self._together.add(begun)
+        if self._together.enough:
+            self._together.finish()
+        elif not self._will_finish:
+            self._will_finish = True
+            loop.call_soon(self._finish)
+
+    def _finish(self) -> None:
+        self._will_finish = False
+        self._together.finish()
 
 
 def _environ(scope: Any, body: bytes) -> dict[str, Any]:
