@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import io
 import itertools
 import json
 import os
@@ -173,6 +174,25 @@ def open_service(parts: Parts | None = None, *, profiles: Mapping[str, Any] | No
     settings["server"] = {"port": 0, **server}
     loaded: Settings = load_settings(overrides=settings, environ={})
     return Service(loaded, host=host)
+
+
+def wsgi_environ(body: bytes, **variables: str) -> dict[str, Any]:
+    """Return the environ of a POST of a timestamp request to the default route, but for `variables`."""
+    return {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/api/v1/timestamp",
+        "QUERY_STRING": "",
+        "CONTENT_TYPE": QUERY,
+        "CONTENT_LENGTH": str(len(body)),
+        "REMOTE_ADDR": "192.0.2.1",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "3000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.url_scheme": "http",
+        **variables,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
-from tests.serving import QUERY, Parts, TestSigner, open_service
+from tests.serving import Parts, TestSigner, open_service, wsgi_environ
 from tsa_core.api import RequestContext
 from tsa_core.authority import Pending
 from tsa_core.http import create_app
@@ -45,23 +44,6 @@ class Protocol:
         ((_, headers, body),) = self.replies
         assert dict(headers)["content-length"] == str(len(body))
         return body
-
-
-def scope(body: bytes, path: str = "/api/v1/timestamp") -> dict[str, Any]:
-    """Return what granian says of a request."""
-    return {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": path,
-        "QUERY_STRING": "",
-        "CONTENT_TYPE": QUERY,
-        "CONTENT_LENGTH": str(len(body)),
-        "REMOTE_ADDR": "192.0.2.1",
-        "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "3000",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.input": io.BytesIO(body),
-        "wsgi.url_scheme": "http",
-    }
 
 
 class Counting(TestSigner):
@@ -123,7 +105,7 @@ def test_without_the_place_nothing_is_put_anywhere(monkeypatch: pytest.MonkeyPat
 def test_each_request_gets_its_reply_once(runner: GranianRunner) -> None:
     protocols = [Protocol() for _ in range(200)]
     for number, protocol in enumerate(protocols, 1):
-        runner(protocol, scope(numbered(number) if number % 5 else b"nonsense"))
+        runner(protocol, wsgi_environ(numbered(number) if number % 5 else b"nonsense"))
     for number, protocol in enumerate(protocols, 1):
         if number % 5:
             assert granted(protocol.body).tst_info["nonce"].native == number
@@ -134,18 +116,18 @@ def test_each_request_gets_its_reply_once(runner: GranianRunner) -> None:
 
 def test_other_requests_are_answered_at_once(runner: GranianRunner) -> None:
     protocol = Protocol()
-    runner(protocol, scope(numbered(1), "/tsa/default"))
+    runner(protocol, wsgi_environ(numbered(1), PATH_INFO="/tsa/default"))
     ((status, _, body),) = protocol.replies
     assert status == 200
     granted(body)
-    runner(missing := Protocol(), scope(b"", "/nothing"))
+    runner(missing := Protocol(), wsgi_environ(b"", PATH_INFO="/nothing"))
     assert missing.replies[0][0] == 404
 
 
 def test_a_request_by_itself_does_not_wait_for_another_thread(runner: GranianRunner, signer: Counting) -> None:
     signer.threads.clear()
     for number in range(1, 19):
-        runner(protocol := Protocol(), scope(numbered(number)))
+        runner(protocol := Protocol(), wsgi_environ(numbered(number)))
         granted(protocol.body)
     here = threading.current_thread().name
     assert signer.threads.count(here) >= 14
@@ -164,5 +146,5 @@ def test_a_crash_is_an_answer_and_ends_nothing() -> None:
 
     runner = GranianRunner(app)
     for _ in range(20):
-        runner(protocol := Protocol(), scope(b""))
+        runner(protocol := Protocol(), wsgi_environ(b""))
         assert protocol.status == 500

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import falcon
 import pytest
 
-from tests.serving import QUERY, open_service
+from tests.serving import QUERY, open_service, wsgi_environ
 from tsa_core.http import create_app
 from tsa_core.protocol.hashes import SHA1, SHA256
 from tsa_core.protocol.request import encode_request
@@ -43,23 +41,10 @@ def framework(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def ask(service: Service, body: bytes, **variables: str) -> tuple[str, dict[str, str], bytes]:
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": ROUTE,
-        "QUERY_STRING": "",
-        "CONTENT_TYPE": QUERY,
-        "CONTENT_LENGTH": str(len(body)),
-        "REMOTE_ADDR": "192.0.2.1",
-        "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "3000",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.input": io.BytesIO(body),
-        "wsgi.errors": sys.stderr,
-        "wsgi.url_scheme": "http",
-        **variables,
-    }
     answered: list[Any] = []
-    parts = create_app(service)(environ, lambda status, headers: answered.extend((status, dict(headers))))
+    parts = create_app(service)(
+        wsgi_environ(body, **variables), lambda status, headers: answered.extend((status, dict(headers)))
+    )
     return answered[0], answered[1], b"".join(parts)
 
 
