@@ -35,6 +35,7 @@ from tsa_core.api import (
     Observer,
     PolicySelector,
     Provider,
+    RequestContext,
     ResponseProcessor,
     Signer,
     SignerOptions,
@@ -42,12 +43,14 @@ from tsa_core.api import (
     TimeReading,
     hookimpl,
 )
+from tsa_core.authority import Pending
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.host.discovery import InstalledPlugin, installed_plugins
 from tsa_core.http import create_app
 from tsa_core.http.granian_listeners import GranianListeners
 from tsa_core.http.sockets import listen, urls
+from tsa_core.http.together import AWAITED, LATER, Begun
 from tsa_core.http.waitress_server import WaitressServer
 from tsa_core.service import Service
 
@@ -193,6 +196,16 @@ def wsgi_environ(body: bytes, **variables: str) -> dict[str, Any]:
         "wsgi.url_scheme": "http",
         **variables,
     }
+
+
+def application_that_cannot_finish(environ: dict[str, Any], _start: Any) -> list[bytes]:
+    """Leave every request for later, and crash then."""
+
+    def crash(_begun: Sequence[Begun]) -> float:
+        raise RuntimeError("a bug")
+
+    environ[LATER](Begun(crash, Pending(RequestContext(), None), environ, ""))
+    return AWAITED
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
-from tests.serving import Parts, TestSigner, open_service, wsgi_environ
-from tsa_core.api import RequestContext
-from tsa_core.authority import Pending
+from tests.serving import Parts, TestSigner, application_that_cannot_finish, open_service, wsgi_environ
 from tsa_core.http import create_app
-from tsa_core.http.together import AWAITED, LATER, Begun
 from tsa_core.service import Service
 from tsa_core.testing import wait_until
 
@@ -137,14 +134,27 @@ def test_a_request_by_itself_does_not_wait_for_another_thread(runner: GranianRun
 def test_a_crash_is_an_answer_and_ends_nothing() -> None:
     from tsa_core.http.granian_runner import GranianRunner
 
-    def crash(_begun: Sequence[Begun]) -> float:
-        raise RuntimeError("a bug")
-
-    def app(environ: dict[str, Any], _start: Any) -> Iterable[bytes]:
-        environ[LATER](Begun(crash, Pending(RequestContext(), None), environ, ""))
-        return AWAITED
-
-    runner = GranianRunner(app)
+    runner = GranianRunner(application_that_cannot_finish)
     for _ in range(20):
         runner(protocol := Protocol(), wsgi_environ(b""))
         assert protocol.status == 500
+
+
+def test_a_body_in_parts_is_joined_and_closed() -> None:
+    from tsa_core.http.granian_runner import GranianRunner
+
+    class Body(list[bytes]):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    parts = Body([b"two", b"three"])
+
+    def app(_environ: dict[str, Any], start: Any) -> Body:
+        start("200 OK", [("content-length", "11")])(b"one")
+        return parts
+
+    GranianRunner(app)(protocol := Protocol(), wsgi_environ(b""))
+    assert protocol.body == b"onetwothree"
+    assert parts.closed == 1

@@ -14,11 +14,11 @@ import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
-from tests.serving import QUERY, Parts, Server, TestSigner, TestSink, running_server
+from tests.serving import QUERY, Parts, Server, TestSigner, TestSink, application_that_cannot_finish, running_server
 from tsa_core.api import AuditError, AuditRecord, RequestContext
 from tsa_core.authority import Pending
 from tsa_core.http.rsgi import RsgiApplication
-from tsa_core.http.together import AWAITED, LATER, Begun, Together
+from tsa_core.http.together import Begun, Together
 
 GOOD = PlainRequest().encode()
 CANNOT_SIGN = "03050600000040"
@@ -242,13 +242,6 @@ def test_a_client_that_has_gone_before_its_reply_harms_nobody(engine: str) -> No
 
 
 def test_a_crash_in_an_event_loop_is_an_answer() -> None:
-    def crash(_begun: Sequence[Begun]) -> float:
-        raise RuntimeError("a bug")
-
-    def app(environ: dict[str, Any], _start: Any) -> list[bytes]:
-        environ[LATER](Begun(crash, Pending(RequestContext(), None), environ, ""))
-        return AWAITED
-
     class Protocol:
         def __init__(self) -> None:
             self.statuses: list[int] = []
@@ -259,7 +252,7 @@ def test_a_crash_in_an_event_loop_is_an_answer() -> None:
         def response_str(self, status: int, _headers: object, _body: str) -> None:
             self.statuses.append(status)
 
-    rsgi = RsgiApplication(app, max_body=0, read_seconds=1, executor=None)
+    rsgi = RsgiApplication(application_that_cannot_finish, max_body=0, read_seconds=1, executor=None)
     scope = SimpleNamespace(
         proto="http",
         http_version="1.1",

@@ -78,8 +78,8 @@ class Deployment:
     def settings(self) -> Settings:
         return self.live.service.settings
 
-    def ask(self) -> None:
-        self.replies.extend(self.live({}, None))  # type: ignore[arg-type] # the application needs no start_response
+    def ask(self, environ: dict[str, Any] | None = None) -> None:
+        self.replies.extend(self.live({} if environ is None else environ, lambda *_: None))
 
     def replace_signer(self) -> Signer:
         new = Signer()
@@ -100,7 +100,7 @@ def deployment() -> Iterator[Deployment]:
 
 def test_a_request_that_is_finished_later_keeps_the_old_set(deployment: Deployment) -> None:
     environ: dict[str, Any] = {}
-    deployment.live(environ, None)  # type: ignore[arg-type] # the application needs no start_response
+    deployment.ask(environ)
     old = deployment.signer
     deployment.replace_signer()
     deployment.reload()

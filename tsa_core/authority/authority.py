@@ -70,13 +70,16 @@ class TimestampAuthority:
 
         `trace` is filled in for the caller; observers are told in any case.
         """
-        return self._answer(self.begin(body, context, trace))
+        pending = self.begin(body, context, trace)
+        self.finish((pending,))
+        return pending.answered
 
     def issue(self, request: TimeStampReq, context: RequestContext, trace: RequestTrace | None = None) -> bytes:
         """Return the DER of a granted TimeStampResp; raises RequestRejected, and nothing else, otherwise."""
         pending = self._new(context, trace)
         self._admit(pending, request)
-        reply = self._answer(pending)
+        self.finish((pending,))
+        reply = pending.answered
         if reply.rejection is not None:
             raise reply.rejection
         return reply.der
@@ -114,6 +117,8 @@ class TimestampAuthority:
         """
         started = perf_counter_ns()
         going = [pending for pending in pendings if pending.reply is None]
+        if not going:
+            return 0.0
         random = os.urandom(SERIAL_OCTETS * len(going))
         stamps: dict[str, Stamp] = {}
         for number, pending in enumerate(going):
@@ -124,7 +129,7 @@ class TimestampAuthority:
             for pending in going:
                 try:
                     stage(pending)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the requester gets a reply
+                except Exception as error:  # noqa: BLE001 - whatever a plugin raised, the requester gets a reply
                     self._fail(pending, error)
                     failed = True
             if failed:
@@ -133,7 +138,7 @@ class TimestampAuthority:
         if self._audit_sinks and going:
             try:
                 self._audit(going)
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - whatever a sink raised, the requesters get a reply
                 for pending in going:
                     self._fail(pending, error)
                 return seconds
@@ -141,33 +146,17 @@ class TimestampAuthority:
             self._grant(pending)
         return seconds
 
-    def _answer(self, pending: Pending) -> Reply:
-        """Answer one request: what `finish` does, and faster for one."""
-        if pending.reply is not None:
-            return pending.reply
-        pending.serial_der = encode_serial(os.urandom(SERIAL_OCTETS))
-        pending.stamps = {}
-        try:
-            for stage in self._stages:
-                stage(pending)
-            if self._audit_sinks:
-                self._audit((pending,))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the requester gets a reply
-            return self._fail(pending, error)
-        return self._grant(pending)
-
     def _new(self, context: RequestContext, trace: RequestTrace | None) -> Pending:
         return Pending(context, RequestTrace() if trace is None and self._observers else trace)
 
-    def _grant(self, pending: Pending) -> Reply:
-        pending.reply = reply = _new_tuple(Reply, (pending.response, None))
+    def _grant(self, pending: Pending) -> None:
+        pending.reply = _new_tuple(Reply, (pending.response, None))
         if (trace := pending.trace) is not None:
             trace.ended = perf_counter_ns()
             if trace.audit_began:
                 trace.audit_ended = trace.ended
             if self._observers:
                 self._tell(trace)
-        return reply
 
     def _refuse(self, pending: Pending, rejection: RequestRejected) -> Reply:
         pending.reply = reply = Reply(encode_rejection(rejection.failure, rejection.text), rejection)
@@ -180,19 +169,21 @@ class TimestampAuthority:
                 self._tell(trace)
         return reply
 
-    def _fail(self, pending: Pending, error: Exception) -> Reply:
+    def _fail(self, pending: Pending, error: Exception) -> None:
         """Refuse with what the requester may see of a failure; the log has the rest."""
-        if isinstance(error, RequestRejected):
-            return self._refuse(pending, error)
         request_id = pending.context.request_id
-        if isinstance(error, ClockError):
+        if isinstance(error, RequestRejected):
+            rejection = error
+        elif isinstance(error, ClockError):
             log.error("request %s: no trusted time: %s", request_id, error)
-            return self._refuse(pending, RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error)))
-        if isinstance(error, TsaError):
-            log.error("request %s: %s: %s", request_id, type(error).__name__, error)
+            rejection = RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error))
         else:
-            log.error("request %s: unexpected failure", request_id, exc_info=error)
-        return self._refuse(pending, RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN))
+            if isinstance(error, TsaError):
+                log.error("request %s: %s: %s", request_id, type(error).__name__, error)
+            else:
+                log.error("request %s: unexpected failure", request_id, exc_info=error)
+            rejection = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN)
+        self._refuse(pending, rejection)
 
     # -- the stages of a request --------------------------------------------------------------------------------
 
@@ -214,7 +205,7 @@ class TimestampAuthority:
                 context.enter(profile.name)
                 if trace is not None:
                     trace.wait_ended = perf_counter_ns()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the requester gets a reply
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raised, the requester gets a reply
             self._fail(pending, error)
 
     def _prepare(self, pending: Pending) -> None:

@@ -73,5 +73,6 @@ class Pending:
     @property
     def answered(self) -> Reply:
         """The reply, once there is one."""
-        assert self.reply is not None, "finish() comes first"  # noqa: S101 - a mistake of ours
+        if self.reply is None:
+            raise RuntimeError("TimestampAuthority.finish comes first")
         return self.reply

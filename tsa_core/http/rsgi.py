@@ -11,7 +11,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any
@@ -19,7 +19,8 @@ from typing import Any
 from tsa_core.http.front import Wsgi
 from tsa_core.http.pools import QUEUED_SECONDS
 from tsa_core.http.streams import Share, StreamShares, TooMuchAtOnce
-from tsa_core.http.together import AWAITED, LATER, Begun, Together
+from tsa_core.http.together import LATER, Begun, Together
+from tsa_core.http.wsgi_reply import WsgiReply
 
 log = logging.getLogger(__name__)
 
@@ -29,25 +30,12 @@ _MOST_EMPTY_PARTS = 3
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class _Reply:
+class _Reply(WsgiReply):
     """What the application answers, kept until its body is complete; `finished` when that is later."""
 
-    __slots__ = ("body", "finished", "headers", "status")
+    __slots__ = ("finished",)
 
     finished: asyncio.Future[None]
-
-    def __init__(self) -> None:
-        self.status = 500
-        self.headers: list[tuple[str, str]] = []
-        self.body = b""
-
-    def start(self, status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Callable[[bytes], None]:
-        self.status = int(status[:3])
-        self.headers = headers
-        return self._write
-
-    def _write(self, data: bytes) -> None:
-        self.body += data
 
     def answer(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
         self.start(status, headers)
@@ -195,7 +183,7 @@ class RsgiApplication:
             reply = _Reply()
             if self._executor is None:
                 environ[LATER] = partial(self._later, reply)
-                if self._call(environ, reply) is AWAITED:
+                if not reply.collect(self._app, environ):
                     await reply.finished
             else:
                 loop = asyncio.get_running_loop()
@@ -206,18 +194,9 @@ class RsgiApplication:
             return
         protocol.response_bytes(reply.status, reply.headers, reply.body)
 
-    def _call(self, environ: dict[str, Any], reply: _Reply, queued_at: float | None = None) -> Iterable[bytes]:
-        if queued_at is not None:
-            environ[QUEUED_SECONDS] = time.monotonic() - queued_at
-        parts = self._app(environ, reply.start)
-        if parts is AWAITED:
-            return parts
-        try:
-            reply.body += b"".join(parts)
-        finally:
-            if close := getattr(parts, "close", None):
-                close()
-        return parts
+    def _call(self, environ: dict[str, Any], reply: _Reply, queued_at: float) -> None:
+        environ[QUEUED_SECONDS] = time.monotonic() - queued_at
+        reply.collect(self._app, environ)
 
     def _later(self, reply: _Reply, begun: Begun) -> None:
         """Finish a request with those that the event loop begins in this turn."""

@@ -73,6 +73,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
 class Task(WSGITask):  # type: ignore[misc] # waitress has no types
     """waitress's task, with the reply written at once when it is whole."""
 
+    _headers: Sequence[tuple[str, str]] = ()
+
     def get_environment(self) -> dict[str, Any]:
         """Return the WSGI environ."""
         request, channel = self.request, self.channel
@@ -97,8 +99,6 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
             environ[ENTER] = stay
             environ[QUEUED_SECONDS] = request.queued_seconds
         return environ
-
-    _headers: Sequence[tuple[str, str]] = ()
 
     def execute(self) -> None:
         """Ask the application and write its reply."""
@@ -128,7 +128,8 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
     def _start(self, status: str, headers: list[tuple[str, str]], _info: object = None) -> Callable[..., Any]:
         self.status = status
         self._headers = headers
-        return self.write  # type: ignore[no-any-return] # waitress has no types
+        write: Callable[..., Any] = self.write
+        return write
 
     def _write_whole(self, status: str, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         channel = self.channel

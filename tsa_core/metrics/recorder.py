@@ -29,7 +29,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _FLUSH_SECONDS = 1.0
 _MOST_EVENTS = 32
 """How many may wait to be counted. More would be counted in less time, but what they keep in memory pushes everything
-else out of the processor's caches: with 2,000 a request cost 15 us more."""
+else out of the processor's caches: with 2,000 here and in the access log a request cost 183 us instead of 158."""
 _DAY_SECONDS = 86_400.0
 _NAN = float("nan")
 

@@ -26,7 +26,6 @@ from tsa_core.api import (
 )
 from tsa_core.api.fields import noting_files
 from tsa_core.authority import ClockChange, ClockState, Profile, TimestampAuthority, parse_chain
-from tsa_core.builtin.policy import OidPolicySelector
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import (
     AUDIT_SINK,
@@ -126,9 +125,6 @@ class Service:
         # The default profile first: where profiles share a policy, the first in line gets it.
         profiles.sort(key=lambda profile: profile.name != "default")
         selectors = [self._plugin(POLICY_SELECTOR, settings.policy, name) for name in settings.policy.selectors]
-        if len(profiles) == 1:
-            # There is nothing to choose by the policy, and a selector is asked for every request.
-            selectors = [selector for selector in selectors if not isinstance(selector, OidPolicySelector)]
         for selector in selectors:
             selector.bind([profile.summary for profile in profiles])
         self._audit_sinks: list[AuditSink] = [
