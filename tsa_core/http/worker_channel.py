@@ -61,6 +61,7 @@ class WorkerFleet:
     def __init__(self, describe: Callable[[Service], Facts]) -> None:
         self._describe = describe
         self._parent_end, self._worker_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._parent_end.setblocking(False)  # recv_fds takes flags and, in CPython 3.11, drops them
         self._members: dict[Connection, _Member] = {}
         self._current: Plan | None = None
 
@@ -126,6 +127,13 @@ class WorkerFleet:
         """Note what workers begin with."""
         self._current = plan
 
+    def close(self) -> None:
+        """Forget the workers, which end by themselves or by whoever started them."""
+        for channel in self._members:
+            channel.close()
+        self._parent_end.close()
+        self._worker_end.close()
+
     def poll(self, timeout: float) -> None:
         """Meet new workers, forget dead ones, and bring up to date whoever began with an older plan."""
         for ready in wait([self._parent_end, *self._members], timeout):
@@ -166,11 +174,15 @@ class WorkerFleet:
                 self._end(channel)
 
     def _welcome(self) -> None:
-        data, descriptors, _, _ = socket.recv_fds(self._parent_end, 16, 1)
-        if len(data) != 16 or len(descriptors) != 1:
-            return
-        member = _Member(pid=int.from_bytes(data[8:], "big"), number=int.from_bytes(data[:8], "big"))
-        self._members[Connection(descriptors[0])] = member
+        """Meet all workers that have come, so that a reload right after the start leaves none for later."""
+        while True:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._parent_end, 16, 1)
+            except BlockingIOError:
+                return
+            if len(data) == 16 and len(descriptors) == 1:
+                member = _Member(pid=int.from_bytes(data[8:], "big"), number=int.from_bytes(data[:8], "big"))
+                self._members[Connection(descriptors[0])] = member
 
     def _receive(self, channel: Connection) -> tuple[int, str, Any] | None:
         """Return what a worker says; None when it is gone."""

@@ -172,6 +172,7 @@ class WorkerPlans:
         if self._clock is not None:
             self._clock.stop()
         self._relay.close()
+        self._fleet.close()
         self._current.host.close()
 
 
