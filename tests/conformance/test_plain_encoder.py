@@ -24,7 +24,7 @@ from tsa_core.protocol import der
 from tsa_core.protocol.hashes import IMPRINT_HASHES
 from tsa_core.protocol.request import encode_request, read_request
 from tsa_core.protocol.template import TokenTemplate
-from tsa_core.protocol.tstinfo import Accuracy, encode_gen_time, encode_serial, encode_signing_time
+from tsa_core.protocol.tstinfo import Accuracy, encode_gen_time, encode_serials, encode_signing_time
 
 EXAMPLES = int(os.environ.get("TSA_TEST_EXAMPLES", "1000"))
 """The plain encoder takes 15 ms; give more where there is time, TSA_TEST_EXAMPLES=20000 for example."""
@@ -125,7 +125,7 @@ def test_template_equals_the_plain_encoder(
         extensions=encoded_extensions[:own],
     )
     policy = request.policy or "1.3.6.1.4.1.57264.2"
-    serial_der = encode_serial(random)
+    (serial_der,) = encode_serials(random)
     read = read_request(request.encode())
     tst_info = template.tst_info(
         policy_der=read.policy_der or der.oid(policy),

@@ -17,6 +17,7 @@ from tsa_core.protocol.hashes import (
     hash_by_name,
 )
 from tsa_core.protocol.signatures import UnsupportedKey, describe_key, signature_algorithm
+from tsa_core.testing import new_key
 
 
 @pytest.mark.parametrize("name", IMPRINT_HASHES)
@@ -32,6 +33,28 @@ def test_hashes_measure_what_they_name(name: str) -> None:
     fed.update(b"a")
     fed.update(b"bc")
     assert fed.digest() == digest
+
+
+@pytest.mark.parametrize(
+    ("kind", "pss"),
+    [("rsa-2048", False), ("rsa-2048", True), ("ecdsa-p256", False), ("ecdsa-p384", False), ("ecdsa-p521", False)],
+)
+def test_a_digest_is_signed_as_its_message(kind: str, pss: bool) -> None:
+    key = new_key(kind)
+    algorithm = signature_algorithm(key.public_key(), pss=pss)
+    sign = algorithm.digest_signing_function(key)
+    assert sign is not None
+    signature = sign(algorithm.digest.digest(b"message"))
+    assert algorithm.is_valid(key.public_key(), signature, b"message")
+    assert not algorithm.is_valid(key.public_key(), signature, b"another")
+    with pytest.raises(ValueError, match=r"[Dd]igest"):
+        sign(b"no digest")
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ed448", "ml-dsa-65"])
+def test_schemes_that_take_the_message_sign_no_digest(kind: str) -> None:
+    key = new_key(kind)
+    assert signature_algorithm(key.public_key()).digest_signing_function(key) is None
 
 
 def test_shake256_has_512_bits() -> None:

@@ -14,7 +14,7 @@ from tsa_core.protocol.tstinfo import (
     Accuracy,
     TimeEncoder,
     encode_gen_time,
-    encode_serial,
+    encode_serials,
     encode_signing_time,
 )
 
@@ -87,15 +87,16 @@ def test_remembered_times_are_those_of_the_moment(
         assert encoder.encode(time) == (encode_gen_time(time, fraction_digits=digits), encode_signing_time(time))
 
 
-@given(st.binary(min_size=20, max_size=20))
-def test_serial_number_is_positive_and_of_one_width(random: bytes) -> None:
-    encoded = encode_serial(random)
-    assert encoded[:2] == b"\x02\x14"
-    assert len(encoded) == 22
-    assert encoded[3:] == random[1:]
-    number: int = core.Integer.load(encoded).native
-    assert number.bit_length() == 159
-    assert core.Integer(number).dump() == encoded
+@given(st.lists(st.binary(min_size=20, max_size=20), max_size=4))
+def test_serial_numbers_are_positive_and_of_one_width(random: list[bytes]) -> None:
+    serials = encode_serials(b"".join(random))
+    for encoded, octets in zip(serials, random, strict=True):
+        assert encoded[:2] == b"\x02\x14"
+        assert len(encoded) == 22
+        assert encoded[3:] == octets[1:]
+        number: int = core.Integer.load(encoded).native
+        assert number.bit_length() == 159
+        assert core.Integer(number).dump() == encoded
 
 
 def test_qualified_statement() -> None:

@@ -116,6 +116,12 @@ class Broken(Good):
     def public_key(self):
         return OTHER.public_key()
 """,
+    "digest_by_another_key": """
+OTHER = new_key()
+
+class Broken(Good):
+    sign_digest = staticmethod(signature_algorithm(OTHER.public_key()).digest_signing_function(OTHER))
+""",
     "key_changes": """
 class Broken(Good):
     def sign(self, message, *, timeout):
@@ -249,6 +255,11 @@ def test_good_signer_passes_everything(outcomes: dict[str, Outcome], name: str) 
             "set the SDK's connect and read time-outs",
         ),
         ("wrong_key", SIGNING | DIGESTS, "another key, another digest than sha256 or another padding signed it"),
+        (
+            "digest_by_another_key",
+            {"test_digests_are_signed_as_messages_are", "test_whole_token_verifies"},
+            "sign_digest and sign differ",
+        ),
         ("not_thread_safe", {"test_signs_on_many_threads"}, "signatures made on 8 threads do not verify"),
         ("secret_in_repr", {"test_no_secret_is_shown"}, "a secret is in repr"),
         ("secret_in_details", {"test_no_secret_is_shown"}, "a secret is in details()"),

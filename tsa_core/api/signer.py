@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,12 @@ class Signer(ABC):
     """
 
     latency: Literal["local", "remote"] = "remote"
+
+    sign_digest: Callable[[bytes], bytes] | None = None
+    """Makes the same signatures as `sign` from digests by `algorithm.digest`, for keys in this process's memory.
+
+    Where it is not None the core hashes and asks it instead. Most signers leave it, and hash in `sign`, if at all.
+    """
 
     @property
     @abstractmethod
@@ -59,7 +65,7 @@ class Signer(ABC):
 class LocalKeySigner(Signer):
     """A signer whose private key is in this process's memory, for plugins that load or make a key.
 
-    Raises UnsupportedKey for keys that cannot make timestamps.
+    Raises UnsupportedKey for keys that cannot make timestamps. A class with a `sign` of its own is asked by that.
     """
 
     latency: Literal["local", "remote"] = "local"
@@ -68,6 +74,8 @@ class LocalKeySigner(Signer):
         self._public_key = private_key.public_key()
         self._algorithm = signature_algorithm(self._public_key, digest=digest, pss=rsa_pss)
         self._sign = self._algorithm.signing_function(private_key)
+        if type(self).sign is LocalKeySigner.sign:
+            self.sign_digest = self._algorithm.digest_signing_function(private_key)
 
     @property
     def algorithm(self) -> SignatureAlgorithm:

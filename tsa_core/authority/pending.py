@@ -49,6 +49,7 @@ class Pending:
         "signed_attributes",
         "stamp",
         "stamps",
+        "to_sign",
         "trace",
         "tst_info",
     )
@@ -62,6 +63,7 @@ class Pending:
     draft: TokenDraft
     tst_info: bytes
     signed_attributes: bytes
+    to_sign: bytes
     signature: bytes
     response: bytes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 
 from tsa_core.api import ClockError, ConfigError, ProfileSummary, Signer, SignerError
@@ -54,6 +55,10 @@ class Profile:
             enforce_intermediate_eku=settings.enforce_intermediate_eku,
         )
         self.sign_timeout = settings.signer_timeout.total_seconds()
+        self.digest = self.algorithm.digest.new if signer.sign_digest else None
+        """Hashes a message for `sign`; None where that takes the message."""
+        self.sign = signer.sign_digest or partial(signer.sign, timeout=self.sign_timeout)
+        """Makes a signature of what `to_sign` says."""
         self.trial_signature()
 
         self._period = issuing_period(self.chain.certificates, until=settings.issue_until)
@@ -167,9 +172,13 @@ class Profile:
             return None
         raise ClockError("the clock may be off by more than the accuracy that timestamps state here")
 
+    def to_sign(self, message: bytes) -> bytes:
+        """Return what `sign` is given for a message: its digest where a key in memory takes that, else the message."""
+        return self.digest(message).digest() if self.digest is not None else message
+
     def trial_signature(self) -> None:
         """Make a signature and verify it; raises SignerError when either fails."""
-        signature = self.signer.sign(_TRIAL_MESSAGE, timeout=self.sign_timeout)
+        signature = self.sign(self.to_sign(_TRIAL_MESSAGE))
         if not self.algorithm.is_valid(self.signer.public_key, signature, _TRIAL_MESSAGE):
             raise SignerError(
                 f"profiles.{self.name}.signer: the trial signature does not verify under the signer's own public "

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes as primitives
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import TsaError
@@ -79,11 +80,15 @@ class SignatureAlgorithm:
 
     def signing_function(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
         """Return the function that signs with a key of this process; what can be made ready is made ready here."""
-        if isinstance(private_key, rsa.RSAPrivateKey):
-            return partial(private_key.sign, padding=self._rsa_padding(), algorithm=self._primitive)
-        if isinstance(private_key, ec.EllipticCurvePrivateKey):
-            return partial(private_key.sign, signature_algorithm=ec.ECDSA(self._primitive))
+        if isinstance(private_key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
+            return self._signing_function(private_key, self._primitive)
         return private_key.sign
+
+    def digest_signing_function(self, private_key: PrivateKey) -> Callable[[bytes], bytes] | None:
+        """Return the function that signs what `digest` made of a message; None for schemes that take the message."""
+        if isinstance(private_key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
+            return self._signing_function(private_key, Prehashed(self._primitive))
+        return None
 
     def is_valid(self, public_key: PublicKey, signature: bytes, message: bytes) -> bool:
         """Say whether `signature` verifies; for checks of our own signatures, where either answer is expected."""
@@ -92,6 +97,15 @@ class SignatureAlgorithm:
         except InvalidSignature:
             return False
         return True
+
+    def _signing_function(
+        self,
+        private_key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
+        algorithm: primitives.HashAlgorithm | Prehashed,
+    ) -> Callable[[bytes], bytes]:
+        if isinstance(private_key, rsa.RSAPrivateKey):
+            return partial(private_key.sign, padding=self._rsa_padding(), algorithm=algorithm)
+        return partial(private_key.sign, signature_algorithm=ec.ECDSA(algorithm))
 
     @property
     def _primitive(self) -> primitives.HashAlgorithm:

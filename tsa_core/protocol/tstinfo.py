@@ -121,13 +121,14 @@ class TimeEncoder:
         return gen_time, signing_time
 
 
-def encode_serial(random: bytes) -> bytes:
-    """Return a serialNumber of fixed width from 20 random octets.
+def encode_serials(random: bytes) -> list[bytes]:
+    """Return serialNumbers of fixed width, one from every 20 random octets.
 
     The two top bits are fixed to 01, so that the INTEGER is positive and always has 20 octets: token sizes stay
     stable (rule C12), 158 random bits make two equal numbers impossible in practice, across processes too.
     """
-    return _SERIAL_STARTS[random[0]] + random[1:SERIAL_OCTETS]
+    octets = range(0, len(random), SERIAL_OCTETS)
+    return [_SERIAL_STARTS[random[first]] + random[first + 1 : first + SERIAL_OCTETS] for first in octets]
 
 
 _SERIAL_STARTS = tuple(bytes((der.INTEGER, SERIAL_OCTETS, octet & 0x3F | 0x40)) for octet in range(256))

@@ -149,6 +149,15 @@ class SignerContract(PluginFixtures):
         for other in (message + b"\0", message[:-1] + b"\xff" if message else b"\xff", b"another message"):
             assert not _valid(signer, signature, other), f"the signature of {size} bytes also verifies for others"
 
+    def test_digests_are_signed_as_messages_are(self, signer: Signer) -> None:
+        if signer.sign_digest is None:
+            return
+        for message in map(_message, MESSAGE_SIZES):
+            signature = signer.sign_digest(signer.algorithm.digest.digest(message))
+            assert _valid(signer, signature, message), (
+                f"sign_digest and sign differ: {explain(signer, signature, message)}"
+            )
+
     def test_signature_is_encoded_as_cms_wants_it(self, signer: Signer) -> None:
         signature = signer.sign(_message(32), timeout=self.sign_timeout)
         if signer.algorithm.scheme == "ecdsa":
