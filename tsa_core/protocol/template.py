@@ -140,13 +140,14 @@ class TokenTemplate:
             if len(self._framings) >= _MAX_FRAMINGS:
                 self._framings.clear()
             self._framings[key] = framing
+        before_tst_info, before_signed_attributes, before_signature = framing
         return b"".join(
             (
-                framing.before_tst_info,
+                before_tst_info,
                 tst_info,
-                framing.before_signed_attributes,
+                before_signed_attributes,
                 signed_attributes[1:],  # [0] IMPLICIT in place of SET
-                framing.before_signature,
+                before_signature,
                 signature,
             )
         )
