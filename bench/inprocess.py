@@ -14,7 +14,7 @@ from statistics import median
 
 from bench.issue import GARBAGE, REFUSED, WITH_CERTIFICATES
 from bench.measure import bare_signature_us, cpu_us
-from bench.report import Row, print_rows
+from bench.report import Row, print_rows, progress
 from tsa_core.api import RequestContext
 from tsa_core.authority import TimestampAuthority
 from tsa_core.config import load_settings
@@ -31,6 +31,7 @@ def run(*, quick: bool) -> list[Row]:
     rounds, calls = (5, 400) if quick else (15, 1000)
     rows = []
     for kind in KINDS[:1] if quick else KINDS:
+        progress(f"in process, {kind}")
         settings = load_settings(overrides={"signer": {"memory": {"algorithm": kind}}}, environ={})
         with Service(settings) as service:
             respond, context = service.authority.respond, RequestContext()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.measure import BARE_LOOP, Load, bare_signature_us, have_wrk, servers
-from bench.report import Row, print_rows
+from bench.report import Row, print_rows, progress
 from tsa_core.protocol.hashes import SHA1, SHA256
 from tsa_core.protocol.request import encode_request
 
@@ -68,7 +68,8 @@ def run(*, quick: bool) -> list[Row]:
     loads: dict[Case, list[Load]] = {case: [] for case in wanted}
     bare: dict[str, list[float]] = {case.kind: [] for case in wanted}
     with servers(configurations) as running:
-        for _ in range(rounds):
+        for number in range(rounds):
+            progress(f"servers under load, round {number + 1} of {rounds}")
             for kind, values in bare.items():
                 values.append(bare_signature_us(kind))
             for case in wanted:

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from bench.issue import WITH_CERTIFICATES
 from bench.measure import QUERY, Load, Server, bare_signature_us, cpu_us, free_port, have_wrk
-from bench.report import Row, print_rows
+from bench.report import Row, print_rows, progress
 from tsa_core.config import load_settings
 from tsa_core.http import create_app
 from tsa_core.http.observing import ObservingMiddleware
@@ -109,7 +109,8 @@ def run_servers(*, quick: bool) -> list[Row]:
         loads: dict[str, list[Load]] = {}
         bare: list[float] = []
         with _running(engine) as running:
-            for _ in range(rounds):
+            for number in range(rounds):
+                progress(f"what watching costs {engine}, round {number + 1} of {rounds}")
                 bare.append(bare_signature_us(KIND))
                 for name, server in running.items():
                     load = server.load(WITH_CERTIFICATES, connections=16, seconds=seconds)

@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import ssl
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 BASELINE = Path(__file__).with_name("baseline.json")
+_began = time.monotonic()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,12 @@ class Row:
     part: str
     name: str
     figures: dict[str, float]
+
+
+def progress(what: str) -> None:
+    """Tell who waits what is measured now; on stderr, where it is in nobody's way."""
+    minutes, seconds = divmod(int(time.monotonic() - _began), 60)
+    sys.stderr.write(f"{minutes:3d}:{seconds:02d}  {what}\n")
 
 
 def machine() -> dict[str, str]:

@@ -18,7 +18,7 @@ from statistics import median
 
 from bench.issue import WITH_CERTIFICATES
 from bench.measure import Server, process_tree, resident_mib
-from bench.report import Row, print_rows
+from bench.report import Row, print_rows, progress
 
 CONFIGURATIONS = {
     "waitress": ("--server", "waitress"),
@@ -41,6 +41,7 @@ def run(*, quick: bool, alone: Path | None = None) -> list[Row]:
         _start(python, ())  # leaves bytecode behind
     for name, arguments in CONFIGURATIONS.items():
         figures: dict[str, tuple[list[float], list[float]]] = {each: ([], []) for each in pythons}
+        progress(f"start, {name}")
         for _ in range(2 if quick else 7):
             for environment, python in pythons.items():
                 seconds, memory = _start(python, arguments)

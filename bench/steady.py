@@ -20,7 +20,7 @@ from statistics import median
 from bench.client import ask
 from bench.issue import SERVERS, WITH_CERTIFICATES
 from bench.measure import Server, process_tree, resident_mib
-from bench.report import Row, print_rows
+from bench.report import Row, print_rows, progress
 from tsa_core.client import build_request
 from tsa_core.protocol.request import read_request
 from tsa_core.verify import TrustStore, Verifier
@@ -37,6 +37,7 @@ def idle(*, quick: bool) -> list[Row]:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))
     for engine in _ENGINES:
+        progress(f"{engine} with {_IDLE:,} idle connections")
         server = Server(*SERVERS[engine], environment={"TSA_SERVER__CONNECTION_LIMIT": "4000"})
         try:
             alone, beside = [], []
@@ -67,7 +68,8 @@ def sustained(*, quick: bool) -> list[Row]:
         server = Server(*SERVERS[engine])
         try:
             latencies, memory, failures, count = [], [], 0, 0
-            for _ in range(parts):
+            for number in range(parts):
+                progress(f"{engine} at 80 % of the most, part {number + 1} of {parts}")
                 # Anew for each part: on a shared machine what was 80 % may be more than all, and then a queue grows.
                 free = ask(server.port, itertools.repeat(WITH_CERTIFICATES), connections=16, seconds=_FREE_SECONDS)
                 most = len(free.latencies) / _FREE_SECONDS
@@ -108,6 +110,7 @@ def sample(*, quick: bool) -> list[Row]:
     rows = []
     size = 2_000 if quick else 100_000
     for engine in _ENGINES:
+        progress(f"{size:,} replies of {engine}'s verified")
         server = Server(*SERVERS[engine])
         replies: list[tuple[bytes, bytes]] = []
         try:

@@ -21,6 +21,7 @@ from typing import Any
 
 from cryptography.hazmat.backends.openssl.backend import backend
 
+from bench.report import progress
 from tsa_core.client import build_request
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import SHA256
@@ -120,6 +121,7 @@ def run(*, quick: bool = False) -> dict[str, Any]:
     rounds, seconds = (3, 0.02) if quick else (15, 0.1)
     kinds = {}
     for kind in KINDS:
+        progress(f"verify, {kind}")
         micros = measure(readers(kind), rounds=rounds, seconds=seconds)
         other = micros.get("rfc3161-client")
         kinds[kind] = {
