@@ -132,13 +132,17 @@ class Server:
         finally:
             connection.close()
 
-    def load(self, body: bytes, *, connections: int, seconds: float) -> Load:
-        """Let wrk send one request over and over, and account for the server's CPU meanwhile."""
+    def load(self, body: bytes, *, connections: int, seconds: float, pause_ms: float = 0.0) -> Load:
+        """Let wrk send one request over and over, and account for the server's CPU meanwhile.
+
+        After each reply a connection pauses for up to twice `pause_ms`, which is rounded to half milliseconds.
+        """
         with tempfile.TemporaryDirectory() as directory:
             script = Path(directory) / "post.lua"
             octets = "".join(f"\\{octet:03d}" for octet in body)
+            pause = f"function delay() return math.random(0, {round(2 * pause_ms)}) end\n" if pause_ms else ""
             script.write_text(
-                f'wrk.method = "POST"\nwrk.body = "{octets}"\nwrk.headers["Content-Type"] = "{QUERY}"\n',
+                f'wrk.method = "POST"\nwrk.body = "{octets}"\nwrk.headers["Content-Type"] = "{QUERY}"\n{pause}',
                 encoding="ascii",
             )
             before = cpu_seconds(self.process.pid)

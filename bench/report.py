@@ -17,12 +17,16 @@ from rich.console import Console
 from rich.table import Table
 
 BASELINE = Path(__file__).with_name("baseline.json")
+COMPARED = "bare signatures"
+_COLUMNS = (COMPARED, "cpu us", "requests/s")
+_PIPED_COLUMNS = 200
+"""Where nothing has to be wrapped."""
 _began = time.monotonic()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line: what was measured and the figures by name. `bare signatures` is the one to compare."""
+    """One line: what was measured and the figures by name. COMPARED is the one to compare."""
 
     part: str
     name: str
@@ -47,25 +51,27 @@ def machine() -> dict[str, str]:
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """Print the table, with the baseline's ratio beside each ratio."""
+    """Print the table: what is compared and its baseline in columns, and after them what only some rows have."""
     baseline = load_baseline()
-    console = Console(width=None if os.isatty(1) else 160, highlight=False)
+    console = Console(width=None if os.isatty(1) else _PIPED_COLUMNS, highlight=False)
     for name, value in machine().items():
         console.print(f"{name}: {value}", soft_wrap=True)
-    columns = list(dict.fromkeys(figure for row in rows for figure in row.figures))
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("measured")
-    for column in columns:
-        table.add_column(column, justify="right")
-    table.add_column("baseline", justify="right")
+    table.add_column("measured", no_wrap=True)
+    for column in (*_COLUMNS, "baseline"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("also")
     for row in rows:
-        before = baseline.get(row.name, {}).get("bare signatures")
-        table.add_row(
-            row.name,
-            *(f"{row.figures[column]:,.2f}" if column in row.figures else "" for column in columns),
-            f"{before:,.2f}" if before is not None else "",
-        )
+        before = baseline.get(row.name, {}).get(COMPARED)
+        cells = [_number(row.figures[column]) if column in row.figures else "" for column in _COLUMNS]
+        also = ", ".join(f"{name} {_number(value)}" for name, value in row.figures.items() if name not in _COLUMNS)
+        table.add_row(row.name, *cells, _number(before) if before is not None else "", also)
     console.print(table)
+
+
+def _number(value: float) -> str:
+    """Return counts whole and all else with two places."""
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:,.2f}"
 
 
 def load_baseline() -> dict[str, dict[str, float]]:

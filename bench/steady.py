@@ -3,14 +3,14 @@
     python -m bench.steady [--quick]
 
 idle: the throughput of 16 busy connections beside 1,000 that do nothing, as a part of what it is alone.
-sustained: minutes at 80 % of the most; memory and latency of the last tenth beside those of the second tenth.
+sustained: minutes at 80 % of the most; memory and latency of the end beside those of the beginning. Latency is compared
+in bare signatures made beside it, because a shared machine is faster in one minute than in the next.
 sample: replies to distinct requests, every one verified, with request, nonce, chain and signature.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import resource
 import socket
@@ -19,14 +19,16 @@ from statistics import median
 
 from bench.client import ask
 from bench.issue import SERVERS, WITH_CERTIFICATES
-from bench.measure import Server, process_tree, resident_mib
+from bench.measure import Server, bare_signature_us, process_tree, resident_mib
 from bench.report import Row, print_rows, progress
 from tsa_core.client import build_request
 from tsa_core.protocol.request import read_request
 from tsa_core.verify import TrustStore, Verifier
 
 _IDLE = 1000
-_FREE_SECONDS = 3.0
+_BUSY = 64
+"""Connections of the sustained load: wrk's pauses are whole milliseconds, and few connections would pause for less."""
+_KIND = "ecdsa-p256"
 _ENGINES = ("waitress", "granian")
 
 
@@ -67,42 +69,42 @@ def sustained(*, quick: bool) -> list[Row]:
     for engine in _ENGINES:
         server = Server(*SERVERS[engine])
         try:
-            latencies, memory, failures, count = [], [], 0, 0
+            loads, latencies, memory = [], [], []
             for number in range(parts):
                 progress(f"{engine} at 80 % of the most, part {number + 1} of {parts}")
-                # Anew for each part: on a shared machine what was 80 % may be more than all, and then a queue grows.
-                free = ask(server.port, itertools.repeat(WITH_CERTIFICATES), connections=16, seconds=_FREE_SECONDS)
-                most = len(free.latencies) / _FREE_SECONDS
-                run = ask(
-                    server.port,
-                    itertools.repeat(WITH_CERTIFICATES),
-                    connections=16,
-                    per_second=0.8 * most,
-                    seconds=seconds,
-                )
-                latencies.append(sorted(run.latencies))
+                # Anew for each part: on a shared machine what was 80 % may be more than all a minute later.
+                pause = _pause_ms(server, 0.8, seconds=min(3.0, seconds))
+                loads.append(server.load(WITH_CERTIFICATES, connections=_BUSY, seconds=seconds, pause_ms=pause))
+                latencies.append(1000 * loads[-1].p50_ms / bare_signature_us(_KIND))
                 memory.append(sum(map(resident_mib, process_tree(server.process.pid))))
-                failures += run.failures
-                count += len(run.latencies)
         finally:
             server.close()
-        second, last = latencies[1], latencies[-1]
+        # The first part is the warming up.
         rows.append(
             Row(
                 part="sustained",
                 name=f"sustained, {engine}, {parts * seconds:g} s at 80 % of the most",
                 figures={
-                    "requests/s": count / (parts * seconds),
-                    "p50 ms": 1000 * median(last),
-                    "p50 grew": median(last) / median(second),
-                    "p99 ms": 1000 * last[int(0.99 * len(last))],
+                    "requests/s": median(load.per_second for load in loads),
+                    "p50 ms": median(load.p50_ms for load in loads),
+                    "p50 grew": median(latencies[-3:]) / median(latencies[1:4]),
+                    "p99 ms": median(load.p99_ms for load in loads),
                     "MiB": memory[-1],
                     "MiB grew": memory[-1] - memory[1],
-                    "errors": failures,
+                    "errors": sum(load.errors for load in loads),
                 },
             )
         )
     return rows
+
+
+def _pause_ms(server: Server, part: float, *, seconds: float) -> float:
+    """Return the pause after each reply that makes the load this part of the most."""
+    most = server.load(WITH_CERTIFICATES, connections=_BUSY, seconds=seconds).per_second
+    turn = 1000 * _BUSY / (part * most)
+    tried = part * turn  # what is left of the turn is about what a reply takes then
+    reply = 1000 * _BUSY / server.load(WITH_CERTIFICATES, connections=_BUSY, seconds=seconds, pause_ms=tried).per_second
+    return max(0.0, turn - (reply - tried))
 
 
 def sample(*, quick: bool) -> list[Row]:
@@ -112,9 +114,8 @@ def sample(*, quick: bool) -> list[Row]:
     for engine in _ENGINES:
         progress(f"{size:,} replies of {engine}'s verified")
         server = Server(*SERVERS[engine])
-        replies: list[tuple[bytes, bytes]] = []
         try:
-            ask(server.port, _requests(size), connections=16, taken=replies)
+            replies = ask(server.port, _requests(size), connections=16)
             verifier = Verifier(TrustStore.from_chain(server.get("/api/v1/timestamp/certchain")))
         finally:
             server.close()
