@@ -103,7 +103,7 @@ def _start_response(*_: object) -> None:
 
 def run_servers(*, quick: bool) -> list[Row]:
     """Return what each part adds to a request of a whole server."""
-    rounds, seconds = (3, 1.0) if quick else (7, 4.0)
+    rounds, seconds = (2, 1.0) if quick else (7, 4.0)
     rows = []
     for engine in ("waitress",) if quick else ("waitress", "granian"):
         loads: dict[str, list[Load]] = {}
