@@ -130,6 +130,20 @@ def test_none_leaves_when_a_sink_fails() -> None:
     assert len(every.outcomes) == 2 + COUNT
 
 
+def test_a_sink_that_crashes_is_one_traceback_and_none_leaves(caplog: pytest.LogCaptureFixture) -> None:
+    class Crashing(TestSink):
+        def write_all(self, records: Sequence[AuditRecord]) -> None:
+            raise KeyError("token s.secret")
+
+    with open_service(Parts(sinks=[Crashing()])) as service:
+        for der in finish(service, begin(service, [numbered(n) for n in range(1, COUNT + 1)])):
+            assert "secret" not in refused(der, CANNOT_SIGN)
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        f"an audit sink crashed, and {COUNT} tokens are withheld"
+    ]
+    assert caplog.text.count("request 7: AuditError: an audit sink crashed") == COUNT
+
+
 def test_without_time_none_leaves() -> None:
     clock = TestClock()
     with open_service(Parts(clock=clock)) as service:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter_ns
 from types import MappingProxyType
 
 from tsa_core.api import (
+    AuditError,
     AuditRecord,
     AuditSink,
     ClockError,
@@ -77,7 +78,8 @@ class TimestampAuthority:
     def issue(self, request: TimeStampReq, context: RequestContext, trace: RequestTrace | None = None) -> bytes:
         """Return the DER of a granted TimeStampResp; raises RequestRejected, and nothing else, otherwise."""
         pending = self._new(context, trace)
-        self._admit(pending, request)
+        pending.request = request
+        self._attempt(self._admit, (pending,))
         self.finish((pending,))
         reply = pending.answered
         if reply.rejection is not None:
@@ -97,13 +99,13 @@ class TimestampAuthority:
         """Read a DER request and decide whether it may be granted; never raises. `finish` is the rest."""
         pending = self._new(context, trace)
         try:
-            request = read_request(body)
+            pending.request = read_request(body)
         except RequestRejected as rejection:
             self._refuse(pending, rejection)
             return pending
         if pending.trace is not None:
             pending.trace.parse_ended = perf_counter_ns()
-        self._admit(pending, request)
+        self._attempt(self._admit, (pending,))
         return pending
 
     def finish(self, pendings: Sequence[Pending]) -> float:
@@ -124,20 +126,13 @@ class TimestampAuthority:
             pending.stamps = stamps
             pending.serial_der = serial_der
         for stage in self._stages:
-            failed = False
-            for pending in going:
-                try:
-                    stage(pending)
-                except Exception as error:  # noqa: BLE001 - whatever a plugin raised, the requester gets a reply
-                    self._fail(pending, error)
-                    failed = True
-            if failed:
-                going = [pending for pending in going if pending.reply is None]
+            self._attempt(stage, going)
+            going = [pending for pending in going if pending.reply is None]
         seconds = (perf_counter_ns() - started) / 1e9
         if self._audit_sinks and going:
             try:
                 self._audit(going)
-            except Exception as error:  # noqa: BLE001 - whatever a sink raised, the requesters get a reply
+            except TsaError as error:
                 for pending in going:
                     self._fail(pending, error)
                 return seconds
@@ -147,6 +142,17 @@ class TimestampAuthority:
 
     def _new(self, context: RequestContext, trace: RequestTrace | None) -> Pending:
         return Pending(context, RequestTrace() if trace is None and self._observers else trace)
+
+    def _attempt(self, step: Callable[[Pending], None], pendings: Iterable[Pending]) -> None:
+        """Take requests through a step; one for which it raises anything, a crash in a plugin too, is refused."""
+        for pending in pendings:
+            try:
+                step(pending)
+            except TsaError as error:
+                self._fail(pending, error)
+            except Exception:
+                log.exception("request %s: unexpected failure", pending.context.request_id)
+                self._refuse(pending, RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN))
 
     def _grant(self, pending: Pending) -> None:
         pending.reply = _new_tuple(Reply, (pending.response, None))
@@ -168,7 +174,7 @@ class TimestampAuthority:
                 self._tell(trace)
         return reply
 
-    def _fail(self, pending: Pending, error: Exception) -> None:
+    def _fail(self, pending: Pending, error: TsaError) -> None:
         """Refuse with what the requester may see of a failure; the log has the rest."""
         request_id = pending.context.request_id
         if isinstance(error, RequestRejected):
@@ -177,35 +183,28 @@ class TimestampAuthority:
             log.error("request %s: no trusted time: %s", request_id, error)
             rejection = RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error))
         else:
-            if isinstance(error, TsaError):
-                log.error("request %s: %s: %s", request_id, type(error).__name__, error)
-            else:
-                log.error("request %s: unexpected failure", request_id, exc_info=error)
+            log.error("request %s: %s: %s", request_id, type(error).__name__, error)
             rejection = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN)
         self._refuse(pending, rejection)
 
     # -- the stages of a request --------------------------------------------------------------------------------
 
-    def _admit(self, pending: Pending, request: TimeStampReq) -> None:
+    def _admit(self, pending: Pending) -> None:
         """Choose the profile and refuse what it does not accept; a signer that waits may end this run (HandOver)."""
-        context, trace = pending.context, pending.trace
-        pending.request = request
+        context, request, trace = pending.context, pending.request, pending.trace
         if trace is not None:
             trace.context = context
             trace.request = request
-        try:
-            pending.profile = profile = self._admission.profile(request, context)
+        pending.profile = profile = self._admission.profile(request, context)
+        if trace is not None:
+            trace.profile = profile.name
+        self._admission.check(request, profile)
+        if profile.waits:
             if trace is not None:
-                trace.profile = profile.name
-            self._admission.check(request, profile)
-            if profile.waits:
-                if trace is not None:
-                    trace.wait_began = perf_counter_ns()
-                context.enter(profile.name)
-                if trace is not None:
-                    trace.wait_ended = perf_counter_ns()
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raised, the requester gets a reply
-            self._fail(pending, error)
+                trace.wait_began = perf_counter_ns()
+            context.enter(profile.name)
+            if trace is not None:
+                trace.wait_ended = perf_counter_ns()
 
     def _prepare(self, pending: Pending) -> None:
         """Read the clock and encode what is signed."""
@@ -293,13 +292,19 @@ class TimestampAuthority:
         pending.response = response
 
     def _audit(self, pendings: Sequence[Pending]) -> None:
-        """Have the records of tokens stored, all at once."""
+        """Have the records of tokens stored, all at once; raises TsaError, and nothing else, when one is not."""
         for pending in pendings:
             if (trace := pending.trace) is not None and not trace.audit_began:
                 trace.audit_began = perf_counter_ns()
-        records = [_record(pending) for pending in pendings]
-        for sink in self._audit_sinks:
-            sink.write_all(records)
+        try:
+            records = [_record(pending) for pending in pendings]
+            for sink in self._audit_sinks:
+                sink.write_all(records)
+        except TsaError:
+            raise
+        except Exception as error:
+            log.exception("an audit sink crashed, and %d tokens are withheld", len(pendings))
+            raise AuditError("an audit sink crashed") from error
 
     @staticmethod
     def _new_stamp(profile: Profile, stamps: dict[str, Stamp]) -> Stamp:
