@@ -12,6 +12,7 @@ from typing import Any, Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
+from tsa_core.paths.certificate import PathCertificate
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.reply import ReplyStatus, Token, is_token, read_reply, read_signer_info, read_token
@@ -19,7 +20,6 @@ from tsa_core.protocol.signatures import describe_key
 from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT
 from tsa_core.protocol.tstinfo_reader import TSTInfo, read_tst_info
 from tsa_core.verify.errors import MalformedTimestamp, VerificationError, printable
-from tsa_core.verify.trust import PathCertificate
 
 _ALGORITHMS: Final = {
     **{getattr(oids, name): name.replace("_", "-") for name in ("MD5", "SHA1", "SHA224", "SHA256", "SHA384")},

@@ -1,5 +1,6 @@
 """Verification of RFC 3161 timestamps: rules V1 to V15, or an exception that names one."""
 
+from tsa_core.paths.revocation import Revocation, RevocationScope
 from tsa_core.verify.errors import (
     AmbiguousSigner,
     CertificateRevoked,
@@ -28,7 +29,6 @@ from tsa_core.verify.errors import (
     WeakRequestHash,
 )
 from tsa_core.verify.request import verify_request
-from tsa_core.verify.revocation import Revocation, RevocationScope
 from tsa_core.verify.statement import check_answer
 from tsa_core.verify.trust import TrustStore
 from tsa_core.verify.verifier import VerifiedTimestamp, Verifier, hash_artifact, verify_response, verify_token

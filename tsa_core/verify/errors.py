@@ -5,18 +5,45 @@ The rules V1 to V15 are listed in docs/verify/rules.md; S5 is the server's rule 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from tsa_core.paths.errors import (
+    CertificateRevoked,
+    PathError,
+    RevocationError,
+    RevocationUnknown,
+    UnsupportedAlgorithm,
+    VerificationError,
+    WeakAlgorithm,
+    printable,
+)
 
-from tsa_core.protocol.errors import TsaError
-
-
-class VerificationError(TsaError):
-    """The timestamp, or the request, must not be relied on; the text says why in one line.
-
-    `rule` is the number of the rule that was broken, `V3` for example.
-    """
-
-    rule: ClassVar[str] = "V"
+__all__ = [
+    "AmbiguousSigner",
+    "CertificateRevoked",
+    "ImprintMismatch",
+    "InconsistentDigestLength",
+    "MalformedTimestamp",
+    "NonceMismatch",
+    "NotAccepted",
+    "NotGranted",
+    "PathError",
+    "PolicyMismatch",
+    "RequestInvalid",
+    "RequestMismatch",
+    "RevocationError",
+    "RevocationUnknown",
+    "SignatureInvalid",
+    "SignedDataError",
+    "SignerCertificateError",
+    "SignerCertificateMissing",
+    "SigningCertificateError",
+    "UnknownCriticalExtension",
+    "UnsupportedAlgorithm",
+    "UnsupportedRequestHash",
+    "VerificationError",
+    "WeakAlgorithm",
+    "WeakRequestHash",
+    "printable",
+]
 
 
 class NotGranted(VerificationError):
@@ -80,28 +107,8 @@ class SignerCertificateError(VerificationError):
     rule = "V7"
 
 
-class PathError(VerificationError):
-    """There is no valid certificate path from the signer to a trusted root at that time."""
-
-    rule = "V8"
-
-
 class SignerCertificateMissing(PathError):
     """The signer's certificate is neither in the token nor among those given."""
-
-
-class RevocationError(VerificationError):
-    """Revocation was to be checked and speaks against the token."""
-
-    rule = "V9"
-
-
-class CertificateRevoked(RevocationError):
-    """A certificate of the path was revoked in a way that takes the token's value."""
-
-
-class RevocationUnknown(RevocationError):
-    """The given CRLs and OCSP responses do not cover a certificate that had to be covered."""
 
 
 class NotAccepted(VerificationError):
@@ -128,18 +135,6 @@ class MalformedTimestamp(VerificationError):
     rule = "V14"
 
 
-class WeakAlgorithm(VerificationError):
-    """An algorithm whose collisions or keys are within reach: SHA-1, MD5, short RSA keys."""
-
-    rule = "V15"
-
-
-class UnsupportedAlgorithm(VerificationError):
-    """An algorithm that this verifier does not implement."""
-
-    rule = "V15"
-
-
 class RequestInvalid(VerificationError):
     """A TimeStampReq that no authority should grant."""
 
@@ -156,9 +151,3 @@ class UnsupportedRequestHash(RequestInvalid):
 
 class InconsistentDigestLength(RequestInvalid):
     """The request's digest does not have the length of its hash algorithm."""
-
-
-def printable(text: str, limit: int = 300) -> str:
-    """Return text from a stranger on one line, without control characters that a terminal would obey."""
-    cleaned = "".join(c if c.isprintable() else " " for c in text[: limit + 1])
-    return cleaned if len(cleaned) <= limit else cleaned[:limit] + "..."

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtensionOID
 
+from tsa_core.paths.certificate import PathCertificate
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.hashes import SHA1, SHA256, HashAlgorithm
@@ -21,7 +23,6 @@ from tsa_core.verify.errors import (
     SignerCertificateMissing,
     SigningCertificateError,
 )
-from tsa_core.verify.trust import PathCertificate
 
 MAX_CERTIFICATES: Final = 64
 """Certificates in a token; honest ones hold two to five."""
@@ -118,13 +119,16 @@ def check_signature(signed: SignedToken, signer: PathCertificate) -> None:
     info, scheme = signed.info, signed.scheme
     try:
         scheme.verify(signer.public_key, info.signature, info.signed_attributes_der)
-    except SignatureInvalid:
+    except InvalidSignature:
         # What is signed is the DER, with the SET in order; some send it in another order than they signed.
         _, start, end = der.read(info.signed_attributes_der, 0, len(info.signed_attributes_der))
         ordered = der.set_of(*values_of(info.signed_attributes_der[start:end]))
-        if ordered == info.signed_attributes_der:
-            raise
-        scheme.verify(signer.public_key, info.signature, ordered)
+        try:
+            if ordered == info.signed_attributes_der:
+                raise
+            scheme.verify(signer.public_key, info.signature, ordered)
+        except InvalidSignature:
+            raise SignatureInvalid("the signature does not verify with the signer's key") from None
 
 
 def _is_named(candidate: PathCertificate, sid: bytes) -> bool:

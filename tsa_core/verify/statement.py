@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, TypeAlias
 
+from tsa_core.paths.certificate import PathCertificate
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.hashes import HashAlgorithm
 from tsa_core.protocol.reply import MAX_REPLY_OCTETS, Token, read_reply, read_token
@@ -26,7 +27,6 @@ from tsa_core.verify.errors import (
 from tsa_core.verify.path import check_signer
 from tsa_core.verify.request import verify_request
 from tsa_core.verify.signed_data import SignedToken, check_signature, check_structure, find_signer
-from tsa_core.verify.trust import PathCertificate
 
 Octets: TypeAlias = "bytes | bytearray | memoryview | BinaryIO"
 """Data in memory, or a stream open for reading bytes."""

@@ -16,6 +16,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from tsa_core.paths.certificate import PathCertificate
+from tsa_core.paths.revocation import Revocation
 from tsa_core.protocol.hashes import HashAlgorithm, hash_by_name
 from tsa_core.protocol.reply import Token
 from tsa_core.protocol.request import TimeStampReq
@@ -23,10 +25,9 @@ from tsa_core.protocol.tstinfo_reader import TSTInfo
 from tsa_core.verify.errors import ImprintMismatch, NonceMismatch, NotAccepted, PolicyMismatch, printable
 from tsa_core.verify.path import Path, PathBuilder
 from tsa_core.verify.request import verify_request
-from tsa_core.verify.revocation import Revocation
 from tsa_core.verify.signed_data import SignedToken, check_signature, find_signer
 from tsa_core.verify.statement import Octets, check_request, open_reply, open_token, read_statement, readable
-from tsa_core.verify.trust import PathCertificate, TrustStore
+from tsa_core.verify.trust import TrustStore
 
 CHUNK_OCTETS: Final = 1 << 20
 _MAX_PATHS: Final = 256

@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtendedKeyUsageOID, ExtensionOID
 
-from tsa_core.verify.errors import (
+from tsa_core.paths.building import Path
+from tsa_core.paths.certificate import PathCertificate, text
+from tsa_core.paths.errors import (
     CertificateRevoked,
     PathError,
     RevocationUnknown,
     VerificationError,
     WeakAlgorithm,
 )
-from tsa_core.verify.path import Path
-from tsa_core.verify.trust import PathCertificate, text
 
 _HARMLESS_BEFORE: Final = frozenset(
     {

@@ -13,8 +13,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from tsa_core.verify.errors import PathError
-from tsa_core.verify.trust import PathCertificate
+from tsa_core.paths.certificate import PathCertificate
+from tsa_core.paths.errors import PathError
 
 _ANY_POLICY: Final = "2.5.29.32.0"
 
