@@ -28,20 +28,26 @@ from tsa_core.verify.errors import (
     WeakAlgorithm,
     WeakRequestHash,
 )
+from tsa_core.verify.expectations import Acceptance, Expectations, Subject
 from tsa_core.verify.request import verify_request
 from tsa_core.verify.statement import check_answer
+from tsa_core.verify.subject import hash_artifact
 from tsa_core.verify.trust import TrustStore
-from tsa_core.verify.verifier import VerifiedTimestamp, Verifier, hash_artifact, verify_response, verify_token
+from tsa_core.verify.verdict import Note, VerifiedTimestamp
+from tsa_core.verify.verifier import Verifier, verify_response, verify_token
 
 __all__ = [
+    "Acceptance",
     "AmbiguousSigner",
     "CertificateRevoked",
+    "Expectations",
     "ImprintMismatch",
     "InconsistentDigestLength",
     "MalformedTimestamp",
     "NonceMismatch",
     "NotAccepted",
     "NotGranted",
+    "Note",
     "PathError",
     "PolicyMismatch",
     "RequestInvalid",
@@ -55,6 +61,7 @@ __all__ = [
     "SignerCertificateError",
     "SignerCertificateMissing",
     "SigningCertificateError",
+    "Subject",
     "TrustStore",
     "UnknownCriticalExtension",
     "UnsupportedAlgorithm",

@@ -8,60 +8,25 @@ print(result.gen_time, result.earliest, result.latest)
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import UTC, datetime
+from typing import Final, Unpack
 
-from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from tsa_core.paths.certificate import PathCertificate
-from tsa_core.paths.revocation import Revocation
-from tsa_core.protocol.hashes import HashAlgorithm, hash_by_name
 from tsa_core.protocol.reply import Token
-from tsa_core.protocol.request import TimeStampReq
 from tsa_core.protocol.tstinfo_reader import TSTInfo
-from tsa_core.verify.errors import ImprintMismatch, NonceMismatch, NotAccepted, PolicyMismatch, printable
+from tsa_core.verify.errors import NotAccepted, printable
+from tsa_core.verify.expectations import ACCEPTANCE, SUBJECT, Acceptance, Expectations, Subject, check_names, separate
 from tsa_core.verify.path import Path, PathBuilder
-from tsa_core.verify.request import verify_request
 from tsa_core.verify.signed_data import SignedToken, check_signature, find_signer
-from tsa_core.verify.statement import Octets, check_request, open_reply, open_token, read_statement, readable
+from tsa_core.verify.statement import Octets, open_reply, open_token, read_statement, readable
+from tsa_core.verify.subject import check_subject
 from tsa_core.verify.trust import TrustStore
+from tsa_core.verify.verdict import VerifiedTimestamp
 
-CHUNK_OCTETS: Final = 1 << 20
 _MAX_PATHS: Final = 256
 _MAX_CACHED_OCTETS: Final = 1 << 16
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VerifiedTimestamp:
-    """A timestamp that holds: the artifact existed at `gen_time`, says the owner of `signer_certificate`.
-
-    `earliest` and `latest` bound the moment of signing by the stated accuracy; None means that the authority
-    stated none, which is not the same as zero (rule V12). `path` runs from the signer to the root.
-    `status` is 0 for granted and 1 for grantedWithMods; None for a bare token.
-    """
-
-    tst_info: TSTInfo
-    signer_certificate: x509.Certificate
-    path: tuple[x509.Certificate, ...]
-    status: int | None
-
-    @property
-    def gen_time(self) -> datetime:
-        """The time that the authority states, in UTC."""
-        return self.tst_info.gen_time
-
-    @property
-    def earliest(self) -> datetime | None:
-        """The start of the interval in which the token was made; None when unknown."""
-        return self.tst_info.earliest
-
-    @property
-    def latest(self) -> datetime | None:
-        """The end of the interval in which the token was made; None when unknown."""
-        return self.tst_info.latest
 
 
 class Verifier:
@@ -71,121 +36,48 @@ class Verifier:
     signer's name and its ESSCertID) and used again only for times at which every certificate of the path is
     valid; what one token carried never helps another one. Revocation is judged anew for each token.
 
-    `policies` are dotted identifiers of which the token's must be one; `common_name` is the signer's,
-    compared exactly; `tsa_certificate` is the only certificate accepted as the signer's (rule V10).
+    `acceptance` says whose timestamps are accepted among those that the roots vouch for: see Acceptance.
     """
 
-    def __init__(
-        self,
-        trust: TrustStore,
-        *,
-        tsa_certificate: x509.Certificate | None = None,
-        policies: Iterable[str] = (),
-        common_name: str | None = None,
-        revocation: Revocation | None = None,
-    ) -> None:
+    def __init__(self, trust: TrustStore, **acceptance: Unpack[Acceptance]) -> None:
+        check_names(acceptance, ACCEPTANCE, "Verifier")
+        tsa_certificate = acceptance.get("tsa_certificate")
         self._builder = PathBuilder(trust)
         self._tsa_certificate = PathCertificate(tsa_certificate) if tsa_certificate is not None else None
         self._helpers = self._builder.helpers + ((self._tsa_certificate,) if self._tsa_certificate else ())
-        self._policies = frozenset(policies)
-        self._common_name = common_name
-        self._revocation = revocation
+        self._policies = frozenset(acceptance.get("policies", ()))
+        self._common_name = acceptance.get("common_name")
+        self._revocation = acceptance.get("revocation")
         self._paths: dict[tuple[object, ...], Path] = {}
         self._lock = threading.Lock()
 
-    def verify_response(
-        self,
-        reply: Octets,
-        *,
-        artifact: Octets | None = None,
-        digest: bytes | None = None,
-        digest_algorithm: str | None = None,
-        request: bytes | TimeStampReq | None = None,
-        nonce: int | None = None,
-        policy: str | None = None,
-        time: datetime | None = None,
-    ) -> VerifiedTimestamp:
-        """Return what a TimeStampResp proves about an artifact, or raise a VerificationError.
-
-        At least one of `artifact`, `digest` and `request` says what the timestamp must be about; all that
-        are given must agree with it. `digest_algorithm` names the digest's hash, which is the token's
-        unless given. With `request`, policy and nonce must be what it asked for, and a nonce must be absent
-        if it sent none. The path must be valid at `time`, aware, which is genTime unless given.
-        """
+    def verify_response(self, reply: Octets, **subject: Unpack[Subject]) -> VerifiedTimestamp:
+        """Return what a TimeStampResp proves about its subject, or raise a VerificationError; see Subject."""
+        check_names(subject, SUBJECT, "verify_response")
         status, token = open_reply(reply)
-        return self._verify(
-            token,
-            status=status,
-            artifact=artifact,
-            digest=digest,
-            digest_algorithm=digest_algorithm,
-            request=request,
-            nonce=nonce,
-            policy=policy,
-            time=time,
-        )
+        return self._verify(token, status, subject)
 
-    def verify_token(
-        self,
-        token: Octets,
-        *,
-        artifact: Octets | None = None,
-        digest: bytes | None = None,
-        digest_algorithm: str | None = None,
-        request: bytes | TimeStampReq | None = None,
-        nonce: int | None = None,
-        policy: str | None = None,
-        time: datetime | None = None,
-    ) -> VerifiedTimestamp:
+    def verify_token(self, token: Octets, **subject: Unpack[Subject]) -> VerifiedTimestamp:
         """Return what a bare TimeStampToken proves; everything else is as in `verify_response`."""
-        return self._verify(
-            open_token(token),
-            status=None,
-            artifact=artifact,
-            digest=digest,
-            digest_algorithm=digest_algorithm,
-            request=request,
-            nonce=nonce,
-            policy=policy,
-            time=time,
-        )
+        check_names(subject, SUBJECT, "verify_token")
+        return self._verify(open_token(token), None, subject)
 
     def forget(self) -> None:
         """Drop the remembered paths; the next verification of every authority builds its path anew."""
         with self._lock:
             self._paths.clear()
 
-    def _verify(
-        self,
-        token: Token,
-        *,
-        status: int | None,
-        artifact: Octets | None,
-        digest: bytes | None,
-        digest_algorithm: str | None,
-        request: bytes | TimeStampReq | None,
-        nonce: int | None,
-        policy: str | None,
-        time: datetime | None,
-    ) -> VerifiedTimestamp:
-        if artifact is None and digest is None and request is None:
+    def _verify(self, token: Token, status: int | None, subject: Subject) -> VerifiedTimestamp:
+        if all(subject.get(name) is None for name in ("artifact", "digest", "request")):
             raise TypeError("verification needs the artifact, its digest or the request")
+        time = subject.get("time")
         if time is not None and time.tzinfo is None:
             raise TypeError("the time of verification must be an aware datetime")
         signed, info, algorithm = read_statement(token)
         path = self._path(token, signed, time if time is not None else info.gen_time)
         check_signature(signed, path.signer)
         self._check_acceptance(info, path)
-        if request is not None:
-            check_request(info, request if isinstance(request, TimeStampReq) else verify_request(request))
-        if nonce is not None and info.nonce != nonce:
-            raise NonceMismatch("the token's nonce is not the one that was sent")
-        if policy is not None and info.policy != policy:
-            raise PolicyMismatch(f"the token was made under policy {info.policy}, not under {policy}")
-        if digest is not None:
-            _check_digest(info, algorithm, digest, digest_algorithm)
-        if artifact is not None and hash_artifact(artifact, algorithm) != info.hashed_message:
-            raise ImprintMismatch(f"the artifact's {algorithm.name} digest is not the one in the token")
+        check_subject(info, algorithm, subject)
         if self._revocation is not None:
             self._revocation.check(path, info.gen_time)
         return VerifiedTimestamp(
@@ -193,6 +85,8 @@ class Verifier:
             signer_certificate=path.signer.certificate,
             path=tuple([c.certificate for c in path.certificates]),
             status=status,
+            checked_at=time if time is not None else datetime.now(UTC),
+            revocation_checked=self._revocation is not None,
         )
 
     def _path(self, token: Token, signed: SignedToken, time: datetime) -> Path:
@@ -225,93 +119,13 @@ class Verifier:
                 )
 
 
-def _check_digest(info: TSTInfo, algorithm: HashAlgorithm, digest: bytes, name: str | None) -> None:
-    if name is not None:
-        try:
-            given = hash_by_name(name)
-        except KeyError:
-            raise TypeError(f"{name!r} is not the name of a hash algorithm") from None
-        if given is not algorithm:
-            raise ImprintMismatch(f"the token holds a {algorithm.name} digest, not a {given.name} one")
-    if len(digest) != algorithm.digest_size:
-        raise ImprintMismatch(f"a {algorithm.name} digest has {algorithm.digest_size} bytes, {len(digest)} were given")
-    if digest != info.hashed_message:
-        raise ImprintMismatch("the digest is not the one in the token")
+def verify_response(reply: Octets, *, trust: TrustStore, **expectations: Unpack[Expectations]) -> VerifiedTimestamp:
+    """Verify one TimeStampResp; Verifier is faster for more than one. See Subject and Acceptance."""
+    subject, acceptance = separate(expectations, "verify_response")
+    return Verifier(trust, **acceptance).verify_response(reply, **subject)
 
 
-def hash_artifact(artifact: Octets, algorithm: HashAlgorithm) -> bytes:
-    """Return the digest of data in memory or of everything a stream still holds, read in chunks."""
-    if isinstance(artifact, bytes | bytearray | memoryview):
-        return algorithm.digest(bytes(artifact) if not isinstance(artifact, bytes) else artifact)
-    state = algorithm.new()
-    while chunk := artifact.read(CHUNK_OCTETS):
-        state.update(chunk)
-    return state.digest()
-
-
-def verify_response(
-    reply: Octets,
-    *,
-    trust: TrustStore,
-    artifact: Octets | None = None,
-    digest: bytes | None = None,
-    digest_algorithm: str | None = None,
-    request: bytes | TimeStampReq | None = None,
-    nonce: int | None = None,
-    policies: Iterable[str] = (),
-    common_name: str | None = None,
-    tsa_certificate: x509.Certificate | None = None,
-    revocation: Revocation | None = None,
-    time: datetime | None = None,
-) -> VerifiedTimestamp:
-    """Verify one TimeStampResp; see Verifier, which is faster for more than one, for every argument."""
-    verifier = Verifier(
-        trust,
-        tsa_certificate=tsa_certificate,
-        policies=policies,
-        common_name=common_name,
-        revocation=revocation,
-    )
-    return verifier.verify_response(
-        reply,
-        artifact=artifact,
-        digest=digest,
-        digest_algorithm=digest_algorithm,
-        request=request,
-        nonce=nonce,
-        time=time,
-    )
-
-
-def verify_token(
-    token: Octets,
-    *,
-    trust: TrustStore,
-    artifact: Octets | None = None,
-    digest: bytes | None = None,
-    digest_algorithm: str | None = None,
-    request: bytes | TimeStampReq | None = None,
-    nonce: int | None = None,
-    policies: Iterable[str] = (),
-    common_name: str | None = None,
-    tsa_certificate: x509.Certificate | None = None,
-    revocation: Revocation | None = None,
-    time: datetime | None = None,
-) -> VerifiedTimestamp:
-    """Verify one bare TimeStampToken; see Verifier, which is faster for more than one, for every argument."""
-    verifier = Verifier(
-        trust,
-        tsa_certificate=tsa_certificate,
-        policies=policies,
-        common_name=common_name,
-        revocation=revocation,
-    )
-    return verifier.verify_token(
-        token,
-        artifact=artifact,
-        digest=digest,
-        digest_algorithm=digest_algorithm,
-        request=request,
-        nonce=nonce,
-        time=time,
-    )
+def verify_token(token: Octets, *, trust: TrustStore, **expectations: Unpack[Expectations]) -> VerifiedTimestamp:
+    """Verify one bare TimeStampToken; Verifier is faster for more than one. See Subject and Acceptance."""
+    subject, acceptance = separate(expectations, "verify_token")
+    return Verifier(trust, **acceptance).verify_token(token, **subject)

@@ -1,0 +1,68 @@
+"""What a caller expects of a timestamp: the keyword arguments of every call that verifies, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final, TypedDict, cast
+
+from cryptography import x509
+
+from tsa_core.paths.revocation import Revocation
+from tsa_core.protocol.request import TimeStampReq
+from tsa_core.verify.statement import Octets
+
+
+class Subject(TypedDict, total=False):
+    """What one timestamp must be about; each argument may be left out or None.
+
+    At least one of `artifact`, `digest` and `request` says it; all that are given must agree with the token.
+    `digest_algorithm` names the digest's hash, which is the token's unless given. With `request`, policy and
+    nonce must be what it asked for, and a nonce must be absent if it sent none. The path must be valid at
+    `time`, aware, which is genTime unless given.
+    """
+
+    artifact: Octets | None
+    digest: bytes | None
+    digest_algorithm: str | None
+    request: bytes | TimeStampReq | None
+    nonce: int | None
+    policy: str | None
+    time: datetime | None
+
+
+class Acceptance(TypedDict, total=False):
+    """Whose timestamps are accepted, beyond what the trusted roots say (rules V9 and V10).
+
+    `policies` are dotted identifiers of which the token's must be one; `common_name` is the signer's, compared
+    exactly; `tsa_certificate` is the only certificate accepted as the signer's; `revocation` holds the CRLs and
+    OCSP responses that must cover it.
+    """
+
+    tsa_certificate: x509.Certificate | None
+    policies: Iterable[str]
+    common_name: str | None
+    revocation: Revocation | None
+
+
+class Expectations(Subject, Acceptance, total=False):
+    """Both, for a call that verifies one timestamp."""
+
+
+SUBJECT: Final = Subject.__optional_keys__
+ACCEPTANCE: Final = Acceptance.__optional_keys__
+
+
+def check_names(arguments: Iterable[str], known: frozenset[str], call: str) -> None:
+    """Raise TypeError for a keyword that `call` does not have, as Python does for a parameter list."""
+    for name in arguments:
+        if name not in known:
+            raise TypeError(f"{call}() got an unexpected keyword argument {name!r}")
+
+
+def separate(expectations: Expectations, call: str) -> tuple[Subject, Acceptance]:
+    """Return the arguments of one verification and those of its Verifier."""
+    check_names(expectations, SUBJECT | ACCEPTANCE, call)
+    subject = {name: value for name, value in expectations.items() if name in SUBJECT}
+    acceptance = {name: value for name, value in expectations.items() if name in ACCEPTANCE}
+    return cast("Subject", subject), cast("Acceptance", acceptance)
