@@ -24,6 +24,7 @@ from tsa_core.paths.errors import (
     VerificationError,
     WeakAlgorithm,
 )
+from tsa_core.paths.findings import RevocationEvidence, RevocationFinding, RevocationStatus
 
 _HARMLESS_BEFORE: Final = frozenset(
     {
@@ -81,19 +82,41 @@ class Revocation:
         except ValueError as error:
             raise RevocationUnknown(f"a CRL or OCSP response cannot be read: {error}") from None
 
-    def check(self, path: Path, time: datetime) -> None:
-        """Raise CertificateRevoked or RevocationUnknown unless a token made at `time` is good."""
+    def check(self, path: Path, time: datetime) -> tuple[RevocationFinding, ...]:
+        """Return what is known of each certificate but the root, if a token made at `time` is good.
+
+        Raises CertificateRevoked or RevocationUnknown.
+        """
+        findings: list[RevocationFinding] = []
         for position, certificate in enumerate(path.certificates[:-1]):
             issuer = path.certificates[position + 1]
             problems: list[str] = []
-            covered = False
-            for crl in self.crls:
-                covered |= _check_crl(crl, certificate, issuer, time, problems)
+            evidence = [
+                _evidence("CRL", crl.last_update_utc, crl.next_update_utc)
+                for crl in self.crls
+                if _check_crl(crl, certificate, issuer, time, problems)
+            ]
             for response in self.ocsp_responses:
-                covered |= _check_ocsp(response, certificate, issuer, time, problems)
-            if not covered and (position == 0 or self.scope is RevocationScope.PATH):
-                why = f": {problems[0]}" if problems else ""
-                raise RevocationUnknown(f"nothing given tells whether {certificate.name} was revoked{why}")
+                if _check_ocsp(response, certificate, issuer, time, problems):
+                    single = next(iter(response.responses))
+                    evidence.append(_evidence("OCSP response", single.this_update_utc, single.next_update_utc))
+            why = f": {problems[0]}" if problems else ""
+            detail = "" if evidence else f"nothing given tells whether {certificate.name} was revoked{why}"
+            if detail and (position == 0 or self.scope is RevocationScope.PATH):
+                raise RevocationUnknown(detail)
+            findings.append(
+                RevocationFinding(
+                    certificate=certificate.certificate,
+                    status=RevocationStatus.NOT_CHECKED if detail else RevocationStatus.GOOD,
+                    evidence=tuple(evidence),
+                    detail=detail,
+                )
+            )
+        return tuple(findings)
+
+
+def _evidence(kind: str, this_update: datetime, next_update: datetime | None) -> RevocationEvidence:
+    return RevocationEvidence(kind=kind, source="", this_update=this_update, next_update=next_update)
 
 
 def _check_crl(

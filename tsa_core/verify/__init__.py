@@ -1,5 +1,6 @@
 """Verification of RFC 3161 timestamps: rules V1 to V15, or an exception that names one."""
 
+from tsa_core.paths.findings import RevocationEvidence, RevocationFinding, RevocationStatus
 from tsa_core.paths.revocation import Revocation, RevocationScope
 from tsa_core.verify.errors import (
     AmbiguousSigner,
@@ -54,7 +55,10 @@ __all__ = [
     "RequestMismatch",
     "Revocation",
     "RevocationError",
+    "RevocationEvidence",
+    "RevocationFinding",
     "RevocationScope",
+    "RevocationStatus",
     "RevocationUnknown",
     "SignatureInvalid",
     "SignedDataError",

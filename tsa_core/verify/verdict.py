@@ -9,6 +9,7 @@ from datetime import datetime
 from cryptography import x509
 
 from tsa_core.paths.certificate import text
+from tsa_core.paths.findings import RevocationFinding
 from tsa_core.protocol.tstinfo import Accuracy
 from tsa_core.protocol.tstinfo_reader import TSTInfo
 
@@ -32,7 +33,8 @@ class VerifiedTimestamp:
     stated none, which is not the same as zero (rule V12). `path` runs from the signer to the root.
     `status` is 0 for granted and 1 for grantedWithMods; None for a bare token. `checked_at` is the moment for
     which the verdict speaks: `time`, if the caller gave one, else the moment of verification.
-    `revocation_checked` says whether CRLs or OCSP responses covered the signer's certificate.
+    `revocation_checked` says whether CRLs or OCSP responses covered the signer's certificate; `revocation`, what
+    they say of each certificate of the path, and is empty when they were not asked.
     `notes` say what was accepted although it is unusual or weak; `unchecked`, what the verdict does not say.
     """
 
@@ -42,6 +44,7 @@ class VerifiedTimestamp:
     status: int | None
     checked_at: datetime
     revocation_checked: bool
+    revocation: tuple[RevocationFinding, ...] = ()
     notes: tuple[Note, ...] = ()
 
     @property

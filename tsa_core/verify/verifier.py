@@ -78,8 +78,7 @@ class Verifier:
         check_signature(signed, path.signer)
         self._check_acceptance(info, path)
         check_subject(info, algorithm, subject)
-        if self._revocation is not None:
-            self._revocation.check(path, info.gen_time)
+        findings = self._revocation.check(path, info.gen_time) if self._revocation is not None else ()
         return VerifiedTimestamp(
             tst_info=info,
             signer_certificate=path.signer.certificate,
@@ -87,6 +86,7 @@ class Verifier:
             status=status,
             checked_at=time if time is not None else datetime.now(UTC),
             revocation_checked=self._revocation is not None,
+            revocation=findings,
         )
 
     def _path(self, token: Token, signed: SignedToken, time: datetime) -> Path:
