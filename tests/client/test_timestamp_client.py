@@ -222,7 +222,7 @@ def test_an_http_error_with_a_message(tsa: HttpTsa, client: TimestampClient) -> 
 
 def test_something_else_than_a_reply(tsa: HttpTsa, client: TimestampClient) -> None:
     tsa.answer = lambda _: Answer(body=b"<html>hello</html>", headers={"Content-Type": "text/html"})
-    with pytest.raises(BadReply, match="cannot be read"):
+    with pytest.raises(UnexpectedAnswer, match="200, text/html"):
         client.stamp(artifact=b"hello")
 
 

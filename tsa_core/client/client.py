@@ -16,6 +16,7 @@ from typing import Final, Self
 
 from tsa_core.client.errors import BadReply, ClientError, ThresholdNotMet, TimestampRefused
 from tsa_core.client.request import build_request, strong_hash
+from tsa_core.client.tls import tls
 from tsa_core.client.transport import Transport, timestamp_url, without_credentials
 from tsa_core.protocol.tstinfo_reader import TSTInfo
 from tsa_core.verify import (
@@ -77,7 +78,8 @@ class TimestampClient:
         self.url = timestamp_url(url)
         self._shown = without_credentials(self.url)
         self._verifier = verifier
-        self._transport = Transport(timeout=timeout, ssl_context=ssl_context, headers=headers)
+        own = dict(headers or {})
+        self._transport = Transport(timeout=timeout, tls=tls(context=ssl_context), headers=lambda: own)
 
     def stamp(
         self,

@@ -25,8 +25,20 @@ class TransportError(ClientError):
     """The authority could not be reached, or did not answer as an HTTP server does."""
 
 
+class ConnectionFailed(TransportError):
+    """No connection could be made, or it broke before an answer came; asking again may help."""
+
+
+class ServerNotTrusted(TransportError):
+    """The server's TLS certificate is for another name, has expired, or is from an unknown authority."""
+
+
 class RequestTimeout(TransportError):
     """The authority did not answer in time."""
+
+
+class NotAwaited(TransportError):
+    """The authority had not answered yet when enough others had; nothing is wrong with it."""
 
 
 class ReplyTooLarge(TransportError):
@@ -34,11 +46,15 @@ class ReplyTooLarge(TransportError):
 
 
 class UnexpectedAnswer(TransportError):
-    """The authority answered over HTTP, but not with a timestamp reply; `status` is the HTTP status."""
+    """The authority answered over HTTP, but not with a timestamp reply.
 
-    def __init__(self, url: str, status: int, text: str) -> None:
+    `status` is the HTTP status, `retry_after` the seconds that the server asks to wait, None if it does not say.
+    """
+
+    def __init__(self, url: str, status: int, text: str, retry_after: float | None = None) -> None:
         super().__init__(url, text)
         self.status = status
+        self.retry_after = retry_after
 
 
 class TimestampRefused(ClientError):

@@ -7,8 +7,9 @@ from typing import Final
 
 from cryptography import x509
 
+from tsa_core.client.deadline import Deadline
 from tsa_core.client.errors import ClientError
-from tsa_core.client.transport import Transport
+from tsa_core.client.transport import fetch
 from tsa_core.verify import Revocation, RevocationScope
 
 MAX_CRL_OCTETS: Final = 32 << 20
@@ -42,15 +43,12 @@ def fetch_crls(
     URLs do too. An unreachable CRL is no error here; a signer that nothing covers is one in `Revocation.check`.
     Raises RevocationUnknown when an answer is not a CRL.
     """
-    transport = Transport(timeout=timeout, max_octets=MAX_CRL_OCTETS)
     fetched: list[bytes] = []
     failures: list[ClientError] = []
-    try:
-        for url in crl_urls(path):
-            try:
-                fetched.append(transport.get(url))
-            except ClientError as error:
-                failures.append(error)
-    finally:
-        transport.close()
+    for url in crl_urls(path):
+        try:
+            with Deadline(timeout) as deadline:
+                fetched.append(fetch(url, deadline=deadline, max_octets=MAX_CRL_OCTETS))
+        except ClientError as error:
+            failures.append(error)
     return Revocation.from_files(crls=fetched, scope=scope), tuple(failures)

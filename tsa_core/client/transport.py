@@ -1,21 +1,22 @@
-"""Sending a request over HTTP: time limit, size limit, TLS, proxies and redirects."""
+"""Sending a request over HTTP: one deadline over all of it, a size limit, TLS, proxies, redirects and retries."""
 
 from __future__ import annotations
 
-import json
-import ssl
 import threading
-import time
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 import urllib3
-from urllib3 import exceptions
-from urllib3.util import make_headers
 
-from tsa_core.client.errors import ReplyTooLarge, RequestTimeout, TransportError, UnexpectedAnswer
+from tsa_core.client.answers import Answer
+from tsa_core.client.connections import guarded
+from tsa_core.client.deadline import Deadline
+from tsa_core.client.errors import ConnectionFailed, ReplyTooLarge, RequestTimeout, TransportError, UnexpectedAnswer
+from tsa_core.client.failures import FAILURES, failure
+from tsa_core.client.proxies import Proxy, ProxyUnusable, basic, proxy_for
+from tsa_core.client.tls import Tls
 from tsa_core.protocol.reply import MAX_REPLY_OCTETS
 from tsa_core.verify.errors import printable
 
@@ -23,9 +24,17 @@ SIGSTORE_PATH: Final = "/api/v1/timestamp"
 QUERY_TYPE: Final = "application/timestamp-query"
 REPLY_TYPE: Final = "application/timestamp-reply"
 MAX_REDIRECTS: Final = 3
+MAX_ERROR_OCTETS: Final = 1 << 16
+"""How much of an error page is read; the rest would not be shown."""
 _CHUNK: Final = 1 << 16
+_FIRST_PAUSE: Final = 0.5
+_GOOD: Final = frozenset({200, 201})
 _SEND_AGAIN: Final = frozenset({307, 308})
 _REDIRECTS: Final = frozenset({301, 302, 303})
+_TEMPORARY: Final = frozenset({429, 502, 503, 504})
+_PORTS: Final = {"http": 80, "https": 443}
+
+_Pools = dict[tuple[str, bool], urllib3.PoolManager]
 
 
 def timestamp_url(url: str) -> str:
@@ -33,30 +42,45 @@ def timestamp_url(url: str) -> str:
 
     Raises TransportError for anything that is not an http or https URL with a host.
     """
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise TransportError(printable(url, 200), "it is not an http or https URL")
+    if not _usable(url):
+        raise TransportError(printable(url.rpartition("@")[2], 200), "it is not an http or https URL")
+    parts = urlsplit(url)
     if parts.path in {"", "/"}:
         parts = parts._replace(path=SIGSTORE_PATH)
     return urlunsplit(parts._replace(fragment=""))
 
 
 def without_credentials(url: str) -> str:
-    """Return the URL for messages: neither user nor password."""
+    """Return a usable URL for messages: neither user nor password."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of a usable URL: two URLs with the same ones lead to the same server."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS[parts.scheme]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A request: `followed` are the statuses whose Location it is sent to."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+    followed: frozenset[int] = _SEND_AGAIN
 
 
 class Transport:
     """POSTs requests and returns the bodies of the answers; keeps connections open and is safe to share.
 
-    `timeout` is in seconds, for connecting and for the whole answer. Certificates of servers are verified with the
-    system's roots, or as `ssl_context` says. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are heeded. A redirect is
-    followed only if it keeps the method (307, 308) and does not lead from https to http.
+    `timeout` is in seconds and a deadline over everything: resolving, connecting, TLS, proxies, redirects, pauses
+    and the whole answer. Certificates of servers are verified with the system's authorities, or as `tls` says.
+    HTTP_PROXY, HTTPS_PROXY and NO_PROXY are heeded. A redirect is followed only if it keeps the method (307, 308)
+    and does not lead from https to http. `headers`, called for each exchange, and the client certificate go only to
+    the server that the caller named. `retries` is how often an exchange is repeated after a failure that may pass.
     """
 
     def __init__(
@@ -64,49 +88,53 @@ class Transport:
         *,
         timeout: float = 30.0,
         max_octets: int = MAX_REPLY_OCTETS,
-        ssl_context: ssl.SSLContext | None = None,
-        headers: Mapping[str, str] | None = None,
+        tls: Tls | None = None,
+        headers: Callable[[], Mapping[str, str]] = dict,
+        retries: int = 0,
     ) -> None:
-        if timeout <= 0:
-            raise ValueError("a timeout must be longer than nothing")
         self._timeout = timeout
         self._max_octets = max_octets
-        self._ssl_context = ssl_context
-        self._headers = dict(headers or {})
-        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._tls = tls or Tls(named=None, others=None)
+        self._headers = headers
+        self._retries = retries
+        self._pools: _Pools = {}
         self._lock = threading.Lock()
 
-    def post(self, url: str, body: bytes) -> bytes:
-        """Return the answer to a POST of a TimeStampReq; raises TransportError or one of its kinds."""
+    def post(self, url: str, body: bytes, *, deadline: Deadline | None = None) -> bytes:
+        """Return the reply to a POST of a TimeStampReq; raises TransportError or one of its kinds.
+
+        `deadline` takes the place of the transport's own timeout.
+        """
         headers = {"Content-Type": QUERY_TYPE, "Accept": REPLY_TYPE}
-        return self._exchange("POST", url, body, headers, _SEND_AGAIN)
+        query = Query(method="POST", url=url, headers=headers, body=body)
+        if deadline is None:
+            with Deadline(self._timeout) as own:
+                answer = self.exchange(query, own)
+        else:
+            answer = self.exchange(query, deadline)
+        if not answer.is_reply:
+            raise _unexpected(without_credentials(url), answer)
+        return answer.body
 
-    def get(self, url: str) -> bytes:
-        """Return what is at a URL; raises TransportError or one of its kinds."""
-        return self._exchange("GET", url, None, {}, _SEND_AGAIN | _REDIRECTS)
-
-    def _exchange(
-        self, method: str, url: str, body: bytes | None, headers: dict[str, str], followed: frozenset[int]
-    ) -> bytes:
-        deadline = time.monotonic() + self._timeout
-        headers = {**headers, "User-Agent": _user_agent()}
-        origin = _origin(url)
-        for _ in range(MAX_REDIRECTS + 1):
-            shown = without_credentials(url)
-            # What the caller adds, a token for example, is for the server that the caller named and no other.
-            own = self._headers if _origin(url) == origin else {}
-            response = self._send(method, url, shown, body, {**headers, **own})
+    def exchange(self, query: Query, deadline: Deadline) -> Answer:
+        """Return the answer to a query, whatever its status is; raises TransportError or one of its kinds."""
+        pause = _FIRST_PAUSE
+        for left in range(self._retries, -1, -1):
             try:
-                data = self._read(response, shown, deadline)
-                if response.status in followed:
-                    url = _redirected(url, shown, response)
-                    continue
-            finally:
-                response.release_conn()
-            if response.status not in {200, 201}:
-                _explain(shown, response, data)
-            return data
-        raise TransportError(without_credentials(url), f"more than {MAX_REDIRECTS} redirects")
+                answer = self._follow(query, deadline)
+            except ConnectionFailed:
+                if not left or not _fits(pause, deadline):
+                    raise
+                wait = pause
+            else:
+                if answer.status not in _TEMPORARY or answer.is_reply or not left:
+                    return answer
+                wait = pause if answer.retry_after is None else answer.retry_after
+                if not _fits(wait, deadline):
+                    return answer
+            deadline.wait(wait)
+            pause *= 2
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -114,66 +142,165 @@ class Transport:
             for pool in self._pools.values():
                 pool.clear()
 
-    def _send(
-        self, method: str, url: str, shown: str, body: bytes | None, headers: dict[str, str]
-    ) -> urllib3.BaseHTTPResponse:
-        parts = urlsplit(url)
-        if parts.username is not None:
-            headers.update(make_headers(basic_auth=f"{parts.username}:{parts.password or ''}"))
-        try:
-            return self._pool(parts.scheme, parts.hostname or "").request(
-                method,
-                without_credentials(url),
-                body=body,
-                headers=headers,
-                timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
-                redirect=False,
-                retries=False,
-                preload_content=False,
-            )
-        except exceptions.NewConnectionError as error:
-            raise TransportError(shown, _reason(error)) from None  # urllib3 counts it among the timeouts
-        except (exceptions.TimeoutError, TimeoutError):
-            raise RequestTimeout(shown, f"no answer within {self._timeout:g} seconds") from None
-        except (exceptions.HTTPError, OSError, ValueError) as error:
-            raise TransportError(shown, _reason(error)) from None
+    def _follow(self, query: Query, deadline: Deadline) -> Answer:
+        url, home = query.url, origin(query.url)
+        own = self._headers()
+        for _ in range(MAX_REDIRECTS + 1):
+            # What the caller adds, a token for example, is for the server that the caller named and no other.
+            named = origin(url) == home
+            headers = {"Accept-Encoding": "identity", "User-Agent": _user_agent(), **query.headers}
+            answer = self._send(query, url, {**headers, **own} if named else headers, named, deadline)
+            if answer.status not in query.followed:
+                return answer
+            url = _redirected(url, without_credentials(url), answer.headers.get("Location", ""))
+        raise TransportError(without_credentials(url), f"more than {MAX_REDIRECTS} redirects")
 
-    def _pool(self, scheme: str, host: str) -> urllib3.PoolManager:
-        proxies = getproxies_environment()
-        proxy = proxies.get(scheme) or proxies.get("all")
-        if proxy is not None and proxy_bypass(host):
-            proxy = None
+    def _send(self, query: Query, url: str, headers: dict[str, str], named: bool, deadline: Deadline) -> Answer:
+        shown = without_credentials(url)
+        try:
+            proxy = proxy_for(url)
+        except ProxyUnusable as error:
+            raise TransportError(shown, str(error)) from None
+        if authorization := basic(urlsplit(url).netloc):
+            headers["Authorization"] = authorization
+        try:
+            with deadline.exchange():
+                return self._once(query, shown, headers, self._pool(proxy, named), deadline)
+        except FAILURES as error:
+            if deadline.over or isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
+                raise RequestTimeout(shown, f"no complete answer within {deadline.seconds:g} seconds") from None
+            if type(error) is urllib3.exceptions.ConnectTimeoutError:
+                raise ConnectionFailed(shown, "the host does not take connections") from None
+            raise failure(shown, error) from None
+
+    def _once(
+        self, query: Query, shown: str, headers: dict[str, str], pool: urllib3.PoolManager, deadline: Deadline
+    ) -> Answer:
+        if deadline.over:
+            raise TimeoutError
+        response = pool.request(
+            query.method,
+            shown,
+            body=query.body,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=deadline.remaining or 0.001, read=deadline.remaining or 0.001),
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        whole = False
+        try:
+            body = self._read(response, shown) if response.status in _GOOD else _beginning(response)
+            # A connection that the deadline shut down looks like one that the server has closed.
+            if deadline.over:
+                raise TimeoutError
+            whole = True
+        finally:
+            if not whole or not getattr(response, "closed", True):
+                response.close()  # with an answer half read, the connection is of no more use
+            response.release_conn()
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in {"", "identity"}:
+            how = f"its answer is encoded as {printable(encoding, 40)}, which it was asked not to do"
+            raise UnexpectedAnswer(shown, response.status, f"HTTP status {response.status}: {how}")
+        return Answer(status=response.status, headers=response.headers, body=body)
+
+    def _pool(self, proxy: Proxy | None, named: bool) -> urllib3.PoolManager:
+        context = self._tls.named if named else self._tls.others
+        key = ("" if proxy is None else f"{proxy.authorization} {proxy.url}", named)
         with self._lock:
-            pool = self._pools.get(proxy or "")
+            pool = self._pools.get(key)
             if pool is None:
                 if proxy is None:
-                    pool = urllib3.PoolManager(ssl_context=self._ssl_context, maxsize=16)
+                    pool = urllib3.PoolManager(ssl_context=context, maxsize=16)
                 else:
-                    pool = urllib3.ProxyManager(proxy, ssl_context=self._ssl_context, maxsize=16)
-                self._pools[proxy or ""] = pool
+                    # For https these go with CONNECT only.
+                    headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+                    pool = urllib3.ProxyManager(
+                        proxy.url,
+                        proxy_headers=headers,
+                        proxy_ssl_context=self._tls.others,
+                        ssl_context=context,
+                        maxsize=16,
+                    )
+                self._pools[key] = guarded(pool)
         return pool
 
-    def _read(self, response: urllib3.BaseHTTPResponse, shown: str, deadline: float) -> bytes:
-        data = b""
-        try:
-            while chunk := response.read1(_CHUNK):
-                data += chunk
-                if len(data) > self._max_octets:
-                    response.close()
-                    raise ReplyTooLarge(shown, f"the reply has more than {self._max_octets} bytes")
-                if time.monotonic() > deadline:
-                    response.close()
-                    raise RequestTimeout(shown, f"the reply took longer than {self._timeout:g} seconds")
-        except (exceptions.TimeoutError, TimeoutError):
-            raise RequestTimeout(shown, f"no answer within {self._timeout:g} seconds") from None
-        except (exceptions.HTTPError, OSError) as error:
-            raise TransportError(shown, _reason(error)) from None
-        return data
+    def _read(self, response: urllib3.BaseHTTPResponse, shown: str) -> bytes:
+        text = f"the reply has more than {self._max_octets} bytes"
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdecimal() and len(announced) < 20 and int(announced) > self._max_octets:
+            raise ReplyTooLarge(shown, text)
+        data = bytearray()
+        while chunk := response.read1(_CHUNK):
+            data += chunk
+            if len(data) > self._max_octets:
+                raise ReplyTooLarge(shown, text)
+        return bytes(data)
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
+def fetch(
+    url: str,
+    *,
+    deadline: Deadline,
+    max_octets: int,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    tls: Tls | None = None,
+) -> bytes:
+    """Return what an http or https URL holds, or answers to `body`, of at most `max_octets` bytes.
+
+    Without a body it is a GET that follows every redirect; with one a POST that follows 307 and 308. The deadline,
+    which several fetches may share, bounds all of it. Raises TransportError or one of its kinds.
+
+    with Deadline(10) as deadline:
+        crl = fetch("http://crl.example.org/ca.crl", deadline=deadline, max_octets=32 << 20)
+    """
+    if not _usable(url):
+        raise TransportError(printable(url.rpartition("@")[2], 200), "it is not an http or https URL")
+    query = Query(
+        method="GET" if body is None else "POST",
+        url=url,
+        headers=dict(headers or {}),
+        body=body,
+        followed=_SEND_AGAIN | (_REDIRECTS if body is None else frozenset()),
+    )
+    transport = Transport(max_octets=max_octets, tls=tls)
+    try:
+        answer = transport.exchange(query, deadline)
+    finally:
+        transport.close()
+    if answer.status not in _GOOD:
+        raise _unexpected(without_credentials(url), answer)
+    return answer.body
+
+
+def _usable(url: str) -> bool:
+    """Return whether it is an http or https URL with a host and nothing that a request line must not hold."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = not any(c.isspace() or not c.isprintable() for c in url)
+    return parts.scheme in _PORTS and bool(parts.hostname) and port != 0 and plain
+
+
+def _fits(pause: float, deadline: Deadline) -> bool:
+    """Return whether there is time for a pause and something after it."""
+    return pause < deadline.remaining
+
+
+def _beginning(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Return as much of an error's body as is looked at; one that breaks off says what it says."""
+    data = bytearray()
+    try:
+        while len(data) < MAX_ERROR_OCTETS and (chunk := response.read1(_CHUNK)):
+            data += chunk
+    except FAILURES:
+        response.close()
+    return bytes(data[:MAX_ERROR_OCTETS])
 
 
 def _user_agent() -> str:
@@ -182,47 +309,28 @@ def _user_agent() -> str:
     return f"tsa-core/{__version__}"
 
 
-def _redirected(url: str, shown: str, response: urllib3.BaseHTTPResponse) -> str:
-    target = urljoin(url, response.headers.get("Location", ""))
-    parts, origin = urlsplit(target), urlsplit(url)
-    if parts.scheme not in {"http", "https"} or (origin.scheme == "https" and parts.scheme != "https"):
-        raise TransportError(shown, f"it redirects to {printable(without_credentials(target), 200)!r}, not followed")
-    if _origin(target) == _origin(url):
-        parts = parts._replace(netloc=origin.netloc)  # credentials stay with the server that they are for
-    return urlunsplit(parts)
-
-
-def _explain(shown: str, response: urllib3.BaseHTTPResponse, data: bytes) -> None:
-    """Raise UnexpectedAnswer, unless the body is a reply after all: some send rejections with a 4xx."""
-    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media_type == REPLY_TYPE and data:
-        return
-    text = f"HTTP status {response.status}"
-    if response.status in _REDIRECTS:
-        location = printable(without_credentials(response.headers.get("Location", "")), 200)
-        raise UnexpectedAnswer(shown, response.status, f"{text}: it has moved to {location!r}; use that URL")
-    if message := _message(data):
-        text = f"{text}: {printable(message)}"
-    raise UnexpectedAnswer(shown, response.status, text)
-
-
-def _message(data: bytes) -> str:
-    """Return the message of a JSON error as Sigstore's and this project's servers send it, else nothing."""
+def _redirected(url: str, shown: str, location: str) -> str:
+    if not location:
+        raise TransportError(shown, "it redirects without saying where to")
     try:
-        parsed: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        return ""
-    message = parsed.get("message") if isinstance(parsed, dict) else None
-    return message if isinstance(message, str) else ""
+        target = urljoin(url, location)
+        usable = _usable(target)
+    except ValueError:
+        target, usable = location, False
+    if not usable or (urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https"):
+        place = printable(target.rpartition("@")[2], 200)
+        raise TransportError(shown, f"it redirects to {place!r}, which is not followed")
+    parts = urlsplit(target)
+    if origin(target) == origin(url):
+        return urlunsplit(parts._replace(netloc=urlsplit(url).netloc))  # credentials stay with the server they are for
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _reason(error: Exception) -> str:
-    """Say in one line what went wrong, without the addresses of Python objects."""
-    inner = getattr(error, "reason", None) or error.__cause__ or error
-    if isinstance(inner, exceptions.NameResolutionError):
-        return "the host name cannot be resolved"
-    if isinstance(inner, exceptions.NewConnectionError | ConnectionRefusedError):
-        return "the connection was refused or the host cannot be reached"
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted: {inner.verify_message}"
-    return f"the request failed: {printable(str(inner), 200)}"
+def _unexpected(shown: str, answer: Answer) -> UnexpectedAnswer:
+    text = answer.explanation()
+    if answer.status in _REDIRECTS:
+        location = printable(answer.headers.get("Location", "").rpartition("@")[2], 200)
+        text = f"HTTP status {answer.status}: it has moved to {location!r}; use that URL"
+    elif answer.status == 407:
+        text += "; the proxy wants credentials: write them into its URL, http://user:password@proxy:port"
+    return UnexpectedAnswer(shown, answer.status, text, answer.retry_after)

@@ -1,0 +1,127 @@
+"""What a server said, in one line: whatever its media type, and never more than a line of it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.client import responses as phrases
+from typing import Any, Final
+
+from tsa_core.protocol import der
+from tsa_core.protocol.errors import EncodingError
+from tsa_core.verify.errors import printable
+
+_TITLE: Final = re.compile(r"<title[^>]{0,200}>(.{1,500}?)</title", re.IGNORECASE | re.DOTALL)
+_SHOWN: Final = 300
+_READ: Final = 1 << 14
+"""How much of a page is looked at for its title."""
+_MESSAGES: Final = ("message", "detail", "error_description", "title", "error")
+"""Where JSON errors say what is wrong: Sigstore's and ours, RFC 9457, RFC 6749."""
+_MAX_SECONDS_DIGITS: Final = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An HTTP answer: its final status, its headers and its body, as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def media_type(self) -> str:
+        """The media type without parameters, in lower case, empty if none was sent."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether the body may be a TimeStampResp: one SEQUENCE and nothing else, whatever its media type.
+
+        Some authorities send a refusal with a 4xx status, and some name another media type.
+        """
+        return self.body[:1] == b"\x30" and (_spans(self.body) or not _is_text(self.body))
+
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds after which Retry-After asks to come back (RFC 9110 10.2.3), None if it says nothing of use."""
+        return retry_after(self.headers.get("Retry-After", ""))
+
+    def explanation(self) -> str:
+        """Return the status and what the server says with it."""
+        text = f"HTTP status {self.status}"
+        said = _said(self.body)
+        if self.status < 400 and self.media_type:
+            text += f", {printable(self.media_type, 60)}"
+        elif not said and self.status in phrases:
+            text += f" ({phrases[self.status]})"
+        if said:
+            text += f": {said}"
+        elif not self.body and self.status < 400:
+            text += ": an empty answer"
+        wait = self.retry_after
+        return text if wait is None else f"{text} (it asks to be left alone for {wait:.0f} seconds)"
+
+
+def retry_after(value: str, now: datetime | None = None) -> float | None:
+    """Return the seconds that a Retry-After header names, as a number or as a date; None for anything else."""
+    value = value.strip()
+    if value.isascii() and value.isdecimal():
+        return float(value) if len(value) <= _MAX_SECONDS_DIGITS else None
+    try:
+        moment = parsedate_to_datetime(value[:100])
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+def _spans(body: bytes) -> bool:
+    try:
+        _, _, end = der.read(body, 0, len(body))
+    except EncodingError:
+        return False
+    return end == len(body)
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        text = body[:_READ].decode("utf-8", "strict" if len(body) <= _READ else "ignore")
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(c.isprintable() or c.isspace() for c in text)
+
+
+def _said(body: bytes) -> str:
+    """Return a line for people: a JSON error's message, a page's title, text as it is; nothing for other bytes."""
+    if not body:
+        return ""
+    message = _message(body)
+    if not message:
+        text = body[:_READ].decode("utf-8", "replace")
+        if title := _TITLE.search(text):
+            message = html.unescape(title[1])
+        elif body[:1] == b"\x30" or "\ufffd" in text[:_SHOWN]:
+            message = f"{len(body)} bytes that are not text"
+        else:
+            message = text
+    return printable(" ".join("".join(c if c.isprintable() else " " for c in message[: 4 * _SHOWN]).split()), _SHOWN)
+
+
+def _message(body: bytes) -> str:
+    try:
+        parsed: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(parsed, dict):
+        return ""
+    said = [parsed[name] for name in _MESSAGES if isinstance(parsed.get(name), str) and parsed[name]]
+    nested = parsed.get("error")
+    if not said and isinstance(nested, dict) and isinstance(nested.get("message"), str):
+        said.append(nested["message"])
+    return said[0] if said else ""
