@@ -197,6 +197,14 @@ def test_no_tracked_file_names_a_package_registry() -> None:
     assert {path: names for path, names in found.items() if names} == {}
 
 
+def test_no_tracked_file_is_a_certificate_a_key_or_a_token() -> None:
+    """Tests make theirs on the spot; what others published stays outside (decision 135)."""
+    pem = re.compile(rb"^-----BEGIN [A-Z0-9 ]+-----\r?$", re.MULTILINE)
+    der = re.compile(rb"\A\x30[\x02-\x84]")  # a short SEQUENCE, or one with a length of 1 to 4 octets
+    contents = {str(path.relative_to(ROOT)): path.read_bytes() for path in tracked_files()}
+    assert {name for name, data in contents.items() if pem.search(data) or (der.match(data) and b"\0" in data)} == set()
+
+
 def test_shell_scripts_are_executable_and_parse() -> None:
     bash = require_program("bash")
     scripts = [path for path in tracked_files() if re.match(rb"#!.*\b(ba)?sh\b", path.read_bytes()[:80])]

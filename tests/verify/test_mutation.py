@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from cryptography import x509
 
+from tests.verify import foreign_tokens as foreign
+from tsa_backends.vectors import vectors
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.reply import read_reply
 from tsa_core.protocol.request import encode_request
+from tsa_core.protocol.tstinfo_reader import read_tst_info
 from tsa_core.testing import forge
 from tsa_core.testing.forged_pki import make_chain
 from tsa_core.verify import TrustStore, VerificationError, VerifiedTimestamp, Verifier
+from tsa_core.verify.trust import is_self_signed
 
-VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 BITS = (0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF)
 
 Verify = Callable[[bytes], VerifiedTimestamp]
@@ -93,15 +96,20 @@ def test_every_byte_when_the_certificates_come_from_the_token_alone() -> None:
     check(reply, lambda data: verifier.verify_response(data, artifact=b"hello"), [], BITS)
 
 
+def check_embedded_root(reply: bytes, root: bytes, digest: bytes) -> None:
+    """Check a reply whose root is also in the token, where it is but a hint."""
+    verifier = Verifier(TrustStore(roots=(x509.load_der_x509_certificate(root),)))
+    check(reply, lambda data: verifier.verify_response(data, digest=digest), [root], (0x01, 0x80))
+
+
+def test_every_byte_of_an_rsa_authoritys_reply() -> None:
+    root, _ = foreign.free_of_charge()
+    check_embedded_root(foreign.reply_of_the_free(), root.der, SHA256.digest(b"hello"))
+
+
 def test_every_byte_of_a_public_authoritys_reply() -> None:
-    reply = (VECTORS / "sigstore-java" / "valid" / "freetsa_response.tsr").read_bytes()
+    reply = (vectors("sigstore-java") / "valid" / "freetsa_response.tsr").read_bytes()
     token = read_reply(reply).token
     assert token is not None
-    from cryptography import x509
-
-    certificates = [x509.load_der_x509_certificate(data) for data in token.certificates]
-    root = next(c for c in certificates if c.issuer == c.subject)
-    embedded = next(data for data in token.certificates if x509.load_der_x509_certificate(data) == root)
-    verifier = Verifier(TrustStore(roots=(root,)))
-    digest = bytes.fromhex("e49a897aac4c981921270a3f79e46885c9952fc5ba1ab4c0cdef380be7737481")
-    check(reply, lambda data: verifier.verify_response(data, digest=digest), [embedded], (0x01, 0x80))
+    (root,) = (data for data in token.certificates if is_self_signed(x509.load_der_x509_certificate(data)))
+    check_embedded_root(reply, root, read_tst_info(token.content).hashed_message)

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from cryptography import x509
+
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.certificate import certificate_fields
 from tsa_core.protocol.hashes import SHA256, HashAlgorithm
@@ -32,6 +34,7 @@ def tst_info(
     accuracy: Accuracy | None = None,
     ordering: bool | None = None,
     nonce: int | None = None,
+    tsa: x509.Name | None = None,
     extensions: Sequence[bytes] = (),
 ) -> bytes:
     """Return the DER of a TSTInfo about `data`; `gen_time` as bytes is written as it is."""
@@ -46,6 +49,7 @@ def tst_info(
         accuracy.encode() if accuracy is not None else b"",
         der.boolean(ordering) if ordering is not None else b"",
         der.integer(nonce) if nonce is not None else b"",
+        der.explicit(0, der.explicit(4, tsa.public_bytes())) if tsa is not None else b"",
         der.tlv(0xA1, b"".join(extensions)) if extensions else b"",
     )
 

@@ -1,16 +1,20 @@
-"""Vectors that this project did not make, and the outcome that each must have."""
+"""Replies that others published, and the outcome that each must have; skipped where they are not.
+
+What makes each of them odd is proved without them too, by test_foreign_tokens.py.
+"""
 
 from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import mldsa
 
+from tsa_backends.vectors import vectors
 from tsa_core.protocol.hashes import SHA512
 from tsa_core.protocol.reply import read_reply, read_signer_info, read_token
 from tsa_core.protocol.signatures import PublicKey
@@ -28,34 +32,37 @@ from tsa_core.verify import (
 )
 from tsa_core.verify.algorithms import digest_algorithm, signature_scheme
 
-VECTORS = Path(__file__).resolve().parent.parent / "vectors"
-RFC3161_CLIENT = VECTORS / "rfc3161-client"
-SIGSTORE_JAVA = VECTORS / "sigstore-java"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Vector:
-    """A reply, what is trusted, what it is about, and how it must end."""
+    """A reply, what is trusted, what it is about, and how it must end; paths are inside the vectors' folder."""
 
-    reply: Path
-    chain: Path | None
+    reply: PurePath
+    chain: PurePath | None
     """None: the self-signed certificate in the token, or else the signer's own certificate, is trusted."""
-    artifact: bytes | None
+    artifact: bytes | PurePath | None
     """None: the digest in the token is taken as given."""
     outcome: type[VerificationError] | str
     """The error, or the common name of the signer."""
 
 
-def chain(folder: str) -> Path:
-    return RFC3161_CLIENT / folder / "ts_chain.pem"
+def chain(folder: str) -> PurePath:
+    return PurePath("rfc3161-client", folder, "ts_chain.pem")
 
 
-PAYLOAD = (RFC3161_CLIENT / "sigstore.mock" / "payload").read_bytes()
+PAYLOAD = PurePath("rfc3161-client", "sigstore.mock", "payload")
 TEST_TSA, SIGSTAGE, IDENTRUST, MOCK = map(chain, ("test_tsa", "sigstage", "identrust", "sigstore.mock"))
 
 
-def vector(reply: str, chain: Path | None, artifact: bytes | None, outcome: type[VerificationError] | str) -> Vector:
-    return Vector(reply=VECTORS / reply, chain=chain, artifact=artifact, outcome=outcome)
+def vector(
+    reply: str, chain: PurePath | None, artifact: bytes | PurePath | None, outcome: type[VerificationError] | str
+) -> Vector:
+    return Vector(reply=PurePath(reply), chain=chain, artifact=artifact, outcome=outcome)
+
+
+def published(path: PurePath) -> bytes:
+    """Return a file of the vectors' folder."""
+    return vectors(path.parts[0]).joinpath(*path.parts[1:]).read_bytes()
 
 
 def name_of(data: Vector) -> str:
@@ -95,7 +102,7 @@ TABLE = [
 
 def trust_of(data: Vector, reply: bytes) -> TrustStore:
     if data.chain is not None:
-        return TrustStore.from_chain(data.chain.read_bytes())
+        return TrustStore.from_chain(published(data.chain))
     token = read_reply(reply).token
     assert token is not None
     certificates = [x509.load_der_x509_certificate(c) for c in token.certificates]
@@ -105,32 +112,35 @@ def trust_of(data: Vector, reply: bytes) -> TrustStore:
 
 @pytest.mark.parametrize("data", TABLE, ids=name_of)
 def test_vector(data: Vector) -> None:
-    reply = data.reply.read_bytes()
+    reply = published(data.reply)
+    artifact = published(data.artifact) if isinstance(data.artifact, PurePath) else data.artifact
     digest = None
-    if data.artifact is None:
+    if artifact is None:
         token = read_reply(reply).token
         assert token is not None
         digest = read_tst_info(token.content).hashed_message
     verifier = Verifier(trust_of(data, reply))
     if isinstance(data.outcome, str):
-        result = verifier.verify_response(reply, artifact=data.artifact, digest=digest)
+        result = verifier.verify_response(reply, artifact=artifact, digest=digest)
         name = x509.oid.NameOID.COMMON_NAME
         assert [a.value for a in result.signer_certificate.subject.get_attributes_for_oid(name)] == [data.outcome]
     else:
         with pytest.raises(VerificationError) as caught:
-            verifier.verify_response(reply, artifact=data.artifact, digest=digest)
+            verifier.verify_response(reply, artifact=artifact, digest=digest)
         assert type(caught.value) is data.outcome
 
 
 def test_every_reply_of_the_vectors_is_in_the_table() -> None:
-    assert set(VECTORS.rglob("*.tsr")) == {data.reply for data in TABLE}
+    folders = {data.reply.parts[0] for data in TABLE}
+    found = {Path(name) / path.relative_to(vectors(name)) for name in folders for path in vectors(name).rglob("*.tsr")}
+    assert found == {data.reply for data in TABLE}
 
 
 def test_requests_and_their_replies() -> None:
-    folder = RFC3161_CLIENT / "test_tsa"
+    folder = vectors("rfc3161-client") / "test_tsa"
     request = (folder / "request.der").read_bytes()
     assert verify_request(request).digest == SHA512.digest(b"hello")
-    verifier = Verifier(TrustStore.from_chain(TEST_TSA.read_bytes()))
+    verifier = Verifier(TrustStore.from_chain(published(TEST_TSA)))
     reply = (folder / "response.tsr").read_bytes()
     assert verifier.verify_response(reply, request=request).tst_info.nonce == verify_request(request).nonce
     with pytest.raises(VerificationError, match="nonce"):
@@ -147,7 +157,7 @@ ML_DSA: dict[int, type[mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa
 @pytest.mark.parametrize("size", ML_DSA)
 def test_ml_dsa_signed_attributes(size: int) -> None:
     # RFC 9882's examples use the keys of RFC 9881, which come from the seed 00 01 .. 1f.
-    pem = (VECTORS / "cms-ml-dsa" / f"mldsa{size}-signed-attrs.pem").read_text()
+    pem = (vectors("cms-ml-dsa") / f"mldsa{size}-signed-attrs.pem").read_text()
     body = "".join(line for line in pem.splitlines() if not line.startswith("-----"))
     token = read_token(base64.b64decode(body))
     info = read_signer_info(token.signers[0])
