@@ -24,9 +24,9 @@ from pathlib import Path
 
 from tsa_core.config import load_settings
 from tsa_core.host import InstalledPlugin, PluginHost, installed_plugins
+from tsa_core.hosting.sockets import listen, urls
+from tsa_core.hosting.waitress.server import WaitressServer
 from tsa_core.http import create_app
-from tsa_core.http.sockets import listen, urls
-from tsa_core.http.waitress_server import WaitressServer
 from tsa_core.service import Service
 from tsa_core.testing import encode_request
 

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tsa_backends.server_process import free_port
-from tsa_core.http.pid_file import ReloadReport, last_report, running_server
+from tsa_core.hosting.pid_file import ReloadReport, last_report, running_server
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
 from tsa_core.testing import Pki, ServerProcess, new_key, require_package, wait_until

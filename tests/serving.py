@@ -47,11 +47,11 @@ from tsa_core.authority import Pending
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.host.discovery import InstalledPlugin, installed_plugins
+from tsa_core.hosting.granian.listeners import GranianListeners
+from tsa_core.hosting.sockets import listen, urls
+from tsa_core.hosting.waitress.server import WaitressServer
 from tsa_core.http import create_app
-from tsa_core.http.granian_listeners import GranianListeners
-from tsa_core.http.sockets import listen, urls
-from tsa_core.http.together import AWAITED, LATER, Begun
-from tsa_core.http.waitress_server import WaitressServer
+from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
 from tsa_core.service import Service
 
 QUERY = "application/timestamp-query"
@@ -201,11 +201,11 @@ def wsgi_environ(body: bytes, **variables: str) -> dict[str, Any]:
 def application_that_cannot_finish(environ: dict[str, Any], _start: Any) -> list[bytes]:
     """Leave every request for later, and crash then."""
 
-    def crash(_begun: Sequence[Begun]) -> float:
+    def crash(_begun: Sequence[BatchedRequest]) -> float:
         raise RuntimeError("a bug")
 
-    environ[LATER](Begun(crash, Pending(RequestContext(), None), environ, ""))
-    return AWAITED
+    environ[BATCH](BatchedRequest(crash, Pending(RequestContext(), None), environ, ""))
+    return DEFERRED
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -250,15 +250,15 @@ class Fault:
 
 UNKNOWN = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)
 HARMLESS = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), False)
-LATER, EARLIER = forge.GEN_TIME + timedelta(days=1), forge.GEN_TIME - timedelta(days=1)
+BATCH, EARLIER = forge.GEN_TIME + timedelta(days=1), forge.GEN_TIME - timedelta(days=1)
 
 FAULTS = {
     "none": Fault(good=True),
     "harmless extension": Fault(signer={"extensions": (*signer_extensions(), HARMLESS)}, good=True),
     "exactly now": Fault(signer={"not_before": forge.GEN_TIME, "not_after": forge.GEN_TIME}, good=True),
-    "signer not yet": Fault(signer={"not_before": LATER}),
+    "signer not yet": Fault(signer={"not_before": BATCH}),
     "signer no longer": Fault(signer={"not_after": EARLIER}),
-    "middle not yet": Fault(middle={"not_before": LATER}),
+    "middle not yet": Fault(middle={"not_before": BATCH}),
     "middle no longer": Fault(middle={"not_after": EARLIER}),
     "root no longer": Fault(root={"not_after": EARLIER}),
     "middle is no CA": Fault(middle={"extensions": ((x509.BasicConstraints(ca=False, path_length=None), True),)}),

@@ -53,7 +53,7 @@ def reload(config: Path | None, pid_file: Path | None, pid: int | None, wait: fl
         _refused("; ".join(str(error).splitlines()))
         return
     # The HTTP room is heavy, and --pid does without.
-    from tsa_core.http.pid_file import last_report, running_server
+    from tsa_core.hosting.pid_file import last_report, running_server
 
     process = running_server(path)
     before = last_report(path)

@@ -103,8 +103,8 @@ def serve(**parameters: Any) -> None:
       Everything in a file, checked before it serves:
         timestamp-server check --config tsa.toml && timestamp-server serve --config tsa.toml
     """  # noqa: D301 - the backslashes are click's mark and the shell's
-    from tsa_core.http.notify import notify_ready
-    from tsa_core.http.serving import serve as serve_http
+    from tsa_core.hosting.notify import notify_ready
+    from tsa_core.hosting.serving import serve as serve_http
 
     set_up_logging()
     settings = _load(parameters)

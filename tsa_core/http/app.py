@@ -9,18 +9,20 @@ from http import HTTPStatus
 import falcon
 
 from tsa_core.http.certchain import CertificateChainResource
-from tsa_core.http.front import PingOnlyMiddleware, Wsgi, put_front
+from tsa_core.http.cors import with_cors
+from tsa_core.http.fast_path import ROUTE, with_fast_path
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
 from tsa_core.http.observing import ObservingMiddleware
+from tsa_core.http.ping_only import PingOnlyMiddleware
 from tsa_core.http.timestamp import TimestampResource
-from tsa_core.http.usual import ROUTE, put_usual_first
 from tsa_core.http.web_pages import DocsResource, LandingResource, OpenApiResource, Pages
+from tsa_core.http.wsgi_types import WsgiApplication
 from tsa_core.service import Service
 
 log = logging.getLogger(__name__)
 
 
-def create_app(service: Service, observing: ObservingMiddleware | None = None) -> Wsgi:
+def create_app(service: Service, observing: ObservingMiddleware | None = None) -> WsgiApplication:
     """Return the WSGI application of an opened service; the caller closes the service, and what observes it."""
     app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[observing] if observing else None)
     if service.settings.server.http_ping_only:
@@ -45,7 +47,7 @@ def create_app(service: Service, observing: ObservingMiddleware | None = None) -
     app.add_route("/docs", DocsResource(pages))
     app.add_route("/openapi.json", description)
     app.add_route("/swagger.json", description)
-    return put_usual_first(put_front(app), service.settings.server, timestamp, observing)
+    return with_fast_path(with_cors(app), service.settings.server, timestamp, observing)
 
 
 def error_body(code: int, message: str) -> bytes:

@@ -7,7 +7,7 @@ import json
 import falcon
 
 from tsa_core.api import RequestRejected
-from tsa_core.http.pools import ENTER, stay
+from tsa_core.http.signer_pools import ENTER, stay
 from tsa_core.service import Service
 
 

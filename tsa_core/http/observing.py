@@ -14,7 +14,7 @@ import falcon
 from tsa_core.api import ConfigError
 from tsa_core.authority import RequestTrace
 from tsa_core.config import Settings
-from tsa_core.http.pools import ENTER, QUEUED_SECONDS, stay
+from tsa_core.http.signer_pools import ENTER, QUEUED_SECONDS, stay
 from tsa_core.http.timestamp import TRACE
 from tsa_core.logs import AccessLog, AnsweredRequest, access_log
 from tsa_core.service import Service

@@ -14,7 +14,7 @@ import falcon
 from tsa_core.api import PKIFailureInfo, RequestContext, RequestRejected
 from tsa_core.authority import Pending, Reply, RequestTrace, TimestampAuthority
 from tsa_core.config import ServerSettings
-from tsa_core.http.pools import ENTER, QUEUED_SECONDS, stay
+from tsa_core.http.signer_pools import ENTER, QUEUED_SECONDS, stay
 from tsa_core.http.sigstore import JsonRequestError, error_message, read_json_request
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,94 @@
+"""Workers of granian's keep to a processor each; nothing else does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.serving import spawned_server
+from tsa_core.config import ServerSettings
+from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
+from tsa_core.testing import wait_until
+
+pytestmark = pytest.mark.needs(hasattr(os, "sched_setaffinity"), "this system binds no threads")
+
+DEADLINE_SECONDS = 60.0
+needs_granian = pytest.mark.package("granian")
+
+
+def taken(settings: ServerSettings, slot: int) -> tuple[set[int], int]:
+    """Return the processors and the policy of a thread that has asked for one."""
+    found: list[tuple[set[int], int]] = []
+
+    def run() -> None:
+        pin_to_one_cpu(settings, slot)
+        found.append((os.sched_getaffinity(0), os.sched_getscheduler(0)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_slots_get_processors_of_their_own() -> None:
+    usable = os.sched_getaffinity(0)
+    found = [taken(ServerSettings(), slot) for slot in range(2 * len(usable))]
+    assert {policy for _, policy in found} == {os.SCHED_BATCH}
+    processors = [processor for each, _ in found for processor in each]
+    assert set(processors[: len(usable)]) == usable
+    assert processors[: len(usable)] == processors[len(usable) :]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ServerSettings(pin_workers=False),
+        pytest.param(
+            ServerSettings(workers=256),
+            marks=pytest.mark.needs(
+                (os.cpu_count() or 1) < 256, "has processors for all the workers that there may be"
+            ),
+        ),
+    ],
+)
+def test_left_to_the_system_when_switched_off_or_when_there_are_too_few(settings: ServerSettings) -> None:
+    assert taken(settings, 0) == (os.sched_getaffinity(0), os.SCHED_OTHER)
+
+
+def workers_of(process: int) -> dict[int, set[int]]:
+    """Return the processors that each worker's main thread may use."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
+    return {int(child): os.sched_getaffinity(int(child)) for child in children}
+
+
+@needs_granian
+@pytest.mark.plugin("memory")
+def test_granian_workers_have_one_each_and_who_replaces_one_gets_its_own() -> None:
+    count = min(2, len(os.sched_getaffinity(0)))
+
+    with spawned_server("--server", "granian", "--workers", str(count)) as (_, process):
+
+        def settled() -> bool:
+            """Say whether all workers keep to one processor, and to different ones."""
+            each = list(workers_of(process.pid).values())
+            return len(each) == len(set().union(*each)) == sum(map(len, each)) == count
+
+        wait_until(settled, seconds=DEADLINE_SECONDS, what="the workers have processors")
+        before = workers_of(process.pid)
+        victim = next(iter(before))
+        os.kill(victim, signal.SIGKILL)
+        wait_until(
+            lambda: victim not in workers_of(process.pid) and settled(), seconds=DEADLINE_SECONDS, what="it is replaced"
+        )
+        after = workers_of(process.pid)
+    assert sorted(map(min, before.values())) == sorted(map(min, after.values()))
+
+
+@pytest.mark.plugin("memory")
+def test_waitress_is_left_to_the_system() -> None:
+    with spawned_server() as (_, process):
+        assert os.sched_getaffinity(process.pid) == os.sched_getaffinity(0)

@@ -1,0 +1,70 @@
+"""Threads that bring more than the event loop can do are held, and never for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+from tsa_core.hosting.granian.event_loop import BoundedEventLoop
+
+
+def test_a_thread_that_brings_too_much_waits_and_nothing_is_lost() -> None:
+    done: list[int] = []
+    waiting = []
+
+    def work(number: int) -> None:
+        done.append(number)
+        time.sleep(0.0001)  # what a request costs, not a wait for anything
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        finished = asyncio.Event()
+
+        def bring() -> None:
+            for number in range(3000):
+                loop.call_soon_threadsafe(work, number)
+                waiting.append(number + 1 - len(done))
+            loop.call_soon_threadsafe(finished.set)
+
+        thread = threading.Thread(target=bring)
+        thread.start()
+        await finished.wait()
+        thread.join(30)
+        assert not thread.is_alive()
+
+    with asyncio.Runner(loop_factory=BoundedEventLoop) as runner:
+        runner.run(main())
+    assert done == list(range(3000))
+    assert max(waiting) <= 1010, "no more than the limit was ever waiting"
+
+
+def test_the_loop_itself_never_waits() -> None:
+    done: list[int] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for number in range(5000):
+            loop.call_soon_threadsafe(done.append, number)
+        assert done == []
+        while len(done) < 5000:
+            await asyncio.sleep(0)
+
+    started = time.monotonic()
+    with asyncio.Runner(loop_factory=BoundedEventLoop) as runner:
+        runner.run(main())
+    assert time.monotonic() - started < 20, "half a second each would be forty minutes"
+
+
+def test_a_loop_that_waits_for_the_thread_gets_on() -> None:
+    """The loop's thread stands still until the thread has brought its last."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        thread = threading.Thread(target=lambda: [loop.call_soon_threadsafe(int) for _ in range(1002)])
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
+
+    with asyncio.Runner(loop_factory=BoundedEventLoop) as runner:
+        runner.run(main())

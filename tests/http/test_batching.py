@@ -1,0 +1,275 @@
+"""Requests that were begun one by one are finished together."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.conformance.plain_encoder import PlainRequest
+from tests.conformance.replies import granted, refused
+from tests.serving import QUERY, Parts, Server, TestSigner, TestSink, application_that_cannot_finish, running_server
+from tsa_core.api import AuditError, AuditRecord, RequestContext
+from tsa_core.authority import Pending
+from tsa_core.hosting.granian.rsgi import RsgiApplication
+from tsa_core.http.batching import Batch, BatchedRequest
+
+GOOD = PlainRequest().encode()
+CANNOT_SIGN = "03050600000040"
+
+
+def head(size: int, path: str = "/api/v1/timestamp") -> bytes:
+    return f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {QUERY}\r\nContent-Length: {size}\r\n\r\n".encode()
+
+
+def numbered(number: int) -> bytes:
+    return PlainRequest(nonce=number).encode()
+
+
+# -- how many -------------------------------------------------------------------------------------------------------
+
+
+class Application:
+    """Finishes requests within `seconds` each, as it says."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.groups: list[list[Any]] = []
+
+    def finish(self, begun: Sequence[BatchedRequest]) -> float:
+        self.groups.append([each.connection for each in begun])
+        return self.seconds * len(begun)
+
+    def begun(self, connection: object) -> BatchedRequest:
+        begun = BatchedRequest(self.finish, Pending(RequestContext(), None), {}, "")
+        begun.connection = connection
+        return begun
+
+
+def sizes(application: Application, count: int) -> list[int]:
+    """Return how many were finished at once, when requests come faster than they are finished."""
+    together = Batch(pytest.fail)
+    for number in range(count):
+        together.add(application.begun(number))
+        if together.enough:
+            together.finish()
+    together.finish()
+    assert [each for group in application.groups for each in group] == list(range(count))
+    return [len(group) for group in application.groups]
+
+
+def test_more_and_more_are_finished_together_up_to_a_bound() -> None:
+    assert sizes(Application(), 127) == [1, 2, 4, 8, 16, 32, 32, 32]
+
+
+def test_with_a_slow_key_none_waits_for_another() -> None:
+    assert sizes(Application(0.01), 5) == [1] * 5
+
+
+def test_as_many_as_take_some_milliseconds() -> None:
+    found = sizes(Application(0.0005), 100)
+    assert max(found) == 8
+    assert sum(found) / len(found) > 4
+
+
+def test_a_key_that_becomes_slow_is_noticed() -> None:
+    application = Application()
+    together = Batch(pytest.fail)
+    for number in range(63):
+        together.add(application.begun(number))
+        if together.enough:
+            together.finish()
+    application.seconds = 0.01
+    for number in range(200):
+        together.add(application.begun(number))
+        if together.enough:
+            together.finish()
+    assert [len(group) for group in application.groups][-5:] == [1] * 5
+
+
+def test_applications_finish_their_own_and_a_crash_closes_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    closed: list[object] = []
+    together, good = Batch(closed.append), Application()
+
+    def crash(begun: Sequence[BatchedRequest]) -> float:
+        begun[0].answered = True
+        raise RuntimeError("a bug")
+
+    for number in range(6):
+        begun = good.begun(number)
+        if number % 2:
+            begun.application = crash
+        together.add(begun)
+    assert together.finish() == 6
+    assert good.groups == [[0, 2, 4]]
+    assert closed == [3, 5]
+    assert "2 requests could not be answered" in caplog.text
+    assert together.finish() == 0
+
+
+# -- on servers -----------------------------------------------------------------------------------------------------
+
+ENGINES = ["waitress", pytest.param("granian", marks=pytest.mark.package("granian"))]
+
+
+class Holding(TestSigner):
+    """Waits at the first signature that a client asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.signing, self.go_on = threading.Event(), threading.Event()
+
+    def sign(self, message: bytes, *, timeout: float) -> bytes:
+        self.calls += 1
+        if self.calls == 2:  # the first one is the trial at start
+            self.signing.set()
+            assert self.go_on.wait(30)
+        return super().sign(message, timeout=timeout)
+
+
+class Batches(TestSink):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[int] = []
+
+    def write_all(self, records: Sequence[AuditRecord]) -> None:
+        self.calls.append(len(records))
+        super().write_all(records)
+
+
+@contextmanager
+def waiting_requests(sink: TestSink, count: int, engine: str) -> Iterator[Callable[[], list[bytes]]]:
+    """Have `count` requests come while the server is busy; yields what lets it go on and returns all replies."""
+    signer = Holding()
+    parts = Parts(signers={"p256": signer}, sinks=[sink])
+    with running_server(parts, engine=engine) as server, ExitStack() as stack:
+        first, *clients = [connect(server, stack) for _ in range(1 + count)]
+        for client in clients:
+            client.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert read_reply(client)
+        first.sendall(head(len(GOOD)) + GOOD)
+        assert signer.signing.wait(10)
+        for number, client in enumerate(clients, 1):
+            body = numbered(number)
+            client.sendall(head(len(body)) + body)
+
+        def go_on() -> list[bytes]:
+            signer.go_on.set()
+            return [read_reply(client) for client in [first, *clients]]
+
+        yield go_on
+
+
+def connect(server: Server, stack: ExitStack) -> socket.socket:
+    return stack.enter_context(socket.create_connection(server.address, timeout=30))
+
+
+def read_reply(client: socket.socket) -> bytes:
+    return read_replies(client, 1)[0]
+
+
+def read_replies(client: socket.socket, count: int) -> list[bytes]:
+    stream = client.makefile("rb")
+    found = []
+    for _ in range(count):
+        length = 0
+        while (line := stream.readline()) not in {b"\r\n", b""}:
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        found.append(stream.read(length))
+    return found
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_requests_that_have_come_together_ask_the_sinks_together(engine: str) -> None:
+    sink = Batches()
+    with waiting_requests(sink, 31, engine) as go_on:
+        replies = go_on()
+    assert [granted(reply).tst_info["nonce"].native for reply in replies[1:]] == list(range(1, 32))
+    assert sum(sink.calls) == 32
+    assert max(sink.calls) > 4
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_token_leaves_that_a_sink_did_not_take(engine: str) -> None:
+    sink = Batches()
+    with waiting_requests(sink, 15, engine) as go_on:
+        sink.failure = AuditError("full")
+        for reply in go_on():
+            refused(reply, CANNOT_SIGN)
+    assert sink.records == []
+
+
+def test_replies_to_pipelined_requests_of_both_kinds_leave_in_their_order() -> None:
+    wanted = b"".join(
+        head(len(body), path) + body
+        for number in range(1, 41)
+        for path in ["/api/v1/timestamp" if number % 4 else "/tsa/default"]
+        for body in [numbered(number) if number % 3 else b"nonsense"]
+    )
+    with running_server() as server, ExitStack() as stack:
+        client = connect(server, stack)
+        client.sendall(wanted)
+        for number, reply in enumerate(read_replies(client, 40), 1):
+            if number % 3:
+                assert granted(reply).tst_info["nonce"].native == number
+            else:
+                refused(reply, "03020204")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_client_that_has_gone_before_its_reply_harms_nobody(engine: str) -> None:
+    signer = Holding()
+    with running_server(Parts(signers={"p256": signer}), engine=engine) as server, ExitStack() as stack:
+        first = connect(server, stack)
+        first.sendall(head(len(GOOD)) + GOOD)
+        assert signer.signing.wait(10)
+        for number in range(1, 9):
+            body = numbered(number)
+            with socket.create_connection(server.address) as gone:
+                gone.sendall(head(len(body)) + body)
+        signer.go_on.set()
+        granted(read_reply(first))
+        granted(server.post(GOOD).body)
+
+
+def test_a_crash_in_an_event_loop_is_an_answer() -> None:
+    class Protocol:
+        def __init__(self) -> None:
+            self.statuses: list[int] = []
+
+        async def __call__(self) -> bytes:
+            return b""
+
+        def response_str(self, status: int, _headers: object, _body: str) -> None:
+            self.statuses.append(status)
+
+    rsgi = RsgiApplication(application_that_cannot_finish, max_body=0, read_seconds=1, executor=None)
+    scope = SimpleNamespace(
+        proto="http",
+        http_version="1.1",
+        method="POST",
+        path="/",
+        query_string="",
+        scheme="http",
+        server="127.0.0.1:1",
+        client="127.0.0.1:2",
+        authority=None,
+        headers={"content-length": "0"},
+    )
+    protocols = [Protocol() for _ in range(5)]
+
+    async def serve() -> None:
+        await asyncio.gather(*(rsgi(scope, protocol) for protocol in protocols))
+
+    asyncio.run(serve())
+    assert [protocol.statuses for protocol in protocols] == [[500]] * 5
+    assert rsgi.pending == 0

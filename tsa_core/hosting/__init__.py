@@ -1,0 +1,1 @@
+"""Runs the application: listening sockets, processes, reloads, and the HTTP servers waitress and granian."""

@@ -1,0 +1,149 @@
+"""granian, for throughput: HTTP in Rust, the application in worker processes (extra tsa-core[granian]).
+
+granian forks its workers itself. Each opens the service for itself, but for what processes can share, and tells its
+parent by a pipe that it serves, or why it cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from tsa_core.api import ConfigError, TsaError
+from tsa_core.config import ServerSettings
+from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
+from tsa_core.hosting.granian.thread_shares import ThreadShares, threads_needed
+from tsa_core.hosting.notify import notify_stopping
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 10.0
+
+
+def serve_granian(
+    settings: ServerSettings,
+    *,
+    listening: socket.socket,
+    open_app: Callable[[int], tuple[Callable[..., Any], Mapping[str, object]]],
+    started: Callable[[Mapping[str, object]], None],
+    waiting_profiles: int,
+    hung_up: Callable[..., None],
+) -> None:
+    """Serve on `listening` until SIGTERM or SIGINT; raises ConfigError when a worker cannot start.
+
+    `open_app(slot)` runs in each worker, counted from 0, and returns the application and what `started` shall be told,
+    in this process, once all serve. `waiting_profiles` counts those whose signers wait for a backend: without any, a
+    worker has one thread and a processor of its own. `hung_up` handles SIGHUP in this process: granian's own answer
+    would end connections, and cannot be taken back when a worker fails.
+    """
+    from tsa_core.hosting.granian.forking import forking_server
+    from tsa_core.hosting.granian.runner import batch_requests
+
+    logging.getLogger("_granian").setLevel(logging.WARNING)
+    multiprocessing.set_start_method("fork", force=True)
+    reports = _Reports(settings.workers, started)
+    server = forking_server(settings, listening, threads=threads_needed(settings, waiting_profiles))
+    setattr(server, "signal_handler_reload", hung_up)  # noqa: B010 - to mypy, a plain assignment replaces a method
+    interrupt: Callable[..., None] = server.signal_handler_interrupt
+
+    def stop(*arguments: object) -> None:
+        notify_stopping()
+        interrupt(*arguments)
+
+    setattr(server, "signal_handler_interrupt", stop)  # noqa: B010 - as above
+    reports.listen(on_failure=interrupt)
+
+    def load(slot: int) -> Callable[..., Any]:
+        app = reports.report(partial(open_app, slot))
+        if waiting_profiles:
+            return ThreadShares(app, settings)
+        pin_to_one_cpu(settings, slot)
+        batch_requests()
+        return app
+
+    try:
+        server.serve(target_loader=load, wrap_loader=False)
+    except SystemExit as error:
+        if not reports.error:
+            raise ConfigError(f"granian ended with code {error.code}; its messages above say why") from None
+    if reports.error:
+        raise ConfigError(reports.error)
+
+
+def _rest(seconds: float) -> None:
+    """Let time pass, in which SIGTERM ends this process; until it serves, the handler is its parent's."""
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        time.sleep(seconds)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+class _Reports:
+    """A pipe on which workers say that they serve, or why not; a thread of the parent reads it."""
+
+    def __init__(self, count: int, started: Callable[[Mapping[str, object]], None]) -> None:
+        self._read, self._write = os.pipe()
+        self._count = count
+        self._started = started
+        self._parent = os.getpid()
+        self._all_served = False
+        self.error = ""
+
+    def report(self, open_app: Callable[[], tuple[Callable[..., Any], Mapping[str, object]]]) -> Callable[..., Any]:
+        """In a worker: open the application and report; a failure ends the worker, and at the start the server.
+
+        Once all have served, a worker that replaces another tries again by itself: granian takes two that end soon
+        after each other for a reason to end the server, and the others still answer.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                app, message = open_app()
+            except TsaError as error:
+                self._send({"error": str(error)})
+                if not self._all_served:
+                    os._exit(2)
+                _rest(pause)
+                if os.getppid() != self._parent:
+                    os._exit(2)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                continue
+            except BaseException as error:
+                self._send({"error": f"a worker could not start: {type(error).__name__}: {error}"})
+                raise
+            self._send({"serves": True, **message})
+            return app
+
+    def _send(self, message: Mapping[str, object]) -> None:
+        os.write(self._write, json.dumps(message).encode("utf-8") + b"\n")
+
+    def listen(self, *, on_failure: Callable[[], None]) -> None:
+        """In the parent: read reports in a thread of its own."""
+
+        def read() -> None:
+            serving = 0
+            with os.fdopen(self._read, "rb") as stream:
+                for line in stream:
+                    message = json.loads(line)
+                    if "error" in message and serving < self._count:
+                        self.error = self.error or str(message["error"])
+                        on_failure()
+                    elif "error" in message:
+                        log.error("a worker cannot serve: %s", message["error"])
+                    serving += "serves" in message
+                    self._all_served = serving >= self._count
+                    if serving == self._count and "serves" in message:
+                        self._started(message)
+
+        threading.Thread(target=read, name="worker-reports", daemon=True).start()

@@ -1,0 +1,218 @@
+"""When to reload, and what becomes of it: SIGHUP, changed files, and a word for whoever asked.
+
+`ReloadControl` belongs to the process that the operator talks to: the only one, or the parent of workers. How the new
+configuration gets into use is for `apply`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeAlias
+
+from tsa_core.api import ConfigError, TsaError
+from tsa_core.config import ServerSettings, Settings
+from tsa_core.hosting.notify import notify_ready, notify_reloading
+from tsa_core.hosting.pid_file import PidFile
+from tsa_core.service import CertificateWatch
+
+log = logging.getLogger(__name__)
+
+RELOADED = frozenset({"rejections", "use_http_201", "public_url", "watch", "state_directory"})
+"""The settings of [server] that a reload changes; listeners, processes and limits are made once, at start."""
+_TABLES_OF_THE_START = ("log", "metrics")
+
+_POLL_SECONDS = 1.0
+_STDERR = 2
+Facts = Mapping[str, Any]
+_Signature: TypeAlias = "tuple[int, ...] | None"
+
+
+class FileWatch:
+    """Notices changed files by asking the operating system about each, once a second.
+
+    A change counts when a second look finds the files as the first one did: a key and its chain are seldom replaced
+    in the same instant. Links are followed, so that a swapped link is a change, as Kubernetes makes it.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Path, _Signature] = {}
+        self._seen: dict[Path, _Signature] = {}
+
+    def look(self) -> Mapping[Path, _Signature]:
+        """Return how the watched files are now, for `accept` when they have been read."""
+        return {path: _signature(path) for path in self._known}
+
+    def accept(self, files: Iterable[Path], were: Mapping[Path, _Signature] | None = None) -> None:
+        """Watch these files from now on, as they are; or as they `were`, so that what has changed since is told."""
+        were = were or {}
+        self._known = self._seen = {path: were[path] if path in were else _signature(path) for path in files}
+
+    def changed(self) -> list[Path]:
+        """Return the files that have changed and have settled; each change is told once."""
+        now = {path: _signature(path) for path in self._known}
+        settled, self._seen = now == self._seen, now
+        if not settled or now == self._known:
+            return []
+        changed = [path for path, signature in now.items() if signature != self._known[path]]
+        self._known = now
+        return changed
+
+
+def _signature(path: Path) -> _Signature:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+class ReloadControl:
+    """Reloads on request and when files have changed, warns of certificates that end, and says what happened.
+
+    `read_again` returns the settings as they are now, and `apply` takes new ones into use and returns the facts that
+    `describe` gives; both raise TsaError, and then nothing has changed. `facts` are those of the start.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        facts: Facts,
+        read_again: Callable[[], Settings],
+        apply: Callable[[Settings], Facts],
+        pid_file: PidFile | None = None,
+    ) -> None:
+        self.settings = settings
+        self._facts = facts
+        self._read_again = read_again
+        self._apply = apply
+        self._pid_file = pid_file
+        self._requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._files = FileWatch()
+        self._certificates = CertificateWatch()
+        self._next_poll = 0.0
+        self._has_terminal = os.isatty(_STDERR)
+        self._stopping = threading.Event()
+        self._files.accept(self._watched())
+        self._certificates.look(facts["profiles"])
+
+    def request(self, *_: object) -> None:
+        """Ask for a reload; safe in a signal handler.
+
+        When the server was started in a terminal and that is gone, the signal means the end.
+        """
+        if self._has_terminal and not os.isatty(_STDERR):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        self._requests.put("SIGHUP")
+
+    def tick(self) -> None:
+        """Do what is due; never raises."""
+        try:
+            if not self._requests.empty():
+                while not self._requests.empty():
+                    reason = self._requests.get()
+                self._reload(reason)
+            now = monotonic()
+            if now >= self._next_poll:
+                self._next_poll = now + _POLL_SECONDS
+                if self.settings.server.watch and (changed := self._files.changed()):
+                    self._reload(f"changed: {', '.join(sorted(map(str, changed)))}")
+                self._certificates.look(self._facts["profiles"])
+        except Exception:
+            log.exception("the watch over configuration and certificates failed; it goes on")
+
+    def run(self) -> None:
+        """Call `tick` until `stop`; for a thread of its own."""
+        while not self._stopping.is_set():
+            self.tick()
+            try:
+                self._requests.put(self._requests.get(timeout=_POLL_SECONDS / 2))
+            except queue.Empty:
+                continue
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stopping.set()
+        self._requests.put("")
+
+    def _watched(self) -> set[Path]:
+        files = {Path(each) for each in self._facts["files"]}
+        return files | {self.settings.config_file} if self.settings.config_file else files
+
+    def _reload(self, reason: str) -> None:
+        if self._stopping.is_set():
+            return
+        log.info("reload (%s)", reason)
+        notify_reloading()
+        wanted: set[Path] = set()
+        # Opening takes its time, and files that change meanwhile may have been read already.
+        were = self._files.look()
+        try:
+            new, unchangeable = keep_what_stays(self.settings, self._read_again())
+            wanted = {path for profile in new.profiles.values() if (path := profile.certificate_chain)}
+            for line in unchangeable:
+                log.warning("%s", line)
+            facts = self._apply(new)
+        except TsaError as error:
+            line = "; ".join(str(error).splitlines())
+            log.error("reload refused, nothing has changed: %s", line)  # noqa: TRY400 - the operator's own mistake
+            self._say(succeeded=False, message=line)
+            # A chain that was wrong and is new in the configuration would not be watched otherwise.
+            self._files.accept(self._watched() | wanted, were)
+            return
+        except Exception as error:
+            log.exception("reload failed, nothing has changed")
+            self._say(succeeded=False, message=f"unexpected failure, see the log: {type(error).__name__}")
+            return
+        summary = _summary(self._facts, facts)
+        self.settings, self._facts = new, facts
+        for warning in facts["warnings"]:
+            log.warning("%s", warning)
+        log.info("reloaded: %s", summary)
+        self._say(succeeded=True, message="; ".join((summary, *unchangeable)))
+        self._files.accept(self._watched(), were)
+        self._certificates.look(facts["profiles"])
+
+    def _say(self, *, succeeded: bool, message: str) -> None:
+        notify_ready(message if succeeded else f"reload refused: {message}")
+        if self._pid_file is not None:
+            self._pid_file.report(succeeded=succeeded, message=message)
+
+
+def keep_what_stays(old: Settings, new: Settings) -> tuple[Settings, Sequence[str]]:
+    """Return the new settings with what only a start can change as it was, and a line for each such setting."""
+    stays = {
+        name: getattr(old.server, name)
+        for name in ServerSettings.model_fields
+        if name not in RELOADED and getattr(new.server, name) != getattr(old.server, name)
+    }
+    tables = {name: getattr(old, name) for name in _TABLES_OF_THE_START if getattr(new, name) != getattr(old, name)}
+    ordered = [name for name, profile in new.profiles.items() if profile.ordering]
+    if ordered and old.server.workers > 1:
+        raise ConfigError(f"profiles.{ordered[0]}.ordering = true needs server.workers = 1, and this server has more")
+    changed = [*(f"server.{name}" for name in stays), *tables]
+    lines = [f"{name} has changed, which takes effect at the next start only" for name in changed]
+    if not changed:
+        return new, lines
+    return new.model_copy(update={**tables, "server": new.server.model_copy(update=stays)}), lines
+
+
+def _summary(before: Facts, after: Facts) -> str:
+    """Say what is new, profile by profile."""
+    chains = {profile["name"]: profile["chain_id"] for profile in before["profiles"]}
+    parts = []
+    for profile in after["profiles"]:
+        known = chains.pop(profile["name"], None)
+        same = "same certificate" if known == profile["chain_id"] else "new certificate"
+        change = "new profile" if known is None else same
+        parts.append(f"profile {profile['name']}: {change}, until {profile['not_after']}")
+    parts.extend(f"profile {name}: gone" for name in chains)
+    return "; ".join(parts)

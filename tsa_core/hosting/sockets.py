@@ -1,0 +1,158 @@
+"""Listening sockets, made before the servers so that several processes can share them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from tsa_core.api import ConfigError
+from tsa_core.config import ServerSettings
+from tsa_core.hosting.open_files import allow_many_open_files
+from tsa_core.hosting.profiling import listen_for_profiling
+
+_BACKLOG = 1024
+_PROBES = 3
+"""How many unanswered questions end a connection whose client has vanished."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listeners:
+    """The open sockets of a server: plain ones (http and unix), and those that speak TLS."""
+
+    plain: Sequence[socket.socket]
+    tls: Sequence[socket.socket]
+    unix_path: Path | None = None
+    profiling: socket.socket | None = None
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the server listens, `unix:PATH` for a Unix socket."""
+        return [*urls(self.plain), *urls(self.tls, scheme="https")]
+
+    def close(self) -> None:
+        """Close the sockets and remove what a Unix socket leaves in the file system."""
+        for each in (*self.plain, *self.tls, self.profiling):
+            if each is not None:
+                each.close()
+        if self.unix_path is not None:
+            self.unix_path.unlink(missing_ok=True)
+
+
+def open_listeners(settings: ServerSettings) -> Listeners:
+    """Return a listening socket for everything that `schemes` names; raises ConfigError when one cannot listen."""
+    allow_many_open_files()
+    plain: list[socket.socket] = []
+    tls: list[socket.socket] = []
+    unix_path: Path | None = None
+    try:
+        if "http" in settings.schemes:
+            plain += _listen_on(settings.host, settings.port, settings, flags="--host and --port")
+        if "https" in settings.schemes:
+            host = settings.tls_host or settings.host
+            tls += _listen_on(host, settings.tls_port, settings, flags="--tls-host and --tls-port")
+        if "unix" in settings.schemes and settings.socket_path is not None:
+            plain.append(_listen_on_unix(settings.socket_path, int(settings.socket_mode, 8)))
+            unix_path = settings.socket_path
+        profiling = listen_for_profiling(settings.profiling_port) if settings.profiling else None
+    except BaseException:
+        Listeners(plain=plain, tls=tls, unix_path=unix_path).close()
+        raise
+    return Listeners(plain=plain, tls=tls, unix_path=unix_path, profiling=profiling)
+
+
+def listen(settings: ServerSettings) -> list[socket.socket]:
+    """Return a listening TCP socket for each address of the host; raises ConfigError when one cannot listen."""
+    return _listen_on(settings.host, settings.port, settings, flags="--host and --port")
+
+
+def _listen_on(host: str, port: int, settings: ServerSettings, *, flags: str) -> list[socket.socket]:
+    opened: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG)
+        chosen = port
+        for family, kind, protocol, _, address in found:
+            new = socket.socket(family, kind, protocol)
+            opened.append(new)
+            new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _ask_silent_clients(new, settings.tcp_keep_alive)
+            if family == socket.AF_INET6:
+                new.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # Port 0: every address gets the port that the first one was given.
+            new.bind((address[0], chosen, *address[2:]))
+            chosen = new.getsockname()[1]
+            new.listen(_BACKLOG)
+            new.setblocking(False)
+    except OSError as error:
+        for each in opened:
+            each.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another address with {flags}"
+        ) from None
+    return opened
+
+
+def _ask_silent_clients(listening: socket.socket, period: timedelta) -> None:
+    """Turn TCP keep-alive on for every connection that the socket will accept: they inherit it."""
+    seconds = int(period.total_seconds())
+    if seconds < 1:
+        return
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", seconds), ("TCP_KEEPINTVL", seconds), ("TCP_KEEPCNT", _PROBES)):
+        if hasattr(socket, name):  # the names are not the same everywhere
+            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), min(value, 32767))
+
+
+def _listen_on_unix(path: Path, mode: int) -> socket.socket:
+    new = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_left_over(path):
+            path.unlink(missing_ok=True)
+        # Nobody can connect between bind and chmod who could not afterwards.
+        before = os.umask(0o777 & ~mode)
+        try:
+            new.bind(str(path))
+        finally:
+            os.umask(before)
+        path.chmod(mode)
+        new.listen(_BACKLOG)
+        new.setblocking(False)
+    except OSError as error:
+        new.close()
+        reason = "a server listens there already" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise ConfigError(
+            f"cannot listen on the Unix socket {path}: {reason}; choose another with --socket-path"
+        ) from None
+    return new
+
+
+def _is_left_over(path: Path) -> bool:
+    """Say whether there is a socket on which nobody listens, as a process leaves it that was killed."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ConfigError(f"{path} is there already and is no socket; choose another with --socket-path")
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+    return False
+
+
+def urls(sockets: Sequence[socket.socket], *, scheme: str = "http") -> list[str]:
+    """Return the URLs of listening sockets."""
+    result = []
+    for each in sockets:
+        if each.family == socket.AF_UNIX:
+            result.append(f"unix:{each.getsockname()}")
+            continue
+        host, port = each.getsockname()[:2]
+        result.append(f"{scheme}://[{host}]:{port}" if each.family == socket.AF_INET6 else f"{scheme}://{host}:{port}")
+    return result

@@ -1,0 +1,1 @@
+"""waitress, set up for a public timestamp server."""

@@ -1,0 +1,186 @@
+"""What a parent keeps for its workers: the plan they serve, the signers they share, and the reload of both."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from tsa_core.api import ClockMonitor, ConfigError, Signer
+from tsa_core.config import Settings
+from tsa_core.host import SIGNER, PluginHost
+from tsa_core.hosting.pid_file import PidFile
+from tsa_core.hosting.reloading import ReloadControl
+from tsa_core.hosting.workers.fleet import Plan, WorkerFleet
+from tsa_core.service import ClockRelay, LiveService, Service, open_shared_signers, read_material
+from tsa_core.service.clock_process import ClockProcess
+from tsa_core.service.clock_relay import BANKS
+from tsa_core.service.live import Application
+
+log = logging.getLogger(__name__)
+
+Facts = Mapping[str, Any]
+_TURN_SECONDS = 0.2
+
+
+class _Current(NamedTuple):
+    """What a worker that is forked now begins with; exchanged as one, because granian forks when it likes."""
+
+    plan: Plan
+    host: PluginHost
+    shared: Mapping[str, Signer]
+
+
+class WorkerPlans:
+    """Made before the first fork; a context manager. `describe` gives the facts of a service.
+
+    Raises ConfigError, PluginError or SignerError when chains or shared signers cannot be opened.
+    """
+
+    def __init__(self, settings: Settings, describe: Callable[[Service], Facts]) -> None:
+        self._owner = os.getpid()
+        self._fleet = WorkerFleet(describe)
+        self._control: ReloadControl | None = None
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
+        self._numbers = itertools.count(1)
+        host = PluginHost(base_directory=settings.base_directory)
+        self._relay = ClockRelay()
+        self._clock: ClockProcess | None = None
+        try:
+            plan = Plan(number=next(self._numbers), settings=settings, material=read_material(settings))
+            self._current = _Current(plan, host, open_shared_signers(host, settings))
+            self._clock = self._start_clock(settings, plan.clock_bank)
+        except BaseException:
+            host.close()
+            raise
+        self._fleet.start(plan)
+
+    @property
+    def shared(self) -> Mapping[str, Signer]:
+        """The signers that all processes share, by profile."""
+        return self._current.shared
+
+    # -- in a worker --------------------------------------------------------------------------------------------
+
+    def open_live(self, build: Callable[[Service], Application]) -> LiveService:
+        """In a worker: open what the parent's plan says, and follow the parent from then on."""
+        if self._clock is not None:
+            self._clock.leave()
+        plan, _, shared = self._current
+        service = Service(plan.settings, shared=shared, material=plan.material, monitors=self._monitors(plan))
+        try:
+            live = LiveService(service, build)
+            self._fleet.join(live, plan, self._monitors)
+        except BaseException:
+            service.close()
+            raise
+        return live
+
+    def _monitors(self, plan: Plan) -> Mapping[str, ClockMonitor] | None:
+        """Return monitors that say what the clock process finds out; None where there is but one worker to ask."""
+        if plan.settings.server.workers == 1:
+            return None
+        return self._relay.monitors(plan.clock_bank, list(dict.fromkeys(plan.settings.clock.active_monitors)))
+
+    # -- in the parent ------------------------------------------------------------------------------------------
+
+    def begin(self, read_again: Callable[[], Settings], facts: Facts, pid_file: PidFile | None) -> None:
+        """Note that the workers serve: reloads are possible from now on."""
+        self._control = ReloadControl(
+            self._current.plan.settings, facts=facts, read_again=read_again, apply=self._apply, pid_file=pid_file
+        )
+
+    def request(self, *_: object) -> None:
+        """Ask for a reload; safe in a signal handler, ignored before the workers serve."""
+        if self._control is not None:
+            self._control.request()
+
+    def idle(self, seconds: float) -> None:
+        """Look after workers, clock and reloads for about so many seconds; never raises."""
+        try:
+            self._fleet.poll(seconds)
+            if self._clock is not None:
+                self._clock.look()
+        except Exception:
+            log.exception("the watch over the workers failed; it goes on")
+            self._ending.wait(seconds)
+        if self._control is not None:
+            self._control.tick()
+
+    def run_in_thread(self) -> None:
+        """Call `idle` in a thread, where somebody else's code has the main one."""
+
+        def run() -> None:
+            while not self._ending.is_set():
+                self.idle(_TURN_SECONDS)
+
+        self._thread = threading.Thread(target=run, name="workers", daemon=True)
+        self._thread.start()
+
+    def _start_clock(self, settings: Settings, bank: int) -> ClockProcess | None:
+        """Start the process that runs the monitors for all workers; None when there is nothing to share."""
+        if settings.server.workers == 1 or not settings.clock.active_monitors:
+            return None
+        self._relay.clear(bank)
+        return ClockProcess(settings, self._relay, bank)
+
+    def _apply(self, settings: Settings) -> Facts:
+        before = self._current
+        host = PluginHost(base_directory=settings.base_directory, previous=before.host)
+        clock, bank = self._clock, before.plan.clock_bank
+        try:
+            shared = open_shared_signers(host, settings)
+            _refuse_new_unique_keys(host, settings, shared)
+            material = read_material(settings, before=before.plan.material)
+            if settings.clock != before.plan.settings.clock:
+                bank = (bank + 1) % BANKS
+                clock = self._start_clock(settings, bank)
+            plan = Plan(number=next(self._numbers), settings=settings, material=material, clock_bank=bank)
+            facts = self._fleet.exchange(plan)
+        except BaseException:
+            if clock is not None and clock is not self._clock:
+                clock.stop()
+            host.close()
+            raise
+        finally:
+            host.forget_previous()
+        self._current = _Current(plan, host, shared)
+        self._fleet.settle(plan)
+        if clock is not self._clock:
+            self._clock, old = clock, self._clock
+            if old is not None:
+                old.stop()
+        before.host.close()
+        return facts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if os.getpid() != self._owner:
+            return
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(5)
+        if self._clock is not None:
+            self._clock.stop()
+        self._relay.close()
+        self._fleet.close()
+        self._current.host.close()
+
+
+def _refuse_new_unique_keys(host: PluginHost, settings: Settings, shared: Mapping[str, Signer]) -> None:
+    """Raise ConfigError for a key that was made just now: workers that run already cannot get it."""
+    for name, signer in shared.items():
+        if host.provider(SIGNER, settings.profiles[name].scheme).keep_on_reload and not host.has_kept(signer):
+            raise ConfigError(
+                "a key that is made at start cannot be given to workers that run already; restart the server",
+                path=f"profiles.{name}.signer",
+            )
