@@ -6,11 +6,13 @@ import json
 import stat
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.cli.timestamp_shell import Outcome, Shell
+from tests.cli.timestamp_shell import Outcome, Shell, honest
 from tsa_core import __version__
 from tsa_core.protocol.hashes import SHA256, SHA384
 from tsa_core.protocol.reply import read_reply
@@ -23,13 +25,15 @@ from tsa_core.testing.http_tsa import Answer, HttpTsa
 
 
 def test_timestamp_as_the_reference_is_called(shell: Shell, tsa: HttpTsa) -> None:
+    now = datetime.now(UTC)
+    tsa.answer = partial(honest, gen_time=now)
     outcome = shell(
         *("--timestamp_server", tsa.origin, "timestamp", "--artifact", "a.txt", "--hash", "sha384"),
         *("--nonce=true", "--certificate=true", "--out", "r.tsr"),
     )
     assert outcome == Outcome(
         code=0,
-        out="Artifact timestamped at 2025-06-01 12:00:00 UTC\nWrote timestamp response to r.tsr\n",
+        out=f"Artifact timestamped at {now:%Y-%m-%d %H:%M:%S} UTC\nWrote timestamp response to r.tsr\n",
         err="",
     )
     sent = read_request(tsa.received[0].body)
@@ -40,12 +44,26 @@ def test_timestamp_as_the_reference_is_called(shell: Shell, tsa: HttpTsa) -> Non
 
 
 def test_timestamp_json_has_nothing_else_on_stdout(shell: Shell, tsa: HttpTsa) -> None:
+    now = datetime.now(UTC)
+    tsa.answer = partial(honest, gen_time=now)
     outcome = shell("timestamp", "--artifact", "a.txt", "--timestamp_server", tsa.url, "--format", "json")
     assert json.loads(outcome.out) == {
-        "Timestamp": "2025-06-01T12:00:00Z",
+        "Timestamp": f"{now:%Y-%m-%dT%H:%M:%SZ}",
         "Location": "response.tsr",
         "Server": tsa.url,
     }
+
+
+def test_v6_a_time_that_is_long_past_is_a_warning(shell: Shell, tsa: HttpTsa) -> None:
+    arguments = ("timestamp", "--artifact", "a.txt", "--timestamp_server", tsa.url)
+    outcome = shell(*arguments)
+    assert outcome.code == 0
+    assert outcome.err.startswith(f"timestamp-cli: warning: {tsa.url}: genTime is ")
+    warnings = json.loads(shell(*arguments, "--format", "json").out)["Warnings"]
+    assert "behind this machine's clock" in warnings[0]
+    tsa.answer = partial(honest, gen_time=datetime.now(UTC) - timedelta(hours=2))
+    assert "an old one" in shell.fails(1, *arguments, "--nonce=false")
+    assert shell(*arguments, "--nonce=false", "--clock-window", "3h").code == 0
 
 
 def test_timestamp_options_reach_the_request(shell: Shell, tsa: HttpTsa) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 
@@ -16,7 +17,7 @@ from tsa_core.testing.http_tsa import Answer
 CHAIN = make_chain()
 
 
-def honest(request: bytes) -> Answer:
+def honest(request: bytes, gen_time: datetime | None = None) -> Answer:
     parsed = read_request(request)
     assert parsed.hash_algorithm is not None
     content = forge.tst_info(
@@ -24,6 +25,8 @@ def honest(request: bytes) -> Answer:
         digest=parsed.digest,
         nonce=parsed.nonce,
         policy=parsed.policy or forge.POLICY,
+        # Without a nonce only a recent reply counts (rule V6).
+        gen_time=gen_time or (forge.GEN_TIME if parsed.nonce is not None else datetime.now(UTC)),
         accuracy=Accuracy(microseconds=1_000_000),
     )
     certificates = [CHAIN.signer.der, CHAIN.intermediate.der] if parsed.cert_req else []

@@ -7,6 +7,7 @@ import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -44,6 +45,8 @@ def stamp(request: bytes, **parts: Any) -> bytes:
         digest=parsed.digest,
         nonce=parsed.nonce,
         policy=parsed.policy or forge.POLICY,
+        # Without a nonce only a recent reply counts (rule V6).
+        gen_time=forge.GEN_TIME if parsed.nonce is not None else datetime.now(UTC),
     )
     certificates = [CHAIN.signer.der] if parsed.cert_req else []
     return forge.reply(forge.token(CHAIN.signer, content, certificates=certificates, **parts))

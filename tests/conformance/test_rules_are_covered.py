@@ -1,4 +1,4 @@
-"""Every rule of the server and of the token has a test that bears its number."""
+"""Every rule of the server, of the token and of verification has a test that bears its number."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 RULES = {f"s{number:02d}" for number in range(1, 31) if number != 3} | {f"c{number:02d}" for number in range(1, 13)}
+RULES |= {f"v{number}" for number in (*range(1, 16), 21)}
 
 
 def test_every_rule_has_a_test_of_its_number() -> None:
@@ -14,5 +15,5 @@ def test_every_rule_has_a_test_of_its_number() -> None:
     for path in Path(__file__).parent.glob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                found.update(re.findall(r"(?<=_)[sc]\d\d(?=_)", node.name))
+                found.update(re.findall(r"(?<=_)(?:[sc]\d\d|v\d+)(?=_)", node.name))
     assert RULES - found == set()

@@ -12,6 +12,7 @@ import click
 
 from tsa_core.cli import console
 from tsa_core.cli.boolean_flag import BooleanFlag
+from tsa_core.cli.timestamp_connection import connection_options, connection_settings
 from tsa_core.cli.timestamp_files import STANDARD, open_artifact, read_file, reading_errors, write_reply
 from tsa_core.cli.timestamp_options import common, common_options, option
 from tsa_core.protocol.errors import TsaError
@@ -42,6 +43,7 @@ def cli(**_: Any) -> None:
 @option("--out", default="response.tsr", show_default=True, metavar="FILE", help="Where to put the reply; - is stdout.")
 @option("--threshold", type=click.IntRange(min=1), help="How many of several servers must answer (default: all).")
 @option("--verify-with", metavar="CHAIN", help="Accept only what verifies with this certificate chain.")
+@connection_options
 @common_options
 @click.pass_context
 def timestamp(ctx: click.Context, /, **flags: Any) -> None:
@@ -57,6 +59,7 @@ def timestamp(ctx: click.Context, /, **flags: Any) -> None:
           https://b.example --threshold 1
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     from tsa_core.client import stamp_all
+    from tsa_core.client.several import distinct_urls
     from tsa_core.verify import TrustStore, Verifier
 
     as_json = common(ctx, "output_format") == "json"
@@ -64,8 +67,10 @@ def timestamp(ctx: click.Context, /, **flags: Any) -> None:
         raise click.UsageError("--out - and --format json both need standard output")
     hash_name, digest = _digest_to_stamp(flags)
     chain = flags["verify_with"]
-    verifier = Verifier(TrustStore.from_chain(read_file(chain))) if chain is not None else None
-    servers: Sequence[str] = common(ctx, "timestamp_server")
+    settings = connection_settings(ctx, flags)
+    if chain is not None:
+        settings["verifier"] = Verifier(TrustStore.from_chain(read_file(chain)))
+    servers: Sequence[str] = distinct_urls(common(ctx, "timestamp_server"))
     threshold = flags["threshold"] or len(servers)
     if threshold > len(servers):
         raise click.UsageError(f"--threshold is {threshold}, but there are only {len(servers)} servers")
@@ -79,8 +84,7 @@ def timestamp(ctx: click.Context, /, **flags: Any) -> None:
         nonce=flags["nonce"],
         certificate=flags["certificate"],
         policy=flags["tsa_policy"],
-        timeout=common(ctx, "timeout"),
-        verifier=verifier,
+        **settings,
     )
     written = []
     for number, stamp in enumerate(result.timestamps, 1):
@@ -89,6 +93,9 @@ def timestamp(ctx: click.Context, /, **flags: Any) -> None:
         written.append((stamp, location))
     for failure in result.failures:
         console.stderr().print(f"{PROGRAM}: no timestamp from {failure}", markup=False, soft_wrap=True)
+    for stamp in result.timestamps:
+        for warning in stamp.warnings:
+            click.echo(f"{PROGRAM}: warning: {stamp.url}: {warning}", err=True)
     _report_timestamps(written, several=len(servers) > 1, as_json=as_json)
 
 
@@ -138,7 +145,12 @@ def _numbered(name: str, number: int) -> str:
 
 def _report_timestamps(written: Sequence[tuple[Timestamp, str]], *, several: bool, as_json: bool) -> None:
     documents = [
-        {"Timestamp": f"{stamp.time:%Y-%m-%dT%H:%M:%SZ}", "Location": location, "Server": stamp.url}
+        {
+            "Timestamp": f"{stamp.time:%Y-%m-%dT%H:%M:%SZ}",
+            "Location": location,
+            "Server": stamp.url,
+            **({"Warnings": list(stamp.warnings)} if stamp.warnings else {}),
+        }
         for stamp, location in written
     ]
     if as_json:

@@ -1,11 +1,15 @@
 """A client of RFC 3161 timestamp authorities: build a request, send it, check the reply, explain a refusal."""
 
-from tsa_core.client.client import Timestamp, TimestampClient, Timestamps, stamp_all
+from tsa_core.client.client import Timestamp, TimestampClient
+from tsa_core.client.deadline import Deadline
 from tsa_core.client.errors import (
     BadReply,
     ClientError,
+    ConnectionFailed,
+    NotAwaited,
     ReplyTooLarge,
     RequestTimeout,
+    ServerNotTrusted,
     ThresholdNotMet,
     TimestampRefused,
     TransportError,
@@ -13,13 +17,26 @@ from tsa_core.client.errors import (
 )
 from tsa_core.client.request import RequestError, build_request
 from tsa_core.client.revocation import fetch_crls
+from tsa_core.client.settings import ClientSettings
+from tsa_core.client.several import Timestamps, stamp_all
+from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW, OutsideClockWindow
+from tsa_core.client.tls import ClientSettingError
+from tsa_core.client.transport import fetch
 
 __all__ = [
+    "DEFAULT_CLOCK_WINDOW",
     "BadReply",
     "ClientError",
+    "ClientSettingError",
+    "ClientSettings",
+    "ConnectionFailed",
+    "Deadline",
+    "NotAwaited",
+    "OutsideClockWindow",
     "ReplyTooLarge",
     "RequestError",
     "RequestTimeout",
+    "ServerNotTrusted",
     "ThresholdNotMet",
     "Timestamp",
     "TimestampClient",
@@ -28,6 +45,7 @@ __all__ = [
     "TransportError",
     "UnexpectedAnswer",
     "build_request",
+    "fetch",
     "fetch_crls",
     "stamp_all",
 ]

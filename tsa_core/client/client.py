@@ -1,4 +1,4 @@
-"""Asking timestamp authorities: one, or several of which enough must answer.
+"""Asking one timestamp authority.
 
 from tsa_core.client import TimestampClient
 timestamp = TimestampClient("https://timestamp.example.org").stamp(artifact=open("release.tar.gz", "rb"))
@@ -7,29 +7,21 @@ Path("release.tsr").write_bytes(timestamp.reply)
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Self
+from datetime import UTC, datetime
+from typing import Self, Unpack
+from urllib.parse import urlsplit
 
-from tsa_core.client.errors import BadReply, ClientError, ThresholdNotMet, TimestampRefused
-from tsa_core.client.request import build_request, strong_hash
-from tsa_core.client.tls import tls
+from tsa_core.client.deadline import Deadline
+from tsa_core.client.errors import BadReply, TimestampRefused
+from tsa_core.client.request import build_request
+from tsa_core.client.settings import ClientSettings, header_source
+from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW, check_time
+from tsa_core.client.tls import ClientSettingError, tls
 from tsa_core.client.transport import Transport, timestamp_url, without_credentials
 from tsa_core.protocol.tstinfo_reader import TSTInfo
-from tsa_core.verify import (
-    NotGranted,
-    VerificationError,
-    VerifiedTimestamp,
-    Verifier,
-    check_answer,
-    hash_artifact,
-)
+from tsa_core.verify import NotGranted, VerificationError, VerifiedTimestamp, check_answer
 from tsa_core.verify.statement import Octets
-
-_MAX_THREADS: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +29,7 @@ class Timestamp:
     """A reply that answers the request; `url` is the authority's, without credentials.
 
     `verified` is None unless the client had a verifier: then nobody has said yet whether to trust the signer.
+    `warnings` are sentences about what is odd but no reason to refuse it, a genTime that is long past for example.
     """
 
     url: str
@@ -44,6 +37,7 @@ class Timestamp:
     reply: bytes
     tst_info: TSTInfo
     verified: VerifiedTimestamp | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def time(self) -> datetime:
@@ -51,35 +45,55 @@ class Timestamp:
         return self.tst_info.gen_time
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timestamps:
-    """What several authorities gave, in the order of their URLs, and why others gave nothing."""
-
-    timestamps: tuple[Timestamp, ...]
-    failures: tuple[ClientError, ...]
-
-
 class TimestampClient:
     """Asks one authority; safe to use from many threads, which then share its connections.
 
     `url` is used as it is when it has a path; without one, `/api/v1/timestamp` is added. Every reply is checked
     against its request: with `verifier` completely, without one in everything that needs no trust.
+
+    - `timeout`, 30 seconds unless given, is a deadline over everything between `stamp` and its result.
+    - `ca` is a PEM file of the certificate authorities to trust for TLS, instead of the system's.
+    - `client_certificate`, `client_key` are PEM files; the key may stand in the certificate's.
+    - `ssl_context` takes the place of these three.
+    - `headers` are sent besides; `token_file` holds a bearer token and is read for each request.
+    - `retries` is how often to ask again after a refused or broken connection or HTTP 429, 502, 503 or 504, when the
+      server says (Retry-After), else after 0.5, 1, 2, ... seconds, and only if the deadline leaves time for it.
+    - `clock_window`, 5 minutes unless given, is how far genTime may be from this machine's clock (rule V6): a reply
+      to a request without a nonce must not be older, and none may be further in the future.
+
+    Headers, token and client certificate go to the server that `url` names, never where it redirects to. Raises
+    TransportError for a URL that is none, ClientSettingError for a setting or a file that cannot be used.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        timeout: float = 30.0,
-        verifier: Verifier | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self.url = timestamp_url(url)
-        self._shown = without_credentials(self.url)
-        self._verifier = verifier
-        own = dict(headers or {})
-        self._transport = Transport(timeout=timeout, tls=tls(context=ssl_context), headers=lambda: own)
+    def __init__(self, url: str, **settings: Unpack[ClientSettings]) -> None:
+        known = ClientSettings.__optional_keys__
+        if unknown := settings.keys() - known:
+            raise TypeError(f"TimestampClient has no argument {min(unknown)!r}")
+        self._url = timestamp_url(url)
+        self.url = without_credentials(self._url)
+        self._verifier = settings.get("verifier")
+        self._window = settings.get("clock_window", DEFAULT_CLOCK_WINDOW)
+        self._timeout = settings.get("timeout", 30.0)
+        retries = settings.get("retries", 0)
+        if retries < 0 or self._window.total_seconds() < 0:
+            raise ClientSettingError("neither retries nor clock_window can be negative")
+        Deadline(self._timeout)  # says what is wrong with it
+        self._transport = Transport(
+            timeout=self._timeout,
+            tls=tls(
+                context=settings.get("ssl_context"),
+                ca=settings.get("ca"),
+                certificate=settings.get("client_certificate"),
+                key=settings.get("client_key"),
+            ),
+            headers=header_source(
+                settings.get("headers"), settings.get("token_file"), authorized=urlsplit(self._url).username is not None
+            ),
+            retries=retries,
+        )
+
+    def __repr__(self) -> str:
+        return f"TimestampClient({self.url!r})"
 
     def stamp(
         self,
@@ -106,9 +120,14 @@ class TimestampClient:
             )
         )
 
-    def send(self, request: bytes) -> Timestamp:
-        """Return the answer to a request that was built before; errors as of `stamp`."""
-        reply = self._transport.post(self.url, request)
+    def send(self, request: bytes, *, deadline: Deadline | None = None) -> Timestamp:
+        """Return the answer to a request that was built before; errors as of `stamp`.
+
+        `deadline`, which several calls may share, takes the place of the client's `timeout`.
+        """
+        sent = datetime.now(UTC)
+        reply = self._transport.post(self._url, request, deadline=deadline)
+        received = datetime.now(UTC)
         verified = None
         try:
             if self._verifier is not None:
@@ -116,11 +135,21 @@ class TimestampClient:
                 info = verified.tst_info
             else:
                 info = check_answer(reply, request)
+            # The token's nonce is the request's: both calls have seen to it.
+            has_nonce = info.nonce is not None
+            warning = check_time(info.gen_time, nonce=has_nonce, sent=sent, received=received, window=self._window)
         except NotGranted as error:
-            raise TimestampRefused(self._shown, error) from error
+            raise TimestampRefused(self.url, error) from error
         except VerificationError as error:
-            raise BadReply(self._shown, error) from error
-        return Timestamp(url=self._shown, request=request, reply=reply, tst_info=info, verified=verified)
+            raise BadReply(self.url, error) from error
+        return Timestamp(
+            url=self.url,
+            request=request,
+            reply=reply,
+            tst_info=info,
+            verified=verified,
+            warnings=() if warning is None else (warning,),
+        )
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -131,45 +160,3 @@ class TimestampClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def stamp_all(
-    urls: Sequence[str],
-    *,
-    threshold: int | None = None,
-    artifact: Octets | None = None,
-    digest: bytes | None = None,
-    hash_name: str = "sha256",
-    nonce: bool = True,
-    certificate: bool = True,
-    policy: str | None = None,
-    timeout: float = 30.0,
-    verifier: Verifier | None = None,
-) -> Timestamps:
-    """Ask several authorities at once; at least `threshold` of them, all unless given, must give a timestamp.
-
-    Each gets a request with a nonce of its own. Raises ThresholdNotMet, which holds what came and why the rest
-    did not, and RequestError for a request that cannot be built.
-    """
-    needed = len(urls) if threshold is None else threshold
-    if not 1 <= needed <= len(urls):
-        raise ValueError(f"the threshold must be between 1 and the number of authorities, {len(urls)}")
-    if artifact is not None:
-        digest = hash_artifact(artifact, strong_hash(hash_name))
-
-    def ask(url: str) -> Timestamp | ClientError:
-        try:
-            with TimestampClient(url, timeout=timeout, verifier=verifier) as client:
-                return client.stamp(
-                    digest=digest, hash_name=hash_name, nonce=nonce, certificate=certificate, policy=policy
-                )
-        except ClientError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=min(len(urls), _MAX_THREADS)) as pool:
-        answers = list(pool.map(ask, urls))
-    timestamps = tuple(answer for answer in answers if isinstance(answer, Timestamp))
-    failures = tuple(answer for answer in answers if isinstance(answer, ClientError))
-    if len(timestamps) < needed:
-        raise ThresholdNotMet(needed, timestamps, failures)
-    return Timestamps(timestamps=timestamps, failures=failures)
