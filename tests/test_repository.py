@@ -20,6 +20,7 @@ from tsa_core.testing import missing, require_program
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/pyproject.toml"))
 MODULES = sorted(
     path
     for room in ("tsa_core", "plugins")
@@ -161,11 +162,22 @@ def test_plugin_imports_the_api_and_no_other_room_or_plugin(plugin: Path) -> Non
 
 
 @each_plugin
-def test_plugin_module_loads_no_sdk(plugin: Path) -> None:
-    tree = ast.parse((plugin / package(plugin) / "plugin.py").read_text(encoding="utf-8"))
-    at_import = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
-    light = {*sys.stdlib_module_names, "tsa_core", "pydantic"}
-    assert {name.partition(".")[0] for name in imported_modules(at_import)} <= light
+def test_hooks_and_options_load_no_sdk(plugin: Path) -> None:
+    for module in ("plugin.py", "options.py"):
+        tree = ast.parse((plugin / package(plugin) / module).read_text(encoding="utf-8"))
+        at_import = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+        imported = imported_modules(at_import) - {f"{package(plugin)}.options"}
+        assert {name.partition(".")[0] for name in imported} <= {*sys.stdlib_module_names, "tsa_core", "pydantic"}
+
+
+@pytest.mark.parametrize("folder", [*PLUGINS, *EXAMPLES], ids=lambda folder: folder.name)
+def test_plugin_module_has_hooks_only_and_nothing_imports_it(folder: Path) -> None:
+    for name in [path.parent for path in folder.glob("tsa_*/plugin.py")]:
+        hooks = ast.parse((name / "plugin.py").read_text(encoding="utf-8"))
+        assert [node.name for node in hooks.body if isinstance(node, ast.ClassDef)] == [], name
+        for module in name.rglob("*.py"):
+            imported = imported_modules(ast.parse(module.read_text(encoding="utf-8")))
+            assert f"{name.name}.plugin" not in imported, module
 
 
 def test_oldest_constraints_are_the_floors_that_the_core_declares() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.import_graph import find_circle, import_graph, python_files
 from tsa_core.cli.scaffold.new import KINDS, NewPlugin, write_plugin
 from tsa_core.testing import ServerProcess, encode_request, require_package
 
@@ -20,7 +21,8 @@ MAKE_CHAIN = """
 import sys
 from pathlib import Path
 from tsa_core.testing import Pki
-from tsa_signer_acmehsm.plugin import AcmeHsmOptions, tsa_signers
+from tsa_signer_acmehsm.options import AcmeHsmOptions
+from tsa_signer_acmehsm.plugin import tsa_signers
 [provider] = tsa_signers()
 signer = provider.open(AcmeHsmOptions(uri="acmehsm:tsa-key", token="open sesame"))
 Pki().write_chain(Path(sys.argv[1]), signer.public_key)
@@ -79,7 +81,7 @@ def site(workshop: Path) -> Path:
 
 def test_names_of_files(tmp_path: Path) -> None:
     result = server("plugins", "new", "acme-hsm", "--kind", "signer", cwd=tmp_path)
-    assert len(result.stdout.splitlines()) == 9
+    assert len(result.stdout.splitlines()) == 10
     assert "pip install -e '.[test]'" in result.stderr
     folder = tmp_path / "tsa-signer-acmehsm"
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == [
@@ -89,10 +91,19 @@ def test_names_of_files(tmp_path: Path) -> None:
         "tests/test_acmehsm_signer.py",
         "tsa_signer_acmehsm/__init__.py",
         "tsa_signer_acmehsm/backend.py",
+        "tsa_signer_acmehsm/options.py",
         "tsa_signer_acmehsm/plugin.py",
         "tsa_signer_acmehsm/py.typed",
         "tsa_signer_acmehsm/signer.py",
     ]
+
+
+def test_none_has_an_import_circle(workshop: Path) -> None:
+    graph = import_graph(python_files(workshop), sorted(workshop.iterdir()))
+    assert find_circle(graph) == []
+    hooks = [path for path in graph if path.name == "plugin.py"]
+    assert len(hooks) == len(KINDS)
+    assert [path for path in graph if "tests" not in path.parts and graph[path] & set(hooks)] == []
 
 
 def test_each_passes_its_own_tests(workshop: Path, site: Path) -> None:

@@ -1,6 +1,6 @@
 """A client of RFC 3161 timestamp authorities: build a request, send it, check the reply, explain a refusal."""
 
-from tsa_core.client.client import Timestamp, TimestampClient
+from tsa_core.client.client import TimestampClient
 from tsa_core.client.deadline import Deadline
 from tsa_core.client.errors import (
     BadReply,
@@ -20,6 +20,7 @@ from tsa_core.client.revocation import fetch_crls
 from tsa_core.client.settings import ClientSettings
 from tsa_core.client.several import Timestamps, stamp_all
 from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW, OutsideClockWindow
+from tsa_core.client.timestamp import Timestamp
 from tsa_core.client.tls import ClientSettingError
 from tsa_core.client.transport import fetch
 

@@ -7,7 +7,6 @@ Path("release.tsr").write_bytes(timestamp.reply)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self, Unpack
 from urllib.parse import urlsplit
@@ -17,32 +16,11 @@ from tsa_core.client.errors import BadReply, TimestampRefused
 from tsa_core.client.request import build_request
 from tsa_core.client.settings import ClientSettings, header_source
 from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW, check_time
+from tsa_core.client.timestamp import Timestamp
 from tsa_core.client.tls import ClientSettingError, tls
 from tsa_core.client.transport import Transport, timestamp_url, without_credentials
-from tsa_core.protocol.tstinfo_reader import TSTInfo
-from tsa_core.verify import NotGranted, VerificationError, VerifiedTimestamp, check_answer
+from tsa_core.verify import NotGranted, VerificationError, check_answer
 from tsa_core.verify.statement import Octets
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timestamp:
-    """A reply that answers the request; `url` is the authority's, without credentials.
-
-    `verified` is None unless the client had a verifier: then nobody has said yet whether to trust the signer.
-    `warnings` are sentences about what is odd but no reason to refuse it, a genTime that is long past for example.
-    """
-
-    url: str
-    request: bytes
-    reply: bytes
-    tst_info: TSTInfo
-    verified: VerifiedTimestamp | None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def time(self) -> datetime:
-        """The time that the authority states, in UTC."""
-        return self.tst_info.gen_time
 
 
 class TimestampClient:

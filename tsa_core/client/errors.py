@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from tsa_core.client.timestamp import Timestamp
 from tsa_core.protocol.errors import TsaError
 from tsa_core.verify import NotGranted, VerificationError
-
-if TYPE_CHECKING:
-    from tsa_core.client.client import Timestamp
 
 
 class ClientError(TsaError):

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Unpack
 
-from tsa_core.client.client import Timestamp, TimestampClient
+from tsa_core.client.client import TimestampClient
 from tsa_core.client.deadline import Deadline
 from tsa_core.client.errors import ClientError, NotAwaited, RequestTimeout, ThresholdNotMet
 from tsa_core.client.request import build_request, strong_hash
 from tsa_core.client.settings import ClientSettings
+from tsa_core.client.timestamp import Timestamp
 from tsa_core.client.transport import origin, timestamp_url, without_credentials
 from tsa_core.verify import hash_artifact
 from tsa_core.verify.statement import Octets

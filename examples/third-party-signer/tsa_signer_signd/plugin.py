@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydantic import Field
-from tsa_core.api import ConfigPath, Provider, Secret, Signer, SignerOptions, hookimpl
+from tsa_core.api import Provider, Signer, hookimpl
 
-
-class SigndOptions(SignerOptions):
-    """`[signer.signd]`; `uri` is the profile's key URI, signd:KEY."""
-
-    socket: ConfigPath = Field(description="the Unix socket of signd")
-    pin: Secret = Field(
-        description='opens the keys; { env = "NAME" } or { file = "PATH" } keep it out of the configuration'
-    )
+from tsa_signer_signd.options import SigndOptions
 
 
 def _open(options: SigndOptions) -> Signer:

@@ -28,7 +28,7 @@ from tsa_core.api import (
 )
 
 from tsa_signer_signd import wire
-from tsa_signer_signd.plugin import SigndOptions
+from tsa_signer_signd.options import SigndOptions
 
 _OPEN_SECONDS = 5.0
 

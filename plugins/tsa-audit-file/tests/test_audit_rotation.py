@@ -154,7 +154,7 @@ WRITE_MANY = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from tsa_audit_file.plugin import AuditFileOptions
+from tsa_audit_file.options import AuditFileOptions
 from tsa_audit_file.sink import open_sink
 from tsa_core.testing import sample_record
 path, first, count = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])

@@ -10,7 +10,7 @@ from typing import Any
 
 from tsa_audit_file import plugin
 from tsa_audit_file.chain import Link
-from tsa_audit_file.plugin import AuditFileOptions
+from tsa_audit_file.options import AuditFileOptions
 from tsa_audit_file.sink import FileAuditSink
 from tsa_audit_file.verification import check_files, distinct
 

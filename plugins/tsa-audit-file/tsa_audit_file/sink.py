@@ -19,7 +19,7 @@ from typing import Final
 
 from tsa_audit_file.chain import BrokenChainError, encode, json_string
 from tsa_audit_file.journal import Journal, utc_text
-from tsa_audit_file.plugin import AuditFileOptions
+from tsa_audit_file.options import AuditFileOptions
 from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, ConfigError
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from google.cloud.security.privateca_v1.services.certificate_authority_service.t
 )
 from google.oauth2 import service_account
 
-from tsa_ca_gcp.plugin import GcpCaOptions
+from tsa_ca_gcp.options import GcpCaOptions
 from tsa_core.api import CertificateAuthority, CertificateAuthorityError, ConfigError
 
 _URI: Final = re.compile(

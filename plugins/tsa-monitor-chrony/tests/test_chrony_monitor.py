@@ -21,7 +21,7 @@ from tsa_core.testing.ntp_responder import NtpResponder
 from tsa_monitor_chrony import plugin as chrony_plugin
 from tsa_monitor_chrony.chronyc import Chronyc, ChronydSilent
 from tsa_monitor_chrony.monitor import ChronyMonitor
-from tsa_monitor_chrony.plugin import ChronyOptions
+from tsa_monitor_chrony.options import ChronyOptions
 
 WITHIN = 15.0
 

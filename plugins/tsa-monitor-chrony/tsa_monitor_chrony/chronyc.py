@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tsa_core.api import ConfigError, LeapWarning, TimeSourceReport
-from tsa_monitor_chrony.plugin import ChronyOptions
+from tsa_monitor_chrony.options import ChronyOptions
 
 _USUAL_PATH = "/usr/bin:/usr/sbin:/usr/local/bin"
 _TRACKING_FIELDS = 14

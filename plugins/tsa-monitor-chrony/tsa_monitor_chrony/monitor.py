@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from tsa_core.api import Clock, ClockAnchor, ClockError, ClockMonitor, ClockVerdict, TimeSourceReport
 from tsa_monitor_chrony.chronyc import Chronyc, ChronydSilent, Tracking
-from tsa_monitor_chrony.plugin import ChronyOptions
+from tsa_monitor_chrony.options import ChronyOptions
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from tsa_core.config import ClockSettings
 from tsa_core.testing import wait_until
 from tsa_core.testing.chronyd import Chronyd
 from tsa_monitor_ntp.monitor import NtpMonitor
-from tsa_monitor_ntp.plugin import NtpOptions
+from tsa_monitor_ntp.options import NtpOptions
 
 WITHIN = 15.0
 

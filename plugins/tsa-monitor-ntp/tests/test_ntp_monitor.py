@@ -21,7 +21,7 @@ from tsa_core.testing import ClockMonitorContract, OffsetClock, ProviderContract
 from tsa_core.testing.ntp_responder import NtpResponder
 from tsa_monitor_ntp import plugin as ntp_plugin
 from tsa_monitor_ntp.monitor import NtpMonitor
-from tsa_monitor_ntp.plugin import NtpOptions
+from tsa_monitor_ntp.options import NtpOptions
 
 WITHIN = 5.0
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tsa_core.api import ConfigError
-from tsa_monitor_ntp.plugin import NtpOptions
+from tsa_monitor_ntp.options import NtpOptions
 from tsa_monitor_ntp.settings_file import effective_options
 
 FOUR = ["a.example.org", "b.example.org", "c.example.org", "d.example.org"]

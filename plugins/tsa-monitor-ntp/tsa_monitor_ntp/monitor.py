@@ -23,8 +23,8 @@ from tsa_core.api import (
 )
 from tsa_monitor_ntp import metrics
 from tsa_monitor_ntp.agreement import agree
+from tsa_monitor_ntp.options import NtpOptions
 from tsa_monitor_ntp.peer import Peer
-from tsa_monitor_ntp.plugin import NtpOptions
 from tsa_monitor_ntp.query import Sample, parse_server
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from tsa_core.api import Clock, TimeSourceReport
 from tsa_monitor_ntp import metrics
-from tsa_monitor_ntp.plugin import NtpOptions
+from tsa_monitor_ntp.options import NtpOptions
 from tsa_monitor_ntp.query import KissOfDeath, NoUsableAnswer, Sample, query
 
 _DENIED_SECONDS = 24 * 3600.0

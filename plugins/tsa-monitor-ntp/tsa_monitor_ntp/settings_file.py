@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from tsa_core.api import ConfigError, read_file
-from tsa_monitor_ntp.plugin import BUILT_IN_FILE, NtpOptions
+from tsa_monitor_ntp.options import BUILT_IN_FILE, NtpOptions
 
 _MAX_FILE_OCTETS = 256 * 1024
 _SECTION = "clock.ntp"

@@ -20,7 +20,7 @@ from tsa_backends.otlp_receiver import OtlpReceiver, attributes
 from tsa_core.api import Observer, PKIFailureInfo, RequestOutcome
 from tsa_core.testing import ObserverContract, ProviderContract, ServerProcess, encode_request, wait_until
 from tsa_observer_otel import plugin as otel_plugin
-from tsa_observer_otel.plugin import OtelOptions
+from tsa_observer_otel.options import OtelOptions
 
 
 @pytest.fixture

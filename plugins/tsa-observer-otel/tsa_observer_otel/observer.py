@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from tsa_core.api import Observer, RequestOutcome
-from tsa_observer_otel.plugin import OtelOptions
+from tsa_observer_otel.options import OtelOptions
 from tsa_observer_otel.spans import SpanMaker
 
 log = logging.getLogger(__name__)

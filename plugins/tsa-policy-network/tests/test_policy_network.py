@@ -16,7 +16,7 @@ from tsa_core.api import ConfigError, PKIFailureInfo, PolicySelector, ProfileSum
 from tsa_core.testing import PolicySelectorContract, ProviderContract, sample_context, sample_request
 from tsa_policy_network import plugin as network_plugin
 from tsa_policy_network.client_address import MAX_HOPS, client_address, parse_address
-from tsa_policy_network.plugin import NetworkOptions
+from tsa_policy_network.options import NetworkOptions
 
 PROFILES = (
     ProfileSummary(name="default", policies=("1.2.1",)),

@@ -17,7 +17,7 @@ from tsa_core.api import (
     TimeStampReq,
 )
 from tsa_policy_network.client_address import client_address, is_in
-from tsa_policy_network.plugin import NetworkOptions, NetworkRule
+from tsa_policy_network.options import NetworkOptions, NetworkRule
 
 _HEADER = "X-Forwarded-For"
 

@@ -31,7 +31,7 @@ from tsa_core.testing import (
     sample_request,
 )
 from tsa_response_archive import plugin as archive_plugin
-from tsa_response_archive.plugin import ArchiveOptions
+from tsa_response_archive.options import ArchiveOptions
 from tsa_response_archive.store import TokenStore
 
 

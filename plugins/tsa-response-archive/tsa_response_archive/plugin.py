@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from tsa_core.api import Command, ConfigPath, PluginOptions, Provider, ResponseProcessor, hookimpl
+from tsa_core.api import Command, Provider, ResponseProcessor, hookimpl
+from tsa_response_archive.options import ArchiveOptions
 
 if TYPE_CHECKING:
     import click
-
-
-class ArchiveOptions(PluginOptions):
-    """`[response.archive]`."""
-
-    directory: ConfigPath = Field(description="where the tokens are kept; made at start when it is missing")
-    required: bool = Field(
-        True, description="withhold a reply that could not be kept; false: log it and let the reply go"
-    )
-    sync: bool = Field(True, description="wait until the disk has it; false is faster and loses the last on a crash")
 
 
 def _open(options: ArchiveOptions) -> ResponseProcessor:

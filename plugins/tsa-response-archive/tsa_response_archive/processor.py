@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from tsa_core.api import ConfigError, ResponseProcessor, TokenDraft, TsaError
-from tsa_response_archive.plugin import ArchiveOptions
+from tsa_response_archive.options import ArchiveOptions
 from tsa_response_archive.store import TokenStore
 
 log = logging.getLogger(__name__)

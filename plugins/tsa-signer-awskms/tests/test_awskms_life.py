@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tsa_backends.ministack import REGION, SECRET_KEY, Ministack
 from tsa_core.api import ConfigError, PrivateKey, Signer, SignerError, SignerUnavailable
 from tsa_core.testing import check_token, issue_token, shared_key
-from tsa_signer_awskms.plugin import AwsKmsOptions, tsa_signers
+from tsa_signer_awskms.options import AwsKmsOptions
+from tsa_signer_awskms.plugin import tsa_signers
 
 MESSAGE = b"a message"
 SESSION_TOKEN = "session-token-77aa01"

@@ -14,7 +14,7 @@ from tsa_backends.server_contract import Deployment, RotatingServerContract
 from tsa_core.api import Signer
 from tsa_core.testing import ProviderContract, SignerContract
 from tsa_signer_awskms import plugin as plugin_module
-from tsa_signer_awskms.plugin import AwsKmsOptions
+from tsa_signer_awskms.options import AwsKmsOptions
 
 SPECS = [
     "ECC_NIST_P256",

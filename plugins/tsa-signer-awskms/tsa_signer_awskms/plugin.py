@@ -3,26 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 
-from pydantic import Field
-
-from tsa_core.api import Duration, Provider, Signer, SignerOptions, hookimpl
-
-
-class AwsKmsOptions(SignerOptions):
-    """`[signer.awskms]`."""
-
-    region: str | None = Field(
-        None, description="region; else the key ARN's, else AWS_REGION, AWS_DEFAULT_REGION or the AWS profile's"
-    )
-    aws_profile: str | None = Field(None, description="profile in the AWS configuration files; else AWS_PROFILE")
-    endpoint_url: str | None = Field(
-        None, description="URL of another KMS endpoint; else the host in the key URI, else AWS_ENDPOINT_URL_KMS"
-    )
-    connections: int = Field(32, ge=1, le=1024, description="connections kept open for signatures at the same time")
-    attempts: int = Field(3, ge=1, le=10, description="tries of one signature inside signer_timeout")
-    start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
+from tsa_core.api import Provider, Signer, hookimpl
+from tsa_signer_awskms.options import AwsKmsOptions
 
 
 def _open(options: AwsKmsOptions) -> Signer:

@@ -29,7 +29,7 @@ from tsa_core.api import (
     signature_algorithm,
 )
 from tsa_signer_awskms.connection import KmsConnection
-from tsa_signer_awskms.plugin import AwsKmsOptions
+from tsa_signer_awskms.options import AwsKmsOptions
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import pytest
 from tsa_backends.key_vault import CLIENT_ID, CLIENT_SECRET, TENANT, KeyVault
 from tsa_core.api import PublicKey, Signer
 from tsa_signer_azurekms import plugin as azure_plugin
-from tsa_signer_azurekms.plugin import AzureOptions
+from tsa_signer_azurekms.options import AzureOptions
 
 Open = Callable[..., Signer]
 

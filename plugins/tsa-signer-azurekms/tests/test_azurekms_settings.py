@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tsa_core.api import ConfigError
-from tsa_signer_azurekms.plugin import AzureOptions
+from tsa_signer_azurekms.options import AzureOptions
 from tsa_signer_azurekms.settings import choose_identity, read_key_uri
 
 PRINCIPAL = {"AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "client"}

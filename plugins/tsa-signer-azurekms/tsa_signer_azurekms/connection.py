@@ -17,7 +17,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import HTTPAdapter
 
 from tsa_core.api import ConfigError
-from tsa_signer_azurekms.plugin import AzureOptions
+from tsa_signer_azurekms.options import AzureOptions
 from tsa_signer_azurekms.settings import Identity
 
 log = logging.getLogger(__name__)

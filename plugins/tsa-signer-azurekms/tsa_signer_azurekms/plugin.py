@@ -3,50 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
-from typing import Literal
 
-from pydantic import Field
-
-from tsa_core.api import ConfigPath, Duration, Provider, Secret, Signer, SignerOptions, hookimpl
-
-
-class AzureOptions(SignerOptions):
-    """`[signer.azurekms]`."""
-
-    credential: Literal["auto", "service_principal", "workload_identity", "managed_identity", "cli"] = Field(
-        "auto",
-        description="who we are; auto: a service principal or workload identity when its settings or AZURE_ variables "
-        "are there, else the machine's managed identity",
-    )
-    tenant_id: str | None = Field(None, description="directory of the service principal; else AZURE_TENANT_ID")
-    client_id: str | None = Field(
-        None, description="application, or user-assigned managed identity; else AZURE_CLIENT_ID"
-    )
-    client_secret: Secret | None = Field(
-        None,
-        description='of the service principal, { env = "NAME" } or { file = "PATH" }; else AZURE_CLIENT_SECRET',
-    )
-    client_certificate: ConfigPath | None = Field(
-        None,
-        description="PEM file with the service principal's certificate and key; else AZURE_CLIENT_CERTIFICATE_PATH",
-    )
-    authority: str | None = Field(
-        None, description="URL of Microsoft Entra ID, for other clouds than the public one; else AZURE_AUTHORITY_HOST"
-    )
-    disable_instance_discovery: bool = Field(
-        False, description="do not ask the public cloud whether the authority is a known one; for private clouds"
-    )
-    verify_challenge_resource: bool = Field(
-        True, description="demand that the vault asks for tokens for its own domain; false for private clouds only"
-    )
-    api_version: str | None = Field(None, description="version of the Key Vault API; the library's newest unless given")
-    ca_file: ConfigPath | None = Field(
-        None, description="PEM file of the CAs to trust for TLS; else REQUESTS_CA_BUNDLE, else the system's"
-    )
-    connections: int = Field(64, ge=1, le=1024, description="connections kept open for signatures at the same time")
-    attempts: int = Field(3, ge=1, le=10, description="tries of one signature inside signer_timeout")
-    start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
+from tsa_core.api import Provider, Signer, hookimpl
+from tsa_signer_azurekms.options import AzureOptions
 
 
 def _open(options: AzureOptions) -> Signer:

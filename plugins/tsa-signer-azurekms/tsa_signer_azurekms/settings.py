@@ -12,7 +12,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from tsa_core.api import ConfigError
-from tsa_signer_azurekms.plugin import AzureOptions
+from tsa_signer_azurekms.options import AzureOptions
 
 _URI: Final = re.compile(
     r"azurekms://(?P<host>[A-Za-z0-9.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?)"

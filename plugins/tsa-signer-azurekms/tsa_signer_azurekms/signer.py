@@ -35,7 +35,7 @@ from tsa_core.api import (
 )
 from tsa_signer_azurekms.connection import BoundedTransport, SharedCredential, make_credential, within
 from tsa_signer_azurekms.failures import explain, one_line
-from tsa_signer_azurekms.plugin import AzureOptions
+from tsa_signer_azurekms.options import AzureOptions
 from tsa_signer_azurekms.settings import KeyAddress, choose_identity, read_key_uri
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from tsa_core.api import ConfigError, PrivateKey, Signer
 from tsa_core.testing import KEY_KINDS, ProviderContract, SignerContract, new_key, require_program, shared_key
 from tsa_signer_file import plugin as file_plugin
-from tsa_signer_file.plugin import FileOptions
+from tsa_signer_file.options import FileOptions
 
 PASSWORD = "correct horse battery staple"
 

@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydantic import Field
-
-from tsa_core.api import ConfigPath, Provider, Secret, Signer, SignerOptions, hookimpl
-
-
-class FileOptions(SignerOptions):
-    """`[signer.file]`."""
-
-    path: ConfigPath | None = Field(
-        None, description="the key's file, when the key URI is only file: (PEM or DER; PKCS #8, PKCS #1 or SEC 1)"
-    )
-    password: Secret | None = Field(
-        None,
-        description='of an encrypted key; { env = "NAME" } or { file = "PATH" } keep it out of the configuration',
-    )
+from tsa_core.api import Provider, Signer, hookimpl
+from tsa_signer_file.options import FileOptions
 
 
 def _open(options: FileOptions) -> Signer:

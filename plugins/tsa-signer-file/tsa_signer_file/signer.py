@@ -17,7 +17,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from tsa_core.api import ConfigError, LocalKeySigner, PrivateKey, UnsupportedKey, describe_key, read_file, resolve_path
-from tsa_signer_file.plugin import FileOptions
+from tsa_signer_file.options import FileOptions
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ import pytest
 from tsa_backends.gcp_kms import KEY_RING, GcpKms, write_service_account
 from tsa_core.api import ConfigError, Signer, SignerError, SignerUnavailable
 from tsa_core.testing import new_key
-from tsa_signer_gcpkms.plugin import GcpKmsOptions, tsa_signers
+from tsa_signer_gcpkms.options import GcpKmsOptions
+from tsa_signer_gcpkms.plugin import tsa_signers
 
 MESSAGE = b"a message"
 

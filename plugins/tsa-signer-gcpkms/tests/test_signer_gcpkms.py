@@ -14,7 +14,7 @@ from tsa_backends.server_contract import Deployment, RotatingServerContract
 from tsa_core.api import Signer
 from tsa_core.testing import ProviderContract, SignerContract, new_key, shared_key
 from tsa_signer_gcpkms import plugin as plugin_module
-from tsa_signer_gcpkms.plugin import GcpKmsOptions
+from tsa_signer_gcpkms.options import GcpKmsOptions
 
 ALGORITHMS = [name for name in KEY_KINDS if "SIGN" in name and "RAW" not in name]
 

@@ -14,7 +14,7 @@ from google.cloud.kms_v1.services.key_management_service.transports.grpc import 
 from google.oauth2 import service_account
 
 from tsa_core.api import ConfigError, SignerError, SignerUnavailable, within_deadline
-from tsa_signer_gcpkms.plugin import GcpKmsOptions
+from tsa_signer_gcpkms.options import GcpKmsOptions
 
 T = TypeVar("T")
 

@@ -3,25 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 
-from pydantic import Field
-
-from tsa_core.api import ConfigPath, Duration, Provider, Signer, SignerOptions, hookimpl
-
-
-class GcpKmsOptions(SignerOptions):
-    """`[signer.gcpkms]`."""
-
-    credentials_file: ConfigPath | None = Field(
-        None, description="a service account's key file; else Google's application default credentials"
-    )
-    endpoint: str = Field("cloudkms.googleapis.com", description="HOST or HOST:PORT of another KMS endpoint")
-    plaintext: bool = Field(
-        False, description="speak to the endpoint without TLS and credentials; for an emulator on this machine"
-    )
-    attempts: int = Field(3, ge=1, le=10, description="tries of one signature inside signer_timeout")
-    start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
+from tsa_core.api import Provider, Signer, hookimpl
+from tsa_signer_gcpkms.options import GcpKmsOptions
 
 
 def _open(options: GcpKmsOptions) -> Signer:

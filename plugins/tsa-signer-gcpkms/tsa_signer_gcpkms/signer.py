@@ -31,7 +31,7 @@ from tsa_core.api import (
     signature_algorithm,
 )
 from tsa_signer_gcpkms.connection import KmsConnection
-from tsa_signer_gcpkms.plugin import GcpKmsOptions
+from tsa_signer_gcpkms.options import GcpKmsOptions
 
 _URI: Final = re.compile(
     r"gcpkms://(?P<key>projects/[^/\s]+/locations/[^/\s]+/keyRings/[^/\s]+/cryptoKeys/[^/\s]+)"

@@ -14,7 +14,7 @@ from tsa_backends.server_contract import Deployment, RotatingServerContract
 from tsa_core.api import Signer
 from tsa_core.testing import ProviderContract, SignerContract
 from tsa_signer_hashivault import plugin as plugin_module
-from tsa_signer_hashivault.plugin import TransitOptions
+from tsa_signer_hashivault.options import TransitOptions
 
 KINDS = ["ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519"]
 

@@ -19,7 +19,8 @@ from tsa_backends.openbao import ROOT_TOKEN, OpenBao
 from tsa_core.api import ConfigError, Signer, SignerError, SignerUnavailable
 from tsa_core.testing import check_token, issue_token
 from tsa_signer_hashivault.connection import Session
-from tsa_signer_hashivault.plugin import TransitOptions, tsa_signers
+from tsa_signer_hashivault.options import TransitOptions
+from tsa_signer_hashivault.plugin import tsa_signers
 
 MESSAGE = b"a message"
 POLICY = """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tsa_core.api import ConfigError
-from tsa_signer_hashivault.plugin import TransitOptions
+from tsa_signer_hashivault.options import TransitOptions
 from tsa_signer_hashivault.settings import TransitSettings, complete
 
 TOKEN = "hvs.CAESIJ-a-token-to-search-for"

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tsa_core.api import ConfigError
-from tsa_signer_hashivault.plugin import TransitOptions
+from tsa_signer_hashivault.options import TransitOptions
 
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _MAX_TOKEN_OCTETS: Final = 64 * 1024

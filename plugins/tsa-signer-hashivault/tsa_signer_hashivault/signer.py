@@ -30,7 +30,7 @@ from tsa_core.api import (
     within_deadline,
 )
 from tsa_signer_hashivault.connection import TransitConnection
-from tsa_signer_hashivault.plugin import TransitOptions
+from tsa_signer_hashivault.options import TransitOptions
 from tsa_signer_hashivault.settings import complete
 
 log = logging.getLogger(__name__)

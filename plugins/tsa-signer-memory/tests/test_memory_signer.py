@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tsa_core.api import Signer, UnsupportedKey
 from tsa_core.testing import ProviderContract, SignerContract
 from tsa_signer_memory import plugin as memory_plugin
-from tsa_signer_memory.plugin import MemoryOptions
+from tsa_signer_memory.options import MemoryOptions
 
 ALGORITHMS = get_args(MemoryOptions.model_fields["algorithm"].annotation)
 
@@ -85,7 +85,8 @@ def test_contradictions_are_refused() -> None:
 
 def test_key_dies_with_the_process() -> None:
     script = (
-        "from tsa_signer_memory.plugin import MemoryOptions, tsa_signers\n"
+        "from tsa_signer_memory.options import MemoryOptions\n"
+        "from tsa_signer_memory.plugin import tsa_signers\n"
         "[p] = tsa_signers()\n"
         "print(p.open(MemoryOptions()).certificate_chain()[0].hex())"
     )

@@ -3,29 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
-from pydantic import Field
-
-from tsa_core.api import Provider, Signer, SignerOptions, hookimpl
-
-
-class MemoryOptions(SignerOptions):
-    """`[signer.memory]`."""
-
-    algorithm: Literal[
-        "ecdsa-p256",
-        "ecdsa-p384",
-        "ecdsa-p521",
-        "rsa-2048",
-        "rsa-3072",
-        "rsa-4096",
-        "ed25519",
-        "ed448",
-        "ml-dsa-44",
-        "ml-dsa-65",
-        "ml-dsa-87",
-    ] = Field("ecdsa-p256", description="kind of the key that is made at start")
+from tsa_core.api import Provider, Signer, hookimpl
+from tsa_signer_memory.options import MemoryOptions
 
 
 def _open(options: MemoryOptions) -> Signer:

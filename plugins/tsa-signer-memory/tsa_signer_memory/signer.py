@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tsa_core.api import LocalKeySigner, PrivateKey, PublicKey, describe_key
-from tsa_signer_memory.plugin import MemoryOptions
+from tsa_signer_memory.options import MemoryOptions
 
 _GENERATORS: Final[dict[str, Callable[[], PrivateKey]]] = {
     "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),

@@ -10,7 +10,7 @@ import pytest
 from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_core.api import PublicKey, Signer
 from tsa_signer_pkcs11 import plugin as pkcs11_plugin
-from tsa_signer_pkcs11.plugin import Pkcs11Options
+from tsa_signer_pkcs11.options import Pkcs11Options
 
 Open = Callable[..., Signer]
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_core.api import ConfigError, PublicKey, Signer, SignerError, SignerUnavailable
 from tsa_core.testing import Pki
-from tsa_signer_pkcs11.plugin import Pkcs11Options
+from tsa_signer_pkcs11.options import Pkcs11Options
 
 MESSAGE = b"to be signed"
 WRONG_PIN = "wrong-pin-27aa"

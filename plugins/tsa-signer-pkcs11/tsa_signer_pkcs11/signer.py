@@ -54,7 +54,7 @@ from tsa_signer_pkcs11.keys import (
     read_public_key,
 )
 from tsa_signer_pkcs11.module import Module, PinRefusedError, error_name
-from tsa_signer_pkcs11.plugin import Pkcs11Options
+from tsa_signer_pkcs11.options import Pkcs11Options
 from tsa_signer_pkcs11.pool import FairPool
 from tsa_signer_pkcs11.uri import KeyUri, read_key_uri
 

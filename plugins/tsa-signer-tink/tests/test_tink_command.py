@@ -19,7 +19,8 @@ from tsa_backends.timestamp_server import run
 from tsa_backends.tink_keks import Kek
 from tsa_core.cli.server import main
 from tsa_signer_tink.command import TEMPLATES
-from tsa_signer_tink.plugin import TinkOptions, tsa_signers
+from tsa_signer_tink.options import TinkOptions
+from tsa_signer_tink.plugin import tsa_signers
 
 MESSAGE = b"a message"
 

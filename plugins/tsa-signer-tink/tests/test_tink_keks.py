@@ -21,7 +21,7 @@ from tsa_backends.tink_keks import Kek, gcp_kek
 from tsa_core.api import ConfigError, SignerError, SignerUnavailable, TsaError
 from tsa_signer_tink.kek import KeyEncryptionKey, open_kek
 from tsa_signer_tink.kek_awskms import AwsKek
-from tsa_signer_tink.plugin import TinkOptions
+from tsa_signer_tink.options import TinkOptions
 
 PLAINTEXT = b"\x08\x01 as long as a keyset" * 20
 TOKEN = "hvs.CAESIJ-a-token-to-search-for"

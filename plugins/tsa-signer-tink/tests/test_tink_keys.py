@@ -14,7 +14,8 @@ from tink.proto import common_pb2, ecdsa_pb2, ml_dsa_pb2, rsa_ssa_pkcs1_pb2, rsa
 from tsa_core.api import ConfigError, Signer
 from tsa_signer_tink.command import TEMPLATES
 from tsa_signer_tink.keys import load_key
-from tsa_signer_tink.plugin import TinkOptions, tsa_signers
+from tsa_signer_tink.options import TinkOptions
+from tsa_signer_tink.plugin import tsa_signers
 
 MESSAGE = b"a message"
 PREFIX_OCTETS = 5

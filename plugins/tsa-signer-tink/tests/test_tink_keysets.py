@@ -15,7 +15,8 @@ from tink.proto import tink_pb2
 from tsa_backends.tink_keks import Kek
 from tsa_core.api import ConfigError, Signer, SignerError, resolve_path
 from tsa_core.testing import check_token, issue_token
-from tsa_signer_tink.plugin import TinkOptions, tsa_signers
+from tsa_signer_tink.options import TinkOptions
+from tsa_signer_tink.plugin import tsa_signers
 
 MESSAGE = b"a message"
 

@@ -20,7 +20,8 @@ from tsa_backends.openbao import ROOT_TOKEN, OpenBao
 from tsa_backends.timestamp_server import TimestampServer, run
 from tsa_backends.tink_keks import AWS_ENVIRONMENT, Kek, gcp_kek, vault_kek
 from tsa_core.testing import IssuedToken, Pki, check_with_openssl, encode_request, wait_until, write_pem
-from tsa_signer_tink.plugin import TinkOptions, tsa_signers
+from tsa_signer_tink.options import TinkOptions
+from tsa_signer_tink.plugin import tsa_signers
 
 DATA = b"signed by a key out of a keyset"
 REQUEST = encode_request(DATA)

@@ -19,7 +19,7 @@ from tsa_core.api.fields import relative_to
 from tsa_signer_tink.kek import open_kek
 from tsa_signer_tink.keys import load_key
 from tsa_signer_tink.keyset import primary_key
-from tsa_signer_tink.plugin import TinkOptions
+from tsa_signer_tink.options import TinkOptions
 from tsa_signer_tink.signer import better_template
 
 TEMPLATES: Final = (

@@ -16,7 +16,7 @@ from typing import Final
 from tink import aead
 
 from tsa_core.api import ConfigError, SignerError
-from tsa_signer_tink.plugin import TinkOptions
+from tsa_signer_tink.options import TinkOptions
 
 ATTEMPTS: Final = 3
 """Tries of one call, all within `start_timeout`."""

@@ -19,7 +19,7 @@ from botocore.config import Config
 
 from tsa_core.api import ConfigError, SignerError, SignerUnavailable, within_deadline
 from tsa_signer_tink.kek import ATTEMPTS, WRONG_KEY, KeyEncryptionKey, bad_uri, keep_quiet, one_line
-from tsa_signer_tink.plugin import TinkOptions
+from tsa_signer_tink.options import TinkOptions
 
 log = logging.getLogger(__name__)
 

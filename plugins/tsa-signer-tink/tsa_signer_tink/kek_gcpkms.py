@@ -22,7 +22,7 @@ from google.oauth2 import service_account
 
 from tsa_core.api import ConfigError, SignerError, SignerUnavailable, within_deadline
 from tsa_signer_tink.kek import ATTEMPTS, WRONG_KEY, KeyEncryptionKey, bad_uri, keep_quiet, one_line
-from tsa_signer_tink.plugin import TinkOptions
+from tsa_signer_tink.options import TinkOptions
 
 _FORM: Final = "gcp-kms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, without a version"
 _URI: Final = re.compile(r"gcp-kms://(?P<key>projects/[^/\s]+/locations/[^/\s]+/keyRings/[^/\s]+/cryptoKeys/[^/\s]+)")

@@ -22,7 +22,7 @@ from hvac import exceptions
 
 from tsa_core.api import ConfigError, SignerError, SignerUnavailable, within_deadline
 from tsa_signer_tink.kek import ATTEMPTS, WRONG_KEY, KeyEncryptionKey, bad_uri, one_line
-from tsa_signer_tink.plugin import TinkOptions
+from tsa_signer_tink.options import TinkOptions
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from tink.proto import tink_pb2
 
 from tsa_core.api import ConfigError, read_file
 from tsa_signer_tink.kek import WRONG_KEY, open_kek
-from tsa_signer_tink.plugin import TinkOptions
+from tsa_signer_tink.options import TinkOptions
 
 log = logging.getLogger(__name__)
 

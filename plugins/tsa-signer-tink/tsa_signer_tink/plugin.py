@@ -3,50 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from tsa_core.api import Command, ConfigPath, Duration, Provider, Secret, Signer, SignerOptions, hookimpl
+from tsa_core.api import Command, Provider, Signer, hookimpl
+from tsa_signer_tink.options import TinkOptions
 
 if TYPE_CHECKING:
     import click
-
-
-class TinkOptions(SignerOptions):
-    """`[signer.tink]`."""
-
-    keyset_path: ConfigPath | None = Field(
-        None, description="the encrypted keyset, JSON or binary, when the key URI is only tink:"
-    )
-    key_resource: str | None = Field(
-        None,
-        description="the key that encrypts the keyset: gcp-kms://projects/..., aws-kms://arn:aws:kms:... or "
-        "hcvault://HOST/MOUNT/keys/NAME",
-    )
-    hcvault_token: Secret | None = Field(
-        None,
-        description='Vault token; { env = "NAME" } or { file = "PATH" }; else VAULT_TOKEN, else ~/.vault-token',
-    )
-    hcvault_address: str | None = Field(None, description="Vault's URL; else the host in key_resource, else VAULT_ADDR")
-    hcvault_namespace: str | None = Field(None, description="Vault namespace; else VAULT_NAMESPACE")
-    hcvault_ca_file: ConfigPath | None = Field(
-        None, description="PEM file of the CAs to trust for Vault; else VAULT_CACERT, else the system's"
-    )
-    aws_profile: str | None = Field(None, description="profile in the AWS configuration files; else AWS_PROFILE")
-    aws_endpoint_url: str | None = Field(None, description="URL of another AWS KMS endpoint; else AWS_ENDPOINT_URL_KMS")
-    gcp_credentials_file: ConfigPath | None = Field(
-        None, description="a service account's key file; else Google's application default credentials"
-    )
-    gcp_endpoint: str = Field("cloudkms.googleapis.com", description="HOST or HOST:PORT of another Google KMS endpoint")
-    gcp_plaintext: bool = Field(
-        False, description="speak to gcp_endpoint without TLS and credentials; for an emulator on this machine"
-    )
-    start_timeout: Duration = Field(timedelta(seconds=10), description="time for decrypting the keyset at start")
-    dangerously_allow_cleartext_keyset: bool = Field(
-        False, description="sign with a keyset that nothing encrypts: whoever reads the file has the key"
-    )
 
 
 def _open(options: TinkOptions) -> Signer:

@@ -25,7 +25,7 @@ from tsa_core.api import (
 )
 from tsa_signer_tink.keys import TinkKey, load_key
 from tsa_signer_tink.keyset import read_primary_key
-from tsa_signer_tink.plugin import TinkOptions
+from tsa_signer_tink.options import TinkOptions
 
 log = logging.getLogger(__name__)
 

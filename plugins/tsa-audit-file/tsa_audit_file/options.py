@@ -1,0 +1,32 @@
+"""The settings of `[audit.auditfile]`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from tsa_core.api import ConfigPath, Duration, PluginOptions, Secret
+
+
+class AuditFileOptions(PluginOptions):
+    """`[audit.auditfile]`."""
+
+    path: ConfigPath = Field(description="the file that is written to; rotated ones get names of their own beside it")
+    sync: Literal["always", "interval", "never"] = Field(
+        "always",
+        description="always: a token leaves when its record is on the disk; interval: the disk follows within "
+        "sync_interval; never: when the system sees fit",
+    )
+    sync_interval: Duration = Field(
+        timedelta(seconds=1), description='with sync = "interval", the most that a power failure can take'
+    )
+    digests: bool = Field(False, description="record the digest that was timestamped")
+    tokens: bool = Field(False, description="record the whole reply, base64 of its DER; some 2 to 8 KB each")
+    max_size: int = Field(268_435_456, ge=0, description="bytes after which a new file is begun; 0: no limit")
+    daily: bool = Field(True, description="begin a new file every day (UTC)")
+    key: Secret | None = Field(
+        None,
+        description="chain the lines by HMAC with this key, so that nobody without it can make them fit again",
+    )

@@ -1,0 +1,39 @@
+"""The settings of `[signer.hashivault]` and `[signer.openbao]`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from tsa_core.api import ConfigPath, Duration, Secret, SignerOptions
+
+
+class TransitOptions(SignerOptions):
+    """`[signer.hashivault]` and `[signer.openbao]`."""
+
+    address: str | None = Field(None, description="the server's URL; else VAULT_ADDR (openbao: BAO_ADDR first)")
+    token: Secret | None = Field(
+        None,
+        description='the token; { env = "NAME" } or { file = "PATH" }; else token_file, VAULT_TOKEN (openbao: '
+        "BAO_TOKEN first) or ~/.vault-token",
+    )
+    token_file: ConfigPath | None = Field(
+        None, description="a file that an agent keeps a token in; read again when the server refuses the token"
+    )
+    renew_token: bool = Field(True, description="renew a renewable token before it ends")
+    mount: str | None = Field(
+        None, description="path of the transit engine; else TRANSIT_SECRET_ENGINE_PATH, else transit"
+    )
+    namespace: str | None = Field(None, description="namespace; else VAULT_NAMESPACE (openbao: BAO_NAMESPACE first)")
+    key_version: int | None = Field(None, ge=1, description="version of the key; the newest at start unless given")
+    ca_file: ConfigPath | None = Field(
+        None, description="PEM file of the CAs to trust for TLS; else VAULT_CACERT, else the system's"
+    )
+    client_certificate: ConfigPath | None = Field(
+        None, description="PEM certificate for TLS client authentication; else VAULT_CLIENT_CERT"
+    )
+    client_key: ConfigPath | None = Field(None, description="PEM key of client_certificate; else VAULT_CLIENT_KEY")
+    connections: int = Field(32, ge=1, le=1024, description="connections kept open for signatures at the same time")
+    attempts: int = Field(3, ge=1, le=10, description="tries of one signature inside signer_timeout")
+    start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
