@@ -14,10 +14,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.config import ServerSettings, Settings
+from tsa_core.hosting.facts import Facts
 from tsa_core.hosting.notify import notify_ready, notify_reloading
 from tsa_core.hosting.pid_file import PidFile
 from tsa_core.service import CertificateWatch
@@ -30,7 +31,6 @@ _TABLES_OF_THE_START = ("log", "metrics")
 
 _POLL_SECONDS = 1.0
 _STDERR = 2
-Facts = Mapping[str, Any]
 _Signature: TypeAlias = "tuple[int, ...] | None"
 
 

@@ -35,6 +35,12 @@ class Listeners:
         """Where the server listens, `unix:PATH` for a Unix socket."""
         return [*urls(self.plain), *urls(self.tls, scheme="https")]
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """What the operator is told: where the server listens, and where it answers profiling requests."""
+        profiling = urls([self.profiling]) if self.profiling else []
+        return {"addresses": self.urls, "profiling": [f"{url}/debug/pprof/" for url in profiling]}
+
     def close(self) -> None:
         """Close the sockets and remove what a Unix socket leaves in the file system."""
         for each in (*self.plain, *self.tls, self.profiling):

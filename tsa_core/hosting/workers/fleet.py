@@ -22,14 +22,13 @@ from typing import Any
 
 from tsa_core.api import ClockMonitor, ConfigError, TsaError
 from tsa_core.config import Settings
+from tsa_core.hosting.facts import Facts
 from tsa_core.service import LiveService, Material, Service
 
 log = logging.getLogger(__name__)
 
 _PREPARE_SECONDS = 120.0
 _COMMIT_SECONDS = 30.0
-
-Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 from tsa_core.api import ClockMonitor, ConfigError, Signer
 from tsa_core.config import Settings
 from tsa_core.host import SIGNER, PluginHost
+from tsa_core.hosting.facts import Facts
 from tsa_core.hosting.pid_file import PidFile
 from tsa_core.hosting.reloading import ReloadControl
 from tsa_core.hosting.workers.fleet import Plan, WorkerFleet
@@ -23,7 +23,6 @@ from tsa_core.service.live import Application
 
 log = logging.getLogger(__name__)
 
-Facts = Mapping[str, Any]
 _TURN_SECONDS = 0.2
 
 
@@ -36,7 +35,7 @@ class _Current(NamedTuple):
 
 
 class WorkerPlans:
-    """Made before the first fork; a context manager. `describe` gives the facts of a service.
+    """Made before the first fork. `describe` gives the facts of a service.
 
     Raises ConfigError, PluginError or SignerError when chains or shared signers cannot be opened.
     """
@@ -158,12 +157,8 @@ class WorkerPlans:
         before.host.close()
         return facts
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Stop the watch and close all signers; in a process forked from the parent, do nothing."""
         if os.getpid() != self._owner:
             return
         self._ending.set()

@@ -1,0 +1,32 @@
+"""What the operator is told about a service, and what a worker reports to its parent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from tsa_core.hosting.tls_files import tls_files
+from tsa_core.service import Service
+
+Facts: TypeAlias = Mapping[str, Any]
+"""Fit for JSON: `warnings`, `files` and `profiles` of a service; with `addresses` and `profiling` of its server."""
+
+
+def describe(service: Service) -> dict[str, Any]:
+    """Return the facts of a service, when it starts or is reloaded."""
+    return {
+        "warnings": list(service.warnings),
+        "files": sorted(map(str, {*service.files, *tls_files(service.settings.server)})),
+        "profiles": [
+            {
+                "name": profile.name,
+                "algorithm": profile.algorithm.name,
+                "policy": profile.policies[0],
+                "not_after": f"{profile.not_after:%Y-%m-%d}",
+                "issues_until": profile.not_after.isoformat(),
+                "chain_id": hashlib.sha256(profile.certificate_chain_pem).hexdigest(),
+            }
+            for profile in service.authority.profiles.values()
+        ],
+    }

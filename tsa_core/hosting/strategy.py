@@ -1,0 +1,69 @@
+"""The protocol of the ways of serving, and what all of them have in common."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tsa_core.config import Settings
+from tsa_core.hosting.facts import Facts
+from tsa_core.hosting.pid_file import PidFile
+from tsa_core.hosting.profiling import serve_profiling
+from tsa_core.hosting.sockets import Listeners
+from tsa_core.hosting.tls_files import check_tls_files
+from tsa_core.http.app import create_app
+from tsa_core.http.observing import Observatory
+from tsa_core.http.wsgi_types import WsgiApplication
+from tsa_core.service import Service
+
+Started = Callable[[Facts], None]
+"""Takes the facts of the service once all processes answer requests."""
+
+
+class Strategy(Protocol):
+    """One way of serving. Its constructor opens what it serves, and `close` closes that."""
+
+    def run(self, started: Started) -> None:
+        """Serve until SIGTERM or SIGINT, finish the requests in flight and return.
+
+        Calls `started` once, when requests are answered and SIGHUP is noted. Raises ConfigError, PluginError or
+        SignerError when serving cannot begin.
+        """
+
+    def announced(self) -> None:
+        """Begin to carry out reloads; called when the operator has been told that the server answers requests."""
+
+    def close(self) -> None:
+        """Close what was opened; called after `run`, also when that failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeJob:
+    """What is to be served, whichever strategy serves it. `read_again` returns the settings for a reload."""
+
+    settings: Settings
+    listeners: Listeners
+    read_again: Callable[[], Settings]
+    pid_file: PidFile | None
+    observatory: Observatory
+
+    def build_app(self, service: Service) -> WsgiApplication:
+        """Return the application over a service; raises ConfigError when the TLS files cannot be used.
+
+        A reload calls this first, so it refuses such files before anything has changed.
+        """
+        check_tls_files(service.settings.server)
+        return create_app(service, self.observatory.middleware(service))
+
+    def serve_profiling(self) -> None:
+        """Answer profiling requests in this process, when the settings ask for that."""
+        if self.listeners.profiling is not None:
+            serve_profiling(self.listeners.profiling)
+
+
+def freeze_startup_objects() -> None:
+    """Exclude from garbage collection what lives as long as the process: else a collection stops requests for 30 ms."""
+    gc.collect()
+    gc.freeze()
