@@ -93,7 +93,7 @@ def test_verify_other_artifact(shell: Shell, reply: str) -> None:
 
 
 def test_verify_crls(shell: Shell, reply: str) -> None:
-    from datetime import timedelta
+    from datetime import UTC, datetime, timedelta
 
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
@@ -102,8 +102,8 @@ def test_verify_crls(shell: Shell, reply: str) -> None:
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(CHAIN.intermediate.certificate.subject)
-        .last_update(forge.GEN_TIME)
-        .next_update(forge.GEN_TIME + timedelta(days=1))
+        .last_update(datetime.now(UTC) - timedelta(hours=1))
+        .next_update(datetime.now(UTC) + timedelta(days=1))
     )
     key = CHAIN.intermediate.key
     Path("good.crl").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER))

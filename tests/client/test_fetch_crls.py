@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from tsa_core.testing.http_tsa import Answer, HttpTsa
 from tsa_core.verify import CertificateRevoked, RevocationUnknown, TrustStore, Verifier
 
 CHAIN = make_chain()
+NOW = datetime.now(UTC)
 TRUST = TrustStore.from_chain(CHAIN.pem)
 
 
@@ -27,8 +28,8 @@ def crl(*revoked: Issued) -> bytes:
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(CHAIN.intermediate.certificate.subject)
-        .last_update(forge.GEN_TIME)
-        .next_update(forge.GEN_TIME + timedelta(days=1))
+        .last_update(NOW)
+        .next_update(NOW + timedelta(days=1))
     )
     for one in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(one.certificate.serial_number)

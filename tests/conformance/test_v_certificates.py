@@ -221,16 +221,16 @@ def crl(
 def test_v9_a_crl_for_each_reason(reason: str | None) -> None:
     after = Revocation(crls=(crl((CHAIN.signer, AFTER, reason)),))
     before = Revocation(crls=(crl((CHAIN.signer, BEFORE, reason)),))
-    refused(CertificateRevoked, "V9", lambda: verify(granted(), revocation=before))
+    refused(CertificateRevoked, "V9", lambda: verify(granted(), revocation=before, time=AFTER))
     if reason in HARMLESS:
-        assert verify(granted(), revocation=after).gen_time < AFTER
+        assert verify(granted(), revocation=after, time=AFTER).gen_time < AFTER
     else:
-        refused(CertificateRevoked, "V9", lambda: verify(granted(), revocation=after))
+        refused(CertificateRevoked, "V9", lambda: verify(granted(), revocation=after, time=AFTER))
 
 
 def test_v9_a_crl_that_lists_somebody_else() -> None:
     other = issue("Other", issuer=CHAIN.intermediate, extensions=signer_extensions())
-    assert verify(granted(), revocation=Revocation(crls=(crl((other, BEFORE, None)),))).status == 0
+    assert verify(granted(), revocation=Revocation(crls=(crl((other, BEFORE, None)),)), time=AFTER).status == 0
 
 
 @pytest.mark.parametrize(
@@ -244,14 +244,14 @@ def test_v9_a_crl_that_lists_somebody_else() -> None:
     ids=["none", "forged", "ended before genTime", "of another CA"],
 )
 def test_v9_a_signer_that_nothing_covers(useless: tuple[x509.CertificateRevocationList, ...]) -> None:
-    refused(RevocationUnknown, "V9", lambda: verify(granted(), revocation=Revocation(crls=useless)))
+    refused(RevocationUnknown, "V9", lambda: verify(granted(), revocation=Revocation(crls=useless), time=AFTER))
 
 
 def test_v9_intermediates_are_heeded_and_demanded_when_asked() -> None:
     good = crl()
     bad = crl((CHAIN.intermediate, AFTER, "ca_compromise"), issuer=CHAIN.root)
-    refused(CertificateRevoked, "V9", lambda: verify(granted(), revocation=Revocation(crls=(good, bad))))
+    refused(CertificateRevoked, "V9", lambda: verify(granted(), revocation=Revocation(crls=(good, bad)), time=AFTER))
     strict = Revocation(crls=(good,), scope=RevocationScope.PATH)
-    refused(RevocationUnknown, "V9", lambda: verify(granted(), revocation=strict))
+    refused(RevocationUnknown, "V9", lambda: verify(granted(), revocation=strict, time=AFTER))
     both = Revocation(crls=(good, crl(issuer=CHAIN.root)), scope=RevocationScope.PATH)
-    assert verify(granted(), revocation=both).status == 0
+    assert verify(granted(), revocation=both, time=AFTER).status == 0

@@ -39,7 +39,7 @@ BEFORE, AFTER = forge.GEN_TIME - DAY, forge.GEN_TIME + DAY
 
 
 def check(**material: Any) -> VerifiedTimestamp:
-    return verify_response(REPLY, artifact=b"hello", trust=TRUST, revocation=Revocation(**material))
+    return verify_response(REPLY, artifact=b"hello", trust=TRUST, revocation=Revocation(**material), time=AFTER)
 
 
 def responder(*, extensions: tuple[Extension, ...] = (), issuer: Issued = CHAIN.intermediate) -> Issued:
@@ -122,7 +122,7 @@ def test_ocsp_by_an_appointed_responder() -> None:
         response(certificate=CHAIN.intermediate, issuer=CHAIN.root),
         response(certificate=issue("Other", issuer=CHAIN.intermediate, extensions=signer_extensions())),
         response(this_update=BEFORE - DAY, next_update=BEFORE),
-        response(this_update=BEFORE, next_update=None),
+        response(this_update=AFTER - 8 * DAY, next_update=None),
         ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER),
     ],
     ids=[
@@ -176,7 +176,7 @@ def scope(**flags: Any) -> Extension:
         ((scope(only_contains_user_certs=True),), True),
         ((scope(only_contains_ca_certs=True),), False),
         ((scope(only_contains_attribute_certs=True),), False),
-        ((scope(indirect_crl=True),), False),
+        ((scope(indirect_crl=True),), True),
         ((scope(only_some_reasons=frozenset({x509.ReasonFlags.key_compromise})),), False),
         ((scope(full_name=[x509.UniformResourceIdentifier("http://crl.example/1")]),), False),
         (((x509.DeltaCRLIndicator(6), True),), False),
@@ -198,7 +198,7 @@ def test_a_crl_for_the_signers_distribution_point() -> None:
     signer = issue("Pointed", issuer=CHAIN.intermediate, extensions=(*signer_extensions(), (points, False)))
     reply = forge.reply(forge.token(signer, certificates=[signer.der]))
     revocation = Revocation(crls=(crl(scope(full_name=point)),))
-    assert verify_response(reply, artifact=b"hello", trust=TRUST, revocation=revocation).status == 0
+    assert verify_response(reply, artifact=b"hello", trust=TRUST, revocation=revocation, time=AFTER).status == 0
 
 
 def test_a_ca_that_may_not_sign_crls() -> None:
@@ -206,7 +206,9 @@ def test_a_ca_that_may_not_sign_crls() -> None:
     signer = issue("Signer", issuer=ca, extensions=signer_extensions())
     reply = forge.reply(forge.token(signer, certificates=[signer.der, ca.der]))
     with pytest.raises(RevocationUnknown, match="CRL"):
-        verify_response(reply, artifact=b"hello", trust=TRUST, revocation=Revocation(crls=(crl(issuer=ca),)))
+        verify_response(
+            reply, artifact=b"hello", trust=TRUST, revocation=Revocation(crls=(crl(issuer=ca),)), time=AFTER
+        )
 
 
 def test_the_whole_path_with_both_kinds() -> None:

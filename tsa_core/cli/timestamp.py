@@ -279,8 +279,8 @@ def _revocation(flags: dict[str, Any]) -> Revocation | None:
     if not flags["crl"] and not flags["ocsp"]:
         return None
     return Revocation.from_files(
-        crls=map(read_file, flags["crl"]),
-        ocsp_responses=map(read_file, flags["ocsp"]),
+        crls=[(name, read_file(name)) for name in flags["crl"]],
+        ocsp_responses=[(name, read_file(name)) for name in flags["ocsp"]],
         scope=RevocationScope(flags["revocation"]),
     )
 

@@ -14,6 +14,7 @@ from typing import Final, Unpack
 from cryptography.x509.oid import NameOID
 
 from tsa_core.paths.certificate import PathCertificate
+from tsa_core.paths.findings import RevocationFinding, RevocationStatus
 from tsa_core.protocol.reply import Token
 from tsa_core.protocol.tstinfo_reader import TSTInfo
 from tsa_core.verify.errors import NotAccepted, printable
@@ -78,15 +79,29 @@ class Verifier:
         check_signature(signed, path.signer)
         self._check_acceptance(info, path)
         check_subject(info, algorithm, subject)
-        findings = self._revocation.check(path, info.gen_time) if self._revocation is not None else ()
+        findings = self._check_revocation(token, path, info, time)
         return VerifiedTimestamp(
             tst_info=info,
             signer_certificate=path.signer.certificate,
             path=tuple([c.certificate for c in path.certificates]),
             status=status,
             checked_at=time if time is not None else datetime.now(UTC),
-            revocation_checked=self._revocation is not None,
+            revocation_checked=bool(findings) and findings[0].status is not RevocationStatus.NOT_CHECKED,
             revocation=findings,
+        )
+
+    def _check_revocation(
+        self, token: Token, path: Path, info: TSTInfo, time: datetime | None
+    ) -> tuple[RevocationFinding, ...]:
+        if self._revocation is None:
+            return ()
+        embedded = readable(token.certificates, self._builder.known)
+        return self._revocation.check(
+            path,
+            info.gen_time,
+            latest=info.latest,
+            at=time,
+            certificates=(*self._builder.known.values(), *embedded),
         )
 
     def _path(self, token: Token, signed: SignedToken, time: datetime) -> Path:
