@@ -345,9 +345,10 @@ def test_a_certificate_authority_of_a_plugin_issues_the_intermediate(
     folder.mkdir()
     write_pem(folder / "ca.pem", [intermediate, root])
     output = tmp_path / "chain.pem"
-    arguments = ["--leaf-kms-resource", leaf, "--parent-kms-resource", parent, "--output", str(output)]
+    arguments = ["--leaf-kms-resource", leaf, "--parent-kms-resource", parent]
+    to_output = ["--output", str(output)]
     environment = {"PYTHONPATH": str(site)}
-    made = run([*arguments, "--parent-ca", f"acmeca:{folder}"], environment, program="fetch-tsa-certs")
+    made = run([*arguments, *to_output, "--parent-ca", f"acmeca:{folder}"], environment, program="fetch-tsa-certs")
     assert made.returncode == 0, made.stderr
     chain = load_certificates(output)
     assert chain[1:] == (intermediate, root)
@@ -358,9 +359,9 @@ def test_a_certificate_authority_of_a_plugin_issues_the_intermediate(
 
     (folder / "request.der").unlink()
     for wrong in (
-        ["--crl-url", "x"],
-        ["--policy-oid", "x"],
-        ["--country", "x"],
+        ["--crl-url", "x", *to_output],
+        ["--policy-oid", "x", *to_output],
+        ["--country", "x", *to_output],
         ["--output", str(tmp_path / "no" / "x")],
     ):
         stopped = run([*arguments, "--parent-ca", f"acmeca:{folder}", *wrong], environment, program="fetch-tsa-certs")

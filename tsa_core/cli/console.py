@@ -17,6 +17,8 @@ from rich.table import Table
 
 from tsa_core import __version__
 from tsa_core.api import TsaError
+from tsa_core.cli.repeated_flags import refuse_repeated_flags
+from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output, is_unicode
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -33,8 +35,8 @@ def stderr() -> Console:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """Print one JSON document on stdout; in ASCII where stdout cannot carry every character."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=not is_unicode(sys.stdout)))
 
 
 def print_table(
@@ -90,7 +92,8 @@ def fail(program: str, message: str, code: int) -> NoReturn:
 def run(command: click.Command, program: str) -> NoReturn:
     """Run a command and turn every foreseen failure into lines on stderr and an exit code, never a traceback."""
     try:
-        code = command.main(prog_name=program, standalone_mode=False)
+        with guarded_output():
+            code = refuse_repeated_flags(command).main(prog_name=program, standalone_mode=False)
     except click.UsageError as error:
         if error.ctx is not None:
             click.echo(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n", err=True)
@@ -101,4 +104,8 @@ def run(command: click.Command, program: str) -> NoReturn:
         fail(program, "interrupted", 130)
     except TsaError as error:
         fail(program, str(error), EXIT_USAGE)
+    except OutputError as error:
+        if not error.quiet:
+            fail(program, str(error), EXIT_OUTPUT)
+        code = EXIT_OUTPUT
     raise SystemExit(code if isinstance(code, int) else 0)

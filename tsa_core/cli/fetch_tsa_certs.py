@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import click
 from cryptography import x509
@@ -26,7 +27,7 @@ from tsa_core.certs.hierarchy import (
 from tsa_core.certs.issuing import public_key_info
 from tsa_core.certs.rules import ChainCase, Outcome, judge
 from tsa_core.cli import console
-from tsa_core.cli.output_file import write_file
+from tsa_core.cli.output_file import refuse_inputs, write_file
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.logs import set_up_logging
 
@@ -179,7 +180,19 @@ class _Order:
     config: Path | None
 
     def check(self) -> None:
-        """Raise UsageError for flags that are missing or contradict each other."""
+        """Raise UsageError for flags that are missing or contradict each other, and for outputs that name inputs."""
+        inputs = [
+            ("--csr-in", self.csr_in),
+            ("--parent-chain", self.parent_chain),
+            *(("--chain-in", path) for path in self.chain_in),
+            ("--tink-keyset-path", self.tink_keyset_path),
+            ("--leaf-kms-resource", _key_file(self.leaf)),
+            ("--parent-kms-resource", _key_file(self.parent)),
+            ("--config", self.config),
+        ]
+        for option, output in (("--output", self.output), ("--csr-out", self.csr_out)):
+            if output is not None:
+                refuse_inputs(option, output, inputs)
         if [self.leaf, self.tink_keyset_path, self.csr_in].count(None) != 2:
             raise click.UsageError("give the leaf's key: --leaf-kms-resource, --tink-keyset-path or --csr-in")
         if (self.tink_keyset_path is None) != (self.tink_kms_resource is None):
@@ -291,6 +304,12 @@ class _Order:
             key_use=key_use,
             publication=self.publication,
         )
+
+
+def _key_file(uri: str | None) -> str | None:
+    """Return the file that a key URI names, `file:key.pem` or `file:///etc/key.pem`; None for keys elsewhere."""
+    parts = urlsplit(uri or "")
+    return unquote(parts.path) if parts.scheme == "file" else None
 
 
 def _check(chain: CertificateChain, leaf: Signer | None) -> None:

@@ -19,6 +19,7 @@ from tsa_core.cli.flag_groups import GroupedCommand
 from tsa_core.cli.init import init
 from tsa_core.cli.plugins import plugins
 from tsa_core.cli.reload import reload
+from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
@@ -44,7 +45,7 @@ class ServerGroup(click.Group):
             return None
         host.load(cmd_name)
         found = host.commands().get(cmd_name)
-        return found.load() if found else None
+        return refuse_repeated_flags(found.load()) if found else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the built-in commands, then those of plugins; a plugin that does not load is left out."""

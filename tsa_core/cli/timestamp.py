@@ -12,6 +12,9 @@ import click
 
 from tsa_core.cli import console
 from tsa_core.cli.boolean_flag import BooleanFlag
+from tsa_core.cli.output_file import refuse_inputs
+from tsa_core.cli.repeated_flags import refuse_repeated_flags
+from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output
 from tsa_core.cli.timestamp_connection import connection_options, connection_settings
 from tsa_core.cli.timestamp_files import STANDARD, open_artifact, read_file, reading_errors, write_reply
 from tsa_core.cli.timestamp_options import common, common_options, option
@@ -76,6 +79,12 @@ def timestamp(ctx: click.Context, /, **flags: Any) -> None:
         raise click.UsageError(f"--threshold is {threshold}, but there are only {len(servers)} servers")
     if flags["out"] == STANDARD and len(servers) > 1:
         raise click.UsageError("--out - takes the reply of one server only")
+    single = len(servers) == 1
+    locations = [flags["out"] if single else _numbered(flags["out"], number + 1) for number in range(len(servers))]
+    for location in locations:
+        if location != STANDARD:
+            inputs = [("--artifact", flags["artifact"]), ("--verify-with", chain), ("--config", common(ctx, "config"))]
+            refuse_inputs("--out", location, inputs)
     result = stamp_all(
         servers,
         threshold=threshold,
@@ -87,8 +96,7 @@ def timestamp(ctx: click.Context, /, **flags: Any) -> None:
         **settings,
     )
     written = []
-    for number, stamp in enumerate(result.timestamps, 1):
-        location = flags["out"] if len(servers) == 1 else _numbered(flags["out"], number)
+    for stamp, location in zip(result.timestamps, locations, strict=False):
         write_reply(location, stamp.reply)
         written.append((stamp, location))
     for failure in result.failures:
@@ -322,7 +330,10 @@ def version(ctx: click.Context, /, as_json: bool, **_: Any) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run timestamp-cli and return the exit code; every foreseen failure is one line on stderr."""
     try:
-        code = cli.main(args=None if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False)
+        with guarded_output():
+            code = refuse_repeated_flags(cli).main(
+                args=None if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False
+            )
     except click.UsageError as error:
         return _failed(error.format_message(), console.EXIT_USAGE)
     except click.ClickException as error:
@@ -331,6 +342,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _failed("interrupted", 130)
     except TsaError as error:
         return _failed(str(error), console.EXIT_FAILURE)
+    except OutputError as error:
+        return EXIT_OUTPUT if error.quiet else _failed(str(error), EXIT_OUTPUT)
     return code if isinstance(code, int) else 0
 
 

@@ -174,12 +174,13 @@ def common_options(function: _F) -> _F:
 
 
 def common(ctx: click.Context, name: str) -> Any:
-    """Return a common option's value: what stands after the command's name, else before it, else the rest."""
+    """Return a common option's value: what stands before or after the command's name, else the rest.
+
+    One that may be repeated may stand in both places; any other one is refused there (repeated_flags.py).
+    """
     parent = ctx.parent
-    if (
-        ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE
-        and parent is not None
-        and parent.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ):
-        return parent.params[name]
-    return ctx.params[name]
+    given = ParameterSource.COMMANDLINE
+    if parent is None or parent.get_parameter_source(name) is not given:
+        return ctx.params[name]
+    own = ctx.params[name] if ctx.get_parameter_source(name) is given else ()
+    return (*parent.params[name], *own) if own else parent.params[name]

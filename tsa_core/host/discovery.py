@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -10,6 +11,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from tsa_core import __version__
 from tsa_core.api import PluginError
+
+log = logging.getLogger(__name__)
 
 GROUP = "tsa_core.plugins"
 CORE_DISTRIBUTION = "tsa-core"
@@ -62,20 +65,38 @@ def installed_plugins(found: Iterable[Distribution] | None = None) -> dict[str, 
     """
     plugins: dict[str, dict[tuple[str, str], InstalledPlugin]] = {}
     for distribution in distributions() if found is None else found:
-        entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
-        for entry in entries:
+        for entry in _entries(distribution):
             plugin = _describe(distribution, entry)
             plugins.setdefault(entry.name, {}).setdefault((plugin.distribution, plugin.module), plugin)
     return {name: list(plugins[name].values()) for name in sorted(plugins)}
 
 
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OSError)
+"""What importlib.metadata raises for metadata that is not UTF-8, has no Name, or is no INI file."""
+
+
+def _entries(distribution: Distribution) -> list[EntryPoint]:
+    """Return a distribution's entry points of the group; none where the metadata of somebody else is broken."""
+    try:
+        return [entry for entry in distribution.entry_points if entry.group == GROUP]
+    except _UNREADABLE:
+        log.debug("a distribution has entry points that cannot be read", exc_info=True)
+        return []
+
+
 def _describe(distribution: Distribution, entry: EntryPoint) -> InstalledPlugin:
-    metadata = distribution.metadata
+    try:
+        metadata = distribution.metadata
+        name, version = metadata["Name"], distribution.version
+        summary, requires = str(metadata.json.get("summary", "")), tuple(distribution.requires or ())
+    except _UNREADABLE:
+        name = version = None
+        summary, requires = "its metadata cannot be read; install it anew", ()
     return InstalledPlugin(
         name=entry.name,
         module=entry.module,
-        distribution=metadata["Name"],
-        version=distribution.version,
-        summary=str(metadata.json.get("summary", "")),
-        requires=tuple(distribution.requires or ()),
+        distribution=name or f"the distribution of {entry.module}",
+        version=version or "of no known version",
+        summary=summary,
+        requires=requires,
     )
