@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
+PROGRAM: Final = "timestamp-cli"
 DEFAULT_SERVER: Final = "https://timestamp.sigstore.dev"
 MAX_CONFIG_OCTETS: Final = 1 << 20
 

@@ -75,3 +75,12 @@ def open_artifact(name: str) -> Iterator[BinaryIO]:
 def reading_errors(name: str, error: OSError | io.UnsupportedOperation) -> click.UsageError:
     """Return the usage error for a file that failed while it was read, a folder for example."""
     return click.UsageError(f"{name} cannot be read: {error.strerror or error}")
+
+
+def parse_digest(text: str) -> tuple[str | None, bytes]:
+    """Return the hash's name, if it is written before a colon, and the digest."""
+    name, colon, digits = text.rpartition(":")
+    try:
+        return (name if colon else None), bytes.fromhex(digits)
+    except ValueError:
+        raise click.UsageError("--digest is not hexadecimal") from None

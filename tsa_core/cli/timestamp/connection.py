@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
-from tsa_core.cli.timestamp_options import common, option, seconds
+from tsa_core.cli.timestamp.options import common, option, seconds
 
 if TYPE_CHECKING:
     from tsa_core.client import ClientSettings

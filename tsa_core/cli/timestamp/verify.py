@@ -1,0 +1,144 @@
+"""timestamp-cli verify: verify a timestamp and say what the verdict is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tsa_core.cli import console
+from tsa_core.cli.boolean_flag import BooleanFlag
+from tsa_core.cli.timestamp.files import STANDARD, open_artifact, parse_digest, read_file, reading_errors
+from tsa_core.cli.timestamp.options import PROGRAM, common, common_options, option
+
+if TYPE_CHECKING:
+    from tsa_core.verify import Revocation, TrustStore, VerifiedTimestamp
+
+
+@click.command()
+@option("--timestamp", "reply", required=True, metavar="FILE", help="The reply or the bare token; - for stdin.")
+@option("--artifact", metavar="FILE", help="What was timestamped; - for standard input.")
+@option("--digest", metavar="HEX", help="Its digest instead; sha384:HEX names the hash.")
+@option("--request", metavar="FILE", help="The request that was sent: imprint, policy and nonce must match it.")
+@option("--certificate-chain", metavar="FILE", help="PEM chain up to its self-signed root, signer included or not.")
+@option("--root-certificates", metavar="FILE", help="PEM roots to trust.")
+@option("--intermediate-certificates", metavar="FILE", help="PEM certificates between signer and root.")
+@option("--certificate", metavar="FILE", help="The only signer's certificate to accept.")
+@option("--nonce", type=int, metavar="N", help="The nonce that the token must have.")
+@option("--oid", metavar="OID", help="The policy that the token must have.")
+@option("--common-name", metavar="CN", help="The common name that the signer must have.")
+@option("--crl", multiple=True, metavar="FILE", help="A CRL to check the signer against; repeat it for several.")
+@option("--ocsp", multiple=True, metavar="FILE", help="An OCSP response to check it against; repeat it for several.")
+@option(
+    "--revocation",
+    type=click.Choice(["signer", "path"]),
+    default="signer",
+    show_default=True,
+    help="Which certificates the CRLs and OCSP responses must cover.",
+)
+@option("--fetch-crls", cls=BooleanFlag, help="Fetch the CRLs that the path's certificates point to.")
+@common_options
+@click.pass_context
+def verify(ctx: click.Context, /, **flags: Any) -> None:
+    """Verify a timestamp of a file.
+
+    Exit code 0: the timestamp holds. 1: it does not, and one line says why. 2: the command cannot be run.
+
+    \b
+    Example:
+      timestamp-cli verify --artifact release.tar.gz --timestamp release.tsr --certificate-chain chain.pem
+    """  # noqa: D301 - the backslash is click's mark
+    if flags["artifact"] is None and flags["digest"] is None and flags["request"] is None:
+        raise click.UsageError("give --artifact, --digest or --request to say what the timestamp is about")
+    if flags["fetch_crls"] and (flags["crl"] or flags["ocsp"] or flags["artifact"] == STANDARD):
+        raise click.UsageError("--fetch-crls goes neither with --crl and --ocsp nor with an artifact on standard input")
+    if STANDARD in {flags["artifact"]} & {flags["reply"]}:
+        raise click.UsageError("only one of --artifact and --timestamp can be standard input")
+    reply = read_file(flags["reply"])
+    result = _verify(reply, flags, None)
+    if flags["fetch_crls"]:
+        # The path is known and trusted by now, and so are the places that its certificates name.
+        result = _verify(reply, flags, _fetched(ctx, result, flags))
+    if common(ctx, "output_format") == "json":
+        from tsa_core.cli.timestamp.description import describe_reply
+
+        parsed = describe_reply(reply)
+        console.print_json({"TimestampPath": flags["reply"], "ParsedTimestamp": {**parsed, **_signer_of(result)}})
+    else:
+        click.echo(f"Successfully verified timestamp {flags['reply']}")
+
+
+def _fetched(ctx: click.Context, result: VerifiedTimestamp, flags: dict[str, Any]) -> Revocation:
+    from tsa_core.client import fetch_crls
+    from tsa_core.verify import RevocationScope
+
+    scope = RevocationScope(flags["revocation"])
+    revocation, failures = fetch_crls(result.path, timeout=common(ctx, "timeout"), scope=scope)
+    for failure in failures:
+        click.echo(f"{PROGRAM}: no CRL from {failure}", err=True)
+    return revocation
+
+
+def _verify(reply: bytes, flags: dict[str, Any], fetched: Revocation | None) -> VerifiedTimestamp:
+    from tsa_core.protocol.reply import is_token
+    from tsa_core.verify import Verifier
+    from tsa_core.verify.trust import read_certificates
+
+    policies = [flags["oid"]] if flags["oid"] is not None else []
+    exact = read_certificates(read_file(flags["certificate"])) if flags["certificate"] is not None else ()
+    verifier = Verifier(
+        _trust(flags),
+        tsa_certificate=exact[0] if exact else None,
+        policies=policies,
+        common_name=flags["common_name"],
+        revocation=fetched if fetched is not None else _revocation(flags),
+    )
+    call = verifier.verify_token if is_token(reply) else verifier.verify_response
+    name, digest = parse_digest(flags["digest"]) if flags["digest"] is not None else (None, None)
+    request = read_file(flags["request"]) if flags["request"] is not None else None
+    arguments: dict[str, Any] = {
+        "digest": digest,
+        "digest_algorithm": name,
+        "request": request,
+        "nonce": flags["nonce"],
+    }
+    if flags["artifact"] is None:
+        return call(reply, **arguments)
+    with open_artifact(flags["artifact"]) as artifact:
+        try:
+            return call(reply, artifact=artifact, **arguments)
+        except OSError as error:
+            raise reading_errors(flags["artifact"], error) from None
+
+
+def _trust(flags: dict[str, Any]) -> TrustStore:
+    from tsa_core.verify import TrustStore
+
+    chain, roots = flags["certificate_chain"], flags["root_certificates"]
+    intermediates = flags["intermediate_certificates"]
+    if (chain is None) == (roots is None):
+        raise click.UsageError("give either --certificate-chain or --root-certificates")
+    if chain is not None:
+        if intermediates is not None:
+            raise click.UsageError("--intermediate-certificates goes with --root-certificates")
+        return TrustStore.from_chain(read_file(chain))
+    return TrustStore.from_files(read_file(roots), read_file(intermediates) if intermediates is not None else b"")
+
+
+def _revocation(flags: dict[str, Any]) -> Revocation | None:
+    from tsa_core.verify import Revocation, RevocationScope
+
+    if not flags["crl"] and not flags["ocsp"]:
+        return None
+    return Revocation.from_files(
+        crls=[(name, read_file(name)) for name in flags["crl"]],
+        ocsp_responses=[(name, read_file(name)) for name in flags["ocsp"]],
+        scope=RevocationScope(flags["revocation"]),
+    )
+
+
+def _signer_of(result: VerifiedTimestamp) -> dict[str, Any]:
+    return {
+        "Signer": result.signer_certificate.subject.rfc4514_string(),
+        "Path": [certificate.subject.rfc4514_string() for certificate in result.path],
+    }
