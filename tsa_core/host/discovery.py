@@ -85,13 +85,14 @@ def _entries(distribution: Distribution) -> list[EntryPoint]:
 
 
 def _describe(distribution: Distribution, entry: EntryPoint) -> InstalledPlugin:
+    name = version = ""
+    requires: tuple[str, ...] = ()
     try:
         metadata = distribution.metadata
-        name, version = metadata["Name"], distribution.version
+        name, version = metadata["Name"] or "", distribution.version or ""
         summary, requires = str(metadata.json.get("summary", "")), tuple(distribution.requires or ())
     except _UNREADABLE:
-        name = version = None
-        summary, requires = "its metadata cannot be read; install it anew", ()
+        summary = "its metadata cannot be read; install it anew"
     return InstalledPlugin(
         name=entry.name,
         module=entry.module,
