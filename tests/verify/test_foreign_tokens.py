@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from tests.verify import foreign_tokens as foreign
 from tsa_core.protocol.hashes import SHA256, SHA384, SHA512
@@ -184,5 +185,5 @@ def test_ml_dsa_signs_the_attributes_as_rfc_9882_says(kind: str) -> None:
     scheme = signature_scheme(info.signature_algorithm_der, digest)
     key = signer.key.public_key()
     scheme.verify(key, info.signature, info.signed_attributes_der)
-    with pytest.raises(SignatureInvalid):
+    with pytest.raises(InvalidSignature):
         scheme.verify(key, info.signature, info.signed_attributes_der + b"\x00")

@@ -1,7 +1,9 @@
-"""Certificates prepared for path building and validation."""
+"""Certificates prepared for path building and validation, read tolerantly: what is odd but harmless becomes a note."""
 
 from __future__ import annotations
 
+import threading
+import warnings
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
@@ -11,12 +13,28 @@ from cryptography import exceptions, x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from tsa_core.paths.algorithms import certificate_signature_scheme, check_public_key
+from tsa_core.paths.algorithms import (
+    STRICT,
+    AlgorithmRules,
+    KeyUse,
+    SignatureScheme,
+    certificate_signature_scheme,
+    key_use,
+)
 from tsa_core.paths.errors import PathError, UnsupportedAlgorithm, printable
+from tsa_core.paths.extensions import (
+    PARSING_ERRORS,
+    POLICY_MAPPINGS,
+    DuplicateExtension,
+    Extensions,
+    RawExtension,
+    raw_extensions,
+    read_extensions,
+)
+from tsa_core.paths.names import CanonicalName, canonical_name
 from tsa_core.protocol.certificate import CertificateFields, certificate_fields
 from tsa_core.protocol.errors import EncodingError
 
-_POLICY_MAPPINGS: Final = x509.ObjectIdentifier("2.5.29.33")
 _PROCESSED: Final = frozenset(
     {
         ExtensionOID.BASIC_CONSTRAINTS,
@@ -30,10 +48,23 @@ _PROCESSED: Final = frozenset(
         ExtensionOID.POLICY_CONSTRAINTS,
         ExtensionOID.INHIBIT_ANY_POLICY,
         ExtensionOID.CRL_DISTRIBUTION_POINTS,
-        _POLICY_MAPPINGS,
+        POLICY_MAPPINGS,
     }
 )
 """Extensions whose meaning the path validation takes into account; any other one must not be critical."""
+_RESTRICTING: Final = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.POLICY_CONSTRAINTS,
+        ExtensionOID.INHIBIT_ANY_POLICY,
+        POLICY_MAPPINGS,
+    }
+)
+"""Extensions that take rights away; to pass over one that cannot be read would give them back."""
+_NO_FILTERS_TWICE: Final = threading.Lock()
 
 
 class PathCertificate:
@@ -45,7 +76,9 @@ class PathCertificate:
         self.certificate = certificate
         self.der = data if data is not None else certificate.public_bytes(Encoding.DER)
         fields = fields if fields is not None else certificate_fields(self.der)
-        self.serial_der, self._signed_algorithm, self.issuer, self.subject, self._algorithm, self._unused_bits = fields
+        self.serial_der, self._signed_algorithm, self.issuer, self.subject = fields[:4]
+        self._algorithm, self.key_algorithm, self._unused_bits = fields[4:]
+        self._accepted_by: AlgorithmRules | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -54,13 +87,8 @@ class PathCertificate:
     def from_der(cls, data: bytes) -> PathCertificate:
         """Read a certificate; raises PathError for bytes that are not one."""
         try:
-            fields = certificate_fields(data)
-            number = fields[0]
-            if number[2:] == b"\x00" or number[2] & 0x80:
-                # RFC 5280 4.1.2.2; cryptography still reads them, with a warning, and will not for long.
-                raise PathError("a certificate has a serial number that is not positive")
-            return cls(x509.load_der_x509_certificate(data), data, fields)
-        except (ValueError, IndexError, x509.InvalidVersion, EncodingError, Warning) as error:
+            return cls(load_certificate(data), data)
+        except (EncodingError, *PARSING_ERRORS) as error:
             raise PathError(f"a certificate cannot be read: {error}") from None
 
     @cached_property
@@ -68,9 +96,24 @@ class PathCertificate:
         """The subject for error texts."""
         try:
             subject = self.certificate.subject.rfc4514_string()
-        except (ValueError, Warning):
+        except PARSING_ERRORS:
             return "a certificate whose name cannot be read"
         return f"the certificate {printable(subject, 120)!r}"
+
+    @cached_property
+    def subject_name(self) -> CanonicalName:
+        """The subject as RFC 5280 7.1 compares it."""
+        return _canonical(self.subject)
+
+    @cached_property
+    def issuer_name(self) -> CanonicalName:
+        """The issuer as RFC 5280 7.1 compares it."""
+        return _canonical(self.issuer)
+
+    @cached_property
+    def self_issued(self) -> bool:
+        """Whether issuer and subject are the same name (RFC 5280 6.1)."""
+        return self.issuer == self.subject or self.issuer_name == self.subject_name
 
     @cached_property
     def not_before(self) -> datetime:
@@ -82,18 +125,42 @@ class PathCertificate:
         """The end of validity, aware; the last second belongs to it."""
         return self.certificate.not_valid_after_utc
 
-    @cached_property
+    @property
     def public_key(self) -> Any:
         """The public key, of a kind and size that rule V15 permits; raises a VerificationError."""
+        return self.key_under(STRICT)
+
+    def key_under(self, rules: AlgorithmRules) -> Any:
+        """Return the public key, of a kind and size that these rules permit; raises a VerificationError."""
+        if self._accepted_by is not rules:
+            rules.check_key(self._public_key, self)
+            self._accepted_by = rules
+        return self._public_key
+
+    @cached_property
+    def _public_key(self) -> Any:
         try:
-            key = self.certificate.public_key()
+            return self.certificate.public_key()
         except (ValueError, exceptions.UnsupportedAlgorithm) as error:
             raise UnsupportedAlgorithm(f"the key of {self.name} is not supported: {error}") from None
-        check_public_key(key, self)
-        return key
 
-    def check_signed_by(self, issuer: PathCertificate) -> None:
-        """Raise a VerificationError unless the issuer's key signed this, with a strong algorithm."""
+    @cached_property
+    def key_use(self) -> KeyUse:
+        """Which signatures the key is for; raises UnsupportedAlgorithm when its identifier cannot be read."""
+        try:
+            return key_use(self.key_algorithm)
+        except EncodingError as error:
+            raise UnsupportedAlgorithm(f"the key algorithm of {self.name} cannot be read: {error}") from None
+
+    def check_signature(
+        self, scheme: SignatureScheme, signature: bytes, message: bytes, rules: AlgorithmRules = STRICT
+    ) -> None:
+        """Raise a VerificationError, or cryptography's InvalidSignature, unless this key made the signature."""
+        self.key_use.check(scheme, self)
+        scheme.verify(self.key_under(rules), signature, message)
+
+    def check_signed_by(self, issuer: PathCertificate, rules: AlgorithmRules = STRICT) -> None:
+        """Raise a VerificationError unless the issuer's key signed this, with an algorithm that the rules permit."""
         # The algorithm stands in the certificate twice, and only the inner one is signed (RFC 5280 4.1.1.2).
         if self._algorithm != self._signed_algorithm:
             raise PathError(f"the signature algorithm of {self} is not the one that was signed")
@@ -102,25 +169,47 @@ class PathCertificate:
             raise PathError(f"the signature on {self} does not fill its octets")
         certificate = self.certificate
         try:
-            scheme = certificate_signature_scheme(self._algorithm)
-            scheme.verify(issuer.public_key, certificate.signature, certificate.tbs_certificate_bytes)
+            scheme = certificate_signature_scheme(self._algorithm, rules)
+            issuer.check_signature(scheme, certificate.signature, certificate.tbs_certificate_bytes, rules)
         except EncodingError as error:
             raise PathError(f"the signature algorithm of {self} cannot be read: {error}") from None
         except exceptions.InvalidSignature:
             raise PathError(f"the signature on {self} is not one by {issuer}") from None
 
     @cached_property
-    def extensions(self) -> dict[x509.ObjectIdentifier, x509.Extension[Any]]:
-        """The extensions by identifier; raises PathError when they cannot be read or one appears twice."""
+    def _extensions(self) -> Extensions:
         try:
-            return {extension.oid: extension for extension in self.certificate.extensions}
-        except (ValueError, Warning, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+            return read_extensions(self.certificate, self.der)
+        except (DuplicateExtension, EncodingError) as error:
+            raise PathError(f"the extensions of {self.name} cannot be read: {error}") from None
+
+    @property
+    def extensions(self) -> dict[x509.ObjectIdentifier, x509.Extension[Any]]:
+        """The extensions that can be read, by identifier; raises PathError when one appears twice."""
+        return self._extensions.parsed
+
+    @property
+    def unreadable_extensions(self) -> dict[x509.ObjectIdentifier, RawExtension]:
+        """The extensions whose value cannot be read, by identifier; raises PathError when one appears twice."""
+        return self._extensions.unreadable
+
+    @cached_property
+    def _raw_extensions(self) -> dict[x509.ObjectIdentifier, RawExtension]:
+        try:
+            return raw_extensions(self.der)
+        except (DuplicateExtension, EncodingError) as error:
             raise PathError(f"the extensions of {self.name} cannot be read: {error}") from None
 
     def value(self, oid: x509.ObjectIdentifier) -> Any:
-        """Return an extension's value, None when it is absent."""
+        """Return an extension's value, None when it is absent or cannot be read."""
         extension = self.extensions.get(oid)
         return extension.value if extension is not None else None
+
+    def raw_value(self, oid: x509.ObjectIdentifier) -> bytes | None:
+        """Return an extension's value as it is encoded, None when it is absent."""
+        if oid not in self.extensions and oid not in self.unreadable_extensions:
+            return None
+        return self._raw_extensions[oid].value
 
     @cached_property
     def is_ca(self) -> bool:
@@ -128,21 +217,18 @@ class PathCertificate:
         constraints = self.value(ExtensionOID.BASIC_CONSTRAINTS)
         return constraints is not None and bool(constraints.ca)
 
-    @property
-    def self_issued(self) -> bool:
-        """Whether issuer and subject are the same name (RFC 5280 6.1)."""
-        return self.issuer == self.subject
-
-    @property
-    def policy_mappings(self) -> bool:
-        """Whether the certificate maps policies onto one another."""
-        return _POLICY_MAPPINGS in self.extensions
-
     def check_critical_extensions(self) -> None:
-        """Raise PathError for a critical extension that nobody here understands (RFC 5280 4.2)."""
+        """Raise PathError for an extension that must be understood and is not (RFC 5280 4.2).
+
+        That is a critical one that nobody here knows or that cannot be read, and one that restricts the
+        certificate and cannot be read, critical or not.
+        """
         for oid, extension in self.extensions.items():
             if extension.critical and oid not in _PROCESSED:
                 raise PathError(f"{self.name} has an unknown critical extension, {oid.dotted_string}")
+        for oid, raw in self.unreadable_extensions.items():
+            if raw.critical or oid in _RESTRICTING:
+                raise PathError(f"{self.name} has an extension that cannot be read, {oid.dotted_string}")
 
     def check_time(self, time: datetime) -> None:
         """Raise PathError unless `time` is inside the validity."""
@@ -151,18 +237,53 @@ class PathCertificate:
         if time > self.not_after:
             raise PathError(f"{self.name} ended at {text(self.not_after)}, which is before {text(time)}")
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What breaks a rule of RFC 5280 and was accepted nonetheless, a sentence each."""
+        found = []
+        if not _is_positive(self.serial_der):
+            found.append(f"{self.name} has a serial number that is not positive (RFC 5280 4.1.2.2)")
+        found.extend(
+            f"{self.name} has an extension that cannot be read and is not critical, {oid.dotted_string}"
+            for oid in self.unreadable_extensions
+        )
+        return tuple(found)
+
+
+def load_certificate(data: bytes) -> x509.Certificate:
+    """Return the certificate of these bytes; raises EncodingError or one of PARSING_ERRORS.
+
+    `cryptography` warns of a serial number that is not positive; here it is a note (see PathCertificate.notes).
+    """
+    if _is_positive(certificate_fields(data).serial_number):
+        return x509.load_der_x509_certificate(data)
+    with _NO_FILTERS_TWICE, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return x509.load_der_x509_certificate(data)
+
+
+def _is_positive(serial_number: bytes) -> bool:
+    return serial_number[2:3] < b"\x80" and any(serial_number[2:])
+
+
+def _canonical(name: bytes) -> CanonicalName:
+    try:
+        return canonical_name(name)
+    except EncodingError:
+        return (frozenset({(b"", name)}),)  # a name that cannot be read equals its own bytes only
+
 
 def text(time: datetime) -> str:
     """Return a UTC time for error texts."""
     return f"{time:%Y-%m-%d %H:%M:%S}Z"
 
 
-def by_subject(certificates: Iterable[PathCertificate]) -> dict[bytes, list[PathCertificate]]:
-    """Index certificates by their encoded subject, each one once."""
-    index: dict[bytes, list[PathCertificate]] = {}
+def by_subject(certificates: Iterable[PathCertificate]) -> dict[CanonicalName, list[PathCertificate]]:
+    """Index certificates by their subject, each one once."""
+    index: dict[CanonicalName, list[PathCertificate]] = {}
     seen: set[bytes] = set()
     for certificate in certificates:
         if certificate.der not in seen:
             seen.add(certificate.der)
-            index.setdefault(certificate.subject, []).append(certificate)
+            index.setdefault(certificate.subject_name, []).append(certificate)
     return index

@@ -17,6 +17,8 @@ class CertificateFields(NamedTuple):
     issuer: bytes
     subject: bytes
     signature_algorithm: bytes
+    key_algorithm: bytes
+    """The AlgorithmIdentifier of the subject's public key."""
     unused_bits: int
     """Of the BIT STRING that holds the signature; no signature leaves any."""
 
@@ -32,8 +34,12 @@ def certificate_fields(certificate: bytes) -> CertificateFields:
         after = der.read(certificate, position, end)[2]
         values.append(certificate[position:after])
         position = after
+    _, first, last = der.read(certificate, position, end)  # subjectPublicKeyInfo
+    key_algorithm = certificate[first : der.read(certificate, first, last)[2]]
     after = der.read(certificate, end, stop)[2]
     _, first, last = der.read(certificate, after, stop)
     if first == last:
         raise EncodingError("the signature of a certificate is empty")
-    return CertificateFields(values[0], values[1], values[2], values[4], certificate[end:after], certificate[first])
+    return CertificateFields(
+        values[0], values[1], values[2], values[4], certificate[end:after], key_algorithm, certificate[first]
+    )

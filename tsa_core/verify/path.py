@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from tsa_core.paths import building
 from tsa_core.paths.building import Path
 from tsa_core.paths.certificate import PathCertificate
+from tsa_core.paths.validation import Inputs
 from tsa_core.verify.errors import SignerCertificateError
 from tsa_core.verify.trust import TrustStore
 
 __all__ = ["Path", "PathBuilder", "check_signer"]
+
+_INPUTS: Final = Inputs(time=building.ANY_TIME, purposes=frozenset({ExtendedKeyUsageOID.TIME_STAMPING}))
+"""RFC 3161 demands no policy of a path; a CA that says what its certificates are for must say timeStamping."""
 
 
 def check_signer(certificate: PathCertificate) -> None:
@@ -36,7 +41,7 @@ class PathBuilder(building.PathBuilder):
     """Builds the paths of timestamps to the roots of one trust store."""
 
     def __init__(self, trust: TrustStore) -> None:
-        super().__init__(trust.prepared_roots, trust.prepared_certificates)
+        super().__init__(trust.prepared_roots, trust.prepared_certificates, _INPUTS)
 
     def build(self, signer: PathCertificate, embedded: Sequence[PathCertificate], time: datetime) -> Path:
         """Return a valid path at `time`; `embedded` are certificates that came with the token.

@@ -118,7 +118,7 @@ def check_signature(signed: SignedToken, signer: PathCertificate) -> None:
     """Raise SignatureInvalid unless the signer's key signed the attributes (RFC 5652 5.4)."""
     info, scheme = signed.info, signed.scheme
     try:
-        scheme.verify(signer.public_key, info.signature, info.signed_attributes_der)
+        signer.check_signature(scheme, info.signature, info.signed_attributes_der)
     except InvalidSignature:
         # What is signed is the DER, with the SET in order; some send it in another order than they signed.
         _, start, end = der.read(info.signed_attributes_der, 0, len(info.signed_attributes_der))
@@ -126,7 +126,7 @@ def check_signature(signed: SignedToken, signer: PathCertificate) -> None:
         try:
             if ordered == info.signed_attributes_der:
                 raise
-            scheme.verify(signer.public_key, info.signature, ordered)
+            signer.check_signature(scheme, info.signature, ordered)
         except InvalidSignature:
             raise SignatureInvalid("the signature does not verify with the signer's key") from None
 

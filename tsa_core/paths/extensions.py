@@ -1,0 +1,191 @@
+"""The extensions of a certificate, read so that one that cannot be parsed does not hide the others.
+
+`cryptography` parses all extensions or none. Real certificates have a user notice in Latin-1, an explicit FALSE, a
+key identifier that is no OCTET STRING, an X.400 address: there, each extension is parsed alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography import exceptions, x509
+from cryptography.x509.oid import ExtensionOID
+
+from tsa_core.paths.names import contents, elements
+from tsa_core.protocol import der, oids
+from tsa_core.protocol.errors import EncodingError
+
+POLICY_MAPPINGS: Final = x509.ObjectIdentifier("2.5.29.33")
+
+PARSING_ERRORS: Final = (
+    ValueError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    NotImplementedError,
+    Warning,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+    exceptions.UnsupportedAlgorithm,
+)
+"""What `cryptography` raises for a certificate, or a part of one, that it does not read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawExtension:
+    """An extension as it is encoded; `value` is the content of its extnValue."""
+
+    oid: x509.ObjectIdentifier
+    critical: bool
+    value: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extensions:
+    """The extensions by identifier; `unreadable` are those whose value is not what the identifier promises."""
+
+    parsed: dict[x509.ObjectIdentifier, x509.Extension[Any]]
+    unreadable: dict[x509.ObjectIdentifier, RawExtension]
+
+
+class DuplicateExtension(ValueError):
+    """An extension that a certificate has twice (RFC 5280 4.2)."""
+
+
+def read_extensions(certificate: x509.Certificate, encoded: bytes) -> Extensions:
+    """Return the extensions of a certificate, whose bytes are `encoded`.
+
+    Raises DuplicateExtension, and EncodingError where not even the list of extensions can be read.
+    """
+    try:
+        return Extensions(parsed={each.oid: each for each in certificate.extensions}, unreadable={})
+    except PARSING_ERRORS:
+        pass
+    parsed: dict[x509.ObjectIdentifier, x509.Extension[Any]] = {}
+    unreadable: dict[x509.ObjectIdentifier, RawExtension] = {}
+    for oid, raw in raw_extensions(encoded).items():
+        value = _parsed_alone(raw)
+        if value is not None:
+            parsed[oid] = x509.Extension(oid, raw.critical, value)
+        else:
+            unreadable[oid] = raw
+    return Extensions(parsed=parsed, unreadable=unreadable)
+
+
+def raw_extensions(encoded: bytes) -> dict[x509.ObjectIdentifier, RawExtension]:
+    """Return the extensions of a certificate's bytes; raises DuplicateExtension or EncodingError."""
+    _, start, stop = der.read(encoded, 0, len(encoded))
+    _, first, last = der.read(encoded, start, stop)
+    found: dict[x509.ObjectIdentifier, RawExtension] = {}
+    for tag, _, begin, end in elements(encoded, first, last):
+        if tag == 0xA3:
+            content = begin + contents(encoded[begin:end], der.SEQUENCE, "the list of extensions")[0]
+            for each in elements(encoded, content, end):
+                raw = _raw_extension(encoded, *each)
+                if raw.oid in found:
+                    raise DuplicateExtension(f"the extension {raw.oid.dotted_string} appears twice")
+                found[raw.oid] = raw
+    return found
+
+
+def _raw_extension(data: bytes, tag: int, _: int, start: int, end: int) -> RawExtension:
+    fields = list(elements(data, start, end))
+    tags = [field[0] for field in fields]
+    if tag != der.SEQUENCE or tags not in (
+        [der.OBJECT_IDENTIFIER, der.OCTET_STRING],
+        [der.OBJECT_IDENTIFIER, der.BOOLEAN, der.OCTET_STRING],
+    ):
+        raise EncodingError("an extension is not an identifier, perhaps a BOOLEAN, and an OCTET STRING")
+    der.check_oid(data[fields[0][2] : fields[0][3]])
+    return RawExtension(
+        oid=x509.ObjectIdentifier(der.dotted(data[fields[0][1] : fields[0][3]])),
+        critical=len(fields) == 3 and any(data[fields[1][2] : fields[1][3]]),
+        value=data[fields[-1][2] : fields[-1][3]],
+    )
+
+
+def _parsed_alone(raw: RawExtension) -> x509.ExtensionType | None:
+    """Return the value of one extension; None when it cannot be read."""
+    try:
+        certificate = x509.load_der_x509_certificate(_certificate_with(raw))
+        values: list[x509.ExtensionType] = [extension.value for extension in certificate.extensions]
+    except PARSING_ERRORS:
+        pass
+    else:
+        return values[0]
+    reader = _TOLERANT.get(raw.oid)
+    try:
+        return reader(raw.value) if reader is not None else None
+    except (EncodingError, *PARSING_ERRORS):
+        return None
+
+
+def _certificate_with(raw: RawExtension) -> bytes:
+    """Return a certificate with this extension alone: there is no other way to have `cryptography` parse one."""
+    ed25519 = der.sequence(der.oid(oids.ID_ED25519))
+    time = der.tlv(der.UTC_TIME, b"200101000000Z")
+    extension = der.sequence(der.oid(raw.oid.dotted_string), der.octet_string(raw.value))
+    body = der.sequence(
+        der.explicit(0, der.integer(2)),
+        der.integer(1),
+        ed25519,
+        der.sequence(),
+        der.sequence(time, time),
+        der.sequence(),
+        der.sequence(ed25519, der.tlv(der.BIT_STRING, bytes(33))),
+        der.explicit(3, der.sequence(extension)),
+    )
+    return der.sequence(body, ed25519, der.tlv(der.BIT_STRING, bytes(65)))
+
+
+def _basic_constraints(value: bytes) -> x509.BasicConstraints:
+    """Read basicConstraints with FALSE written out, which DER forbids."""
+    start, end = contents(value, der.SEQUENCE, "basicConstraints")
+    fields = list(elements(value, start, end))
+    ca = False
+    if fields and fields[0][0] == der.BOOLEAN:
+        ca = any(value[fields[0][2] : fields[0][3]])
+        del fields[0]
+    if not fields:
+        return x509.BasicConstraints(ca=ca, path_length=None)
+    ((tag, _, first, last),) = fields
+    if tag != der.INTEGER or not 1 <= last - first <= 4:
+        raise EncodingError("pathLenConstraint is not a small INTEGER")
+    return x509.BasicConstraints(ca=ca, path_length=int.from_bytes(value[first:last], "big", signed=True))
+
+
+def _certificate_policies(value: bytes) -> x509.CertificatePolicies:
+    """Read the identifiers of certificatePolicies; the qualifiers, which are for people, are left out."""
+    start, end = contents(value, der.SEQUENCE, "certificatePolicies")
+    policies = []
+    for tag, _, first, last in elements(value, start, end):
+        kind, content, after = der.read(value, first, last)
+        if tag != der.SEQUENCE or kind != der.OBJECT_IDENTIFIER:
+            raise EncodingError("certificatePolicies holds something else than policies")
+        der.check_oid(value[content:after])
+        identifier = x509.ObjectIdentifier(der.dotted(value[first:after]))
+        policies.append(x509.PolicyInformation(identifier, None))
+    return x509.CertificatePolicies(policies)
+
+
+_TOLERANT: Final = {
+    ExtensionOID.BASIC_CONSTRAINTS: _basic_constraints,
+    ExtensionOID.CERTIFICATE_POLICIES: _certificate_policies,
+}
+
+
+def policy_mappings(value: bytes) -> dict[str, frozenset[str]]:
+    """Return the subjectDomainPolicies by issuerDomainPolicy (RFC 5280 4.2.1.5); raises EncodingError."""
+    start, end = contents(value, der.SEQUENCE, "policyMappings")
+    found: dict[str, set[str]] = {}
+    for tag, _, first, last in elements(value, start, end):
+        pair = list(elements(value, first, last))
+        if tag != der.SEQUENCE or [kind for kind, *_ in pair] != [der.OBJECT_IDENTIFIER] * 2:
+            raise EncodingError("policyMappings holds something else than pairs of policies")
+        for _, _, content, after in pair:
+            der.check_oid(value[content:after])
+        issuer, subject = (der.dotted(value[offset:after]) for _, offset, _, after in pair)
+        found.setdefault(issuer, set()).add(subject)
+    return {issuer: frozenset(subjects) for issuer, subjects in found.items()}
