@@ -37,6 +37,8 @@ class SignerInfo(NamedTuple):
     """Encoded values by encoded attribute type."""
     signature_algorithm_der: bytes
     signature: bytes
+    unsigned_attributes: bytes = b""
+    """The content of unsignedAttrs as it was sent, which nobody signed and nothing here has read."""
 
 
 class Token(NamedTuple):
@@ -52,6 +54,8 @@ class Token(NamedTuple):
     """Every CertificateChoices value, in the order in which it was sent."""
     signers: tuple[bytes, ...]
     """Every SignerInfo, encoded."""
+    crls: bytes = b""
+    """The content of the crls field as it was sent: RevocationInfoChoice values, if it is in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +139,7 @@ def read_signer_info(data: bytes) -> SignerInfo:
         _attributes(attributes),
         signature_algorithm,
         signature[der.read(signature, 0, len(signature))[1] :],
+        unsigned[0][der.read(unsigned[0], 0, len(unsigned[0]))[1] :] if unsigned else b"",
     )
 
 
@@ -258,10 +263,12 @@ def _token(data: bytes, offset: int, end: int) -> Token:
     if after < end and data[after] == 0xA0:
         start, after = _enter(data, after, end, 0xA0, "the certificates")
         certificates = values_of(data[start:after])
+    crls = b""
     if after < end and data[after] == 0xA1:
-        _, after = _enter(data, after, end, 0xA1, "the CRLs")
+        start, after = _enter(data, after, end, 0xA1, "the CRLs")
+        crls = data[start:after]
     start = _all(data, after, end, der.SET, "signerInfos")
-    return Token(version, digest_algorithms, content_type, content, certificates, values_of(data[start:end]))
+    return Token(version, digest_algorithms, content_type, content, certificates, values_of(data[start:end]), crls)
 
 
 def _content(data: bytes, offset: int, end: int) -> tuple[bytes, bytes]:

@@ -15,8 +15,10 @@ from cryptography.x509.oid import NameOID
 
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.findings import RevocationFinding, RevocationStatus
+from tsa_core.paths.revocation import Revocation, RevocationScope
 from tsa_core.protocol.reply import Token
 from tsa_core.protocol.tstinfo_reader import TSTInfo
+from tsa_core.verify.enclosed import enclosed_evidence
 from tsa_core.verify.errors import NotAccepted, printable
 from tsa_core.verify.expectations import ACCEPTANCE, SUBJECT, Acceptance, Expectations, Subject, check_names, separate
 from tsa_core.verify.path import Path, PathBuilder
@@ -26,6 +28,8 @@ from tsa_core.verify.subject import check_subject
 from tsa_core.verify.trust import TrustStore
 from tsa_core.verify.verdict import VerifiedTimestamp
 
+_AT_HAND: Final = Revocation(scope=RevocationScope.AT_HAND)
+"""Without expectations about revocation, what a token itself brings is still heeded."""
 _MAX_PATHS: Final = 256
 _MAX_CACHED_OCTETS: Final = 1 << 16
 
@@ -79,7 +83,7 @@ class Verifier:
         check_signature(signed, path.signer)
         self._check_acceptance(info, path)
         check_subject(info, algorithm, subject)
-        findings = self._check_revocation(token, path, info, time)
+        findings = self._check_revocation(token, signed, path, info, time)
         return VerifiedTimestamp(
             tst_info=info,
             signer_certificate=path.signer.certificate,
@@ -91,17 +95,20 @@ class Verifier:
         )
 
     def _check_revocation(
-        self, token: Token, path: Path, info: TSTInfo, time: datetime | None
+        self, token: Token, signed: SignedToken, path: Path, info: TSTInfo, time: datetime | None
     ) -> tuple[RevocationFinding, ...]:
-        if self._revocation is None:
+        enclosed = enclosed_evidence(token, signed.info)
+        if self._revocation is None and enclosed is None:
             return ()
+        revocation = self._revocation if self._revocation is not None else _AT_HAND
         embedded = readable(token.certificates, self._builder.known)
-        return self._revocation.check(
+        return revocation.check(
             path,
             info.gen_time,
             latest=info.latest,
             at=time,
             certificates=(*self._builder.known.values(), *embedded),
+            enclosed=enclosed,
         )
 
     def _path(self, token: Token, signed: SignedToken, time: datetime) -> Path:
