@@ -78,8 +78,8 @@ def test_what_cannot_be_fetched_leaves_the_signer_unknown(server: HttpTsa) -> No
     with pytest.raises(RevocationUnknown):
         Verifier(TRUST, revocation=revocation).verify_response(stamped(signer), artifact=b"hello")
     server.answer = lambda _: Answer(body=b"no CRL")
-    with pytest.raises(RevocationUnknown, match="cannot be read"):
-        fetch_crls([pointing_to(server.url).certificate])
+    _, (failure,) = fetch_crls([pointing_to(server.url).certificate])
+    assert "cannot be read" in str(failure)
 
 
 def test_from_the_command_line(

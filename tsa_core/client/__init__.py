@@ -15,8 +15,9 @@ from tsa_core.client.errors import (
     TransportError,
     UnexpectedAnswer,
 )
+from tsa_core.client.issuers import fetch_issuers
 from tsa_core.client.request import RequestError, build_request
-from tsa_core.client.revocation import fetch_crls
+from tsa_core.client.revocation import fetch_crls, fetch_revocation
 from tsa_core.client.settings import ClientSettings
 from tsa_core.client.several import Timestamps, stamp_all
 from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW, OutsideClockWindow
@@ -48,5 +49,7 @@ __all__ = [
     "build_request",
     "fetch",
     "fetch_crls",
+    "fetch_issuers",
+    "fetch_revocation",
     "stamp_all",
 ]

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tsa_core.cli import console
-from tsa_core.cli.boolean_flag import BooleanFlag
 from tsa_core.cli.timestamp.files import STANDARD, open_artifact, parse_digest, read_file, reading_errors
-from tsa_core.cli.timestamp.options import PROGRAM, common, common_options, option
+from tsa_core.cli.timestamp.options import common, common_options, option
+from tsa_core.cli.timestamp.revocation import (
+    fetched_revocation,
+    fetches_evidence,
+    given_revocation,
+    revocation_options,
+    with_fetched_issuers,
+)
 
 if TYPE_CHECKING:
     from tsa_core.verify import Revocation, TrustStore, VerifiedTimestamp
@@ -27,16 +33,7 @@ if TYPE_CHECKING:
 @option("--nonce", type=int, metavar="N", help="The nonce that the token must have.")
 @option("--oid", metavar="OID", help="The policy that the token must have.")
 @option("--common-name", metavar="CN", help="The common name that the signer must have.")
-@option("--crl", multiple=True, metavar="FILE", help="A CRL to check the signer against; repeat it for several.")
-@option("--ocsp", multiple=True, metavar="FILE", help="An OCSP response to check it against; repeat it for several.")
-@option(
-    "--revocation",
-    type=click.Choice(["signer", "path"]),
-    default="signer",
-    show_default=True,
-    help="Which certificates the CRLs and OCSP responses must cover.",
-)
-@option("--fetch-crls", cls=BooleanFlag, help="Fetch the CRLs that the path's certificates point to.")
+@revocation_options
 @common_options
 @click.pass_context
 def verify(ctx: click.Context, /, **flags: Any) -> None:
@@ -50,15 +47,18 @@ def verify(ctx: click.Context, /, **flags: Any) -> None:
     """  # noqa: D301 - the backslash is click's mark
     if flags["artifact"] is None and flags["digest"] is None and flags["request"] is None:
         raise click.UsageError("give --artifact, --digest or --request to say what the timestamp is about")
-    if flags["fetch_crls"] and (flags["crl"] or flags["ocsp"] or flags["artifact"] == STANDARD):
-        raise click.UsageError("--fetch-crls goes neither with --crl and --ocsp nor with an artifact on standard input")
     if STANDARD in {flags["artifact"]} & {flags["reply"]}:
         raise click.UsageError("only one of --artifact and --timestamp can be standard input")
+    fetches = fetches_evidence(flags)
+    revocation = given_revocation(flags)
     reply = read_file(flags["reply"])
-    result = _verify(reply, flags, None)
-    if flags["fetch_crls"]:
+    trust = _trust(flags)
+    if flags["fetch_issuers"]:
+        trust = with_fetched_issuers(ctx, reply, trust)
+    result = _verify(reply, flags, trust, None if fetches else revocation)
+    if fetches:
         # The path is known and trusted by now, and so are the places that its certificates name.
-        result = _verify(reply, flags, _fetched(ctx, result, flags))
+        result = _verify(reply, flags, trust, fetched_revocation(ctx, result, flags, revocation))
     if common(ctx, "output_format") == "json":
         from tsa_core.cli.timestamp.description import describe_reply
 
@@ -68,18 +68,7 @@ def verify(ctx: click.Context, /, **flags: Any) -> None:
         click.echo(f"Successfully verified timestamp {flags['reply']}")
 
 
-def _fetched(ctx: click.Context, result: VerifiedTimestamp, flags: dict[str, Any]) -> Revocation:
-    from tsa_core.client import fetch_crls
-    from tsa_core.verify import RevocationScope
-
-    scope = RevocationScope(flags["revocation"])
-    revocation, failures = fetch_crls(result.path, timeout=common(ctx, "timeout"), scope=scope)
-    for failure in failures:
-        click.echo(f"{PROGRAM}: no CRL from {failure}", err=True)
-    return revocation
-
-
-def _verify(reply: bytes, flags: dict[str, Any], fetched: Revocation | None) -> VerifiedTimestamp:
+def _verify(reply: bytes, flags: dict[str, Any], trust: TrustStore, revocation: Revocation | None) -> VerifiedTimestamp:
     from tsa_core.protocol.reply import is_token
     from tsa_core.verify import Verifier
     from tsa_core.verify.trust import read_certificates
@@ -87,11 +76,11 @@ def _verify(reply: bytes, flags: dict[str, Any], fetched: Revocation | None) -> 
     policies = [flags["oid"]] if flags["oid"] is not None else []
     exact = read_certificates(read_file(flags["certificate"])) if flags["certificate"] is not None else ()
     verifier = Verifier(
-        _trust(flags),
+        trust,
         tsa_certificate=exact[0] if exact else None,
         policies=policies,
         common_name=flags["common_name"],
-        revocation=fetched if fetched is not None else _revocation(flags),
+        revocation=revocation,
     )
     call = verifier.verify_token if is_token(reply) else verifier.verify_response
     name, digest = parse_digest(flags["digest"]) if flags["digest"] is not None else (None, None)
@@ -123,18 +112,6 @@ def _trust(flags: dict[str, Any]) -> TrustStore:
             raise click.UsageError("--intermediate-certificates goes with --root-certificates")
         return TrustStore.from_chain(read_file(chain))
     return TrustStore.from_files(read_file(roots), read_file(intermediates) if intermediates is not None else b"")
-
-
-def _revocation(flags: dict[str, Any]) -> Revocation | None:
-    from tsa_core.verify import Revocation, RevocationScope
-
-    if not flags["crl"] and not flags["ocsp"]:
-        return None
-    return Revocation.from_files(
-        crls=[(name, read_file(name)) for name in flags["crl"]],
-        ocsp_responses=[(name, read_file(name)) for name in flags["ocsp"]],
-        scope=RevocationScope(flags["revocation"]),
-    )
 
 
 def _signer_of(result: VerifiedTimestamp) -> dict[str, Any]:
