@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from tests.edge_server import TlsMaterial
 from tests.serving import QUERY, HttpReply, Server
+from tests.tls_material import TlsMaterial
 
 PATH = "/api/v1/timestamp"
 _FRAME_HEAD = 9

@@ -1,7 +1,7 @@
-"""Servers for tests: ours in a thread, or the real `timestamp-server serve` as a process.
+"""A server in a thread of the test, on a port of 127.0.0.1 that the system chose.
 
-Both listen on 127.0.0.1, on a port that the system chose. The parts of the server in the thread (signers, clock,
-audit sinks and so on) may be objects of the test, which reach it through the plugin host like any plugin's.
+Its parts (signers, clock, audit sinks and so on) may be objects of the test, which reach it through the plugin host
+like any plugin's. A server that is to be a process is a `tsa_core.testing.ServerProcess`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import http.client
 import io
 import itertools
 import json
-import os
-import subprocess
 import sys
 import threading
 import types
@@ -20,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -300,49 +297,3 @@ def running_server(
             thread.join(timeout=30)
         assert not thread.is_alive(), "the server did not stop"
         assert not failures, failures
-
-
-@contextmanager
-def spawned_server(
-    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> Iterator[tuple[Server, subprocess.Popen[str]]]:
-    """Run `timestamp-server serve --port 0` as a process; yields its address, as printed, and the process."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
-    command = [str(Path(sys.executable).with_name("timestamp-server")), "serve", "--port", "0", *arguments]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**environment, **(env or {})},
-        cwd=cwd,
-    ) as process:
-        killer = threading.Timer(60, process.kill)  # a start that hangs ends, and readline with it
-        killer.start()
-        drain: threading.Thread | None = None
-        try:
-            assert process.stderr is not None
-            printed = []
-            for line in process.stderr:
-                printed.append(line)
-                if line.startswith("listening on "):
-                    break
-            else:
-                raise AssertionError(f"the server did not start: {''.join(printed)}")
-            killer.cancel()
-            drain = threading.Thread(target=process.stderr.read, name="test server's stderr")
-            drain.start()
-            yield Server(url=printed[-1].split()[2]), process
-        finally:
-            killer.cancel()
-            if process.poll() is None:
-                process.terminate()
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-            finally:
-                if drain is not None:
-                    drain.join(timeout=30)

@@ -264,7 +264,7 @@ def test_both_keys_in_openbao_and_a_server_that_runs_on_them(openbao: OpenBao, t
         *("--timestamp-signer", "kms", "--kms-key-resource", f"hashivault://{leaf}"),
         *("--certificate-chain-path", str(output)),
     ]
-    with TimestampServer(flags, environment, tmp_path / "server.log") as server:
+    with TimestampServer(flags, environment) as server:
         answer = server.ask(request)
     assert answer.granted
     chain = load_certificates(output)

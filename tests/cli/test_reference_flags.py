@@ -16,12 +16,13 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from tests import pki
-from tests.edge_server import TlsMaterial, edge_server
+from tests.tls_material import TlsMaterial
 from tsa_core.cli.server import serve
 from tsa_core.cli.settings_flags import overrides
 from tsa_core.config import load_settings
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
+from tsa_core.testing import ServerProcess
 
 FLAGS: dict[str, list[str]] = json.loads(Path(__file__).with_name("reference_flags.json").read_text())
 KNOWN = {name for parameter in serve.params for name in parameter.opts}
@@ -99,7 +100,7 @@ def test_a_server_starts_with_all_of_them_at_once(files: dict[str, str], tmp_pat
     settings = load_settings(Path(files["config"]), overrides=parse(arguments), environ={})
     assert settings.server.threads == 3, "the file counts where no flag is given"
     assert settings.server.max_header_size == 1_000_000
-    with edge_server(*arguments, wait_for="profiling on http://127.0.0.1") as server:
+    with ServerProcess(None, *arguments, wait_for="profiling on http://127.0.0.1") as server:
         connection = http.client.HTTPConnection(*server.address("http"), timeout=30)
         connection.request("GET", "/ping")
         assert connection.getresponse().read() == b"."
@@ -112,8 +113,15 @@ def test_a_server_starts_with_all_of_them_at_once(files: dict[str, str], tmp_pat
 
 @pytest.mark.plugin("memory", "ntp")
 def test_the_flags_that_stand_alone_start_a_server_too(files: dict[str, str]) -> None:
-    with edge_server(
-        "--port", "0", "--kms-key-resource", "memory:", "--ntp-monitoring", files["ntp"], "--disable-ntp-monitoring"
+    with ServerProcess(
+        None,
+        "--port",
+        "0",
+        "--kms-key-resource",
+        "memory:",
+        "--ntp-monitoring",
+        files["ntp"],
+        "--disable-ntp-monitoring",
     ) as server:
         connection = http.client.HTTPConnection(*server.address("http"), timeout=30)
         connection.request("GET", "/readyz")

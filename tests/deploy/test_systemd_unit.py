@@ -106,7 +106,7 @@ def test_server_needs_no_memory_that_is_both_written_and_executed(
     config = tmp_path / "tsa.toml"
     config.write_text('[profiles.default]\nsigner = "memory:"\n')
     server = ServerProcess(config)
-    server._command[0] = str(wrapper)
+    server.command[0] = str(wrapper)
     with server:
         assert GRANTED in server.stamp(encode_request()).body[:16]
         assert b"clock" in server.get("/readyz").body

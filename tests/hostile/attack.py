@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import ssl
@@ -9,12 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from asn1crypto import parser, tsp
 
-from tests.edge_server import EdgeServer, TlsMaterial
+from tests.tls_material import TlsMaterial
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
+from tsa_core.testing import ServerProcess
 
 REQUEST = encode_request(algorithm=SHA256, digest=bytes(32), nonce=1, cert_req=True)
 PATH = "/api/v1/timestamp"
@@ -33,7 +36,7 @@ GOOD = head(f"Content-Length: {len(REQUEST)}") + REQUEST
 class Target:
     """A server under attack, over TLS or without."""
 
-    server: EdgeServer
+    server: ServerProcess
     scheme: str
     tls: TlsMaterial
     name: str
@@ -115,3 +118,18 @@ def held(target: Target, count: int, data: bytes = b"", *, handshake: bool = Tru
             except OSError:
                 continue
         yield opened
+
+
+def resident_octets(server: ServerProcess) -> int:
+    """Return the memory of the server and its workers."""
+    pids = [server.process.pid, *_descendants(server.process.pid)]
+    return sum(_resident_octets(pid) for pid in pids)
+
+
+def _descendants(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [each for child in children for each in (int(child), *_descendants(int(child)))]
+
+
+def _resident_octets(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -15,8 +15,19 @@ from contextlib import suppress
 
 import pytest
 
-from tests.edge_server import TlsMaterial, edge_server
-from tests.hostile.attack import GOOD, REQUEST, Target, head, held, idle_connections, read_reply, statuses
+from tests.hostile.attack import (
+    GOOD,
+    REQUEST,
+    Target,
+    head,
+    held,
+    idle_connections,
+    read_reply,
+    resident_octets,
+    statuses,
+)
+from tests.tls_material import TlsMaterial
+from tsa_core.testing import ServerProcess
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("granian")]
@@ -40,7 +51,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         certificate, key = tls.write("server")
         flags = [*flags, "--tls-port", "0", "--tls-certificate", str(certificate), "--tls-key", str(key)]
     more = ["--port", "0", "--listen-limit", "400", "--read-timeout", "20s", "--graceful-timeout", "2s"]
-    with edge_server(*flags, *more) as server:
+    with ServerProcess(None, *flags, *more) as server:
         one = Target(server, scheme, tls, request.param)
         one.stamp()
         yield one
@@ -50,7 +61,7 @@ def check(target: Target, what: str, before: int, *, more: int) -> None:
     """Check that the server lives, serves and has not grown by more than `more` bytes."""
     assert target.server.process.poll() is None, target.server.log
     seconds = target.stamp()
-    grown = target.server.resident_octets() - before
+    grown = resident_octets(target.server) - before
     log.info("%s: %s: %+.1f MiB, an honest client waits %.0f ms", target.name, what, grown / MIB, seconds * 1000)
     assert seconds < HONEST_SECONDS
     assert grown < more, f"{grown / MIB:.1f} MiB more"
@@ -60,7 +71,7 @@ def check(target: Target, what: str, before: int, *, more: int) -> None:
 @pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "], ids=["silent", "slow head"])
 def test_connections_that_never_ask(target: Target, data: bytes) -> None:
     """Fewer than the limit: everybody else does not notice."""
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     with held(target, 150, data) as connections:
         check(target, f"{len(connections)} connections that never ask", before, more=40 * MIB)
 
@@ -70,7 +81,7 @@ def test_bodies_that_never_come(target: Target) -> None:
         # Its WSGI interface gives each body a thread, and a key in memory has one: docs/operate/hostile.md.
         target.server.wait_for_log("only behind a proxy")
         return
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     with held(target, 150, head(f"Content-Length: {len(REQUEST)}") + REQUEST[:10]) as slow:
         check(target, f"{len(slow)} bodies that never come", before, more=40 * MIB)
         slow[0].sendall(REQUEST[10:])
@@ -80,14 +91,14 @@ def test_bodies_that_never_come(target: Target) -> None:
 def test_large_bodies_that_never_end(target: Target) -> None:
     if target.name == "granian-plain":
         return  # the same
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     with held(target, 50, head("Content-Length: 1000000") + bytes(500_000)) as slow:
         check(target, f"{len(slow)} bodies of 1 MB, half of each sent", before, more=90 * MIB)
 
 
 def test_more_connections_than_the_limit(target: Target) -> None:
     """Silent ones: those that were there first have to go."""
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     with held(target, 450, handshake=False) as connections:
         if target.name == "granian-plain":
             return  # it has no room to make: its limit is the proxy's concern
@@ -98,7 +109,7 @@ def test_more_connections_than_the_limit(target: Target) -> None:
 
 
 def test_huge_heads(target: Target) -> None:
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     for data in (
         head("X-Long: " + "x" * 1_000_000),
         head(*(f"X-{number}: y" for number in range(50_000))),
@@ -113,7 +124,7 @@ def test_huge_heads(target: Target) -> None:
 
 def test_pipelining_without_reading(target: Target) -> None:
     """A client that asks without end and reads nothing; the server stops reading when its buffers are full."""
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     with target.connect(timeout=2) as connection, suppress(TimeoutError, OSError):
         for _ in range(400):
             connection.sendall(GOOD * 50)
@@ -166,7 +177,7 @@ HARMLESS = frozenset({"folded header", "bare line feed", "carriage return in a v
 
 def test_paths_and_headers_of_noise(target: Target) -> None:
     source = random.Random(10)
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     paths = ["/%00", "/%ff%fe", "/..%2f..%2fetc/passwd", "//", "/tsa/" + "%2e" * 500, "/\u00e4", "*", "http://x/ping"]
     lines = [f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" for path in paths]
     noises = [line.encode() for line in lines]
@@ -183,7 +194,7 @@ def test_tls_of_noise(target: Target) -> None:
     if target.scheme == "http":
         return
     source = random.Random(11)
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
     for junk in (b"\x80\x2e\x01", hello, hello + source.randbytes(505), b"\x15\x03\x03\x00\x02\x02\x00" * 100, GOOD):
         for _ in range(5):
@@ -202,7 +213,7 @@ def test_tls_of_noise(target: Target) -> None:
 
 
 def test_honest_clients_under_all_of_it(target: Target) -> None:
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     with held(target, 60, b"POST /"), ThreadPoolExecutor(4) as pool:
         attacks = [pool.submit(target.exchange, head("X-Long: " + "x" * 200_000)) for _ in range(10)]
         waited = [target.stamp() for _ in range(10)]
@@ -220,11 +231,11 @@ def test_ten_thousand_idle_connections(tmp_path_factory: pytest.TempPathFactory)
     certificate, key = tls.write("server")
     flags = ["--port", "0", "--tls-port", "0", "--scheme", "http,https", "--listen-limit", "0"]
     flags += ["--tls-certificate", str(certificate), "--tls-key", str(key), "--graceful-timeout", "2s"]
-    with edge_server(*flags, wait_for="listening on https") as server:
+    with ServerProcess(None, *flags, wait_for="listening on https") as server:
         for scheme in ("http", "https"):
             target = Target(server, scheme, tls, f"{scheme}, {count} idle connections")
             target.stamp()
-            before = server.resident_octets()
+            before = resident_octets(server)
             with held(target, count, handshake=False) as connections:
                 assert len(connections) == count
                 check(target, "each without a word", before, more=120 * MIB)

@@ -15,10 +15,10 @@ from threading import Event
 
 import pytest
 
-from tests.edge_server import EdgeServer, TlsMaterial, edge_server
-from tests.hostile.attack import REQUEST, Target
+from tests.hostile.attack import REQUEST, Target, resident_octets
 from tests.http2_client import Http2Connection, StreamEnded, over_tls
-from tsa_core.testing import require_package
+from tests.tls_material import TlsMaterial
+from tsa_core.testing import ServerProcess, require_package
 
 log = logging.getLogger(__name__)
 pytestmark = pytest.mark.plugin("memory")
@@ -42,7 +42,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     certificate, key = tls.write("server")
     flags = ["--scheme", "https", "--http2", "--tls-certificate", str(certificate), "--tls-key", str(key)]
     more = ["--port", "0", "--tls-port", "0", "--listen-limit", "400", "--read-timeout", "20s"]
-    with edge_server(*flags, *more, "--graceful-timeout", "2s", "--access-log=false") as server:
+    with ServerProcess(None, *flags, *more, "--graceful-timeout", "2s", "--access-log=false") as server:
         one = Target(server, "https", tls, "granian with HTTP/2")
         stamp(one.server, tls)
         yield one
@@ -54,7 +54,7 @@ def connect(target: Target) -> Http2Connection:
     return Http2Connection(connected, scheme="https")
 
 
-def stamp(server: EdgeServer, tls: TlsMaterial) -> float:
+def stamp(server: ServerProcess, tls: TlsMaterial) -> float:
     """Get one timestamp as an honest client does; return how many seconds it took."""
     started = time.monotonic()
     with Http2Connection(over_tls(server.address("https"), tls), scheme="https") as connection:
@@ -68,7 +68,7 @@ def check(target: Target, what: str, before: int, *, more: int, waited: float = 
     """Check that the server lives, serves and has not grown by more than `more` bytes."""
     assert target.server.process.poll() is None, target.server.log
     seconds = max(waited, stamp(target.server, target.tls))
-    grown = target.server.resident_octets() - before
+    grown = resident_octets(target.server) - before
     log.info("%s: %s: %+.1f MiB, an honest client waits %.0f ms", target.name, what, grown / MIB, seconds * 1000)
     assert seconds < HONEST_SECONDS
     assert grown < more, f"{grown / MIB:.1f} MiB more"
@@ -138,7 +138,7 @@ FLOODS: dict[str, Callable[[int], Steps]] = {
 @pytest.mark.parametrize("pause", [0.0, 0.002], ids=["at once", "in steps"])
 def test_a_flood(target: Target, kind: str, pause: float) -> None:
     """One attacker that comes back whenever it is thrown out; in steps each stream is seen open before it goes."""
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     over = Event()
 
     def attack() -> tuple[int, int]:
@@ -164,7 +164,7 @@ def test_a_flood(target: Target, kind: str, pause: float) -> None:
         try:
             while time.monotonic() < deadline:
                 waited.append(stamp(target.server, target.tls))
-                peak = max(peak, target.server.resident_octets())
+                peak = max(peak, resident_octets(target.server))
         finally:
             over.set()
         sent, connections = attacker.result(60)
@@ -175,7 +175,7 @@ def test_a_flood(target: Target, kind: str, pause: float) -> None:
 
 
 def test_bodies_that_never_come_on_many_streams(target: Target) -> None:
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     with ExitStack() as stack:
         for _ in range(20):
             connection = stack.enter_context(connect(target))
@@ -186,7 +186,7 @@ def test_bodies_that_never_come_on_many_streams(target: Target) -> None:
 
 
 def test_large_bodies_on_many_streams_share_what_a_connection_may_hold(target: Target) -> None:
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     with ExitStack() as stack:
         connections = []
         for _ in range(10):
@@ -203,7 +203,7 @@ def test_large_bodies_on_many_streams_share_what_a_connection_may_hold(target: T
 
 def test_replies_that_nobody_takes(target: Target) -> None:
     """Each client allows the server not one byte of a body."""
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     with ExitStack() as stack:
         for _ in range(20):
             connection = stack.enter_context(connect(target))
@@ -221,7 +221,7 @@ def test_headers_that_grow_when_they_are_read(target: Target) -> None:
     """A long header is sent once, and named thousands of times: a byte each."""
     import hpack
 
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     encoder = hpack.Encoder()
     first = encoder.encode([(":method", "GET"), (":scheme", "https"), (":authority", "x"), (":path", "/ping")])
     long = encoder.encode([("x-bomb", "x" * 4000)])
@@ -236,7 +236,7 @@ def test_headers_that_grow_when_they_are_read(target: Target) -> None:
 
 
 def test_prefaces_that_never_end(target: Target) -> None:
-    before = target.server.resident_octets()
+    before = resident_octets(target.server)
     with ExitStack() as stack:
         for _ in range(150):
             connected: socket.socket = stack.enter_context(over_tls(target.server.address("https"), target.tls))

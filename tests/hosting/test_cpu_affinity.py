@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import spawned_server
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
-from tsa_core.testing import wait_until
+from tsa_core.testing import ServerProcess, wait_until
 
 pytestmark = pytest.mark.needs(hasattr(os, "sched_setaffinity"), "this system binds no threads")
 
@@ -70,25 +69,24 @@ def workers_of(process: int) -> dict[int, set[int]]:
 def test_granian_workers_have_one_each_and_who_replaces_one_gets_its_own() -> None:
     count = min(2, len(os.sched_getaffinity(0)))
 
-    with spawned_server("--server", "granian", "--workers", str(count)) as (_, process):
+    with ServerProcess(None, "--port", "0", "--server", "granian", "--workers", str(count)) as server:
+        pid = server.process.pid
 
         def settled() -> bool:
             """Say whether all workers keep to one processor, and to different ones."""
-            each = list(workers_of(process.pid).values())
+            each = list(workers_of(pid).values())
             return len(each) == len(set().union(*each)) == sum(map(len, each)) == count
 
         wait_until(settled, seconds=DEADLINE_SECONDS, what="the workers have processors")
-        before = workers_of(process.pid)
+        before = workers_of(pid)
         victim = next(iter(before))
         os.kill(victim, signal.SIGKILL)
-        wait_until(
-            lambda: victim not in workers_of(process.pid) and settled(), seconds=DEADLINE_SECONDS, what="it is replaced"
-        )
-        after = workers_of(process.pid)
+        wait_until(lambda: victim not in workers_of(pid) and settled(), seconds=DEADLINE_SECONDS, what="it is replaced")
+        after = workers_of(pid)
     assert sorted(map(min, before.values())) == sorted(map(min, after.values()))
 
 
 @pytest.mark.plugin("memory")
 def test_waitress_is_left_to_the_system() -> None:
-    with spawned_server() as (_, process):
-        assert os.sched_getaffinity(process.pid) == os.sched_getaffinity(0)
+    with ServerProcess(None, "--port", "0") as server:
+        assert os.sched_getaffinity(server.process.pid) == os.sched_getaffinity(0)

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge_server import EdgeServer, TlsMaterial, edge_server
 from tests.http2_client import PATH, Http2Connection, StreamEnded, over_tls
 from tests.serving import QUERY, REPLY, HttpReply
+from tests.tls_material import TlsMaterial
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
+from tsa_core.testing import ServerProcess
 from tsa_core.testing.programs import missing, require_program
 from tsa_core.testing.waiting import wait_until
 from tsa_core.verify import TrustStore, VerifiedTimestamp, Verifier
@@ -50,7 +51,7 @@ def query(nonce: int) -> bytes:
 class Target:
     """A server that speaks HTTP/2, over TLS or without."""
 
-    server: EdgeServer
+    server: ServerProcess
     scheme: str
     tls: TlsMaterial
 
@@ -87,7 +88,7 @@ def target(request: pytest.FixtureRequest, tls: TlsMaterial) -> Iterator[Target]
     scheme, flags = KINDS[request.param]
     limits = ["--max-request-body-size", "2000", "--max-header-size", "10000"]
     flags = [*(https_flags(tls, *flags) if scheme == "https" else ["--port", "0", *flags]), *limits]
-    with edge_server(*flags) as server:
+    with ServerProcess(None, *flags) as server:
         yield Target(server, scheme, tls)
 
 
@@ -207,14 +208,14 @@ def test_curl_chooses(target: Target) -> None:
 
 def test_a_unix_socket_speaks_it_with_granian(tmp_path: Path) -> None:
     path = tmp_path / "tsa.sock"
-    with edge_server("--scheme", "unix", "--socket-path", str(path), "--server", "granian", "--http2"):
+    with ServerProcess(None, "--scheme", "unix", "--socket-path", str(path), "--server", "granian", "--http2"):
         for flag, version in (("--http2-prior-knowledge", "2"), ("--http1.1", "1.1")):
             assert curl("http://localhost", flag, "--unix-socket", str(path)) == (version, "200")
 
 
 def test_client_certificates_are_demanded_as_before(tls: TlsMaterial, tmp_path: Path) -> None:
     stranger = TlsMaterial(tmp_path, "Other CA").write("stranger")
-    with edge_server(*https_flags(tls, "--tls-ca", str(tls.ca)), wait_for="listening on https") as server:
+    with ServerProcess(None, *https_flags(tls, "--tls-ca", str(tls.ca)), wait_for="listening on https") as server:
         with Http2Connection(over_tls(server.address("https"), tls, tls.write("client"))) as connection:
             assert connection.request(body=query(1)).status == 200
         for certificate in (None, stranger):
@@ -229,7 +230,7 @@ def test_client_certificates_are_demanded_as_before(tls: TlsMaterial, tmp_path: 
 def test_the_scheme_that_a_client_names_opens_nothing(tls: TlsMaterial) -> None:
     """`http_ping_only` goes by how a request came, and HTTP/2 lets clients say `:scheme https` without TLS."""
     flags = https_flags(tls, "--scheme", "http", "--server", "granian", "--http-ping-only")
-    with edge_server(*flags, wait_for="listening on https") as server:
+    with ServerProcess(None, *flags, wait_for="listening on https") as server:
         plain = socket.create_connection(server.address("http"), timeout=30)
         with Http2Connection(plain, scheme="https") as connection:
             assert connection.request(body=query(1)).status == 404
@@ -240,7 +241,7 @@ def test_the_scheme_that_a_client_names_opens_nothing(tls: TlsMaterial) -> None:
 
 def test_it_is_off_unless_wanted(tls: TlsMaterial) -> None:
     flags = [flag for flag in https_flags(tls) if flag != "--http2"]
-    with edge_server(*flags, wait_for="listening on https") as server:
+    with ServerProcess(None, *flags, wait_for="listening on https") as server:
         with over_tls(server.address("https"), tls) as connected:
             assert connected.selected_alpn_protocol() == "http/1.1"
         with over_tls(server.address("https"), tls) as connected:
@@ -253,7 +254,7 @@ def test_it_is_off_unless_wanted(tls: TlsMaterial) -> None:
 
 def test_a_body_that_never_comes_ends_its_stream_alone(tls: TlsMaterial) -> None:
     with (
-        edge_server(*https_flags(tls, "--read-timeout", "1s"), wait_for="listening on https") as server,
+        ServerProcess(None, *https_flags(tls, "--read-timeout", "1s"), wait_for="listening on https") as server,
         Http2Connection(over_tls(server.address("https"), tls)) as connection,
     ):
         late = [connection.begin(body=query(1)[:5], end=False) for _ in range(20)]
@@ -268,7 +269,7 @@ def test_who_says_nothing_more_is_closed(tls: TlsMaterial) -> None:
     if not sys.platform.startswith("linux"):
         missing("only Linux tells how long a connection has been silent")
     flags = https_flags(tls, "--read-timeout", "1s", "--cleanup-timeout", "1s")
-    with edge_server(*flags, wait_for="listening on https") as server:
+    with ServerProcess(None, *flags, wait_for="listening on https") as server:
         address = server.address("https")
         with Http2Connection(over_tls(address, tls)) as idle, over_tls(address, tls) as undecided:
             assert idle.request(body=query(1)).status == 200
@@ -280,7 +281,7 @@ def test_who_says_nothing_more_is_closed(tls: TlsMaterial) -> None:
 
 
 @contextmanager
-def stopping(server: EdgeServer, connection: Http2Connection) -> Iterator[None]:
+def stopping(server: ServerProcess, connection: Http2Connection) -> Iterator[None]:
     """Tell the server to stop; the block begins when the client has been told, too."""
     server.process.terminate()
     while connection.goaway is None and not connection.closed:
@@ -293,7 +294,7 @@ def stopping(server: EdgeServer, connection: Http2Connection) -> Iterator[None]:
 def test_open_streams_are_answered_before_the_end(tls: TlsMaterial, more: tuple[str, ...]) -> None:
     """Their bodies arrive after SIGTERM."""
     with (
-        edge_server(*https_flags(tls, *more), wait_for="listening on https") as server,
+        ServerProcess(None, *https_flags(tls, *more), wait_for="listening on https") as server,
         Http2Connection(over_tls(server.address("https"), tls)) as connection,
     ):
         streams = [connection.begin(body=query(number)[:5], end=False) for number in range(1, 21)]
@@ -308,7 +309,7 @@ def test_open_streams_are_answered_before_the_end(tls: TlsMaterial, more: tuple[
 
 def test_a_reload_tells_connections_to_go_and_answers_their_streams(tls: TlsMaterial) -> None:
     with (
-        edge_server(*https_flags(tls), wait_for="listening on https") as server,
+        ServerProcess(None, *https_flags(tls), wait_for="listening on https") as server,
         Http2Connection(over_tls(server.address("https"), tls)) as connection,
     ):
         stream = connection.begin(body=query(1)[:5], end=False)
@@ -348,6 +349,6 @@ def test_waitress_without_tls_cannot_and_says_so() -> None:
 
 
 def test_without_tls_a_warning_says_for_whom_it_is() -> None:
-    with edge_server("--port", "0", "--server", "granian", "--http2") as server:
+    with ServerProcess(None, "--port", "0", "--server", "granian", "--http2") as server:
         server.wait_for_log("only behind a proxy")
         server.wait_for_log("nothing limits .*HTTP/2.*cancel")

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.edge_server import EdgeServer, TlsMaterial, edge_server
+from tests.tls_material import TlsMaterial
 from tsa_core.config import ServerSettings
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
+from tsa_core.testing import ServerProcess
 from tsa_core.testing.waiting import wait_until
 
 pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("granian")]
@@ -55,7 +56,7 @@ def exchange(
         connection.close()
 
 
-def https(server: EdgeServer, context: ssl.SSLContext) -> http.client.HTTPSConnection:
+def https(server: ServerProcess, context: ssl.SSLContext) -> http.client.HTTPSConnection:
     return http.client.HTTPSConnection(*server.address("https"), timeout=30, context=context)
 
 
@@ -74,16 +75,16 @@ def flags(tls: TlsMaterial, *more: str) -> list[str]:
 )
 def everywhere(
     request: pytest.FixtureRequest, tls: TlsMaterial, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[EdgeServer, Path]]:
+) -> Iterator[tuple[ServerProcess, Path]]:
     """A server on all three kinds of listeners."""
     path = tmp_path_factory.mktemp("unix") / "tsa.sock"
     arguments = flags(tls, "--scheme", "http,unix", "--socket-path", str(path), *request.param)
-    with edge_server(*arguments, wait_for="listening on https") as server:
+    with ServerProcess(None, *arguments, wait_for="listening on https") as server:
         yield server, path
     assert not path.exists(), "the Unix socket is removed at the end"
 
 
-def test_all_listeners_sign_under_one_chain(everywhere: tuple[EdgeServer, Path], tls: TlsMaterial) -> None:
+def test_all_listeners_sign_under_one_chain(everywhere: tuple[ServerProcess, Path], tls: TlsMaterial) -> None:
     server, path = everywhere
     context = tls.client_context()
     chains = set()
@@ -102,12 +103,12 @@ def test_all_listeners_sign_under_one_chain(everywhere: tuple[EdgeServer, Path],
     assert len(chains) == 1
 
 
-def test_the_unix_socket_has_the_mode_of_the_setting(everywhere: tuple[EdgeServer, Path]) -> None:
+def test_the_unix_socket_has_the_mode_of_the_setting(everywhere: tuple[ServerProcess, Path]) -> None:
     _, path = everywhere
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
-def test_tls_below_1_2_is_refused(everywhere: tuple[EdgeServer, Path], tls: TlsMaterial) -> None:
+def test_tls_below_1_2_is_refused(everywhere: tuple[ServerProcess, Path], tls: TlsMaterial) -> None:
     server, _ = everywhere
     for version, accepted in ((ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)):
         context = tls.client_context()
@@ -122,7 +123,7 @@ def test_tls_below_1_2_is_refused(everywhere: tuple[EdgeServer, Path], tls: TlsM
         exchange(https(server, old), "GET", "/ping")
 
 
-def test_plain_http_on_the_tls_port_harms_nobody(everywhere: tuple[EdgeServer, Path], tls: TlsMaterial) -> None:
+def test_plain_http_on_the_tls_port_harms_nobody(everywhere: tuple[ServerProcess, Path], tls: TlsMaterial) -> None:
     server, _ = everywhere
     with socket.create_connection(server.address("https"), timeout=30) as connection:
         connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -132,7 +133,9 @@ def test_plain_http_on_the_tls_port_harms_nobody(everywhere: tuple[EdgeServer, P
 
 
 def test_without_tls_nothing_but_ping_is_answered_when_told_so(tls: TlsMaterial) -> None:
-    with edge_server(*flags(tls, "--scheme", "http", "--http-ping-only"), wait_for="listening on https") as server:
+    with ServerProcess(
+        None, *flags(tls, "--scheme", "http", "--http-ping-only"), wait_for="listening on https"
+    ) as server:
 
         def plain() -> http.client.HTTPConnection:
             return http.client.HTTPConnection(*server.address("http"), timeout=30)
@@ -151,7 +154,7 @@ def test_without_tls_nothing_but_ping_is_answered_when_told_so(tls: TlsMaterial)
 def test_a_client_must_show_a_certificate_of_the_ca(tls: TlsMaterial, tmp_path: Path) -> None:
     other = TlsMaterial(tmp_path, "Other CA")
     client, stranger = tls.write("client"), other.write("stranger")
-    with edge_server(*flags(tls, "--tls-ca", str(tls.ca)), wait_for="listening on https") as server:
+    with ServerProcess(None, *flags(tls, "--tls-ca", str(tls.ca)), wait_for="listening on https") as server:
         assert exchange(https(server, tls.client_context(client)))[0] == 200
         for certificate in (None, stranger):
             # With TLS 1.3 the client learns of its refusal at its first read.
@@ -169,7 +172,7 @@ def test_a_reload_takes_a_new_certificate_and_refuses_a_bad_one(tls: TlsMaterial
         ):
             return int(str(dict(connection.getpeercert() or {})["serialNumber"]), 16)
 
-    with edge_server(*flags(tls, *arguments), wait_for="listening on https") as server:
+    with ServerProcess(None, *flags(tls, *arguments), wait_for="listening on https") as server:
         first = serial()
         certificate, _ = tls.write("server")
         second = x509.load_pem_x509_certificate(certificate.read_bytes()).serial_number
@@ -192,7 +195,7 @@ def test_a_reload_takes_a_new_certificate_and_refuses_a_bad_one(tls: TlsMaterial
 
 def test_a_request_in_flight_over_tls_is_answered_before_the_end(tls: TlsMaterial) -> None:
     """The body arrives after SIGTERM."""
-    with edge_server(*flags(tls), wait_for="listening on https") as server:
+    with ServerProcess(None, *flags(tls), wait_for="listening on https") as server:
         raw = socket.create_connection(server.address("https"), timeout=30)
         with tls.client_context().wrap_socket(raw, server_hostname="127.0.0.1") as connection:
             head = f"POST /api/v1/timestamp HTTP/1.1\r\nHost: x\r\nContent-Length: {len(REQUEST)}\r\n"

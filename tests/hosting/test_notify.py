@@ -124,22 +124,22 @@ def test_server_says_when_it_answers_reloads_and_stops(tmp_path: Path, flags: tu
             assert server.stamp(encode_request()).status == 200
             assert manager.heard_nothing_more()
 
-            server._process.send_signal(signal.SIGHUP)
+            server.process.send_signal(signal.SIGHUP)
             assert manager.receive().keys() == {"RELOADING", "MONOTONIC_USEC"}
             again = manager.receive()
             assert again["READY"] == "1"
             assert "profile default" in again["STATUS"]
 
             config.write_text("[server]\nprot = 1\n")
-            server._process.send_signal(signal.SIGHUP)
+            server.process.send_signal(signal.SIGHUP)
             assert "RELOADING" in manager.receive()
             refused = manager.receive()
             assert refused["READY"] == "1"
             assert refused["STATUS"].startswith("reload refused: ")
 
-            server._process.send_signal(signal.SIGTERM)
+            server.process.send_signal(signal.SIGTERM)
             assert manager.receive() == {"STOPPING": "1"}
-            assert server._process.wait(SECONDS) == 0
+            assert server.process.wait(SECONDS) == 0
         assert manager.heard_nothing_more()
     finally:
         manager.socket.close()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +15,13 @@ import pytest
 from tsa_backends.server_process import free_port
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
+from tsa_core.testing import ServerProcess, wait_until
 
 pytestmark = pytest.mark.plugin("memory")
 
 REQUEST = encode_request(algorithm=SHA256, digest=bytes(32), nonce=1, cert_req=True)
-HEADERS = {"Content-Type": "application/timestamp-query"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 
 needs_granian = pytest.mark.package("granian")
 ENGINES = [
@@ -32,91 +30,46 @@ ENGINES = [
 ]
 
 
-class Server:
-    """A `timestamp-server serve` process."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.port = free_port()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tsa_core.cli.server", "serve", "--port", str(self.port), *arguments],
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if re.search(r"listening on", line):
-                return
-        raise AssertionError(f"ended with {self.process.wait()} before it listened")
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request(method, path, body, HEADERS if body else {})
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
-
-    def children(self) -> list[int]:
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(child) for child in path.read_text().split()]
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)  # its own session: the server and its workers, nobody else
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
 @pytest.fixture(scope="module", params=ENGINES)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    running = Server(*request.param)
-    yield running
-    running.close()
+def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    with ServerProcess(None, "--port", "0", *request.param) as running:
+        yield running
 
 
-def test_all_workers_sign_under_one_chain(server: Server) -> None:
-    chains = {server.ask("GET", "/api/v1/timestamp/certchain")[1] for _ in range(20)}
+def test_all_workers_sign_under_one_chain(server: ServerProcess) -> None:
+    chains = {server.get("/api/v1/timestamp/certchain").body for _ in range(20)}
     assert len(chains) == 1
 
 
-def test_serial_numbers_differ_across_workers(server: Server) -> None:
-    replies = [server.ask("POST", "/api/v1/timestamp", REQUEST) for _ in range(50)]
-    assert {status for status, _ in replies} == {200}
-    found = [re.search(rb"\x02\x14[\x40-\x7f].{19}", body, re.DOTALL) for _, body in replies]
+def test_serial_numbers_differ_across_workers(server: ServerProcess) -> None:
+    replies = [server.stamp(REQUEST) for _ in range(50)]
+    assert {status for status, _, _ in replies} == {200}
+    found = [re.search(rb"\x02\x14[\x40-\x7f].{19}", body, re.DOTALL) for _, _, body in replies]
     assert len({serial[0] for serial in found if serial}) == 50
 
 
 @pytest.mark.needs(Path("/proc/self/task").exists(), "finds workers through /proc")
-def test_a_worker_that_dies_is_replaced(server: Server) -> None:
-    before = set(server.children())
+def test_a_worker_that_dies_is_replaced(server: ServerProcess) -> None:
+    before = server.workers()
     assert len(before) >= 2
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while len(set(server.children()) - {victim}) < len(before):
-        assert time.monotonic() < deadline, "the worker was not replaced"
-        time.sleep(0.05)
+    wait_until(
+        lambda: len(server.workers() - {victim}) >= len(before), seconds=DEADLINE_SECONDS, what="the worker is replaced"
+    )
     for _ in range(20):
-        assert server.ask("POST", "/api/v1/timestamp", REQUEST)[0] == 200
+        assert server.stamp(REQUEST).status == 200
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.needs(Path("/proc/self/task").exists(), "finds workers through /proc")
 def test_sigterm_ends_the_server_and_all_workers(engine: tuple[str, ...]) -> None:
-    server = Server(*engine)
-    try:
-        workers = server.children()
-        assert server.ask("GET", "/ping") == (200, b".")
+    with ServerProcess(None, "--port", "0", *engine) as server:
+        workers = server.workers()
+        assert server.get("/ping").body == b"."
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(DEADLINE_SECONDS) == 0
         assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
-    finally:
-        server.close()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests import pki
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
-from tests.serving import QUERY, Parts, Server, TestSigner, running_server, spawned_server
+from tests.serving import QUERY, Parts, Server, TestSigner, running_server
+from tsa_core.testing import ServerProcess
 from tsa_core.testing.programs import require_program
 
 OPENSSL_KINDS = ("rsa-2048", "rsa-3072", "rsa-4096", "p256", "p384", "p521")
@@ -60,8 +61,8 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def spawned() -> Iterator[Server]:
-    with spawned_server() as (running, _process):
-        yield running
+    with ServerProcess(None, "--port", "0") as process:
+        yield Server(url=process.url)
 
 
 def get_root(server: Server, path: str = "/api/v1/timestamp/certchain") -> bytes:
@@ -176,7 +177,7 @@ def test_curl_sends_the_published_json_example(spawned: Server, curl: Run, opens
 @pytest.mark.plugin("memory")
 def test_curl_sees_a_rejection_as_the_reference_system_gives_it(curl: Run, tmp_path: Path) -> None:
     (tmp_path / "q.tsq").write_bytes(PlainRequest(hash_name="sha1", digest=bytes(20)).encode())
-    with spawned_server("--rejections=sigstore") as (server, _process):
+    with ServerProcess(None, "--port", "0", "--rejections=sigstore") as server:
         sent = curl(
             "-sS", "-w", "%{http_code}", "-H", f"Content-Type: {QUERY}", "--data-binary", "@q.tsq",
             f"{server.url}/api/v1/timestamp", "-o", "reply",
@@ -203,16 +204,16 @@ def test_rfc3161_client_verifies(server: Server, kind: str) -> None:
 @pytest.mark.plugin("memory")
 def test_sigterm_answers_what_has_arrived_and_exits_0() -> None:
     body = PlainRequest(nonce=7).encode()
-    with spawned_server() as (server, process):
-        with socket.create_connection(server.address, timeout=30) as connection:
+    with ServerProcess(None, "--port", "0") as server:
+        with socket.create_connection(server.address(), timeout=30) as connection:
             head = f"POST /api/v1/timestamp HTTP/1.1\r\nHost: x\r\nContent-Type: {QUERY}\r\n"
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-1])
             # Its reply shows that the server has read what was sent before it.
-            assert server.request("GET", "/ping").body == b"."
-            process.send_signal(signal.SIGTERM)
+            assert server.get("/ping").body == b"."
+            server.process.send_signal(signal.SIGTERM)
             connection.sendall(body[-1:])
             received = b""
             while part := connection.recv(65536):
                 received += part
         assert granted(received.partition(b"\r\n\r\n")[2]).tst_info["nonce"].native == 7
-        assert process.wait(timeout=30) == 0
+        assert server.process.wait(timeout=30) == 0

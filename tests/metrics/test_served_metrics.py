@@ -80,7 +80,7 @@ class Watched:
         return found
 
     def workers(self) -> list[int]:
-        pid = self.process._process.pid
+        pid = self.process.process.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 

@@ -1,22 +1,23 @@
-"""A real `timestamp-server serve` in a process of its own, on a free port of 127.0.0.1."""
+"""A real `timestamp-server serve` in a process of its own."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from tsa_core.testing.waiting import wait_until
 
-_LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
-_SECONDS = 60.0
+_SECONDS = 120.0
+"""How long anything may take; far above what it does take, on a machine with better things to do."""
 _QUERY = {"Content-Type": "application/timestamp-query"}
 
 
@@ -29,52 +30,76 @@ class HttpReply(NamedTuple):
 
 
 class ServerProcess:
-    """Started with a configuration file, as an operator would; a context manager that stops it by its pid.
+    """Started as an operator would; a context manager that stops it by SIGTERM, after which it must end with 0.
 
-    `config` is the file; more flags of `timestamp-server serve` may follow. No TSA_... variable of the test's own
-    environment reaches the server; those in `environ` do.
+    `config` is its configuration file, with which it listens on a free port of 127.0.0.1; more flags of
+    `timestamp-server serve` may follow. With None the flags say all there is to say, the port included. No TSA_...
+    variable of the test's own environment reaches the server; those in `environ` do. `wait_for` is a pattern of the
+    last line that it logs at its start. It has a session of its own, and is killed with its workers when it hangs.
     """
 
-    def __init__(self, config: Path, *flags: str, environ: Mapping[str, str] | None = None) -> None:
-        self._command = [sys.executable, "-m", "tsa_core.cli.server", "serve", "--config", str(config)]
-        self._command += ["--host", "127.0.0.1", "--port", "0", *flags]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
-        self._environment = {**clean, "NO_COLOR": "1", "COLUMNS": "200", **(environ or {})}
+    removed_variables: ClassVar[tuple[str, ...]] = ("TSA_",)
+    """How the names of variables begin that the server does not inherit."""
+
+    def __init__(
+        self,
+        config: Path | None,
+        *flags: str | Path,
+        environ: Mapping[str, str] | None = None,
+        wait_for: str = "listening on ",
+    ) -> None:
+        self.command = [sys.executable, "-m", "tsa_core.cli.server", "serve"]
+        if config is not None:
+            self.command += ["--config", str(config), "--host", "127.0.0.1", "--port", "0"]
+        self.command += map(str, flags)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(self.removed_variables)}
+        self._environment = {**inherited, "NO_COLOR": "1", "COLUMNS": "200", **(environ or {})}
+        self._wait_for = wait_for
         self._lines: list[str] = []
-        self.port = 0
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            self._command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        self.process = subprocess.Popen(
+            self.command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
-            self.wait_for_log(_LISTENING.pattern)
-        except AssertionError:
-            self.__exit__(None, None, None)
+            self.wait_for_log(self._wait_for)
+        except BaseException:
+            self._end()
             raise
-        found = _LISTENING.search(self.log)
-        assert found is not None
-        self.port = int(found[1])
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.terminate()
+        ended_before = self.process.poll() is not None
+        code = self._end()
+        if error is None:
+            how = "it ended by itself" if ended_before else "it was told to stop"
+            assert code == 0, f"{how}, and its exit code is {code}:\n{self.log}"
+
+    def _end(self) -> int:
+        self.process.terminate()
         try:
-            self._process.wait(_SECONDS)
+            return self.process.wait(_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join(_SECONDS)
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+            os.killpg(self.process.pid, signal.SIGKILL)  # its own session: the server and its workers, nobody else
+            return self.process.wait()
+        finally:
+            self._reader.join(_SECONDS)
+            if self.process.stderr is not None:
+                self.process.stderr.close()
 
     def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
             self._lines.append(line)
 
     @property
@@ -86,12 +111,39 @@ class ServerProcess:
         """Return when a line of the log matches; raises AssertionError when the server ends or takes too long."""
 
         def seen() -> bool:
-            if self._process.poll() is not None:
+            ended = self.process.poll() is not None
+            if ended:
                 self._reader.join(_SECONDS)
-                assert re.search(pattern, self.log), f"the server ended with {self._process.returncode}:\n{self.log}"
-            return re.search(pattern, self.log) is not None
+            found = re.search(pattern, self.log, re.MULTILINE) is not None
+            assert found or not ended, f"the server ended with {self.process.returncode}:\n{self.log}"
+            return found
 
-        wait_until(seen, seconds=_SECONDS, what=f"the server logs {pattern!r}")
+        try:
+            wait_until(seen, seconds=_SECONDS, what=f"the server logs {pattern!r}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; so far it said:\n{self.log}") from None
+
+    def address(self, scheme: str = "http") -> tuple[str, int]:
+        """Return the host and port at which it listens for `http` or `https`, as it logged them."""
+        found = re.search(rf"listening on {scheme}://([0-9.]+):(\d+)", self.log)
+        assert found is not None, self.log
+        return found[1], int(found[2])
+
+    @property
+    def port(self) -> int:
+        """Where it listens for plain HTTP."""
+        return self.address()[1]
+
+    @property
+    def url(self) -> str:
+        """Its origin for plain HTTP."""
+        host, port = self.address()
+        return f"http://{host}:{port}"
+
+    def workers(self) -> set[int]:
+        """Return the process ids of its workers; Linux only."""
+        pid = self.process.pid
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
     def get(self, path: str) -> HttpReply:
         """GET a path."""
@@ -104,7 +156,7 @@ class ServerProcess:
         return self._exchange("POST", path, request, {**_QUERY, **(headers or {})})
 
     def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> HttpReply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_SECONDS)
+        connection = http.client.HTTPConnection(*self.address(), timeout=_SECONDS)
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()

@@ -88,12 +88,12 @@ def bao(tmp_path: Path) -> Iterator[OpenBao]:
 
 def test_server_of_each_kms_issues_tokens_that_openssl_verifies(kek: Kek, tmp_path: Path) -> None:
     deployment = Deployment(kek, tmp_path)
-    with TimestampServer(deployment.arguments, deployment.environment, tmp_path / "server.log") as server:
+    with TimestampServer(deployment.arguments, deployment.environment) as server:
         answer = server.ask(REQUEST)
         assert server.ready() == 200
     assert answer.granted
     deployment.check(answer.response, tmp_path)
-    assert not [secret for secret in deployment.secrets() if secret in server.text()]
+    assert not [secret for secret in deployment.secrets() if secret in server.log]
 
 
 @pytest.mark.parametrize("scope", ["google", "google.cloud.kms_v1.services.key_management_service.transports.grpc"])
@@ -108,7 +108,7 @@ def test_debug_log_of_googles_client_does_not_tell_the_key(gcp: Kek, tmp_path: P
 
 def test_kms_may_go_after_the_start(bao: OpenBao, tmp_path: Path) -> None:
     deployment = Deployment(vault_kek(bao), tmp_path)
-    with TimestampServer(deployment.arguments, deployment.environment, tmp_path / "server.log") as server:
+    with TimestampServer(deployment.arguments, deployment.environment) as server:
         bao.process.kill()
         answer = server.ask(REQUEST)
         assert server.ready() == 200
@@ -163,7 +163,7 @@ def test_settings_do_what_the_flags_do(vault: Kek, tmp_path: Path) -> None:
         f'[signer.tink]\nkey_resource = "{vault.uri}"\nhcvault_address = "{vault.settings["hcvault_address"]}"\n'
         'hcvault_token = { file = "vault-token" }\n'
     )
-    with TimestampServer(["--config", str(config)], {}, tmp_path / "server.log") as server:
+    with TimestampServer(["--config", str(config)], {}) as server:
         answer = server.ask(REQUEST)
     deployment.check(answer.response, tmp_path)
 
@@ -172,10 +172,10 @@ def test_token_on_the_command_line_works_and_is_warned_of(vault: Kek, tmp_path: 
     deployment = Deployment(vault, tmp_path)
     environment = {"VAULT_ADDR": str(vault.settings["hcvault_address"])}
     arguments = [*deployment.arguments, "--tink-hcvault-token", ROOT_TOKEN]
-    with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+    with TimestampServer(arguments, environment) as server:
         assert server.ask(REQUEST).granted
-    assert "--tink-hcvault-token shows the token to everybody who can run ps on this machine" in server.text()
-    assert ROOT_TOKEN not in server.text()
+    assert "--tink-hcvault-token shows the token to everybody who can run ps on this machine" in server.log
+    assert ROOT_TOKEN not in server.log
 
 
 def test_workers_share_the_key_and_a_new_one_needs_no_kms(tmp_path: Path) -> None:
@@ -184,13 +184,13 @@ def test_workers_share_the_key_and_a_new_one_needs_no_kms(tmp_path: Path) -> Non
     deployment = Deployment(gcp_kek(kms), tmp_path)
     kms.calls.clear()
     arguments = [*deployment.arguments, "--workers", "2"]
-    with TimestampServer(arguments, deployment.environment, tmp_path / "server.log") as server:
+    with TimestampServer(arguments, deployment.environment) as server:
         assert [name for name, _, _ in kms.calls] == ["Decrypt"]
         kms.kill()
-        before = server.children()
+        before = server.workers()
         os.kill(min(before), signal.SIGKILL)
-        wait_until(lambda: len(server.children() - before) == 1, seconds=20, what="a new worker in its place")
+        wait_until(lambda: len(server.workers() - before) == 1, seconds=20, what="a new worker in its place")
         answers = [server.ask(REQUEST) for _ in range(8)]
     assert all(answer.granted for answer in answers)
     deployment.check(answers[-1].response, tmp_path)
-    assert re.search(r"worker \d+ ended by itself", server.text())
+    assert re.search(r"worker \d+ ended by itself", server.log)

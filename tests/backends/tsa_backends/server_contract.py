@@ -107,12 +107,12 @@ class ServerContract:
         tmp_path: Path,
     ) -> None:
         request = encode_request(_DATA)
-        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+        with TimestampServer(arguments, environment) as server:
             answer = server.ask(request)
         assert answer.granted
         token = IssuedToken(request=request, response=answer.response, data=_DATA, chain=chain)
         check_with_openssl(token, tmp_path)
-        assert not [s for s in deployment.secrets if s in server.text()]
+        assert not [s for s in deployment.secrets if s in server.log]
 
     @pytest.mark.plugin("file")
     def test_fetch_tsa_certs_takes_its_key_as_leaf_and_as_parent(
@@ -161,7 +161,7 @@ class ServerContract:
         self, deployment: Deployment, arguments: list[str], environment: dict[str, str], tmp_path: Path
     ) -> None:
         request = encode_request(_DATA)
-        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+        with TimestampServer(arguments, environment) as server:
             assert server.ask(request).granted
             for fail, mend in ((deployment.kill, deployment.start), (deployment.freeze, deployment.thaw)):
                 fail()
@@ -172,13 +172,13 @@ class ServerContract:
                 mend()
                 assert self._recovered(server, request).granted
                 assert server.ready() == 200
-        assert not [s for s in deployment.secrets if s in server.text()]
+        assert not [s for s in deployment.secrets if s in server.log]
 
     def test_disabled_key_is_system_failure_until_it_is_enabled(
         self, deployment: Deployment, arguments: list[str], environment: dict[str, str], tmp_path: Path
     ) -> None:
         request = encode_request(_DATA)
-        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+        with TimestampServer(arguments, environment) as server:
             assert server.ask(request).granted
             deployment.disable()
             assert server.ask(request).failures == {"system_failure"}
@@ -203,7 +203,7 @@ class ServerContract:
                 answers.append(server.ask(request))
 
         with (
-            TimestampServer(arguments, environment, tmp_path / "server.log") as server,
+            TimestampServer(arguments, environment) as server,
             ThreadPoolExecutor(_LOAD_THREADS) as pool,
         ):
             running = [pool.submit(ask_on, server) for _ in range(_LOAD_THREADS)]
@@ -228,7 +228,7 @@ class ServerContract:
         for answer in answers:
             if answer.granted:
                 check_with_verifier(IssuedToken(request=request, response=answer.response, data=_DATA, chain=chain))
-        assert not [s for s in deployment.secrets if s in server.text()]
+        assert not [s for s in deployment.secrets if s in server.log]
 
     def _recovered(self, server: TimestampServer, request: bytes) -> Answer:
         """Ask until a token comes, as clients do."""
@@ -253,7 +253,7 @@ class RotatingServerContract(ServerContract):
     ) -> None:
         assert deployment.rotate is not None, "the deployment says how its backend makes a newer key of that name"
         request = encode_request(_DATA)
-        with TimestampServer(arguments, environment, tmp_path / "server.log") as server:
+        with TimestampServer(arguments, environment) as server:
             assert server.ask(request).granted
             deployment.rotate()
             answer = server.ask(request)
