@@ -13,6 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsa_core.api import ConfigError, PublicKey, UnsupportedKey, read_file, signature_algorithm
 from tsa_core.certs.issuing import public_key_info
+from tsa_core.paths.certificate import load_pem_certificates
+from tsa_core.paths.errors import printable
+from tsa_core.paths.extensions import PARSING_ERRORS, read_extensions
+from tsa_core.protocol.errors import EncodingError
 
 MAX_CERTIFICATES = 16
 _MAX_FILE_OCTETS = 1024 * 1024
@@ -52,13 +56,22 @@ def read_chain_file(path: Path) -> bytes:
 def parse_chain(data: bytes, *, where: str) -> CertificateChain:
     """Return the chain of a PEM file's bytes, TSA certificate first; raises ConfigError, which names `where`."""
     try:
-        return CertificateChain(certificates=tuple(x509.load_pem_x509_certificates(data)))
-    except (ValueError, UnsupportedAlgorithm) as error:
+        certificates = tuple(load_pem_certificates(data))
+    except PARSING_ERRORS as error:
         # The library's text about a file that is not PEM at all sends the reader to its own web pages.
         reason = error if b"-----BEGIN CERTIFICATE-----" in data else "there is no BEGIN CERTIFICATE in it"
         raise ConfigError(
             f"the certificate chain is not a PEM file of certificates, TSA certificate first: {reason}", path=where
         ) from None
+    for number, certificate in enumerate(certificates, 1):
+        try:
+            _ = certificate.subject, certificate.issuer
+            read_extensions(certificate, certificate.public_bytes(Encoding.DER))
+        except (EncodingError, *PARSING_ERRORS) as error:
+            raise ConfigError(
+                f"certificate {number} of the chain cannot be read: {printable(str(error))}; issue it again", path=where
+            ) from None
+    return CertificateChain(certificates=certificates)
 
 
 def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
@@ -100,14 +113,27 @@ def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Say whether `issuer` signed `certificate`: its name and its key."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (InvalidSignature, *PARSING_ERRORS):
         return False
     return True
 
 
 def title(certificate: x509.Certificate) -> str:
     """Return how messages name a certificate."""
-    return f"certificate {certificate.subject.rfc4514_string() or 'without a name'!r}"
+    return f"certificate {subject_text(certificate) or 'without a name'!r}"
+
+
+def subject_text(certificate: x509.Certificate) -> str:
+    """Return a certificate's subject for people, also where it cannot be read."""
+    return _text(certificate, "subject")
+
+
+def _text(certificate: x509.Certificate, field: Literal["subject", "issuer"]) -> str:
+    try:
+        name: x509.Name = getattr(certificate, field)
+        return printable(name.rfc4514_string())
+    except PARSING_ERRORS:
+        return f"with {'a' if field == 'subject' else 'an'} {field} that cannot be read"
 
 
 def order_chain(certificates: Sequence[x509.Certificate], public_key: PublicKey) -> CertificateChain:
@@ -122,7 +148,7 @@ def order_chain(certificates: Sequence[x509.Certificate], public_key: PublicKey)
     pool = list(dict.fromkeys(certificates))
     leaves = [certificate for certificate in pool if _key_info(certificate) == wanted]
     if not leaves:
-        names = ", ".join(repr(certificate.subject.rfc4514_string()) for certificate in pool)
+        names = ", ".join(repr(subject_text(certificate)) for certificate in pool)
         raise ConfigError(f"none of the certificates is for the signer's key; they are: {names}")
     leaves.sort(key=lambda certificate: certificate.not_valid_after_utc, reverse=True)
     for leaf in leaves:
@@ -130,7 +156,7 @@ def order_chain(certificates: Sequence[x509.Certificate], public_key: PublicKey)
             return CertificateChain(certificates=path)
     last = _longest((leaves[0],), pool)[-1]
     raise ConfigError(
-        f"the issuer of the {title(last)} is missing: {last.issuer.rfc4514_string()!r}; add its certificate, and so on "
+        f"the issuer of the {title(last)} is missing: {_text(last, 'issuer')!r}; add its certificate, and so on "
         "to the root"
     )
 

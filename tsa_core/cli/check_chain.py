@@ -11,6 +11,7 @@ import click
 from rich.markup import escape
 
 from tsa_core.certs import load_chain
+from tsa_core.certs.chain import subject_text
 from tsa_core.certs.rules import PROFILES, ChainCase, Finding, Outcome, judge
 from tsa_core.cli import console
 
@@ -63,7 +64,7 @@ def check_chain(
             {
                 "file": str(file),
                 "profiles": list(profiles),
-                "certificates": [certificate.subject.rfc4514_string() for certificate in chain.certificates],
+                "certificates": [subject_text(certificate) for certificate in chain.certificates],
                 "passed": not failed,
                 "rules": [_document(finding) for finding in findings],
             }

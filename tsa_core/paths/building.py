@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Final
 
 from cryptography.x509.oid import ExtensionOID
@@ -15,6 +16,7 @@ from cryptography.x509.oid import ExtensionOID
 from tsa_core.paths.certificate import PathCertificate, by_subject
 from tsa_core.paths.errors import PathError, VerificationError
 from tsa_core.paths.names import CanonicalName
+from tsa_core.paths.notes import Note
 from tsa_core.paths.validation import Inputs, Outputs, check_authority, validate_path
 
 MAX_PATH: Final = 10
@@ -47,8 +49,8 @@ class Path:
         """The certificate whose key made the token's signature."""
         return self.certificates[0]
 
-    @property
-    def notes(self) -> tuple[str, ...]:
+    @cached_property
+    def notes(self) -> tuple[Note, ...]:
         """What breaks a rule of RFC 5280 in the path's certificates and was accepted nonetheless."""
         return tuple(note for certificate in self.certificates for note in certificate.notes)
 
@@ -126,11 +128,14 @@ class _Search:
         known = {certificate.der for certificate in chain}
         for root in self._candidates(child, (self._roots,), known):
             path = (*chain, root)
+            depth = len(chain)  # a root that did not sign the chain's end is no way to go
             try:
                 self._count_step()
+                self._check_signature(child, root)
+                depth = len(path)
                 return path, validate_path(path, self._inputs, check_signature=self._check_signature)
             except VerificationError as error:
-                self._failed(len(path), error)
+                self._failed(depth, error)
         if len(chain) + 2 > MAX_PATH:
             self._failed(len(chain), PathError(f"the path is longer than {MAX_PATH} certificates"))
             return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -25,6 +26,7 @@ from tsa_core.paths.errors import PathError, UnsupportedAlgorithm, printable
 from tsa_core.paths.extensions import (
     PARSING_ERRORS,
     POLICY_MAPPINGS,
+    RESTRICTING,
     DuplicateExtension,
     Extensions,
     RawExtension,
@@ -32,6 +34,7 @@ from tsa_core.paths.extensions import (
     read_extensions,
 )
 from tsa_core.paths.names import CanonicalName, canonical_name
+from tsa_core.paths.notes import Note
 from tsa_core.protocol.certificate import CertificateFields, certificate_fields
 from tsa_core.protocol.errors import EncodingError
 
@@ -52,19 +55,8 @@ _PROCESSED: Final = frozenset(
     }
 )
 """Extensions whose meaning the path validation takes into account; any other one must not be critical."""
-_RESTRICTING: Final = frozenset(
-    {
-        ExtensionOID.BASIC_CONSTRAINTS,
-        ExtensionOID.KEY_USAGE,
-        ExtensionOID.EXTENDED_KEY_USAGE,
-        ExtensionOID.NAME_CONSTRAINTS,
-        ExtensionOID.POLICY_CONSTRAINTS,
-        ExtensionOID.INHIBIT_ANY_POLICY,
-        POLICY_MAPPINGS,
-    }
-)
-"""Extensions that take rights away; to pass over one that cannot be read would give them back."""
-_NO_FILTERS_TWICE: Final = threading.Lock()
+_FILTERS: Final = threading.Lock()
+"""Python's warning filters are the process's: who changes and restores them must be alone."""
 
 
 class PathCertificate:
@@ -227,7 +219,7 @@ class PathCertificate:
             if extension.critical and oid not in _PROCESSED:
                 raise PathError(f"{self.name} has an unknown critical extension, {oid.dotted_string}")
         for oid, raw in self.unreadable_extensions.items():
-            if raw.critical or oid in _RESTRICTING:
+            if raw.critical or oid in RESTRICTING:
                 raise PathError(f"{self.name} has an extension that cannot be read, {oid.dotted_string}")
 
     def check_time(self, time: datetime) -> None:
@@ -238,13 +230,21 @@ class PathCertificate:
             raise PathError(f"{self.name} ended at {text(self.not_after)}, which is before {text(time)}")
 
     @cached_property
-    def notes(self) -> tuple[str, ...]:
-        """What breaks a rule of RFC 5280 and was accepted nonetheless, a sentence each."""
+    def notes(self) -> tuple[Note, ...]:
+        """What breaks a rule of RFC 5280 and was accepted nonetheless."""
         found = []
         if not _is_positive(self.serial_der):
-            found.append(f"{self.name} has a serial number that is not positive (RFC 5280 4.1.2.2)")
+            found.append(
+                Note(
+                    code="serial-not-positive",
+                    text=f"{self.name} has a serial number that is not positive (RFC 5280 4.1.2.2)",
+                )
+            )
         found.extend(
-            f"{self.name} has an extension that cannot be read and is not critical, {oid.dotted_string}"
+            Note(
+                code="extension-unreadable",
+                text=f"{self.name} has an extension that cannot be read and is not critical, {oid.dotted_string}",
+            )
             for oid in self.unreadable_extensions
         )
         return tuple(found)
@@ -257,9 +257,21 @@ def load_certificate(data: bytes) -> x509.Certificate:
     """
     if _is_positive(certificate_fields(data).serial_number):
         return x509.load_der_x509_certificate(data)
-    with _NO_FILTERS_TWICE, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _without_warnings():
         return x509.load_der_x509_certificate(data)
+
+
+def load_pem_certificates(data: bytes) -> list[x509.Certificate]:
+    """Return the certificates of a PEM file; raises one of PARSING_ERRORS. Serial numbers: as above."""
+    with _without_warnings():
+        return x509.load_pem_x509_certificates(data)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _is_positive(serial_number: bytes) -> bool:

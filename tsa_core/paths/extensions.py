@@ -18,6 +18,19 @@ from tsa_core.protocol.errors import EncodingError
 
 POLICY_MAPPINGS: Final = x509.ObjectIdentifier("2.5.29.33")
 
+RESTRICTING: Final = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.POLICY_CONSTRAINTS,
+        ExtensionOID.INHIBIT_ANY_POLICY,
+        POLICY_MAPPINGS,
+    }
+)
+"""Extensions that take rights away; to pass over one that cannot be read would give them back."""
+
 PARSING_ERRORS: Final = (
     ValueError,
     TypeError,

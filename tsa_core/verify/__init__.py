@@ -1,6 +1,7 @@
 """Verification of RFC 3161 timestamps: rules V1 to V15, or an exception that names one."""
 
 from tsa_core.paths.findings import RevocationEvidence, RevocationFinding, RevocationStatus
+from tsa_core.paths.notes import Note
 from tsa_core.paths.revocation import Revocation, RevocationScope
 from tsa_core.verify.errors import (
     AmbiguousSigner,
@@ -34,7 +35,7 @@ from tsa_core.verify.request import verify_request
 from tsa_core.verify.statement import check_answer
 from tsa_core.verify.subject import hash_artifact
 from tsa_core.verify.trust import TrustStore
-from tsa_core.verify.verdict import Note, VerifiedTimestamp
+from tsa_core.verify.verdict import VerifiedTimestamp
 from tsa_core.verify.verifier import Verifier, verify_response, verify_token
 
 __all__ = [

@@ -10,6 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtensionOID
 
 from tsa_core.paths.certificate import PathCertificate
+from tsa_core.paths.notes import Note
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.hashes import SHA1, SHA256, HashAlgorithm
@@ -28,6 +29,14 @@ MAX_CERTIFICATES: Final = 64
 """Certificates in a token; honest ones hold two to five."""
 
 _CMS_VERSIONS: Final = frozenset({3, 4, 5})  # RFC 5652 5.1: at least 3, since the content is no id-data
+_OLD_SIGNED_DATA: Final = Note(
+    code="signed-data-version",
+    text="the SignedData says version 1, which is wrong for a TSTInfo (RFC 5652 5.1)",
+)
+_NEW_SIGNER_INFO: Final = Note(
+    code="signer-info-version",
+    text="the SignerInfo says version 3 but names its signer by issuer and serial number (RFC 5652 5.3)",
+)
 _TST_INFO_TYPE: Final = der.oid(oids.ID_CT_TST_INFO)
 _SUBJECT_KEY_IDENTIFIER: Final = 0x80
 _CONTENT_TYPE: Final = der.oid(oids.ID_CONTENT_TYPE)
@@ -54,6 +63,8 @@ class SignedToken(NamedTuple):
     scheme: SignatureScheme
     ess_values: tuple[tuple[bool, bytes], ...]
     """The values of the signing-certificate attributes, each with whether it is of the second version."""
+    notes: tuple[Note, ...] = ()
+    """What breaks a rule of RFC 5652 and was accepted nonetheless, as openssl and BouncyCastle do."""
 
 
 def check_structure(token: Token) -> SignedToken:
@@ -62,17 +73,13 @@ def check_structure(token: Token) -> SignedToken:
         raise AmbiguousSigner(f"the token has {len(token.signers)} signers; a timestamp has exactly one")
     if len(token.certificates) > MAX_CERTIFICATES:
         raise AmbiguousSigner(f"the token holds {len(token.certificates)} certificates, over {MAX_CERTIFICATES}")
-    if token.version not in _CMS_VERSIONS:
-        raise SignedDataError(f"the SignedData has the unknown version {token.version}")
     if token.content_type != _TST_INFO_TYPE:
         raise SignedDataError("the token holds something else than a TSTInfo")
     try:
         info = read_signer_info(token.signers[0])
     except EncodingError as error:
         raise MalformedTimestamp(str(error)) from None
-    if info.version != (3 if info.sid_der[0] == _SUBJECT_KEY_IDENTIFIER else 1):
-        raise SignedDataError(f"the SignerInfo's version {info.version} contradicts how it names its signer")
-
+    notes = _check_versions(token, info)
     if info.digest_algorithm_der not in token.digest_algorithms:
         named = {_without_null(algorithm) for algorithm in token.digest_algorithms}
         if _without_null(info.digest_algorithm_der) not in named:
@@ -92,7 +99,22 @@ def check_structure(token: Token) -> SignedToken:
     )
     if not ess_values:
         raise SigningCertificateError("the token does not say which certificate signed it: no ESSCertID")
-    return SignedToken(info, digest, signature_scheme(info.signature_algorithm_der, digest), ess_values)
+    return SignedToken(info, digest, signature_scheme(info.signature_algorithm_der, digest), ess_values, notes)
+
+
+def _check_versions(token: Token, info: SignerInfo) -> tuple[Note, ...]:
+    """Return what is wrong with the versions but read by everybody; raises SignedDataError for other versions."""
+    notes = []
+    if token.version == 1:
+        notes.append(_OLD_SIGNED_DATA)
+    elif token.version not in _CMS_VERSIONS:
+        raise SignedDataError(f"the SignedData has the unknown version {token.version}")
+    by_key = info.sid_der[0] == _SUBJECT_KEY_IDENTIFIER
+    if info.version == 3 and not by_key:
+        notes.append(_NEW_SIGNER_INFO)
+    elif info.version != (3 if by_key else 1):
+        raise SignedDataError(f"the SignerInfo's version {info.version} contradicts how it names its signer")
+    return tuple(notes)
 
 
 def find_signer(signed: SignedToken, candidates: Iterable[PathCertificate]) -> PathCertificate:

@@ -7,7 +7,9 @@ from functools import cached_property
 
 from cryptography import exceptions, x509
 
-from tsa_core.paths.certificate import PathCertificate
+from tsa_core.paths.certificate import PathCertificate, load_certificate, load_pem_certificates
+from tsa_core.paths.extensions import PARSING_ERRORS
+from tsa_core.protocol.errors import EncodingError
 from tsa_core.verify.errors import PathError
 
 
@@ -66,18 +68,16 @@ def read_certificates(data: bytes) -> tuple[x509.Certificate, ...]:
         raise PathError("the certificates cannot be read: they are neither PEM nor DER")
     try:
         if b"-----BEGIN" in data:
-            return tuple(x509.load_pem_x509_certificates(data))
-        return (x509.load_der_x509_certificate(data),)
-    except (ValueError, x509.InvalidVersion) as error:
+            return tuple(load_pem_certificates(data))
+        return (load_certificate(data),)
+    except (EncodingError, *PARSING_ERRORS) as error:
         raise PathError(f"the certificates cannot be read: {error}") from None
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
     """Say whether a certificate is signed with its own key."""
-    if certificate.issuer != certificate.subject:
-        return False
     try:
         certificate.verify_directly_issued_by(certificate)
-    except (ValueError, TypeError, exceptions.InvalidSignature, exceptions.UnsupportedAlgorithm):
+    except (exceptions.InvalidSignature, *PARSING_ERRORS):
         return False
     return True

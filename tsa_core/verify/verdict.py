@@ -10,19 +10,9 @@ from cryptography import x509
 
 from tsa_core.paths.certificate import text
 from tsa_core.paths.findings import RevocationFinding
+from tsa_core.paths.notes import Note
 from tsa_core.protocol.tstinfo import Accuracy
 from tsa_core.protocol.tstinfo_reader import TSTInfo
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Note:
-    """One remark about a timestamp that holds: `code` for programs, which does not change, `text` for people."""
-
-    code: str
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

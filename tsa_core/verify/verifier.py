@@ -92,6 +92,7 @@ class Verifier:
             checked_at=time if time is not None else datetime.now(UTC),
             revocation_checked=bool(findings) and findings[0].status is not RevocationStatus.NOT_CHECKED,
             revocation=findings,
+            notes=(*signed.notes, *path.notes),
         )
 
     def _check_revocation(

@@ -8,7 +8,7 @@ from typing import Final
 from cryptography import x509
 
 from tsa_core.certs.chain import title
-from tsa_core.certs.rules.rule import ChainCase, Rule, extension, rule
+from tsa_core.certs.rules.rule import ChainCase, Rule, extension, extensions, rule
 from tsa_core.protocol import oids
 
 _WEAK: Final = frozenset({"md5", "sha1"})
@@ -75,11 +75,18 @@ def key_identifiers(case: ChainCase) -> str | None:
 def critical_extensions(case: ChainCase) -> str | None:
     """No certificate has a critical extension that verifiers do not know."""
     for certificate in case.certificates:
-        for found in certificate.extensions:
+        own = extensions(certificate)
+        for found in own.parsed.values():
             if found.critical and found.oid not in _UNDERSTOOD:
                 return (
                     f"the {title(certificate)} has the critical extension {found.oid.dotted_string}, which verifiers "
                     "do not know and must therefore refuse"
+                )
+        for raw in own.unreadable.values():
+            if raw.critical:
+                return (
+                    f"the {title(certificate)} has the critical extension {raw.oid.dotted_string}, which cannot be "
+                    "read, so that verifiers must refuse it"
                 )
     return None
 

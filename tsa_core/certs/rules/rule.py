@@ -7,13 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.api import PublicKey, SignatureAlgorithm, TsaError, UnsupportedKey, signature_algorithm
+from tsa_core.paths.extensions import PARSING_ERRORS, RESTRICTING, Extensions, read_extensions
+from tsa_core.protocol.errors import EncodingError
 
 ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 
@@ -93,7 +97,7 @@ class Rule:
             complaint = self.check(case)
         except NotJudged as reason:
             return Finding(rule=self, outcome=Outcome.NOT_JUDGED, reason=str(reason))
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except (EncodingError, *PARSING_ERRORS) as error:
             complaint = f"a certificate of the chain is malformed, or of a kind that is not known here: {error}"
             return Finding(rule=self, outcome=Outcome.FAIL, reason=complaint)
         if complaint is None:
@@ -123,11 +127,22 @@ def rule(
 
 
 def extension(certificate: x509.Certificate, kind: type[ExtensionT]) -> x509.Extension[ExtensionT] | None:
-    """Return an extension of a certificate, None when it has none; ValueError when it cannot be parsed."""
-    try:
-        return certificate.extensions.get_extension_for_class(kind)
-    except x509.ExtensionNotFound:
-        return None
+    """Return an extension of a certificate, None when it has none.
+
+    One that cannot be parsed is passed over where verifiers do so: when it is not critical and restricts nothing.
+    Any other raises ValueError.
+    """
+    found = extensions(certificate)
+    raw = found.unreadable.get(kind.oid)
+    if raw is not None and (raw.critical or kind.oid in RESTRICTING):
+        raise ValueError(f"the extension {kind.oid.dotted_string} cannot be read")
+    return found.parsed.get(kind.oid)
+
+
+@lru_cache(maxsize=64)
+def extensions(certificate: x509.Certificate) -> Extensions:
+    """Return the extensions of a certificate; raises ValueError when one appears twice."""
+    return read_extensions(certificate, certificate.public_bytes(Encoding.DER))
 
 
 def key_strength(certificate: x509.Certificate) -> tuple[str, int]:
