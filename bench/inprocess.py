@@ -1,6 +1,6 @@
 """Inside one process: reading a request, and from request to reply, beside bare signatures of the same key.
 
-`together` is what servers do with the requests that have come: they finish as many as there are, up to this number.
+`batch of 32`: servers answer the requests that have arrived in batches, up to this size.
 
 python -m bench.inprocess [--quick]
 """
@@ -21,7 +21,7 @@ from tsa_core.config import load_settings
 from tsa_core.protocol.request import read_request
 from tsa_core.service import Service
 
-TOGETHER = 32
+BATCH_SIZE = 32
 SLICES = 5
 KINDS = ("ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048", "rsa-3072", "ml-dsa-65")
 
@@ -35,11 +35,11 @@ def run(*, quick: bool) -> list[Row]:
         settings = load_settings(overrides={"signer": {"memory": {"algorithm": kind}}}, environ={})
         with Service(settings) as service:
             respond, context = service.authority.respond, RequestContext()
-            together = f"request to reply, {TOGETHER} together"
+            batch = f"request to reply, batch of {BATCH_SIZE}"
             calls_of: dict[str, Callable[[], object]] = {
                 "read a request": partial(read_request, WITH_CERTIFICATES),
                 "request to reply": partial(respond, WITH_CERTIFICATES, context),
-                together: partial(_together, service.authority, context),
+                batch: partial(_respond_batch, service.authority, context),
                 "refuse SHA-1": partial(respond, REFUSED, context),
                 "refuse garbage": partial(respond, GARBAGE, context),
             }
@@ -48,7 +48,7 @@ def run(*, quick: bool) -> list[Row]:
             for _ in range(rounds):
                 for name, call in calls_of.items():
                     bare = bare_signature_us(kind, seconds=0.05)
-                    count = TOGETHER if name == together else 1
+                    count = BATCH_SIZE if name == batch else 1
                     repeats = (calls if kind in {"ecdsa-p256", "ed25519"} else calls // 5) // count
                     costs[name].append(_cost(call, repeats) / count)
                     ratios[name].append(costs[name][-1] / bare)
@@ -63,9 +63,9 @@ def run(*, quick: bool) -> list[Row]:
     return rows
 
 
-def _together(authority: TimestampAuthority, context: RequestContext) -> None:
-    """Begin and finish several requests, as servers do."""
-    authority.finish([authority.begin(WITH_CERTIFICATES, context) for _ in range(TOGETHER)])
+def _respond_batch(authority: TimestampAuthority, context: RequestContext) -> None:
+    """Answer a batch of requests, as servers do."""
+    authority.respond_batch([authority.admit(WITH_CERTIFICATES, context) for _ in range(BATCH_SIZE)])
 
 
 def _cost(call: Callable[[], object], calls: int) -> float:

@@ -24,7 +24,7 @@ from bench.measure import QUERY, Load, Server, bare_signature_us, cpu_us, free_p
 from bench.report import Row, print_rows, progress
 from tsa_core.config import load_settings
 from tsa_core.http import create_app
-from tsa_core.http.observing import ObservingMiddleware
+from tsa_core.http.observability import RequestTracingMiddleware
 from tsa_core.logs.access import JsonAccessLog
 from tsa_core.logs.writer import LineWriter
 from tsa_core.metrics.families import Families
@@ -76,10 +76,10 @@ def _app(name: str) -> Iterator[Callable[[], object]]:
     with Service(settings) as service, tempfile.TemporaryFile() as log:
         recorder = Recorder(Families(CollectorRegistry()), service) if name in {"metrics", "both"} else None
         access = JsonAccessLog(LineWriter(log.fileno())) if name in {"log", "both"} else None
-        observing = None
+        tracing = None
         if name != "nothing":
-            observing = ObservingMiddleware(recorder, access, request_id_header="X-Request-Id")
-        app = create_app(service, observing)
+            tracing = RequestTracingMiddleware(recorder, access, request_id_header="X-Request-Id")
+        app = create_app(service, tracing)
         environ = create_environ(
             "/api/v1/timestamp", method="POST", headers={"Content-Type": QUERY}, body=WITH_CERTIFICATES
         )
@@ -90,8 +90,8 @@ def _app(name: str) -> Iterator[Callable[[], object]]:
             app(dict(environ), _start_response)
 
         yield request
-        if observing is not None:
-            observing.close()
+        if tracing is not None:
+            tracing.close()
 
 
 def _start_response(*_: object) -> None:

@@ -40,7 +40,7 @@ from tsa_core.api import (
     TimeReading,
     hookimpl,
 )
-from tsa_core.authority import Pending
+from tsa_core.authority import PendingRequest
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.host.discovery import InstalledPlugin, installed_plugins
@@ -195,13 +195,13 @@ def wsgi_environ(body: bytes, **variables: str) -> dict[str, Any]:
     }
 
 
-def application_that_cannot_finish(environ: dict[str, Any], _start: Any) -> list[bytes]:
-    """Leave every request for later, and crash then."""
+def application_that_cannot_answer(environ: dict[str, Any], _start: Any) -> list[bytes]:
+    """Put every request into a batch that cannot be answered."""
 
-    def crash(_begun: Sequence[BatchedRequest]) -> float:
+    def crash(_batch: Sequence[BatchedRequest]) -> float:
         raise RuntimeError("a bug")
 
-    environ[BATCH](BatchedRequest(crash, Pending(RequestContext(), None), environ, ""))
+    environ[BATCH](BatchedRequest(crash, PendingRequest(RequestContext(), None), environ, ""))
     return DEFERRED
 
 

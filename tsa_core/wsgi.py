@@ -20,7 +20,7 @@ from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.http import create_app as create_http_app
 from tsa_core.http.app import error_body
-from tsa_core.http.observing import Observatory
+from tsa_core.http.observability import Observability
 from tsa_core.logs import set_up_logging
 from tsa_core.service import CertificateWatch, Service, open_shared_signers
 
@@ -45,7 +45,7 @@ class Application:
         self._opening = threading.Lock()
         self._inherited: list[Service] = []
         self._service: Service | None = None
-        self._observatory: Observatory | None = None
+        self._observability: Observability | None = None
         self._process = 0
         self._retry_at = 0.0
         self._app: WsgiApp = self._unavailable
@@ -63,14 +63,14 @@ class Application:
                 return
             if self._service is not None:
                 self._inherited.append(self._service)
-            observatory = Observatory(self._settings, forks=False, ours=False)
+            observability = Observability(self._settings, forks=False, own_server=False)
             try:
                 service = Service(self._settings, shared=self._shared)
             except BaseException:
-                observatory.close()
+                observability.close()
                 raise
-            self._service, self._observatory = service, observatory
-            self._app = create_http_app(service, observatory.middleware(service))
+            self._service, self._observability = service, observability
+            self._app = create_http_app(service, observability.middleware(service))
             self._process = os.getpid()
         self.warnings = list(service.warnings)
         atexit.register(self.close)
@@ -106,11 +106,11 @@ class Application:
     def close(self) -> None:
         """Close what this process has opened, and nothing that it inherited."""
         if self._service is not None and self._process == os.getpid():
-            if self._observatory is not None:
-                self._observatory.leave()
+            if self._observability is not None:
+                self._observability.flush()
             self._service.close()
-            if self._observatory is not None:
-                self._observatory.close()
+            if self._observability is not None:
+                self._observability.close()
 
 
 def _uwsgi_forks_later() -> bool:

@@ -9,7 +9,7 @@ from tests.conformance.replies import granted, refused
 from tests.serving import Parts, TestSigner, TestSink, open_service, running_server
 from tsa_core.api import AuditError, Observer, PKIFailureInfo, RequestContext, RequestOutcome
 from tsa_core.http import create_app
-from tsa_core.http.signer_pools import QUEUED_SECONDS
+from tsa_core.http.thread_pools import QUEUED_SECONDS
 
 
 class Notes(Observer):

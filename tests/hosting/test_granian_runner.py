@@ -1,4 +1,4 @@
-"""What granian calls in its workers: it answers each request once, several together when they come together."""
+"""Batching in granian workers: each request is answered once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
-from tests.serving import Parts, TestSigner, application_that_cannot_finish, open_service, wsgi_environ
+from tests.serving import Parts, TestSigner, application_that_cannot_answer, open_service, wsgi_environ
 from tsa_core.http import create_app
 from tsa_core.service import Service
 from tsa_core.testing import wait_until
@@ -77,26 +77,26 @@ def numbered(number: int) -> bytes:
     return PlainRequest(nonce=number).encode()
 
 
-def test_granian_has_the_place_that_it_is_put_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_granian_has_the_function_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     from granian.server import mp
 
     from tsa_core.hosting.granian import runner as granian_runner
 
-    assert callable(vars(mp)[granian_runner._PLACE])
-    monkeypatch.setattr(mp, granian_runner._PLACE, None)
+    assert callable(vars(mp)[granian_runner._CALLER])
+    monkeypatch.setattr(mp, granian_runner._CALLER, None)
     granian_runner.batch_requests()
-    app = vars(mp)[granian_runner._PLACE](lambda _environ, _start: [], {}, None)
+    app = vars(mp)[granian_runner._CALLER](lambda _environ, _start: [], {}, None)
     assert isinstance(app, granian_runner.GranianRunner)
 
 
-def test_without_the_place_nothing_is_put_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_that_function_nothing_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     from granian.server import mp
 
     from tsa_core.hosting.granian import runner as granian_runner
 
-    monkeypatch.delattr(mp, granian_runner._PLACE)
+    monkeypatch.delattr(mp, granian_runner._CALLER)
     granian_runner.batch_requests()
-    assert not hasattr(mp, granian_runner._PLACE)
+    assert not hasattr(mp, granian_runner._CALLER)
 
 
 def test_each_request_gets_its_reply_once(runner: GranianRunner) -> None:
@@ -128,13 +128,13 @@ def test_a_request_by_itself_does_not_wait_for_another_thread(runner: GranianRun
         granted(protocol.body)
     here = threading.current_thread().name
     assert signer.threads.count(here) >= 14
-    assert set(signer.threads) <= {here, "finish"}
+    assert set(signer.threads) <= {here, "batches"}
 
 
 def test_a_crash_is_an_answer_and_ends_nothing() -> None:
     from tsa_core.hosting.granian.runner import GranianRunner
 
-    runner = GranianRunner(application_that_cannot_finish)
+    runner = GranianRunner(application_that_cannot_answer)
     for _ in range(20):
         runner(protocol := Protocol(), wsgi_environ(b""))
         assert protocol.status == 500

@@ -13,7 +13,7 @@ from tests.conformance.plain_encoder import PlainRequest
 from tests.http2_client import Http2Connection
 from tests.serving import Parts, TestSigner, running_server
 from tsa_core.config import ServerSettings
-from tsa_core.hosting.granian.http2_limits import STREAMS, StreamShares, TooMuchAtOnce
+from tsa_core.hosting.granian.http2_limits import STREAMS, Http2Limits, LimitExceeded
 
 BODY = PlainRequest(nonce=1, cert_req=True).encode()
 CANCEL = 8
@@ -68,81 +68,81 @@ class Ended(list[str]):
     """The clients whose connections were to be ended."""
 
 
-def counted(**settings: int) -> tuple[StreamShares, Ended]:
+def counted(**settings: int) -> tuple[Http2Limits, Ended]:
     ended = Ended()
-    return StreamShares(ServerSettings.model_validate(settings), end=ended.append), ended
+    return Http2Limits(ServerSettings.model_validate(settings), end=ended.append), ended
 
 
-def test_shares_are_forgotten_with_their_last_request() -> None:
-    shares, ended = counted()
+def test_counts_are_forgotten_with_their_last_request() -> None:
+    limits, ended = counted()
     for _ in range(20_000):
-        first, second = shares.enter(CLIENT), shares.enter(CLIENT)
+        first, second = limits.add(CLIENT), limits.add(CLIENT)
         assert first is second
-        assert shares.admits(first)
-        shares.hold(first, 1000)
-        shares.leave(first, 1000)
-        shares.leave(second, 0)
-    assert shares.enter(CLIENT) is not first
+        assert limits.admits(first)
+        limits.reserve(first, 1000)
+        limits.remove(first, 1000)
+        limits.remove(second, 0)
+    assert limits.add(CLIENT) is not first
     assert ended == []
 
 
 def test_one_client_is_ended_once_and_no_other() -> None:
-    shares, ended = counted()
+    limits, ended = counted()
     for _ in range(2 * STREAMS):
-        share = shares.enter(CLIENT)
-        shares.enter("[2001:db8::1]:1000")
+        load = limits.add(CLIENT)
+        limits.add("[2001:db8::1]:1000")
     assert ended == []
-    assert shares.admits(share)
+    assert limits.admits(load)
     for _ in range(50):
-        shares.enter(CLIENT)
+        limits.add(CLIENT)
     assert ended == [CLIENT]
-    assert not shares.admits(share), "what has arrived already is not worked on"
-    with pytest.raises(TooMuchAtOnce):
-        shares.hold(share, 0)
+    assert not limits.admits(load), "what has arrived already is not worked on"
+    with pytest.raises(LimitExceeded):
+        limits.reserve(load, 0)
 
 
 def test_clients_of_a_unix_socket_have_no_address_and_are_not_told_apart() -> None:
-    shares, ended = counted()
+    limits, ended = counted()
     for _ in range(10 * STREAMS):
-        share = shares.enter("")
-        assert shares.admits(share)
-        shares.hold(share, 100_000)
-    shares.leave(share, 100_000)
+        load = limits.add("")
+        assert limits.admits(load)
+        limits.reserve(load, 100_000)
+    limits.remove(load, 100_000)
     assert ended == []
 
 
 def test_in_a_crowd_those_are_served_that_ask_for_little() -> None:
-    shares, _ = counted()
+    limits, _ = counted()
     crowd = 0
-    while shares.admits(shares.enter(f"192.0.2.{crowd // 100}:{crowd // 100}")):
+    while limits.admits(limits.add(f"192.0.2.{crowd // 100}:{crowd // 100}")):
         crowd += 1
         assert crowd < 20_000
     assert crowd > 1_000
-    alone = shares.enter(CLIENT)
-    assert shares.admits(alone)
-    shares.leave(alone, 0)
+    alone = limits.add(CLIENT)
+    assert limits.admits(alone)
+    limits.remove(alone, 0)
     for number in range(crowd):
-        shares.enter(f"[2001:db8::1]:{number}")
-    assert not shares.admits(shares.enter(CLIENT)), "there is an end to that, too"
+        limits.add(f"[2001:db8::1]:{number}")
+    assert not limits.admits(limits.add(CLIENT)), "there is an end to that, too"
 
 
 @pytest.mark.parametrize(("limit", "most"), [(1000, 1_048_576), (3_000_000, 3_000_000)])
 def test_a_connection_holds_one_body_or_a_megabyte(limit: int, most: int) -> None:
-    shares, _ = counted(max_request_body_size=limit)
-    share = shares.enter(CLIENT)
-    shares.hold(share, most)
-    with pytest.raises(TooMuchAtOnce):
-        shares.hold(share, 1)
+    limits, _ = counted(max_request_body_size=limit)
+    load = limits.add(CLIENT)
+    limits.reserve(load, most)
+    with pytest.raises(LimitExceeded):
+        limits.reserve(load, 1)
 
 
 def test_all_connections_hold_what_as_many_bodies_may_as_there_may_be_connections() -> None:
-    shares, _ = counted(connection_limit=3)
+    limits, _ = counted(connection_limit=3)
     for number in range(3):
-        shares.hold(shares.enter(f"{CLIENT}{number}"), 1_048_576)
-    with pytest.raises(TooMuchAtOnce):
-        shares.hold(shares.enter(CLIENT), 1)
+        limits.reserve(limits.add(f"{CLIENT}{number}"), 1_048_576)
+    with pytest.raises(LimitExceeded):
+        limits.reserve(limits.add(CLIENT), 1)
 
 
 def test_without_a_limit_on_bodies_a_connection_has_none() -> None:
-    shares, _ = counted(max_request_body_size=0)
-    shares.hold(shares.enter(CLIENT), 10**10)
+    limits, _ = counted(max_request_body_size=0)
+    limits.reserve(limits.add(CLIENT), 10**10)

@@ -1,4 +1,4 @@
-"""Requests that were begun one by one are finished together."""
+"""Batching: requests are read one by one and answered in batches."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
-from tests.serving import QUERY, Parts, Server, TestSigner, TestSink, application_that_cannot_finish, running_server
+from tests.serving import QUERY, Parts, Server, TestSigner, TestSink, application_that_cannot_answer, running_server
 from tsa_core.api import AuditError, AuditRecord, RequestContext
-from tsa_core.authority import Pending
+from tsa_core.authority import PendingRequest
 from tsa_core.hosting.granian.rsgi import RsgiApplication
 from tsa_core.http.batching import Batch, BatchedRequest
 
@@ -36,43 +36,43 @@ def numbered(number: int) -> bytes:
 
 
 class Application:
-    """Finishes requests within `seconds` each, as it says."""
+    """Answers a batch, and says that each request took `seconds`."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.groups: list[list[Any]] = []
 
-    def finish(self, begun: Sequence[BatchedRequest]) -> float:
-        self.groups.append([each.connection for each in begun])
-        return self.seconds * len(begun)
+    def respond_batch(self, batch: Sequence[BatchedRequest]) -> float:
+        self.groups.append([each.connection for each in batch])
+        return self.seconds * len(batch)
 
-    def begun(self, connection: object) -> BatchedRequest:
-        begun = BatchedRequest(self.finish, Pending(RequestContext(), None), {}, "")
-        begun.connection = connection
-        return begun
+    def request(self, connection: object) -> BatchedRequest:
+        request = BatchedRequest(self.respond_batch, PendingRequest(RequestContext(), None), {}, "")
+        request.connection = connection
+        return request
 
 
 def sizes(application: Application, count: int) -> list[int]:
-    """Return how many were finished at once, when requests come faster than they are finished."""
-    together = Batch(pytest.fail)
+    """Return the sizes of the batches, when requests arrive faster than they are answered."""
+    batch = Batch(pytest.fail)
     for number in range(count):
-        together.add(application.begun(number))
-        if together.enough:
-            together.finish()
-    together.finish()
+        batch.add(application.request(number))
+        if batch.full:
+            batch.process()
+    batch.process()
     assert [each for group in application.groups for each in group] == list(range(count))
     return [len(group) for group in application.groups]
 
 
-def test_more_and_more_are_finished_together_up_to_a_bound() -> None:
+def test_batches_grow_up_to_a_bound() -> None:
     assert sizes(Application(), 127) == [1, 2, 4, 8, 16, 32, 32, 32]
 
 
-def test_with_a_slow_key_none_waits_for_another() -> None:
+def test_with_a_slow_key_a_batch_is_one_request() -> None:
     assert sizes(Application(0.01), 5) == [1] * 5
 
 
-def test_as_many_as_take_some_milliseconds() -> None:
+def test_a_batch_takes_about_three_milliseconds() -> None:
     found = sizes(Application(0.0005), 100)
     assert max(found) == 8
     assert sum(found) / len(found) > 4
@@ -80,37 +80,37 @@ def test_as_many_as_take_some_milliseconds() -> None:
 
 def test_a_key_that_becomes_slow_is_noticed() -> None:
     application = Application()
-    together = Batch(pytest.fail)
+    batch = Batch(pytest.fail)
     for number in range(63):
-        together.add(application.begun(number))
-        if together.enough:
-            together.finish()
+        batch.add(application.request(number))
+        if batch.full:
+            batch.process()
     application.seconds = 0.01
     for number in range(200):
-        together.add(application.begun(number))
-        if together.enough:
-            together.finish()
+        batch.add(application.request(number))
+        if batch.full:
+            batch.process()
     assert [len(group) for group in application.groups][-5:] == [1] * 5
 
 
-def test_applications_finish_their_own_and_a_crash_closes_its_own(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_application_answers_its_own_requests_and_a_crash_closes_its_own(caplog: pytest.LogCaptureFixture) -> None:
     closed: list[object] = []
-    together, good = Batch(closed.append), Application()
+    batch, good = Batch(closed.append), Application()
 
-    def crash(begun: Sequence[BatchedRequest]) -> float:
-        begun[0].answered = True
+    def crash(requests: Sequence[BatchedRequest]) -> float:
+        requests[0].answered = True
         raise RuntimeError("a bug")
 
     for number in range(6):
-        begun = good.begun(number)
+        request = good.request(number)
         if number % 2:
-            begun.application = crash
-        together.add(begun)
-    assert together.finish() == 6
+            request.respond_batch = crash
+        batch.add(request)
+    assert batch.process() == 6
     assert good.groups == [[0, 2, 4]]
     assert closed == [3, 5]
     assert "2 requests could not be answered" in caplog.text
-    assert together.finish() == 0
+    assert batch.process() == 0
 
 
 # -- on servers -----------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def read_replies(client: socket.socket, count: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_requests_that_have_come_together_ask_the_sinks_together(engine: str) -> None:
+def test_a_sink_is_called_once_for_a_batch(engine: str) -> None:
     sink = Batches()
     with waiting_requests(sink, 31, engine) as go_on:
         replies = go_on()
@@ -252,7 +252,7 @@ def test_a_crash_in_an_event_loop_is_an_answer() -> None:
         def response_str(self, status: int, _headers: object, _body: str) -> None:
             self.statuses.append(status)
 
-    rsgi = RsgiApplication(application_that_cannot_finish, max_body=0, read_seconds=1, executor=None)
+    rsgi = RsgiApplication(application_that_cannot_answer, max_body=0, read_seconds=1, executor=None)
     scope = SimpleNamespace(
         proto="http",
         http_version="1.1",

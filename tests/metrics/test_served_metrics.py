@@ -266,11 +266,11 @@ OFF = """
 import sys
 from tsa_core.config import load_settings
 from tsa_core.http import create_app
-from tsa_core.http.observing import Observatory
+from tsa_core.http.observability import Observability
 from tsa_core.service import Service
 settings = load_settings()
-with Observatory(settings, forks=True) as observatory, Service(settings) as service:
-    assert observatory.middleware(service) is None
+with Observability(settings, forks=True) as observability, Service(settings) as service:
+    assert observability.middleware(service) is None
     create_app(service, None)
 print([name for name in ("prometheus_client", "structlog") if name in sys.modules])
 """

@@ -5,9 +5,9 @@ from tsa_core.authority.chain import CertificateChain, load_chain, parse_chain, 
 from tsa_core.authority.clock_state import ClockState, ClockStatus
 from tsa_core.authority.gate import ClockChange, ClockGate
 from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
-from tsa_core.authority.pending import Pending, Reply
+from tsa_core.authority.pending_request import PendingRequest, Reply
 from tsa_core.authority.profile import Profile
-from tsa_core.authority.trace import RequestTrace
+from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.authority.validity import days_between
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "ClockState",
     "ClockStatus",
     "KernelClock",
-    "Pending",
+    "PendingRequest",
     "Profile",
     "Reply",
     "RequestTrace",

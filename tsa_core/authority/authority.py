@@ -26,9 +26,9 @@ from tsa_core.api import (
 )
 from tsa_core.authority.admission import CANNOT_SIGN, Admission
 from tsa_core.authority.gate import ClockGate
-from tsa_core.authority.pending import Pending, Reply, Stamp
+from tsa_core.authority.pending_request import PendingRequest, Reply, Stamp
 from tsa_core.authority.profile import Profile
-from tsa_core.authority.trace import RequestTrace
+from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.request import read_extensions, read_request
 from tsa_core.protocol.response import encode_rejection, signed_parts
@@ -43,8 +43,8 @@ _new_tuple = tuple.__new__
 class TimestampAuthority:
     """Issues timestamps for one or more profiles. Thread-safe.
 
-    Everything that a request needs was made at start; the objects of plugins are called directly. `profiles` must
-    hold `default`.
+    What is the same for all requests is made at start. The objects of plugins are called directly. `profiles` must
+    include `default`.
     """
 
     def __init__(
@@ -67,20 +67,20 @@ class TimestampAuthority:
         self._stages = (self._prepare, self._sign, self._complete, *([self._process] if processors else []))
 
     def respond(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> Reply:
-        """Answer a DER request; never raises. Whatever is wrong becomes a rejection (RFC 3161 2.4.2).
+        """Answer a DER request; never raises. A failure of any kind becomes a rejection (RFC 3161 2.4.2).
 
-        `trace` is filled in for the caller; observers are told in any case.
+        `trace` is filled in for the caller. Observers are told with or without it.
         """
-        pending = self.begin(body, context, trace)
-        self.finish((pending,))
+        pending = self.admit(body, context, trace)
+        self.respond_batch((pending,))
         return pending.answered
 
     def issue(self, request: TimeStampReq, context: RequestContext, trace: RequestTrace | None = None) -> bytes:
-        """Return the DER of a granted TimeStampResp; raises RequestRejected, and nothing else, otherwise."""
+        """Return the DER of a granted TimeStampResp; raises RequestRejected, and nothing else."""
         pending = self._new(context, trace)
         pending.request = request
-        self._attempt(self._admit, (pending,))
-        self.finish((pending,))
+        self._attempt(self._assign_profile, (pending,))
+        self.respond_batch((pending,))
         reply = pending.answered
         if reply.rejection is not None:
             raise reply.rejection
@@ -89,14 +89,17 @@ class TimestampAuthority:
     def refuse(
         self, rejection: RequestRejected, context: RequestContext, trace: RequestTrace | None, *, waited: bool = False
     ) -> Reply:
-        """Refuse a request before it is read; `waited`: it had waited too long."""
+        """Refuse a request before it is read; `waited` says that it had waited too long for a thread."""
         pending = self._new(context, trace)
         if pending.trace is not None and waited:
             pending.trace.wait_began = pending.trace.started
         return self._refuse(pending, rejection)
 
-    def begin(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> Pending:
-        """Read a DER request and decide whether it may be granted; never raises. `finish` is the rest."""
+    def admit(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> PendingRequest:
+        """Read a DER request and check whether its profile accepts it; never raises.
+
+        A refused request has its reply already. `respond_batch` answers the others.
+        """
         pending = self._new(context, trace)
         try:
             pending.request = read_request(body)
@@ -105,56 +108,59 @@ class TimestampAuthority:
             return pending
         if pending.trace is not None:
             pending.trace.parse_ended = perf_counter_ns()
-        self._attempt(self._admit, (pending,))
+        self._attempt(self._assign_profile, (pending,))
         return pending
 
-    def finish(self, pendings: Sequence[Pending]) -> float:
-        """Answer requests that leave together: each has its reply when this returns. Never raises.
+    def respond_batch(self, batch: Sequence[PendingRequest]) -> float:
+        """Answer a batch of admitted requests: each has its reply when this returns. Never raises.
 
-        Returns the seconds that grow with their number: all but those of the audit sinks.
+        Returns the seconds that grow with the size of the batch: all but those of the audit sinks.
 
-        They pass each stage together, because a signature takes the processor's caches for itself: sixteen
-        requests at once cost a fifth less than one by one. They share a reading of the clock, which is made when all of
-        them are there. Audit sinks are asked once for all, and when one fails, no token of them leaves.
+        All requests pass a stage before the next stage begins, because a signature evicts other code and data from the
+        CPU's caches: a batch of sixteen costs a fifth less than sixteen single requests. The requests share one reading
+        of the clock, made after all of them have arrived. Each audit sink is called once for the batch. When one fails,
+        no token of the batch is sent.
         """
         started = perf_counter_ns()
-        going = [pending for pending in pendings if pending.reply is None]
-        if not going:
+        unanswered = [pending for pending in batch if pending.reply is None]
+        if not unanswered:
             return 0.0
         stamps: dict[str, Stamp] = {}
-        for pending, serial_der in zip(going, encode_serials(os.urandom(SERIAL_OCTETS * len(going))), strict=True):
+        for pending, serial_der in zip(
+            unanswered, encode_serials(os.urandom(SERIAL_OCTETS * len(unanswered))), strict=True
+        ):
             pending.stamps = stamps
             pending.serial_der = serial_der
         for stage in self._stages:
-            self._attempt(stage, going)
-            going = [pending for pending in going if pending.reply is None]
+            self._attempt(stage, unanswered)
+            unanswered = [pending for pending in unanswered if pending.reply is None]
         seconds = (perf_counter_ns() - started) / 1e9
-        if self._audit_sinks and going:
+        if self._audit_sinks and unanswered:
             try:
-                self._audit(going)
+                self._audit(unanswered)
             except TsaError as error:
-                for pending in going:
+                for pending in unanswered:
                     self._fail(pending, error)
                 return seconds
-        for pending in going:
+        for pending in unanswered:
             self._grant(pending)
         return seconds
 
-    def _new(self, context: RequestContext, trace: RequestTrace | None) -> Pending:
-        return Pending(context, RequestTrace() if trace is None and self._observers else trace)
+    def _new(self, context: RequestContext, trace: RequestTrace | None) -> PendingRequest:
+        return PendingRequest(context, RequestTrace() if trace is None and self._observers else trace)
 
-    def _attempt(self, step: Callable[[Pending], None], pendings: Iterable[Pending]) -> None:
-        """Take requests through a step; one for which it raises anything, a crash in a plugin too, is refused."""
-        for pending in pendings:
+    def _attempt(self, stage: Callable[[PendingRequest], None], batch: Iterable[PendingRequest]) -> None:
+        """Take each request through a stage. A request for which the stage raises is refused, a plugin's crash too."""
+        for pending in batch:
             try:
-                step(pending)
+                stage(pending)
             except TsaError as error:
                 self._fail(pending, error)
             except Exception:
                 log.exception("request %s: unexpected failure", pending.context.request_id)
                 self._refuse(pending, RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN))
 
-    def _grant(self, pending: Pending) -> None:
+    def _grant(self, pending: PendingRequest) -> None:
         pending.reply = _new_tuple(Reply, (pending.response, None))
         if (trace := pending.trace) is not None:
             trace.ended = perf_counter_ns()
@@ -163,7 +169,7 @@ class TimestampAuthority:
             if self._observers:
                 self._tell(trace)
 
-    def _refuse(self, pending: Pending, rejection: RequestRejected) -> Reply:
+    def _refuse(self, pending: PendingRequest, rejection: RequestRejected) -> Reply:
         pending.reply = reply = Reply(encode_rejection(rejection.failure, rejection.text), rejection)
         context = pending.context
         if log.isEnabledFor(logging.DEBUG):
@@ -174,8 +180,8 @@ class TimestampAuthority:
                 self._tell(trace)
         return reply
 
-    def _fail(self, pending: Pending, error: TsaError) -> None:
-        """Refuse with what the requester may see of a failure; the log has the rest."""
+    def _fail(self, pending: PendingRequest, error: TsaError) -> None:
+        """Refuse with the part of a failure that the requester may see, and log the rest."""
         request_id = pending.context.request_id
         if isinstance(error, RequestRejected):
             rejection = error
@@ -189,8 +195,11 @@ class TimestampAuthority:
 
     # -- the stages of a request --------------------------------------------------------------------------------
 
-    def _admit(self, pending: Pending) -> None:
-        """Choose the profile and refuse what it does not accept; a signer that waits may end this run (HandOver)."""
+    def _assign_profile(self, pending: PendingRequest) -> None:
+        """Choose the profile and refuse what it does not accept.
+
+        On the I/O thread, a profile whose signer waits for a backend ends this run (LeaveIoThread).
+        """
         context, request, trace = pending.context, pending.request, pending.trace
         if trace is not None:
             trace.context = context
@@ -206,7 +215,7 @@ class TimestampAuthority:
             if trace is not None:
                 trace.wait_ended = perf_counter_ns()
 
-    def _prepare(self, pending: Pending) -> None:
+    def _prepare(self, pending: PendingRequest) -> None:
         """Read the clock and encode what is signed."""
         profile, request, trace = pending.profile, pending.request, pending.trace
         pending.policy_der = policy_der = request.policy_der or profile.default_policy_der
@@ -237,10 +246,10 @@ class TimestampAuthority:
             accuracy=stamp.accuracy,
         )
         pending.signed_attributes = attributes = template.signed_attributes(tst_info, stamp.signing_time_der)
-        # Hashed here and not by the signature: it costs half as much among its like.
+        # Hashed in this stage and not by the signer: a hash right after other hashes costs half as much.
         pending.to_sign = profile.to_sign(attributes)
 
-    def _sign(self, pending: Pending) -> None:
+    def _sign(self, pending: PendingRequest) -> None:
         profile, trace = pending.profile, pending.trace
         if trace is not None:
             trace.algorithm = profile.algorithm.name
@@ -270,8 +279,8 @@ class TimestampAuthority:
         if trace is not None:
             trace.sign_ended = perf_counter_ns()
 
-    def _complete(self, pending: Pending) -> None:
-        """Put the reply together, and let the response processors have it."""
+    def _complete(self, pending: PendingRequest) -> None:
+        """Encode the reply."""
         pending.response = pending.profile.template.response(
             tst_info=pending.tst_info,
             signed_attributes=pending.signed_attributes,
@@ -279,8 +288,8 @@ class TimestampAuthority:
             certificates=pending.request.cert_req,
         )
 
-    def _process(self, pending: Pending) -> None:
-        """Let the response processors have the reply."""
+    def _process(self, pending: PendingRequest) -> None:
+        """Pass the reply through the response processors."""
         if pending.trace is not None:
             pending.trace.audit_began = perf_counter_ns()
         response, draft = pending.response, pending.draft
@@ -291,24 +300,24 @@ class TimestampAuthority:
             raise TsaError("a response processor changed bytes under the signature; the reply is withheld")
         pending.response = response
 
-    def _audit(self, pendings: Sequence[Pending]) -> None:
-        """Have the records of tokens stored, all at once; raises TsaError, and nothing else, when one is not."""
-        for pending in pendings:
+    def _audit(self, batch: Sequence[PendingRequest]) -> None:
+        """Store the audit records of a batch; raises TsaError, and nothing else, when a sink fails."""
+        for pending in batch:
             if (trace := pending.trace) is not None and not trace.audit_began:
                 trace.audit_began = perf_counter_ns()
         try:
-            records = [_record(pending) for pending in pendings]
+            records = [_record(pending) for pending in batch]
             for sink in self._audit_sinks:
                 sink.write_all(records)
         except TsaError:
             raise
         except Exception as error:
-            log.exception("an audit sink crashed, and %d tokens are withheld", len(pendings))
+            log.exception("an audit sink crashed, and %d tokens are withheld", len(batch))
             raise AuditError("an audit sink crashed") from error
 
     @staticmethod
     def _new_stamp(profile: Profile, stamps: dict[str, Stamp]) -> Stamp:
-        """Read the clock, and share the time unless each token of the profile must have a later one."""
+        """Read the clock. The batch shares the time, unless the profile orders its tokens by time."""
         reading = profile.read_clock()
         time = reading.time
         if not profile.not_before <= time <= profile.not_after:
@@ -322,7 +331,10 @@ class TimestampAuthority:
         return stamp
 
     def _extensions(self, request: TimeStampReq, profile: Profile, draft: TokenDraft | None) -> bytes:
-        """Return the encoded extensions beyond the template's: the request's if copied, then the processors'."""
+        """Return the encoded extensions that the template does not have.
+
+        They are the request's, where the profile copies them, and then those of the response processors.
+        """
         copied = profile.settings.allow_custom_extensions and request.extensions
         parts = [e.der for e in request.extensions if e.oid not in self._claimed] if copied else []
         if draft is not None:
@@ -345,7 +357,7 @@ class TimestampAuthority:
                 log.exception("the observer %s crashed", type(observer).__name__)
 
 
-def _record(pending: Pending) -> AuditRecord:
+def _record(pending: PendingRequest) -> AuditRecord:
     profile, request, context = pending.profile, pending.request, pending.context
     return AuditRecord(
         request_id=context.request_id,

@@ -63,8 +63,8 @@ def run_waitress(live: LiveService, job: ServeJob, started: Callable[[], None], 
 
     waitress serves the plain sockets, and granian, embedded, those for TLS. `started` is called when both answer.
     """
-    service, listeners, observatory = live.service, job.listeners, job.observatory
-    observatory.follow(lambda: live.service)
+    service, listeners, observability = live.service, job.listeners, job.observability
+    observability.follow(lambda: live.service)
     settings = service.settings.server
     granian = GranianListeners(live, settings, tls=listeners.tls, waiting_profiles=service.waiting_profiles, slot=slot)
     server = WaitressServer(live, settings, sockets=listeners.plain)
@@ -84,4 +84,4 @@ def run_waitress(live: LiveService, job: ServeJob, started: Callable[[], None], 
             freeze_startup_objects()
             server.run()
     finally:
-        observatory.leave()
+        observability.flush()

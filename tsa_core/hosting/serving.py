@@ -17,7 +17,7 @@ from tsa_core.hosting.sockets import Listeners, open_listeners
 from tsa_core.hosting.strategy import ServeJob, Strategy
 from tsa_core.hosting.tls_files import check_tls_files
 from tsa_core.hosting.workers.strategy import Workers
-from tsa_core.http.observing import Observatory
+from tsa_core.http.observability import Observability
 
 Announce = Callable[[Mapping[str, Any]], None]
 ReadAgain = Callable[[], Settings]
@@ -36,8 +36,8 @@ def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | Non
         stack.callback(strategy.close)
 
         def started(facts: Facts) -> None:
-            announce({**job.observatory.facts, **job.listeners.facts, **facts})
-            job.observatory.warn()
+            announce({**job.observability.facts, **job.listeners.facts, **facts})
+            job.observability.warn()
             strategy.announced()
 
         strategy.run(started)
@@ -52,7 +52,7 @@ def _open_job(settings: Settings, read_again: ReadAgain, stack: ExitStack) -> Se
         stack.callback(pid_file.close)
     granian = server.engine == "granian"
     # First, because processes that share metrics must know so from the beginning.
-    observatory = stack.enter_context(Observatory(settings, forks=granian or server.workers > 1))
+    observability = stack.enter_context(Observability(settings, forks=granian or server.workers > 1))
     if granian:
         require_granian(reason="--server granian")
     if "https" in server.schemes:
@@ -61,7 +61,7 @@ def _open_job(settings: Settings, read_again: ReadAgain, stack: ExitStack) -> Se
     listeners = open_listeners(server)
     stack.callback(_close_in_parent, listeners, os.getpid())
     return ServeJob(
-        settings=settings, listeners=listeners, read_again=read_again, pid_file=pid_file, observatory=observatory
+        settings=settings, listeners=listeners, read_again=read_again, pid_file=pid_file, observability=observability
     )
 
 

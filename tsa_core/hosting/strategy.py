@@ -14,7 +14,7 @@ from tsa_core.hosting.profiling import serve_profiling
 from tsa_core.hosting.sockets import Listeners
 from tsa_core.hosting.tls_files import check_tls_files
 from tsa_core.http.app import create_app
-from tsa_core.http.observing import Observatory
+from tsa_core.http.observability import Observability
 from tsa_core.http.wsgi_types import WsgiApplication
 from tsa_core.service import Service
 
@@ -47,7 +47,7 @@ class ServeJob:
     listeners: Listeners
     read_again: Callable[[], Settings]
     pid_file: PidFile | None
-    observatory: Observatory
+    observability: Observability
 
     def build_app(self, service: Service) -> WsgiApplication:
         """Return the application over a service; raises ConfigError when the TLS files cannot be used.
@@ -55,7 +55,7 @@ class ServeJob:
         A reload calls this first, so it refuses such files before anything has changed.
         """
         check_tls_files(service.settings.server)
-        return create_app(service, self.observatory.middleware(service))
+        return create_app(service, self.observability.middleware(service))
 
     def serve_profiling(self) -> None:
         """Answer profiling requests in this process, when the settings ask for that."""

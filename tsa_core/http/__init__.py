@@ -1,4 +1,4 @@
-"""HTTP: the Falcon application, its resources and the server that runs it. The only room that knows Falcon."""
+"""The HTTP application, made with Falcon. No other package but wsgi imports Falcon, and `hosting` runs it."""
 
 from tsa_core.http.app import create_app
 

@@ -1,4 +1,4 @@
-"""Puts the resources together."""
+"""Makes the WSGI application: routes, error handlers, CORS and the fast path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tsa_core.http.certchain import CertificateChainResource
 from tsa_core.http.cors import with_cors
 from tsa_core.http.fast_path import ROUTE, with_fast_path
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
-from tsa_core.http.observing import ObservingMiddleware
+from tsa_core.http.observability import RequestTracingMiddleware
 from tsa_core.http.ping_only import PingOnlyMiddleware
 from tsa_core.http.timestamp import TimestampResource
 from tsa_core.http.web_pages import DocsResource, LandingResource, OpenApiResource, Pages
@@ -22,9 +22,9 @@ from tsa_core.service import Service
 log = logging.getLogger(__name__)
 
 
-def create_app(service: Service, observing: ObservingMiddleware | None = None) -> WsgiApplication:
-    """Return the WSGI application of an opened service; the caller closes the service, and what observes it."""
-    app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[observing] if observing else None)
+def create_app(service: Service, tracing: RequestTracingMiddleware | None = None) -> WsgiApplication:
+    """Return the WSGI application of an opened service; the caller closes the service and the tracing."""
+    app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[tracing] if tracing else None)
     if service.settings.server.http_ping_only:
         app.add_middleware(PingOnlyMiddleware())
     app.req_options.strip_url_path_trailing_slash = True
@@ -47,11 +47,11 @@ def create_app(service: Service, observing: ObservingMiddleware | None = None) -
     app.add_route("/docs", DocsResource(pages))
     app.add_route("/openapi.json", description)
     app.add_route("/swagger.json", description)
-    return with_fast_path(with_cors(app), service.settings.server, timestamp, observing)
+    return with_fast_path(with_cors(app), service.settings.server, timestamp, tracing)
 
 
 def error_body(code: int, message: str) -> bytes:
-    """Return the JSON of an error, as every route but the DER one gives it."""
+    """Return the JSON of an error, for every reply but a TimeStampResp."""
     return json.dumps({"code": code, "message": message}, separators=(",", ":")).encode("utf-8")
 
 

@@ -1,8 +1,8 @@
-"""Requests that are begun one by one and finished together.
+"""Batching: requests that are read one by one and answered together.
 
 A server that reads several requests before it sends a reply puts BATCH into environ. The application then only reads
-the request, leaves the rest to `Batch.finish` and returns DEFERRED. What it saves is said at
-`TimestampAuthority.finish`, and an audit sink that waits for its disk waits once for all.
+the request, gives it to BATCH as a BatchedRequest, and returns DEFERRED. `Batch.process` answers the requests later.
+`TimestampAuthority.respond_batch` says what this saves. An audit sink that waits for its disk waits once for a batch.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tsa_core.authority import Pending
+from tsa_core.authority import PendingRequest
 
 log = logging.getLogger(__name__)
 
 BATCH = "tsa_core.batch"
-"""In environ: takes a BatchedRequest, and lets its reply leave when it is finished."""
+"""In environ: takes a BatchedRequest, whose reply is sent when its batch is processed."""
 
 DEFERRED: list[bytes] = []
 """What the application returns for a request that was given to BATCH."""
 
-_ENOUGH_SECONDS = 0.003
-"""How long replies may wait for each other: with a slow key none does."""
-_MOST = 32
-"""More do not cost less each."""
+_TARGET_SECONDS = 0.003
+"""How long a batch may take. With a slow key a batch has one request, so no reply waits for another."""
+_MAX_SIZE = 32
+"""A larger batch costs no less for each request."""
 
 
 class BatchedRequest:
-    """A request that an application has begun. `application` finishes several, and gives each its reply by `answer`.
+    """A request that an application has read, and the way to send its reply.
 
-    It notes that it did (`answered`), and returns the seconds that grow with their number; a disk that they wait for
-    together does not count.
-    `answer` and `connection` are the server's. `environ` keeps what the request belongs to from being closed meanwhile.
+    `respond_batch` answers several such requests: it calls `answer` of each and then sets `answered`. It returns the
+    seconds that grow with the number of requests, so without the time that an audit sink takes once for all of them.
+    The server sets `answer` and `connection`. To hold `environ` keeps what the request belongs to open.
     """
 
-    __slots__ = ("answer", "answered", "application", "connection", "environ", "pending", "request_id")
+    __slots__ = ("answer", "answered", "connection", "environ", "pending", "request_id", "respond_batch")
 
     answer: Callable[[str, list[tuple[str, str]], bytes], None]
     connection: Any
 
     def __init__(
         self,
-        application: Callable[[Sequence[BatchedRequest]], float],
-        pending: Pending,
+        respond_batch: Callable[[Sequence[BatchedRequest]], float],
+        pending: PendingRequest,
         environ: dict[str, Any],
         request_id: str,
     ) -> None:
-        self.application = application
+        self.respond_batch = respond_batch
         self.answered = False
         self.pending = pending
         self.environ = environ
@@ -56,53 +56,53 @@ class BatchedRequest:
 
 
 class Batch:
-    """Requests that will be finished together, and how many shall be: as many as take three milliseconds.
+    """Collects requests and answers them together. Its size adapts: a batch should take three milliseconds.
 
-    Thread-safe, though one thread at a time should call. `close` ends a connection whose replies could not be made,
-    which no application should let happen.
+    Thread-safe, but one thread at a time should call. `close` ends the connection of a request that could not be
+    answered. An application should not let that happen.
     """
 
     def __init__(self, close: Callable[[Any], None]) -> None:
         self._close = close
-        self._begun: deque[BatchedRequest] = deque()
-        self._enough = 1
+        self._requests: deque[BatchedRequest] = deque()
+        self._target_size = 1
 
-    def add(self, begun: BatchedRequest) -> None:
-        """Take a request."""
-        self._begun.append(begun)
+    def add(self, request: BatchedRequest) -> None:
+        """Add a request."""
+        self._requests.append(request)
 
     @property
-    def enough(self) -> bool:
-        """Whether no more should wait."""
-        return len(self._begun) >= self._enough
+    def full(self) -> bool:
+        """Whether the batch should be processed before more requests are added."""
+        return len(self._requests) >= self._target_size
 
-    def finish(self) -> int:
-        """Answer them all, and return how many there were."""
-        begun = self._take()
-        if not begun:
+    def process(self) -> int:
+        """Answer all requests of the batch, and return how many there were."""
+        requests = self._take()
+        if not requests:
             return 0
         seconds = 0.0
         groups: dict[Any, list[BatchedRequest]] = {}
-        for each in begun:
-            groups.setdefault(each.application, []).append(each)
-        for application, group in groups.items():
+        for each in requests:
+            groups.setdefault(each.respond_batch, []).append(each)
+        for respond_batch, group in groups.items():
             try:
-                seconds += application(group)
+                seconds += respond_batch(group)
             except Exception:
                 lost = [each for each in group if not each.answered]
                 log.exception("%d requests could not be answered; their connections are closed", len(lost))
                 for each in lost:
                     self._close(each.connection)
-        if seconds > _ENOUGH_SECONDS:
-            self._enough = max(1, min(self._enough, len(begun)) // 2)
-        elif len(begun) >= self._enough:
-            self._enough = min(_MOST, self._enough * 2)
-        return len(begun)
+        if seconds > _TARGET_SECONDS:
+            self._target_size = max(1, min(self._target_size, len(requests)) // 2)
+        elif len(requests) >= self._target_size:
+            self._target_size = min(_MAX_SIZE, self._target_size * 2)
+        return len(requests)
 
     def _take(self) -> list[BatchedRequest]:
-        begun = []
+        requests = []
         try:
             while True:
-                begun.append(self._begun.popleft())
+                requests.append(self._requests.popleft())
         except IndexError:
-            return begun
+            return requests

@@ -1,4 +1,4 @@
-"""The route that gives the certificates to verify timestamps with."""
+"""The route that returns the certificates that verify timestamps."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _FALSE = frozenset({"", "0", "false", "no"})
 class CertificateChainResource:
     """GET and HEAD: the profile's chain as PEM, TSA certificate first, root last.
 
-    With `?all=true` the chains that the profile had before follow, whole and the last one first, so that old tokens
-    stay verifiable after a rotation. The age that caches may keep an answer is short for the same reason.
+    With `?all=true` the profile's former chains follow, each complete, the most recent first: so old tokens stay
+    verifiable after a rotation. Caches may keep an answer for an hour only, for the same reason.
     """
 
     def __init__(self, service: Service) -> None:

@@ -1,4 +1,4 @@
-"""Cross-origin resource sharing (CORS): browsers may ask on behalf of any site."""
+"""Cross-origin resource sharing (CORS): pages of any site may call the API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PREFLIGHT_SECONDS = "86400"
 def with_cors(app: WsgiApplication) -> WsgiApplication:
     """Return `app` with CORS before it.
 
-    A request of a timestamp client, which has no Origin, pays for one look into a dict and one call.
+    A request without an Origin header, as timestamp clients send it, costs one dict lookup and one call more.
     """
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -30,7 +30,7 @@ def with_cors(app: WsgiApplication) -> WsgiApplication:
 
 
 def _cross_origin(app: WsgiApplication, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer a browser that asks on behalf of another site: everything here is public, and knows no cookies."""
+    """Answer a cross-origin request. Every origin is allowed: all replies are public, and no cookie is used."""
     if environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
         start_response("204 No Content", _preflight(environ))
         return []

@@ -1,7 +1,8 @@
-"""The request that timestamp clients send, answered before the framework: a DER request to the default route.
+"""The fast path: a DER request to the default route is answered before Falcon sees it.
 
-Whatever differs in anything (another route or method, JSON, a body without a length or too large, a page of another
-origin) is the framework's. What both do alike, the resource does. Measured: a tenth of a request's CPU.
+That is what timestamp clients send. Falcon answers every other request: another route or method, JSON, a body without
+a length or too large, a page of another origin. Both call the same resource. Measured: saves a tenth of a request's
+CPU time.
 """
 
 from __future__ import annotations
@@ -14,26 +15,29 @@ from tsa_core.api import RequestContext
 from tsa_core.authority import Reply
 from tsa_core.config import ServerSettings
 from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
-from tsa_core.http.observing import ObservingMiddleware
-from tsa_core.http.signer_pools import ENTER, stay
+from tsa_core.http.observability import RequestTracingMiddleware
+from tsa_core.http.thread_pools import ENTER, wait_here
 from tsa_core.http.timestamp import NO_CACHE, QUERY_TYPE, REPLY_TYPE, TimestampResource
 from tsa_core.http.wsgi_types import WsgiApplication
 
 ROUTE = "/api/v1/timestamp"
 
 _MAX_DIGITS = 18
-"""A length of more digits counts more bytes than there are."""
+"""No body is as long as a number of more digits says."""
 
 
 def with_fast_path(
-    app: WsgiApplication, settings: ServerSettings, resource: TimestampResource, observing: ObservingMiddleware | None
+    app: WsgiApplication,
+    settings: ServerSettings,
+    resource: TimestampResource,
+    tracing: RequestTracingMiddleware | None,
 ) -> WsgiApplication:
-    """Return `app` with the usual request answered before it, or `app` itself where settings make replies unusual."""
+    """Return `app` with the fast path before it; `app` itself where settings change the replies."""
     if settings.http_ping_only or settings.rejections == "sigstore":
         return app
     limit = resource.max_body or 10**_MAX_DIGITS
     id_header = resource.id_header.lower()
-    finish_pending = resource.authority.finish
+    respond_batch = resource.authority.respond_batch
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         declared = environ.get("CONTENT_LENGTH") or ""
@@ -48,19 +52,19 @@ def with_fast_path(
             and "HTTP_ORIGIN" not in environ
         ):
             return app(environ, start_response)
-        if observing is not None:
-            observing.begin(environ)
+        if tracing is not None:
+            tracing.begin(environ)
         request_id = resource.request_id(environ)
         context = RequestContext(
             request_id=request_id,
             client_address=environ.get("REMOTE_ADDR") or "",
             header=partial(_header, environ),
-            enter=environ.get(ENTER, stay),
+            enter=environ.get(ENTER, wait_here),
         )
         body = bytes(environ["wsgi.input"].read(int(declared)))
-        later = environ.get(BATCH)
-        if later is not None:
-            later(BatchedRequest(finish, resource.begin(body, context, environ), environ, request_id))
+        add_to_batch = environ.get(BATCH)
+        if add_to_batch is not None:
+            add_to_batch(BatchedRequest(answer_batch, resource.admit(body, context, environ), environ, request_id))
             return DEFERRED
         reply = resource.respond(body, context, environ)
         start_response(*head(reply, environ, request_id))
@@ -68,8 +72,8 @@ def with_fast_path(
 
     def head(reply: Reply, environ: dict[str, Any], request_id: str) -> tuple[str, list[tuple[str, str]]]:
         status = resource.status_of(reply)
-        if observing is not None:
-            observing.end(environ, route=ROUTE, path=ROUTE, code=status[:3], request_id=request_id)
+        if tracing is not None:
+            tracing.end(environ, route=ROUTE, path=ROUTE, code=status[:3], request_id=request_id)
         return status, [
             ("cache-control", NO_CACHE),
             (id_header, request_id),
@@ -77,9 +81,9 @@ def with_fast_path(
             ("content-length", str(len(reply.der))),
         ]
 
-    def finish(begun: Sequence[BatchedRequest]) -> float:
-        seconds = finish_pending([each.pending for each in begun])
-        for each in begun:
+    def answer_batch(batch: Sequence[BatchedRequest]) -> float:
+        seconds = respond_batch([each.pending for each in batch])
+        for each in batch:
             reply = each.pending.answered
             each.answer(*head(reply, each.environ, each.request_id), reply.der)
             each.answered = True
@@ -89,7 +93,7 @@ def with_fast_path(
 
 
 def _header(environ: dict[str, Any], name: str) -> str | None:
-    """Return a request's header, as the framework would."""
+    """Return a request's header, as Falcon would."""
     variable = name.upper().replace("-", "_")
     if variable not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
         variable = "HTTP_" + variable

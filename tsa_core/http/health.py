@@ -1,4 +1,4 @@
-"""Whether the server lives, and whether it can issue."""
+"""The routes /ping, /healthz (is the process alive) and /readyz (can it issue timestamps)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import falcon
 
 from tsa_core.api import RequestRejected
-from tsa_core.http.signer_pools import ENTER, stay
+from tsa_core.http.thread_pools import ENTER, wait_here
 from tsa_core.service import Service
 
 
@@ -40,10 +40,10 @@ class ReadinessResource:
         self._service = service
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Ask everything and answer."""
+        """Run all checks and answer."""
         if self._service.waiting_profiles:
             try:
-                request.env.get(ENTER, stay)("readyz")  # a trial signature may wait
+                request.env.get(ENTER, wait_here)("readyz")  # a trial signature may wait for a backend
             except RequestRejected as rejection:
                 raise falcon.HTTPServiceUnavailable(description=rejection.text) from None
         checks = self._service.readiness()

@@ -1,4 +1,4 @@
-"""The API's description: as OpenAPI 3.1, and as a page for people made from it."""
+"""The API's description: an OpenAPI 3.1 document, and an HTML page made from it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def openapi_document() -> dict[str, Any]:
 
 
 def docs_page(document: Mapping[str, Any], *, style: str) -> str:
-    """Return the page of /docs: every operation of the document, without a script."""
+    """Return the HTML of /docs: every operation of the document. It contains no script."""
     info = document["info"]
     return Template(read_page("docs.html")).substitute(
         title=escape(info["title"]),
@@ -81,7 +81,7 @@ def _fields(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _resolve(document: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a `$ref` of the document points at, or the node itself."""
+    """Return the target of a node's `$ref`, or the node itself when it has none."""
     if "$ref" not in node:
         return node
     found: Any = document

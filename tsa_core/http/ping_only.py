@@ -1,4 +1,4 @@
-"""`http_ping_only`: without TLS nothing but /ping is answered."""
+"""The setting `http_ping_only`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ PING_ONLY = b"http server supports only the /ping entrypoint"
 
 
 class PingOnlyMiddleware:
-    """Falcon middleware for `http_ping_only`: without TLS nothing but /ping is answered.
+    """Falcon middleware that refuses every request without TLS but /ping.
 
-    It stands behind the one that observes, so that whoever is refused is counted and logged.
+    It runs after the tracing middleware, so that refused requests are counted and logged.
     """
 
     def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Refuse, or do nothing."""
+        """Refuse a request without TLS, unless it is for /ping."""
         if request.scheme != "https" and request.path != "/ping":
             response.status = falcon.HTTP_404
             response.content_type = "text/plain"

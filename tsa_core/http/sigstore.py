@@ -14,7 +14,7 @@ from tsa_core.protocol.hashes import SHA256, SHA384, SHA512
 from tsa_core.protocol.request import MAX_NONCE_OCTETS, TimeStampReq, read_request
 
 MAX_JSON_OCTETS = 1024
-"""A longer body is refused before it is parsed: a decimal nonce costs time quadratic in its length."""
+"""A longer body is refused before it is parsed: the time to read a decimal nonce is quadratic in its length."""
 
 UNDECODABLE = "Error generating timestamp response"
 WEAK_HASH = "Weak hash algorithm in timestamp request"
@@ -27,20 +27,19 @@ _FIELDS = frozenset({"artifacthash", "certificates", "hashalgorithm", "nonce", "
 
 
 class JsonRequestError(Exception):
-    """A JSON request that cannot be used; the text is the reference system's message."""
+    """A JSON request is invalid; the text is the Sigstore Timestamp Authority's message."""
 
     @property
     def rejection(self) -> RequestRejected:
-        """What a DER request with this fault is told."""
+        """The rejection of a DER request with the same fault."""
         failure = PKIFailureInfo.BAD_ALG if str(self) == WEAK_HASH else PKIFailureInfo.BAD_DATA_FORMAT
         return RequestRejected(failure, str(self))
 
 
 def read_json_request(body: bytes) -> TimeStampReq:
-    """Return the TimeStampReq that a JSON body means; raises JsonRequestError.
+    """Return the TimeStampReq of a JSON body; raises JsonRequestError.
 
-    Keys are matched without regard to case and unknown ones ignored, as Go does. The digest's length is left for
-    the authority to check.
+    As in Go, keys match regardless of case, and unknown keys are ignored. The authority checks the digest's length.
     """
     if len(body) > MAX_JSON_OCTETS:
         raise JsonRequestError(TOO_LARGE)
@@ -107,7 +106,7 @@ def _encode_nonce(value: int) -> bytes:
 
 
 def error_message(rejection: RequestRejected) -> tuple[int, str]:
-    """Return the HTTP status and message with which the reference system refuses for this reason."""
+    """Return the HTTP status and message of the Sigstore Timestamp Authority for a rejection."""
     if isinstance(rejection, DigestLengthMismatch):
         return 400, "Message digest has incorrect length for specified algorithm"
     match rejection.failure:

@@ -12,10 +12,10 @@ from typing import Any
 import falcon
 
 from tsa_core.api import PKIFailureInfo, RequestContext, RequestRejected
-from tsa_core.authority import Pending, Reply, RequestTrace, TimestampAuthority
+from tsa_core.authority import PendingRequest, Reply, RequestTrace, TimestampAuthority
 from tsa_core.config import ServerSettings
-from tsa_core.http.signer_pools import ENTER, QUEUED_SECONDS, stay
 from tsa_core.http.sigstore import JsonRequestError, error_message, read_json_request
+from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, wait_here
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,10 @@ REPLY_TYPE = "application/timestamp-reply"
 JSON_TYPE = "application/json"
 
 BUSY = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, "too many requests are waiting; try again later")
-"""What requests are told for which no thread is free in time."""
+"""The rejection of a request for which no thread is free in time."""
 
 TRACE = "tsa_core.trace"
-"""In environ, when somebody watches: the RequestTrace to fill in."""
+"""In environ, when metrics or the access log are on: the RequestTrace to fill in."""
 
 NO_CACHE = "no-cache, no-store, max-age=0"
 _MAX_UNDECLARED_OCTETS = 1_048_576
@@ -36,10 +36,10 @@ _WARNING_PAUSE_SECONDS = 10.0
 
 
 class TimestampResource:
-    """POST: a DER TimeStampReq, or the reference system's JSON, answered with a DER TimeStampResp.
+    """POST: a DER TimeStampReq, or the Sigstore Timestamp Authority's JSON, answered with a DER TimeStampResp.
 
-    A DER request is answered with HTTP 200 whatever becomes of it, because clients read the refusal from the reply
-    (RFC 3161 3.4); `[server] rejections = "sigstore"` answers refusals with HTTP 400 and JSON instead.
+    A DER request is answered with HTTP 200, refused ones too, because clients read the refusal from the TimeStampResp
+    (RFC 3161 3.4). With `[server] rejections = "sigstore"`, refusals are HTTP 400 and JSON instead.
     """
 
     def __init__(self, authority: TimestampAuthority, settings: ServerSettings) -> None:
@@ -57,7 +57,7 @@ class TimestampResource:
 
     def on_post(self, request: falcon.Request, response: falcon.Response, profile: str | None = None) -> None:
         """Answer one request."""
-        # The WSGI variables themselves, because Falcon's properties cost as much as reading the whole request does.
+        # WSGI variables, because Falcon's properties cost as much as reading the whole timestamp request.
         environ = request.env
         response.set_header("Cache-Control", NO_CACHE)
         request_id = self.request_id(environ)
@@ -77,7 +77,7 @@ class TimestampResource:
             client_address=environ.get("REMOTE_ADDR") or "",
             profile=profile,
             header=request.get_header,
-            enter=environ.get(ENTER, stay),
+            enter=environ.get(ENTER, wait_here),
         )
         if content_type == QUERY_TYPE:
             reply = self.respond(body, context, environ)
@@ -99,15 +99,15 @@ class TimestampResource:
         self._send(response, granted, self._granted)
 
     def respond(self, body: bytes, context: RequestContext, environ: dict[str, Any]) -> Reply:
-        """Answer the body of a DER request, unless it has waited too long for a thread."""
+        """Answer the body of a DER request; refuse it when it has waited too long for a thread."""
         trace = self._trace(context, environ)
         if self._waited_too_long(environ):
             return self.authority.refuse(BUSY, context, trace, waited=True)
         return self.authority.respond(body, context, trace)
 
-    def begin(self, body: bytes, context: RequestContext, environ: dict[str, Any]) -> Pending:
-        """Begin to answer the body of a DER request, for the authority to `finish` with others."""
-        return self.authority.begin(body, context, self._trace(context, environ))
+    def admit(self, body: bytes, context: RequestContext, environ: dict[str, Any]) -> PendingRequest:
+        """Read the body of a DER request that `TimestampAuthority.respond_batch` answers later."""
+        return self.authority.admit(body, context, self._trace(context, environ))
 
     def status_of(self, reply: Reply) -> str:
         """Return the HTTP status of a reply to a DER request."""
@@ -135,7 +135,7 @@ class TimestampResource:
         return self.authority.issue(request, context, trace)
 
     def _warn_of_queue(self, queued_seconds: float) -> None:
-        """Log, but not for every request of an overload."""
+        """Log a warning, at most once in ten seconds."""
         now = time.monotonic()
         if now >= self._next_warning:
             self._next_warning = now + _WARNING_PAUSE_SECONDS
@@ -152,9 +152,9 @@ class TimestampResource:
         response.data = der
 
     def request_id(self, environ: dict[str, Any]) -> str:
-        """Return the id of a request: the client's own if it can be used, else a new one."""
+        """Return the id of a request: that in the client's header if it is valid, else a new one."""
         given: str | None = environ.get(self._id_variable)
-        # What is echoed into a header and the log must be one harmless word.
+        # The id goes into a header and into the log: a space or a control character there could forge an entry.
         if given and len(given) <= _MAX_REQUEST_ID and given.isascii() and given.isprintable() and " " not in given:
             return given
         return f"{self._id_prefix}-{next(self._id_count):x}"
@@ -165,7 +165,7 @@ class TimestampResource:
         limit = self.max_body
         if not declared:
             return self._read_undeclared_body(request)
-        # More digits than 18 count more bytes than there are, and Python refuses to read thousands of them.
+        # No body is as long as a number of more than 18 digits says, and Python refuses to read thousands of digits.
         if not (declared.isascii() and declared.isdigit() and len(declared) <= 18):
             raise _http_error(400, "Content-Length is not a number of bytes")
         length = int(declared)
@@ -174,9 +174,9 @@ class TimestampResource:
         return bytes(request.env["wsgi.input"].read(length))
 
     def _read_undeclared_body(self, request: falcon.Request) -> bytes:
-        """Read a chunked body from a server that does not collect the chunks first, as waitress does."""
+        """Read a chunked body from a server that passes the chunks on; waitress collects them first."""
         if not request.env.get("wsgi.input_terminated"):
-            return b""  # the stream may never end, and without a length there is no body
+            return b""  # without a length there is no body (RFC 9112 6.3), and the stream may never end
         limit = self.max_body or _MAX_UNDECLARED_OCTETS
         body = bytearray()
         while part := request.stream.read(limit + 1 - len(body)):

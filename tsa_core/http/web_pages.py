@@ -1,4 +1,4 @@
-"""The pages that a browser gets: / and /docs, and /openapi.json. No script, no asset from anywhere, no cookie."""
+"""The pages / and /docs, and /openapi.json. They contain no script and no cookie, and load nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CLOCK = {
 
 
 class Pages:
-    """Makes the pages' common parts once: the style, and the headers that allow it and nothing else."""
+    """The common parts of the pages: the style, and a Content-Security-Policy that allows that style only."""
 
     def __init__(self) -> None:
         self.style = read_page("style.css").strip()
@@ -57,10 +57,10 @@ class Pages:
 
 
 class LandingResource:
-    """GET and HEAD /: what this is, how to use it and who signs.
+    """GET and HEAD /: what the service is, how to use it, and its profiles.
 
-    The address in the examples is `public_url`, else the one that the client asked for, which stands on this reply
-    alone: it is checked, escaped and never cached.
+    The address in the examples is `public_url`, else that of the request's Host header. The header's value is checked
+    and escaped, and the page is never cached, so no other client gets it.
     """
 
     def __init__(self, service: Service, pages: Pages) -> None:
@@ -94,7 +94,7 @@ class LandingResource:
     on_head = on_get
 
     def _address(self, request: falcon.Request) -> str:
-        """Return this server's address as the client sees it, from a Host header only when it is one."""
+        """Return this server's address as the client sees it; an invalid Host header is not used."""
         if public := self._service.settings.server.public_url:
             return public.rstrip("/")
         given = request.env.get("HTTP_HOST") or ""
@@ -117,7 +117,7 @@ def _row(profile: Profile) -> str:
 
 
 class DocsResource:
-    """GET and HEAD /docs: the API for people."""
+    """GET and HEAD /docs: the API's description as a page."""
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
@@ -131,7 +131,7 @@ class DocsResource:
 
 
 class OpenApiResource:
-    """GET and HEAD /openapi.json, and /swagger.json where the reference system has it: the API for programs."""
+    """GET and HEAD /openapi.json, and /swagger.json, where the Sigstore Timestamp Authority has it."""
 
     def __init__(self) -> None:
         self._document = json.dumps(openapi_document(), ensure_ascii=False, separators=(",", ":")).encode("utf-8")

@@ -17,29 +17,29 @@ from tsa_core.hosting.granian.settings import KEEP_LOGGING, http_options
 from tsa_core.hosting.open_files import connection_limit
 
 _BACKLOG = 1024
-_HAND_OVER_SECONDS = 0.5
-"""How long the old TLS settings go on beside the new ones at a reload."""
+_OVERLAP_SECONDS = 0.5
+"""How long the old worker, with the old TLS settings, still runs beside the new one at a reload."""
 
 
 class EmbeddedServer(Server):
-    """Listens on a socket that was opened before the workers were forked, which granian itself cannot be told."""
+    """Listens on a socket that was opened before the workers were forked; granian has no option for that."""
 
     def __init__(self, listening: socket.socket, app: RsgiApplication, **options: Any) -> None:
         super().__init__(app, **options)
         self._listening = listening
-        self.respawn_interval = _HAND_OVER_SECONDS
+        self.respawn_interval = _OVERLAP_SECONDS
 
     def _init_shared_socket(self) -> None:
         self._ssp = None
         self._hold_socket()
 
     def _spawn_worker(self, *arguments: Any, **named: Any) -> Any:
-        # What a worker is given it closes at its end, and at a reload old and new overlap.
+        # A worker closes its socket when it ends, and at a reload the old and the new worker overlap.
         self._hold_socket()
         return super()._spawn_worker(*arguments, **named)
 
     def _hold_socket(self) -> None:
-        held: Any = SocketHolder  # its types are not what it takes
+        held: Any = SocketHolder  # its annotations are wrong
         self._shd = held(os.dup(self._listening.fileno()), self._listening.family == socket.AF_UNIX, _BACKLOG)
 
 
@@ -48,7 +48,8 @@ def embedded_server(
 ) -> EmbeddedServer:
     """Return a server on `listening`; the caller runs its `serve()` in an event loop.
 
-    HTTP/1 only, unless HTTP/2 is wanted: granian's time limit for a request's head begins with the connection there.
+    HTTP/1 only, unless the setting `http2` is on: with HTTP/2, granian's time limit for a request's head begins when
+    the client connects.
     """
     host, port = ("", 0) if listening.family == socket.AF_UNIX else listening.getsockname()[:2]
     files: dict[str, Any] = {}
@@ -68,7 +69,7 @@ def embedded_server(
         interface=Interfaces.RSGI,
         websockets=False,
         backpressure=connection_limit(settings),
-        log_level=LogLevels.error,  # "Embedded server is experimental!" at every start tells an operator nothing
+        log_level=LogLevels.error,  # else "Embedded server is experimental!" at every start
         log_dictconfig=KEEP_LOGGING,
         **http_options(settings),
         **files,

@@ -1,8 +1,8 @@
-"""An event loop that lets other threads wait when they bring more than it can do.
+"""An event loop with a bounded queue: a thread that submits callbacks waits while too many are queued.
 
-granian hands every request to the event loop, however many wait there already. With HTTP/1.1 a connection brings one
-at a time; with HTTP/2 a client that cancels what it asks for brings them without end. Whoever waits here reads nothing
-from any connection meanwhile, so it is the clients who wait.
+granian submits every request to the event loop, however many are queued. With HTTP/1.1 a connection has one request at
+a time. With HTTP/2 a client that cancels its requests can submit them without end. A thread of granian that waits here
+reads from no connection meanwhile, so the clients have to wait.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any, TypeVarTuple
 
 _Ts = TypeVarTuple("_Ts")
 
-_MOST = 1000
-_ENOUGH = 500
-_LONGEST_SECONDS = 0.5
-"""Nobody is held for longer, for a thread that the loop waits for in its turn would hold both for ever."""
+_MAX_QUEUED = 1000
+_RESUME_BELOW = 500
+_MAX_WAIT_SECONDS = 0.5
+"""No thread waits longer: the loop may be waiting for that thread, and both would wait for ever."""
 
 
 class BoundedEventLoop(asyncio.SelectorEventLoop):
-    """Counts what other threads have brought and it has not begun; a call from a thread may take half a second."""
+    """Counts the callbacks that other threads have submitted and that have not begun. A thread waits 0.5 s at most."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._brought = count(1)
-        self._begun = 0
+        self._submitted = count(1)
+        self._started = 0
         self._latest = 0
         self._room = threading.Event()
         self._room.set()
@@ -42,17 +42,17 @@ class BoundedEventLoop(asyncio.SelectorEventLoop):
     def call_soon_threadsafe(
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        """Call back in the loop's thread; wait first when much has been brought already."""
-        latest = self._latest = next(self._brought)
-        handle = super().call_soon_threadsafe(self._begin, callback, args, context=context)
-        if latest - self._begun > _MOST and threading.get_ident() != self._runner:
+        """Call `callback` in the loop's thread; wait when too many callbacks are queued."""
+        latest = self._latest = next(self._submitted)
+        handle = super().call_soon_threadsafe(self._start_callback, callback, args, context=context)
+        if latest - self._started > _MAX_QUEUED and threading.get_ident() != self._runner:
             self._room.clear()
-            if self._latest - self._begun > _ENOUGH:
-                self._room.wait(_LONGEST_SECONDS)
+            if self._latest - self._started > _RESUME_BELOW:
+                self._room.wait(_MAX_WAIT_SECONDS)
         return handle
 
-    def _begin(self, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-        self._begun += 1
-        if self._latest - self._begun <= _ENOUGH and not self._room.is_set():
+    def _start_callback(self, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self._started += 1
+        if self._latest - self._started <= _RESUME_BELOW and not self._room.is_set():
             self._room.set()
         callback(*arguments)

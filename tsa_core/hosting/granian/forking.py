@@ -21,26 +21,26 @@ _MIN_SHUTDOWN_SECONDS = 1
 
 
 class ForkingServer(MPServer):
-    """Listens on a socket that was opened before; workers that come and go then lose nothing that waits in it."""
+    """Listens on a socket that was opened before the fork: connections in its backlog survive a worker's end."""
 
     def __init__(self, listening: socket.socket, **options: Any) -> None:
         super().__init__("tsa_core.wsgi:create_app", **options)
         self._listening = listening
 
     def _spawn_worker(self, *arguments: Any, **named: Any) -> Any:
-        # The loader is told which worker it loads for, counted from 0; one that replaces another gets its number.
+        # The loader gets the worker's number, counted from 0. A worker that replaces another has the same number.
         named["callback_loader"] = partial(named["callback_loader"], named["idx"])
         return super()._spawn_worker(*arguments, **named)
 
     def _init_shared_socket(self) -> None:
         self._ssp = None
         self._sso = None
-        held: Any = SocketHolder  # its types are not what it takes; it closes what it is given
+        held: Any = SocketHolder  # its annotations are wrong; it closes the descriptor that it gets
         self._shd = held(os.dup(self._listening.fileno()), self._listening.family == socket.AF_UNIX, _BACKLOG)
 
 
 def forking_server(settings: ServerSettings, listening: socket.socket, *, threads: int) -> ForkingServer:
-    """Return a server whose `serve()` forks `settings.workers` processes with so many threads each."""
+    """Return a server whose `serve()` forks `settings.workers` processes with `threads` threads each."""
     host, port = ("", 0) if listening.family == socket.AF_UNIX else listening.getsockname()[:2]
     return ForkingServer(
         listening,

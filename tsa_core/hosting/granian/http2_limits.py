@@ -1,8 +1,8 @@
-"""What one HTTP/2 connection may have under way: granian limits the streams that are open, and nothing else of them.
+"""Limits on the requests of one HTTP/2 connection. granian limits the open streams only.
 
-A client that cancels a stream may open another at once, but what it asked for is worked on all the same, so the limit
-on open streams bounds nothing for who cancels (CVE-2023-44487). And a hundred bodies are more than the one which
-HTTP/1.1 allows.
+A client that cancels a stream may open another at once, but the server still works on the cancelled request. So a limit
+on open streams does not limit such a client (CVE-2023-44487). And the bodies of a hundred streams need more memory than
+the one body that an HTTP/1.1 connection can have.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ log = logging.getLogger(__name__)
 STREAMS = 100
 """Streams that may be open on a connection; RFC 9113 6.5.2 advises against fewer."""
 
-_MOST_UNDER_WAY = 2 * STREAMS
-"""A client that gives up on all that it has asked for, and asks again, is still an honest one."""
-_LEAST_OCTETS = 1_048_576
-_CROWD = 2_000
-"""So many requests under way, of all connections together, are a moment's work, and perhaps nobody waits for them."""
-_FEW = 10
+_MAX_REQUESTS = 2 * STREAMS
+"""An honest client may cancel all of its requests once and send them again."""
+_MIN_OCTETS = 1_048_576
+_OVERLOAD = 2_000
+"""The server is overloaded when so many requests, of all connections, are in progress."""
+_MAX_REQUESTS_IN_OVERLOAD = 10
 _WARNING_PAUSE_SECONDS = 10.0
 
 
-class TooMuchAtOnce(Exception):
-    """A connection has more under way than it may; this request is refused."""
+class LimitExceeded(Exception):
+    """A connection exceeds its limits; this request is refused."""
 
 
-class Share:
-    """What one connection has under way."""
+class ConnectionLoad:
+    """The requests in progress of one connection, and the octets that they hold."""
 
     __slots__ = ("client", "ended", "octets", "requests")
 
@@ -45,64 +45,64 @@ class Share:
         self.ended = False
 
 
-class StreamShares:
-    """The shares of all HTTP/2 connections, by the client's address and port; for one thread, that of the event loop.
+class Http2Limits:
+    """Counts requests and octets of all HTTP/2 connections, by the client's address and port.
 
-    All requests of a connection hold `max_request_body_size` together, a megabyte at least, and all connections as much
-    as `connection_limit` of them. `end` is called, once, with the address of a client that has so many requests under
-    way that it must have cancelled most of them.
+    For one thread, that of the event loop. The requests of a connection may hold `max_request_body_size` octets in
+    total, or a megabyte if that is more; those of all connections `connection_limit` times as many. `end` is called
+    once with the address of a client that has more requests in progress than it could without cancelling.
     """
 
     def __init__(self, settings: ServerSettings, *, end: Callable[[str], object]) -> None:
         self._end = end
         limit = settings.max_request_body_size
-        self._most_octets: float = max(limit, _LEAST_OCTETS) if limit else math.inf
-        self._most_octets_of_all = self._most_octets * connection_limit(settings)
-        self._shares: dict[str, Share] = {}
+        self._max_octets: float = max(limit, _MIN_OCTETS) if limit else math.inf
+        self._max_total_octets = self._max_octets * connection_limit(settings)
+        self._connections: dict[str, ConnectionLoad] = {}
         self._requests = 0
         self._octets = 0
         self._next_warning = 0.0
 
-    def enter(self, client: str) -> Share:
-        """Count one more request of a client; clients of a Unix socket have no address, and one share each time."""
-        share = self._shares.get(client)
-        if share is None:
-            share = Share(client)
+    def add(self, client: str) -> ConnectionLoad:
+        """Count one more request of a client. Without an address, as on a Unix socket, each request counts alone."""
+        load = self._connections.get(client)
+        if load is None:
+            load = ConnectionLoad(client)
             if client:
-                self._shares[client] = share
-        share.requests += 1
+                self._connections[client] = load
+        load.requests += 1
         self._requests += 1
-        if share.requests > _MOST_UNDER_WAY and not share.ended:
-            share.ended = True
+        if load.requests > _MAX_REQUESTS and not load.ended:
+            load.ended = True
             self._warn(client)
             self._end(client)
-        return share
+        return load
 
-    def admits(self, share: Share) -> bool:
-        """Say whether a request that was just counted shall be worked on.
+    def admits(self, load: ConnectionLoad) -> bool:
+        """Say whether a request that was just counted is accepted.
 
-        In a crowd only those of connections that ask for little: requests that were cancelled are in the crowd, too,
-        and their connection, which may be gone, has many.
+        In an overload only connections with few requests are served: most of the other requests may be cancelled ones,
+        of connections that may be closed.
         """
-        if self._requests <= _CROWD:
-            return not share.ended
-        return share.requests <= _FEW and self._requests <= 2 * _CROWD
+        if self._requests <= _OVERLOAD:
+            return not load.ended
+        return load.requests <= _MAX_REQUESTS_IN_OVERLOAD and self._requests <= 2 * _OVERLOAD
 
-    def hold(self, share: Share, octets: int) -> None:
-        """Count what a request makes the server keep; raises TooMuchAtOnce when that is too much."""
-        share.octets += octets
+    def reserve(self, load: ConnectionLoad, octets: int) -> None:
+        """Count octets that the server must keep for a request; raises LimitExceeded above a limit."""
+        load.octets += octets
         self._octets += octets
-        if share.octets > self._most_octets or self._octets > self._most_octets_of_all or share.ended:
-            raise TooMuchAtOnce
+        if load.octets > self._max_octets or self._octets > self._max_total_octets or load.ended:
+            raise LimitExceeded
 
-    def leave(self, share: Share, octets: int) -> None:
-        """Count a request no more that held so many octets."""
+    def remove(self, load: ConnectionLoad, octets: int) -> None:
+        """Count a request that has ended no more, nor the octets that it held."""
         self._requests -= 1
         self._octets -= octets
-        share.requests -= 1
-        share.octets -= octets
-        if not share.requests and share.client:
-            del self._shares[share.client]
+        load.requests -= 1
+        load.octets -= octets
+        if not load.requests and load.client:
+            del self._connections[load.client]
 
     def _warn(self, client: str) -> None:
         now = time.monotonic()

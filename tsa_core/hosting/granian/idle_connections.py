@@ -1,8 +1,8 @@
-"""Ends the connections to granian that granian itself would keep for ever.
+"""Closes idle connections to granian, and those of clients that do not read their reply.
 
-granian limits the time for a request's head, and nothing before or after: a client that never finishes its TLS
-handshake, or never reads its reply, holds a connection until it goes away by itself. What the kernel knows of each
-connection is enough to tell (TCP_INFO), so this needs Linux; elsewhere it does nothing.
+granian limits the time for a request's head, and nothing before or after it. A client that never finishes its TLS
+handshake, or never reads its reply, would hold its connection for ever. The kernel's TCP_INFO tells which connections
+those are. It needs Linux; on other systems this module does nothing.
 """
 
 from __future__ import annotations
@@ -27,24 +27,27 @@ _INFO_OCTETS = 152
 _UNACKED, _LAST_DATA_SENT, _LAST_DATA_RECEIVED, _BYTES_RECEIVED, _NOT_SENT = 24, 44, 52, 128, 144
 """Offsets in the kernel's struct tcp_info; times are in milliseconds."""
 _PAUSE_SECONDS = 5.0
-_BRISK_PAUSE_SECONDS = 0.5
-_LEAST_SILENT_SECONDS = 10.0
-"""Who has been silent for less is perhaps waiting for a signature."""
+_SHORT_PAUSE_SECONDS = 0.5
+_MIN_IDLE_SECONDS = 10.0
+"""The client of a connection that has been idle for less may be waiting for a signature."""
 _WARNING_PAUSE_SECONDS = 10.0
 
 
 class Connection(NamedTuple):
-    """What the kernel says of one: seconds since anything arrived, octets that did, seconds for which output waits."""
+    """A connection as the kernel describes it.
 
-    silent_seconds: float
+    Seconds since data arrived, octets that have arrived, and seconds for which sent data has not been acknowledged.
+    """
+
+    idle_seconds: float
     received: int
-    stuck_seconds: float
+    unacknowledged_seconds: float
     descriptor: int
     inode: int
 
 
 class IdleConnections:
-    """Looks at the connections to some listening sockets and ends those that have had their time."""
+    """Closes those connections to some listening sockets that exceed a timeout."""
 
     def __init__(self, settings: ServerSettings, listening: Sequence[socket.socket]) -> None:
         self._ports = {each.getsockname()[1] for each in listening if each.family != socket.AF_UNIX}
@@ -55,28 +58,28 @@ class IdleConnections:
         self._next_warning = 0.0
 
     def sweep(self) -> float:
-        """Look once; return after how many seconds to look again."""
+        """Check all connections once; returns the seconds until the next check."""
         if not sys.platform.startswith("linux") or not self._ports:
             return _PAUSE_SECONDS
         rest: list[Connection] = []
         for connection in self._connections():
-            if self._is_over(connection):
+            if self._timed_out(connection):
                 _end(connection)
             else:
                 rest.append(connection)
         room = self._limit // 10
         if len(rest) > self._limit - room:
             self._warn(len(rest))
-            silent = [each for each in rest if each.silent_seconds >= _LEAST_SILENT_SECONDS]
-            silent.sort(key=lambda each: -each.silent_seconds)
-            for connection in silent[: len(rest) - self._limit + 2 * room]:
+            idle = [each for each in rest if each.idle_seconds >= _MIN_IDLE_SECONDS]
+            idle.sort(key=lambda each: -each.idle_seconds)
+            for connection in idle[: len(rest) - self._limit + 2 * room]:
                 _end(connection)
         shortest = min((each for each in (self._read_seconds, self._write_seconds) if each), default=_PAUSE_SECONDS)
-        pause = _BRISK_PAUSE_SECONDS if len(rest) > self._limit // 2 else _PAUSE_SECONDS
-        return max(_BRISK_PAUSE_SECONDS, min(pause, shortest / 4))
+        pause = _SHORT_PAUSE_SECONDS if len(rest) > self._limit // 2 else _PAUSE_SECONDS
+        return max(_SHORT_PAUSE_SECONDS, min(pause, shortest / 4))
 
     def end_all(self) -> int:
-        """End every connection; return how many there were."""
+        """Close every connection; returns how many there were."""
         if not sys.platform.startswith("linux"):
             return 0
         found = list(self._connections())
@@ -85,7 +88,7 @@ class IdleConnections:
         return len(found)
 
     def end_client(self, client: str) -> bool:
-        """End the connection of the client with this address and port; say whether there was one."""
+        """Close the connection of the client with this address and port; returns whether there was one."""
         if not sys.platform.startswith("linux"):
             return False
         host, _, port = client.rpartition(":")
@@ -97,15 +100,15 @@ class IdleConnections:
                     return True
         return False
 
-    def _is_over(self, connection: Connection) -> bool:
-        if connection.received == 0 and self._read_seconds and connection.silent_seconds > self._read_seconds:
+    def _timed_out(self, connection: Connection) -> bool:
+        if connection.received == 0 and self._read_seconds and connection.idle_seconds > self._read_seconds:
             return True
-        if self._write_seconds and connection.stuck_seconds > self._write_seconds:
+        if self._write_seconds and connection.unacknowledged_seconds > self._write_seconds:
             return True
-        return connection.silent_seconds > self._idle_seconds + self._read_seconds
+        return connection.idle_seconds > self._idle_seconds + self._read_seconds
 
     def _connections(self) -> Iterator[Connection]:
-        for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208 - names are all there is to know
+        for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208 - only the names are needed
             with _own(int(name)) as found:
                 if found is None or found.family not in {socket.AF_INET, socket.AF_INET6}:
                     continue
@@ -116,8 +119,8 @@ class IdleConnections:
                         continue
                     info = found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_OCTETS)
                 except OSError:
-                    continue  # it has ended in this moment
-                if len(info) == _INFO_OCTETS:  # an old kernel knows less
+                    continue  # it has been closed meanwhile
+                if len(info) == _INFO_OCTETS:  # the struct of an old kernel is shorter
                     yield _describe(info, int(name), os.fstat(found.fileno()).st_ino)
 
     def _warn(self, connections: int) -> None:
@@ -134,7 +137,7 @@ class IdleConnections:
 
 @contextmanager
 def _own(descriptor: int) -> Iterator[socket.socket | None]:
-    """Give a socket over a copy of the descriptor, in whose place nobody can put a stranger; None for no socket."""
+    """Give a socket over a copy of the descriptor, which nobody else can close and reuse; None when it is no socket."""
     try:
         copy = os.dup(descriptor)
     except OSError:
@@ -158,16 +161,16 @@ def _describe(info: bytes, descriptor: int, inode: int) -> Connection:
         return value
 
     return Connection(
-        silent_seconds=number(_LAST_DATA_RECEIVED) / 1000,
+        idle_seconds=number(_LAST_DATA_RECEIVED) / 1000,
         received=struct.unpack_from("=Q", info, _BYTES_RECEIVED)[0],
-        stuck_seconds=number(_LAST_DATA_SENT) / 1000 if number(_UNACKED) or number(_NOT_SENT) else 0.0,
+        unacknowledged_seconds=number(_LAST_DATA_SENT) / 1000 if number(_UNACKED) or number(_NOT_SENT) else 0.0,
         descriptor=descriptor,
         inode=inode,
     )
 
 
 def _end(connection: Connection) -> None:
-    """Shut a connection down, if it is still the same one; granian notices, and closes it."""
+    """Shut a connection down if the descriptor still has the same one; granian notices and closes it."""
     with _own(connection.descriptor) as found, suppress(OSError):
         if found is not None and os.fstat(found.fileno()).st_ino == connection.inode:
             found.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,7 @@
-"""The scheme https: granian, embedded in the process that serves everything else, speaks TLS and HTTP for us.
+"""The scheme https: granian, embedded in each process that answers requests, does TLS and HTTP.
 
-waitress knows no TLS, and we write none. The listeners run in a thread with an event loop of its own and call the
-same application, so profiles, keys and clock are opened once (decision 100).
+waitress has no TLS. The listeners run in a thread with an event loop of its own and call the same application, so
+profiles, keys and clock are opened once (decision 100).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
 from tsa_core.hosting.granian.event_loop import BoundedEventLoop
-from tsa_core.hosting.granian.http2_limits import StreamShares
+from tsa_core.hosting.granian.http2_limits import Http2Limits
 from tsa_core.hosting.granian.idle_connections import IdleConnections
 from tsa_core.hosting.granian.rsgi import RsgiApplication
-from tsa_core.hosting.granian.thread_shares import ThreadShares, threads_needed
+from tsa_core.hosting.granian.thread_limits import ThreadLimits, threads_needed
 from tsa_core.hosting.tls_files import check_tls_files
 from tsa_core.http.wsgi_types import WsgiApplication
 
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 _START_SECONDS = 30.0
 _REPLIES_LEAVE_SECONDS = 0.05
-"""A reply that granian has been given is on its way, but perhaps not in the kernel yet."""
+"""A reply that granian has may not be in the kernel's buffer yet; this is long enough for that."""
 _LAST_SECONDS = 5.0
 
 
 def require_granian(*, reason: str) -> None:
     """Raise ConfigError with the line that installs granian, when it is missing."""
     try:
-        import granian  # noqa: F401 - only whether it is there
+        import granian  # noqa: F401 - only whether it is installed
     except ImportError:
         raise ConfigError(f"{reason} needs granian, which is not installed: pip install 'tsa-core[granian]'") from None
 
@@ -46,7 +46,7 @@ class GranianListeners:
     """Serves an application on listening sockets from `start` until `stop`, over TLS on those in `tls`.
 
     A context manager. Requests are answered in the event loop, unless there are profiles whose signers wait: then
-    threads answer, of which each such profile has its share. Without sockets it does nothing at all. `slot` counts
+    threads answer them, and each such profile has a limit on threads. Without sockets it does nothing. `slot` counts
     the processes that serve the same sockets.
     """
 
@@ -68,13 +68,13 @@ class GranianListeners:
         if waiting_profiles:
             threads = threads_needed(settings, waiting_profiles)
             self._executor = ThreadPoolExecutor(threads, thread_name_prefix="granian")
-            app = ThreadShares(app, settings)
+            app = ThreadLimits(app, settings)
         self._app = RsgiApplication(
             app,
             max_body=settings.max_request_body_size,
             read_seconds=settings.read_timeout.total_seconds(),
             executor=self._executor,
-            streams=StreamShares(settings, end=self._end) if settings.http2 else None,
+            http2_limits=Http2Limits(settings, end=self._end) if settings.http2 else None,
         )
         self._connections = IdleConnections(settings, [*tls, *plain])
         self._servers: list[Any] = []
@@ -121,29 +121,29 @@ class GranianListeners:
             self._ended.set()
 
     async def _watch(self) -> None:
-        """End, now and then, the connections that granian would keep for ever."""
+        """Close idle connections periodically."""
         while True:
             await asyncio.sleep(await asyncio.to_thread(self._connections.sweep))
 
     def _end(self, client: str) -> None:
-        """End the connection of a client, without waiting; called in the event loop."""
+        """Close the connection of a client, without waiting; called in the event loop."""
         self._loop.run_in_executor(None, self._connections.end_client, client)
 
     async def _drain(self) -> None:
-        """Wait for the requests that have arrived; granian sends their replies as they come."""
+        """Wait for the requests that have arrived; granian sends their replies when they are complete."""
         deadline = self._loop.time() + self._settings.graceful_timeout.total_seconds()
         while self._app.pending and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
         if self._app.pending:
             log.warning("%d requests to granian were still in flight; they are cut off", self._app.pending)
-        # granian's own threads must find nothing to do when Python is taken down, or they crash the process.
+        # granian's threads must have nothing to do when the interpreter ends, or they crash the process.
         deadline = self._loop.time() + _LAST_SECONDS
         await asyncio.sleep(_REPLIES_LEAVE_SECONDS)
         while await asyncio.to_thread(self._connections.end_all) and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
 
     def reload_certificates(self) -> None:
-        """Use the TLS files' present contents for new connections; those that are open keep what they have.
+        """Use the current contents of the TLS files for new connections; open ones keep the former.
 
         Raises ConfigError, and changes nothing, when the files cannot be used.
         """
@@ -154,7 +154,7 @@ class GranianListeners:
             self._loop.call_soon_threadsafe(server.reload)
 
     def accept_no_more(self) -> None:
-        """Begin to end, without waiting; safe in a signal handler."""
+        """Stop accepting connections, without waiting; safe in a signal handler."""
         if self._started.is_set() and not self._ended.is_set():
             for server in self._servers:
                 self._loop.call_soon_threadsafe(server.stop)

@@ -1,7 +1,7 @@
-"""A WSGI application behind granian's asynchronous interface (RSGI), which can wait for a body without a thread.
+"""A WSGI application behind granian's asynchronous interface (RSGI), which waits for a body without a thread.
 
-With its WSGI interface a body that arrives slowly holds a thread, for as long as the client likes. Here the body is
-complete before the application is called, within a limit in bytes and in seconds.
+With granian's WSGI interface a body that arrives slowly holds a thread, without a time limit. Here the application is
+called when the body is complete. A limit in bytes and one in seconds apply to the body.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
-from tsa_core.hosting.granian.http2_limits import Share, StreamShares, TooMuchAtOnce
+from tsa_core.hosting.granian.http2_limits import ConnectionLoad, Http2Limits, LimitExceeded
 from tsa_core.hosting.granian.wsgi_reply import WsgiReply
 from tsa_core.http.batching import BATCH, Batch, BatchedRequest
-from tsa_core.http.signer_pools import QUEUED_SECONDS
+from tsa_core.http.thread_pools import QUEUED_SECONDS
 from tsa_core.http.wsgi_types import WsgiApplication
 
 log = logging.getLogger(__name__)
 
-_SILENT_HEADERS = frozenset({"content-type", "content-length"})
-"""WSGI has names of their own for them."""
-_MOST_EMPTY_PARTS = 3
+_HEADERS_WITHOUT_PREFIX = frozenset({"content-type", "content-length"})
+"""Their names in environ do not begin with HTTP_ (PEP 3333)."""
+_MAX_EMPTY_PARTS = 3
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class _Reply(WsgiReply):
-    """What the application answers, kept until its body is complete; `finished` when that is later."""
+    """The application's reply; `finished` is set when its batch has been processed."""
 
     __slots__ = ("finished",)
 
@@ -48,27 +48,26 @@ class _Reply(WsgiReply):
             self.finished.set_exception(RuntimeError("the request could not be finished"))
 
 
-class _Held:
-    """What one request holds of its connection's share."""
+class _Reservation:
+    """The octets that one request holds, counted for its connection."""
 
-    __slots__ = ("_share", "_streams", "octets")
+    __slots__ = ("_limits", "_load", "octets")
 
-    def __init__(self, streams: StreamShares, share: Share) -> None:
-        self._streams = streams
-        self._share = share
+    def __init__(self, limits: Http2Limits, load: ConnectionLoad) -> None:
+        self._limits = limits
+        self._load = load
         self.octets = 0
 
     def add(self, octets: int) -> None:
         self.octets += octets
-        self._streams.hold(self._share, octets)
+        self._limits.reserve(self._load, octets)
 
 
 class RsgiApplication:
     """Calls a WSGI application for each request; `pending` counts those that are not answered yet.
 
-    `read_seconds` bounds the time for a body, 0 not at all; `max_body` its bytes, 0 not at all. With an executor
-    requests run in its threads, else in the event loop itself, where those that have come are finished together.
-    `streams` is needed where HTTP/2 is spoken.
+    `read_seconds` limits the time for a body, and `max_body` its bytes; 0 means no limit. With an executor, requests
+    run in its threads. Without one they run in the event loop, in batches. HTTP/2 needs `http2_limits`.
     """
 
     def __init__(
@@ -78,15 +77,15 @@ class RsgiApplication:
         max_body: int,
         read_seconds: float,
         executor: Executor | None,
-        streams: StreamShares | None = None,
+        http2_limits: Http2Limits | None = None,
     ) -> None:
         self._app = app
         self._max_body = max_body
         self._read_seconds = read_seconds or None
         self._executor = executor
-        self._streams = streams
-        self._together = Batch(_Reply.fail)
-        self._will_finish = False
+        self._http2_limits = http2_limits
+        self._batch = Batch(_Reply.fail)
+        self._scheduled = False
         self.pending = 0
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
@@ -95,10 +94,10 @@ class RsgiApplication:
             return
         self.pending += 1
         try:
-            if self._streams is None or scope.http_version != "2":
+            if self._http2_limits is None or scope.http_version != "2":
                 await self._serve(scope, protocol, self._read(scope, protocol))
             else:
-                await self._serve_stream(scope, protocol, self._streams)
+                await self._serve_stream(scope, protocol, self._http2_limits)
         finally:
             self.pending -= 1
 
@@ -107,31 +106,31 @@ class RsgiApplication:
             async with asyncio.timeout(self._read_seconds):
                 body = await reading
         except TimeoutError:
-            # The body that is still missing is why the connection, or the stream, ends with this.
+            # granian closes the connection, or the stream, after this reply, because the body is incomplete.
             protocol.response_str(408, [("content-type", "text/plain")], "the request took too long to arrive")
             return
-        except TooMuchAtOnce:
+        except LimitExceeded:
             protocol.response_str(429, [("content-type", "text/plain")], "too much at once on this connection")
             return
-        except RuntimeError as error:  # granian's errors: the client went away, or sent chunks that are none
+        except RuntimeError as error:  # granian's errors: the client has disconnected, or sent invalid chunks
             log.debug("%s %s: the body cannot be read: %s", scope.method, scope.path, error)
             protocol.response_str(400, [("content-type", "text/plain")], "the request's body cannot be read")
             return
         await self._answer(scope, protocol, body)
 
-    async def _serve_stream(self, scope: Any, protocol: Any, streams: StreamShares) -> None:
-        share = streams.enter(scope.client or "")
-        held = _Held(streams, share)
+    async def _serve_stream(self, scope: Any, protocol: Any, limits: Http2Limits) -> None:
+        load = limits.add(scope.client or "")
+        reservation = _Reservation(limits, load)
         try:
-            if streams.admits(share):
-                await self._serve(scope, protocol, self._read_stream(scope, protocol, held))
+            if limits.admits(load):
+                await self._serve(scope, protocol, self._read_stream(scope, protocol, reservation))
             else:
                 protocol.response_str(503, [("content-type", "text/plain")], "too many requests are under way")
         finally:
-            streams.leave(share, held.octets)
+            limits.remove(load, reservation.octets)
 
     async def _read(self, scope: Any, protocol: Any) -> bytes:
-        """Read the body, one byte beyond the limit at most, which is enough for the application to refuse it."""
+        """Read the body, at most one byte beyond the limit: the application refuses such a body."""
         headers = scope.headers
         declared = headers.get("content-length")
         if declared is None and "transfer-encoding" not in headers:
@@ -139,7 +138,7 @@ class RsgiApplication:
         if not self._max_body:
             return bytes(await protocol())
         if declared is not None and declared.isdigit() and len(declared) < 19:
-            # What announces too much is refused unread.
+            # A body whose declared length is above the limit is refused unread.
             return bytes(await protocol()) if int(declared) <= self._max_body else b""
         body = bytearray()
         async for part in protocol:
@@ -148,30 +147,33 @@ class RsgiApplication:
                 break
         return bytes(body[: self._max_body + 1])
 
-    async def _read_stream(self, scope: Any, protocol: Any, held: _Held) -> bytes:
-        """Read the body of an HTTP/2 request, which may have one without announcing it; its connection holds it."""
+    async def _read_stream(self, scope: Any, protocol: Any, reservation: _Reservation) -> bytes:
+        """Read the body of an HTTP/2 request, and count its octets for the connection.
+
+        Without a Content-Length there may be a body all the same.
+        """
         headers = scope.headers
-        held.add(sum(len(name) + len(value) for name, value in headers.items()))
+        reservation.add(sum(len(name) + len(value) for name, value in headers.items()))
         declared = headers.get("content-length")
         if declared is None and scope.method in _WITHOUT_BODY:
-            # What has arrived with this request is counted before this one is answered.
+            # Requests that arrived at the same time are counted before this one is answered.
             await asyncio.sleep(0)
             return b""
         if declared is not None and declared.isdigit() and len(declared) < 19:
             if self._max_body and int(declared) > self._max_body:
                 return b""
-            held.add(int(declared))
+            reservation.add(int(declared))
             read = bytes(await protocol())
-            held.add(0)  # its connection may have been ended meanwhile
+            reservation.add(0)  # raises when the connection has been ended meanwhile
             return read
         body = bytearray()
         empty = 0
         async for part in protocol:
-            # Of a stream that was cancelled granian says nothing, but gives empty parts without end.
+            # granian does not report a cancelled stream; it gives empty parts without end.
             empty = 0 if part else empty + 1
-            if empty > _MOST_EMPTY_PARTS:
+            if empty > _MAX_EMPTY_PARTS:
                 raise RuntimeError("the stream was cancelled")
-            held.add(len(part))
+            reservation.add(len(part))
             body += part
             if self._max_body and len(body) > self._max_body:
                 break
@@ -182,7 +184,7 @@ class RsgiApplication:
         try:
             reply = _Reply()
             if self._executor is None:
-                environ[BATCH] = partial(self._later, reply)
+                environ[BATCH] = partial(self._add_to_batch, reply)
                 if not reply.collect(self._app, environ):
                     await reply.finished
             else:
@@ -198,22 +200,22 @@ class RsgiApplication:
         environ[QUEUED_SECONDS] = time.monotonic() - queued_at
         reply.collect(self._app, environ)
 
-    def _later(self, reply: _Reply, begun: BatchedRequest) -> None:
-        """Finish a request with those that the event loop begins in this turn."""
+    def _add_to_batch(self, reply: _Reply, request: BatchedRequest) -> None:
+        """Add a request to the batch, which is processed when it is full, or at the event loop's next turn."""
         loop = asyncio.get_running_loop()
         reply.finished = loop.create_future()
-        begun.connection = reply
-        begun.answer = reply.answer
-        self._together.add(begun)
-        if self._together.enough:
-            self._together.finish()
-        elif not self._will_finish:
-            self._will_finish = True
-            loop.call_soon(self._finish)
+        request.connection = reply
+        request.answer = reply.answer
+        self._batch.add(request)
+        if self._batch.full:
+            self._batch.process()
+        elif not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._process_batch)
 
-    def _finish(self) -> None:
-        self._will_finish = False
-        self._together.finish()
+    def _process_batch(self) -> None:
+        self._scheduled = False
+        self._batch.process()
 
 
 def _environ(scope: Any, body: bytes) -> dict[str, Any]:
@@ -223,7 +225,7 @@ def _environ(scope: Any, body: bytes) -> dict[str, Any]:
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": scope.path.encode("utf-8", "replace").decode("latin-1"),  # as PEP 3333 has it
+        "PATH_INFO": scope.path.encode("utf-8", "replace").decode("latin-1"),  # octets as latin-1 (PEP 3333)
         "QUERY_STRING": scope.query_string,
         "SERVER_NAME": host.strip("[]"),
         "SERVER_PORT": port,
@@ -239,13 +241,13 @@ def _environ(scope: Any, body: bytes) -> dict[str, Any]:
         "wsgi.run_once": False,
     }
     for name, value in headers.items():
-        # A name with an underscore would imitate the header with a hyphen (decision 031).
-        if name in _SILENT_HEADERS or "_" in name:
+        # In environ, a name with an underscore looks like the header with a hyphen (decision 031).
+        if name in _HEADERS_WITHOUT_PREFIX or "_" in name:
             continue
         key = "HTTP_" + name.upper().replace("-", "_")
         environ[key] = f"{environ[key]},{value}" if key in environ else value
     if "HTTP_HOST" not in environ and scope.authority:
-        environ["HTTP_HOST"] = scope.authority  # what HTTP/2 has in its place
+        environ["HTTP_HOST"] = scope.authority  # HTTP/2 has it in place of Host
     if (content_type := headers.get("content-type")) is not None:
         environ["CONTENT_TYPE"] = content_type
     if (length := headers.get("content-length")) is not None:

@@ -1,7 +1,7 @@
 """granian, for throughput: HTTP in Rust, the application in worker processes (extra tsa-core[granian]).
 
-granian forks its workers itself. Each opens the service for itself, but for what processes can share, and tells its
-parent by a pipe that it serves, or why it cannot.
+granian forks its workers itself. Each worker opens the service, except what processes can share. Through a pipe it
+reports to the parent that it answers requests, or why it cannot.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
-from tsa_core.hosting.granian.thread_shares import ThreadShares, threads_needed
+from tsa_core.hosting.granian.thread_limits import ThreadLimits, threads_needed
 from tsa_core.hosting.notify import notify_stopping
 
 log = logging.getLogger(__name__)
@@ -41,10 +41,10 @@ def serve_granian(
 ) -> None:
     """Serve on `listening` until SIGTERM or SIGINT; raises ConfigError when a worker cannot start.
 
-    `open_app(slot)` runs in each worker, counted from 0, and returns the application and what `started` shall be told,
-    in this process, once all serve. `waiting_profiles` counts those whose signers wait for a backend: without any, a
-    worker has one thread and a processor of its own. `hung_up` handles SIGHUP in this process: granian's own answer
-    would end connections, and cannot be taken back when a worker fails.
+    `open_app(slot)` runs in each worker, counted from 0, and returns the application and a report. `started` is called
+    in this process with such a report, once all workers answer requests. `waiting_profiles` counts the profiles whose
+    signers wait for a backend: without any, a worker has one thread and a CPU of its own. `hung_up` handles SIGHUP in
+    this process: granian's own reload ends connections, and cannot be undone when a worker fails.
     """
     from tsa_core.hosting.granian.forking import forking_server
     from tsa_core.hosting.granian.runner import batch_requests
@@ -66,7 +66,7 @@ def serve_granian(
     def load(slot: int) -> Callable[..., Any]:
         app = reports.report(partial(open_app, slot))
         if waiting_profiles:
-            return ThreadShares(app, settings)
+            return ThreadLimits(app, settings)
         pin_to_one_cpu(settings, slot)
         batch_requests()
         return app
@@ -81,7 +81,7 @@ def serve_granian(
 
 
 def _rest(seconds: float) -> None:
-    """Let time pass, in which SIGTERM ends this process; until it serves, the handler is its parent's."""
+    """Sleep, and let SIGTERM end this process: the handler that it inherited is for the parent."""
     handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         time.sleep(seconds)
@@ -90,7 +90,7 @@ def _rest(seconds: float) -> None:
 
 
 class _Reports:
-    """A pipe on which workers say that they serve, or why not; a thread of the parent reads it."""
+    """A pipe on which workers report that they answer requests, or why not; a thread of the parent reads it."""
 
     def __init__(self, count: int, started: Callable[[Mapping[str, object]], None]) -> None:
         self._read, self._write = os.pipe()
@@ -101,10 +101,10 @@ class _Reports:
         self.error = ""
 
     def report(self, open_app: Callable[[], tuple[Callable[..., Any], Mapping[str, object]]]) -> Callable[..., Any]:
-        """In a worker: open the application and report; a failure ends the worker, and at the start the server.
+        """In a worker: open the application and report. A failure ends the worker, and at the start the server.
 
-        Once all have served, a worker that replaces another tries again by itself: granian takes two that end soon
-        after each other for a reason to end the server, and the others still answer.
+        Once all workers have served, one that replaces another tries again and does not end: when two workers end soon
+        after each other, granian ends the server, although the other workers still answer.
         """
         pause = _FIRST_PAUSE_SECONDS
         while True:

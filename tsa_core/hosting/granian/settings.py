@@ -1,4 +1,4 @@
-"""Settings in granian's words. Imported only where granian is installed."""
+"""granian's settings, made from ours. Imported only where granian is installed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SEND_BUFFER_OCTETS = 65_536
 
 
 def http_options(settings: ServerSettings) -> dict[str, Any]:
-    """Return which versions of HTTP granian speaks, and the limits of a connection in each."""
+    """Return granian's options for the versions of HTTP, and the limits of a connection for each version."""
     return {
         "http": HTTPModes.auto if settings.http2 else HTTPModes.http1,
         "http1_settings": http1_settings(settings),
@@ -32,8 +32,8 @@ def http_options(settings: ServerSettings) -> dict[str, Any]:
 def http1_settings(settings: ServerSettings) -> HTTP1Settings:
     """Return the limits of a connection: the size of a head, and the time until a head is complete.
 
-    The time includes that in which a kept connection is idle, so it is `idle_timeout`; a head that trickles in holds
-    no more than a connection that is idle.
+    The time includes that in which a kept connection is idle, so it is `idle_timeout`. A client that sends its head
+    slowly uses no more resources than an idle connection.
     """
     return HTTP1Settings(
         header_read_timeout=max(1000, int(settings.idle_timeout.total_seconds() * 1000)),
@@ -44,8 +44,9 @@ def http1_settings(settings: ServerSettings) -> HTTP1Settings:
 def http2_settings(settings: ServerSettings) -> HTTP2Settings:
     """Return the limits of an HTTP/2 connection: streams, heads, and what waits in buffers.
 
-    Timestamp requests need about a kilobyte, so the windows are those of the protocol, not the megabyte that granian
-    takes. No PING: a client that answers it would never be idle, and TCP's keep-alive finds those that are gone.
+    A timestamp request needs about a kilobyte, so the windows have the protocol's default size, not granian's default
+    of a megabyte. No PING is sent: a client that answers it would never be idle, and TCP keep-alive finds clients that
+    have vanished.
     """
     return HTTP2Settings(
         max_concurrent_streams=STREAMS,

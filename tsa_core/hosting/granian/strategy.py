@@ -69,11 +69,11 @@ class Granian:
         job = self._job
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         live = self._plans.open_live(job.build_app)
-        job.observatory.follow(lambda: live.service)
+        job.observability.follow(lambda: live.service)
         # Finalize, because granian's workers are multiprocessing's, which end without a call to atexit's functions.
         # The lowest priority is called last.
         Finalize(None, live.close, exitpriority=1)
-        Finalize(None, job.observatory.leave, exitpriority=2)
+        Finalize(None, job.observability.flush, exitpriority=2)
         others = GranianListeners(
             live,
             job.settings.server,

@@ -1,4 +1,4 @@
-"""A WSGI application's reply, for servers that send a whole one."""
+"""A WSGI application's reply, for servers that send it in one call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WsgiReply:
         self.body = b""
 
     def collect(self, app: WsgiApplication, environ: dict[str, Any]) -> bool:
-        """Ask the application; return whether the reply is here, which it is not when it was left for later."""
+        """Call the application; returns whether the reply is complete. It is not when the request went into a batch."""
         parts = app(environ, self.start)
         if parts is DEFERRED:
             return False
@@ -32,7 +32,7 @@ class WsgiReply:
         return True
 
     def start(self, status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Callable[[bytes], None]:
-        """Take the head of the reply; what is returned takes parts of the body."""
+        """Take status and headers; returns the `write` callable (PEP 3333)."""
         self.status = int(status[:3])
         self.headers = headers
         return self._write

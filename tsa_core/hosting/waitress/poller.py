@@ -1,8 +1,8 @@
-"""Waits for sockets on behalf of waitress's channels, at a cost that does not grow with idle connections.
+"""Waits for the sockets of waitress's channels, at a cost that does not grow with the number of idle connections.
 
-waitress's own loop asks every connection at every turn whether it wants to read or write, so 1,000 idle clients cost
-more than 16 busy ones. This one keeps the kernel's list: a connection is asked again only after something happened to
-it. What happened is always known: an event, a request answered, or the sweep for idle connections.
+waitress's own loop asks every connection at every turn whether it waits to read or write, so 1,000 idle clients cost
+more than 16 busy ones. This loop uses epoll, which keeps that list in the kernel. A connection is asked again only
+after an event, after its request was answered, or after the sweep for idle connections.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _FAILED = select.POLLERR | select.POLLHUP | select.POLLNVAL
 class Poller(dict[int, Any]):
     """The map from descriptors to waitress's channels, servers and triggers, and the loop over it.
 
-    waitress adds to and removes from its map by itself; this map passes both on to the kernel. `turns` counts the
-    loop's turns. The caller deals with every complete request before the next turn, so a channel that has one is not
-    asked until then: that saves two calls into the kernel for each request.
+    waitress adds to its map and removes from it; this map passes both on to the kernel. `turns` counts the turns of
+    the loop. The caller answers every complete request before the next turn, so a channel with such a request is not
+    asked until then. That saves two system calls for each request.
     """
 
     def __init__(self) -> None:
@@ -39,14 +39,14 @@ class Poller(dict[int, Any]):
             self._wait = lambda seconds: self._poll.poll(int(seconds * 1000))
 
     def __setitem__(self, descriptor: int, channel: Any) -> None:
-        """Begin to watch a channel that waitress has made."""
+        """Watch a channel that waitress has made."""
         super().__setitem__(descriptor, channel)
         self._interest[descriptor] = 0
-        # A channel adds itself before it has all its attributes; a new connection always wants to read.
+        # A channel adds itself before it has all its attributes, so it is not asked: a new one always waits to read.
         self._watch(descriptor, _READ)
 
     def __delitem__(self, descriptor: int) -> None:
-        """Forget a channel that waitress is about to close."""
+        """Stop watching a channel that waitress is about to close."""
         super().__delitem__(descriptor)
         if self._interest.pop(descriptor, 0):
             self._poll.unregister(descriptor)
@@ -63,7 +63,7 @@ class Poller(dict[int, Any]):
                 self.refresh(channel)
 
     def refresh(self, channel: Any) -> None:
-        """Ask a channel again what it waits for, after something happened to it."""
+        """Ask a channel again what it waits for."""
         descriptor: int | None = channel._fileno  # waitress's name for the descriptor; None once closed
         if descriptor is None or descriptor not in self:
             return
@@ -73,12 +73,15 @@ class Poller(dict[int, Any]):
         self._watch(descriptor, wanted)
 
     def refresh_all(self) -> None:
-        """Ask every channel again; for sweeps, which may have marked any of them for closing."""
+        """Ask every channel again, after a sweep, which may have marked any of them for closing."""
         for channel in list(self.values()):
             self.refresh(channel)
 
     def _watch(self, descriptor: int, wanted: int) -> None:
-        """Tell the kernel what is waited for; a hang-up would be reported for as long as anything is."""
+        """Tell the kernel what to wait for.
+
+        A descriptor with nothing to wait for is removed, because the kernel would report its hang-up at every turn.
+        """
         before = self._interest[descriptor]
         if before == wanted:
             return

@@ -1,16 +1,16 @@
 """waitress, set up for a public timestamp server.
 
-waitress's parser, buffers and channels are used as they are. Four things are ours, and measured:
+waitress's parser, buffers and channels are used as they are. Four things are replaced, each after measurements:
 
-- Requests run on the I/O thread, as long as no signer waits (pools.py): handing them to a thread and back costs several
-  times what the request itself does.
-- The loop that waits for sockets (event_loop.py): its cost does not grow with the number of idle connections.
-- What waitress makes of a header block is remembered (waitress_request.py).
-- The drain at the end: waitress's own forgets replies that are finished but not yet sent.
+- Requests run on the I/O thread, as long as no signer waits (tsa_core.http.thread_pools): to pass a request to another
+  thread and back costs several times what the request itself costs.
+- The loop that waits for sockets (poller.py): its cost does not grow with the number of idle connections.
+- The parse result of a header block is cached (request.py).
+- The shutdown: waitress's own drops replies that are complete but not sent.
 
-Settings that differ from waitress's defaults: `send_bytes` above the size of any reply, because with the default of 1
-the I/O thread spins while a worker thread holds the output lock; `connection_limit` above 100, because 100 idle clients
-would be an outage; the queue's warning per waiting request is silenced.
+Settings that differ from waitress's defaults: `send_bytes` is above the size of any reply, because with the default of
+1 the I/O thread spins while a worker thread holds the output lock. `connection_limit` is above 100, because else 100
+idle clients would be an outage. The warning that waitress logs for each queued request is off.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from tsa_core.hosting.open_files import connection_limit
 from tsa_core.hosting.waitress.poller import Poller
 from tsa_core.hosting.waitress.request import Channel
 from tsa_core.hosting.waitress.timeouts import ConnectionTimeouts
-from tsa_core.http.signer_pools import Dispatcher
+from tsa_core.http.thread_pools import Dispatcher
 
 log = logging.getLogger(__name__)
 
 _SEND_BYTES = 262_144
 _BODY_SLACK = 65_536
-"""waitress refuses bodies beyond our own limit by this much unread; up to there, ours answers with JSON."""
+"""Added to the limit for bodies: waitress refuses a larger body unread, and the application a smaller one, in JSON."""
 _MAX_BODY = 2**31
 _TURN_SECONDS = 1.0
 
 
 class _OnIoThread:
-    """A listening socket of waitress's, whose requests are begun on the I/O thread, which needs no waking then."""
+    """Mixed into waitress's servers: requests run on the I/O thread, which need not be woken from itself."""
 
     channel_class = Channel
     io_thread: int | None = None
@@ -61,8 +61,8 @@ class _UnixServer(_OnIoThread, UnixWSGIServer):  # type: ignore[misc] # waitress
     pass
 
 
-def _say_nothing_of_limits(record: logging.LogRecord) -> bool:
-    """Drop what waitress says at each turn of a full server; `ConnectionTimeouts` says it now and then."""
+def _is_not_about_limits(record: logging.LogRecord) -> bool:
+    """Filter out what waitress logs at each turn of a full server; `ConnectionTimeouts` logs it less often."""
     return not str(record.msg).startswith("total open connections")
 
 
@@ -80,7 +80,7 @@ class WaitressServer:
         sockets: Sequence[socket.socket],
     ) -> None:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        logging.getLogger("waitress").addFilter(_say_nothing_of_limits)
+        logging.getLogger("waitress").addFilter(_is_not_about_limits)
         self._loop = Poller()
         self._stopping = False
         self._ended = False
@@ -94,15 +94,15 @@ class WaitressServer:
             cleanup_interval=min(30, idle_seconds),
             max_request_header_size=settings.max_header_size,
             max_request_body_size=limit + _BODY_SLACK if limit else _MAX_BODY,
-            inbuf_overflow=_BODY_SLACK,  # the rest waits on disk, or slow clients would fill the memory
-            # The core believes none of these; a plugin that does checks first who sent them (decision 031).
+            inbuf_overflow=_BODY_SLACK,  # the rest goes to disk, or slow clients would fill the memory
+            # The core uses no such header. A plugin that does must check the peer first (decision 031).
             clear_untrusted_proxy_headers=False,
             ident="tsa-core",
         )
-        # As an argument it warns that it will go away; while it is there, its default makes the loop spin.
+        # As an argument it causes a deprecation warning; as long as waitress has it, its default makes the loop spin.
         adjustments.send_bytes = _SEND_BYTES
-        self._patience = ConnectionTimeouts(settings)
-        self._sweep_seconds = min(self._patience.sweep_seconds, idle_seconds)
+        self._timeouts = ConnectionTimeouts(settings)
+        self._sweep_seconds = min(self._timeouts.sweep_seconds, idle_seconds)
         self._next_sweep = 0.0
         self._dispatcher = Dispatcher(self._loop, settings)
         self._servers: list[Any] = [
@@ -126,7 +126,7 @@ class WaitressServer:
     def stop(self) -> None:
         """Ask `run` to end; safe in a signal handler and from other threads."""
         self._stopping = True
-        # `run` may have ended already, or do so between two of these lines when another thread has called.
+        # `run` may have ended already, or may end meanwhile when another thread calls this.
         with self._ending:
             if not self._ended:
                 for server in self._servers:
@@ -145,18 +145,18 @@ class WaitressServer:
 
     def _turn(self, timeout: float) -> None:
         self._loop.turn(timeout)
-        self._dispatcher.finish()
+        self._dispatcher.run_queued()
         for server in self._servers:
             if server.in_connection_overflow:
                 self._loop.refresh(server)  # it may accept again once connections have ended
         now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + self._sweep_seconds
-            # A server's `readable` also marks idle connections for closing and minds the connection limit.
-            self._patience.sweep(self._channels())
+            # A server's `readable` also marks idle connections for closing and applies the connection limit.
+            self._timeouts.sweep(self._channels())
             self._loop.refresh_all()
-        if self._patience.nearly_full(len(self._loop)):
-            self._patience.make_room(len(self._loop), self._channels())
+        if self._timeouts.nearly_full(len(self._loop)):
+            self._timeouts.make_room(len(self._loop), self._channels())
 
     def _drain(self) -> None:
         for server in self._servers:
@@ -175,12 +175,12 @@ class WaitressServer:
 
     @staticmethod
     def _busy(channel: Any) -> bool:
-        """Say whether a request has begun to arrive, is being answered, or its reply is not sent yet."""
+        """Say whether a request has partly arrived, is being answered, or has a reply that is not sent yet."""
         return bool(channel.requests or channel.request is not None or channel.total_outbufs_len)
 
     def _close(self) -> None:
         with self._ending:
-            self._ended = True  # from here on nobody wakes the loop, whose descriptors may soon be others'
+            self._ended = True  # `stop` must not wake the loop any more: its descriptors may soon be reused
         for channel in self._channels():
             channel.handle_close()
         self._dispatcher.shutdown()

@@ -1,8 +1,8 @@
-"""How long waitress's connections may take, and which of them go when there are too many.
+"""Timeouts for waitress's connections, and room for new ones near the connection limit.
 
-waitress closes a connection on which nothing happens. It has no limit for a request that arrives a byte at a time, or
-for a reply that nobody reads, and when its connections are used up it waits until some end by themselves: whoever
-holds them open keeps everybody else out.
+waitress closes idle connections. It has no timeout for a request that arrives slowly, or for a reply that the client
+does not read. At its connection limit it waits until connections end by themselves, so clients that hold connections
+open keep all others out.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _SWEEP_SECONDS = 5.0
 _LEAST_SWEEP_SECONDS = 0.2
 _ROOM_PAUSE_SECONDS = 0.25
 _LEAST_IDLE_SECONDS = 1.0
-"""Who was silent for less is perhaps about to send."""
+"""A connection that has been idle for less may be about to send a request."""
 _WARNING_PAUSE_SECONDS = 10.0
 
 
 class ConnectionTimeouts:
-    """Closes waitress's channels: those that are too slow, and the idlest when almost all are in use.
+    """Closes waitress's channels: slow ones, and near the connection limit those that have been idle longest.
 
-    Runs on the I/O thread. Neither costs a request anything: both look at the connections now and then.
+    For the I/O thread. It looks at the connections periodically, so it adds nothing to the cost of a request.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -50,7 +50,7 @@ class ConnectionTimeouts:
         reading: dict[Any, tuple[Any, float]] = {}
         for channel in channels:
             request = channel.request
-            # While an earlier request is being answered waitress does not read: the client is not to blame.
+            # While an earlier request is being answered waitress does not read, so the client is not slow.
             if self._read_seconds and request is not None and not channel.requests:
                 seen = self._reading.get(channel)
                 if seen is None or seen[0] is not request:

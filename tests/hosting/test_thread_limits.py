@@ -15,8 +15,8 @@ from asn1crypto import parser, tsp
 from tsa_backends.server_process import free_port
 from tsa_core.api import RequestRejected
 from tsa_core.config import ServerSettings
-from tsa_core.hosting.granian.thread_shares import ThreadShares, threads_needed
-from tsa_core.http.signer_pools import ENTER
+from tsa_core.hosting.granian.thread_limits import ThreadLimits, threads_needed
+from tsa_core.http.thread_pools import ENTER
 from tsa_core.testing import ServerProcess, encode_request
 
 SIGNER = """
@@ -54,7 +54,7 @@ def tsa_signers():
 
 
 class App:
-    """A WSGI application whose requests enter a share and stay until they are let go."""
+    """A WSGI application whose requests enter a thread limit and hold their place until the test lets them go."""
 
     def __init__(self) -> None:
         self.inside = threading.Semaphore(0)
@@ -70,24 +70,24 @@ class App:
         return [b"done"]
 
 
-def ask(shares: ThreadShares, profile: str) -> bytes:
-    return b"".join(shares({"profile": profile}, lambda *_: None))
+def ask(limits: ThreadLimits, profile: str) -> bytes:
+    return b"".join(limits({"profile": profile}, lambda *_: None))
 
 
-def test_shares_bound_each_profile_and_not_its_neighbours() -> None:
+def test_a_limit_bounds_its_profile_and_no_other() -> None:
     app = App()
-    shares = ThreadShares(app, ServerSettings(threads=2, queue_timeout="60s"))
+    limits = ThreadLimits(app, ServerSettings(threads=2, queue_timeout="60s"))
     with ThreadPoolExecutor(20) as pool:
-        first = [pool.submit(ask, shares, "slow") for _ in range(2)]
+        first = [pool.submit(ask, limits, "slow") for _ in range(2)]
         for _ in first:
             assert app.inside.acquire(timeout=10)
-        waiting = [pool.submit(ask, shares, "slow") for _ in range(4)]
+        waiting = [pool.submit(ask, limits, "slow") for _ in range(4)]
         deadline = time.monotonic() + 10
         while sum(future.done() for future in waiting) < 2:  # two wait for their turn, two are one too many
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert not app.inside.acquire(timeout=0.1)
-        other = pool.submit(ask, shares, "other")
+        other = pool.submit(ask, limits, "other")
         assert app.inside.acquire(timeout=10)
         app.go.set()
         assert other.result(10) == b"done"
@@ -98,17 +98,17 @@ def test_shares_bound_each_profile_and_not_its_neighbours() -> None:
 
 def test_a_turn_that_does_not_come_in_time_is_refused() -> None:
     app = App()
-    shares = ThreadShares(app, ServerSettings(threads=1, queue_timeout="100ms"))
+    limits = ThreadLimits(app, ServerSettings(threads=1, queue_timeout="100ms"))
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(ask, shares, "slow")
+        first = pool.submit(ask, limits, "slow")
         assert app.inside.acquire(timeout=10)
-        assert pool.submit(ask, shares, "slow").result(10) == b"too many requests are waiting; try again later"
+        assert pool.submit(ask, limits, "slow").result(10) == b"too many requests are waiting; try again later"
         app.go.set()
         assert first.result(10) == b"done"
-    assert ask(shares, "slow") == b"done"
+    assert ask(limits, "slow") == b"done"
 
 
-def test_threads_suffice_for_all_shares_and_others() -> None:
+def test_threads_suffice_for_all_profiles_and_others() -> None:
     settings = ServerSettings(threads=8)
     assert threads_needed(settings, 0) == 1
     assert threads_needed(settings, 2) > 2 * 2 * 8

@@ -1,4 +1,4 @@
-"""Metrics and access log of a server: what the parent of its processes does, and what each process does."""
+"""Metrics, access log and request tracing of a server, in its parent process and in each process that answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import falcon
 from tsa_core.api import ConfigError
 from tsa_core.authority import RequestTrace
 from tsa_core.config import Settings
-from tsa_core.http.signer_pools import ENTER, QUEUED_SECONDS, stay
+from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, wait_here
 from tsa_core.http.timestamp import TRACE
 from tsa_core.logs import AccessLog, AnsweredRequest, access_log
 from tsa_core.service import Service
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 
 _FOR_EVER = float("inf")
 _new_answered = tuple.__new__
-"""Makes an AnsweredRequest in half the time of its constructor."""
+"""Makes an AnsweredRequest in half the time that its constructor takes."""
 
 
-class ObservingMiddleware:
-    """Falcon middleware that tells metrics and access log of every request; there is none when both are off.
+class RequestTracingMiddleware:
+    """Falcon middleware that traces every request for metrics and access log; not used when both are off.
 
-    What it costs is measured by bench.observability and stands in docs/operate/metrics.md. Nothing is counted or put
-    together here: both wait until many requests can be done at once.
+    bench.observability measures its cost, and docs/operate/metrics.md states it. This class counts nothing and formats
+    nothing: metrics and access log do that later, for many requests at once.
     """
 
     def __init__(self, recorder: Recorder | None, access: AccessLog | None, *, request_id_header: str) -> None:
@@ -43,20 +43,20 @@ class ObservingMiddleware:
         self._id_header = request_id_header
 
     def begin(self, environ: dict[str, Any]) -> None:
-        """Begin the trace of a request, which whoever answers it fills in."""
+        """Begin the trace of a request. The resource that answers it fills it in."""
         environ[TRACE] = RequestTrace()
-        # A request that was handed over to a pool is in flight since then; it begins here once more.
-        if self._recorder is not None and environ.get(ENTER) is not stay:
+        # A request that moved to a thread pool begins twice; it has been counted as in flight the first time.
+        if self._recorder is not None and environ.get(ENTER) is not wait_here:
             self._recorder.begin()
 
     def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
-        """Begin the trace that the resources fill in."""
+        """Begin the trace of a request that Falcon routes."""
         self.begin(request.env)
 
     def process_response(
         self, request: falcon.Request, response: falcon.Response, _resource: object, _succeeded: bool
     ) -> None:
-        """Tell of a request that the framework has routed."""
+        """End the trace of a request that Falcon has routed."""
         status = response.status
         self.end(
             request.env,
@@ -67,7 +67,7 @@ class ObservingMiddleware:
         )
 
     def end(self, environ: dict[str, Any], *, route: str | None, path: str, code: str, request_id: str | None) -> None:
-        """Tell of the request; the reply has not been sent yet, but nothing changes it any more."""
+        """End the trace; the reply is complete but has not been sent yet."""
         trace: RequestTrace = environ[TRACE]
         duration_ns = perf_counter_ns() - trace.started
         queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
@@ -81,40 +81,41 @@ class ObservingMiddleware:
             self._access.request(
                 _new_answered(AnsweredRequest, (time(), method, path, code, client, request_id, duration_ns, trace))
             )
-        # What waits to be counted and written must not keep the whole request in memory.
+        # The trace waits to be counted and written. Without its context it does not keep the request in memory.
         trace.context = None
 
     def close(self) -> None:
-        """Hand over what was counted and write what was logged; once more than needed does no harm."""
+        """Pass on the counts and write the log lines that wait; may be called more than once."""
         if self._recorder is not None:
             self._recorder.close()
         if self._access is not None:
             self._access.flush()
 
 
-class Observatory:
-    """Opens what the settings ask for, in the process that may fork others; a context manager.
+class Observability:
+    """Opens the metrics listener and the access log that the settings ask for; a context manager.
 
-    `forks` says whether other processes answer the requests. Raises ConfigError when metrics were asked for and their
-    address cannot be had; when nobody mentioned them, a warning has to do.
+    It is made in the process that may fork others. `forks` says whether other processes answer the requests. Raises
+    ConfigError when the settings mention metrics and their address is not available. When they do not mention metrics,
+    there is a warning instead.
 
-    Under somebody else's server (`ours` is False) there may be other processes with the same settings, which are not
-    known here: metrics must have been asked for, and the first process that has the address shows them. It shows those
-    of all when the environment names a directory to share them, as prometheus_client wants it.
+    Under another WSGI server (`own_server` is False) there may be other processes with the same settings, unknown to
+    this one. So there are metrics only when the settings enable them, and the first process that gets the address
+    shows them. It shows those of all processes when the environment names prometheus_client's shared directory.
     """
 
-    def __init__(self, settings: Settings, *, forks: bool, ours: bool = True) -> None:
+    def __init__(self, settings: Settings, *, forks: bool, own_server: bool = True) -> None:
         self._settings = settings
         self._forks = forks
-        self._ours = ours
+        self._own_server = own_server
         self._stack = ExitStack()
         self._listener: MetricsListener | None = None
         self._recorder: Recorder | None = None
-        self._middleware: ObservingMiddleware | None = None
+        self._middleware: RequestTracingMiddleware | None = None
         self._counts = False
         self._shares = False
         self._without_metrics = ""
-        if settings.metrics.enabled and (ours or "enabled" in settings.metrics.model_fields_set):
+        if settings.metrics.enabled and (own_server or "enabled" in settings.metrics.model_fields_set):
             try:
                 self._open_metrics()
             except BaseException:
@@ -133,10 +134,10 @@ class Observatory:
         try:
             self._listener = self._stack.enter_context(MetricsListener(settings))
         except ConfigError as error:
-            if self._ours and settings.model_fields_set:
+            if self._own_server and settings.model_fields_set:
                 raise
-            # The directory that processes share stays: prometheus_client has seen it, and plugins count there, too.
-            if self._ours:
+            # The shared directory is kept: prometheus_client has noted it, and plugins count there, too.
+            if self._own_server:
                 self._without_metrics = str(error)
                 return
             if not self._shares:
@@ -147,39 +148,42 @@ class Observatory:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What operators are told when the server starts."""
+        """The address of the metrics, to be announced at the start."""
         return {"metrics": self._listener.url} if self._listener else {}
 
     def warn(self) -> None:
-        """Say what could not be had, once the server serves: before, what keeps it from serving comes alone."""
+        """Log why there are no metrics.
+
+        Called once the server answers requests: an error that prevents the start is then the only message.
+        """
         if self._without_metrics:
             log.warning("there are no metrics: %s", self._without_metrics)
 
-    def middleware(self, service: Service) -> ObservingMiddleware | None:
-        """Return the middleware of this process, None when nobody watches; `leave` closes it.
+    def middleware(self, service: Service) -> RequestTracingMiddleware | None:
+        """Return the middleware of this process, None when metrics and access log are off; `flush` closes it.
 
-        The first service is the one that is watched, until `follow` says where to find the present one.
+        Metrics are read from the first service, until `follow` says how to find the current one.
         """
         if self._middleware is None:
             self._middleware = self._open_middleware(service)
         return self._middleware
 
-    def follow(self, present: Callable[[], Service]) -> None:
-        """Look for clock, signers and certificates at what `present` returns, which reloads exchange."""
+    def follow(self, current: Callable[[], Service]) -> None:
+        """Read the metrics of clock, signers and certificates from the service that `current` returns."""
         if self._recorder is not None:
-            self._recorder.follow(present)
+            self._recorder.follow(current)
 
-    def leave(self) -> None:
-        """In each process that answered requests: hand over what was counted and write what was logged."""
+    def flush(self) -> None:
+        """In each process that answered requests: pass on the counts and write the log lines that wait."""
         if self._middleware is not None:
             self._middleware.close()
 
-    def _open_middleware(self, service: Service) -> ObservingMiddleware | None:
+    def _open_middleware(self, service: Service) -> RequestTracingMiddleware | None:
         self._recorder = recorder = self._open_recorder(service) if self._counts else None
         access = access_log(self._settings.log)
         if recorder is None and access is None:
             return None
-        return ObservingMiddleware(recorder, access, request_id_header=self._settings.server.request_id_header)
+        return RequestTracingMiddleware(recorder, access, request_id_header=self._settings.server.request_id_header)
 
     def _open_recorder(self, service: Service) -> Recorder:
         from tsa_core.metrics.families import default_families
@@ -193,7 +197,7 @@ class Observatory:
         return recorder
 
     def close(self) -> None:
-        """Stop showing metrics; once more than needed does no harm."""
+        """Stop showing metrics; may be called more than once."""
         self._stack.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What becomes of one request, noted while it happens, for those who watch: observers, metrics and the access log."""
+"""Request tracing: what happened to one request and when, for observers, metrics and the access log."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from time import perf_counter_ns
 from tsa_core.api import PKIFailureInfo, RequestContext, RequestOutcome, TimeStampReq
 
 PHASES = ("parse", "wait", "clock", "sign", "audit")
-"""What is timed: reading the request, waiting for a thread, reading the clock, the signature, and processors with audit
-sinks."""
+"""The timed phases: reading the request, waiting for a thread, reading the clock, signing, and response processors with
+audit sinks."""
 
 
 class RequestTrace:
-    """Marks of one request, in perf_counter_ns(); 0 for what did not begin.
+    """The times of one request's phases, by perf_counter_ns(); 0 for a phase that did not begin.
 
-    A phase that began and did not end is where the request failed. What did not happen stays in the class: to make one
-    takes 0.1 us, and all marks of a granted request 0.5.
+    A request failed in the phase that began and did not end. Defaults are class attributes: to make a trace takes
+    0.1 us, and to set all times of a granted request 0.5 us.
     """
 
     parse_ended = 0
@@ -41,7 +41,7 @@ class RequestTrace:
 
     @property
     def hash_name(self) -> str | None:
-        """The imprint's hash, when the request was read and its hash is one that the core knows."""
+        """The imprint's hash algorithm, when the request was read and the core knows the algorithm."""
         known = self.request.hash_algorithm if self.request else None
         return known.name if known else None
 
@@ -57,33 +57,33 @@ class RequestTrace:
 
     @property
     def sign_ns(self) -> int | None:
-        """How long the signer took, also when it failed; None when it was not asked."""
+        """How long the signer took, also when it failed; None when it was not called."""
         return (self.sign_ended or self.ended) - self.sign_began if self.sign_began else None
 
     @property
     def signature_failed(self) -> bool:
-        """Whether the signer was asked and there is no good signature."""
+        """Whether the signer was called and gave no valid signature."""
         return bool(self.sign_began and not self.sign_ended)
 
     @property
     def waited_too_long(self) -> bool:
-        """Whether it was refused because no thread was free for it in time."""
+        """Whether the request was refused because no thread was free in time."""
         return bool(self.wait_began and not self.wait_ended and self.failure is not None)
 
     @property
     def audit_ns(self) -> int | None:
-        """How long processors and audit sinks took, also when one failed; None when it did not come to that."""
+        """How long processors and audit sinks took, also when one failed; None when none was called."""
         return (self.audit_ended or self.ended) - self.audit_began if self.audit_began else None
 
     def refuse(self, context: RequestContext, failure: PKIFailureInfo, reason: str) -> None:
-        """Note that the request ends here, and why."""
+        """Record that the request is refused, and why."""
         self.context = context
         self.failure = failure
         self.reason = reason
         self.ended = perf_counter_ns()
 
     def outcome(self) -> RequestOutcome:
-        """Return what observers are told."""
+        """Return the RequestOutcome for observers."""
         marks = (
             (0 if not self.parse_ended else self.started, self.parse_ended),
             (self.wait_began, self.wait_ended),

@@ -1,4 +1,4 @@
-"""A request on its way through the authority, and the reply it gets."""
+"""A request in progress and its reply."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from tsa_core.api import RequestContext, RequestRejected, TimeStampReq, TokenDraft
-from tsa_core.authority.trace import RequestTrace
+from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.protocol.tstinfo import Accuracy
 
 if TYPE_CHECKING:
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Reply(NamedTuple):
-    """The answer to a request: the DER of a TimeStampResp, and why it refuses when it does."""
+    """The DER of a TimeStampResp, and the rejection when it refuses."""
 
     der: bytes
     rejection: RequestRejected | None = None
 
 
 class Stamp(NamedTuple):
-    """The time of a token. `accuracy` stands in place of the profile's when that is too small."""
+    """The time of a token. `accuracy` replaces the profile's accuracy when that is smaller than the clock's error."""
 
     time: datetime
     gen_time_der: bytes
@@ -29,11 +29,11 @@ class Stamp(NamedTuple):
     accuracy: Accuracy | None
 
 
-class Pending:
-    """A request that `TimestampAuthority.begin` has read and `finish` answers; a refused one has its reply already.
+class PendingRequest:
+    """A request that `TimestampAuthority.admit` has read and `respond_batch` answers.
 
-    The other attributes are the authority's own, each set by the stage that finds it out. `stamps` are the times that
-    requests which leave together share, by profile.
+    A refused request has its reply already. The other attributes are the authority's own, and each is set by the stage
+    that computes it. `stamps` are the times that the requests of a batch share, by profile.
     """
 
     __slots__ = (
@@ -76,5 +76,5 @@ class Pending:
     def answered(self) -> Reply:
         """The reply, once there is one."""
         if self.reply is None:
-            raise RuntimeError("TimestampAuthority.finish comes first")
+            raise RuntimeError("TimestampAuthority.respond_batch comes first")
         return self.reply

@@ -1,4 +1,4 @@
-"""Requests that are finished together get what each would get by itself."""
+"""A request of a batch gets the reply that it would get alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tsa_core.api import (
     ResponseProcessor,
     TokenDraft,
 )
-from tsa_core.authority import Pending, RequestTrace
+from tsa_core.authority import PendingRequest, RequestTrace
 from tsa_core.service import Service
 
 COUNT = 16
@@ -32,17 +32,17 @@ def numbered(number: int) -> bytes:
     return PlainRequest(digest=number.to_bytes(32, "big"), nonce=number, cert_req=bool(number % 2)).encode()
 
 
-def begin(service: Service, bodies: Sequence[bytes], profile: str | None = None) -> list[Pending]:
-    return [service.authority.begin(body, RequestContext(request_id="7", profile=profile)) for body in bodies]
+def admit(service: Service, bodies: Sequence[bytes], profile: str | None = None) -> list[PendingRequest]:
+    return [service.authority.admit(body, RequestContext(request_id="7", profile=profile)) for body in bodies]
 
 
-def finish(service: Service, pendings: Sequence[Pending]) -> list[bytes]:
-    service.authority.finish(pendings)
-    return [pending.answered.der for pending in pendings]
+def respond(service: Service, batch: Sequence[PendingRequest]) -> list[bytes]:
+    service.authority.respond_batch(batch)
+    return [pending.answered.der for pending in batch]
 
 
 def tokens(service: Service) -> list[ReadReply]:
-    return [granted(der) for der in finish(service, begin(service, [numbered(n) for n in range(1, COUNT + 1)]))]
+    return [granted(der) for der in respond(service, admit(service, [numbered(n) for n in range(1, COUNT + 1)]))]
 
 
 class Batches(TestSink):
@@ -76,17 +76,17 @@ def test_each_gets_its_own_token() -> None:
     assert set(found[0].tst_info.native) == set(alone.tst_info.native)
 
 
-def test_none_is_nothing() -> None:
+def test_an_empty_batch_is_no_error() -> None:
     with open_service() as service:
-        assert service.authority.finish([]) < 1
+        assert service.authority.respond_batch([]) < 1
 
 
-def test_refused_ones_among_them_stay_refused() -> None:
+def test_refused_requests_of_a_batch_stay_refused() -> None:
     bodies = [numbered(1), b"nonsense", numbered(2), WEAK, numbered(3)]
     with open_service() as service:
-        pendings = begin(service, bodies)
-        assert [pending.reply is None for pending in pendings] == [True, False, True, False, True]
-        replies = finish(service, pendings)
+        batch = admit(service, bodies)
+        assert [pending.reply is None for pending in batch] == [True, False, True, False, True]
+        replies = respond(service, batch)
     assert [granted(replies[i]).tst_info["nonce"].native for i in (0, 2, 4)] == [1, 2, 3]
     refused(replies[1], "03020204")
     refused(replies[3], "03020780")
@@ -103,25 +103,25 @@ def test_a_signature_that_fails_refuses_its_own_request_alone() -> None:
             return super().sign(message, timeout=timeout)
 
     with open_service(Parts(signers={"p256": Third()})) as service:
-        replies = finish(service, begin(service, [numbered(n) for n in range(1, 6)]))
+        replies = respond(service, admit(service, [numbered(n) for n in range(1, 6)]))
     refused(replies[2], CANNOT_SIGN)
     assert [granted(replies[i]).tst_info["nonce"].native for i in (0, 1, 3, 4)] == [1, 2, 4, 5]
 
 
-def test_sinks_are_asked_once_for_all_that_leave() -> None:
+def test_sinks_are_called_once_for_a_batch() -> None:
     sink = Batches()
     with open_service(Parts(sinks=[sink])) as service:
-        replies = finish(service, begin(service, [numbered(1), WEAK, numbered(2)]))
+        replies = respond(service, admit(service, [numbered(1), WEAK, numbered(2)]))
         serials = [granted(replies[i]).tst_info["serial_number"].native for i in (0, 2)]
     assert sink.calls == [serials]
     assert [record.response for record in sink.records] == [replies[0], replies[2]]
 
 
-def test_none_leaves_when_a_sink_fails() -> None:
+def test_no_token_is_sent_when_a_sink_fails() -> None:
     first, second, every = Batches(), Batches(), Every()
     with open_service(Parts(sinks=[first, second], observers=[every])) as service:
         second.failure = AuditError("full")
-        for der in finish(service, begin(service, [numbered(1), numbered(2)])):
+        for der in respond(service, admit(service, [numbered(1), numbered(2)])):
             refused(der, CANNOT_SIGN)
         second.failure = None
         assert len(tokens(service)) == COUNT
@@ -130,13 +130,13 @@ def test_none_leaves_when_a_sink_fails() -> None:
     assert len(every.outcomes) == 2 + COUNT
 
 
-def test_a_sink_that_crashes_is_one_traceback_and_none_leaves(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sink_that_crashes_is_one_traceback_and_no_token_is_sent(caplog: pytest.LogCaptureFixture) -> None:
     class Crashing(TestSink):
         def write_all(self, records: Sequence[AuditRecord]) -> None:
             raise KeyError("token s.secret")
 
     with open_service(Parts(sinks=[Crashing()])) as service:
-        for der in finish(service, begin(service, [numbered(n) for n in range(1, COUNT + 1)])):
+        for der in respond(service, admit(service, [numbered(n) for n in range(1, COUNT + 1)])):
             assert "secret" not in refused(der, CANNOT_SIGN)
     assert [record.getMessage() for record in caplog.records if record.exc_info] == [
         f"an audit sink crashed, and {COUNT} tokens are withheld"
@@ -144,20 +144,20 @@ def test_a_sink_that_crashes_is_one_traceback_and_none_leaves(caplog: pytest.Log
     assert caplog.text.count("request 7: AuditError: an audit sink crashed") == COUNT
 
 
-def test_without_time_none_leaves() -> None:
+def test_without_time_no_token_is_sent() -> None:
     clock = TestClock()
     with open_service(Parts(clock=clock)) as service:
-        pendings = begin(service, [numbered(1), numbered(2)])
+        batch = admit(service, [numbered(1), numbered(2)])
 
         def fail() -> datetime:
             raise ClockError("the clock has stopped")
 
         clock.read = fail
-        for der in finish(service, pendings):
+        for der in respond(service, batch):
             refused(der, "0303010002")
 
 
-def test_they_share_a_reading_that_was_made_when_all_were_there() -> None:
+def test_a_batch_has_one_clock_reading_made_after_all_have_arrived() -> None:
     readings: list[datetime] = []
 
     def read() -> datetime:
@@ -165,13 +165,13 @@ def test_they_share_a_reading_that_was_made_when_all_were_there() -> None:
         return readings[-1]
 
     with open_service(Parts(clock=TestClock(read)), profiles={"default": {"fraction_digits": 6}}) as service:
-        pendings = begin(service, [numbered(1), numbered(2)])
-        begun = datetime.now(UTC)
+        batch = admit(service, [numbered(1), numbered(2)])
+        admitted = datetime.now(UTC)
         readings.clear()
-        times = {granted(der).tst_info["gen_time"].native for der in finish(service, pendings)}
+        times = {granted(der).tst_info["gen_time"].native for der in respond(service, batch)}
     assert times == {readings[0]}
     assert len(readings) == 1
-    assert begun <= readings[0]
+    assert admitted <= readings[0]
 
 
 def test_ordered_tokens_have_a_time_each() -> None:
@@ -180,12 +180,12 @@ def test_ordered_tokens_have_a_time_each() -> None:
     assert times == sorted(set(times))
 
 
-def test_profiles_among_them_keep_their_own_time_and_key() -> None:
+def test_profiles_in_a_batch_keep_their_own_time_and_key() -> None:
     signers = {"p256": TestSigner(), "ed25519": TestSigner("ed25519")}
     profiles = {"other": {"signer": "test:ed25519", "policies": ["1.2.3.4"], "fraction_digits": 6}}
     with open_service(Parts(signers=signers), profiles=profiles) as service:
-        pendings = [*begin(service, [numbered(1)]), *begin(service, [numbered(2)], profile="other")]
-        one, two = (granted(der) for der in finish(service, pendings))
+        batch = [*admit(service, [numbered(1)]), *admit(service, [numbered(2)], profile="other")]
+        one, two = (granted(der) for der in respond(service, batch))
     assert one.tst_info["policy"].native != two.tst_info["policy"].native == "1.2.3.4"
     assert one.tst_info["gen_time"].native.microsecond == 0
 
@@ -204,7 +204,7 @@ def test_processors_see_each() -> None:
 
     sees, sink = Sees(), Batches()
     with open_service(Parts(processors=[sees], sinks=[sink])) as service:
-        replies = finish(service, begin(service, [numbered(1), numbered(2), numbered(3)]))
+        replies = respond(service, admit(service, [numbered(1), numbered(2), numbered(3)]))
     refused(replies[1], CANNOT_SIGN)
     serials = [granted(replies[i]).tst_info["serial_number"].native for i in (0, 2)]
     assert sees.serials == [serials[0], 0, serials[1]]
@@ -216,8 +216,8 @@ def test_traces_say_what_became_of_each(sinks: list[TestSink]) -> None:
     with open_service(Parts(sinks=sinks)) as service:
         traces = [RequestTrace() for _ in range(3)]
         bodies = [numbered(1), WEAK, numbered(2)]
-        pendings = [service.authority.begin(b, RequestContext(), t) for b, t in zip(bodies, traces, strict=True)]
-        replies = finish(service, pendings)
+        batch = [service.authority.admit(b, RequestContext(), t) for b, t in zip(bodies, traces, strict=True)]
+        replies = respond(service, batch)
     assert [trace.granted for trace in traces] == [True, False, True]
     for i in (0, 2):
         assert traces[i].serial_number == granted(replies[i]).tst_info["serial_number"].native

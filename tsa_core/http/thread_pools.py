@@ -1,12 +1,12 @@
-"""Where requests run: on the I/O thread, until one needs a signer that waits; then in a pool of that profile's own.
+"""Where a request runs: on the I/O thread, until it needs a signer that waits; then in a thread pool of its profile.
 
-Reading a request and choosing its profile takes microseconds, and so does all the rest when the key is in memory. A
-request for a signer that waits for a backend stops at that point (HandOver) and is run again, by one of the profile's
-threads. So one backend's trouble is nobody else's: other profiles, /ping and /healthz are answered as ever.
+To read a request and choose its profile takes microseconds. The rest takes no longer when the key is in memory. A
+request for a signer that waits for a backend stops at that point (LeaveIoThread), and a thread of the profile's pool
+runs it again. So a slow backend delays its own profiles only. Other profiles, /ping and /healthz are answered as usual.
 
-Each pool has `[server] threads`, started as they are needed, and a queue that is bounded by length (`queue_limit`) and
-age (`queue_timeout`): what is beyond either is refused with systemFailure and a text, at once, while the backend still
-hangs.
+A pool starts up to `[server] threads` threads as they are needed. Its queue has a limit in length (`queue_limit`) and
+in age (`queue_timeout`). A request beyond either is refused at once, with systemFailure and a text, even while the
+backend hangs.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ ENTER = "tsa_core.enter"
 QUEUED_SECONDS = "tsa_core.queued_seconds"
 """In environ of a request that a pool runs: how long it stood in the queue; infinite when the queue was full."""
 
-_SEND_TOGETHER_SECONDS = 0.001
-_COMPLAINT_SECONDS = 10.0
+_SEND_DELAY_SECONDS = 0.001
+_WARNING_PAUSE_SECONDS = 10.0
 
 
-class HandOver(BaseException):
-    """Ends a request's run on the I/O thread, to be run again by a pool.
+class LeaveIoThread(BaseException):
+    """Ends a request's run on the I/O thread; the pool of that name runs it again.
 
-    No Exception, because neither the framework nor anything else on the way may take it for a failure.
+    No Exception, so that neither Falcon nor a plugin catches it as a failure.
     """
 
     def __init__(self, pool: str) -> None:
@@ -44,23 +44,23 @@ class HandOver(BaseException):
         self.pool = pool
 
 
-def hand_over(pool: str) -> NoReturn:
-    """Leave the I/O thread; `pool` is the name of a profile, or of anything else that may wait."""
-    raise HandOver(pool)
+def leave_io_thread(pool: str) -> NoReturn:
+    """Stop the request before it waits; `pool` is the name of a profile, or of something else that may wait."""
+    raise LeaveIoThread(pool)
 
 
-def stay(_pool: str) -> None:
-    """Go on: the request runs where it may wait."""
+def wait_here(_pool: str) -> None:
+    """Let the request go on: it runs in a thread that may wait."""
 
 
 class ConnectionPoller(Protocol):
-    """What waits for events on the connections; the server that runs the application has one."""
+    """Waits for events on connections; the server that runs the application provides it."""
 
     def refresh(self, channel: Any) -> None:
-        """Ask a connection again whether it wants to be read from or written to."""
+        """Ask a connection again whether it waits to be read or written."""
 
 
-class _Run:
+class _PoolTask:
     """One request in a thread of its pool."""
 
     def __init__(self, pool: Pool, channel: Any) -> None:
@@ -72,7 +72,7 @@ class _Run:
             self._channel.service()
         finally:
             self._pool.done.append((self._pool, self._channel))
-            # waitress woke the loop before this note was made, so once more.
+            # waitress woke the loop before this entry was there; the loop must look again.
             self._channel.server.pull_trigger()
 
     def cancel(self) -> None:
@@ -80,22 +80,22 @@ class _Run:
 
 
 class Pool:
-    """The threads and the queue of one profile. Everything but the requests themselves happens on the I/O thread."""
+    """The threads and the queue of one profile. All methods are for the I/O thread."""
 
     def __init__(self, settings: ServerSettings, done: deque[tuple[Pool, Any]]) -> None:
         self.done = done
         self.waiting: deque[tuple[float, Any]] = deque()
         self._limit = settings.queue_limit
-        self._longest_seconds = settings.queue_timeout.total_seconds()
-        self._most = settings.threads
+        self._queue_seconds = settings.queue_timeout.total_seconds()
+        self._max_threads = settings.threads
         self._threads = ThreadedTaskDispatcher()
         self._started = 0
         self._running = 0
-        self._next_complaint = 0.0
+        self._next_warning = 0.0
 
     def add(self, channel: Any) -> bool:
-        """Run a channel's request, or queue it; returns False when the queue is full, or no thread can be had."""
-        if self._running < self._most and self._has_thread():
+        """Run a channel's request, or queue it; returns False when the queue is full, or no thread can be started."""
+        if self._running < self._max_threads and self._has_thread():
             self._run(channel, 0.0)
         elif self._started and len(self.waiting) < self._limit:
             self.waiting.append((time.monotonic(), channel))
@@ -104,30 +104,30 @@ class Pool:
         return True
 
     def finished(self) -> None:
-        """Take note that a request has been answered, and run the next one."""
+        """Note that a request has been answered, and run the next one."""
         self._running -= 1
         if self.waiting:
             since, channel = self.waiting.popleft()
             self._run(channel, time.monotonic() - since)
 
-    def next_too_old(self) -> tuple[float, Any] | None:
-        """Take a request out that has waited too long, with the seconds; None when there is none."""
-        if self.waiting and (waited := time.monotonic() - self.waiting[0][0]) > self._longest_seconds:
+    def pop_expired(self) -> tuple[float, Any] | None:
+        """Remove a request that has waited too long; returns its seconds and channel, None when there is none."""
+        if self.waiting and (waited := time.monotonic() - self.waiting[0][0]) > self._queue_seconds:
             return waited, self.waiting.popleft()[1]
         return None
 
     def _has_thread(self) -> bool:
-        """Say whether a thread is free, or can be started: the system may allow no more of them."""
+        """Say whether a thread is free or can be started; the operating system may allow no more."""
         if self._running < self._started:
             return True
         try:
             self._threads.set_thread_count(self._started + 1)
         except RuntimeError as error:
-            # waitress has noted it already, and would wait for its end.
+            # waitress has noted the thread before it started it, and would wait for its end.
             self._threads.threads.discard(self._started)
             now = time.monotonic()
-            if now >= self._next_complaint:
-                self._next_complaint = now + _COMPLAINT_SECONDS
+            if now >= self._next_warning:
+                self._next_warning = now + _WARNING_PAUSE_SECONDS
                 log.error("a profile has %d threads and can have no more: %s", self._started, error)  # noqa: TRY400 - no traceback
             return False
         self._started += 1
@@ -135,80 +135,83 @@ class Pool:
 
     def _run(self, channel: Any, waited: float) -> None:
         self._running += 1
-        _again(channel, waited)
-        self._threads.add_task(_Run(self, channel))
+        _prepare_rerun(channel, waited)
+        self._threads.add_task(_PoolTask(self, channel))
 
     def shutdown(self) -> None:
-        """End the threads; one that hangs is left to the end of the process."""
+        """End the threads; one that hangs ends with the process."""
         self._threads.shutdown()
 
 
 class Dispatcher:
-    """Runs complete requests after each turn of the loop, and sends the replies."""
+    """Runs complete requests after each turn of the I/O loop, and sends the replies."""
 
     def __init__(self, poller: ConnectionPoller, settings: ServerSettings) -> None:
         self._poller = poller
         self._settings = settings
-        self.together = Batch(lambda channel: channel.handle_close())
-        """Requests that were begun in this turn."""
+        self.batch = Batch(lambda channel: channel.handle_close())
+        """The requests that this turn of the loop has read."""
         self._queue: deque[Any] = deque()
         self._answered: list[Any] = []
         self._pools: dict[str, Pool] = {}
         self._done: deque[tuple[Pool, Any]] = deque()
 
     def add_task(self, channel: Any) -> None:
-        """Queue a channel that has a complete request; waitress calls this, from a pool's thread when it pipelines."""
+        """Queue a channel with a complete request.
+
+        waitress calls this, from a pool's thread when the request was pipelined.
+        """
         self._queue.append(channel)
 
-    def finish(self) -> None:
-        """Answer what is queued, pipelined requests among it, and send the replies.
+    def run_queued(self) -> None:
+        """Answer the queued requests, pipelined ones included, and send the replies.
 
-        Replies wait for each other a moment: the first one that is sent wakes its client, and sending the others
-        costs less while that is being done.
+        Replies are sent together: the first one wakes its client, and to send the others costs less meanwhile. Those
+        that are complete are not held for more than a millisecond.
         """
         while self._done:
             pool, channel = self._done.popleft()
             pool.finished()
             self._send(channel)
         for pool in self._pools.values():
-            while old := pool.next_too_old():
+            while old := pool.pop_expired():
                 self._refuse(old[1], old[0])
-        queue, answered, together = self._queue, self._answered, self.together
+        queue, answered, batch = self._queue, self._answered, self.batch
         deadline = 0.0
         while queue:
             channel = queue.popleft()
             if channel.awaits_reply:
-                together.finish()  # replies to pipelined requests leave in their order
+                batch.process()  # replies to pipelined requests are sent in the order of the requests
             try:
                 channel.service()
-            except HandOver as handed:
-                self._hand_over(channel, handed.pool)
+            except LeaveIoThread as leaving:
+                self._run_in_pool(channel, leaving.pool)
                 continue
             answered.append(channel)
             now = time.perf_counter()
             if len(answered) == 1:
-                deadline = now + _SEND_TOGETHER_SECONDS
-            if together.enough or now > deadline:
+                deadline = now + _SEND_DELAY_SECONDS
+            if batch.full or now > deadline:
                 self._send_answered()
         self._send_answered()
 
-    def _hand_over(self, channel: Any, name: str) -> None:
+    def _run_in_pool(self, channel: Any, name: str) -> None:
         pool = self._pools.get(name)
         if pool is None:
             pool = self._pools[name] = Pool(self._settings, self._done)
         if pool.add(channel):
-            self._poller.refresh(channel)  # nothing is read from it meanwhile
+            self._poller.refresh(channel)  # nothing is read from it until it is answered
         else:
             self._refuse(channel, float("inf"))
 
     def _refuse(self, channel: Any, waited: float) -> None:
-        """Run a request here all the same: the application refuses what has waited too long."""
-        _again(channel, waited)
+        """Run a request on the I/O thread: the application refuses it, because it has waited too long."""
+        _prepare_rerun(channel, waited)
         channel.service()
         self._send(channel)
 
     def _send_answered(self) -> None:
-        self.together.finish()
+        self.batch.process()
         for channel in self._answered:
             self._send(channel)
         self._answered.clear()
@@ -224,8 +227,8 @@ class Dispatcher:
             pool.shutdown()
 
 
-def _again(channel: Any, waited: float) -> None:
-    """Prepare a request for its second run. The note stands on the request, because its channel may have another."""
+def _prepare_rerun(channel: Any, waited: float) -> None:
+    """Prepare a request for its second run. The waiting time is stored on it, because its channel may have others."""
     request = channel.requests[0]
     request.queued_seconds = waited
     request.get_body_stream().seek(0)
