@@ -87,8 +87,8 @@ def _point_urls(certificates: Iterable[PathCertificate]) -> list[str]:
     for certificate in certificates:
         for oid in (ExtensionOID.CRL_DISTRIBUTION_POINTS, ExtensionOID.FRESHEST_CRL):
             try:
-                value = certificate.value(oid)
-                points = read_distribution_points(value.public_bytes(), certificate.issuer) if value is not None else ()
+                value = certificate.raw_value(oid)
+                points = read_distribution_points(value, certificate.issuer) if value is not None else ()
             except (EncodingError, VerificationError):
                 continue
             urls.update((url, None) for point in points for url in point.urls)

@@ -120,7 +120,7 @@ class SignatureScheme(NamedTuple):
     """The hashes that the signature relies on."""
     pss: PSSParameters | None = None
 
-    def verify(self, public_key: Any, signature: bytes, message: bytes) -> None:
+    def verify(self, public_key: Any, signature: bytes, message: bytes | memoryview) -> None:
         """Return if `signature` is one of `message`; raises cryptography's InvalidSignature or UnsupportedAlgorithm."""
         if not isinstance(public_key, self.key_type):
             raise UnsupportedAlgorithm(

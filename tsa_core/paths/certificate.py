@@ -33,7 +33,7 @@ from tsa_core.paths.extensions import (
     raw_extensions,
     read_extensions,
 )
-from tsa_core.paths.names import CanonicalName, canonical_name
+from tsa_core.paths.names import CanonicalName, comparable_name
 from tsa_core.paths.notes import Note
 from tsa_core.protocol.certificate import CertificateFields, certificate_fields
 from tsa_core.protocol.errors import EncodingError
@@ -95,12 +95,12 @@ class PathCertificate:
     @cached_property
     def subject_name(self) -> CanonicalName:
         """The subject as RFC 5280 7.1 compares it."""
-        return _canonical(self.subject)
+        return comparable_name(self.subject)
 
     @cached_property
     def issuer_name(self) -> CanonicalName:
         """The issuer as RFC 5280 7.1 compares it."""
-        return _canonical(self.issuer)
+        return comparable_name(self.issuer)
 
     @cached_property
     def self_issued(self) -> bool:
@@ -145,7 +145,7 @@ class PathCertificate:
             raise UnsupportedAlgorithm(f"the key algorithm of {self.name} cannot be read: {error}") from None
 
     def check_signature(
-        self, scheme: SignatureScheme, signature: bytes, message: bytes, rules: AlgorithmRules = STRICT
+        self, scheme: SignatureScheme, signature: bytes, message: bytes | memoryview, rules: AlgorithmRules = STRICT
     ) -> None:
         """Raise a VerificationError, or cryptography's InvalidSignature, unless this key made the signature."""
         self.key_use.check(scheme, self)
@@ -276,13 +276,6 @@ def _without_warnings() -> Iterator[None]:
 
 def _is_positive(serial_number: bytes) -> bool:
     return serial_number[2:3] < b"\x80" and any(serial_number[2:])
-
-
-def _canonical(name: bytes) -> CanonicalName:
-    try:
-        return canonical_name(name)
-    except EncodingError:
-        return (frozenset({(b"", name)}),)  # a name that cannot be read equals its own bytes only
 
 
 def text(time: datetime) -> str:

@@ -16,8 +16,7 @@ from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.crl_reader import AUTHORITY_KEY_IDENTIFIER, ISSUING_DISTRIBUTION_POINT, CertificateList, Entry
 from tsa_core.paths.distribution_points import (
     DistributionPoint,
-    comparable,
-    general_directory_name,
+    point_name,
     read_distribution_points,
 )
 from tsa_core.paths.errors import VerificationError
@@ -90,42 +89,41 @@ def crl_statements(
 def _points(certificate: PathCertificate) -> tuple[DistributionPoint, ...]:
     """Return the certificate's distribution points, and last its issuer's own list, which any certificate has."""
     own = DistributionPoint(
-        names=frozenset({general_directory_name(certificate.issuer)}),
+        names=frozenset({point_name(certificate.issuer_name)}),
         urls=(),
         reasons=ALL_REASONS,
         crl_issuers=frozenset(),
     )
-    value = certificate.value(ExtensionOID.CRL_DISTRIBUTION_POINTS)
+    value = certificate.raw_value(ExtensionOID.CRL_DISTRIBUTION_POINTS)
     if value is None:
         return (own,)
     try:
-        return (*read_distribution_points(value.public_bytes(), certificate.issuer), own)
+        return (*read_distribution_points(value, certificate.issuer), own)
     except EncodingError:
         return (own,)
 
 
 def _is_named(crl: CertificateList, certificate: PathCertificate, points: Iterable[DistributionPoint]) -> bool:
     """Say whether the CRL is by the certificate's issuer, or by one that its distribution points name."""
-    issuer = comparable(crl.issuer)
-    return issuer == comparable(certificate.issuer) or any(issuer in point.crl_issuers for point in points)
+    issuer = crl.issuer_name
+    return issuer == certificate.issuer_name or any(issuer in point.crl_issuers for point in points)
 
 
 def _interim_reasons_mask(
     crl: CertificateList, certificate: PathCertificate, points: Iterable[DistributionPoint], problems: list[str]
 ) -> int:
     """Return for which reasons the CRL is about the certificate, 0 when it is not (steps (b), (d))."""
-    crl_issuer = comparable(crl.issuer)
-    from_issuer = crl_issuer == comparable(certificate.issuer)
+    from_issuer = crl.issuer_name == certificate.issuer_name
     issuing = crl.issuing_point
     interim_reasons_mask = 0
     for point in points:
         if point.crl_issuers:
-            if crl_issuer not in point.crl_issuers or not crl.indirect:
+            if crl.issuer_name not in point.crl_issuers or not crl.indirect:
                 continue
         elif not from_issuer:
             continue
         if issuing is not None and issuing.names is not None:
-            names = point.names or frozenset(map(general_directory_name, point.crl_issuers))
+            names = point.names or frozenset(map(point_name, point.crl_issuers))
             if not names & issuing.names:
                 continue
         interim_reasons_mask |= point.reasons
@@ -156,7 +154,7 @@ def _newest_delta(
         and delta.base_number is not None
         and delta.base_number <= crl.number < delta.number
         and delta_signer.der == signer.der
-        and comparable(delta.issuer) == comparable(crl.issuer)
+        and delta.issuer_name == crl.issuer_name
         and all(
             delta.extensions.get(oid) == crl.extensions.get(oid)
             for oid in (ISSUING_DISTRIBUTION_POINT, AUTHORITY_KEY_IDENTIFIER)
@@ -182,8 +180,8 @@ def _statement(
     why = why_not_current(evidence, moment) or next(filter(None, map(_why_not_understood, lists)), None)
     entries: tuple[Entry, ...] = ()
     try:
-        entries = crl.find(certificate.issuer, certificate.serial_der)
-        changes = delta.find(certificate.issuer, certificate.serial_der) if delta is not None else ()
+        entries = crl.find(certificate.issuer_name, certificate.serial_der)
+        changes = delta.find(certificate.issuer_name, certificate.serial_der) if delta is not None else ()
     except EncodingError as error:
         why = f"{label(evidence_of(crl))} cannot be read: {error}"
     else:
@@ -203,7 +201,7 @@ def _statement_of_delta_alone(certificate: PathCertificate, crl: CertificateList
     """Return what a delta CRL without its base states: a revocation, perhaps, but never that there is none."""
     entries: tuple[Entry, ...] = ()
     try:
-        entries = crl.find(certificate.issuer, certificate.serial_der)
+        entries = crl.find(certificate.issuer_name, certificate.serial_der)
     except EncodingError as error:
         problems.append(f"{label(evidence_of(crl))} cannot be read: {error}")
     kept = tuple(entry for entry in entries if entry.reason is not ReasonFlags.remove_from_crl)

@@ -17,10 +17,10 @@ from cryptography.x509 import ReasonFlags
 from tsa_core.paths.der_fields import Extensions, Fields, read_extensions, read_generalized_time, read_integer
 from tsa_core.paths.distribution_points import (
     IssuingDistributionPoint,
-    comparable,
     only_directory_name,
     read_issuing_point,
 )
+from tsa_core.paths.names import CanonicalName, comparable_name
 from tsa_core.paths.reasons import read_reason
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
@@ -84,6 +84,7 @@ class CertificateList:
         if tbs.whole(der.SEQUENCE, "the signed algorithm") != self.signature_algorithm:
             raise EncodingError("its signature algorithm is not the one that was signed")
         self.issuer = tbs.whole(der.SEQUENCE, "the issuer")
+        self.issuer_name = comparable_name(self.issuer)
         self.this_update = tbs.time("thisUpdate")
         self.next_update = tbs.time("nextUpdate") if tbs.tag in {der.UTC_TIME, der.GENERALIZED_TIME} else None
         self._entries = (tbs.position, tbs.position)
@@ -108,7 +109,7 @@ class CertificateList:
             read_generalized_time(expired.value, "expiredCertsOnCRL") if expired is not None else None
         )
         """expiredCertsOnCRL (X.509 9.5.2.8): certificates that ended since then stay on the list."""
-        self._remembered: dict[tuple[bytes, bytes], tuple[Entry, ...]] = {}
+        self._remembered: dict[tuple[CanonicalName, bytes], tuple[Entry, ...]] = {}
         self._signers: set[bytes] = set()
 
     def _number(self, oid: str) -> int | None:
@@ -140,8 +141,8 @@ class CertificateList:
         if len(self._signers) < _MAX_REMEMBERED:
             self._signers.add(certificate)
 
-    def find(self, issuer: bytes, serial: bytes) -> tuple[Entry, ...]:
-        """Return all entries of a certificate, by its encoded issuer and serial number.
+    def find(self, issuer: CanonicalName, serial: bytes) -> tuple[Entry, ...]:
+        """Return all entries of a certificate, by its issuer and its encoded serial number.
 
         A certificate that does not occur has none. Raises EncodingError when the list cannot be walked.
         """
@@ -178,16 +179,15 @@ class CertificateList:
             if data.startswith(serial, start):
                 yield _entry(data, start, stop)
 
-    def _find_indirect(self, issuer: bytes, serial: bytes) -> Iterator[Entry]:
+    def _find_indirect(self, issuer: CanonicalName, serial: bytes) -> Iterator[Entry]:
         """Walk a list in which certificateIssuer holds from its entry on (RFC 5280 5.3.3)."""
-        data, wanted = self.der, comparable(issuer)
-        current = comparable(self.issuer)
+        data, current = self.der, self.issuer_name
         for start, stop in self._walk():
             if data.find(_CERTIFICATE_ISSUER_OID, start, stop) >= 0:
                 named = _entry_fields(data, start, stop)[1].get(CERTIFICATE_ISSUER)
                 if named is not None:
-                    current = comparable(only_directory_name(named.value))
-            if current == wanted and data.startswith(serial, start):
+                    current = comparable_name(only_directory_name(named.value))
+            if current == issuer and data.startswith(serial, start):
                 yield _entry(data, start, stop)
 
     def _walk(self) -> Iterator[tuple[int, int]]:

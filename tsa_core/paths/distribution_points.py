@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tsa_core.paths.der_fields import Fields, read_boolean
+from tsa_core.paths.names import CanonicalName, comparable_name
 from tsa_core.paths.reasons import ALL_REASONS, read_reason_flags
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
@@ -15,13 +16,9 @@ _URI: Final = 0x86
 _MAX_POINTS: Final = 64
 _MAX_NAMES: Final = 256
 
-PointNames = frozenset[bytes]
-"""GeneralNames, encoded; directory names in the form in which equal names are equal bytes (RFC 5280 7.1)."""
-
-
-def comparable(name: bytes) -> bytes:
-    """Return an encoded Name in the form in which names that RFC 5280 7.1 calls equal are equal bytes."""
-    return name
+PointName = tuple[int, bytes | CanonicalName]
+"""A GeneralName as it is compared: its tag, and its content, for a directory name as RFC 5280 7.1 compares it."""
+PointNames = frozenset[PointName]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +28,8 @@ class DistributionPoint:
     names: PointNames
     urls: tuple[str, ...]
     reasons: int
-    crl_issuers: frozenset[bytes]
-    """Encoded Names, comparable; empty when the certificate's issuer signs the CRLs."""
+    crl_issuers: frozenset[CanonicalName]
+    """Empty when the certificate's issuer signs the CRLs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +69,10 @@ def _point(fields: Fields, issuer: bytes) -> DistributionPoint:
     base = issuers[0] if issuers else issuer
     raw = _point_name(choice, base) if choice is not None else []
     return DistributionPoint(
-        names=frozenset(map(_comparable_general_name, raw)),
+        names=frozenset(map(_comparable, raw)),
         urls=tuple([_text(name) for name in raw if name[0] == _URI]),
         reasons=reasons,
-        crl_issuers=frozenset(map(comparable, issuers)),
+        crl_issuers=frozenset(map(comparable_name, issuers)),
     )
 
 
@@ -85,7 +82,7 @@ def read_issuing_point(value: bytes, issuer: bytes) -> IssuingDistributionPoint:
     names = None
     if fields.tag == 0xA0:
         raw = _point_name(fields.enter(0xA0, "distributionPoint"), issuer)
-        names = frozenset(map(_comparable_general_name, raw))
+        names = frozenset(map(_comparable, raw))
     user = _flag(fields, 0x81)
     authority = _flag(fields, 0x82)
     stated = fields.tag == 0x83
@@ -136,9 +133,9 @@ def directory_name(general_name: bytes) -> bytes | None:
     return general_name[start:end] if tag == _DIRECTORY_NAME else None
 
 
-def general_directory_name(name: bytes) -> bytes:
-    """Return a Name as a comparable GeneralName."""
-    return der.tlv(_DIRECTORY_NAME, comparable(name))
+def point_name(name: CanonicalName) -> PointName:
+    """Return a directory name as distribution points compare it."""
+    return (_DIRECTORY_NAME, name)
 
 
 def only_directory_name(value: bytes) -> bytes:
@@ -150,9 +147,12 @@ def only_directory_name(value: bytes) -> bytes:
     return names[0]
 
 
-def _comparable_general_name(name: bytes) -> bytes:
+def _comparable(name: bytes) -> PointName:
     directory = directory_name(name)
-    return name if directory is None else general_directory_name(directory)
+    if directory is not None:
+        return point_name(comparable_name(directory))
+    tag, start, end = der.read(name, 0, len(name))
+    return tag, name[start:end]
 
 
 def _text(name: bytes) -> str:

@@ -85,6 +85,14 @@ def canonical_name(encoded: bytes) -> CanonicalName:
     )
 
 
+def comparable_name(encoded: bytes) -> CanonicalName:
+    """Return a Name in the form in which equal names are equal; one that cannot be read equals its own bytes only."""
+    try:
+        return canonical_name(encoded)
+    except EncodingError:
+        return (frozenset({(b"", encoded)}),)
+
+
 def email_addresses(name: bytes) -> list[GeneralName]:
     """Return the emailAddress attributes of a Name as rfc822Names (RFC 5280 4.2.1.10)."""
     return [

@@ -7,14 +7,13 @@ from typing import Final
 
 from cryptography import exceptions, x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from tsa_core.paths.algorithms import certificate_signature_scheme
+from tsa_core.paths.algorithms import AlgorithmRules, certificate_signature_scheme
 from tsa_core.paths.certificate import PathCertificate, text
-from tsa_core.paths.distribution_points import comparable
 from tsa_core.paths.errors import PathError, VerificationError
 from tsa_core.paths.findings import RevocationEvidence
+from tsa_core.paths.names import comparable_name
 from tsa_core.paths.ocsp_reader import ARCHIVE_CUTOFF, NONCE, CertID, OCSPResponse, SingleResponse, archive_cutoff
 from tsa_core.paths.reasons import ALL_REASONS
 from tsa_core.paths.statements import Moment, Statement, label, why_not_current, why_silent_about_expired
@@ -55,6 +54,7 @@ def ocsp_statements(
     moment: Moment,
     pool: Sequence[PathCertificate],
     check_responder: ResponderCheck,
+    rules: AlgorithmRules,
     problems: list[str],
 ) -> list[Statement]:
     """Return what authentic responses state of a certificate; why others do not count is added to `problems`."""
@@ -68,7 +68,7 @@ def ocsp_statements(
             singles = [single for single in response.responses if _is_about(single.cert_id, certificate, issuer)]
             if not singles:
                 continue
-            signer = _signer(response, issuer, pool, check_responder)
+            signer = _signer(response, issuer, pool, check_responder, rules)
             for single in singles:
                 statement, why = _statement(response, single, certificate, signer, moment)
                 statements.append(statement)
@@ -110,7 +110,7 @@ def _why_responder_ended(
     signer: PathCertificate, certificate: PathCertificate, evidence: RevocationEvidence, moment: Moment
 ) -> str | None:
     """Say that a responder's certificate ended; nobody revokes a key that ended, so its word ends with it."""
-    if signer.subject == certificate.issuer or moment.at <= signer.not_after:
+    if signer.subject_name == certificate.issuer_name or moment.at <= signer.not_after:
         return None
     return f"{label(evidence)} is by {signer.name}, which ended at {text(signer.not_after)}, before {text(moment.at)}"
 
@@ -151,12 +151,18 @@ def _digest(algorithm: hashes.HashAlgorithm, data: bytes) -> bytes:
 
 
 def subject_public_key(certificate: PathCertificate) -> bytes:
-    """Return the bits of subjectPublicKey, without the SubjectPublicKeyInfo around them."""
-    info = certificate.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    _, start, end = der.read(info, 0, len(info))
-    _, _, algorithm_end = der.read(info, start, end)
-    _, bits, _ = der.read(info, algorithm_end, end)
-    return bytes(info[bits + 1 :])
+    """Return the bits of subjectPublicKey, without the SubjectPublicKeyInfo around them, whatever the key is."""
+    data = certificate.der
+    _, start, end = der.read(data, 0, len(data))
+    _, position, end = der.read(data, start, end)
+    if data[position] == 0xA0:  # version
+        position = der.read(data, position, end)[2]
+    for _ in range(5):  # serialNumber, signature, issuer, validity, subject
+        position = der.read(data, position, end)[2]
+    _, start, end = der.read(data, position, end)
+    algorithm_end = der.read(data, start, end)[2]
+    _, bits, bits_end = der.read(data, algorithm_end, end)
+    return data[bits + 1 : bits_end]
 
 
 def _signer(
@@ -164,14 +170,15 @@ def _signer(
     issuer: PathCertificate,
     pool: Sequence[PathCertificate],
     check_responder: ResponderCheck,
+    rules: AlgorithmRules,
 ) -> PathCertificate:
     """Return the issuer, or its appointed responder, whichever signed (RFC 6960 4.2.2.2)."""
     reason: VerificationError | None = None
     for signer in _responders(response, issuer, pool):
         try:
             if signer.der != issuer.der:
-                _check_appointed(signer, issuer, response)
-            _check_signature(response, signer)
+                _check_appointed(signer, issuer, response, rules)
+            _check_signature(response, signer, rules)
             if signer.der != issuer.der:
                 check_responder(signer, issuer)
         except VerificationError as error:
@@ -197,18 +204,17 @@ def _responders(
 
 def _is_named(response: OCSPResponse, certificate: PathCertificate) -> bool:
     if response.responder_name is not None:
-        return comparable(certificate.subject) == comparable(response.responder_name)
-    try:
-        return _digest(hashes.SHA1(), subject_public_key(certificate)) == response.responder_key_hash  # noqa: S303 - RFC 6960 4.2.1 has SHA-1
-    except VerificationError:
-        return False
+        return certificate.subject_name == comparable_name(response.responder_name)
+    return _digest(_HASHES[oids.SHA1], subject_public_key(certificate)) == response.responder_key_hash
 
 
-def _check_appointed(responder: PathCertificate, issuer: PathCertificate, response: OCSPResponse) -> None:
+def _check_appointed(
+    responder: PathCertificate, issuer: PathCertificate, response: OCSPResponse, rules: AlgorithmRules
+) -> None:
     """Raise a VerificationError unless the issuer itself issued this certificate, for OCSP."""
-    if comparable(responder.issuer) != comparable(issuer.subject):
+    if responder.issuer_name != issuer.subject_name:
         raise PathError(f"its signer {responder.name} was not appointed by {issuer.name}")
-    responder.check_signed_by(issuer)
+    responder.check_signed_by(issuer, rules)
     purposes = responder.value(ExtensionOID.EXTENDED_KEY_USAGE) or ()
     if ExtendedKeyUsageOID.OCSP_SIGNING not in purposes:
         raise PathError(f"its signer {responder.name} is not for signing OCSP responses")
@@ -224,10 +230,10 @@ def is_exempt(responder: PathCertificate) -> bool:
     return _NO_CHECK in responder.extensions
 
 
-def _check_signature(response: OCSPResponse, signer: PathCertificate) -> None:
+def _check_signature(response: OCSPResponse, signer: PathCertificate, rules: AlgorithmRules) -> None:
     try:
-        scheme = certificate_signature_scheme(response.signature_algorithm)
-        scheme.verify(signer.public_key, response.signature, response.signed_bytes)
+        scheme = certificate_signature_scheme(response.signature_algorithm, rules)
+        signer.check_signature(scheme, response.signature, response.signed_bytes, rules)
     except EncodingError as error:
         raise PathError(f"its signature algorithm cannot be read: {error}") from None
     except exceptions.InvalidSignature:

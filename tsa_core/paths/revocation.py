@@ -12,6 +12,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509 import ocsp
 
+from tsa_core.paths.algorithms import STRICT, AlgorithmRules
 from tsa_core.paths.building import Path
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.crl_reader import CertificateList
@@ -85,13 +86,15 @@ class Revocation:
         at: datetime | None = None,
         certificates: Sequence[PathCertificate] = (),
         enclosed: Enclosed | None = None,
+        algorithms: AlgorithmRules = STRICT,
     ) -> tuple[RevocationFinding, ...]:
         """Return what is known of each certificate but the trust anchor, if a token made at `time` is good.
 
         `latest` is when the token may have been made at the latest, which counts against a revocation. The
         evidence must speak for `at`, which is now unless given. `certificates` may have signed CRLs or OCSP
         responses, or lead to those that did; they carry no trust. `enclosed` is evidence that came with the
-        token. A signer that is trusted itself is checked against its issuer, if that is at hand.
+        token; `algorithms` is rule V15 for all signatures. A signer that is trusted itself is checked against its
+        issuer, if that is at hand.
 
         Raises CertificateRevoked, or RevocationUnknown when nothing covers what the scope asks for.
         """
@@ -105,6 +108,7 @@ class Revocation:
             moment=moment,
             path=path,
             pool=certificates,
+            rules=algorithms,
             whole_path=self.scope is RevocationScope.PATH,
         )
         latest = max(time, latest) if latest is not None else time

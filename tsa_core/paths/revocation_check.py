@@ -10,17 +10,17 @@ from typing import Final, NamedTuple
 from cryptography import exceptions
 from cryptography.x509.oid import ExtensionOID
 
-from tsa_core.paths.algorithms import certificate_signature_scheme
+from tsa_core.paths.algorithms import AlgorithmRules, certificate_signature_scheme
 from tsa_core.paths.building import Path, PathBuilder
 from tsa_core.paths.certificate import PathCertificate, text
 from tsa_core.paths.crl import crl_statements
 from tsa_core.paths.crl_reader import CertificateList
-from tsa_core.paths.distribution_points import comparable
 from tsa_core.paths.errors import PathError, RevocationError, VerificationError
 from tsa_core.paths.findings import RevocationFinding, RevocationStatus
 from tsa_core.paths.ocsp import is_exempt, ocsp_statements
 from tsa_core.paths.ocsp_reader import OCSPResponse
 from tsa_core.paths.statements import Moment, covered, judge
+from tsa_core.paths.validation import Inputs
 from tsa_core.protocol.errors import EncodingError
 
 _MAX_CANDIDATES: Final = 8
@@ -47,6 +47,7 @@ class RevocationCheck:
     moment: Moment
     path: Path
     pool: Sequence[PathCertificate]
+    rules: AlgorithmRules
     whole_path: bool
     """Whether those who signed evidence must be covered as well."""
     _pending: list[bytes] = field(default_factory=list)
@@ -59,10 +60,10 @@ class RevocationCheck:
             return certificates[position + 1]
         anchor = certificates[position]
         for candidate in (*self.pool, anchor):
-            if comparable(candidate.subject) == comparable(anchor.issuer):
+            if candidate.subject_name == anchor.issuer_name:
                 try:
                     # What signed a certificate that is trusted has the issuer's key, whoever brought it.
-                    anchor.check_signed_by(candidate)
+                    anchor.check_signed_by(candidate, self.rules)
                 except VerificationError:
                     continue
                 return candidate
@@ -95,6 +96,7 @@ class RevocationCheck:
                     moment=self.moment,
                     pool=self.pool,
                     check_responder=self._check_responder,
+                    rules=self.rules,
                     problems=problems,
                 ),
             ]
@@ -125,8 +127,7 @@ class RevocationCheck:
 
     def _crl_signer(self, crl: CertificateList, issuer: PathCertificate) -> PathCertificate:
         """Return who signed a CRL: the issuer, or one with a path to the same anchor (RFC 5280 6.3.3 (f), (g))."""
-        wanted = comparable(crl.issuer)
-        named = [c for c in (issuer, *self.path.certificates, *self.pool) if comparable(c.subject) == wanted]
+        named = [c for c in (issuer, *self.path.certificates, *self.pool) if c.subject_name == crl.issuer_name]
         candidates = list({candidate.der: candidate for candidate in named}.values())[:_MAX_CANDIDATES]
         reason: VerificationError = PathError("the certificate of its issuer is not at hand")
         for candidate in candidates:
@@ -146,23 +147,29 @@ class RevocationCheck:
             raise PathError(f"the key usage of {signer.name} does not permit signing CRLs")
         if crl.this_update > signer.not_after:
             raise PathError(f"it was made after {signer.name} ended at {text(signer.not_after)}")
-        if crl.is_known_signer(signer.der):
-            return
-        self._signature_checks += 1
-        if self._signature_checks > _MAX_SIGNATURE_CHECKS:
-            raise PathError(f"more than {_MAX_SIGNATURE_CHECKS} signatures would have to be checked")
         try:
-            scheme = certificate_signature_scheme(crl.signature_algorithm)
-            scheme.verify(signer.public_key, crl.signature, bytes(crl.signed_bytes))
+            scheme = certificate_signature_scheme(crl.signature_algorithm, self.rules)
+            signer.key_under(self.rules)
+            if crl.is_known_signer(signer.der):
+                return
+            self._count_signature_check()
+            signer.check_signature(scheme, crl.signature, crl.signed_bytes, self.rules)
         except EncodingError as error:
             raise PathError(f"its signature algorithm cannot be read: {error}") from None
         except exceptions.InvalidSignature:
             raise PathError(f"it is not signed by {signer.name}") from None
         crl.remember_signer(signer.der)
 
+    def _count_signature_check(self) -> None:
+        self._signature_checks += 1
+        if self._signature_checks > _MAX_SIGNATURE_CHECKS:
+            raise PathError(f"more than {_MAX_SIGNATURE_CHECKS} signatures would have to be checked")
+
     def _check_other_signer(self, signer: PathCertificate, time: datetime) -> None:
         """Raise a VerificationError unless a signer of CRLs has a path to the same anchor, and was not revoked."""
-        path = PathBuilder((self.path.certificates[-1],), (*self.path.certificates, *self.pool)).build(signer, (), time)
+        inputs = Inputs(time=time, algorithms=self.rules)
+        helpers = (*self.path.certificates, *self.pool)
+        path = PathBuilder((self.path.certificates[-1],), helpers, inputs).build(signer, (), time)
         for certificate, issuer in zip(path.certificates, path.certificates[1:], strict=False):
             known = {c.der for c in self.path.certificates}
             if certificate.der not in known and certificate.der not in self._pending:
