@@ -30,16 +30,26 @@ class TlsMaterial:
         self._certificate = self._issue(self.name, self._key, ca=True)
         self.ca.write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
-    def write(self, name: str, *, days: float = 30) -> tuple[Path, Path]:
-        """Write a certificate for 127.0.0.1 and its key; returns both paths."""
+    def write(self, name: str, *, days: float = 30, host: str = "127.0.0.1") -> tuple[Path, Path]:
+        """Write a certificate for an address and its key; returns both paths."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._issue(name, key, ca=False, days=days)
+        certificate = self._issue(name, key, ca=False, days=days, host=host)
         paths = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
         paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return paths
 
-    def _issue(self, name: str, key: ec.EllipticCurvePrivateKey, *, ca: bool, days: float = 30) -> x509.Certificate:
+    def write_self_signed(self) -> tuple[Path, Path]:
+        """Write a certificate for 127.0.0.1 that no CA has issued, with the CA's own name and key; returns both."""
+        certificate = self._issue(self.name, self._key, ca=False)
+        paths = self.folder / f"{self.name}-self.pem", self.folder / f"{self.name}-self.key"
+        paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+        paths[1].write_bytes(self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return paths
+
+    def _issue(
+        self, name: str, key: ec.EllipticCurvePrivateKey, *, ca: bool, days: float = 30, host: str = "127.0.0.1"
+    ) -> x509.Certificate:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)])
         now = datetime.now(UTC)
@@ -53,7 +63,7 @@ class TlsMaterial:
             .add_extension(pki.key_usage(sign=True, issue=ca), critical=True)
         )
         if not ca:
-            names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+            names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))])
             usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
             builder = builder.add_extension(names, critical=False).add_extension(usage, critical=False)
         return builder.sign(self._key, hashes.SHA256())

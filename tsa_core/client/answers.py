@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import html
 import json
 import re
@@ -40,11 +41,16 @@ class Answer:
 
     @property
     def is_reply(self) -> bool:
-        """Whether the body may be a TimeStampResp: one SEQUENCE and nothing else, whatever its media type.
+        """Whether the body may be a TimeStampResp, whatever its media type.
 
-        Some authorities send a refusal with a 4xx status, and some name another media type.
+        With an error's status, which some authorities give to a refusal, it must be one SEQUENCE and nothing else.
         """
-        return self.body[:1] == b"\x30" and (_spans(self.body) or not _is_text(self.body))
+        if self.body[:1] != b"\x30" or 202 <= self.status < 400:
+            return False
+        if _spans(self.body):
+            return True
+        # After the character 0, no text in UTF-8 has a byte that is a length of more than one octet.
+        return self.status < 202 and (self.body[1:2] >= b"\x80" or _text(self.body) is None)
 
     @property
     def retry_after(self) -> float | None:
@@ -57,7 +63,7 @@ class Answer:
         said = _said(self.body)
         if self.status < 400 and self.media_type:
             text += f", {printable(self.media_type, 60)}"
-        elif not said and self.status in phrases:
+        elif not said and self.status >= 400 and self.status in phrases:
             text += f" ({phrases[self.status]})"
         if said:
             text += f": {said}"
@@ -89,27 +95,27 @@ def _spans(body: bytes) -> bool:
     return end == len(body)
 
 
-def _is_text(body: bytes) -> bool:
+def _text(body: bytes) -> str | None:
+    """Return the beginning of a text, in UTF-8 or else in Latin-1; None for other bytes."""
+    beginning = body[:_READ]
     try:
-        text = body[:_READ].decode("utf-8", "strict" if len(body) <= _READ else "ignore")
+        text = codecs.getincrementaldecoder("utf-8")().decode(beginning)  # which lets the last character be cut
     except UnicodeDecodeError:
-        return False
-    return bool(text) and all(c.isprintable() or c.isspace() for c in text)
+        text = beginning.decode("latin-1")
+    odd = sum(1 for c in text if not c.isprintable() and not c.isspace())
+    return text if odd * 10 <= len(text) else None
 
 
 def _said(body: bytes) -> str:
-    """Return a line for people: a JSON error's message, a page's title, text as it is; nothing for other bytes."""
+    """Return a line for people: a JSON error's message, a page's title, or text as it is."""
     if not body:
         return ""
-    message = _message(body)
-    if not message:
-        text = body[:_READ].decode("utf-8", "replace")
-        if title := _TITLE.search(text):
-            message = html.unescape(title[1])
-        elif body[:1] == b"\x30" or "\ufffd" in text[:_SHOWN]:
-            message = f"{len(body)} bytes that are not text"
-        else:
-            message = text
+    text = _text(body)
+    if text is None:
+        return f"{len(body)} bytes that are not text"
+    if not (message := _message(body)):
+        title = _TITLE.search(text)
+        message = text if title is None else html.unescape(title[1])
     return printable(" ".join("".join(c if c.isprintable() else " " for c in message[: 4 * _SHOWN]).split()), _SHOWN)
 
 

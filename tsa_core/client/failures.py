@@ -37,7 +37,7 @@ def failure(shown: str, error: BaseException) -> TransportError:
         if isinstance(one, OSError) and (refused := _TUNNEL.search(str(one))):
             return TransportError(shown, _tunnel(int(refused[1]), refused[2]))
     where = "the proxy: " if any(isinstance(one, exceptions.ProxyError) for one in chain) else ""
-    for one in chain:
+    for one in reversed(chain):
         if text := _network(one):
             return ConnectionFailed(shown, where + text)
     for one in chain:
@@ -83,7 +83,7 @@ def _tls(error: ssl.SSLError) -> str:
     if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
         return f"the server does not accept the client certificate: {printable(reason, 100)}"
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or "UNEXPECTED_EOF" in reason:
-        return "the connection was closed during TLS"
+        return "the connection was closed during TLS; the server may demand a client certificate"
     return f"TLS failed: {printable(reason, 100)}"
 
 
@@ -100,6 +100,9 @@ def _network(error: BaseException) -> str:
         return "the connection was refused"
     if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"
+    if isinstance(error, http.client.IncompleteRead):
+        # http.client says the same of a chunk whose size is no number.
+        return "the answer ended before it was complete"
     if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
         return "the connection was reset"
     if isinstance(error, OSError) and error.errno in {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL}:
@@ -112,14 +115,12 @@ def _network(error: BaseException) -> str:
 
 
 def _http(error: BaseException) -> str:
-    if isinstance(error, exceptions.InvalidChunkLength):
-        return "the answer is not HTTP: a chunk has no valid length"
-    if isinstance(error, http.client.IncompleteRead):
-        return "the answer ended before it was complete"
+    if isinstance(error, exceptions.InvalidHeader):
+        return "the answer is not HTTP: its headers contradict each other"
     if isinstance(error, http.client.LineTooLong):
         return "the answer is not HTTP: a line of its header is too long"
     if isinstance(error, http.client.BadStatusLine):
-        return f"the answer is not HTTP: it begins with {printable(str(error.args[0]), 60)!r}"
+        return f"the answer is not HTTP: it begins with {printable(' '.join(str(error.args[0]).split()), 60)!r}"
     if isinstance(error, http.client.UnknownProtocol):
         return f"the answer has an unknown version of HTTP: {printable(str(error), 60)}"
     if isinstance(error, http.client.HTTPException) and str(error).startswith("got more than"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -168,10 +169,16 @@ class Transport:
                 return self._once(query, shown, headers, self._pool(proxy, named), deadline)
         except FAILURES as error:
             if deadline.over or isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
-                raise RequestTimeout(shown, f"no complete answer within {deadline.seconds:g} seconds") from None
-            if type(error) is urllib3.exceptions.ConnectTimeoutError:
-                raise ConnectionFailed(shown, "the host does not take connections") from None
-            raise failure(shown, error) from None
+                problem: TransportError = RequestTimeout(
+                    shown, f"no complete answer within {deadline.seconds:g} seconds"
+                )
+            elif type(error) is urllib3.exceptions.ConnectTimeoutError:
+                problem = ConnectionFailed(shown, "the host does not take connections")
+            else:
+                problem = failure(shown, error)
+            # What was caught refers to the frames that it went through, and they to sockets and header fields.
+            traceback.clear_frames(error.__traceback__)
+        raise problem
 
     def _once(
         self, query: Query, shown: str, headers: dict[str, str], pool: urllib3.PoolManager, deadline: Deadline
