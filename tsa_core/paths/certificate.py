@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -33,7 +33,8 @@ from tsa_core.paths.extensions import (
     raw_extensions,
     read_extensions,
 )
-from tsa_core.paths.names import CanonicalName, comparable_name
+from tsa_core.paths.name_constraints import read_name_constraints
+from tsa_core.paths.names import CanonicalName, comparable_name, general_names
 from tsa_core.paths.notes import Note
 from tsa_core.protocol.certificate import CertificateFields, certificate_fields
 from tsa_core.protocol.errors import EncodingError
@@ -55,6 +56,10 @@ _PROCESSED: Final = frozenset(
     }
 )
 """Extensions whose meaning the path validation takes into account; any other one must not be critical."""
+_READ_FROM_BYTES: Final[dict[x509.ObjectIdentifier, Callable[[bytes], object]]] = {
+    ExtensionOID.NAME_CONSTRAINTS: read_name_constraints,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME: general_names,
+}
 _FILTERS: Final = threading.Lock()
 """Python's warning filters are the process's: who changes and restores them must be alone."""
 
@@ -180,10 +185,10 @@ class PathCertificate:
         """The extensions that can be read, by identifier; raises PathError when one appears twice."""
         return self._extensions.parsed
 
-    @property
+    @cached_property
     def unreadable_extensions(self) -> dict[x509.ObjectIdentifier, RawExtension]:
-        """The extensions whose value cannot be read, by identifier; raises PathError when one appears twice."""
-        return self._extensions.unreadable
+        """The extensions whose value nobody here can read, by identifier; raises PathError when one appears twice."""
+        return {oid: raw for oid, raw in self._extensions.unreadable.items() if not _is_read_from_bytes(raw)}
 
     @cached_property
     def _raw_extensions(self) -> dict[x509.ObjectIdentifier, RawExtension]:
@@ -199,7 +204,7 @@ class PathCertificate:
 
     def raw_value(self, oid: x509.ObjectIdentifier) -> bytes | None:
         """Return an extension's value as it is encoded, None when it is absent."""
-        if oid not in self.extensions and oid not in self.unreadable_extensions:
+        if oid not in self.extensions and oid not in self._extensions.unreadable:
             return None
         return self._raw_extensions[oid].value
 
@@ -272,6 +277,15 @@ def _without_warnings() -> Iterator[None]:
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _is_read_from_bytes(raw: RawExtension) -> bool:
+    """Say whether path validation reads an extension itself, X.400 and EDI names included."""
+    reader = _READ_FROM_BYTES.get(raw.oid)
+    try:
+        return reader is not None and bool(reader(raw.value))
+    except EncodingError:
+        return False
 
 
 def _is_positive(serial_number: bytes) -> bool:
