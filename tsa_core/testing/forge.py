@@ -99,11 +99,13 @@ def token(
     sign_as_sent: bool = False,
     signers: int = 1,
     unsigned: bytes = b"",
+    crls: bytes = b"",
 ) -> bytes:
     """Return a signed TimeStampToken, right unless told otherwise.
 
     `attributes` replaces signed attributes by dotted type; None leaves one out. `reverse_attributes` sends them
-    in the wrong order, `sign_as_sent` signs that order too.
+    in the wrong order, `sign_as_sent` signs that order too. `unsigned` is the whole field of unsigned attributes,
+    `crls` what the crls field holds.
     """
     content = content if content is not None else tst_info()
     algorithm = algorithm or signature_algorithm(signer.certificate.public_key())
@@ -138,6 +140,7 @@ def token(
         der.tlv(der.SET, b"".join([digest.identifier] if digest_algorithms is None else digest_algorithms)),
         der.sequence(der.oid(content_type), der.explicit(0, der.octet_string(content))),
         der.tlv(0xA0, b"".join(certificates)) if certificates else b"",
+        der.tlv(0xA1, crls) if crls else b"",
         der.tlv(der.SET, signer_info * signers),
     )
     return der.sequence(der.oid(oids.ID_SIGNED_DATA), der.explicit(0, signed_data))
