@@ -145,7 +145,7 @@ def _newest_delta(
     deltas: Iterable[tuple[CertificateList, PathCertificate]],
     moment: Moment,
 ) -> CertificateList | None:
-    """Return the newest current delta CRL that continues a complete one (RFC 5280 5.2.4; steps (c), (h))."""
+    """Return the newest delta CRL that counts and continues a complete one (RFC 5280 5.2.4; steps (c), (h))."""
     fitting = [
         (delta.number, delta)
         for delta, delta_signer in deltas
@@ -160,6 +160,7 @@ def _newest_delta(
             for oid in (ISSUING_DISTRIBUTION_POINT, AUTHORITY_KEY_IDENTIFIER)
         )
         and why_not_current(evidence_of(delta), moment) is None
+        and _why_not_understood(delta) is None
     ]
     return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
 
