@@ -34,9 +34,9 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class Application:
     """A WSGI application that each process opens for itself.
 
-    A server may load it before it forks its workers. Connections and threads do not survive that, so what a process
-    inherits is left alone (to close it would say goodbye on the parent's connections) and opened anew at its first
-    request. Only signers that forked processes can share, `shared`, are the parent's.
+    A server may load it before it forks its workers. Connections and threads do not survive a fork. So a worker opens
+    its own service at its first request. It does not close the inherited one, because that would end the parent's
+    connections to backends. `shared` are the signers that forked processes can share; the parent opened them.
     """
 
     def __init__(self, settings: Settings, shared: Mapping[str, Signer]) -> None:
@@ -50,14 +50,14 @@ class Application:
         self._retry_at = 0.0
         self._app: WsgiApp = self._unavailable
         self.warnings: list[str] = []
-        """Lines for the operator about what works but should not be relied upon."""
+        """Lines for the operator about what works but is unsafe in production."""
         self.open()
         if _uwsgi_forks_later():
             self.close()
             self._service, self._process = None, 0
 
     def open(self) -> None:
-        """Open the service in this process, if it is not; raises ConfigError, PluginError or SignerError."""
+        """Open the service unless this process has; raises ConfigError, PluginError or SignerError."""
         with self._opening:
             if self._process == os.getpid():
                 return
@@ -86,7 +86,7 @@ class Application:
         return self._app(environ, start_response)
 
     def _open_again(self) -> bool:
-        """Open in a process that was forked; what is wrong goes to the log, and the next second sees another try."""
+        """Open the service in a forked process; a failure is logged, and tried again after a second."""
         if time.monotonic() < self._retry_at:
             return False
         try:
@@ -104,7 +104,7 @@ class Application:
         return [error_body(status.value, "the server cannot issue timestamps now; its log has the reason")]
 
     def close(self) -> None:
-        """Close what this process has opened, and nothing that it inherited."""
+        """Close what this process has opened, but nothing that it inherited."""
         if self._service is not None and self._process == os.getpid():
             if self._observability is not None:
                 self._observability.flush()
@@ -114,12 +114,12 @@ class Application:
 
 
 def _uwsgi_forks_later() -> bool:
-    """Say whether this is uWSGI's master, which forks its workers without a word to Python.
+    """Say whether this is uWSGI's master, which forks its workers without telling Python.
 
-    A thread that holds a lock at that moment holds it for ever in the worker; so there must be no threads.
+    A lock that a thread holds during the fork is never released in the worker; so there must be no threads.
     """
     try:
-        import uwsgi  # type: ignore[import-untyped] # uWSGI makes it itself, in its own processes
+        import uwsgi  # type: ignore[import-untyped] # the module exists in uWSGI's processes only
     except ImportError:
         return False
     return bool(uwsgi.worker_id() == 0)

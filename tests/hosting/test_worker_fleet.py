@@ -58,9 +58,9 @@ def test_a_reload_right_after_the_start_reaches_every_worker(tmp_path: Path) -> 
         workers.append(worker)
     try:
         wait_until(lambda: len(list(tmp_path.glob("joined-*"))) == 3, seconds=60, what="three workers have joined")
-        assert fleet.exchange(plan(2))["pid"] in workers
+        assert fleet.prepare(plan(2))["pid"] in workers
         assert {each.name for each in tmp_path.glob("prepared-*")} == {f"prepared-{worker}" for worker in workers}
-        fleet.settle(plan(2))
+        fleet.commit(plan(2))
     finally:
         for worker in workers:
             os.kill(worker, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Which profile answers a request, and whether it accepts it."""
+"""Chooses the profile of a request, and checks whether the profile accepts it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 
 CANNOT_SIGN = "the timestamp cannot be signed now; try again later"
 _NEVER_COPIED = frozenset({oids.ID_PE_QC_STATEMENTS})
-"""Extensions that say what the authority is; a requester must not be able to have them said."""
+"""Extensions that state what the authority is. They are never copied from a request."""
 
 
 class Admission:
-    """Chooses among `profiles`, which hold `default`. `claimed` are the request extensions that processors answer."""
+    """Chooses among `profiles`, which include `default`. `claimed` are extensions that processors handle."""
 
     def __init__(
         self, profiles: Mapping[str, Profile], selectors: Sequence[PolicySelector], claimed: frozenset[str]

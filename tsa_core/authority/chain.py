@@ -1,7 +1,7 @@
-"""The certificate chain of a profile and what must hold before it may issue.
+"""The certificate chain of a profile, and the rules that it must follow before the profile may issue.
 
-The rules are those of tsa_core.certs.rules, which `timestamp-server check-chain` judges too; here the first that is
-broken stops the server, with a line for the operator.
+The rules are those of tsa_core.certs.rules, which `timestamp-server check-chain` applies too. Here the first broken
+rule stops the server, with one line for the operator.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def check_chain(
     enforce_intermediate_eku: bool = True,
     at: datetime | None = None,
 ) -> None:
-    """Check a chain and that it is the signer's.
+    """Check a chain, and that its first certificate has the signer's key.
 
     Raises ConfigError (KeyMismatch for another key) with one line that names the certificate, the rule and the
     remedy. `where` names the profile's setting. `at` is the present time unless given.

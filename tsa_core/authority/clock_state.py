@@ -1,4 +1,4 @@
-"""What state the clock is in, judged from one monitor's verdicts at one instant. No I/O and no threads here."""
+"""The state of the clock, computed from the monitors' verdicts at one instant. No I/O and no threads."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tsa_core.config import ClockSettings
 
 
 class ClockState(StrEnum):
-    """Whether the clock may date tokens. It may when synchronised or in holdover, or when nobody watches it."""
+    """Whether the clock may date tokens: it may when synchronised, in holdover, or without a monitor."""
 
     UNMONITORED = "unmonitored"
-    """No monitor is configured: the operator's word counts."""
+    """No monitor is configured: the operator is responsible for the clock."""
     SYNCHRONISED = "synchronised"
     HOLDOVER = "holdover"
-    """No measurement of late, but the last good one still bounds the error."""
+    """There is no recent measurement, but the last good one still bounds the error."""
     LEAP = "leap"
     """A leap second makes the time ambiguous."""
     STEPPED = "stepped"
@@ -36,11 +36,11 @@ _TRUSTED = frozenset({ClockState.UNMONITORED, ClockState.SYNCHRONISED, ClockStat
 
 @dataclass(frozen=True, kw_only=True)
 class ClockStatus:
-    """The gate's judgement, for people and events.
+    """The state of the clock gate, for operators and events.
 
-    `issuing` says whether tokens leave, which `on_failure = "warn"` allows in any state. `offset` is clock minus true
-    time as far as is known, `error_bound` is how far the clock may be off at most, the offset included. `uncovered`
-    are the profiles whose stated accuracy is narrower than that.
+    `issuing` says whether tokens are issued; `on_failure = "warn"` allows that in any state. `offset` is the clock
+    minus true time, if known. `error_bound` is the largest possible error, the offset included. `uncovered` are the
+    profiles whose stated accuracy is narrower than that.
     """
 
     state: ClockState
@@ -52,13 +52,13 @@ class ClockStatus:
 
     @property
     def healthy(self) -> bool:
-        """Whether every profile can issue, as far as the clock is concerned."""
+        """Whether the clock lets every profile issue."""
         return self.issuing and not self.uncovered
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What one monitor's verdict means now; seconds. `until` is the monotonic time up to which it holds."""
+    """What one monitor's verdict means now, in seconds. `until` is the monotonic time up to which that is valid."""
 
     state: ClockState
     reason: str = ""
@@ -68,7 +68,7 @@ class Judgement:
 
 
 class MonitorHistory:
-    """Remembers what the gate needs of one monitor: its verdict, and its last good one for holdover."""
+    """Stores a monitor's last verdict, and its last good one for holdover."""
 
     def __init__(self) -> None:
         self.verdict: ClockVerdict | None = None
@@ -76,16 +76,16 @@ class MonitorHistory:
         self._good: tuple[ClockVerdict, ClockAnchor] | None = None
 
     def take(self, verdict: ClockVerdict, now: ClockAnchor) -> None:
-        """Note the monitor's present verdict."""
+        """Store the monitor's current verdict."""
         if verdict is self.verdict:
             return
-        # A monitor that keeps no anchor is believed to have measured when its verdict was first seen.
+        # Without an anchor, the monitor is taken to have measured when its verdict was first seen.
         self._anchor = verdict.anchor or now
         self.verdict = verdict
         if verdict.trusted:
             self._good = verdict, self._anchor
         elif verdict.measured:
-            # Found wrong: what was good before is no ground to hold over.
+            # The clock was found wrong, so an earlier good measurement does not justify holdover.
             self._good = None
 
     def measured_after(self, leap: LeapSecond) -> bool:
@@ -132,7 +132,7 @@ class MonitorHistory:
         until: float,
     ) -> Judgement:
         if good.offset is None and good.anchor is None:
-            # Nothing was measured that a step could have made wrong.
+            # Without a measurement, a step of the clock invalidates nothing.
             return Judgement(state=ClockState.SYNCHRONISED, until=until)
         moved = leap.moved(anchor, now) if leap else anchor.moved(now)
         if abs(moved) > settings.step_threshold.total_seconds():
@@ -156,7 +156,7 @@ _SEVERITY = tuple(ClockState)
 
 
 def combine(judgements: list[Judgement]) -> Judgement:
-    """Return the judgement of all monitors together: the worst state, the widest bound, the shortest life."""
+    """Return the judgement of all monitors: the worst state, the widest bound, the shortest validity."""
     state = max((judged.state for judged in judgements), key=_SEVERITY.index)
     reasons = dict.fromkeys(judged.reason for judged in judgements if judged.state is state and judged.reason)
     measured = [judged for judged in judgements if judged.error_bound is not None]

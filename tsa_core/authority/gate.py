@@ -1,8 +1,8 @@
-"""The clock gate: no trusted time, no token (rule S1).
+"""The clock gate: without trusted time there is no token (rule S1).
 
-On a request's way, `read` compares the monitors' verdicts with those it has evaluated, and the wall clock with the
-monotonic clock; everything else was worked out when a verdict changed, and once a second. Measured: 0.3 us on top of
-reading the clock without monitors, 0.9 us with one.
+For a request, `read` compares the monitors' verdicts with those that it has evaluated, and the wall clock with the
+monotonic clock. All else is evaluated when a verdict changes, and once a second. Measured: 0.3 us more than to read the
+clock without monitors, 0.9 us with one monitor.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tsa_core.config import ClockSettings
 log = logging.getLogger(__name__)
 
 _HOLDS_SECONDS = 1.0
-"""How long an evaluation serves requests before drift and age are worked out anew."""
+"""How long an evaluation is used before drift and age are computed again."""
 _MOVED_SECONDS = 0.001
 """A clock that moved less than this against the monotonic clock needs no new evaluation."""
 _WATCH_SECONDS = 0.25
@@ -36,11 +36,11 @@ _NEAR_LEAP = "a leap second is near"
 
 _monotonic = time.monotonic
 _new_reading = tuple.__new__
-"""Makes a TimeReading in half the time of its constructor."""
+"""Makes a TimeReading in half the time that its constructor takes."""
 
 
 class ClockChange(NamedTuple):
-    """A change of the gate's state. `time` is the clock's, as far as it can be read."""
+    """A change of the gate's state. `time` is that of the clock, if it can be read."""
 
     previous: ClockStatus
     status: ClockStatus
@@ -48,10 +48,10 @@ class ClockChange(NamedTuple):
 
 
 class _Evaluation(NamedTuple):
-    """What requests are served by. `seen` are the verdicts it rests on, beside the monitors' methods.
+    """The evaluation that requests use. `seen` has the monitors' methods with the verdicts that were evaluated.
 
-    `until` is 0 when every request has to evaluate anew. `failure` is the text of what the clock itself raised, which
-    is meant for the requester as it is.
+    `until` is 0 when every request has to evaluate again. `failure` is the text of the clock's own error, which the
+    requester gets unchanged.
     """
 
     seen: tuple[tuple[Callable[[], ClockVerdict], ClockVerdict], ...]
@@ -64,11 +64,11 @@ class _Evaluation(NamedTuple):
 
 
 class ClockGate:
-    """Reads the clock for tokens as long as it can be trusted. Thread-safe; no I/O on a request's way.
+    """Reads the clock for tokens as long as it can be trusted. Thread-safe; `read` does no I/O.
 
-    `kernel` tells what the operating system knows of its own clock, when that is the clock. Until `start`, state
-    changes are delivered by whoever notices them; afterwards by a thread of the gate's own, which also notices
-    them when nobody asks for a timestamp.
+    `kernel` returns what the operating system knows of its clock, when that is the clock in use. Before `start`, the
+    thread that notices a change of state calls the listeners. Afterwards a thread of the gate does, which also notices
+    changes while there are no requests.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class ClockGate:
         initial = ClockState.UNSYNCHRONISED if monitors else ClockState.UNMONITORED
         reason = "the clock has not been compared with others yet" if monitors else ""
         status = ClockStatus(state=initial, issuing=not monitors, reason=reason)
-        # Where nothing can close the gate, the clock is read for tokens and nothing else.
+        # Without monitors and kernel clock nothing can close the gate, so its first evaluation holds for ever.
         self._closes = bool(monitors) or kernel is not None
         self._held = _Evaluation((), None, datetime.now(UTC), 0.0, 0.0 if self._closes else float("inf"), status)
 
@@ -106,7 +106,7 @@ class ClockGate:
     def read(self) -> TimeReading:
         """Return the time, with the bound of its error when one is known.
 
-        Raises ClockError with a text for the requester when it cannot be trusted.
+        Raises ClockError with a text for the requester when the clock cannot be trusted.
         """
         seen, error_bound, then, monotonic, until, _, _ = self._held
         try:
@@ -122,7 +122,7 @@ class ClockGate:
                     moved = (reading[0] - then).total_seconds() - now + monotonic
                     if -_MOVED_SECONDS < moved < _MOVED_SECONDS:
                         return reading if error_bound is None else _new_reading(TimeReading, (reading[0], error_bound))
-        except Exception:  # noqa: BLE001 - whatever a plugin raised, the evaluation meets it again and says so
+        except Exception:  # noqa: BLE001 - the evaluation calls the plugin again and reports its failure
             return self._read_anew()
         return self._read_anew()
 
@@ -131,7 +131,7 @@ class ClockGate:
         if not held.status.issuing:
             raise ClockError(held.failure or f"the time cannot be trusted now: {held.status.reason}")
         if held.error_bound is not None:
-            # The very reading that was evaluated: a later one might be on the other side of a step.
+            # Return the reading that was evaluated: before a later one the clock may have been stepped.
             return TimeReading(held.time, held.error_bound)
         try:
             reading = self._now()
@@ -146,7 +146,7 @@ class ClockGate:
     # -- for profiles, operators and listeners ------------------------------------------------------------------
 
     def promise(self, profile: str, accuracy: timedelta | None) -> None:
-        """Note the accuracy that a profile's tokens state: the gate closes when none can be kept."""
+        """Store the accuracy that a profile's tokens state: the gate closes when the clock can keep none."""
         with self._lock:
             if accuracy is None:
                 self._promises.pop(profile, None)
@@ -154,7 +154,7 @@ class ClockGate:
                 self._promises[profile] = accuracy
 
     def continue_from(self, before: ClockGate) -> None:
-        """Take over what the gate before a reload has learned of the same clock: measurements, leap second, state."""
+        """Take over the measurements, leap second and state of the same clock from the gate before a reload."""
         if before.clock is not self.clock:
             return
         with before._lock:
@@ -168,15 +168,15 @@ class ClockGate:
                 self._held = self._held._replace(status=before._held.status)
 
     def status(self) -> ClockStatus:
-        """Return the present state."""
+        """Return the current state."""
         return self._evaluate().status
 
     def verdicts(self) -> list[ClockVerdict]:
-        """Return the monitors' last verdicts, for people."""
+        """Return the monitors' last verdicts, to be shown."""
         return [self._verdict(verdict) for verdict in self._verdicts]
 
     def subscribe(self, listener: Callable[[ClockChange], None]) -> None:
-        """Call `listener` for every change of state; one that fails is logged."""
+        """Call `listener` for every change of state; an exception of its is logged."""
         self._listeners.append(listener)
 
     def wait_for_monitors(self, timeout: float) -> bool:
@@ -195,7 +195,7 @@ class ClockGate:
             self._watcher.start()
 
     def stop(self) -> None:
-        """Stop watching; called once more than needed does no harm."""
+        """Stop watching; may be called more than once."""
         self._stopping.set()
         self._wake.set()
         if self._watcher is not None:
@@ -213,7 +213,7 @@ class ClockGate:
 
     def _deliver(self) -> None:
         while self._changes:
-            with contextlib.suppress(IndexError):  # another thread took it
+            with contextlib.suppress(IndexError):  # another thread has delivered it
                 self._announce(self._changes.popleft())
 
     def _announce(self, change: ClockChange) -> None:
@@ -246,7 +246,7 @@ class ClockGate:
             return _CRASHED
 
     def _evaluate(self) -> _Evaluation:
-        """Work out the state anew, and note a change of it."""
+        """Compute the state, and store a change of it."""
         with self._lock:
             previous = self._held
             try:
@@ -284,7 +284,7 @@ class ClockGate:
         until = min(judged.until, now.monotonic + _HOLDS_SECONDS)
         bound = None
         if judged.error_bound is not None:
-            # What may happen until the next evaluation counts already.
+            # The error that may arise until the next evaluation is included.
             ahead = _HOLDS_SECONDS * self.settings.drift_ppm * 1e-6 + _MOVED_SECONDS
             bound = timedelta(seconds=judged.error_bound + ahead)
         status = self._status(judged, bound)
@@ -319,7 +319,7 @@ class ClockGate:
     # -- leap seconds -------------------------------------------------------------------------------------------
 
     def _note_leap(self, warnings: list[LeapWarning], now: ClockAnchor) -> None:
-        """Learn of a leap second that monitors or kernel announce, and forget one that is over or withdrawn."""
+        """Store a leap second that monitors or kernel announce; remove one that is over or withdrawn."""
         kernel = self._kernel() if self._kernel else None
         told = [*warnings, kernel.leap] if kernel else warnings
         made = None
@@ -347,7 +347,7 @@ class ClockGate:
             return True
         if self.settings.leap == "pause" or now < leap.midnight - _STOP_BEFORE_LEAP:
             return False
-        # "stop": until a measurement has shown where the clock stands after the leap second.
+        # "stop": until the clock has been measured after the leap second.
         if not self._histories:
             return now < leap.midnight + _STOP_BEFORE_LEAP
         return not all(history.measured_after(leap) for history in self._histories)

@@ -1,4 +1,4 @@
-"""What the Linux kernel knows about its clock: adjtimex(2), read only. Nothing here ever sets a clock."""
+"""What the Linux kernel knows about its clock, from adjtimex(2). It is read only: this module never sets a clock."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Timex(ctypes.Structure):
 
 @dataclass(frozen=True, kw_only=True)
 class KernelClock:
-    """The kernel's view. `tai_offset` is TAI minus UTC, 0 when nobody has told it; `max_error` is its own bound."""
+    """The kernel's view. `tai_offset` is TAI minus UTC, 0 when it was never set; `max_error` is its own bound."""
 
     synchronised: bool
     leap: LeapWarning
@@ -53,7 +53,7 @@ class KernelClock:
 
 
 def read_kernel_clock() -> KernelClock | None:
-    """Return what the kernel says, None where it cannot be asked (no Linux, or a sandbox that forbids it)."""
+    """Return the kernel's view; None without Linux, or in a sandbox that forbids the call."""
     if _adjtimex is None:
         return None
     timex = _Timex(modes=0)

@@ -1,7 +1,7 @@
 """Leap seconds: which one is near, and when no token may be issued because of it.
 
-A positive leap second is 23:59:60, which POSIX time and datetime cannot say: the kernel shows 23:59:59 twice. No token
-ever states second 60 (RFC 3161 has no use for it, and many clients refuse it); around the leap second the gate pauses.
+A positive leap second is 23:59:60. POSIX time and datetime cannot express it: the kernel shows 23:59:59 twice. No token
+ever states second 60: RFC 3161 does not need it, and many clients refuse it. Around the leap second no token is issued.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tsa_core.api import ClockAnchor, LeapWarning
 _SECOND = timedelta(seconds=1)
 _SIGNS = {"insert": 1, "delete": -1}
 _UNCLEAR_SECONDS = 2.0
-"""How long before and after the leap second a clock may or may not have followed it yet."""
+"""How long before and after the leap second it is unknown whether a clock has applied it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +26,14 @@ class LeapSecond:
     sign: int
 
     def _boundary(self, anchor: ClockAnchor) -> float:
-        """Return the monotonic time at which the clock of `anchor`, left alone, would have to be set."""
+        """Return the monotonic time at which the clock of `anchor`, if not adjusted, would have to be set."""
         boundary = self.midnight if self.sign > 0 else self.midnight - _SECOND
         return anchor.monotonic + (boundary - anchor.time).total_seconds()
 
     def moved(self, anchor: ClockAnchor, now: ClockAnchor) -> float:
-        """Return by how many seconds the clock strayed between the two, the leap second taken into account.
+        """Return by how many seconds the clock was off between `anchor` and `now`, with regard to the leap second.
 
-        A clock that followed the leap second did not stray; one that ignored it is a second off from then on.
+        A clock that applied the leap second was not off. One that ignored it is off by a second from then on.
         """
         moved = anchor.moved(now)
         since = now.monotonic - self._boundary(anchor)
@@ -56,7 +56,7 @@ class LeapSecond:
 def announced_leap(warnings: Iterable[LeapWarning], now: datetime) -> LeapSecond | None:
     """Return the leap second that the warnings announce, at the end of `now`'s UTC month (ITU-R TF.460).
 
-    On the first day of a month a warning is the last one's, not withdrawn yet.
+    On the first day of a month a warning still means the month before, because it is withdrawn late.
     """
     signs = {_SIGNS[warning] for warning in warnings if warning != "none"}
     if len(signs) != 1 or now.day == 1:
@@ -66,7 +66,7 @@ def announced_leap(warnings: Iterable[LeapWarning], now: datetime) -> LeapSecond
 
 
 def kernel_made_leap(change_of_tai: int, now: datetime) -> LeapSecond | None:
-    """Return the leap second that the kernel has just made, known by the change of its TAI offset."""
+    """Return the leap second that the kernel has just inserted or deleted, known by the change of its TAI offset."""
     if abs(change_of_tai) != 1:
         return None
     midnight = (now + timedelta(hours=12)).replace(hour=0, minute=0, second=0, microsecond=0)

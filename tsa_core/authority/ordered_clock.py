@@ -11,7 +11,7 @@ from tsa_core.authority.gate import ClockGate
 
 
 class _Ticks:
-    """The last tick that was given out."""
+    """The last tick that was assigned."""
 
     __slots__ = ("last", "lock")
 
@@ -21,13 +21,13 @@ class _Ticks:
 
 
 class OrderedClock:
-    """Hands out strictly increasing times for a profile whose tokens say ordering TRUE (rule S26).
+    """Returns strictly increasing times for a profile whose tokens state ordering TRUE (rule S26).
 
-    `after` is the clock of the same profile before a reload: both hand out times of one order.
+    `after` is the clock of the same profile before a reload: the times of both are in one order.
 
-    Each request reserves a tick of its own, the present one or the first that is free after it, and waits, without
-    holding the lock, until the clock has got there. One that would have to wait too long is refused, and so is
-    everybody while a clock that went back has not caught up: a lie about order is worse than a refusal.
+    Each request reserves a tick, the current one or the next free one. It waits, without holding the lock, until the
+    clock has reached that tick. A request that would have to wait too long is refused. After the clock was set back,
+    all requests are refused until it has caught up: a token with a wrong order is worse than a refusal.
     """
 
     _MAX_WAIT = timedelta(milliseconds=250)
@@ -35,7 +35,7 @@ class OrderedClock:
     def __init__(self, gate: ClockGate, *, fraction_digits: int, after: OrderedClock | None = None) -> None:
         self._gate = gate
         self._tick = timedelta(microseconds=10 ** (6 - fraction_digits))
-        # Requests that began before a reload still read the clock that this one comes after.
+        # Requests that began before a reload still read the former clock.
         self._ticks: _Ticks = after._ticks if after else _Ticks()
 
     def read(self) -> TimeReading:
@@ -57,7 +57,7 @@ class OrderedClock:
             return self._wait(mine)
         except ClockError:
             with self._ticks.lock:
-                if self._ticks.last == mine:  # nobody has built on it
+                if self._ticks.last == mine:  # no later tick has been assigned
                     self._ticks.last = before
             raise
 

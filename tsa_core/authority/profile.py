@@ -1,4 +1,4 @@
-"""A profile at run time: one TSA identity with everything constant made ready."""
+"""A profile at run time: one TSA identity, with everything constant computed once."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _TRIAL_MESSAGE = b"tsa-core trial signature"
 class Profile:
     """One TSA identity: signer, chain, policies, hashes and the template of its tokens.
 
-    Constructed only when everything checks out: raises ConfigError for a chain that must not issue, KeyMismatch
-    for another key's, SignerError when the trial signature fails or does not verify. `chain` is the certificate
-    chain when it was read already. `previous` is the profile that this one takes over from at a reload.
+    The constructor raises ConfigError for a chain that must not issue, KeyMismatch for the chain of another key, and
+    SignerError when the trial signature fails or does not verify. `chain` is the certificate chain, when it was read
+    before. `previous` is the profile that a reload replaces by this one.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Profile:
         )
         self.sign_timeout = settings.signer_timeout.total_seconds()
         self.digest = self.algorithm.digest.new if signer.sign_digest else None
-        """Hashes a message for `sign`; None where that takes the message."""
+        """Hashes a message for `sign`; None where `sign` takes the message."""
         self.sign = signer.sign_digest or partial(signer.sign, timeout=self.sign_timeout)
-        """Makes a signature of what `to_sign` says."""
+        """Signs what `to_sign` returns."""
         self.trial_signature()
 
         self._period = issuing_period(self.chain.certificates, until=settings.issue_until)
         self.not_before: datetime = self._period.not_before
-        """The first instant of tokens; of the whole chain, and of the key's usage period unless settings say no."""
+        """The first instant of tokens: of the whole chain, and of the key's usage period unless settings exclude it."""
         self.not_after: datetime = self._period.not_after
         """The last instant of tokens."""
         self._refuse_outside_period()
@@ -98,7 +98,7 @@ class Profile:
         )
         self.certificate_chain_pem = self.chain.pem()
         self.available = True
-        """Whether the last signature worked; /readyz asks."""
+        """Whether the last signature succeeded; for /readyz."""
 
     def _load_chain(self) -> CertificateChain:
         if self.settings.certificate_chain is not None:
@@ -112,7 +112,7 @@ class Profile:
         )
 
     def _refuse_outside_period(self) -> None:
-        """Raise ConfigError when the key may not be used now; for the certificates, the chain's check has."""
+        """Raise ConfigError when the key may not be used now; check_chain has checked the certificates."""
         now = datetime.now(UTC)
         if self.not_before <= now <= self.not_after:
             return
@@ -138,20 +138,20 @@ class Profile:
 
     @property
     def hash_names(self) -> str:
-        """The accepted hashes, as a list for people."""
+        """The names of the accepted hashes, as text."""
         return ", ".join(algorithm.name for algorithm in self.hashes.values())
 
     @property
     def summary(self) -> ProfileSummary:
-        """What policy selectors are told."""
+        """The summary for policy selectors."""
         return ProfileSummary(name=self.name, policies=self.policies)
 
     def days_remaining(self, now: datetime | None = None) -> float:
-        """Return the days until this profile stops issuing, negative afterwards; `now` is the present unless given."""
+        """Return the days until this profile stops issuing, negative afterwards; `now` defaults to the current time."""
         return days_between(now or datetime.now(UTC), self.not_after)
 
     def outside_period(self, time: datetime) -> str:
-        """Return why no token may state `time`, fit for the public; empty when one may."""
+        """Return why no token may state `time`, as a text for requesters; empty when one may."""
         if self.not_before <= time <= self.not_after:
             return ""
         limit = self._period.begins_with if time < self.not_before else self._period.ends_with
@@ -160,9 +160,9 @@ class Profile:
         return "the private key usage period of the certificate is over or has not begun"
 
     def accuracy_for(self, error: timedelta) -> Accuracy | None:
-        """Return the accuracy that a token must state in place of the profile's, None when that covers `error`.
+        """Return the accuracy that a token must state; None when the profile's accuracy covers `error`.
 
-        Raises ClockError when it does not, unless `[clock]` says otherwise.
+        Raises ClockError when it does not, unless `[clock] widen_accuracy` is on.
         """
         if self._stated_accuracy is None or error <= self._stated_accuracy:
             return None
@@ -173,7 +173,7 @@ class Profile:
         raise ClockError("the clock may be off by more than the accuracy that timestamps state here")
 
     def to_sign(self, message: bytes) -> bytes:
-        """Return what `sign` is given for a message: its digest where a key in memory takes that, else the message."""
+        """Return what `sign` takes: the digest of a message for a key in this process's memory, else the message."""
         return self.digest(message).digest() if self.digest is not None else message
 
     def trial_signature(self) -> None:

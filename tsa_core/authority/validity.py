@@ -1,4 +1,4 @@
-"""Within which time a profile may issue, and how much of it is left."""
+"""The period in which a profile may issue, and the days that are left of it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def issuing_period(
 ) -> IssuingPeriod:
     """Return when a TSA with this chain, its own certificate first, may issue.
 
-    Verifiers check the whole path at genTime, so an issuer that has ended ends the tokens too. With `until` as
-    `key-usage`, the private key usage period of the TSA's own certificate bounds them as well.
+    Verifiers check the whole path at genTime, so the period ends with the first certificate of the chain that ends.
+    With `until` as `key-usage`, the private key usage period of the TSA's own certificate limits it too.
     """
     begin = max(certificate.not_valid_before_utc for certificate in certificates)
     end = min(certificate.not_valid_after_utc for certificate in certificates)

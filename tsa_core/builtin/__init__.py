@@ -1,1 +1,1 @@
-"""What the core itself provides, through the same hooks as any plugin."""
+"""The plugins of the core itself, which use the same hooks as any other."""

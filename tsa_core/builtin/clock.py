@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from tsa_core.api import Clock, NoOptions, TimeReading
 
 _new_reading = tuple.__new__
-"""Makes a TimeReading in half the time of its constructor; the clock is read for every token."""
+"""Makes a TimeReading in half the time that its constructor takes; the clock is read for every token."""
 
 
 class SystemClock(Clock):
-    """Reads the wall clock; how far it may be off is for the clock monitors to say."""
+    """Reads the wall clock; the clock monitors measure its error."""
 
     def now(self) -> TimeReading:
         """Return the system's time with unknown uncertainty."""

@@ -1,4 +1,4 @@
-"""Chooses the profile that lists the policy which the request asks for."""
+"""Selects the profile whose policies include that of the request."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from tsa_core.protocol import der
 class OidPolicySelector(PolicySelector):
     """Maps reqPolicy to a profile.
 
-    A policy that several profiles list belongs to the first of them in the configuration, the default profile
-    before all others; the rest of them are reached by URL. A request without a policy, or with one that nobody
-    lists, is left to the next selector.
+    Where several profiles list a policy, the default profile gets its requests, else the first one in the
+    configuration; the others can be reached by URL. For a request without a policy, or with an unlisted one, the next
+    selector decides.
     """
 
     def __init__(self) -> None:
         self._profiles: dict[bytes, str] = {}
 
     def bind(self, profiles: Sequence[ProfileSummary]) -> None:
-        """Learn which profile lists which policy; the default profile comes first."""
+        """Store which profile lists which policy; the default profile comes first."""
         for profile in profiles:
             for policy in profile.policies:
                 self._profiles.setdefault(der.oid(policy), profile.name)
 
-    def select(self, request: TimeStampReq, context: RequestContext) -> str | None:  # noqa: ARG002 - the OID says all
+    def select(self, request: TimeStampReq, context: RequestContext) -> str | None:  # noqa: ARG002 - only the OID matters
         """Return the profile of the requested policy."""
         return self._profiles.get(request.policy_der)
 
 
 def open_selector(_options: NoOptions) -> OidPolicySelector:
-    """Open the selector; it learns the profiles when it is bound."""
+    """Open the selector; `bind` gives it the profiles."""
     return OidPolicySelector()

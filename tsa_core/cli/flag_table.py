@@ -246,7 +246,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         name="--keep-alive",
         setting="server.tcp_keep_alive",
-        help="Asks silent clients this often, by TCP, whether they are still there; 0: never  [3m]",
+        help="Probes idle clients this often, by TCP; 0: never  [3m]",
         metavar="DURATION",
     ),
     Flag(

@@ -1,4 +1,4 @@
-"""The core's settings: models, and how flags, environment and file become one object."""
+"""The core's settings: the models, and the loader that merges flags, environment and file."""
 
 from tsa_core.config.load import CONFIG_VARIABLE, DEFAULT_PROFILE, Settings, load_settings
 from tsa_core.config.models import (

@@ -1,4 +1,4 @@
-"""One validated object from flags, environment, file and defaults, in that order of precedence."""
+"""Loads the settings from flags, environment, file and defaults, in this order of precedence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ENV_PREFIX = "TSA_"
 CONFIG_VARIABLE = "TSA_CONFIG"
 DEFAULT_PROFILE = "default"
 MEMORY_SIGNER = "memory:"
-"""What the default profile signs with when nobody has configured anything at all."""
+"""The default profile's key when there is no configuration."""
 
 _FILE_KEY = "_file"
 _MAX_FILE_OCTETS = 4 * 1024 * 1024
@@ -49,12 +49,12 @@ ProfileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,6
 
 
 class Settings(BaseSettings):
-    """Everything that the core can be told. Frozen."""
+    """All settings of the core. Frozen."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
-        enable_decoding=False,  # lists come as text with commas; nothing else is compound in a variable
+        enable_decoding=False,  # a list is text with commas; a variable holds no other compound value
         extra="forbid",
         frozen=True,
         validate_default=True,
@@ -78,7 +78,7 @@ class Settings(BaseSettings):
 
     @property
     def base_directory(self) -> Path:
-        """What relative paths are relative to: the configuration file's directory, else the working directory."""
+        """The base of relative paths: the configuration file's directory, else the working directory."""
         return self._base_directory
 
     @property
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the file, which arrives under a key of its own, behind flags and environment."""
+        """Give the file, which is passed under a key of its own, a lower precedence than flags and environment."""
         assert isinstance(init_settings, InitSettingsSource)  # noqa: S101 - true by pydantic-settings' contract
         flags = dict(init_settings.init_kwargs)
         file = flags.pop(_FILE_KEY, {})
@@ -113,12 +113,12 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     whole: bool = True,
 ) -> Settings:
-    """Return the settings; raises ConfigError with one line for each thing that is wrong.
+    """Return the settings; raises ConfigError with one line for each error.
 
-    `config` is the file, else the one that TSA_CONFIG names, else none. `overrides` are the flags as a nested
-    dict. With no configuration of profiles at all, the default profile uses the memory signer; a configuration
-    file that names no signer is an error instead: it never falls back to a key that vanishes. Unless `whole`,
-    profiles may be missing: for commands that need the tables of plugins alone.
+    `config` is the configuration file, by default the one that TSA_CONFIG names. `overrides` are the flags as a nested
+    dict. Without any configuration of profiles, the default profile uses the memory signer. A configuration file that
+    names no signer is an error: the settings never fall back to a key that is lost at the end. When `whole` is false,
+    profiles may be missing; commands that need only plugins' tables use that.
     """
     environ = os.environ if environ is None else environ
     if config is None and environ.get(CONFIG_VARIABLE):
@@ -234,7 +234,7 @@ def _origin(
     flags: Mapping[str, Any],
     environ: Mapping[str, str],
 ) -> str:
-    """Say where a value came from: the flag's value, a variable or the file."""
+    """Return where a value came from: a flag, a variable or the file."""
     value: Any = flags
     for part in location:
         if not isinstance(value, Mapping) or part not in value:
@@ -249,10 +249,9 @@ def _origin(
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    """Refuse variables that can only be meant for us and reach nothing.
+    """Refuse variables `TSA_...__...` that name no setting.
 
-    A name without `__` is left alone: Kubernetes puts TSA_PORT and the like into every pod beside a service
-    that is called tsa.
+    A name without `__` is ignored: for a service called tsa, Kubernetes sets TSA_PORT and the like in every pod.
     """
     for name in environ:
         first, separator, rest = name.upper().removeprefix(ENV_PREFIX).lower().partition("__")

@@ -1,7 +1,7 @@
-"""The core's settings. Plugins bring the models of their own tables.
+"""The models of the core's settings. A plugin has the model of its own table.
 
-Unknown keys are errors; what a table `[clock.NAME]` may hold is for the plugin NAME to say, so the sections that
-plugins share keep such tables unread until the plugin is loaded.
+Unknown keys are errors. The plugin NAME defines the keys of a table `[clock.NAME]`, so such tables are kept unvalidated
+until the plugin is loaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tsa_core.api.fields import ConfigPath, Duration, Oid, TextList, split_text
 from tsa_core.protocol.hashes import DEFAULT_IMPRINT_HASHES, hash_by_name
 
 DEFAULT_POLICY = "1.3.6.1.4.1.57264.2"
-"""The reference system's policy, so that its users need not change anything."""
+"""The Sigstore Timestamp Authority's policy, so that its users need not change anything."""
 
 PluginTable: TypeAlias = dict[str, Any]
 
@@ -25,7 +25,7 @@ def _none_text(value: object) -> object:
 
 
 class Table(BaseModel):
-    """A table whose keys are all known to the core."""
+    """A table without plugins' tables."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
@@ -45,7 +45,7 @@ class PluginSection(BaseModel):
 
 
 class ServerSettings(Table):
-    """`[server]`: the HTTP side."""
+    """`[server]`: the HTTP server."""
 
     schemes: Annotated[list[Literal["http", "https", "unix"]], BeforeValidator(split_text)] = Field(
         default=["http"], min_length=1, description="what is served: http, https, unix, or several of them"
@@ -86,9 +86,7 @@ class ServerSettings(Table):
         False, description="HTTP/2 beside HTTP/1.1 wherever granian listens: https, and all of it with engine granian"
     )
     workers: int = Field(1, ge=1, le=256, description="processes that answer requests on the same addresses")
-    pin_workers: bool = Field(
-        True, description="with granian and keys in memory, keep each worker on a processor of its own"
-    )
+    pin_workers: bool = Field(True, description="with granian and keys in memory, keep each worker on a CPU of its own")
     threads: int = Field(
         64,
         ge=1,
@@ -110,13 +108,13 @@ class ServerSettings(Table):
         1000, ge=0, le=1_000_000, description="connections open at once; 0: as many as the system allows"
     )
     read_timeout: Duration = Field(timedelta(seconds=30), description="time for a request to arrive; 0: no limit")
-    write_timeout: Duration = Field(timedelta(seconds=30), description="time for a reply to leave; 0: no limit")
+    write_timeout: Duration = Field(timedelta(seconds=30), description="time for a reply to be sent; 0: no limit")
     idle_timeout: Duration = Field(
         timedelta(seconds=620),
-        description="closes connections that are idle this long; longer than the load balancer in front keeps them",
+        description="closes connections that are idle this long; must be longer than a load balancer keeps them",
     )
     tcp_keep_alive: Duration = Field(
-        timedelta(minutes=3), description="asks silent clients this often whether they are still there; 0: never"
+        timedelta(minutes=3), description="probes idle clients this often, by TCP; 0: never"
     )
     graceful_timeout: Duration = Field(timedelta(seconds=15), description="time for requests in flight after SIGTERM")
     request_id_header: str = Field(
@@ -160,7 +158,9 @@ class LogSettings(Table):
     type: Literal["dev", "prod"] = Field(
         "dev", description="dev: readable lines, coloured on a terminal; prod: one JSON object per line"
     )
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="leaves out what matters less")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="records below this level are left out"
+    )
     access: bool = Field(True, description="one line for each request, at level info")
     digest: bool = Field(
         False, description="write the message digest into the request's line; it may tell what was timestamped"
@@ -176,7 +176,7 @@ class MetricsSettings(Table):
 
 
 class ClockSettings(PluginSection):
-    """`[clock]`: where the time comes from and who watches it."""
+    """`[clock]`: the source of time, and its monitors."""
 
     source: str = Field("system", description="clock plugin")
     monitors: TextList = Field(default_factory=list, description="clock monitor plugins; all must trust the clock")
@@ -194,7 +194,7 @@ class ClockSettings(PluginSection):
         timedelta(hours=1), description="how long the last good measurement is relied upon when no new one succeeds"
     )
     drift_ppm: float = Field(
-        100.0, ge=0, le=10_000, description="how fast an unwatched clock may run away; 100: 6 ms in a minute"
+        100.0, ge=0, le=10_000, description="how fast an unmonitored clock may drift; 100: 6 ms in a minute"
     )
     step_threshold: Duration = Field(
         timedelta(milliseconds=200),
@@ -203,7 +203,7 @@ class ClockSettings(PluginSection):
     )
     max_verdict_age: Duration = Field(
         timedelta(minutes=5),
-        description="a monitor that says nothing new for longer has died, unless it says otherwise",
+        description="a monitor without a new verdict for longer has died, unless it sets a limit of its own",
     )
     leap: Literal["pause", "stop", "ignore"] = Field(
         "pause",
@@ -218,25 +218,25 @@ class ClockSettings(PluginSection):
 
 
 class PolicySettings(PluginSection):
-    """`[policy]`: who chooses the profile."""
+    """`[policy]`: the selectors that choose the profile."""
 
     selectors: TextList = Field(default=["oid"], description="policy selector plugins, asked in this order")
 
 
 class ResponseSettings(PluginSection):
-    """`[response]`: what happens to granted replies."""
+    """`[response]`: the processors of granted replies."""
 
     processors: TextList = Field(default_factory=list, description="response processor plugins, run in this order")
 
 
 class AuditSettings(PluginSection):
-    """`[audit]`: who must have recorded a token before it leaves."""
+    """`[audit]`: the sinks that must record a token before it is sent."""
 
     sinks: TextList = Field(default_factory=list, description="audit sink plugins; all must accept")
 
 
 class ObserveSettings(PluginSection):
-    """`[observe]`: who is told of requests."""
+    """`[observe]`: the observers of requests."""
 
     observers: TextList = Field(default_factory=list, description="observer plugins")
 
@@ -260,7 +260,7 @@ class ProfileSettings(Table):
     )
     rsa_pss: bool = Field(False, description="sign with RSA-PSS; openssl ts and other clients cannot verify it")
     signer_timeout: Duration = Field(timedelta(seconds=5), description="time for one signature")
-    verify_signatures: bool = Field(False, description="verify every signature before it leaves")
+    verify_signatures: bool = Field(False, description="verify every signature before it is sent")
     certificate_chain: ConfigPath | None = Field(
         None, description="PEM file with the TSA certificate, intermediates and root, in that order"
     )

@@ -1,4 +1,4 @@
-"""Finds, checks, opens and closes plugins; the only room that says pluggy."""
+"""Finds, checks, opens and closes plugins; the only package that uses pluggy, beside hookspecs."""
 
 from tsa_core.host.discovery import CORE_DISTRIBUTION, GROUP, InstalledPlugin, installed_plugins
 from tsa_core.host.host import (

@@ -1,4 +1,4 @@
-"""Which plugins are installed, read from metadata alone: nothing is imported to find out."""
+"""Lists the installed plugins from metadata, without importing them."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class InstalledPlugin:
 
     @property
     def label(self) -> str:
-        """How messages name it."""
+        """The plugin's name in messages."""
         return f"{self.name} ({self.distribution} {self.version})"
 
     @property
     def kind_by_name(self) -> str | None:
-        """The KIND of a distribution that is called tsa-KIND-NAME; what others provide only loading tells."""
+        """The KIND of a distribution named tsa-KIND-NAME; None for others, whose kind is known after loading only."""
         parts = self.distribution.lower().replace("_", "-").split("-")
         return parts[1] if len(parts) > 2 and parts[0] == "tsa" else None
 
     def check_core_version(self) -> None:
-        """Raise PluginError when the distribution asks for another tsa-core than this one."""
+        """Raise PluginError when the distribution requires another version of tsa-core."""
         for text in self.requires:
             try:
                 requirement = Requirement(text)
@@ -61,7 +61,7 @@ class InstalledPlugin:
 def installed_plugins(found: Iterable[Distribution] | None = None) -> dict[str, list[InstalledPlugin]]:
     """Return all entry points of the group by name; a name has several when distributions collide.
 
-    A distribution that is seen twice, once installed and once by a path, counts once.
+    A distribution that is found twice, as installed and by a path, counts once.
     """
     plugins: dict[str, dict[tuple[str, str], InstalledPlugin]] = {}
     for distribution in distributions() if found is None else found:
@@ -76,7 +76,7 @@ _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OSError)
 
 
 def _entries(distribution: Distribution) -> list[EntryPoint]:
-    """Return a distribution's entry points of the group; none where the metadata of somebody else is broken."""
+    """Return a distribution's entry points of the group; none where its metadata is broken."""
     try:
         return [entry for entry in distribution.entry_points if entry.group == GROUP]
     except _UNREADABLE:

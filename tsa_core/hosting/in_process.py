@@ -76,7 +76,7 @@ def run_waitress(live: LiveService, job: ServeJob, started: Callable[[], None], 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    live.exchanged = granian.reload_certificates
+    live.on_commit = granian.reload_certificates
     job.serve_profiling()
     try:
         with granian:

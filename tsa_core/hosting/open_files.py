@@ -1,4 +1,4 @@
-"""How many connections the system allows this process."""
+"""The connection limit, and the operating system's limit on open files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tsa_core.config import ServerSettings
 log = logging.getLogger(__name__)
 
 _OTHER_FILES = 128
-"""Kept free for listening sockets, keys, logs, the plugins' own connections."""
+"""Reserved for listening sockets, keys, logs and the plugins' connections."""
 _MANY = 1_000_000
 
 
@@ -26,7 +26,7 @@ def allow_many_open_files() -> None:
 
 
 def connection_limit(settings: ServerSettings) -> int:
-    """Return how many connections may be open at once: as set, and no more than there can be open files."""
+    """Return the connection limit: that of the settings, or fewer if the limit on open files requires that."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     possible = _MANY if soft == resource.RLIM_INFINITY else max(16, min(soft, _MANY) - _OTHER_FILES)
     return min(settings.connection_limit or _MANY, possible)

@@ -1,8 +1,8 @@
-"""How `timestamp-server reload` finds the server, and hears what became of it.
+"""The pid file, by which `timestamp-server reload` finds the server and gets the result of the reload.
 
-The pid file holds the process id and nothing else, as systemd and `kill $(cat FILE)` want it, and is locked for as
-long as that process lives: a stale file, whose number may belong to somebody else by now, is told from a true one.
-What became of the last reload stands in FILE.reload, as JSON.
+The file contains the process id and nothing else, as systemd and `kill $(cat FILE)` expect it. The server locks it as
+long as it runs, so a stale file, whose process id another process may have now, is recognised. FILE.reload contains the
+result of the last reload, as JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_OCTETS = 65_536
 
 @dataclass(frozen=True, kw_only=True)
 class ReloadReport:
-    """What became of reload `number` of process `pid`; number 0 is its start."""
+    """The result of reload `number` of process `pid`; number 0 is the start."""
 
     pid: int
     number: int
@@ -64,19 +64,19 @@ class PidFile:
             self._stream.flush()
             self._write_report(ReloadReport(pid=self._owner, number=0, succeeded=True, message="started"))
         except OSError as error:
-            with contextlib.suppress(OSError):  # it has the same reason
+            with contextlib.suppress(OSError):  # it fails for the same reason
                 self._stream.close()
             raise ConfigError(
                 f"{path} or a file beside it cannot be written: {error.strerror}", path="server.pid_file"
             ) from None
 
     def report(self, *, succeeded: bool, message: str) -> None:
-        """Say what became of a reload."""
+        """Write the result of a reload."""
         self._number += 1
         try:
             self._write_report(ReloadReport(pid=self._owner, number=self._number, succeeded=succeeded, message=message))
         except OSError as error:
-            # The reload itself has been done, or refused, all the same.
+            # The reload itself is complete, with either result.
             log.warning("nobody can be told what became of the reload: %s", error)
 
     def _write_report(self, report: ReloadReport) -> None:
@@ -110,7 +110,7 @@ def running_server(path: Path) -> int:
 
 
 def last_report(path: Path) -> ReloadReport | None:
-    """Return what became of the last reload of the server that holds the pid file `path`."""
+    """Return the result of the last reload of the server that holds the pid file `path`."""
     try:
         return ReloadReport(**json.loads(_report_path(path).read_bytes()[:_MAX_OCTETS]))
     except (OSError, ValueError, TypeError):

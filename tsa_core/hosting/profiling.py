@@ -1,8 +1,8 @@
-"""Where the time goes, on request: a listener of its own on loopback that samples the stacks of all threads.
+"""Sampling profiles on request: a separate listener on loopback samples the stacks of all threads.
 
-`/debug/pprof/profile?seconds=5` answers with one line per stack and how often it was seen, the format which flame graph
-tools read; `/debug/pprof/threads` with what each thread does now. Nothing is sampled unless somebody asks. With several
-workers whichever accepts the connection answers for itself, and says which it is.
+`/debug/pprof/profile?seconds=5` answers with one line per stack and its number of samples, the format that flame graph
+tools read. `/debug/pprof/threads` answers with the current stack of each thread. Nothing is sampled without a request.
+With several workers, the one that accepts the connection answers for itself, and the reply has its process id.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def serve_profiling(listening: socket.socket) -> HTTPServer:
     server = HTTPServer((_HOST, 0), _Handler, bind_and_activate=False)
     server.socket.close()
     server.socket = listening
-    # Several workers wait for the same socket: who comes second must not wait in accept.
+    # Several workers wait for the same socket: the one that comes second must not block in accept.
     listening.setblocking(False)
     threading.Thread(target=server.serve_forever, name="profiling", daemon=True).start()
     return server
@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _CLIENT_SECONDS
 
     def do_GET(self) -> None:
-        """Answer, to those who have asked for this machine by its own name: no web page can then read the reply."""
+        """Answer, if the Host header names this machine: so no web page can read the reply (DNS rebinding)."""
         self.connection.settimeout(_CLIENT_SECONDS)
         if (self.headers.get("Host") or "").rpartition(":")[0] not in _LOCAL_NAMES:
             self._send(403, "ask for 127.0.0.1 or localhost\n")
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name is the library's
-        """Say nothing: the access log is for timestamps."""
+        """Log nothing: the access log is for timestamps."""
 
 
 def sample(seconds: float) -> Counter[str]:
@@ -132,12 +132,12 @@ def _stack(frame: FrameType | None) -> str:
 
 
 def _word(text: str) -> str:
-    """Return a name without what separates names and counts."""
+    """Return a name without the characters that separate names and counts."""
     return text.replace(";", ",").replace(" ", "_").replace("\n", "_")
 
 
 def describe_threads() -> str:
-    """Return the present stack of each thread, as a traceback has it."""
+    """Return the current stack of each thread, formatted as in a traceback."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     lines = [f"process {os.getpid()}\n"]
     for identity, frame in sys._current_frames().items():

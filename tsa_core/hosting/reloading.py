@@ -1,7 +1,7 @@
-"""When to reload, and what becomes of it: SIGHUP, changed files, and a word for whoever asked.
+"""When to reload (after SIGHUP or when files have changed), and how the result is reported.
 
-`ReloadControl` belongs to the process that the operator talks to: the only one, or the parent of workers. How the new
-configuration gets into use is for `apply`.
+`ReloadControl` runs in the process that gets the operator's signals: the only one, or the parent of workers. Its
+`apply` takes the new configuration into use.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from tsa_core.service import CertificateWatch
 log = logging.getLogger(__name__)
 
 RELOADED = frozenset({"rejections", "use_http_201", "public_url", "watch", "state_directory"})
-"""The settings of [server] that a reload changes; listeners, processes and limits are made once, at start."""
-_TABLES_OF_THE_START = ("log", "metrics")
+"""The settings of [server] that a reload changes; listeners, processes and limits are set at start only."""
+_START_TABLES = ("log", "metrics")
 
 _POLL_SECONDS = 1.0
 _STDERR = 2
@@ -35,10 +35,10 @@ _Signature: TypeAlias = "tuple[int, ...] | None"
 
 
 class FileWatch:
-    """Notices changed files by asking the operating system about each, once a second.
+    """Notices changed files by a stat of each, once a second.
 
-    A change counts when a second look finds the files as the first one did: a key and its chain are seldom replaced
-    in the same instant. Links are followed, so that a swapped link is a change, as Kubernetes makes it.
+    A change counts when two checks in a row find the same state, because a key and its chain are seldom replaced in the
+    same instant. Links are followed, so that a replaced link is a change; Kubernetes updates files that way.
     """
 
     def __init__(self) -> None:
@@ -46,16 +46,16 @@ class FileWatch:
         self._seen: dict[Path, _Signature] = {}
 
     def look(self) -> Mapping[Path, _Signature]:
-        """Return how the watched files are now, for `accept` when they have been read."""
+        """Return the current state of the watched files, for `accept` after they have been read."""
         return {path: _signature(path) for path in self._known}
 
     def accept(self, files: Iterable[Path], were: Mapping[Path, _Signature] | None = None) -> None:
-        """Watch these files from now on, as they are; or as they `were`, so that what has changed since is told."""
+        """Watch these files from now on. Changes count from their current state, or from `were`, an earlier one."""
         were = were or {}
         self._known = self._seen = {path: were[path] if path in were else _signature(path) for path in files}
 
     def changed(self) -> list[Path]:
-        """Return the files that have changed and have settled; each change is told once."""
+        """Return the files that have changed, once they no longer change; each change is returned once."""
         now = {path: _signature(path) for path in self._known}
         settled, self._seen = now == self._seen, now
         if not settled or now == self._known:
@@ -74,10 +74,10 @@ def _signature(path: Path) -> _Signature:
 
 
 class ReloadControl:
-    """Reloads on request and when files have changed, warns of certificates that end, and says what happened.
+    """Reloads on request and when files have changed, reports the result, and warns of certificates that end.
 
-    `read_again` returns the settings as they are now, and `apply` takes new ones into use and returns the facts that
-    `describe` gives; both raise TsaError, and then nothing has changed. `facts` are those of the start.
+    `read_again` returns the current settings. `apply` takes new ones into use and returns the facts of `describe`. When
+    either raises TsaError, nothing has changed. `facts` are those of the start.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class ReloadControl:
     def request(self, *_: object) -> None:
         """Ask for a reload; safe in a signal handler.
 
-        When the server was started in a terminal and that is gone, the signal means the end.
+        When the server was started in a terminal that has been closed, the signal ends the server.
         """
         if self._has_terminal and not os.isatty(_STDERR):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -114,7 +114,7 @@ class ReloadControl:
         self._requests.put("SIGHUP")
 
     def tick(self) -> None:
-        """Do what is due; never raises."""
+        """Reload when asked or when files have changed, and check certificates; never raises."""
         try:
             if not self._requests.empty():
                 while not self._requests.empty():
@@ -153,10 +153,10 @@ class ReloadControl:
         log.info("reload (%s)", reason)
         notify_reloading()
         wanted: set[Path] = set()
-        # Opening takes its time, and files that change meanwhile may have been read already.
+        # Opening takes time, and files may change meanwhile after they have been read.
         were = self._files.look()
         try:
-            new, unchangeable = keep_what_stays(self.settings, self._read_again())
+            new, unchangeable = keep_start_settings(self.settings, self._read_again())
             wanted = {path for profile in new.profiles.values() if (path := profile.certificate_chain)}
             for line in unchangeable:
                 log.warning("%s", line)
@@ -165,7 +165,7 @@ class ReloadControl:
             line = "; ".join(str(error).splitlines())
             log.error("reload refused, nothing has changed: %s", line)  # noqa: TRY400 - the operator's own mistake
             self._say(succeeded=False, message=line)
-            # A chain that was wrong and is new in the configuration would not be watched otherwise.
+            # Else an invalid chain that is new in the configuration would not be watched.
             self._files.accept(self._watched() | wanted, were)
             return
         except Exception as error:
@@ -187,14 +187,14 @@ class ReloadControl:
             self._pid_file.report(succeeded=succeeded, message=message)
 
 
-def keep_what_stays(old: Settings, new: Settings) -> tuple[Settings, Sequence[str]]:
-    """Return the new settings with what only a start can change as it was, and a line for each such setting."""
+def keep_start_settings(old: Settings, new: Settings) -> tuple[Settings, Sequence[str]]:
+    """Return the new settings, but with the old values where only a start can change them, and a line for each."""
     stays = {
         name: getattr(old.server, name)
         for name in ServerSettings.model_fields
         if name not in RELOADED and getattr(new.server, name) != getattr(old.server, name)
     }
-    tables = {name: getattr(old, name) for name in _TABLES_OF_THE_START if getattr(new, name) != getattr(old, name)}
+    tables = {name: getattr(old, name) for name in _START_TABLES if getattr(new, name) != getattr(old, name)}
     ordered = [name for name, profile in new.profiles.items() if profile.ordering]
     if ordered and old.server.workers > 1:
         raise ConfigError(f"profiles.{ordered[0]}.ordering = true needs server.workers = 1, and this server has more")
@@ -206,7 +206,7 @@ def keep_what_stays(old: Settings, new: Settings) -> tuple[Settings, Sequence[st
 
 
 def _summary(before: Facts, after: Facts) -> str:
-    """Say what is new, profile by profile."""
+    """Return what has changed, profile by profile."""
     chains = {profile["name"]: profile["chain_id"] for profile in before["profiles"]}
     parts = []
     for profile in after["profiles"]:

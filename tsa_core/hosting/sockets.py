@@ -1,4 +1,4 @@
-"""Listening sockets, made before the servers so that several processes can share them."""
+"""Listening sockets, opened before the servers so that several processes can share them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tsa_core.hosting.profiling import listen_for_profiling
 
 _BACKLOG = 1024
 _PROBES = 3
-"""How many unanswered questions end a connection whose client has vanished."""
+"""A connection is closed after so many keep-alive probes without an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listeners:
-    """The open sockets of a server: plain ones (http and unix), and those that speak TLS."""
+    """The open sockets of a server: plain ones (http and unix), and those for TLS."""
 
     plain: Sequence[socket.socket]
     tls: Sequence[socket.socket]
@@ -42,7 +42,7 @@ class Listeners:
         return {"addresses": self.urls, "profiling": [f"{url}/debug/pprof/" for url in profiling]}
 
     def close(self) -> None:
-        """Close the sockets and remove what a Unix socket leaves in the file system."""
+        """Close the sockets and remove the file of a Unix socket."""
         for each in (*self.plain, *self.tls, self.profiling):
             if each is not None:
                 each.close()
@@ -51,7 +51,7 @@ class Listeners:
 
 
 def open_listeners(settings: ServerSettings) -> Listeners:
-    """Return a listening socket for everything that `schemes` names; raises ConfigError when one cannot listen."""
+    """Return the listening sockets of all `schemes`; raises ConfigError when one cannot listen."""
     allow_many_open_files()
     plain: list[socket.socket] = []
     tls: list[socket.socket] = []
@@ -86,10 +86,10 @@ def _listen_on(host: str, port: int, settings: ServerSettings, *, flags: str) ->
             new = socket.socket(family, kind, protocol)
             opened.append(new)
             new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _ask_silent_clients(new, settings.tcp_keep_alive)
+            _enable_keep_alive(new, settings.tcp_keep_alive)
             if family == socket.AF_INET6:
                 new.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            # Port 0: every address gets the port that the first one was given.
+            # Port 0: all addresses get the port that the system chose for the first one.
             new.bind((address[0], chosen, *address[2:]))
             chosen = new.getsockname()[1]
             new.listen(_BACKLOG)
@@ -103,23 +103,23 @@ def _listen_on(host: str, port: int, settings: ServerSettings, *, flags: str) ->
     return opened
 
 
-def _ask_silent_clients(listening: socket.socket, period: timedelta) -> None:
+def _enable_keep_alive(listening: socket.socket, period: timedelta) -> None:
     """Turn TCP keep-alive on for every connection that the socket will accept: they inherit it."""
     seconds = int(period.total_seconds())
     if seconds < 1:
         return
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", seconds), ("TCP_KEEPINTVL", seconds), ("TCP_KEEPCNT", _PROBES)):
-        if hasattr(socket, name):  # the names are not the same everywhere
+        if hasattr(socket, name):  # not every system has all three
             listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), min(value, 32767))
 
 
 def _listen_on_unix(path: Path, mode: int) -> socket.socket:
     new = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if _is_left_over(path):
+        if _is_stale(path):
             path.unlink(missing_ok=True)
-        # Nobody can connect between bind and chmod who could not afterwards.
+        # The umask denies between bind and chmod what the mode denies afterwards.
         before = os.umask(0o777 & ~mode)
         try:
             new.bind(str(path))
@@ -137,8 +137,8 @@ def _listen_on_unix(path: Path, mode: int) -> socket.socket:
     return new
 
 
-def _is_left_over(path: Path) -> bool:
-    """Say whether there is a socket on which nobody listens, as a process leaves it that was killed."""
+def _is_stale(path: Path) -> bool:
+    """Say whether there is a socket on which no process listens: a killed server leaves one."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ConfigError(f"{path} is there already and is no socket; choose another with --socket-path")

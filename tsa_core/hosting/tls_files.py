@@ -1,4 +1,4 @@
-"""The files of the scheme https, read and checked before a TLS library meets them: its own messages name no file."""
+"""Checks the files of the scheme https before the TLS library reads them, whose messages name no file."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _MAX_FILE_OCTETS: Final = 1024 * 1024
 
 
 def tls_files(settings: ServerSettings) -> list[Path]:
-    """Return the files that the scheme https reads, none without it."""
+    """Return the files that the scheme https reads; an empty list without it."""
     return [path for path in (settings.tls_certificate, settings.tls_key, settings.tls_ca) if path is not None]
 
 
 def check_tls_files(settings: ServerSettings) -> None:
-    """Raise ConfigError, naming the file and what to do, unless the TLS files can be served with.
+    """Raise ConfigError, with the file and the remedy, unless the TLS files can be used.
 
     The certificate must be valid now and belong to the key; the key must not be encrypted; `tls_ca` must hold at
-    least one certificate. Reads the files anew at every call, so that a reload checks what it is about to use.
+    least one certificate. Every call reads the files again, so that a reload checks the current ones.
     """
     if "https" not in settings.schemes:
         return

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FOR_EVER = float("inf")
+_INFINITE = float("inf")
 _new_answered = tuple.__new__
 """Makes an AnsweredRequest in half the time that its constructor takes."""
 
@@ -71,7 +71,7 @@ class RequestTracingMiddleware:
         trace: RequestTrace = environ[TRACE]
         duration_ns = perf_counter_ns() - trace.started
         queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
-        if 0 < queued_seconds < _FOR_EVER:
+        if 0 < queued_seconds < _INFINITE:
             duration_ns += int(queued_seconds * 1e9)
         method = environ["REQUEST_METHOD"]
         if self._recorder is not None:

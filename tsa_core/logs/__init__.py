@@ -1,4 +1,4 @@
-"""Logs: what plugins, libraries and the core say, and one line for each request, in one format."""
+"""Logs: the records of plugins, libraries and the core, and one line for each request, in one format."""
 
 from tsa_core.logs.access import AccessLog, AnsweredRequest
 from tsa_core.logs.setup import access_log, set_up_logging

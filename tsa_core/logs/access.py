@@ -1,6 +1,6 @@
-"""The access log: one line for each request, put together by hand because it is written for every one of them.
+"""The access log: one line for each request, formatted without structlog for speed.
 
-Measured on a request's way: 0.5 us; and 2 us where the lines are put together, many at once.
+Measured: 0.5 us while a request is answered, and 2 us for each line when many are formatted at once.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import NamedTuple
 from tsa_core.authority import RequestTrace
 from tsa_core.logs.writer import LineWriter
 
-_LONGEST = 256
-"""Characters of a path that are kept; the rest says nothing that operators need."""
+_MAX_PATH = 256
+"""Characters of a path that are logged; the rest is cut off."""
 _GREEN, _YELLOW, _RED, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 
 
 class AnsweredRequest(NamedTuple):
-    """What a line tells; `time` is that of the answer, in seconds since 1970."""
+    """The contents of a line; `time` is that of the reply, in seconds since 1970."""
 
     time: float
     method: str
@@ -40,7 +40,7 @@ class AccessLog(ABC):
         self._second = (0, "")
 
     def request(self, answered: AnsweredRequest) -> None:
-        """Have the line of a request written, which nothing may change any more."""
+        """Write the line of a request soon. Nothing may change `answered` after this call."""
         self._writer.add((self.line, answered))
 
     @abstractmethod
@@ -48,7 +48,7 @@ class AccessLog(ABC):
         """Return the line of a request."""
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the lines that wait."""
         self._writer.flush()
 
     @staticmethod
@@ -57,12 +57,12 @@ class AccessLog(ABC):
 
 
 class JsonAccessLog(AccessLog):
-    """Lines for machines; docs/operate/logs.md is the schema. Every line has every key, in the same order."""
+    """JSON lines; docs/operate/logs.md is the schema. Every line has all keys, in the same order."""
 
     def line(self, answered: AnsweredRequest) -> str:
         """Return the line of a request."""
         now, method, path, code, client, request_id, duration_ns, trace = answered
-        # What the core named itself (profile, hash, failInfo) needs no quoting; what came with the request does.
+        # The core's own names (profile, hash, failInfo) need no quoting; the client's values do.
         profile = f'"{trace.profile}"' if trace.profile else "null"
         hash_name = f'"{name}"' if (name := trace.hash_name) else "null"
         if not trace.ended:
@@ -79,7 +79,7 @@ class JsonAccessLog(AccessLog):
         return (
             f'{{"timestamp":"{self._time(now)}","level":"info","logger":"tsa_core.access","event":"request",'
             f'"request_id":{quoted(request_id) if request_id else "null"},"client":{quoted(client)},'
-            f'"method":{quoted(method)},"path":{quoted(path[:_LONGEST])},"status":{code},'
+            f'"method":{quoted(method)},"path":{quoted(path[:_MAX_PATH])},"status":{code},'
             f'"duration_ms":{duration_ns / 1e6:.3f},"profile":{profile},"hash":{hash_name},{result}}}\n'
         )
 
@@ -93,7 +93,7 @@ class JsonAccessLog(AccessLog):
 
 
 class ConsoleAccessLog(AccessLog):
-    """Lines for people: what happened first, then `name=value` as far as it is known."""
+    """Lines for people: first what happened, then `name=value` for each known value."""
 
     def __init__(self, writer: LineWriter, *, digest: bool = False, colours: bool = False) -> None:
         super().__init__(writer, digest=digest)
@@ -102,7 +102,7 @@ class ConsoleAccessLog(AccessLog):
     def line(self, answered: AnsweredRequest) -> str:
         """Return the line of a request."""
         now, method, path, code, client, request_id, duration_ns, trace = answered
-        path = path[:_LONGEST]
+        path = path[:_MAX_PATH]
         words = [
             self._time(now),
             "[info     ]",

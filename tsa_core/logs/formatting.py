@@ -1,7 +1,7 @@
-"""The two formats of a log line: for people at a console, and JSON for machines.
+"""The two formats of a log line: text for people, and JSON for machines.
 
-structlog renders. It is imported with the first record, because it costs 50 ms and a server that starts well has
-nothing to say through it.
+structlog renders. It is imported at the first record, because the import takes 50 ms and a start without problems logs
+nothing through it.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return the text with control characters escaped, so that nobody's input can begin a line or move the cursor."""
+    """Return the text with control characters escaped, so that input cannot begin a line or move the cursor."""
     return _CONTROL.sub(_escaped, text)
 
 
 def _indented(text: str) -> str:
-    """Return a traceback whose lines cannot be taken for log lines of their own."""
+    """Return a traceback with indented lines, which cannot be taken for log lines."""
     return "\n".join(_CONTINUED + one_line(line) for line in text.splitlines())
 
 
 def _guard(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Keep every value on its line, and a traceback apart from the lines."""
+    """Escape control characters in all values, and indent a traceback."""
     for key, value in event.items():
         if key != "exception" and isinstance(value, str):
             event[key] = one_line(value)
@@ -43,7 +43,7 @@ def _guard(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 
 
 def _in_order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Put the keys that every line has in front, in the documented order."""
+    """Put the keys that every line has first, in the documented order."""
     return {key: event.pop(key) for key in ("timestamp", "level", "logger", "event")} | dict(event)
 
 
@@ -64,7 +64,7 @@ class LineFormatter(logging.Formatter):
             renderer = [_in_order, structlog.processors.JSONRenderer()]
             time = structlog.processors.TimeStamper(fmt="iso", utc=True)
         else:
-            # structlog's own tracebacks show the values of variables, and keys may be among them.
+            # structlog's own tracebacks show the values of variables, which may be secrets.
             renderer = [_guard, structlog.dev.ConsoleRenderer(colors=self._colours, pad_event_to=0)]
             time = structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False)
         return structlog.stdlib.ProcessorFormatter(
@@ -77,7 +77,7 @@ class LineFormatter(logging.Formatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; a record whose arguments do not fit its text is shown as it is, not lost."""
+        """Return the line; a record whose arguments do not fit its text is shown unformatted, not lost."""
         try:
             return self._structlog.format(record)
         except (TypeError, ValueError) as error:

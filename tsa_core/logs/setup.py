@@ -1,4 +1,4 @@
-"""Sends everything that is logged to stderr in one format."""
+"""Sends all log records to stderr in one format."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tsa_core.logs.formatting import LineFormatter
 from tsa_core.logs.writer import LineWriter
 
 _NOISY = ("waitress.queue", "urllib3.connectionpool")
-"""Loggers whose warnings are one per request of an overload."""
+"""Loggers that warn once for each request in an overload."""
 
 
 class _Handler(logging.Handler):
-    """Writes records at once, after the access lines that wait; a failure to format says so instead of raising."""
+    """Writes records at once, after the access lines that wait. A record that cannot be formatted raises nothing."""
 
     def __init__(self, writer: LineWriter, formatter: LineFormatter) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self.writer.write(self.format(record) + "\n")
-        except Exception:  # noqa: BLE001 - logging must not stop what it tells of
+        except Exception:  # noqa: BLE001 - a failure to log must not stop the caller
             self.handleError(record)
 
     def flush(self) -> None:
@@ -38,9 +38,9 @@ class _Handler(logging.Handler):
 
 
 def set_up_logging(settings: LogSettings | None = None, *, level: int | None = None) -> None:
-    """Send the records of all loggers to stderr; once more replaces what was set up before.
+    """Send the records of all loggers to stderr; replaces an earlier set-up.
 
-    `level` overrides the settings' level, for commands that talk to people themselves.
+    `level` overrides the settings' level, for commands that print their own messages.
     """
     settings = settings or LogSettings()
     writer = LineWriter(_stderr())
@@ -52,7 +52,7 @@ def set_up_logging(settings: LogSettings | None = None, *, level: int | None = N
 
 
 def access_log(settings: LogSettings) -> AccessLog | None:
-    """Return the access log, which shares the writer of what is logged otherwise; None when it is off."""
+    """Return the access log, which shares a writer with all other records; None when it is off."""
     if not settings.access or settings.level not in {"debug", "info"}:
         return None
     opened = (handler.writer for handler in logging.getLogger().handlers if isinstance(handler, _Handler))
@@ -66,7 +66,7 @@ def _stderr() -> int:
     try:
         return sys.stderr.fileno()
     except (AttributeError, OSError, ValueError):
-        return 2  # replaced by an object that is no file
+        return 2  # replaced by an object without a descriptor
 
 
 def _colours() -> bool:

@@ -1,8 +1,8 @@
-"""Writes lines to a descriptor in few system calls, without losing any at the end or keeping any for long.
+"""Writes lines to a descriptor in few system calls, without delaying a line for long or losing one at the end.
 
-A line costs 0.2 us when it waits for others, and 1 to 3 us when it is written by itself. A line may be put together
-later: many at once cost a quarter of what each costs by itself between two requests, where nothing of it is in the
-processor's caches. Not too many, because until then each keeps its facts in memory, which fills the same caches.
+A line takes 0.2 us when it waits for others, and 1 to 3 us when it is written alone. A line may be formatted later:
+many at once take a quarter of the time of single ones, because then the code is in the CPU's caches. The number that
+may wait is limited, because the data of lines that wait fills the same caches.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 _HELD_SECONDS = 0.1
-_MOST_UNMADE = 32
-_MOST_TEXTS = 64
+_MAX_UNFORMATTED = 32
+_MAX_TEXTS = 64
 _ATOMIC_OCTETS = select.PIPE_BUF
-"""What a pipe takes in one piece, so that the lines of several processes never mix."""
+"""What a pipe takes in one piece, so that lines of several processes do not mix."""
 
 
 Line: TypeAlias = str | tuple[Callable[[Any], str], Any]
-"""A line, or what makes it and of what; that runs in whichever thread writes."""
+"""A line, or a function that makes it and its argument; the function runs in the thread that writes."""
 
 
-def _made(line: tuple[Callable[[Any], str], Any]) -> str:
+def _formatted(line: tuple[Callable[[Any], str], Any]) -> str:
     make, facts = line
     try:
         return make(facts)
-    except Exception as error:  # noqa: BLE001 - one line must not keep the others from being written
+    except Exception as error:  # noqa: BLE001 - one bad line must not prevent the others
         return f"a line of the log could not be made: {error!r}\n"
 
 
 class LineWriter:
     """Keeps lines for a tenth of a second at most, then writes them to `descriptor`. Thread-safe, and fork-safe.
 
-    A thread of its own writes; it starts with the first line that waits, and sleeps while there is nothing to write.
-    When whoever reads at the other end is slow, some 2,000 lines make the caller wait: none is dropped. What cannot be
-    written at all (the reader has gone, the disk is full) is dropped: there is no place left to say so.
+    A thread of its own writes. It starts with the first line that waits, and sleeps while there is nothing to write.
+    With a slow reader, the caller waits once some 2,000 lines wait; no line is dropped. Lines that cannot be written
+    (the reader is gone, the disk is full) are dropped without a message, because there is nowhere to write one.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -47,11 +47,11 @@ class LineWriter:
         os.register_at_fork(before=self.flush, after_in_child=self._reset)
 
     def _reset(self) -> None:
-        """Begin, with no thread: after a fork the child has none, and what waited was the parent's to write."""
+        """Begin without a thread and without lines: after a fork the parent writes the lines that waited."""
         self._lines: deque[Line] = deque()
         self._texts: list[str] = []
-        self._awaited = False
-        # A signal handler that logs may interrupt the very thread that writes.
+        self._woken = False
+        # Reentrant: a signal handler that logs may interrupt the thread that writes.
         self._writing = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -61,11 +61,11 @@ class LineWriter:
         """Write a line, which ends in a newline, soon."""
         lines = self._lines
         lines.append(line)
-        if not self._awaited:
-            self._awaited = True
-            self._rouse()
-        elif len(lines) >= _MOST_UNMADE:
-            self._put_together()
+        if not self._woken:
+            self._woken = True
+            self._wake_thread()
+        elif len(lines) >= _MAX_UNFORMATTED:
+            self._format_waiting()
 
     def write(self, line: str) -> None:
         """Write a line now, after those that wait."""
@@ -73,30 +73,30 @@ class LineWriter:
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the lines that wait."""
         with self._writing:
-            # In this order: a line that is added from here on either wakes the thread or is among those taken now.
-            self._awaited = False
+            # Cleared before the lines are taken: a line added after that either is taken or wakes the thread.
+            self._woken = False
             self._take_lines()
             texts, self._texts = self._texts, []
             if texts:
                 self._write_all("".join(texts))
 
-    def _put_together(self) -> None:
-        """Let go of the facts of the lines that wait, and write when there are too many of them."""
+    def _format_waiting(self) -> None:
+        """Format the lines that wait, which frees their data, and write them when there are too many."""
         with self._writing:
             self._take_lines()
-            if len(self._texts) >= _MOST_TEXTS:
+            if len(self._texts) >= _MAX_TEXTS:
                 self.flush()
 
     def _take_lines(self) -> None:
         lines = self._lines
         if lines:
             taken = [lines.popleft() for _ in range(len(lines))]
-            self._texts.append("".join([line if isinstance(line, str) else _made(line) for line in taken]))
+            self._texts.append("".join([line if isinstance(line, str) else _formatted(line) for line in taken]))
 
     def close(self) -> None:
-        """Write what waits, and from now on every line at once."""
+        """Write the lines that wait; later lines are written at once."""
         self._closed = True
         self._wake.set()
         thread = self._thread
@@ -104,7 +104,7 @@ class LineWriter:
             thread.join(1)
         self.flush()
 
-    def _rouse(self) -> None:
+    def _wake_thread(self) -> None:
         if self._closed:
             self.flush()
             return
@@ -137,6 +137,6 @@ class LineWriter:
             try:
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:
-                select.select([], [self._descriptor], [])  # somebody made the descriptor non-blocking
+                select.select([], [self._descriptor], [])  # another process has made the descriptor non-blocking
             except OSError:
                 return

@@ -1,4 +1,4 @@
-"""Prometheus metrics: what is counted, how processes share it, and the listener that shows it.
+"""Prometheus metrics: the families, how processes share them, and the listener that shows them.
 
-Nothing here is imported unless `[metrics]` is enabled, because prometheus_client costs 15 ms at start.
+This package is imported only when `[metrics]` is enabled, because prometheus_client takes 15 ms to import.
 """

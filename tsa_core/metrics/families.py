@@ -1,4 +1,4 @@
-"""The metrics by name. Those of the reference system keep its names, but hold the seconds that their names promise.
+"""The metrics by name. Those of the Sigstore Timestamp Authority keep its names, but are in seconds, as the names say.
 
 Every label has a bounded set of values: routes, methods, status codes, profiles, algorithms and words of RFC 3161.
 """
@@ -28,7 +28,7 @@ class Families:
     """All metrics of the core, registered in `registry`; made once in a process for each registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        # A second series for each counter would be of no use to anybody here.
+        # Else each counter has a second series, with the time of its creation, which is not needed.
         disable_created_metrics()  # type: ignore[no-untyped-call] # the library has types, but not for this
 
         def histogram(name: str, text: str, *labels: str) -> Histogram:
@@ -38,7 +38,7 @@ class Families:
             return Counter(PREFIX + name, text, labels, registry=registry)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
-            # Every process knows the same; the one that looked last is right.
+            # All processes know the same value; the latest one is shown.
             return Gauge(PREFIX + name, text, labels, registry=registry, multiprocess_mode="mostrecent")
 
         self.api_latency = histogram("api_latency", "Seconds to answer a request", "path", "code")
@@ -85,18 +85,18 @@ class Families:
         build = gauge("build_info", "1; the labels tell the versions", "version", "python_version")
         build.labels(__version__, platform.python_version()).set(1)
 
-        # Shown from the start, so that a rate can be taken of their first event.
+        # Shown from the start, so that a rate includes the first event.
         for failure in PKIFailureInfo:
             self.rejections.labels(failure.text)
         self.show_clock_state("")
 
     def show_clock_state(self, state: str) -> None:
-        """Show one of the states, or none."""
+        """Set the gauge of this state to 1 and the others to 0."""
         for each in ClockState:
             self.clock_state.labels(each.value).set(each.value == state)
 
 
 @cache
 def default_families() -> Families:
-    """Return this process's metrics in prometheus_client's own registry, where plugins have theirs."""
+    """Return this process's metrics in prometheus_client's default registry, where plugins register theirs."""
     return Families(REGISTRY)

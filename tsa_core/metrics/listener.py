@@ -1,8 +1,8 @@
 """The listener that shows the metrics: GET /metrics, on an address of its own.
 
-It is a thread in each process that answers requests. Where these are several, they share the listening socket and what
-they count, so that any of them answers a scrape for all, and none is missed when one has died. The parent has no such
-thread: it could hold a lock at the moment in which the next worker is forked.
+It is a thread in each process that answers requests. Several processes share the listening socket and their counts, so
+any of them answers a scrape for all, also after one has died. The parent has no such thread: the thread could hold a
+lock while a worker is forked, which the worker would never get.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class _Handler(WSGIRequestHandler):
     sys_version = ""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing of scrapes."""
+        """Log nothing."""
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        """Bind, without asking the name service for this machine's name, as the base class does."""
+        """Bind without the DNS query for this machine's name that the base class makes."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment] # of an internet socket
         self.setup_environ()
-        self.socket.setblocking(False)  # another process may accept what this one was woken for
+        self.socket.setblocking(False)  # another process may accept the connection first
 
     def handle_error(self, _request: Any, _client_address: Any) -> None:
         log.debug("a scrape of the metrics failed: %r", sys.exc_info()[1])
@@ -60,9 +60,9 @@ class _Server6(_Server):
 
 
 class MetricsListener:
-    """Listens from the moment in which it is made, also for processes that are forked later; a context manager.
+    """Listens as soon as it is made, also for processes that are forked later; a context manager.
 
-    Raises ConfigError when the address cannot be had.
+    Raises ConfigError when the address is not available.
     """
 
     def __init__(self, settings: MetricsSettings) -> None:
@@ -93,7 +93,7 @@ class MetricsListener:
         return answer
 
     def start(self, before_scrape: Callable[[], None]) -> None:
-        """Answer in a thread of this process, which calls `before_scrape` each time."""
+        """Answer scrapes in a thread, which calls `before_scrape` each time."""
         self._before_scrape = before_scrape
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="metrics-listener", daemon=True
@@ -101,7 +101,7 @@ class MetricsListener:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening in this process; once more than needed does no harm."""
+        """Stop listening in this process; may be called more than once."""
         if self._thread is not None:
             self._server.shutdown()
             self._thread.join(5)
@@ -118,7 +118,7 @@ class MetricsListener:
 
 
 def _registry() -> CollectorRegistry:
-    """Return what is shown: this process's metrics, or those of all processes that share them."""
+    """Return the registry to show: of this process, or of all processes that share their metrics."""
     if directory() is None:
         return REGISTRY
     registry = CollectorRegistry()

@@ -1,6 +1,6 @@
 """The directory through which processes share their metrics, prometheus_client's multi-process mode.
 
-The library decides when it is imported, so the variable is set before: this module imports it later than that.
+The library chooses its mode when it is imported. So this module sets the environment variable before it imports it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OF_LIVING_PROCESSES = re.compile(r"gauge_live[a-z]*_(\d+)\.db")
 
 
 def directory() -> Path | None:
-    """Return the shared directory, None when this process keeps its metrics to itself."""
+    """Return the shared directory, None when this process does not share its metrics."""
     path = os.environ.get(VARIABLE)
     return Path(path) if path else None
 
@@ -30,7 +30,7 @@ def directory() -> Path | None:
 def shared_metrics() -> Iterator[None]:
     """Make the directory for the processes that are forked in this block, and remove it at its end.
 
-    One that the operator's environment names is used as it is, and left there.
+    A directory that the operator's environment names is used instead, and not removed.
     """
     if directory() is not None:
         yield
@@ -53,7 +53,7 @@ def shared_metrics() -> Iterator[None]:
 
 
 def forget_dead_processes() -> None:
-    """Leave out what processes that have ended said of their present; what they counted stays."""
+    """Remove the gauges of processes that have ended; their counters stay."""
     from prometheus_client.multiprocess import mark_process_dead
 
     shared = directory()

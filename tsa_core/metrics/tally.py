@@ -1,7 +1,7 @@
-"""Counts and durations that a request adds to, until they are handed over to prometheus_client.
+"""Counts and durations that requests add to, until they are passed on to prometheus_client.
 
-A histogram of the library costs 1 us for each duration, 3 us when processes share it, and a request needs six of its
-metrics. A tally costs 0.3 us and holds what all of them need.
+A histogram of the library takes 1 us for each duration, 3 us when processes share it, and a request updates six
+metrics. A tally takes 0.3 us and serves all six.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tsa_core.metrics.families import SECONDS
 
 
 class Tally:
-    """How many durations there were, their sum in nanoseconds, and how many fell into each bucket. Not thread-safe."""
+    """The number of durations, their sum in nanoseconds, and the number in each bucket. Not thread-safe."""
 
     __slots__ = ("buckets", "count", "total_ns")
 
@@ -28,14 +28,14 @@ class Tally:
         self.buckets[bisect_left(_BOUNDS_NS, duration_ns)] += 1
 
     def take(self) -> Tally:
-        """Return what was added, and begin anew."""
+        """Return what was added, and clear this tally."""
         taken = Tally()
         taken.count, taken.total_ns, taken.buckets = self.count, self.total_ns, self.buckets
         self.clear()
         return taken
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Remove everything that was added."""
         self.count = 0
         self.total_ns = 0
         self.buckets = [0] * (len(SECONDS) + 1)
@@ -43,7 +43,7 @@ class Tally:
     def add_to_histogram(self, child: Histogram) -> None:
         """Add everything to a histogram of the same buckets.
 
-        Its public method takes one duration at a time; these two attributes are what it adds them to.
+        Its public method takes one duration at a time. This adds to the two attributes that the method adds to.
         """
         child._sum.inc(self.total_ns / 1e9)
         for value, count in zip(child._buckets, self.buckets, strict=True):

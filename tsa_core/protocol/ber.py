@@ -1,9 +1,8 @@
-"""Bringing other people's BER to definite lengths.
+"""Converts BER to definite lengths.
 
-CMS permits BER (RFC 5652 2), and some authorities send indefinite lengths or an eContent in pieces. This
-turns such bytes into the same values with minimal definite lengths and whole OCTET STRINGs, so that one
-strict reader serves everything. Nothing is reordered: what is signed must be judged in the order in which
-it was sent.
+CMS permits BER (RFC 5652 2), and some authorities send indefinite lengths or an eContent in pieces. This module
+returns the same values with minimal definite lengths and primitive OCTET STRINGs, so that one strict reader is enough.
+It reorders nothing: a signature covers values in the order in which they were sent.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def definite(data: bytes) -> bytes:
 
 
 def _value(data: bytes, offset: int, end: int, depth: int) -> tuple[bytes, int]:
-    """Return the value at `offset`, encoded anew, and the offset behind it."""
+    """Return the value at `offset`, re-encoded, and the offset after it."""
     if depth > MAX_DEPTH:
         raise EncodingError(f"the data is nested more than {MAX_DEPTH} levels deep")
     if offset + 2 > end:

@@ -1,4 +1,4 @@
-"""The parts of a certificate that are needed as the exact bytes which its issuer signed."""
+"""The parts of a certificate as the exact bytes that its issuer signed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class CertificateFields(NamedTuple):
     key_algorithm: bytes
     """The AlgorithmIdentifier of the subject's public key."""
     unused_bits: int
-    """Of the BIT STRING that holds the signature; no signature leaves any."""
+    """The unused bits of the signature's BIT STRING; 0 in a valid signature."""
 
 
 def certificate_fields(certificate: bytes) -> CertificateFields:
-    """Return the parts of a DER certificate; raises EncodingError for what is not one."""
+    """Return the parts of a DER certificate; raises EncodingError for anything else."""
     _, start, stop = der.read(certificate, 0, len(certificate))
     _, position, end = der.read(certificate, start, stop)
     if certificate[position : position + 1] == b"\xa0":  # version

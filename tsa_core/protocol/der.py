@@ -1,8 +1,8 @@
-"""The little DER that issuing needs: encoders of single values and one strict reader.
+"""The part of DER that issuing needs: encoders of single values, and a strict reader.
 
-Encoders serve at start, where a template is built; the request path splices what they made.
-The reader is strict on purpose: DER has one encoding of each value, and everything that a client sends
-is echoed under our signature (X.690 chapters 8 and 10).
+The encoders are used at start, to build a template; for a request, the encoded parts are joined. The reader is strict
+because DER has one encoding of each value, and a token repeats octets of the request under its signature (X.690
+chapters 8 and 10).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEQUENCE = 0x30
 SET = 0x31
 
 MAX_OID_ARCS = 128
-"""More arcs than any real identifier has; splitting an endless one costs memory (CVE-2025-66564)."""
+"""More arcs than any real identifier has; to split an unbounded one costs memory (CVE-2025-66564)."""
 _MAX_ARC_OCTETS = 19
 """133 bits: identifiers made of a UUID have one component of 128."""
 
@@ -123,7 +123,7 @@ def dotted(encoded: bytes) -> str:
 
 def check_oid(content: bytes) -> None:
     """Raise EncodingError unless `content` is the content of a DER OBJECT IDENTIFIER of bounded length."""
-    if len(content) >= MAX_OID_ARCS * _MAX_ARC_OCTETS:  # refused before the walk: a body may hold a megabyte of it
+    if len(content) >= MAX_OID_ARCS * _MAX_ARC_OCTETS:  # refused before the loop: a body may contain a megabyte of it
         raise EncodingError(f"an object identifier has more than {MAX_OID_ARCS} components")
     if not content or content[-1] & 0x80:
         raise EncodingError("an object identifier is empty or cut off")
@@ -148,8 +148,8 @@ def read(data: bytes, offset: int, end: int) -> tuple[int, int, int]:
     """Read one header at `offset` and return (tag, start of the content, end of the content).
 
     Raises EncodingError for a value that does not end by `end`, for tags above 30, for indefinite lengths
-    and for lengths that are not in their shortest form. Slices of bytes truncate silently in Python,
-    so every caller relies on the two offsets that were checked here.
+    and for lengths that are not in their shortest form. Python truncates a slice beyond the end without an error,
+    so every caller relies on the check of both offsets here.
     """
     if offset + 2 > end:
         raise EncodingError(f"the data ends at byte {end}, where a value should begin")

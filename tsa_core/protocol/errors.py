@@ -1,4 +1,4 @@
-"""The root of the exception tree and the errors of reading requests."""
+"""The base class of all exceptions, and the errors of reading requests."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from tsa_core.protocol.status import PKIFailureInfo
 
 
 class TsaError(Exception):
-    """Root of every exception that tsa-core raises on purpose."""
+    """Base class of every exception that tsa-core raises on purpose."""
 
 
 class RequestRejected(TsaError):
-    """The request cannot be granted; the requester is told why.
+    """The request cannot be granted; the requester gets the reason.
 
-    `text` reaches the client as PKIFreeText (RFC 3161 2.4.2): it tells the requester what to change and
-    never mentions the server's insides.
+    The client gets `text` as PKIFreeText (RFC 3161 2.4.2). It says what to change, and nothing about the server's
+    internals.
     """
 
     def __init__(self, failure: PKIFailureInfo, text: str) -> None:
@@ -27,4 +27,4 @@ class DigestLengthMismatch(RequestRejected):
 
 
 class EncodingError(TsaError):
-    """Bytes that are not what the DER of the named structure must be."""
+    """The bytes are not valid DER of the named structure."""

@@ -11,17 +11,17 @@ from tsa_core.protocol import der, oids
 
 
 class Hash(Protocol):
-    """What hashlib's objects offer."""
+    """The interface of hashlib's objects."""
 
     def update(self, data: bytes, /) -> None:
-        """Feed bytes."""
+        """Add bytes to the message."""
 
     def digest(self) -> bytes:
-        """Return the digest of everything fed."""
+        """Return the digest of the message."""
 
 
 class _Shake256With512Bits:
-    """SHAKE256 with the 512 bit output that RFC 8419 demands, with hashlib's usual methods."""
+    """SHAKE256 with the 512 bit output that RFC 8419 requires, with the interface of hashlib's objects."""
 
     def __init__(self, data: bytes = b"") -> None:
         self._hash = hashlib.shake_256(data)
@@ -79,7 +79,7 @@ SHAKE256_512: Final = HashAlgorithm(
 """id-shake256-len with 512: the digest that goes with Ed448 (RFC 8419 2.3)."""
 
 IMPRINT_HASHES: Final = {h.name: h for h in (MD5, SHA1, SHA224, SHA256, SHA384, SHA512, SHA3_256, SHA3_384, SHA3_512)}
-"""Every hash that a message imprint may name and we can measure, by name; which are accepted is policy."""
+"""Every hash of a message imprint that the core knows, by name; a profile's settings say which it accepts."""
 
 DEFAULT_IMPRINT_HASHES: Final = ("sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512")
 

@@ -1,10 +1,9 @@
-"""Reading TimeStampResp and TimeStampToken: structure only, nothing is believed yet.
+"""Reads TimeStampResp and TimeStampToken: the structure only, without verification.
 
     TimeStampResp ::= SEQUENCE { status PKIStatusInfo, timeStampToken ContentInfo OPTIONAL }  (RFC 3161 2.4.2)
 
-The order of SETs is not checked, because authorities that people rely on send them unsorted, and lengths
-may be BER, because CMS permits it (RFC 5652 2). What a signature or a comparison needs is kept as its exact
-bytes.
+The order of SETs is not checked, because authorities in wide use send them unsorted. Lengths may be BER, because CMS
+permits it (RFC 5652 2). What a signature or a comparison needs is kept as its exact bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.status import PKIFailureInfo, PKIStatus
 
 MAX_REPLY_OCTETS = 1 << 20
-"""Larger than any reply with a whole ML-DSA chain and revocation data; smaller than what hurts."""
+"""Larger than any reply with a whole ML-DSA chain and revocation data, and harmless to a verifier's memory."""
 
 _T = TypeVar("_T")
 _ID_SIGNED_DATA = der.oid(oids.ID_SIGNED_DATA)
@@ -32,13 +31,13 @@ class SignerInfo(NamedTuple):
     sid_der: bytes
     digest_algorithm_der: bytes
     signed_attributes_der: bytes
-    """The attributes under the tag SET OF, as the signature covers them, in the order in which they came."""
+    """The attributes under the tag SET OF, as the signature covers them, in the order in which they were sent."""
     attributes: dict[bytes, tuple[bytes, ...]]
     """Encoded values by encoded attribute type."""
     signature_algorithm_der: bytes
     signature: bytes
     unsigned_attributes: bytes = b""
-    """The content of unsignedAttrs as it was sent, which nobody signed and nothing here has read."""
+    """The content of unsignedAttrs as it was sent. No signature covers it, and this module does not read it."""
 
 
 class Token(NamedTuple):
@@ -49,13 +48,13 @@ class Token(NamedTuple):
     content_type: bytes
     """eContentType, encoded."""
     content: bytes
-    """The eContent octets: the DER of TSTInfo, if the token is in order."""
+    """The eContent octets: the DER of TSTInfo, if the token is valid."""
     certificates: tuple[bytes, ...]
     """Every CertificateChoices value, in the order in which it was sent."""
     signers: tuple[bytes, ...]
     """Every SignerInfo, encoded."""
     crls: bytes = b""
-    """The content of the crls field as it was sent: RevocationInfoChoice values, if it is in order."""
+    """The content of the crls field as it was sent: RevocationInfoChoice values, if the token is valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +72,7 @@ class ReplyStatus:
 
     @property
     def name(self) -> str:
-        """The status in RFC 3161's words, `rejection` for example."""
+        """The status's name in RFC 3161, `rejection` for example."""
         try:
             first, *rest = PKIStatus(self.status).name.lower().split("_")
         except ValueError:
@@ -82,13 +81,13 @@ class ReplyStatus:
 
     @property
     def failure_names(self) -> tuple[str, ...]:
-        """The failInfo bits in RFC 3161's words; an unknown one as `bit 3`."""
+        """The names of the failInfo bits in RFC 3161; `bit 3` for an unknown one."""
         known = {int(failure): failure.text for failure in PKIFailureInfo}
         return tuple(known.get(bit, f"bit {bit}") for bit in self.failures)
 
 
 class Reply(NamedTuple):
-    """A TimeStampResp taken apart."""
+    """The parts of a TimeStampResp."""
 
     status: ReplyStatus
     token: Token | None
@@ -105,7 +104,7 @@ def read_token(data: bytes) -> Token:
 
 
 def is_token(data: bytes) -> bool:
-    """Say whether `data` begins as a ContentInfo does, with an identifier, and not as a TimeStampResp."""
+    """Say whether `data` begins as a ContentInfo, with an OBJECT IDENTIFIER, and not as a TimeStampResp."""
     try:
         return data[_after_header(data)] == der.OBJECT_IDENTIFIER
     except IndexError:
@@ -113,9 +112,9 @@ def is_token(data: bytes) -> bool:
 
 
 def read_signer_info(data: bytes) -> SignerInfo:
-    """Read one SignerInfo with signed attributes, as a token's must be (RFC 5652 5.3).
+    """Read one SignerInfo with signed attributes, which a token's must have (RFC 5652 5.3).
 
-    Walked by hand because what the signature covers and what is compared are its exact bytes.
+    Read without an ASN.1 library, because the signature covers its exact bytes, and comparisons need them too.
     """
     tag, start, end = der.read(data, 0, len(data))
     if tag != der.SEQUENCE or end != len(data):
@@ -154,14 +153,14 @@ def _attributes(encoded: bytes) -> dict[bytes, tuple[bytes, ...]]:
             raise EncodingError("a signed attribute is not a type with a SET of values")
         name = encoded[start:type_end]
         if name in attributes:
-            # RFC 5652 5.3: one instance of each; two would let two readers see two different things.
+            # RFC 5652 5.3: one instance of each; with two, two readers could see different values.
             raise EncodingError("a signed attribute appears twice")
         attributes[name] = values_of(encoded[values:set_end])
     return attributes
 
 
 def values_of(content: bytes) -> tuple[bytes, ...]:
-    """Return the encoded values that stand one after the other in `content`."""
+    """Return the encoded values in `content`, in their order."""
     values = []
     offset, end = 0, len(content)
     while offset < end:
@@ -172,7 +171,7 @@ def values_of(content: bytes) -> tuple[bytes, ...]:
 
 
 def _read(walk: Callable[[bytes, int, int], _T], data: bytes, name: str) -> _T:
-    """Walk through `data`, as it is or else with its lengths made definite."""
+    """Read `data` as it is, or else after conversion to definite lengths."""
     if len(data) > MAX_REPLY_OCTETS:
         raise EncodingError(f"it has {len(data)} bytes; no {name} needs more than {MAX_REPLY_OCTETS}")
     try:
@@ -213,7 +212,7 @@ def _reply(data: bytes, offset: int, end: int) -> Reply:
 
 @lru_cache(maxsize=64)
 def _status(encoded: bytes) -> ReplyStatus:
-    """Read PKIStatusInfo; nearly every one is the five bytes of granted."""
+    """Read PKIStatusInfo; nearly every one has the five bytes of granted."""
     offset, end = _enter(encoded, 0, len(encoded), der.SEQUENCE, "PKIStatusInfo")
     start, offset = _enter(encoded, offset, end, der.INTEGER, "the status")
     if not 1 <= offset - start <= 8:

@@ -20,7 +20,7 @@ from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA256, HashAlgorithm
 from tsa_core.protocol.status import PKIFailureInfo
 
 _new_request = tuple.__new__
-"""Makes a TimeStampReq in half the time of its constructor."""
+"""Makes a TimeStampReq in half the time that its constructor takes."""
 
 MAX_NONCE_OCTETS = 64
 MAX_EXTENSIONS = 32
@@ -29,24 +29,24 @@ MAX_IMPRINT_OCTETS = 1024
 _HASHES_BY_OID = {h.oid_der: h for h in IMPRINT_HASHES.values()}
 
 _VERSION_1 = der.integer(1)
-_USUAL_START = 2
-_USUAL_IMPRINT = _USUAL_START + len(_VERSION_1)
+_COMMON_START = 2
+_COMMON_IMPRINT = _COMMON_START + len(_VERSION_1)
 
 
-def _usual_head(algorithm: HashAlgorithm) -> bytes:
-    """Return version and imprint up to the digest, as nearly all requests have them."""
+def _common_head(algorithm: HashAlgorithm) -> bytes:
+    """Return version and imprint up to the digest, as encoded in nearly all requests."""
     imprint = der.sequence(der.sequence(algorithm.oid_der, der.null()), der.octet_string(bytes(algorithm.digest_size)))
     return _VERSION_1 + imprint[: -algorithm.digest_size]
 
 
-_USUAL_DIGEST = _USUAL_START + len(_usual_head(SHA256))
-_USUAL_HEADS = {_usual_head(algorithm): algorithm for algorithm in IMPRINT_HASHES.values()}
-"""Looked up instead of walked. Heads of another length than SHA-256's are never found, which does no harm."""
+_COMMON_DIGEST = _COMMON_START + len(_common_head(SHA256))
+_COMMON_HEADS = {_common_head(algorithm): algorithm for algorithm in IMPRINT_HASHES.values()}
+"""Looked up instead of parsed. A head whose length is not that of SHA-256's is never found, and so is parsed."""
 _CERT_REQ = der.boolean(True)
 
 
 class RequestExtension(NamedTuple):
-    """One Extension; `der` is the whole of it encoded, a critical that is FALSE left out as DER demands."""
+    """One Extension; `der` is its encoding, without a critical that is FALSE, as DER requires."""
 
     oid: str
     critical: bool
@@ -55,10 +55,9 @@ class RequestExtension(NamedTuple):
 
 
 class TimeStampReq(NamedTuple):
-    """A well-formed request. The `_der` fields are the very octets that were sent, ready to be echoed.
+    """A well-formed request. The `_der` fields are the octets that were sent, to be copied into the token.
 
-    Well formed is all that it is: whether the hash, the digest's length, the policy and the extensions are
-    acceptable is for the authority to say.
+    The authority checks whether it accepts the hash, the digest's length, the policy and the extensions.
     """
 
     imprint_der: bytes
@@ -75,7 +74,7 @@ class TimeStampReq(NamedTuple):
 
     @property
     def hash_algorithm(self) -> HashAlgorithm | None:
-        """The imprint's hash algorithm, None when it is one that we do not know."""
+        """The imprint's hash algorithm, None when the core does not know it."""
         return _HASHES_BY_OID.get(self.hash_oid_der)
 
     @property
@@ -92,7 +91,7 @@ class TimeStampReq(NamedTuple):
     @property
     def nonce(self) -> int | None:
         """The nonce; negative ones are legal."""
-        # Its content is far below 128 octets, so the header is always two octets.
+        # The content has fewer than 128 octets, so the header has two.
         return int.from_bytes(self.nonce_der[2:], "big", signed=True) if self.nonce_der else None
 
 
@@ -102,7 +101,7 @@ def _malformed(text: str) -> RequestRejected:
 
 @lru_cache(maxsize=512)
 def _check_oid(content: bytes) -> None:
-    """Check an identifier once; real traffic holds a handful of them, hostile traffic cannot grow the cache."""
+    """Check an identifier, and cache the result: real traffic has few, and the cache has a bounded size."""
     der.check_oid(content)
 
 
@@ -189,19 +188,19 @@ def _read_imprint(data: bytes, offset: int, end: int) -> tuple[bytes, bytes, int
 def read_request(data: bytes) -> TimeStampReq:
     """Read one DER TimeStampReq that fills `data` exactly.
 
-    Strict: shortest lengths, nothing left over at any level, nothing unbounded. One tolerance: a certReq or
-    critical that is FALSE may be written out although DER omits defaults, because toolkits write it and
-    it cannot mean anything else.
+    Strict: shortest lengths, no octets left over at any level, a bound on everything. One exception: a certReq or
+    critical that is FALSE may be present although DER omits defaults, because some toolkits write it and the meaning
+    is the same.
 
     Raises RequestRejected, and nothing else, for every other input: badDataFormat for what is not DER of a
     TimeStampReq, badRequest for another version or excess, badAlg for parameters of the hash algorithm.
     """
-    # The usual request at a glance: short lengths, a known imprint, at most a nonce and certReq after it. Whatever
-    # differs in any octet takes the walk, which gives the same result for these, too.
+    # A shortcut for the most common request: short lengths, a known imprint, at most a nonce and certReq after it. All
+    # others are parsed below, with the same result for these.
     size = len(data)
-    known = _USUAL_HEADS.get(data[_USUAL_START:_USUAL_DIGEST])
+    known = _COMMON_HEADS.get(data[_COMMON_START:_COMMON_DIGEST])
     if known is not None and data[0] == der.SEQUENCE and data[1] == size - 2 < 0x80:
-        position = stop = _USUAL_DIGEST + known.digest_size
+        position = stop = _COMMON_DIGEST + known.digest_size
         if stop + 3 < size and data[stop] == der.INTEGER and 0 < data[stop + 1] <= MAX_NONCE_OCTETS:
             first = data[stop + 2]
             if 0 < first < 0x80 or (not first and data[stop + 1] > 1 and data[stop + 3] >= 0x80):
@@ -211,9 +210,9 @@ def read_request(data: bytes) -> TimeStampReq:
             return _new_request(
                 TimeStampReq,
                 (
-                    data[_USUAL_IMPRINT:stop],
+                    data[_COMMON_IMPRINT:stop],
                     known.oid_der,
-                    data[_USUAL_DIGEST:stop],
+                    data[_COMMON_DIGEST:stop],
                     b"",
                     data[stop:position],
                     bool(after),
@@ -261,7 +260,7 @@ def _read_optional_fields(
     while offset < end:
         start = offset + 2
         if start <= end and data[offset + 1] < 0x80 and start + data[offset + 1] <= end:
-            tag, stop = data[offset], start + data[offset + 1]  # what `read` would say of a short value
+            tag, stop = data[offset], start + data[offset + 1]  # as `read` returns them for a short value
         else:
             tag, start, stop = der.read(data, offset, end)
         if tag == der.OBJECT_IDENTIFIER and last < 1:
@@ -271,7 +270,7 @@ def _read_optional_fields(
         elif tag == der.INTEGER and last < 2:
             last = 2
             _check_integer(data, start, stop, "nonce")
-            # The octet 00 that only says that the number is positive does not count.
+            # A leading octet 00, which makes the number positive, does not count.
             if stop - start - (data[start] == 0) > MAX_NONCE_OCTETS:
                 raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"the nonce is longer than {MAX_NONCE_OCTETS} bytes")
             nonce_der = data[offset:stop]

@@ -16,8 +16,8 @@ GRANTED_STATUS_INFO = der.sequence(der.integer(PKIStatus.GRANTED))
 def encode_rejection(failure: PKIFailureInfo, text: str) -> bytes:
     """Return a TimeStampResp that refuses, with one UTF8String of text and one bit of failInfo.
 
-    The text may come from a plugin: where it is empty, the failure's name stands instead, because PKIFreeText
-    without a text says nothing, and what cannot be written in UTF-8 becomes a question mark.
+    The text may come from a plugin. An empty text is replaced by the failure's name, because an empty PKIFreeText says
+    nothing. A character that cannot be encoded in UTF-8 becomes a question mark.
     """
     return der.sequence(
         der.sequence(
@@ -29,7 +29,7 @@ def encode_rejection(failure: PKIFailureInfo, text: str) -> bytes:
 
 
 class SignedParts(NamedTuple):
-    """The parts of a granted reply that its signature, and so its meaning, rests on."""
+    """The parts of a granted reply that its signature depends on."""
 
     status: bytes
     tst_info: bytes
@@ -38,9 +38,9 @@ class SignedParts(NamedTuple):
 
 
 def signed_parts(response: bytes) -> SignedParts:
-    """Return the signed parts of a granted TimeStampResp of our own making.
+    """Return the signed parts of a granted TimeStampResp that this server has made.
 
-    Raises EncodingError when `response` is no longer DER of one with a single SignerInfo.
+    Raises EncodingError when `response` is not DER of a TimeStampResp with one SignerInfo.
     """
     size = len(response)
 

@@ -1,6 +1,6 @@
 """Signature algorithms that CMS can carry, with their identifiers and digests (rules C7 to C10).
 
-A signer is handed the whole message and returns the signature as CMS wants it: DER Ecdsa-Sig-Value for ECDSA,
+A signer takes the whole message and returns the signature as CMS wants it: DER Ecdsa-Sig-Value for ECDSA,
 the plain octets for everything else.
 """
 
@@ -41,11 +41,11 @@ PrivateKey: TypeAlias = (
 
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 16384
-"""Beyond this a verification takes longer than anyone would wait, which is an attack, not a key."""
+"""A larger key makes a verification so slow that it is an attack."""
 
 
 class UnsupportedKey(TsaError):
-    """A key that cannot be used for timestamps; the text says what it is and what is needed."""
+    """The key cannot be used for timestamps; the text says what it is and what is needed."""
 
 
 _PRIMITIVES: Final[dict[str, primitives.HashAlgorithm]] = {
@@ -79,7 +79,7 @@ class SignatureAlgorithm:
             public_key.verify(signature, message)
 
     def signing_function(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
-        """Return the function that signs with a key of this process; what can be made ready is made ready here."""
+        """Return the function that signs with a key in this process's memory; it does all preparation once, here."""
         if isinstance(private_key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
             return self._signing_function(private_key, self._primitive)
         return private_key.sign
@@ -91,7 +91,7 @@ class SignatureAlgorithm:
         return None
 
     def is_valid(self, public_key: PublicKey, signature: bytes, message: bytes) -> bool:
-        """Say whether `signature` verifies; for checks of our own signatures, where either answer is expected."""
+        """Say whether `signature` verifies; for checks of signatures that this server makes."""
         try:
             self.verify(public_key, signature, message)
         except InvalidSignature:
@@ -179,7 +179,7 @@ _FIXED: Final[tuple[tuple[type, SignatureAlgorithm], ...]] = (
 
 
 def describe_key(public_key: object) -> str:
-    """Return what a person calls this key: `RSA 3072`, `EC secp256r1`, `Ed25519`, `ML-DSA-65`."""
+    """Return the key's type and size as text: `RSA 3072`, `EC secp256r1`, `Ed25519`, `ML-DSA-65`."""
     if isinstance(public_key, rsa.RSAPublicKey):
         return f"RSA {public_key.key_size}"
     if isinstance(public_key, ec.EllipticCurvePublicKey):
@@ -194,8 +194,8 @@ def signature_algorithm(public_key: object, *, digest: str | None = None, pss: b
     """Return the algorithm with which a key makes timestamp tokens.
 
     The digest follows the key (P-256 SHA-256, P-384 SHA-384, P-521 SHA-512, RSA SHA-256) unless `digest` names
-    another of sha256, sha384 and sha512. Raises UnsupportedKey for keys that CMS or good sense cannot carry and
-    for a digest that contradicts the key.
+    another of sha256, sha384 and sha512. Raises UnsupportedKey for keys that CMS does not support or of an unsafe
+    size, and for a digest that contradicts the key.
     """
     if digest is not None:
         digest = digest.lower().replace("-", "")

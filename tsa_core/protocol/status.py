@@ -6,7 +6,7 @@ import enum
 
 
 class PKIStatus(enum.IntEnum):
-    """What became of a request; a token is present exactly for the first two."""
+    """The result of a request; a token is present exactly for the first two."""
 
     GRANTED = 0
     GRANTED_WITH_MODS = 1

@@ -1,8 +1,8 @@
 """The token of one profile, with everything constant encoded once.
 
-Only imprint, serial number, genTime, nonce, message digest, signature and the lengths above them differ from one
-token to the next, so a token is a few slices joined. What the bytes must be is written down in
-docs/reference/token.md; the tests compare them with a plain encoder's, byte for byte.
+Tokens differ only in imprint, serial number, genTime, nonce, message digest, signature and the lengths around them. So
+a token is made by joining a few byte strings. docs/reference/token.md states what the bytes must be. The tests compare
+them with those of a plain encoder, byte for byte.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TokenTemplate:
     Immutable after construction but for a bounded cache of framings, and safe to use from many threads.
 
     `certificates` are the DER certificates that a token carries when certReq is true, the signer's among them.
-    `extensions` are encoded Extension values that stand in every token.
+    `extensions` are encoded Extension values of every token.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class TokenTemplate:
         ]
         if algorithm_protection:
             constant.append(_attribute(oids.ID_AA_CMS_ALGORITHM_PROTECT, self._algorithm_protection()))
-        # Lengths and identifiers alone decide the order of the SET, so it can be found with stand-ins for the
-        # values; UTCTime and GeneralizedTime differ in length, hence two layouts.
+        # The order of the SET depends on lengths and identifiers only, so it is computed with placeholders for the
+        # values. UTCTime and GeneralizedTime differ in length, hence two layouts.
         digest_size = algorithm.digest.digest_size
         self._layouts = {size: _attribute_layout(constant, size, digest_size) for size in (15, 17)}
 
@@ -105,7 +105,7 @@ class TokenTemplate:
     ) -> bytes:
         """Return the DER of TSTInfo; `extensions` are encoded Extension values beyond the template's own.
 
-        `accuracy` stands in place of the template's, for a token whose time is less certain.
+        `accuracy` replaces the template's, for a token whose time is less certain.
         """
         after_gen_time = self._after_gen_time if accuracy is None else accuracy.encode() + self._ordering
         after_nonce = self._after_nonce
@@ -163,7 +163,7 @@ class TokenTemplate:
         before_signature = self.algorithm.identifier + _header(der.OCTET_STRING, signature_size)
         signer_size = len(self._signer_head) + attributes_size + len(before_signature) + signature_size
         signer = _header(der.SEQUENCE, signer_size) + self._signer_head + b"\xa0"
-        # From here on, `signer` misses the attributes without their tag, and all that follows them.
+        # From here on, `signer` lacks the attributes without their tag, and all that follows them.
         missing = attributes_size - 1 + len(before_signature) + signature_size
         after_content = (self._certificates if certificates else b"") + _header(der.SET, len(signer) + missing) + signer
         octets = _header(der.OCTET_STRING, tst_info_size)
@@ -207,7 +207,7 @@ def _attribute_layout(constant: Sequence[bytes], time_size: int, digest_size: in
         return start + sum(map(len, ordered[: ordered.index(attribute) + 1]))
 
     time_end, digest_end = end_of(signing_time), end_of(message_digest)
-    # Both values stand at the very end of their attributes; the shorter attribute, the time, sorts first.
+    # Each value is at the end of its attribute; the shorter attribute, the time, sorts first.
     return (
         encoded[: time_end - time_size],
         encoded[time_end : digest_end - digest_size],

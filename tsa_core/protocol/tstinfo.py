@@ -60,7 +60,7 @@ class Accuracy:
 def wider_accuracy(error: timedelta) -> Accuracy:
     """Return the smallest of 1, 2 or 5 times a power of ten microseconds that covers `error`.
 
-    Few distinct values: a token's accuracy then tells little about the clock, and sizes repeat.
+    There are few distinct values, so an accuracy reveals little about the clock, and token sizes repeat.
     """
     microseconds = -(-error // timedelta(microseconds=1))
     power = 1
@@ -98,9 +98,9 @@ def encode_signing_time(time: datetime) -> bytes:
 
 
 class TimeEncoder:
-    """Encodes the two times of a token, genTime and signing-time; remembers what it wrote for the last second.
+    """Encodes the two times of a token, genTime and signing-time, with a cache for the last second.
 
-    Thread-safe: what is remembered is replaced as a whole.
+    Thread-safe: the cached tuple is replaced as a whole.
     """
 
     def __init__(self, *, fraction_digits: int = 0) -> None:
@@ -124,8 +124,8 @@ class TimeEncoder:
 def encode_serials(random: bytes) -> list[bytes]:
     """Return serialNumbers of fixed width, one from every 20 random octets.
 
-    The two top bits are fixed to 01, so that the INTEGER is positive and always has 20 octets: token sizes stay
-    stable (rule C12), 158 random bits make two equal numbers impossible in practice, across processes too.
+    The two top bits are fixed to 01, so that the INTEGER is positive and always has 20 octets, which keeps token sizes
+    constant (rule C12). With 158 random bits, equal numbers do not occur in practice, across processes too.
     """
     octets = range(0, len(random), SERIAL_OCTETS)
     return [_SERIAL_STARTS[random[first]] + random[first + 1 : first + SERIAL_OCTETS] for first in octets]

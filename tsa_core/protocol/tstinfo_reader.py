@@ -1,4 +1,4 @@
-"""Reading TSTInfo, the statement that a token makes (RFC 3161 2.4.2)."""
+"""Reads TSTInfo, the statement of a token (RFC 3161 2.4.2)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class TSTInfoExtension(NamedTuple):
 
 
 class TSTInfo(NamedTuple):
-    """What the authority states: that `hashed_message` existed at `gen_time`.
+    """The authority's statement: `hashed_message` existed at `gen_time`.
 
-    `gen_time` is aware and in UTC, cut to microseconds. `accuracy` is None when it is absent, which means
+    `gen_time` is aware and in UTC, truncated to microseconds. `accuracy` is None when it is absent, which means
     unknown, not zero. `tsa_der` is the GeneralName of the authority as it was sent, empty when absent.
     """
 
@@ -46,7 +46,7 @@ class TSTInfo(NamedTuple):
 
     @property
     def hash_algorithm(self) -> HashAlgorithm | None:
-        """The imprint's hash algorithm, None when it is one that we do not know."""
+        """The imprint's hash algorithm, None when the core does not know it."""
         return _HASHES_BY_OID.get(self.hash_oid)
 
     @property
@@ -63,8 +63,8 @@ class TSTInfo(NamedTuple):
 def read_tst_info(data: bytes) -> TSTInfo:
     """Read the DER of one TSTInfo that fills `data`; raises EncodingError for anything else.
 
-    DER, because RFC 3161 demands it of what is signed. One tolerance: an ordering or critical that is FALSE may
-    be written out, which some authorities do and which cannot mean anything else.
+    RFC 3161 requires DER. One exception: an ordering or critical that is FALSE may be present, because some authorities
+    write it and the meaning is the same.
     """
     try:
         return _walk(data)
@@ -220,13 +220,13 @@ def _accuracy(content: bytes) -> Accuracy | None:
     if not 0 <= seconds <= _MAX_ACCURACY_SECONDS or not 0 <= millis <= 999 or not 0 <= micros <= 999:
         raise EncodingError("the accuracy is out of range: a sensible number of seconds, 1 to 999 millis and micros")
     total = (seconds * 1000 + millis) * 1000 + micros
-    # All parts absent or zero says nothing that a clock could keep: unknown, as if the field were absent.
+    # No clock can keep an accuracy of zero. So all parts absent or zero means unknown, as if the field were absent.
     return Accuracy(microseconds=total) if total else None
 
 
 @lru_cache(maxsize=256)
 def _gen_time(text: bytes) -> datetime:
-    """Return the time in `text`, YYYYMMDDhhmmss[.f]Z; digits beyond microseconds are cut off."""
+    """Return the time in `text`, YYYYMMDDhhmmss[.f]Z; digits beyond microseconds are dropped."""
     digits, dot, fraction = text[:-1].partition(b".")
     if (
         text[-1:] != b"Z"

@@ -1,4 +1,4 @@
-"""Opens what the settings select and holds it together: the one room that knows both plugins and authority."""
+"""Opens the plugins that the settings select, and the authority over them."""
 
 from tsa_core.service.certificate_watch import CertificateWatch
 from tsa_core.service.clock_relay import ClockRelay

@@ -1,4 +1,4 @@
-"""Warns of certificates that are about to end: at start, then daily, and louder the less time is left."""
+"""Warns of certificates that end soon: at start, then daily, at a higher level the less time is left."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _DAY_SECONDS = timedelta(days=1).total_seconds()
 
 
 class CertificateWatch:
-    """Remembers what it has said of each profile."""
+    """Logs the warnings, and remembers the last one of each profile."""
 
     def __init__(self) -> None:
         self._said: dict[tuple[str, str], tuple[int, float]] = {}
 
     def look(self, profiles: Iterable[Mapping[str, Any]], *, now: datetime | None = None) -> None:
-        """Log a line for each profile that ends soon: the first time, every day, and when it gets more urgent.
+        """Log a line for each profile that ends soon: at first, every day, and when the level rises.
 
         `profiles` are mappings with `name` and `issues_until`, the last instant of tokens in ISO 8601.
         """

@@ -1,7 +1,7 @@
-"""The process that runs the clock monitors on behalf of all workers.
+"""The process that runs the clock monitors for all workers.
 
-It is started, not forked: its parent may have threads by then, and the listening sockets are none of its business. It
-ends when its parent does. What it logs is logged by its parent.
+It is started as a new program, not forked: its parent may have threads by then, and it must not inherit the listening
+sockets. It ends when its parent ends. Its parent writes its log records.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
 _FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 30.0
+_MAX_PAUSE_SECONDS = 30.0
 
 
 class ClockProcess:
     """The parent's handle: starts the process, starts it again when it dies, stops it.
 
-    Raises ConfigError when the monitors cannot be opened. Call `look` now and then.
+    Raises ConfigError when the monitors cannot be opened. Call `look` periodically.
     """
 
     def __init__(self, settings: Settings, relay: ClockRelay, bank: int) -> None:
@@ -57,13 +57,13 @@ class ClockProcess:
         mine, childs = Pipe()
         descriptor = self._relay.descriptor
         command = [sys.executable, "-P", "-m", __name__, str(childs.fileno()), str(descriptor)]
-        # The same modules as here, however this process came to find them.
+        # The new process must find the same modules as this one.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdin=subprocess.DEVNULL, pass_fds=(childs.fileno(), descriptor), env=environment
         )
         childs.close()
-        with contextlib.suppress(OSError):  # it has ended already, which the next look finds out
+        with contextlib.suppress(OSError):  # it has ended already; the next `look` notices
             mine.send((self._settings, self._bank, logging.getLogger().getEffectiveLevel()))
         return process, mine
 
@@ -84,7 +84,7 @@ class ClockProcess:
         raise ConfigError("the process that runs the clock monitors did not start; its messages above say why")
 
     def look(self) -> None:
-        """Log what the process has to say, and start it again when it has died."""
+        """Write the process's log records, and start it again when it has died."""
         try:
             while self._channel.poll():
                 kind, content = self._channel.recv()
@@ -103,18 +103,18 @@ class ClockProcess:
             code = self._process.wait()
             log.error("the process that runs the clock monitors ended (status %d) and is replaced", code)
             self._next_start = now + self._pause_seconds
-            self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
+            self._pause_seconds = min(2 * self._pause_seconds, _MAX_PAUSE_SECONDS)
         if now >= self._next_start:
             self._channel.close()
             self._next_start = 0.0
             self._process, self._channel = self._start()
 
     def leave(self) -> None:
-        """In a process forked from the parent: let go, so that the clock's process notices when the parent ends."""
+        """In a process forked from the parent: close the channel, so that the process notices the parent's end."""
         self._channel.close()
 
     def stop(self) -> None:
-        """End the process, which ends when nobody holds the channel any more."""
+        """End the process, by closing its channel."""
         self._channel.close()
         try:
             self._process.wait(_STOP_SECONDS)
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str]) -> int:
     relay = ClockRelay(int(arguments[1]))
     settings, bank, level = channel.recv()
     logging.basicConfig(level=level, handlers=[_LogToParent(channel)], force=True)
-    logging.raiseExceptions = False  # a parent that is gone hears nothing
+    logging.raiseExceptions = False  # records cannot be sent to a parent that has ended
     host = PluginHost(base_directory=settings.base_directory)
     try:
         opened = open_clock(settings, host)
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str]) -> int:
         while not channel.poll(_LOOK_SECONDS):
             for index, monitor in enumerate(opened.monitors.values()):
                 verdict = monitor.verdict()
-                # A monitor that has measured nothing yet must not wipe out what the one before it knew.
+                # A monitor without a measurement must not overwrite the verdict of the one before it.
                 if verdict is written.get(index) or not (verdict.checked_at or verdict.trusted):
                     continue
                 relay.write(bank, index, verdict)
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     import signal
 
-    # Ctrl-C and systemd reach every process of a server, and the workers still need the clock: the parent says when.
+    # Ctrl-C and systemd signal every process of a server, but workers still need the clock: the parent ends this one.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     raise SystemExit(main(sys.argv[1:]))

@@ -1,9 +1,9 @@
-"""Hands the verdicts of one process's clock monitors to all workers, through memory that they share.
+"""Passes the verdicts of one process's clock monitors to all workers, through shared memory.
 
-A verdict is plain data, and its anchor's monotonic clock is the machine's. A reader compares one number with the one
-that it saw last, and decodes only when it has changed. The writer makes the number odd while it writes, and a checksum
-guards against processors that show the writes in another order. When the writer dies, the last verdict ages as that
-of any monitor that has died does, and the gate closes.
+A verdict is plain data, and the monotonic clock of its anchor is the same for all processes. A reader compares the
+sequence number with the one that it saw last, and decodes only when it has changed. The writer makes the number odd
+while it writes (a seqlock), and a checksum detects writes that a CPU shows in another order. When the writer dies, its
+last verdict ages like that of a monitor that has died, and the gate closes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NO_VERDICT = ClockVerdict(trusted=False, measured=False, reason="the clock has 
 
 
 def encode_verdict(verdict: ClockVerdict) -> bytes:
-    """Return a verdict as JSON; durations in microseconds, which is what they are made of."""
+    """Return a verdict as JSON, with durations in microseconds, the resolution of timedelta."""
     anchor = verdict.anchor
     return json.dumps(
         {
@@ -77,12 +77,12 @@ class ClockRelay:
         self._monitors: dict[tuple[int, tuple[str, ...]], dict[str, ClockMonitor]] = {}
 
     def clear(self, bank: int) -> None:
-        """Take back what a bank says, before another process writes to it."""
+        """Erase the verdicts of a bank, before another process writes to it."""
         for index in range(MAX_MONITORS):
             self.write(bank, index, _NO_VERDICT)
 
     def monitors(self, bank: int, names: Sequence[str]) -> Mapping[str, ClockMonitor]:
-        """Return monitors that give the verdicts which another process writes; the same ones for the same question."""
+        """Return monitors that read the verdicts of another process; the same objects for the same arguments."""
         key = bank, tuple(names)
         if key not in self._monitors:
             self._monitors[key] = {
@@ -95,7 +95,7 @@ class ClockRelay:
         payload = encode_verdict(verdict)
         offset = _offset(bank, index)
         number, _, _ = _HEAD.unpack_from(self._memory, offset)
-        number += 1 + number % 2  # odd: being written, also when the writer before this one died in the middle
+        number += 1 + number % 2  # odd: being written; so it may be when the former writer died during a write
         _HEAD.pack_into(self._memory, offset, number, 0, 0)
         start = offset + _HEAD.size
         self._memory[start : start + len(payload)] = payload
@@ -103,19 +103,19 @@ class ClockRelay:
         _HEAD.pack_into(self._memory, offset, number + 1, len(payload), zlib.crc32(payload))
 
     def close(self) -> None:
-        """Give the descriptor back; the memory goes with its last reader."""
+        """Close the descriptor; the memory is freed with its last reader."""
         os.close(self.descriptor)
 
 
 class RelayedMonitor(ClockMonitor):
-    """Reads the verdicts of a monitor that runs in another process; 0.1 us as long as there is no new one."""
+    """Reads the verdicts of a monitor in another process. It takes 0.1 us while there is no new verdict."""
 
     def __init__(self, memory: mmap.mmap, offset: int) -> None:
         self._memory = memory
         self._offset = offset
         self._numbers = memoryview(memory).cast("Q")
         self._index = offset // 8
-        # One object, so that threads which read at the same time cannot mix two verdicts.
+        # One tuple, so that threads that read at the same time cannot mix two verdicts.
         self._last = 0, _NO_VERDICT
 
     def start(self, clock: Clock) -> None:

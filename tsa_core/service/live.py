@@ -1,8 +1,8 @@
-"""A service whose configuration can be exchanged while it answers requests.
+"""A service whose configuration can be replaced while it answers requests.
 
-A reload has two halves, so that several processes can do the first all, and then the second all: `prepare` opens and
-checks the new set beside the one that serves, `commit` puts it in its place in one step. A request is answered by the
-set that was there when it began. The old set is closed when its last request has been answered.
+A reload has two phases. `prepare` opens and checks the new service beside the current one. `commit` replaces the
+current one in one step. So several processes can all prepare before the first one commits. A request is answered by the
+service that was current when it began. The old service is closed when its last request has been answered.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 Application: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 _FIRST_VERDICTS_SECONDS = 10.0
-"""How long a reload waits for new clock monitors, so that they do not begin with refusals."""
+"""How long a reload waits for the first verdicts of new clock monitors: without them, requests would be refused."""
 
 
 _GENERATION = "tsa_core.generation"
 
 
 class _Generation:
-    """The application over one opened set; whoever holds it keeps the set open."""
+    """The application over one service; a reference to it keeps the service open."""
 
     __slots__ = ("__weakref__", "application")
 
@@ -39,25 +39,25 @@ class _Generation:
 
 
 class LiveService:
-    """Serves one opened set at a time and exchanges it between two requests; itself a WSGI application.
+    """A WSGI application over one service at a time, which a reload replaces between two requests.
 
-    `build` makes the application over a service. `prepare`, `commit` and `abort` are for one thread, which is not a
-    request's; requests may come from any. Costs 0.1 us per request.
+    `build` makes the application over a service. `prepare`, `commit` and `abort` are for one thread that answers no
+    requests; any thread may answer requests. Costs 0.1 us per request.
     """
 
     def __init__(self, service: Service, build: Callable[[Service], Application]) -> None:
         self.service = service
-        """The set that serves new requests."""
+        """The service for new requests."""
         self._build = build
         self._generation = _Generation(build(service))
-        self.exchanged: Callable[[], None] = lambda: None
-        """Called after each commit, for listeners that have something to read anew."""
+        self.on_commit: Callable[[], None] = lambda: None
+        """Called after each commit, for listeners that have files to read again."""
         self._prepared: tuple[Service, _Generation] | None = None
         self._retiring: list[threading.Thread] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer a request with the set of this moment."""
-        # Held until the reply is made, by the environ where that is after this returns.
+        """Answer a request with the current service."""
+        # The environ holds it until the reply is made, which in a batch is after this returns.
         generation = environ[_GENERATION] = self._generation
         return generation.application(environ, start_response)
 
@@ -68,9 +68,9 @@ class LiveService:
         material: Material | None = None,
         monitors: Mapping[str, ClockMonitor] | None = None,
     ) -> Service:
-        """Open and check a new set beside the one that serves, and return it; nothing changes for requests yet.
+        """Open and check a new service beside the current one, and return it; requests are not affected yet.
 
-        Raises TsaError with a line for the operator when it cannot be used; what was opened for it is closed again.
+        Raises TsaError with a line for the operator when it cannot be used; all that was opened for it is closed.
         """
         self.abort()
         new = Service(settings, material=material, previous=self.service, monitors=monitors)
@@ -90,7 +90,7 @@ class LiveService:
         return new
 
     def commit(self) -> None:
-        """Let the prepared set answer all requests that begin from now on, and close the old one when it is idle."""
+        """Let the prepared service answer all new requests, and close the old one when it is idle."""
         assert self._prepared is not None, "prepare() comes first"  # noqa: S101 - a mistake of ours
         old_service, old_generation = self.service, self._generation
         self.service, self._generation = self._prepared
@@ -100,7 +100,7 @@ class LiveService:
         except TsaError as error:
             log.warning("the new configuration serves, but: %s", error)
         try:
-            self.exchanged()
+            self.on_commit()
         except TsaError as error:
             log.warning("the new configuration serves, but: %s", error)
         self.service.audit_exchange(old_service)
@@ -112,14 +112,14 @@ class LiveService:
         thread.start()
 
     def abort(self) -> None:
-        """Close a set that was prepared and shall not serve."""
+        """Close a prepared service without using it."""
         if self._prepared is not None:
             service, _ = self._prepared
             self._prepared = None
             service.close()
 
     def close(self) -> None:
-        """Close everything; called when no request is in progress any more."""
+        """Close all services; called when no request is in progress."""
         self.abort()
         for thread in self._retiring:
             thread.join(1.0)
@@ -127,7 +127,7 @@ class LiveService:
 
 
 def _retire(service: Service, idle: threading.Event) -> None:
-    """Close a set when its last request has been answered, or when none can be in progress any more."""
+    """Close a service when its last request has been answered, or after the longest time that one can take."""
     longest = max(profile.sign_timeout for profile in service.authority.profiles.values())
     if not idle.wait(longest + service.settings.server.graceful_timeout.total_seconds()):
         log.warning("requests of the configuration before the reload are still in progress; its plugins are closed")

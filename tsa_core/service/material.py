@@ -1,7 +1,7 @@
-"""The certificate chains of one configuration, read once for all processes that serve it; and those before them.
+"""The certificate chains of one configuration, read once for all processes, and the profiles' former chains.
 
-Processes that read files for themselves could each see another state of a rotation that is under way. Chains are plain
-bytes here, so that a parent can hand them to its workers.
+If each process read the files, they could see different states of a rotation in progress. Chains are plain bytes here,
+so that a parent can send them to its workers.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from tsa_core.config import Settings
 log = logging.getLogger(__name__)
 
 MAX_EARLIER_CHAINS = 32
-"""For each profile; the oldest are forgotten first."""
+"""For each profile; the oldest are dropped first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """`chains` has the PEM of each profile that a file gives one; `earlier` the PEM of former chains, newest first."""
+    """`chains` has the PEM of each profile with a chain file; `earlier` has that of former chains, newest first."""
 
     chains: Mapping[str, bytes] = field(default_factory=dict)
     earlier: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
 
 
 def read_material(settings: Settings, *, before: Material | None = None) -> Material:
-    """Read every profile's chain, and what the state directory remembers; raises ConfigError.
+    """Read every profile's chain, and the former chains from the state directory; raises ConfigError.
 
-    `before` is the material that a reload replaces: its chains become earlier ones where they differ.
+    `before` is the material that a reload replaces: its chains become former ones where they differ.
     """
     chains = {
         name: parse_chain(read_chain_file(path), where=str(path)).pem()
@@ -54,7 +54,7 @@ def read_material(settings: Settings, *, before: Material | None = None) -> Mate
 
 
 def without_repeats(chains: Iterable[bytes], *, current: bytes | None) -> tuple[bytes, ...]:
-    """Return the chains but the current one, each once, as many as are kept."""
+    """Return the chains without the current one and without repetitions, at most MAX_EARLIER_CHAINS."""
     return tuple(chain for chain in dict.fromkeys(chains) if chain != current)[:MAX_EARLIER_CHAINS]
 
 
@@ -70,9 +70,9 @@ def read_chains(directory: Path) -> list[bytes]:
 
 
 def store_chain(directory: Path, chain: bytes) -> None:
-    """Remember a chain, and forget the oldest beyond the limit; raises ConfigError when it cannot be written.
+    """Store a chain, and remove the oldest beyond the limit; raises ConfigError when it cannot be written.
 
-    Several processes may do this at once: a file is complete before it has its name.
+    Several processes may do this at once: a file gets its name when it is complete.
     """
     name = hashlib.sha256(chain).hexdigest()[:32]
     try:

@@ -1,4 +1,4 @@
-"""Opens signers and the clock as the settings select them."""
+"""Opens the signers and the clock that the settings select."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, PluginHost
 
 
 def _signer_settings(settings: Settings, name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Return the plugin, its table and the fields that the profile fills in."""
+    """Return the plugin's name, its table, and the fields that come from the profile."""
     profile = settings.profiles[name]
     table = {**settings.signer.get(profile.scheme, {}), **profile.signer_options}
     fixed = {"uri": profile.signer, "signature_digest": profile.signer_hash, "rsa_pss": profile.rsa_pss}
@@ -30,7 +30,7 @@ def open_signer(host: PluginHost, settings: Settings, name: str) -> Signer:
 
 
 def adopt_signer(host: PluginHost, settings: Settings, name: str, signer: Signer) -> None:
-    """Note a signer that was opened before this process was forked, so that a reload can keep it."""
+    """Register a signer that was opened before this process was forked, so that a reload can keep it."""
     scheme, table, fixed = _signer_settings(settings, name)
     host.adopt(SIGNER, scheme, table, signer, fixed=fixed, owner=name)
 
@@ -38,7 +38,7 @@ def adopt_signer(host: PluginHost, settings: Settings, name: str, signer: Signer
 def open_shared_signers(host: PluginHost, settings: Settings) -> dict[str, Signer]:
     """Open the signers that worker processes can share, before they are forked; the host closes them.
 
-    A key made at start must be shared, or every worker would sign under a chain of its own.
+    A key made at start must be shared, or every worker would sign with its own key and chain.
     """
     return {
         name: open_signer(host, settings, name)
@@ -49,7 +49,7 @@ def open_shared_signers(host: PluginHost, settings: Settings) -> dict[str, Signe
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedClock:
-    """The gate, and the monitors that it asks by name."""
+    """The gate, and its monitors by name."""
 
     gate: ClockGate
     monitors: Mapping[str, ClockMonitor]
@@ -60,13 +60,13 @@ def open_clock(
 ) -> OpenedClock:
     """Open the clock and its monitors and start these; `host.close()` stops them.
 
-    `monitors` are those that another process runs, in place of the settings'. Raises ConfigError or PluginError when
+    `monitors` are run by another process and replace those of the settings. Raises ConfigError or PluginError when
     something cannot be opened.
     """
     section = settings.clock
     clock = host.open(CLOCK, section.source, section.plugin_table(section.source))
     if monitors is None:
-        # A monitor that is kept watches the clock that it was started with.
+        # A monitor that is kept measures the clock that it was started with.
         same_clock = host.has_kept(clock)
         monitors = {
             name: host.open(CLOCK_MONITOR, name, section.plugin_table(name), keep=same_clock)
@@ -75,7 +75,7 @@ def open_clock(
         for monitor in monitors.values():
             if not host.has_kept(monitor):
                 monitor.start(clock)
-    # What the kernel knows of leap seconds is about its own clock alone.
+    # The kernel's knowledge of leap seconds applies to the system clock only.
     kernel = read_kernel_clock if section.source == "system" else None
     gate = ClockGate(clock, list(monitors.values()), settings=section, kernel=kernel)
     return OpenedClock(gate=gate, monitors=monitors)

@@ -1,4 +1,4 @@
-"""One opened set: the plugins that the settings select, the authority over them, and whether it can issue."""
+"""An opened configuration: the plugins that the settings select, the authority over them, and its readiness."""
 
 from __future__ import annotations
 
@@ -57,12 +57,13 @@ class ReadinessCheck:
 class Service:
     """An opened authority and everything that must be closed with it; a context manager.
 
-    Raises ConfigError, PluginError or SignerError, each with a line for the operator, when something cannot be
-    opened; what had been opened until then is closed again. `shared` are signers by profile that another process
-    opened before this one was forked; they are closed there. `material` are chains that were read already. `previous`
-    is the service that a reload replaces: what the settings leave as it is, is kept open and shared with it, and
-    nothing takes effect before `start`, which is otherwise done at once. `monitors` are clock monitors that another
-    process runs.
+    Raises ConfigError, PluginError or SignerError, each with a line for the operator, when something cannot be opened;
+    all that was opened before is closed.
+
+    `shared` are signers by profile that the parent opened before this process was forked; the parent closes them.
+    `material` are chains that were read before. `monitors` are clock monitors that another process runs. `previous` is
+    the service that a reload replaces: plugins whose settings are the same are kept open and shared with it, and
+    nothing takes effect before `start`. Without `previous` the constructor calls `start`.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Service:
         )
         self._shared = dict(shared or {})
         self.warnings: list[str] = []
-        """Lines for the operator about what works but should not be relied upon."""
+        """Lines for the operator about what works but is unsafe in production."""
         self._health_lock = threading.Lock()
         self._next_trial: dict[str, float] = {}
         try:
@@ -89,7 +90,7 @@ class Service:
             with noting_files() as files:
                 self._open(material, previous, monitors)
             self.files = files | self._files()
-            """What this was made from: chains, keys and secrets; not the configuration file itself."""
+            """The files that were read: chains, keys and secrets; not the configuration file itself."""
             if previous is None:
                 self.start()
         except BaseException:
@@ -122,7 +123,7 @@ class Service:
             gate.continue_from(previous.clock.gate)
         self.earlier_chains = _earlier_chains(profiles, material, previous)
         """The PEM of each profile's former chains, the newest first."""
-        # The default profile first: where profiles share a policy, the first in line gets it.
+        # The default profile first: where profiles share a policy, the first one gets its requests.
         profiles.sort(key=lambda profile: profile.name != "default")
         selectors = [self._plugin(POLICY_SELECTOR, settings.policy, name) for name in settings.policy.selectors]
         for selector in selectors:
@@ -148,7 +149,7 @@ class Service:
         return self.host.open(kind, name, section.plugin_table(name))
 
     def _refuse_tables_of_nobody(self) -> None:
-        """Refuse tables of plugins that are not installed: a misspelt name, or a plugin that was forgotten."""
+        """Refuse tables of plugins that are not installed: the name is misspelt or the plugin is missing."""
         installed = {plugin.name for plugin in self.host.installed()}
         tables = {f"signer.{name}": name for name in self.settings.signer}
         for section in ("clock", "policy", "response", "audit", "observe", "health"):
@@ -163,7 +164,7 @@ class Service:
 
     @property
     def waiting_profiles(self) -> int:
-        """How many profiles' signers wait for a backend, so that their requests need threads."""
+        """The number of profiles whose signers wait for a backend, so that their requests need threads."""
         return sum(profile.waits for profile in self.authority.profiles.values())
 
     def _files(self) -> set[Path]:
@@ -181,7 +182,7 @@ class Service:
     # -- readiness ----------------------------------------------------------------------------------------------
 
     def readiness(self) -> list[ReadinessCheck]:
-        """Return the state of signers, clock and further checks; every reason is fit for the public."""
+        """Return the state of signers, clock and health checks; a reason contains nothing that clients must not see."""
         return list(self._readiness())
 
     def _readiness(self) -> Iterator[ReadinessCheck]:
@@ -247,7 +248,7 @@ class Service:
             self._next_trial[profile.name] = now + _RETRY_SECONDS
         try:
             profile.trial_signature()
-        except Exception as error:  # noqa: BLE001 - any failure means: not ready
+        except Exception as error:  # noqa: BLE001 - after any failure the profile is not ready
             log.warning("profile %r: the signer is still unavailable: %s", profile.name, error)
             return False
         profile.available = True
@@ -256,7 +257,7 @@ class Service:
     # -- lifetime -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to watch the clock, and remember the chains; raises ConfigError when these cannot be stored."""
+        """Start the clock gate, and store the chains; raises ConfigError when these cannot be stored."""
         if directory := self.settings.server.state_directory:
             for profile in self.authority.profiles.values():
                 store_chain(directory / "chains" / profile.name, profile.certificate_chain_pem)
@@ -264,7 +265,7 @@ class Service:
         self.clock.gate.start()
 
     def audit_exchange(self, previous: Service) -> None:
-        """Write a line into the audit trail for each profile whose certificates differ from the set before."""
+        """Write an audit record for each profile whose certificates differ from those of `previous`."""
         before = {profile.name: profile.chain.leaf for profile in previous.authority.profiles.values()}
         for profile in self.authority.profiles.values():
             old, new = before.pop(profile.name, None), profile.chain.leaf
@@ -282,7 +283,7 @@ class Service:
         self._audit(AuditEvent(kind="profile.certificate", time=datetime.now(UTC), details=details))
 
     def close(self) -> None:
-        """Close all plugins that no other service uses; once more than needed does no harm."""
+        """Close all plugins that no other service uses; may be called more than once."""
         if hasattr(self, "clock"):
             self.clock.gate.stop()
         self.host.close()
@@ -299,7 +300,7 @@ class Service:
 def _earlier_chains(
     profiles: Sequence[Profile], material: Material, previous: Service | None
 ) -> dict[str, tuple[bytes, ...]]:
-    """Return the former chains of each profile: those that were read, and those of the service before this one."""
+    """Return the former chains of each profile: those of the material, and those of `previous`."""
     earlier = {}
     for profile in profiles:
         former: list[bytes] = []

@@ -27,7 +27,7 @@ from tsa_core.hosting.notify import notify_stopping
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 10.0
+_MAX_PAUSE_SECONDS = 10.0
 
 
 def serve_granian(
@@ -117,7 +117,7 @@ class _Reports:
                 _rest(pause)
                 if os.getppid() != self._parent:
                     os._exit(2)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                pause = min(2 * pause, _MAX_PAUSE_SECONDS)
                 continue
             except BaseException as error:
                 self._send({"error": f"a worker could not start: {type(error).__name__}: {error}"})

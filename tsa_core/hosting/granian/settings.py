@@ -13,7 +13,7 @@ from tsa_core.hosting.granian.http2_limits import STREAMS
 KEEP_LOGGING: dict[str, Any] = {"incremental": True, "handlers": {}, "formatters": {}, "loggers": {}}
 """Without `incremental` granian closes the log handlers of the whole process."""
 
-_LEAST_BUFFER_OCTETS = 8192
+_MIN_BUFFER_OCTETS = 8192
 _STREAM_WINDOW_OCTETS = 65_535
 _CONNECTION_WINDOW_OCTETS = 262_144
 _FRAME_OCTETS = 16_384
@@ -37,7 +37,7 @@ def http1_settings(settings: ServerSettings) -> HTTP1Settings:
     """
     return HTTP1Settings(
         header_read_timeout=max(1000, int(settings.idle_timeout.total_seconds() * 1000)),
-        max_buffer_size=max(_LEAST_BUFFER_OCTETS, settings.max_header_size),
+        max_buffer_size=max(_MIN_BUFFER_OCTETS, settings.max_header_size),
     )
 
 

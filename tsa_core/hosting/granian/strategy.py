@@ -45,7 +45,7 @@ class Granian:
         job, plans = self._job, self._plans
 
         def all_serve(facts: Facts) -> None:
-            plans.begin(job.read_again, facts, job.pid_file)
+            plans.accept_reloads(job.read_again, facts, job.pid_file)
             started(facts)
 
         serve_granian(
@@ -83,7 +83,7 @@ class Granian:
             slot=slot,
         )
         others.start()
-        live.exchanged = others.reload_certificates
+        live.on_commit = others.reload_certificates
         Finalize(others, others.stop, exitpriority=10)
         job.serve_profiling()
         freeze_startup_objects()

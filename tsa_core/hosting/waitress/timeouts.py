@@ -18,9 +18,9 @@ from tsa_core.hosting.open_files import connection_limit
 log = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 5.0
-_LEAST_SWEEP_SECONDS = 0.2
+_MIN_SWEEP_SECONDS = 0.2
 _ROOM_PAUSE_SECONDS = 0.25
-_LEAST_IDLE_SECONDS = 1.0
+_MIN_IDLE_SECONDS = 1.0
 """A connection that has been idle for less may be about to send a request."""
 _WARNING_PAUSE_SECONDS = 10.0
 
@@ -40,7 +40,7 @@ class ConnectionTimeouts:
         self._next_room = 0.0
         self._next_warning = 0.0
         limits = [seconds / 4 for seconds in (self._read_seconds, self._write_seconds) if seconds]
-        self.sweep_seconds = max(_LEAST_SWEEP_SECONDS, min([_SWEEP_SECONDS, *limits]))
+        self.sweep_seconds = max(_MIN_SWEEP_SECONDS, min([_SWEEP_SECONDS, *limits]))
         """How often `sweep` should be called."""
 
     def sweep(self, channels: Sequence[Any]) -> None:
@@ -71,7 +71,7 @@ class ConnectionTimeouts:
         """Close the connections that have been idle longest."""
         now = time.monotonic()
         self._next_room = now + _ROOM_PAUSE_SECONDS
-        before = time.time() - _LEAST_IDLE_SECONDS
+        before = time.time() - _MIN_IDLE_SECONDS
         idle = [
             channel
             for channel in channels

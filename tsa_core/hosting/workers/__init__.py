@@ -1,1 +1,1 @@
-"""Several worker processes behind one listening socket."""
+"""Several worker processes on the same listening sockets."""

@@ -1,9 +1,9 @@
-"""How a parent and its workers change the configuration together.
+"""How a parent and its workers change the configuration at the same time.
 
-Each worker makes a channel for itself when it starts and hands one end to its parent, through a socket that both had
-before the fork: so it does not matter who forks, we or granian. A reload then has two halves. First all workers open
-and check the new configuration beside the one that serves; only when every one of them has, all are told to use it. If
-one cannot, all drop it: old and new never serve side by side for longer than it takes to tell.
+Each worker makes a pipe when it starts and sends one end to its parent, through a socket that both have had since
+before the fork. So it does not matter whether tsa-core or granian forks. A reload has two phases. First all workers
+prepare: they open and check the new configuration beside the current one. Only when all have done so, all commit. If
+one cannot, all drop the new configuration. So old and new serve side by side only for the time that the messages take.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _COMMIT_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What every process of a server serves; picklable. `clock_bank` says where the clock's verdicts stand.
+    """What every process of a server serves; picklable. `clock_bank` is the bank of the clock's verdicts.
 
-    No two plans have one `number`, those that were given up included: it tells a late answer from one that is awaited.
+    Each plan has a `number` of its own, also one that was dropped: so a late answer can be told from an expected one.
     """
 
     number: int
@@ -48,13 +48,13 @@ class Plan:
 class _Member:
     pid: int
     number: int
-    """Of the plan that it serves."""
+    """The number of the plan that it serves."""
 
 
 class WorkerFleet:
-    """The workers, as the parent sees them; made before the first fork, used by one thread of the parent.
+    """The parent's connections to its workers; made before the first fork, and used by one thread of the parent.
 
-    `describe` gives the facts of a service that a parent is told.
+    `describe` returns the facts of a service, which a worker sends to its parent.
     """
 
     def __init__(self, describe: Callable[[Service], Facts]) -> None:
@@ -69,10 +69,10 @@ class WorkerFleet:
     def join(
         self, live: LiveService, plan: Plan, monitors: Callable[[Plan], Mapping[str, ClockMonitor] | None]
     ) -> None:
-        """In a worker that serves `plan`: do what the parent says, in a thread; end in order when the parent dies."""
+        """In a worker that serves `plan`: follow the parent's commands, in a thread; shut down when the parent dies."""
         self._parent_end.close()
         for channel in list(self._members):
-            channel.close()  # inherited; while they are open, nobody notices that the parent is gone
+            channel.close()  # inherited; while they are open, other workers do not notice the parent's end
         mine, parents = Pipe()
         hello = plan.number.to_bytes(8, "big") + os.getpid().to_bytes(8, "big")
         socket.send_fds(self._worker_end, [hello], [parents.fileno()])
@@ -88,8 +88,8 @@ class WorkerFleet:
     ) -> None:
         while True:
             try:
-                order, number, plan = channel.recv()
-                answer = self._obey(order, live, plan, monitors)
+                command, number, plan = channel.recv()
+                answer = self._carry_out(command, live, plan, monitors)
                 if answer is not None:
                     channel.send((number, *answer))
             except (EOFError, OSError):
@@ -97,19 +97,19 @@ class WorkerFleet:
         log.warning("the parent process is gone; this worker finishes what is in flight and ends")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def _obey(
+    def _carry_out(
         self,
-        order: str,
+        command: str,
         live: LiveService,
         plan: Plan | None,
         monitors: Callable[[Plan], Mapping[str, ClockMonitor] | None],
     ) -> tuple[str, Any] | None:
-        """Carry out one order and return the answer; nothing that goes wrong may end the thread."""
+        """Carry out one command and return the answer; no failure may end the thread."""
         try:
-            if order == "prepare" and plan is not None:
+            if command == "prepare" and plan is not None:
                 service = live.prepare(plan.settings, material=plan.material, monitors=monitors(plan))
                 return "done", self._describe(service)
-            if order == "commit":
+            if command == "commit":
                 live.commit()
                 return "done", None
             live.abort()
@@ -123,57 +123,57 @@ class WorkerFleet:
     # -- in the parent ------------------------------------------------------------------------------------------
 
     def start(self, plan: Plan) -> None:
-        """Note what workers begin with."""
+        """Set the plan that new workers start with."""
         self._current = plan
 
     def close(self) -> None:
-        """Forget the workers, which end by themselves or by whoever started them."""
+        """Close the connections. The process that started the workers ends them."""
         for channel in self._members:
             channel.close()
         self._parent_end.close()
         self._worker_end.close()
 
     def poll(self, timeout: float) -> None:
-        """Meet new workers, forget dead ones, and bring up to date whoever began with an older plan."""
+        """Register new workers, remove dead ones, and update those that started with an older plan."""
         for ready in wait([self._parent_end, *self._members], timeout):
             if ready is self._parent_end:
-                self._welcome()
+                self._register()
             elif isinstance(ready, Connection):
                 self._receive(ready)
         current = self._current
         for channel, member in list(self._members.items()):
             if current is not None and member.number != current.number:
-                self._catch_up(channel, member, current)
+                self._update(channel, member, current)
 
-    def exchange(self, plan: Plan) -> Facts:
-        """Bring all workers to a new plan, or none; returns the facts, raises ConfigError with the reason.
+    def prepare(self, plan: Plan) -> Facts:
+        """Let all workers open a new plan, or none; returns the facts, raises ConfigError with the reason.
 
-        The caller makes `plan` what later workers start with, before it calls `settle`.
+        The caller then lets new workers start with `plan`, and calls `commit`.
         """
         self.poll(0)
         members = list(self._members)
         if not members:
             raise ConfigError("no worker is there to reload; ask again in a moment")
         try:
-            answers = self._order(members, "prepare", plan, seconds=_PREPARE_SECONDS)
+            answers = self._command(members, "prepare", plan, seconds=_PREPARE_SECONDS)
         except ConfigError:
             self._tell(members, "abort", plan.number)
             raise
         facts: Facts = answers[members[0]]
         return facts
 
-    def settle(self, plan: Plan) -> None:
-        """Let all workers use the plan that they have prepared; one that does not is ended, and replaced."""
+    def commit(self, plan: Plan) -> None:
+        """Let all workers use the plan that they have prepared. A worker that fails is ended and replaced."""
         self._current = plan
         for channel in list(self._members):
             try:
-                self._order([channel], "commit", plan, seconds=_COMMIT_SECONDS)
+                self._command([channel], "commit", plan, seconds=_COMMIT_SECONDS)
                 self._members[channel].number = plan.number
             except (ConfigError, KeyError):
                 self._end(channel)
 
-    def _welcome(self) -> None:
-        """Meet all workers that have come, so that a reload right after the start leaves none for later."""
+    def _register(self) -> None:
+        """Register all workers that have started, so that a reload right after the start includes them."""
         while True:
             try:
                 data, descriptors, _, _ = socket.recv_fds(self._parent_end, 16, 1)
@@ -184,7 +184,7 @@ class WorkerFleet:
                 self._members[Connection(descriptors[0])] = member
 
     def _receive(self, channel: Connection) -> tuple[int, str, Any] | None:
-        """Return what a worker says; None when it is gone."""
+        """Return a worker's answer; None when the worker has ended."""
         try:
             answer: tuple[int, str, Any] = channel.recv()
         except (EOFError, OSError):
@@ -193,14 +193,16 @@ class WorkerFleet:
             return None
         return answer
 
-    def _tell(self, channels: list[Connection], order: str, number: int, plan: Plan | None = None) -> None:
+    def _tell(self, channels: list[Connection], command: str, number: int, plan: Plan | None = None) -> None:
         for channel in channels:
-            with contextlib.suppress(OSError):  # gone, which the next look at it finds out
-                channel.send((order, number, plan))
+            with contextlib.suppress(OSError):  # the worker has ended; the next read notices
+                channel.send((command, number, plan))
 
-    def _order(self, channels: list[Connection], order: str, plan: Plan, *, seconds: float) -> dict[Connection, Any]:
-        """Tell workers to do something and return their answers; raises ConfigError as soon as one cannot."""
-        self._tell(channels, order, plan.number, plan if order == "prepare" else None)
+    def _command(
+        self, channels: list[Connection], command: str, plan: Plan, *, seconds: float
+    ) -> dict[Connection, Any]:
+        """Send a command to workers and return their answers; raises ConfigError at the first failure."""
+        self._tell(channels, command, plan.number, plan if command == "prepare" else None)
         deadline = monotonic() + seconds
         answers: dict[Connection, Any] = {}
         while waiting := [channel for channel in channels if channel not in answers]:
@@ -214,17 +216,17 @@ class WorkerFleet:
                     raise ConfigError("a worker ended while it opened the new configuration; ask again")
                 number, outcome, content = answer
                 if number != plan.number:
-                    continue  # the late answer to an order that was given up
+                    continue  # the late answer to a command that was given up
                 if outcome == "refused":
                     raise ConfigError(content)
                 answers[channel] = content
         return answers
 
-    def _catch_up(self, channel: Connection, member: _Member, plan: Plan) -> None:
-        """Bring a worker to the current plan that was forked before a reload and met after it."""
+    def _update(self, channel: Connection, member: _Member, plan: Plan) -> None:
+        """Update a worker that was forked before a reload and registered after it."""
         try:
-            for order in ("prepare", "commit"):
-                self._order([channel], order, plan, seconds=_PREPARE_SECONDS)
+            for command in ("prepare", "commit"):
+                self._command([channel], command, plan, seconds=_PREPARE_SECONDS)
             member.number = plan.number
         except ConfigError as error:
             log.warning("worker %d cannot take the current configuration and is replaced: %s", member.pid, error)

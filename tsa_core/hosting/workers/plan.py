@@ -1,4 +1,4 @@
-"""What a parent keeps for its workers: the plan they serve, the signers they share, and the reload of both."""
+"""The parent's side of its workers: the plan that they serve, the signers that they share, and reloads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TURN_SECONDS = 0.2
 
 
 class _Current(NamedTuple):
-    """What a worker that is forked now begins with; exchanged as one, because granian forks when it likes."""
+    """What a new worker starts with. It is replaced as one object, because granian may fork at any time."""
 
     plan: Plan
     host: PluginHost
@@ -35,7 +35,7 @@ class _Current(NamedTuple):
 
 
 class WorkerPlans:
-    """Made before the first fork. `describe` gives the facts of a service.
+    """Made before the first fork. `describe` returns the facts of a service.
 
     Raises ConfigError, PluginError or SignerError when chains or shared signers cannot be opened.
     """
@@ -67,7 +67,7 @@ class WorkerPlans:
     # -- in a worker --------------------------------------------------------------------------------------------
 
     def open_live(self, build: Callable[[Service], Application]) -> LiveService:
-        """In a worker: open what the parent's plan says, and follow the parent from then on."""
+        """In a worker: open the parent's plan, and follow the parent's commands from then on."""
         if self._clock is not None:
             self._clock.leave()
         plan, _, shared = self._current
@@ -81,15 +81,15 @@ class WorkerPlans:
         return live
 
     def _monitors(self, plan: Plan) -> Mapping[str, ClockMonitor] | None:
-        """Return monitors that say what the clock process finds out; None where there is but one worker to ask."""
+        """Return monitors that read the clock process's verdicts; None when the only worker runs the monitors."""
         if plan.settings.server.workers == 1:
             return None
         return self._relay.monitors(plan.clock_bank, list(dict.fromkeys(plan.settings.clock.active_monitors)))
 
     # -- in the parent ------------------------------------------------------------------------------------------
 
-    def begin(self, read_again: Callable[[], Settings], facts: Facts, pid_file: PidFile | None) -> None:
-        """Note that the workers serve: reloads are possible from now on."""
+    def accept_reloads(self, read_again: Callable[[], Settings], facts: Facts, pid_file: PidFile | None) -> None:
+        """Accept reloads from now on; called when the workers serve."""
         self._control = ReloadControl(
             self._current.plan.settings, facts=facts, read_again=read_again, apply=self._apply, pid_file=pid_file
         )
@@ -100,7 +100,7 @@ class WorkerPlans:
             self._control.request()
 
     def idle(self, seconds: float) -> None:
-        """Look after workers, clock and reloads for about so many seconds; never raises."""
+        """Do what workers, clock and reloads need, for about `seconds`; never raises."""
         try:
             self._fleet.poll(seconds)
             if self._clock is not None:
@@ -112,7 +112,7 @@ class WorkerPlans:
             self._control.tick()
 
     def run_in_thread(self) -> None:
-        """Call `idle` in a thread, where somebody else's code has the main one."""
+        """Call `idle` in a thread, when other code runs in the main thread."""
 
         def run() -> None:
             while not self._ending.is_set():
@@ -122,7 +122,7 @@ class WorkerPlans:
         self._thread.start()
 
     def _start_clock(self, settings: Settings, bank: int) -> ClockProcess | None:
-        """Start the process that runs the monitors for all workers; None when there is nothing to share."""
+        """Start the process that runs the monitors for all workers; None without monitors or with one worker."""
         if settings.server.workers == 1 or not settings.clock.active_monitors:
             return None
         self._relay.clear(bank)
@@ -140,7 +140,7 @@ class WorkerPlans:
                 bank = (bank + 1) % BANKS
                 clock = self._start_clock(settings, bank)
             plan = Plan(number=next(self._numbers), settings=settings, material=material, clock_bank=bank)
-            facts = self._fleet.exchange(plan)
+            facts = self._fleet.prepare(plan)
         except BaseException:
             if clock is not None and clock is not self._clock:
                 clock.stop()
@@ -149,7 +149,7 @@ class WorkerPlans:
         finally:
             host.forget_previous()
         self._current = _Current(plan, host, shared)
-        self._fleet.settle(plan)
+        self._fleet.commit(plan)
         if clock is not self._clock:
             self._clock, old = clock, self._clock
             if old is not None:
@@ -172,7 +172,7 @@ class WorkerPlans:
 
 
 def _refuse_new_unique_keys(host: PluginHost, settings: Settings, shared: Mapping[str, Signer]) -> None:
-    """Raise ConfigError for a key that was made just now: workers that run already cannot get it."""
+    """Raise ConfigError for a key that was made at this reload: running workers cannot get it."""
     for name, signer in shared.items():
         if host.provider(SIGNER, settings.profiles[name].scheme).keep_on_reload and not host.has_kept(signer):
             raise ConfigError(

@@ -1,7 +1,7 @@
 """Several processes on the same listening sockets.
 
-The parent binds, opens what processes can share and forks; each worker opens the rest for itself, because connections
-and threads do not survive a fork. A worker that dies is replaced; SIGTERM and SIGINT end all of them, in order.
+The parent binds, opens what processes can share, and forks. Each worker opens the rest, because connections and threads
+do not survive a fork. A worker that dies is replaced. SIGTERM and SIGINT shut all of them down.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _ENDS = (signal.SIGTERM, signal.SIGINT)
 _HANDLED = (*_ENDS, signal.SIGHUP)
 _MAX_REPORT_OCTETS = 1_048_576
 _SHORT_LIFE_SECONDS = 5.0
-_LONGEST_PAUSE_SECONDS = 10.0
+_MAX_PAUSE_SECONDS = 10.0
 _KILL_SLACK_SECONDS = 5.0
 _TURN_SECONDS = 0.2
 
 
 class Report:
-    """One line from a worker to its parent: that it serves, and what; or why it cannot."""
+    """A worker's message to its parent: that it serves, with its facts, or why it cannot."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
         self.sent = False
 
     def send(self, message: Mapping[str, object]) -> None:
-        """In the worker: report, once."""
+        """In the worker: send the report; called once."""
         self.sent = True
         os.close(self._read)
         data = json.dumps(message).encode("utf-8")[:_MAX_REPORT_OCTETS]
@@ -46,7 +46,7 @@ class Report:
         os.close(self._write)
 
     def expect(self) -> None:
-        """In the parent, right after the fork: let go of the worker's end, so that no later worker inherits it."""
+        """In the parent, right after the fork: close the worker's end, so that no later worker inherits it."""
         os.close(self._write)
 
     def receive_nothing(self) -> None:
@@ -55,7 +55,7 @@ class Report:
         os.close(self._write)
 
     def receive(self) -> dict[str, object]:
-        """In the parent: wait for the report; an empty one means that the worker died without a word."""
+        """In the parent: wait for the report; it is empty when the worker died before it sent one."""
         with os.fdopen(self._read, "rb") as stream:
             data = stream.read(_MAX_REPORT_OCTETS)
         result: dict[str, object] = json.loads(data) if data else {}
@@ -65,11 +65,11 @@ class Report:
 class WorkerPool:
     """Forks `count` workers and keeps that many alive until it is stopped.
 
-    `work(report, slot)` runs in each worker: it opens what it needs, sends a report with what `started` of the parent
-    shall be told, serves until SIGTERM and returns. Slots count from 0, and who replaces a worker gets its slot. An
-    exception of type TsaError before the report is the operator's to read. `idle(seconds)` is called over and over by
-    the parent while it has nothing to do; it returns after about so many seconds, or when something has happened.
-    `hung_up` handles SIGHUP in the parent; workers ignore it.
+    `work(report, slot)` runs in each worker: it opens what it needs, sends a report, which the parent passes to
+    `started`, serves until SIGTERM and returns. Slots count from 0; a worker that replaces another has its slot. The
+    text of a TsaError that `work` raises before the report is shown to the operator. The parent calls `idle(seconds)`
+    repeatedly while it has nothing else to do; it returns after about so many seconds, or after an event. `hung_up`
+    handles SIGHUP in the parent; workers ignore it.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class WorkerPool:
         self._hung_up = hung_up
         self._count = count
         self._stopping = False
-        self._born: dict[int, tuple[float, int]] = {}
-        """When each worker began, by process id, and its slot."""
+        self._alive: dict[int, tuple[float, int]] = {}
+        """By process id: when the worker started, and its slot."""
 
     def run(self, started: Callable[[Mapping[str, object]], None], *, graceful_seconds: float) -> None:
         """Serve until SIGTERM or SIGINT; raises ConfigError when the first workers cannot start."""
@@ -110,7 +110,7 @@ class WorkerPool:
         try:
             return [self._fork(slot) for slot in range(self._count)]
         except OSError as error:
-            forked = len(self._born)
+            forked = len(self._alive)
             self._stop()
             self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
             raise ConfigError(
@@ -123,13 +123,13 @@ class WorkerPool:
         report = Report()
         sys.stdout.flush()
         sys.stderr.flush()
-        # A signal that comes between the two lines would run the parent's handler in the worker.
+        # Else a signal right after the fork would run the parent's handler in the worker.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         try:
             child = os.fork()
             if child == 0:
                 self._be_worker(report, slot)
-            self._born[child] = time.monotonic(), slot
+            self._alive[child] = time.monotonic(), slot
         except OSError:
             report.receive_nothing()
             raise
@@ -139,7 +139,7 @@ class WorkerPool:
         return report
 
     def _be_worker(self, report: Report, slot: int) -> NoReturn:
-        """Work and leave; nothing of the parent's stack may run in a worker."""
+        """Run `work` and exit; the worker must not return into the parent's stack."""
         code = 1
         try:
             for number in _ENDS:
@@ -167,36 +167,36 @@ class WorkerPool:
                 continue
             child, status, lived, slot = ended
             log.error("worker %d ended by itself (status %d) and is replaced", child, status)
-            pause = min(max(0.1, 2 * pause), _LONGEST_PAUSE_SECONDS) if lived < _SHORT_LIFE_SECONDS else 0.0
+            pause = min(max(0.1, 2 * pause), _MAX_PAUSE_SECONDS) if lived < _SHORT_LIFE_SECONDS else 0.0
             self._rest(pause)
             self._replace(slot)
 
     def _replace(self, slot: int) -> None:
-        """Fork a worker for a slot, when that can be done, and wait until it serves or has said why it cannot."""
+        """Fork a worker for a slot, retrying, and wait until it has reported that it serves, or why it cannot."""
         while not self._stopping:
             try:
                 message = self._fork(slot).receive()
             except OSError as error:
                 log.error("no worker can be started: %s; tried again", error)  # noqa: TRY400 - the system's own words
-                self._rest(_LONGEST_PAUSE_SECONDS)
+                self._rest(_MAX_PAUSE_SECONDS)
                 continue
             if "error" in message:
                 log.error("a worker cannot serve: %s", message["error"])
             return
 
     def _rest(self, seconds: float) -> None:
-        """Let time pass, in which workers and reloads are looked after and SIGTERM is heeded."""
+        """Wait; meanwhile `idle` is called, and SIGTERM ends the wait."""
         until = time.monotonic() + seconds
         while not self._stopping and (left := until - time.monotonic()) > 0:
             self._idle(min(left, _TURN_SECONDS))
 
     def _wait(self) -> tuple[int, int, float, int] | None:
-        """Wait a moment for a worker to end; return its number, its status, the seconds that it lived, its slot."""
-        for each in list(self._born):
-            # One by one: other processes that this one has started are not ours to wait for.
+        """Check whether a worker has ended; returns process id, status, lifetime in seconds and slot."""
+        for each in list(self._alive):
+            # Each by its id: other children of this process must not be reaped here.
             child, status = os.waitpid(each, os.WNOHANG)
             if child:
-                born, slot = self._born.pop(child)
+                born, slot = self._alive.pop(child)
                 return child, status, time.monotonic() - born, slot
         self._idle(_TURN_SECONDS)
         return None
@@ -204,7 +204,7 @@ class WorkerPool:
     def _stop(self, *_: object) -> None:
         notify_stopping()
         self._stopping = True
-        for child in self._born:
+        for child in self._alive:
             self._kill(child, signal.SIGTERM)
 
     @staticmethod
@@ -215,15 +215,15 @@ class WorkerPool:
             log.debug("worker %d had already ended", child)
 
     def _reap(self, deadline: float) -> None:
-        """Wait for all workers; those that outstay the deadline are killed."""
-        while self._born:
-            ended = [child for child in self._born if os.waitpid(child, os.WNOHANG)[0]]
+        """Wait for all workers; those that have not ended by the deadline are killed."""
+        while self._alive:
+            ended = [child for child in self._alive if os.waitpid(child, os.WNOHANG)[0]]
             for child in ended:
-                del self._born[child]
+                del self._alive[child]
             if ended:
                 continue
             if time.monotonic() > deadline:
-                for each in self._born:
+                for each in self._alive:
                     log.warning("worker %d did not end in time and is killed", each)
                     self._kill(each, signal.SIGKILL)
                 deadline = float("inf")

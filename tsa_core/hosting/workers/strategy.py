@@ -23,7 +23,7 @@ class Workers:
         job, plans = self._job, self._plans
 
         def all_serve(facts: Facts) -> None:
-            plans.begin(job.read_again, facts, job.pid_file)
+            plans.accept_reloads(job.read_again, facts, job.pid_file)
             started(facts)
 
         pool = WorkerPool(self._work, count=job.settings.server.workers, idle=plans.idle, hung_up=plans.request)
