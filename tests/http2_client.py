@@ -40,7 +40,7 @@ def over_tls(
     """Connect and offer `protocols` by ALPN."""
     context = tls.client_context(certificate)
     context.set_alpn_protocols(list(protocols))
-    raw = socket.create_connection(address, timeout=30)
+    raw = socket.create_connection(address, timeout=90)
     return context.wrap_socket(raw, server_hostname="127.0.0.1")
 
 
@@ -194,7 +194,7 @@ class Http2Server(Server):
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> HttpReply:
         """Send one request, without TLS and with prior knowledge."""
-        connected = socket.create_connection(self.address, timeout=30)
+        connected = socket.create_connection(self.address, timeout=90)
         authority = "{}:{}".format(*self.address)
         with Http2Connection(connected, authority=authority) as connection:
             return connection.request(method, path, body, headers or {})

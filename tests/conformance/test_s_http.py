@@ -7,7 +7,7 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
+from time import thread_time
 from typing import Literal
 
 import pytest
@@ -16,6 +16,7 @@ from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
 from tests.serving import QUERY, REPLY, HttpReply, Parts, Server, TestSigner, running_server
 from tsa_core.api import RequestContext
+from tsa_core.testing import ends_within
 
 BODY = PlainRequest(nonce=2**63, cert_req=True).encode()
 BAD_DATA_FORMAT = "03020204"
@@ -306,12 +307,11 @@ def test_s29_noise_of_64_kilobytes_over_http(server: Server) -> None:
         b"\xff" * 65536,
         b"\x30\x84\x00\x00\xff\xfa\x02\x01\x01" + b"\x02\x01" * 32764,
     ]
-    started = monotonic()
-    for noise in noises:
-        reply = server.post(noise)
-        assert reply.status == 200
-        refused(reply.body, BAD_DATA_FORMAT)
-    assert monotonic() - started < 10
+    with ends_within(10):
+        for noise in noises:
+            reply = server.post(noise)
+            assert reply.status == 200
+            refused(reply.body, BAD_DATA_FORMAT)
     check(server.post(BODY))
 
 
@@ -324,7 +324,7 @@ def test_s29_a_megabyte_of_identifier_takes_no_time(server: Server) -> None:
     assert server.service is not None
     best = 1.0
     for _ in range(5):
-        started = monotonic()
+        started = thread_time()
         refused(server.service.authority.respond(body, RequestContext()).der, BAD_DATA_FORMAT)
-        best = min(best, monotonic() - started)
+        best = min(best, thread_time() - started)
     assert best < 0.05

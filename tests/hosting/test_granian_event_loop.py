@@ -53,7 +53,7 @@ def test_the_loop_itself_never_waits() -> None:
     started = time.monotonic()
     with asyncio.Runner(loop_factory=BoundedEventLoop) as runner:
         runner.run(main())
-    assert time.monotonic() - started < 20, "half a second each would be forty minutes"
+    assert time.monotonic() - started < 240, "half a second each would be forty minutes"
 
 
 def test_a_loop_that_waits_for_the_thread_gets_on() -> None:

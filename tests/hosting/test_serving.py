@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from tsa_core.http import create_app
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
 from tsa_core.service import Service
+from tsa_core.testing import wait_until
 
 pytestmark = pytest.mark.plugin("memory")
 
@@ -68,7 +68,7 @@ def serve(start: Start, *arguments: str) -> tuple[subprocess.Popen[str], int]:
 
 
 def stamp(port: int) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("POST", "/api/v1/timestamp", REQUEST, HEADERS)
         return connection.getresponse().read()
@@ -81,7 +81,7 @@ def test_a_signal_stops_it_with_exit_code_0(start: Start, number: signal.Signals
     process, port = serve(start)
     assert stamp(port)[:1] == b"\x30"
     process.send_signal(number)
-    assert process.wait(20) == 0
+    assert process.wait(120) == 0
 
 
 def test_a_request_in_flight_is_answered_before_the_end(start: Start) -> None:
@@ -90,7 +90,7 @@ def test_a_request_in_flight_is_answered_before_the_end(start: Start) -> None:
         "POST /api/v1/timestamp HTTP/1.1\r\nHost: x\r\nContent-Type: application/timestamp-query\r\n"
         f"Content-Length: {len(REQUEST)}\r\n\r\n"
     ).encode()
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(head + REQUEST[:10])
         stamp(port)  # the server has read the beginning of the first request by the time it answers the second
         process.send_signal(signal.SIGTERM)
@@ -100,37 +100,36 @@ def test_a_request_in_flight_is_answered_before_the_end(start: Start) -> None:
         response.begin()
         assert response.status == 200
         assert response.read()[:1] == b"\x30"
-    assert process.wait(20) == 0
+    assert process.wait(120) == 0
 
 
 def wait_until_refused(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+    def refused() -> bool:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", port), timeout=60).close()
         except OSError:
-            return
-    raise AssertionError("the server still accepts connections after SIGTERM")
+            return True
+        return False
+
+    wait_until(refused, seconds=60, what="the server accepts no connections after SIGTERM")
 
 
 def test_what_never_finishes_is_cut_off_after_the_graceful_timeout(start: Start) -> None:
     process, port = serve(start, "--graceful-timeout", "300ms")
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(b"POST /api/v1/timestamp HTTP/1.1\r\n")
         stamp(port)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
 
 
 def test_idle_keep_alive_connections_do_not_delay_the_end(start: Start) -> None:
-    process, port = serve(start)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    process, port = serve(start, "--graceful-timeout", "10m")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/ping")
     assert connection.getresponse().read() == b"."
-    started = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
-    assert time.monotonic() - started < 10
+    assert process.wait(120) == 0
     connection.close()
 
 
@@ -206,7 +205,7 @@ def test_pipelined_requests_are_answered_in_order(waits: bool) -> None:
         for body in bodies
     )
     last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    with running(waits=waits) as (_, port), socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with running(waits=waits) as (_, port), socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(requests + last)
         stream = cast("BinaryIO", connection.makefile("rb"))
         for nonce in nonces:
@@ -250,11 +249,11 @@ def test_the_loop_does_not_spin(waits: bool) -> None:
 def test_connections_beyond_the_limit_wait_and_are_served_when_others_end(waits: bool) -> None:
     # The limit counts the listening socket and the trigger, too.
     with running(waits=waits, connection_limit=6) as (_, port):
-        held = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(4)]
+        held = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(4)]
         for connection in held:
             connection.request("GET", "/ping")
             assert connection.getresponse().read() == b"."
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as waiting:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as waiting:
             waiting.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             waiting.settimeout(0.3)
             with pytest.raises(TimeoutError):
@@ -281,7 +280,7 @@ def test_idle_connections_are_closed() -> None:
 def test_a_client_that_goes_away_is_forgotten(waits: bool) -> None:
     with running(waits=waits) as (server, port):
         for _ in range(20):
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
                 connection.sendall(b"POST /api/v1/timestamp HTTP/1.1\r\nContent-Length: 100\r\n\r\nabc")
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         assert stamp(port)[:1] == b"\x30"

@@ -128,10 +128,11 @@ def test_damaged_replies_end_in_a_verification_error(data: st.DataObject) -> Non
 
 
 def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
+    """Return the processor time that a refusal takes, whatever else the machine does."""
+    started = time.thread_time()
     with pytest.raises(VerificationError):
         call()
-    return time.perf_counter() - started
+    return time.thread_time() - started
 
 
 def test_a_megabyte_of_noise_takes_no_time() -> None:
@@ -156,10 +157,10 @@ def test_crossed_intermediates_with_one_name_and_key_are_bounded() -> None:
     bag = [signer.der, *(ca.der for ca in maze)]
     reply = forge.reply(forge.token(signer, certificates=bag))
     verifier = Verifier(TrustStore(roots=(CHAIN.root.certificate,)))
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(PathError, match=r"signature checks|longer than"):
         verifier.verify_response(reply, artifact=b"hello")
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_endless_identifiers_and_integers() -> None:

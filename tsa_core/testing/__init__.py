@@ -63,7 +63,7 @@ from tsa_core.testing.tokens import (
     issue_token,
     make_authority,
 )
-from tsa_core.testing.waiting import wait_until
+from tsa_core.testing.waiting import ends_within, wait_until
 
 __all__ = [
     "KEY_KINDS",
@@ -100,6 +100,7 @@ __all__ = [
     "check_with_openssl",
     "check_with_verifier",
     "encode_request",
+    "ends_within",
     "issue_token",
     "make_authority",
     "missing",

@@ -50,7 +50,9 @@ class ServerProcess:
     ) -> None:
         self.command = [sys.executable, "-m", "tsa_core.cli.server", "serve"]
         if config is not None:
-            self.command += ["--config", str(config), "--host", "127.0.0.1", "--port", "0"]
+            self.command += ["--config", str(config)]
+            for flag, value in (("--host", "127.0.0.1"), ("--port", "0")):
+                self.command += [] if flag in flags else [flag, value]
         self.command += map(str, flags)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(self.removed_variables)}
         self._environment = {**inherited, "NO_COLOR": "1", "COLUMNS": "200", **(environ or {})}

@@ -11,6 +11,7 @@ import pytest
 
 from tsa_core.api import Clock, ClockAnchor, TimeReading
 from tsa_core.builtin.clock import SystemClock
+from tsa_core.testing import ends_within
 from tsa_core.testing.ntp_responder import NtpResponder, ntp_timestamp
 from tsa_monitor_ntp.query import KissOfDeath, NoUsableAnswer, Sample, parse_server, query
 
@@ -115,10 +116,8 @@ def test_garbage_is_ignored(responder: NtpResponder, packet: bytes) -> None:
 
 def test_flood_of_garbage_ends(responder: NtpResponder) -> None:
     responder.answers = lambda *_: [b"garbage"] * 200
-    started = time.monotonic()
-    with pytest.raises(NoUsableAnswer):
-        ask(responder, timeout=5)
-    assert time.monotonic() - started < 5
+    with ends_within(10), pytest.raises(NoUsableAnswer):
+        ask(responder, timeout=60)
 
 
 @pytest.mark.parametrize("mode", [1, 2, 3, 5, 6, 7])
@@ -131,9 +130,9 @@ def test_other_modes_are_ignored(responder: NtpResponder, mode: int) -> None:
 def test_silence_ends_after_the_timeout(responder: NtpResponder) -> None:
     responder.silent = True
     started = time.monotonic()
-    with pytest.raises(NoUsableAnswer, match="no answer"):
+    with ends_within(0.2), pytest.raises(NoUsableAnswer, match="no answer"):
         ask(responder, timeout=0.2)
-    assert 0.15 < time.monotonic() - started < 2
+    assert time.monotonic() - started > 0.15
 
 
 def test_nobody_there_is_noticed_at_once() -> None:

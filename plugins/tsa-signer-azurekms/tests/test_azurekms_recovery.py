@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from tsa_backends.key_vault import KeyVault
 from tsa_core.api import PublicKey, Signer, SignerError, SignerUnavailable
+from tsa_core.testing import ends_within, wait_until
 
 MESSAGE = b"to be signed"
 
@@ -59,10 +59,8 @@ def test_token_service_that_hangs_is_unavailable_in_time(
     signer = open_signer()
     key_vault.revoke_tokens()
     key_vault.freeze()
-    started = time.monotonic()
-    with pytest.raises(SignerUnavailable):
+    with ends_within(0.5), pytest.raises(SignerUnavailable):
         signer.sign(MESSAGE, timeout=0.5)
-    assert time.monotonic() - started < 1.5
     key_vault.thaw()
     assert signs(signer)
 
@@ -92,9 +90,8 @@ def test_passing_failures_are_tried_again_within_the_time(
         return (status, "Throttled", "slow down", {"Retry-After": "30"}) if left[0] >= 0 else None
 
     key_vault.fault = fail_twice
-    started = time.monotonic()
-    assert signs(signer)
-    assert time.monotonic() - started < 3
+    with ends_within(5):  # Retry-After says 30
+        assert signs(signer, timeout=60)
     key_vault.fault = lambda _: (status, "Throttled", "slow down", {"Retry-After": "30"})
     before = len(key_vault.requests)
     with pytest.raises(SignerUnavailable, match=f"HTTP {status} Throttled: slow down"):
@@ -142,6 +139,12 @@ def test_answer_that_is_no_signature_is_refused(
         signer.sign(MESSAGE, timeout=2)
 
 
+def grow(found: Sequence[object]) -> None:
+    """Return when there are twenty more, as calls under load bring them."""
+    enough = len(found) + 20
+    wait_until(lambda: len(found) >= enough, seconds=120, what="more calls end this way")
+
+
 def test_killed_and_restarted_under_load(open_signer: Open, key_vault: KeyVault, key: PublicKey) -> None:
     signer = open_signer()
     stop = threading.Event()
@@ -161,26 +164,27 @@ def test_killed_and_restarted_under_load(open_signer: Open, key_vault: KeyVault,
     with ThreadPoolExecutor(8) as pool:
         running = [pool.submit(load, number) for number in range(8)]
         try:
-            stop.wait(0.5)
+            grow(made)
             key_vault.kill()
-            stop.wait(1)
-            before = len(made)
+            grow(failed)
             key_vault.start()
-            stop.wait(1.5)
+            grow(made)
         finally:
             stop.set()
         for future in running:
-            future.result(timeout=10)
+            future.result(timeout=60)
     assert failed
     assert all(isinstance(error, SignerUnavailable) for error in failed)
-    assert len(made) > before
     assert all(signer.algorithm.is_valid(signer.public_key, signature, message) for message, signature in made)
 
 
 def test_slow_vault_is_asked_by_many_threads_at_once(open_signer: Open, key_vault: KeyVault, key: PublicKey) -> None:
     signer = open_signer(connections=32)
-    key_vault.delay_seconds = 0.3
-    started = time.monotonic()
+    together = threading.Barrier(32)
+
+    def wait_for_all(operation: str) -> None:
+        together.wait(60)  # raises BrokenBarrierError in all of them unless all are there
+
+    key_vault.fault = wait_for_all
     with ThreadPoolExecutor(32) as pool:
-        assert all(pool.map(lambda _: signs(signer, timeout=20), range(32)))
-    assert time.monotonic() - started < 32 * 0.3 / 2
+        assert all(pool.map(lambda _: signs(signer, timeout=120), range(32)))

@@ -7,7 +7,6 @@ import json
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +16,7 @@ import requests
 
 from tsa_backends.openbao import ROOT_TOKEN, OpenBao
 from tsa_core.api import ConfigError, Signer, SignerError, SignerUnavailable
-from tsa_core.testing import check_token, issue_token
+from tsa_core.testing import check_token, issue_token, wait_until
 from tsa_signer_hashivault.connection import Session
 from tsa_signer_hashivault.options import TransitOptions
 from tsa_signer_hashivault.plugin import tsa_signers
@@ -171,12 +170,15 @@ def test_a_token_that_an_agent_replaced_is_read_again(
 
 def test_a_renewable_token_is_renewed(openbao: OpenBao, open_signer: Callable[..., Signer]) -> None:
     key = openbao.make_key("renewed")
-    token = openbao.make_token(POLICY.format(key=key), ttl="3s", explicit_max_ttl="1h", renewable=True)
+    token = openbao.make_token(POLICY.format(key=key), ttl="5s", explicit_max_ttl="1h", renewable=True)
     signer = open_signer(key, token=token)
-    until = time.monotonic() + 4.5
-    while time.monotonic() < until:
+
+    def renewed() -> bool:
         assert_signs(signer)
-        time.sleep(0.2)
+        return "last_renewal" in openbao.call("POST", "auth/token/lookup", {"token": token})
+
+    wait_until(renewed, seconds=60, what="the token is renewed")
+    assert_signs(signer)
 
 
 def test_a_token_that_cannot_be_renewed_any_more_is_an_error_in_the_log_once(

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsa_backends.softhsm import SoftHsm
 from tsa_core.api import PublicKey, Signer, SignerError, SignerUnavailable
+from tsa_core.testing import ends_within
 
 MESSAGE = b"to be signed"
 
@@ -28,7 +29,7 @@ def spki(public_key: PublicKey) -> bytes:
 
 
 def recovered(signer: Signer) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             return signs(signer)
@@ -50,11 +51,9 @@ def test_token_removed_and_put_back(open_signer: Open, softhsm: SoftHsm, key: Pu
     signer = open_signer()
     for _ in range(2):
         softhsm.kill()
-        started = time.monotonic()
         for _ in range(3):
-            with pytest.raises(SignerUnavailable):
+            with ends_within(1), pytest.raises(SignerUnavailable):
                 signer.sign(MESSAGE, timeout=1)
-        assert time.monotonic() - started < 4
         softhsm.start()
         assert recovered(signer)
 
@@ -107,7 +106,7 @@ def test_deleted_key_is_no_outage_but_an_error(open_signer: Open, softhsm: SoftH
 
 
 def recovered_from_error(signer: Signer) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             return signs(signer)

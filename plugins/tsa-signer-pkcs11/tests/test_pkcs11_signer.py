@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_core.api import ConfigError, PublicKey, Signer, SignerError, SignerUnavailable
-from tsa_core.testing import Pki
+from tsa_core.testing import Pki, ends_within
 from tsa_signer_pkcs11.options import Pkcs11Options
 
 MESSAGE = b"to be signed"
@@ -185,7 +185,7 @@ def test_pin_changed_under_a_running_signer_is_tried_once(
         signer.sign(MESSAGE, timeout=2)
     softhsm.start()
     signer._pin = SecretStr(WRONG_PIN)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     texts: set[str] = set()
     while len(texts) < 2 and time.monotonic() < deadline:
         with pytest.raises(SignerError) as caught:
@@ -237,10 +237,8 @@ def test_hundreds_of_signatures_on_many_threads(open_signer: Open, key: PublicKe
 def test_wait_for_a_session_is_bounded(open_signer: Open, key: PublicKey) -> None:
     signer: Any = open_signer(sessions=1)
     held = signer._pool.take(1)
-    started = time.monotonic()
-    with pytest.raises(SignerUnavailable, match=r"all 1 sessions .* were busy for 0.2 s"):
+    with ends_within(0.2), pytest.raises(SignerUnavailable, match=r"all 1 sessions .* were busy for 0.2 s"):
         signer.sign(MESSAGE, timeout=0.2)
-    assert time.monotonic() - started < 1
     signer._pool.give(held)
     assert signs(signer)
 
@@ -251,21 +249,21 @@ def test_reset_waits_for_calls_in_progress_and_gives_up_in_time(open_signer: Ope
     inside, leave = threading.Event(), threading.Event()
 
     def hang() -> None:
-        with module.call(time.monotonic() + 5):
+        with module.call(time.monotonic() + 60):
             inside.set()
-            leave.wait(10)
+            leave.wait(120)
 
     thread = threading.Thread(target=hang)
     thread.start()
-    inside.wait(5)
-    with module.call(time.monotonic() + 1) as generation:
+    assert inside.wait(60)
+    with module.call(time.monotonic() + 60) as generation:
         pass
     with pytest.raises(SignerUnavailable, match="has not returned; its device hangs"):
         module.reset(generation, time.monotonic() + 0.2)
     assert signs(signer)
     leave.set()
     thread.join()
-    module.reset(generation, time.monotonic() + 1)
+    module.reset(generation, time.monotonic() + 60)
     assert signs(signer)
 
 

@@ -25,13 +25,14 @@ from tsa_core.testing import (
     check_with_verifier,
     encode_request,
     new_key,
+    wait_until,
     write_pem,
 )
 
 _DATA = b"signed in a backend"
 _LOAD_THREADS = 8
-_LOAD_SECONDS = 1.0
-_RECOVERY_SECONDS = 20.0
+_LOAD_ANSWERS = 20
+_RECOVERY_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,16 @@ class Deployment:
     rotate: Callable[[], None] | None = None
 
 
+def expect(answers: Sequence[Answer], *, granted: bool) -> None:
+    """Return when so and so many of the answers that come from now on are grants, or refusals."""
+    before = len(answers)
+    wait_until(
+        lambda: sum(answer.granted is granted for answer in answers[before:]) >= _LOAD_ANSWERS,
+        seconds=_RECOVERY_SECONDS,
+        what=f"answers under load are {'grants' if granted else 'refusals'}",
+    )
+
+
 class ServerContract:
     """Subclass it as TestServer and override `deployment`; the key must be ECDSA or RSA, for openssl's sake.
 
@@ -66,7 +77,7 @@ class ServerContract:
 
     sign_seconds: ClassVar[float] = 2.0
     """The profile's signer_timeout."""
-    slack_seconds: ClassVar[float] = 1.5
+    slack_seconds: ClassVar[float] = 20.0
     """By how much a busy machine may be late."""
 
     @pytest.fixture
@@ -154,7 +165,7 @@ class ServerContract:
         lines = result.stderr.splitlines()
         assert len(lines) == 1, result.stderr
         assert lines[0].startswith("timestamp-server: error: profiles.default.signer: "), lines
-        assert time.monotonic() - started < 25
+        assert time.monotonic() - started < 60
         assert not [s for s in deployment.secrets if s in result.stderr]
 
     def test_outage_is_system_failure_in_time_and_ends_by_itself(
@@ -208,21 +219,15 @@ class ServerContract:
         ):
             running = [pool.submit(ask_on, server) for _ in range(_LOAD_THREADS)]
             try:
-                stop.wait(_LOAD_SECONDS)
-                before = len(answers)
+                expect(answers, granted=True)
                 deployment.kill()
-                stop.wait(_LOAD_SECONDS)
+                expect(answers, granted=False)
                 deployment.start()
-                assert self._recovered(server, request).granted
-                down = len(answers)
-                stop.wait(_LOAD_SECONDS)
+                expect(answers, granted=True)
             finally:
                 stop.set()
             for future in running:
-                future.result(timeout=30)
-        assert any(answer.granted for answer in answers[:before])
-        assert any(not answer.granted for answer in answers[before:down])
-        assert any(answer.granted for answer in answers[down:])
+                future.result(timeout=120)
         assert {failure for answer in answers for failure in answer.failures} == {"system_failure"}
         assert max(answer.seconds for answer in answers) < self.sign_seconds + self.slack_seconds
         for answer in answers:
