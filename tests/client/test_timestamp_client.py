@@ -322,11 +322,20 @@ def test_enough_of_them(tsa: HttpTsa) -> None:
     with HttpTsa(lambda _: Answer(body=forge.reply(status=2, failures=[14]))) as broken:
         result = stamp_all([broken.url, tsa.url, tsa.origin], threshold=2, artifact=b"hello")
         assert len(result.timestamps) == 2
-        assert "timeNotAvailable" in str(result.failures[0])
+        # Its refusal, if it came before the second timestamp did.
+        assert [failure.url for failure in result.failures] == [broken.url]
         with pytest.raises(ThresholdNotMet, match="2 of 3") as caught:
             stamp_all([broken.url, tsa.url, tsa.origin], artifact=b"hello")
     assert len(caught.value.timestamps) == 2
     assert [failure.url for failure in caught.value.failures] == [broken.url]
+    assert "timeNotAvailable" in str(caught.value.failures[0])
+
+
+def test_the_same_url_counts_once(tsa: HttpTsa) -> None:
+    again = tsa.url.replace("http://", "HTTP://user:secret@") + "#x"
+    assert len(stamp_all([tsa.url, again, tsa.url], artifact=b"hello").timestamps) == 1
+    with pytest.raises(ValueError, match="number of authorities, 1"):
+        stamp_all([tsa.url, again], threshold=2, artifact=b"hello")
 
 
 @pytest.mark.parametrize("threshold", [0, 3, -1])

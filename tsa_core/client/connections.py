@@ -31,7 +31,8 @@ def resolve(host: str, port: int, limit: Deadline) -> list[_AddressInfo]:
         pass
     else:
         return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
-    if not _LOOKUPS.acquire(timeout=limit.remaining):
+    slots = _LOOKUPS
+    if not slots.acquire(timeout=limit.remaining):
         raise TimeoutError("too many host names are being looked up")
     found: list[list[_AddressInfo] | OSError | UnicodeError] = []
     finished = threading.Event()
@@ -42,7 +43,7 @@ def resolve(host: str, port: int, limit: Deadline) -> list[_AddressInfo]:
         except (OSError, UnicodeError) as error:
             found.append(error)
         finally:
-            _LOOKUPS.release()
+            slots.release()
             finished.set()
 
     threading.Thread(target=look_up, name="tsa-client-lookup", daemon=True).start()
