@@ -217,6 +217,8 @@ def _status(encoded: bytes) -> ReplyStatus:
     start, offset = _enter(encoded, offset, end, der.INTEGER, "the status")
     if not 1 <= offset - start <= 8:
         raise EncodingError("the status is out of range")
+    if offset - start > 1 and encoded[start] in {0x00, 0xFF} and (encoded[start] ^ encoded[start + 1]) < 0x80:
+        raise EncodingError("the status is not in its shortest form")
     status = int.from_bytes(encoded[start:offset], "big", signed=True)
     texts: tuple[str, ...] = ()
     if offset < end and encoded[offset] == der.SEQUENCE:

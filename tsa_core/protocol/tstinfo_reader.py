@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -52,12 +52,20 @@ class TSTInfo(NamedTuple):
     @property
     def earliest(self) -> datetime | None:
         """The start of the interval in which the token was made; None when the accuracy is unknown."""
-        return self.gen_time - self.accuracy.duration if self.accuracy else None
+        return _shifted(self.gen_time, -self.accuracy.duration) if self.accuracy else None
 
     @property
     def latest(self) -> datetime | None:
         """The end of the interval in which the token was made; None when the accuracy is unknown."""
-        return self.gen_time + self.accuracy.duration if self.accuracy else None
+        return _shifted(self.gen_time, self.accuracy.duration) if self.accuracy else None
+
+
+def _shifted(time: datetime, by: timedelta) -> datetime:
+    """Return a time moved, as far as the calendar goes: from the year 1 to 9999."""
+    try:
+        return time + by
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC) if by > timedelta(0) else datetime.min.replace(tzinfo=UTC)
 
 
 def read_tst_info(data: bytes) -> TSTInfo:

@@ -24,6 +24,7 @@ from tsa_core.verify.errors import (
     SignerCertificateMissing,
     SigningCertificateError,
 )
+from tsa_core.verify.signing_time import check_signing_time
 
 MAX_CERTIFICATES: Final = 64
 """Certificates in a token; honest ones hold two to five."""
@@ -41,6 +42,7 @@ _TST_INFO_TYPE: Final = der.oid(oids.ID_CT_TST_INFO)
 _SUBJECT_KEY_IDENTIFIER: Final = 0x80
 _CONTENT_TYPE: Final = der.oid(oids.ID_CONTENT_TYPE)
 _MESSAGE_DIGEST: Final = der.oid(oids.ID_MESSAGE_DIGEST)
+_SIGNING_TIME: Final = der.oid(oids.ID_SIGNING_TIME)
 _ALGORITHM_PROTECT: Final = der.oid(oids.ID_AA_CMS_ALGORITHM_PROTECT)
 _SIGNING_CERTIFICATE: Final = der.oid(oids.ID_AA_SIGNING_CERTIFICATE)
 _SIGNING_CERTIFICATE_V2: Final = der.oid(oids.ID_AA_SIGNING_CERTIFICATE_V2)
@@ -89,6 +91,8 @@ def check_structure(token: Token) -> SignedToken:
         raise SignedDataError("the content-type attribute does not say TSTInfo")
     if _one(info, _MESSAGE_DIGEST, "message-digest") != der.octet_string(digest.digest(token.content)):
         raise SignedDataError("the message-digest attribute is not the digest of the content")
+    if _SIGNING_TIME in info.attributes:
+        check_signing_time(_one(info, _SIGNING_TIME, "signing-time"))
     if _ALGORITHM_PROTECT in info.attributes:
         _check_algorithm_protection(info)
 

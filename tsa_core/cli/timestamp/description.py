@@ -40,6 +40,7 @@ _ALGORITHMS: Final = {
     oids.ID_ML_DSA_65: "ML-DSA-65",
     oids.ID_ML_DSA_87: "ML-DSA-87",
 }
+_MAX_DECIMAL_BITS: Final = 4096
 _TITLES: Final = {
     "StatusString": "Status text",
     "FailureInfo": "Failure info",
@@ -98,10 +99,10 @@ def describe_info(info: TSTInfo) -> dict[str, Any]:
         "Time": _time(info.gen_time),
         "HashAlgorithm": hash_name(info),
         "HashedMessage": base64.b64encode(info.hashed_message).decode(),
-        "SerialNumber": info.serial_number,
+        "SerialNumber": number(info.serial_number),
         "Policy": info.policy,
         "Ordering": info.ordering,
-        "Nonce": info.nonce,
+        "Nonce": number(info.nonce) if info.nonce is not None else None,
         "Accuracy": info.accuracy.microseconds * 1000 if info.accuracy else None,
         "Earliest": _time(info.earliest) if info.earliest else None,
         "Latest": _time(info.latest) if info.latest else None,
@@ -111,6 +112,14 @@ def describe_info(info: TSTInfo) -> dict[str, Any]:
             {"Id": e.oid, "Critical": e.critical, "Value": base64.b64encode(e.value).decode()} for e in info.extensions
         ],
     }
+
+
+def number(value: int) -> int | str:
+    """Return an INTEGER for JSON: as a number, or in hexadecimal when writing it in decimal would take long.
+
+    Python refuses to write more than 4,300 digits; no honest serial number or nonce has 50.
+    """
+    return value if value.bit_length() <= _MAX_DECIMAL_BITS else hex(value)
 
 
 def is_qualified(info: TSTInfo) -> bool:
@@ -154,7 +163,7 @@ def _certificate(data: bytes) -> dict[str, Any]:
     return {
         "Subject": printable(subject),
         "Issuer": printable(issuer),
-        "SerialNumber": certificate.serial_number,
+        "SerialNumber": number(certificate.serial_number),
         "NotBefore": _time(certificate.not_valid_before_utc),
         "NotAfter": _time(certificate.not_valid_after_utc),
         "PublicKey": key,
@@ -187,7 +196,7 @@ def _signer_name(sid: bytes) -> dict[str, Any]:
         if isinstance(chosen, cms.IssuerAndSerialNumber):
             return {
                 "Issuer": printable(chosen["issuer"].human_friendly),
-                "SerialNumber": chosen["serial_number"].native,
+                "SerialNumber": number(chosen["serial_number"].native),
             }
         return {"SubjectKeyIdentifier": chosen.native.hex()}
     except (ValueError, TypeError):
@@ -220,7 +229,7 @@ def _shown(name: str, value: Any) -> str:
     if name == "Accuracy":
         return f"{value / 1_000_000_000:g} s"
     if name == "SerialNumber":
-        return f"{value:#x}"
+        return value if isinstance(value, str) else f"{value:#x}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

@@ -34,6 +34,19 @@ def seconds(value: float | str) -> float:
     return number
 
 
+def integer(value: int | str) -> int:
+    """Return a number written in decimal or, with 0x before it, in hexadecimal; of any length."""
+    if isinstance(value, int):
+        return value
+    digits = value.strip().lower()
+    try:
+        return int(digits, 16 if digits.removeprefix("-").startswith("0x") else 10)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value[:40]!r} is not a number; longer ones than 4,300 digits are written 0x..."
+        ) from None
+
+
 def _go_duration(text: str) -> float:
     """Return seconds, 0 for text that is not a duration."""
     units = {"ms": 0.001, "h": 3600.0, "m": 60.0, "s": 1.0}

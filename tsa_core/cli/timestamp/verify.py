@@ -8,7 +8,7 @@ import click
 
 from tsa_core.cli import console
 from tsa_core.cli.timestamp.files import STANDARD, open_artifact, parse_digest, read_file, reading_errors
-from tsa_core.cli.timestamp.options import common, common_options, option
+from tsa_core.cli.timestamp.options import common, common_options, integer, option
 from tsa_core.cli.timestamp.revocation import (
     fetched_revocation,
     fetches_evidence,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @option("--root-certificates", metavar="FILE", help="PEM roots to trust.")
 @option("--intermediate-certificates", metavar="FILE", help="PEM certificates between signer and root.")
 @option("--certificate", metavar="FILE", help="The only signer's certificate to accept.")
-@option("--nonce", type=int, metavar="N", help="The nonce that the token must have.")
+@option("--nonce", type=integer, metavar="N", help="The nonce that the token must have; decimal, or 0x...")
 @option("--oid", metavar="OID", help="The policy that the token must have.")
 @option("--common-name", metavar="CN", help="The common name that the signer must have.")
 @revocation_options
