@@ -22,7 +22,7 @@ from tsa_core.testing.http_tsa import HttpTsa
 
 def test_verify_with_a_chain_with_and_without_the_signer(shell: Shell, reply: str) -> None:
     arguments = ("verify", "--artifact", "a.txt", "--timestamp", reply, "--certificate-chain")
-    assert shell(*arguments, "chain.pem").out == "Successfully verified timestamp r.tsr\n"
+    assert shell(*arguments, "chain.pem").out.startswith("Successfully verified timestamp r.tsr\n")
     end = b"-----END CERTIFICATE-----\n"
     Path("without.pem").write_bytes(CHAIN.pem.split(end, 1)[1])
     assert shell(*arguments, "without.pem").code == 0
@@ -83,7 +83,7 @@ def test_verify_bare_token(shell: Shell, reply: str) -> None:
     token = forge.token(CHAIN.signer, certificates=[CHAIN.signer.der])
     Path("bare.tst").write_bytes(token)
     outcome = shell("verify", "--artifact", "a.txt", "--timestamp", "bare.tst", "--certificate-chain", "chain.pem")
-    assert outcome.out == "Successfully verified timestamp bare.tst\n"
+    assert outcome.out.startswith("Successfully verified timestamp bare.tst\n")
 
 
 def test_verify_other_artifact(shell: Shell, reply: str) -> None:

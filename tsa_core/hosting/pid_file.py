@@ -44,7 +44,7 @@ class PidFile:
         self._path = path
         self._number = 0
         try:
-            self._stream: IO[str] = path.open("a+", encoding="ascii")
+            self._stream: IO[str] = path.open("a+", encoding="ascii", errors="replace")
         except OSError as error:
             raise ConfigError(
                 f"the pid file {path} cannot be written: {error.strerror}", path="server.pid_file"
@@ -56,6 +56,13 @@ class PidFile:
             raise ConfigError(
                 f"another server that runs uses the pid file {path}; give this one another", path="server.pid_file"
             ) from None
+        self._stream.seek(0)
+        if self._stream.read(_MAX_OCTETS).strip("0123456789\n"):
+            self._stream.close()
+            raise ConfigError(
+                f"{path} holds something else than a process id; writing the pid file there would destroy it",
+                path="server.pid_file",
+            )
         self._owner = os.getpid()
         self._stream.seek(0)
         self._stream.truncate()

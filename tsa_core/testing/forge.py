@@ -34,10 +34,13 @@ def tst_info(
     accuracy: Accuracy | None = None,
     ordering: bool | None = None,
     nonce: int | None = None,
-    tsa: x509.Name | None = None,
+    tsa: x509.Name | bytes | None = None,
     extensions: Sequence[bytes] = (),
 ) -> bytes:
-    """Return the DER of a TSTInfo about `data`; `gen_time` as bytes is written as it is."""
+    """Return the DER of a TSTInfo about `data`; `gen_time` as bytes is written as it is.
+
+    `tsa` is the authority's directoryName, or an encoded GeneralName of any kind.
+    """
     time = der.tlv(der.GENERALIZED_TIME, gen_time) if isinstance(gen_time, bytes) else encode_gen_time(gen_time)
     hashed = hash_algorithm.digest(data) if digest is None else digest
     return der.sequence(
@@ -49,7 +52,7 @@ def tst_info(
         accuracy.encode() if accuracy is not None else b"",
         der.boolean(ordering) if ordering is not None else b"",
         der.integer(nonce) if nonce is not None else b"",
-        der.explicit(0, der.explicit(4, tsa.public_bytes())) if tsa is not None else b"",
+        der.tlv(0xA0, tsa if isinstance(tsa, bytes) else der.explicit(4, tsa.public_bytes())) if tsa else b"",
         der.tlv(0xA1, b"".join(extensions)) if extensions else b"",
     )
 

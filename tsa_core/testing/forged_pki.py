@@ -24,6 +24,7 @@ _MAKERS: dict[str, Callable[[], PrivateKey]] = {
     "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "rsa1024": lambda: rsa.generate_private_key(65537, 1024),  # noqa: S505 - to be refused
     "rsa2048": lambda: rsa.generate_private_key(65537, 2048),
     "rsa3072": lambda: rsa.generate_private_key(65537, 3072),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
@@ -32,7 +33,7 @@ _MAKERS: dict[str, Callable[[], PrivateKey]] = {
     "ml-dsa-65": mldsa.MLDSA65PrivateKey.generate,
     "ml-dsa-87": mldsa.MLDSA87PrivateKey.generate,
 }
-KEY_KINDS = tuple(_MAKERS)
+KEY_KINDS = tuple(kind for kind in _MAKERS if kind != "rsa1024")
 
 
 @dataclass(frozen=True, kw_only=True)

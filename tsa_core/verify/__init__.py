@@ -5,6 +5,7 @@ from tsa_core.paths.notes import Note
 from tsa_core.paths.revocation import Revocation, RevocationScope
 from tsa_core.verify.errors import (
     AmbiguousSigner,
+    AuthorityNameMismatch,
     CertificateRevoked,
     ImprintMismatch,
     InconsistentDigestLength,
@@ -14,6 +15,7 @@ from tsa_core.verify.errors import (
     NotGranted,
     PathError,
     PolicyMismatch,
+    ProofMissing,
     RequestInvalid,
     RequestMismatch,
     RevocationError,
@@ -34,13 +36,18 @@ from tsa_core.verify.expectations import Acceptance, Expectations, Subject
 from tsa_core.verify.request import verify_request
 from tsa_core.verify.statement import check_answer
 from tsa_core.verify.subject import hash_artifact
-from tsa_core.verify.trust import TrustStore
+from tsa_core.verify.tolerances import ALLOWANCES, DEFAULT_PERIODS, AlgorithmPeriod
+from tsa_core.verify.trust import TrustAnchor, TrustStore
 from tsa_core.verify.verdict import VerifiedTimestamp
 from tsa_core.verify.verifier import Verifier, verify_response, verify_token
 
 __all__ = [
+    "ALLOWANCES",
+    "DEFAULT_PERIODS",
     "Acceptance",
+    "AlgorithmPeriod",
     "AmbiguousSigner",
+    "AuthorityNameMismatch",
     "CertificateRevoked",
     "Expectations",
     "ImprintMismatch",
@@ -52,6 +59,7 @@ __all__ = [
     "Note",
     "PathError",
     "PolicyMismatch",
+    "ProofMissing",
     "RequestInvalid",
     "RequestMismatch",
     "Revocation",
@@ -67,6 +75,7 @@ __all__ = [
     "SignerCertificateMissing",
     "SigningCertificateError",
     "Subject",
+    "TrustAnchor",
     "TrustStore",
     "UnknownCriticalExtension",
     "UnsupportedAlgorithm",

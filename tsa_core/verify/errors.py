@@ -1,6 +1,6 @@
 """Why a timestamp was refused: one exception for each reason, each naming its rule.
 
-The rules V1 to V15 are listed in docs/verify/rules.md; S5 is the server's rule about the request's digest.
+The rules are listed in docs/verify/rules.md; S5 is the server's rule about the request's digest.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tsa_core.paths.errors import (
 
 __all__ = [
     "AmbiguousSigner",
+    "AuthorityNameMismatch",
     "CertificateRevoked",
     "ImprintMismatch",
     "InconsistentDigestLength",
@@ -27,6 +28,7 @@ __all__ = [
     "NotGranted",
     "PathError",
     "PolicyMismatch",
+    "ProofMissing",
     "RequestInvalid",
     "RequestMismatch",
     "RevocationError",
@@ -133,6 +135,18 @@ class MalformedTimestamp(VerificationError):
     """The bytes are not a timestamp: structure, trailing bytes or size."""
 
     rule = "V14"
+
+
+class AuthorityNameMismatch(VerificationError):
+    """TSTInfo.tsa is not a name of the signer's certificate, or cannot be read."""
+
+    rule = "V16"
+
+
+class ProofMissing(WeakAlgorithm):
+    """An algorithm that is weak today, and no later timestamp that proves that the token is older than its end."""
+
+    rule = "V20"
 
 
 class RequestInvalid(VerificationError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, TypedDict, cast
 
@@ -11,6 +11,7 @@ from cryptography import x509
 from tsa_core.paths.revocation import Revocation
 from tsa_core.protocol.request import TimeStampReq
 from tsa_core.verify.statement import Octets
+from tsa_core.verify.tolerances import AlgorithmPeriod
 
 
 class Subject(TypedDict, total=False):
@@ -19,7 +20,9 @@ class Subject(TypedDict, total=False):
     At least one of `artifact`, `digest` and `request` says it; all that are given must agree with the token.
     `digest_algorithm` names the digest's hash, which is the token's unless given. With `request`, policy and
     nonce must be what it asked for, and a nonce must be absent if it sent none. The path must be valid at
-    `time`, aware, which is genTime unless given.
+    `time`, aware, which is genTime unless given. `proofs` are later timestamps, each a TimeStampResp or a
+    TimeStampToken: the first over this timestamp, the second over the first, and so on. They prove that an algorithm
+    that is weak today was strong when the timestamp already existed (rule V20), and need `algorithm_periods`.
     """
 
     artifact: Octets | None
@@ -29,20 +32,25 @@ class Subject(TypedDict, total=False):
     nonce: int | None
     policy: str | None
     time: datetime | None
+    proofs: Sequence[bytes]
 
 
 class Acceptance(TypedDict, total=False):
-    """Whose timestamps are accepted, beyond what the trusted roots say (rules V9 and V10).
+    """Whose timestamps are accepted, beyond what the trusted roots say (rules V9, V10, V15 and V20).
 
     `policies` are dotted identifiers of which the token's must be one; `common_name` is the signer's, compared
     exactly; `tsa_certificate` is the only certificate accepted as the signer's; `revocation` holds the CRLs and
-    OCSP responses that must cover it.
+    OCSP responses that must cover it. `allow` are names of ALLOWANCES: what is accepted although a rule refuses it,
+    and then stands in the verdict's notes. `algorithm_periods`, DEFAULT_PERIODS for example, accept a weak algorithm
+    by date; without them, no date helps.
     """
 
     tsa_certificate: x509.Certificate | None
     policies: Iterable[str]
     common_name: str | None
     revocation: Revocation | None
+    allow: Iterable[str]
+    algorithm_periods: Iterable[AlgorithmPeriod]
 
 
 class Expectations(Subject, Acceptance, total=False):

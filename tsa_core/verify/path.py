@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from tsa_core.paths import building
+from tsa_core.paths.algorithms import STRICT, AlgorithmRules
 from tsa_core.paths.building import Path
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.validation import Inputs
@@ -21,12 +23,15 @@ _INPUTS: Final = Inputs(time=building.ANY_TIME, purposes=frozenset({ExtendedKeyU
 """RFC 3161 demands no policy of a path; a CA that says what its certificates are for must say timeStamping."""
 
 
-def check_signer(certificate: PathCertificate) -> None:
-    """Raise SignerCertificateError unless the certificate is one for timestamps only (RFC 3161 2.3)."""
+def check_signer(certificate: PathCertificate, *, critical: bool = True) -> None:
+    """Raise SignerCertificateError unless the certificate is one for timestamps only (RFC 3161 2.3).
+
+    `critical` says whether its extended key usage must be.
+    """
     purpose = certificate.extensions.get(ExtensionOID.EXTENDED_KEY_USAGE)
     if purpose is None:
         raise SignerCertificateError(f"{certificate.name} has no extended key usage; timeStamping is needed")
-    if not purpose.critical:
+    if critical and not purpose.critical:
         raise SignerCertificateError(f"the extended key usage of {certificate.name} is not critical")
     if list(purpose.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
         raise SignerCertificateError(f"{certificate.name} is not for timeStamping alone")
@@ -38,15 +43,16 @@ def check_signer(certificate: PathCertificate) -> None:
 
 
 class PathBuilder(building.PathBuilder):
-    """Builds the paths of timestamps to the roots of one trust store."""
+    """Builds the paths of timestamps to the roots of one trust store, with the algorithms that `rules` accept."""
 
-    def __init__(self, trust: TrustStore) -> None:
-        super().__init__(trust.prepared_roots, trust.prepared_certificates, _INPUTS)
+    def __init__(self, trust: TrustStore, rules: AlgorithmRules = STRICT, *, critical: bool = True) -> None:
+        super().__init__(trust.prepared_roots, trust.prepared_certificates, replace(_INPUTS, algorithms=rules))
+        self._critical = critical
 
     def build(self, signer: PathCertificate, embedded: Sequence[PathCertificate], time: datetime) -> Path:
         """Return a valid path at `time`; `embedded` are certificates that came with the token.
 
         Raises a VerificationError of rule V7, V8 or V15 that tells what stopped the most promising attempt.
         """
-        check_signer(signer)
+        check_signer(signer, critical=self._critical)
         return super().build(signer, embedded, time)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtensionOID
 
+from tsa_core.paths.algorithms import STRICT, AlgorithmRules
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.notes import Note
 from tsa_core.protocol import der, oids
@@ -69,7 +70,7 @@ class SignedToken(NamedTuple):
     """What breaks a rule of RFC 5652 and was accepted nonetheless, as openssl and BouncyCastle do."""
 
 
-def check_structure(token: Token) -> SignedToken:
+def check_structure(token: Token, rules: AlgorithmRules = STRICT) -> SignedToken:
     """Return the one signer of a token; raises when the parts of the SignedData contradict each other."""
     if len(token.signers) != 1:
         raise AmbiguousSigner(f"the token has {len(token.signers)} signers; a timestamp has exactly one")
@@ -86,7 +87,7 @@ def check_structure(token: Token) -> SignedToken:
         named = {_without_null(algorithm) for algorithm in token.digest_algorithms}
         if _without_null(info.digest_algorithm_der) not in named:
             raise SignedDataError("digestAlgorithms does not list the signer's digest algorithm")
-    digest = digest_algorithm(info.digest_algorithm_der, "the message digest")
+    digest = digest_algorithm(info.digest_algorithm_der, "the message digest", rules)
     if _one(info, _CONTENT_TYPE, "content-type") != _TST_INFO_TYPE:
         raise SignedDataError("the content-type attribute does not say TSTInfo")
     if _one(info, _MESSAGE_DIGEST, "message-digest") != der.octet_string(digest.digest(token.content)):
@@ -103,7 +104,7 @@ def check_structure(token: Token) -> SignedToken:
     )
     if not ess_values:
         raise SigningCertificateError("the token does not say which certificate signed it: no ESSCertID")
-    return SignedToken(info, digest, signature_scheme(info.signature_algorithm_der, digest), ess_values, notes)
+    return SignedToken(info, digest, signature_scheme(info.signature_algorithm_der, digest, rules), ess_values, notes)
 
 
 def _check_versions(token: Token, info: SignerInfo) -> tuple[Note, ...]:
@@ -140,11 +141,11 @@ def find_signer(signed: SignedToken, candidates: Iterable[PathCertificate]) -> P
     raise SigningCertificateError("the ESSCertID is not the hash of the signer's certificate")
 
 
-def check_signature(signed: SignedToken, signer: PathCertificate) -> None:
+def check_signature(signed: SignedToken, signer: PathCertificate, rules: AlgorithmRules = STRICT) -> None:
     """Raise SignatureInvalid unless the signer's key signed the attributes (RFC 5652 5.4)."""
     info, scheme = signed.info, signed.scheme
     try:
-        signer.check_signature(scheme, info.signature, info.signed_attributes_der)
+        signer.check_signature(scheme, info.signature, info.signed_attributes_der, rules)
     except InvalidSignature:
         # What is signed is the DER, with the SET in order; some send it in another order than they signed.
         _, start, end = der.read(info.signed_attributes_der, 0, len(info.signed_attributes_der))
@@ -152,7 +153,7 @@ def check_signature(signed: SignedToken, signer: PathCertificate) -> None:
         try:
             if ordered == info.signed_attributes_der:
                 raise
-            signer.check_signature(scheme, info.signature, ordered)
+            signer.check_signature(scheme, info.signature, ordered, rules)
         except InvalidSignature:
             raise SignatureInvalid("the signature does not verify with the signer's key") from None
 

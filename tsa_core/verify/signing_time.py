@@ -28,8 +28,9 @@ def check_signing_time(encoded: bytes) -> None:
     elif "1950" <= digits[:4] < "2050":
         raise SignedDataError(f"the signing-time attribute says {digits[:4]} as a GeneralizedTime, not as a UTCTime")
     try:
+        # strptime alone would also take blanks, and a month of one digit.
         if not (digits.isascii() and digits.isdigit()):
             raise ValueError
-        datetime(*(int(digits[i:j]) for i, j in ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14))))  # noqa: DTZ001 - only looked at
+        datetime.strptime(digits, "%Y%m%d%H%M%S")  # noqa: DTZ007 - only looked at
     except ValueError:
         raise SignedDataError("the signing-time attribute is not a time") from None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, TypeAlias
 
+from tsa_core.paths.algorithms import STRICT, AlgorithmRules
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.hashes import HashAlgorithm
@@ -27,6 +28,7 @@ from tsa_core.verify.errors import (
 from tsa_core.verify.path import check_signer
 from tsa_core.verify.request import verify_request
 from tsa_core.verify.signed_data import SignedToken, check_signature, check_structure, find_signer
+from tsa_core.verify.tsa_name import check_tsa_name
 
 Octets: TypeAlias = "bytes | bytearray | memoryview | BinaryIO"
 """Data in memory, or a stream open for reading bytes."""
@@ -63,9 +65,9 @@ def open_token(token: Octets) -> Token:
         raise MalformedTimestamp(f"the token cannot be read: {error}") from None
 
 
-def read_statement(token: Token) -> Statement:
+def read_statement(token: Token, rules: AlgorithmRules = STRICT) -> Statement:
     """Return what the token states once its structure, its TSTInfo and its hash are in order (V3, V11, V13, V15)."""
-    signed = check_structure(token)
+    signed = check_structure(token, rules)
     try:
         info = read_tst_info(token.content)
     except EncodingError as error:
@@ -77,7 +79,7 @@ def read_statement(token: Token) -> Statement:
             raise UnknownCriticalExtension(
                 f"the TSTInfo has a critical extension, {extension.oid}, that is not known here"
             )
-    return Statement(signed, info, strong_hash(info.hash_oid, "the message imprint"))
+    return Statement(signed, info, strong_hash(info.hash_oid, "the message imprint", rules))
 
 
 def readable(
@@ -127,6 +129,7 @@ def check_answer(reply: Octets, request: bytes | TimeStampReq) -> TSTInfo:
         return info
     check_signer(signer)
     check_signature(signed, signer)
+    check_tsa_name(info, signer)
     return info
 
 

@@ -3,34 +3,78 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 
 from cryptography import exceptions, x509
 
-from tsa_core.paths.certificate import PathCertificate, load_certificate, load_pem_certificates
+from tsa_core.paths.certificate import PathCertificate, load_certificate, load_pem_certificates, text
 from tsa_core.paths.extensions import PARSING_ERRORS
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.verify.errors import PathError
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrustAnchor:
+    """A root that is trusted only for timestamps of a certain time, as long as a key was in good hands for example.
+
+    `trusted_from` and `trusted_until` are aware and belong to the window; None leaves that side to the
+    certificate's own validity, which counts in any case.
+    """
+
+    certificate: x509.Certificate
+    trusted_from: datetime | None = None
+    trusted_until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for time in (self.trusted_from, self.trusted_until):
+            if time is not None and time.tzinfo is None:
+                raise TypeError("the window of a trust anchor must have aware datetimes")
+
+
+class _Anchor(PathCertificate):
+    """A trust anchor prepared for path building: its validity is cut to the window of trust."""
+
+    def __init__(self, anchor: TrustAnchor) -> None:
+        super().__init__(anchor.certificate)
+        own = anchor.certificate
+        self.not_before = max(own.not_valid_before_utc, anchor.trusted_from or own.not_valid_before_utc)
+        self.not_after = min(own.not_valid_after_utc, anchor.trusted_until or own.not_valid_after_utc)
+        self._trusted = anchor
+
+    def check_time(self, time: datetime) -> None:
+        """Raise PathError unless `time` is inside the validity and inside the window of trust."""
+        trusted = self._trusted
+        if trusted.trusted_from is not None and time < trusted.trusted_from:
+            raise PathError(f"{self.name} is trusted from {text(trusted.trusted_from)}, which is after {text(time)}")
+        if trusted.trusted_until is not None and time > trusted.trusted_until:
+            raise PathError(f"{self.name} is trusted until {text(trusted.trusted_until)}, which is before {text(time)}")
+        super().check_time(time)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrustStore:
     """The roots that the caller trusts, and certificates that may help to reach them but carry no trust.
 
-    `certificates` are intermediates, and the signer's own certificate where a token does not hold it.
+    A root is a certificate, or a TrustAnchor where it is trusted for some time only. `certificates` are
+    intermediates, and the signer's own certificate where a token does not hold it.
     """
 
-    roots: tuple[x509.Certificate, ...]
+    roots: tuple[x509.Certificate | TrustAnchor, ...]
     certificates: tuple[x509.Certificate, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.roots:
             raise PathError("no root certificate was given, so nothing can be trusted")
+        windows = [root.certificate for root in self.roots if isinstance(root, TrustAnchor)]
+        plain = {root for root in self.roots if not isinstance(root, TrustAnchor)}
+        if len(set(windows)) != len(windows) or plain.intersection(windows):
+            raise ValueError("a root stands in the trust store twice, with different windows of trust")
 
     @cached_property
     def prepared_roots(self) -> tuple[PathCertificate, ...]:
         """The roots, prepared for path building once for every verifier that uses this store."""
-        return tuple(map(PathCertificate, self.roots))
+        return tuple(_Anchor(r) if isinstance(r, TrustAnchor) else PathCertificate(r) for r in self.roots)
 
     @cached_property
     def prepared_certificates(self) -> tuple[PathCertificate, ...]:

@@ -25,6 +25,7 @@ class VerifiedTimestamp:
     which the verdict speaks: `time`, if the caller gave one, else the moment of verification.
     `revocation_checked` says whether CRLs or OCSP responses covered the signer's certificate; `revocation`, what
     they say of each certificate of the path, and is empty when they were not asked.
+    `proof` is the later timestamp that proves that this one existed at its time, None when none was given.
     `notes` say what was accepted although it is unusual or weak; `unchecked`, what the verdict does not say.
     """
 
@@ -36,6 +37,7 @@ class VerifiedTimestamp:
     revocation_checked: bool
     revocation: tuple[RevocationFinding, ...] = ()
     notes: tuple[Note, ...] = ()
+    proof: VerifiedTimestamp | None = None
 
     @property
     def gen_time(self) -> datetime:

@@ -8,23 +8,28 @@ print(result.gen_time, result.earliest, result.latest)
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Unpack
 
 from cryptography.x509.oid import NameOID
 
+from tsa_core.paths.algorithms import STRICT, AlgorithmRules
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.findings import RevocationFinding, RevocationStatus
 from tsa_core.paths.revocation import Revocation, RevocationScope
-from tsa_core.protocol.reply import Token
+from tsa_core.protocol.reply import Token, is_token
 from tsa_core.protocol.tstinfo_reader import TSTInfo
 from tsa_core.verify.enclosed import enclosed_evidence
-from tsa_core.verify.errors import NotAccepted, printable
+from tsa_core.verify.errors import NotAccepted, ProofMissing, WeakAlgorithm, printable
 from tsa_core.verify.expectations import ACCEPTANCE, SUBJECT, Acceptance, Expectations, Subject, check_names, separate
 from tsa_core.verify.path import Path, PathBuilder
+from tsa_core.verify.proof import ByDate, prove
+from tsa_core.verify.remarks import remarks
 from tsa_core.verify.signed_data import SignedToken, check_signature, find_signer
-from tsa_core.verify.statement import Octets, open_reply, open_token, read_statement, readable
+from tsa_core.verify.statement import Octets, octets, open_reply, open_token, read_statement, readable
 from tsa_core.verify.subject import check_subject
+from tsa_core.verify.tolerances import NONCRITICAL_EKU, algorithm_rules, check_allowances
 from tsa_core.verify.trust import TrustStore
 from tsa_core.verify.verdict import VerifiedTimestamp
 
@@ -47,7 +52,11 @@ class Verifier:
     def __init__(self, trust: TrustStore, **acceptance: Unpack[Acceptance]) -> None:
         check_names(acceptance, ACCEPTANCE, "Verifier")
         tsa_certificate = acceptance.get("tsa_certificate")
-        self._builder = PathBuilder(trust)
+        self._trust = trust
+        self._allow = check_allowances(acceptance.get("allow", ()))
+        self._periods = tuple(acceptance.get("algorithm_periods", ()))
+        self._builder = self._builder_for(STRICT)
+        self._builders = {STRICT: self._builder}
         self._tsa_certificate = PathCertificate(tsa_certificate) if tsa_certificate is not None else None
         self._helpers = self._builder.helpers + ((self._tsa_certificate,) if self._tsa_certificate else ())
         self._policies = frozenset(acceptance.get("policies", ()))
@@ -59,28 +68,41 @@ class Verifier:
     def verify_response(self, reply: Octets, **subject: Unpack[Subject]) -> VerifiedTimestamp:
         """Return what a TimeStampResp proves about its subject, or raise a VerificationError; see Subject."""
         check_names(subject, SUBJECT, "verify_response")
-        status, token = open_reply(reply)
-        return self._verify(token, status, subject)
+        data = octets(reply)
+        status, token = open_reply(data)
+        return self._verify(data, token, status, subject)
 
     def verify_token(self, token: Octets, **subject: Unpack[Subject]) -> VerifiedTimestamp:
         """Return what a bare TimeStampToken proves; everything else is as in `verify_response`."""
         check_names(subject, SUBJECT, "verify_token")
-        return self._verify(open_token(token), None, subject)
+        data = octets(token)
+        return self._verify(data, open_token(data), None, subject)
 
     def forget(self) -> None:
         """Drop the remembered paths; the next verification of every authority builds its path anew."""
         with self._lock:
             self._paths.clear()
 
-    def _verify(self, token: Token, status: int | None, subject: Subject) -> VerifiedTimestamp:
+    def _verify(self, data: bytes, token: Token, status: int | None, subject: Subject) -> VerifiedTimestamp:
         if all(subject.get(name) is None for name in ("artifact", "digest", "request")):
             raise TypeError("verification needs the artifact, its digest or the request")
         time = subject.get("time")
         if time is not None and time.tzinfo is None:
             raise TypeError("the time of verification must be an aware datetime")
-        signed, info, algorithm = read_statement(token)
-        path = self._path(token, signed, time if time is not None else info.gen_time)
-        check_signature(signed, path.signer)
+        proof = self._prove(data, subject.get("proofs", ()))
+        by_date = ByDate(periods=self._periods, existed=(proof.latest or proof.gen_time) if proof else None)
+        rules = algorithm_rules(self._allow | by_date.strong_then)
+        try:
+            statement = read_statement(token, rules)
+            signed, info, algorithm = statement
+            path = self._path(token, signed, time if time is not None else info.gen_time, rules)
+            check_signature(signed, path.signer, rules)
+        except WeakAlgorithm as error:
+            if self._periods:
+                raise by_date.missing(str(error)) from None
+            raise
+        if proof is not None and by_date.existed is not None and by_date.existed < (info.earliest or info.gen_time):
+            raise ProofMissing("the proof is older than the timestamp that it is about, so that one of them is wrong")
         self._check_acceptance(info, path)
         check_subject(info, algorithm, subject)
         findings = self._check_revocation(token, signed, path, info, time)
@@ -92,8 +114,26 @@ class Verifier:
             checked_at=time if time is not None else datetime.now(UTC),
             revocation_checked=bool(findings) and findings[0].status is not RevocationStatus.NOT_CHECKED,
             revocation=findings,
-            notes=(*signed.notes, *path.notes),
+            notes=remarks(token, statement, path, by_date, self._allow),
+            proof=proof,
         )
+
+    def _prove(self, data: bytes, proofs: Sequence[bytes]) -> VerifiedTimestamp | None:
+        """Verify the proofs, which any authority of the trust store may have made; None when there are none."""
+        if not proofs:
+            return None
+        if not self._periods:
+            raise TypeError("proofs have no effect without algorithm_periods")
+        verifier = Verifier(self._trust, allow=self._allow, algorithm_periods=self._periods)
+
+        def verify(proof: bytes, covered: bytes, further: Sequence[bytes]) -> VerifiedTimestamp:
+            call = verifier.verify_token if is_token(proof) else verifier.verify_response
+            return call(proof, artifact=covered, proofs=further)
+
+        return prove(data, proofs, verify)
+
+    def _builder_for(self, rules: AlgorithmRules) -> PathBuilder:
+        return PathBuilder(self._trust, rules, critical=NONCRITICAL_EKU not in self._allow)
 
     def _check_revocation(
         self, token: Token, signed: SignedToken, path: Path, info: TSTInfo, time: datetime | None
@@ -112,8 +152,8 @@ class Verifier:
             enclosed=enclosed,
         )
 
-    def _path(self, token: Token, signed: SignedToken, time: datetime) -> Path:
-        key = (token.certificates, signed.info.sid_der, signed.ess_values)
+    def _path(self, token: Token, signed: SignedToken, time: datetime, rules: AlgorithmRules) -> Path:
+        key = (rules, token.certificates, signed.info.sid_der, signed.ess_values)
         path = self._paths.get(key)
         if path is not None and path.not_before <= time <= path.not_after:
             return path
@@ -121,7 +161,10 @@ class Verifier:
         signer = find_signer(signed, (*embedded, *self._helpers))
         if self._tsa_certificate is not None and signer.der != self._tsa_certificate.der:
             raise NotAccepted("the token was signed with another certificate than the one demanded")
-        path = self._builder.build(signer, embedded, time)
+        builder = self._builders.get(rules)
+        if builder is None:
+            builder = self._builders[rules] = self._builder_for(rules)
+        path = builder.build(signer, embedded, time)
         if sum(map(len, token.certificates)) <= _MAX_CACHED_OCTETS:
             with self._lock:
                 if len(self._paths) >= _MAX_PATHS:

@@ -96,7 +96,7 @@ def describe_token(token: Token) -> dict[str, Any]:
 def describe_info(info: TSTInfo) -> dict[str, Any]:
     """Return TSTInfo. Accuracy is in nanoseconds, as the reference has it; null is unknown, not zero."""
     return {
-        "Time": _time(info.gen_time),
+        "Time": shown_time(info.gen_time),
         "HashAlgorithm": hash_name(info),
         "HashedMessage": base64.b64encode(info.hashed_message).decode(),
         "SerialNumber": number(info.serial_number),
@@ -104,8 +104,8 @@ def describe_info(info: TSTInfo) -> dict[str, Any]:
         "Ordering": info.ordering,
         "Nonce": number(info.nonce) if info.nonce is not None else None,
         "Accuracy": info.accuracy.microseconds * 1000 if info.accuracy else None,
-        "Earliest": _time(info.earliest) if info.earliest else None,
-        "Latest": _time(info.latest) if info.latest else None,
+        "Earliest": shown_time(info.earliest) if info.earliest else None,
+        "Latest": shown_time(info.latest) if info.latest else None,
         "Qualified": is_qualified(info),
         "TSA": _general_name(info.tsa_der) if info.tsa_der else None,
         "Extensions": [
@@ -136,8 +136,14 @@ def hash_name(info: TSTInfo) -> str:
     return name if "-" in name else name.replace("SHA", "SHA-")
 
 
-def _time(time: datetime) -> str:
+def shown_time(time: datetime) -> str:
+    """Return a UTC time in ISO 8601."""
     return time.isoformat().replace("+00:00", "Z")
+
+
+def shown_duration(nanoseconds: int) -> str:
+    """Return a duration in seconds."""
+    return f"{nanoseconds / 1_000_000_000:g} s"
 
 
 def _general_name(encoded: bytes) -> str:
@@ -164,8 +170,8 @@ def _certificate(data: bytes) -> dict[str, Any]:
         "Subject": printable(subject),
         "Issuer": printable(issuer),
         "SerialNumber": number(certificate.serial_number),
-        "NotBefore": _time(certificate.not_valid_before_utc),
-        "NotAfter": _time(certificate.not_valid_after_utc),
+        "NotBefore": shown_time(certificate.not_valid_before_utc),
+        "NotAfter": shown_time(certificate.not_valid_after_utc),
         "PublicKey": key,
         "SHA256Fingerprint": certificate.fingerprint(hashes.SHA256()).hex(),
         **raw,
@@ -227,7 +233,7 @@ def _shown(name: str, value: Any) -> str:
     if name == "HashedMessage":
         return base64.b64decode(value).hex()
     if name == "Accuracy":
-        return f"{value / 1_000_000_000:g} s"
+        return shown_duration(value)
     if name == "SerialNumber":
         return value if isinstance(value, str) else f"{value:#x}"
     if isinstance(value, bool):

@@ -6,6 +6,7 @@ import importlib
 import json
 import tomllib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -32,6 +33,17 @@ def seconds(value: float | str) -> float:
     if not 0 < number <= 86400:
         raise click.BadParameter(f"{value!r} is not a duration such as 30s or 1m")
     return number
+
+
+def moment(value: str | datetime) -> datetime:
+    """Return an aware time in UTC; ISO 8601, and in UTC unless an offset is written."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        time = datetime.fromisoformat(value.strip())
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{value[:40]!r} is not a time such as 2026-01-31T12:00:00Z") from None
 
 
 def integer(value: int | str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output
 from tsa_core.cli.timestamp.files import read_file
 from tsa_core.cli.timestamp.options import PROGRAM, common, common_options, option
 from tsa_core.cli.timestamp.stamp import timestamp
+from tsa_core.cli.timestamp.variables import known_variables, nearly_named
 from tsa_core.cli.timestamp.verify import verify
 from tsa_core.protocol.errors import TsaError
 
@@ -61,6 +63,8 @@ def version(ctx: click.Context, /, as_json: bool, **_: Any) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run timestamp-cli and return the exit code; every foreseen failure is one line on stderr."""
+    for name, meant in nearly_named(os.environ, known_variables(cli)):
+        click.echo(f"{PROGRAM}: warning: the variable {name} is not read; {meant} is", err=True)
     try:
         with guarded_output():
             code = refuse_repeated_flags(cli).main(

@@ -8,7 +8,7 @@ import click
 
 from tsa_core.cli import console
 from tsa_core.cli.timestamp.files import STANDARD, open_artifact, parse_digest, read_file, reading_errors
-from tsa_core.cli.timestamp.options import common, common_options, integer, option
+from tsa_core.cli.timestamp.options import common, common_options, integer, moment, option
 from tsa_core.cli.timestamp.revocation import (
     fetched_revocation,
     fetches_evidence,
@@ -33,11 +33,31 @@ if TYPE_CHECKING:
 @option("--nonce", type=integer, metavar="N", help="The nonce that the token must have; decimal, or 0x...")
 @option("--oid", metavar="OID", help="The policy that the token must have.")
 @option("--common-name", metavar="CN", help="The common name that the signer must have.")
+@option("--time", type=moment, metavar="TIME", help="Verify for this moment, 2026-01-31T12:00:00Z (default: genTime).")
+@option(
+    "--allow",
+    multiple=True,
+    metavar="NAME",
+    help="Accept although a rule refuses it: sha1, md5, rsa1024, noncritical-eku or tsa-name. Repeat it for more.",
+)
+@option(
+    "--algorithms",
+    type=click.Choice(["strict", "by-date"]),
+    default="strict",
+    show_default=True,
+    help="by-date: accept an algorithm that is weak today if --proof shows that the timestamp is older than its end.",
+)
+@option(
+    "--proof",
+    multiple=True,
+    metavar="FILE",
+    help="A later timestamp over the one of --timestamp; a second --proof is over the first, and so on.",
+)
 @revocation_options
 @common_options
 @click.pass_context
 def verify(ctx: click.Context, /, **flags: Any) -> None:
-    """Verify a timestamp of a file.
+    """Verify a timestamp of a file, and say what the verdict is worth.
 
     Exit code 0: the timestamp holds. 1: it does not, and one line says why. 2: the command cannot be run.
 
@@ -49,9 +69,37 @@ def verify(ctx: click.Context, /, **flags: Any) -> None:
         raise click.UsageError("give --artifact, --digest or --request to say what the timestamp is about")
     if STANDARD in {flags["artifact"]} & {flags["reply"]}:
         raise click.UsageError("only one of --artifact and --timestamp can be standard input")
+    if flags["proof"] and flags["algorithms"] != "by-date":
+        raise click.UsageError("--proof goes with --algorithms by-date; otherwise it has no effect")
     fetches = fetches_evidence(flags)
     revocation = given_revocation(flags)
     reply = read_file(flags["reply"])
+    from tsa_core.cli.timestamp.verdict import print_verdict, verdict_document
+    from tsa_core.verify import VerificationError
+    from tsa_core.verify.tolerances import check_allowances
+
+    try:
+        check_allowances(flags["allow"])
+    except ValueError as error:
+        raise click.UsageError(f"--allow: {error}") from None
+    as_json = common(ctx, "output_format") == "json"
+    try:
+        result = _verdict(ctx, reply, flags, revocation, fetches=fetches)
+    except VerificationError as error:
+        if as_json:
+            console.print_json(
+                {"TimestampPath": flags["reply"], "Verified": False, "Rule": error.rule, "Reason": str(error)}
+            )
+        raise
+    if as_json:
+        console.print_json({"TimestampPath": flags["reply"], "Verified": True, **verdict_document(reply, result)})
+    else:
+        print_verdict(flags["reply"], result)
+
+
+def _verdict(
+    ctx: click.Context, reply: bytes, flags: dict[str, Any], revocation: Revocation | None, *, fetches: bool
+) -> VerifiedTimestamp:
     trust = _trust(flags)
     if flags["fetch_issuers"]:
         trust = with_fetched_issuers(ctx, reply, trust)
@@ -59,18 +107,12 @@ def verify(ctx: click.Context, /, **flags: Any) -> None:
     if fetches:
         # The path is known and trusted by now, and so are the places that its certificates name.
         result = _verify(reply, flags, trust, fetched_revocation(ctx, result, flags, revocation))
-    if common(ctx, "output_format") == "json":
-        from tsa_core.cli.timestamp.description import describe_reply
-
-        parsed = describe_reply(reply)
-        console.print_json({"TimestampPath": flags["reply"], "ParsedTimestamp": {**parsed, **_signer_of(result)}})
-    else:
-        click.echo(f"Successfully verified timestamp {flags['reply']}")
+    return result
 
 
 def _verify(reply: bytes, flags: dict[str, Any], trust: TrustStore, revocation: Revocation | None) -> VerifiedTimestamp:
     from tsa_core.protocol.reply import is_token
-    from tsa_core.verify import Verifier
+    from tsa_core.verify import DEFAULT_PERIODS, Verifier
     from tsa_core.verify.trust import read_certificates
 
     policies = [flags["oid"]] if flags["oid"] is not None else []
@@ -81,6 +123,8 @@ def _verify(reply: bytes, flags: dict[str, Any], trust: TrustStore, revocation: 
         policies=policies,
         common_name=flags["common_name"],
         revocation=revocation,
+        allow=flags["allow"],
+        algorithm_periods=DEFAULT_PERIODS if flags["algorithms"] == "by-date" else (),
     )
     call = verifier.verify_token if is_token(reply) else verifier.verify_response
     name, digest = parse_digest(flags["digest"]) if flags["digest"] is not None else (None, None)
@@ -90,6 +134,8 @@ def _verify(reply: bytes, flags: dict[str, Any], trust: TrustStore, revocation: 
         "digest_algorithm": name,
         "request": request,
         "nonce": flags["nonce"],
+        "time": flags["time"],
+        "proofs": tuple(map(read_file, flags["proof"])),
     }
     if flags["artifact"] is None:
         return call(reply, **arguments)
@@ -112,10 +158,3 @@ def _trust(flags: dict[str, Any]) -> TrustStore:
             raise click.UsageError("--intermediate-certificates goes with --root-certificates")
         return TrustStore.from_chain(read_file(chain))
     return TrustStore.from_files(read_file(roots), read_file(intermediates) if intermediates is not None else b"")
-
-
-def _signer_of(result: VerifiedTimestamp) -> dict[str, Any]:
-    return {
-        "Signer": result.signer_certificate.subject.rfc4514_string(),
-        "Path": [certificate.subject.rfc4514_string() for certificate in result.path],
-    }
