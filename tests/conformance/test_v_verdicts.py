@@ -49,7 +49,7 @@ def test_v19_no_revocation_data() -> None:
         .issuer_name(CHAIN.intermediate.certificate.subject)
         .last_update(now - timedelta(hours=1))
         .next_update(now + timedelta(days=1))
-        .sign(CHAIN.intermediate.key, hashes.SHA256())  # type: ignore[arg-type]  # cryptography types no common key
+        .sign(CHAIN.intermediate.key, hashes.SHA256())
     )
     result = verify(
         granted(forge.tst_info(accuracy=SECOND)),
