@@ -32,7 +32,7 @@ POLICY_CONSTRAINTS: Final = "2.5.29.36"
 EXTENDED_KEY_USAGE: Final = "2.5.29.37"
 INHIBIT_ANY_POLICY: Final = "2.5.29.54"
 
-_ECDSA_WITH_SHA256: Final = der.sequence(der.oid(oids.ECDSA_WITH_SHA256))
+_ECDSA_WITH_SHA1: Final = "1.2.840.10045.4.1"
 
 
 class Extension(NamedTuple):
@@ -147,6 +147,7 @@ def encoded(
     signing_key: int | None = None,
     begin: bytes = b"200101000000Z",
     end: bytes = b"400101000000Z",
+    sha1: bool = False,
 ) -> Encoded:
     """Return a certificate; self-signed without an issuer. Nothing is added, nothing is checked.
 
@@ -159,16 +160,18 @@ def encoded(
         der.sequence(der.oid(e.oid), der.boolean(True) if e.critical else b"", der.octet_string(e.value))
         for e in extensions
     )
+    algorithm = der.sequence(der.oid(_ECDSA_WITH_SHA1 if sha1 else oids.ECDSA_WITH_SHA256))
+    digest = hashes.SHA1() if sha1 else hashes.SHA256()
     body = der.sequence(
         der.explicit(0, der.integer(version - 1)) if version is not None else b"",
         der.integer(serial_number),
-        _ECDSA_WITH_SHA256,
+        algorithm,
         named,
         der.sequence(der.tlv(der.UTC_TIME, begin), der.tlv(der.UTC_TIME, end)),
         subject,
         _public(key_number),
         der.explicit(3, der.sequence(values)) if values else b"",
     )
-    signature = key(signer).sign(body, ec.ECDSA(hashes.SHA256()))
-    whole = der.sequence(body, _ECDSA_WITH_SHA256, der.tlv(der.BIT_STRING, b"\x00" + signature))
+    signature = key(signer).sign(body, ec.ECDSA(digest))
+    whole = der.sequence(body, algorithm, der.tlv(der.BIT_STRING, b"\x00" + signature))
     return Encoded(der=whole, subject=subject, key=key_number)

@@ -36,6 +36,7 @@ from tsa_core.paths.extensions import (
 from tsa_core.paths.name_constraints import read_name_constraints
 from tsa_core.paths.names import CanonicalName, comparable_name, general_names
 from tsa_core.paths.notes import Note
+from tsa_core.protocol import der
 from tsa_core.protocol.certificate import CertificateFields, certificate_fields
 from tsa_core.protocol.errors import EncodingError
 
@@ -277,6 +278,13 @@ def _without_warnings() -> Iterator[None]:
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def serial_number(certificate: x509.Certificate) -> int:
+    """Return a certificate's serial number; that of `cryptography` warns of one that is not positive."""
+    encoded = certificate_fields(certificate.public_bytes(Encoding.DER)).serial_number
+    _, start, end = der.read(encoded, 0, len(encoded))
+    return int.from_bytes(encoded[start:end], "big", signed=True)
 
 
 def _is_read_from_bytes(raw: RawExtension) -> bool:

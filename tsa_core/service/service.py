@@ -36,6 +36,7 @@ from tsa_core.host import (
     Kind,
     PluginHost,
 )
+from tsa_core.paths.certificate import serial_number
 from tsa_core.service.certificate_watch import WARNING_DAYS
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
 from tsa_core.service.opening import adopt_signer, open_clock, open_signer
@@ -279,7 +280,7 @@ class Service:
         for prefix, certificate in (("previous_", old), ("", new)):
             if certificate is not None:
                 details[f"{prefix}certificate_sha256"] = certificate.fingerprint(hashes.SHA256()).hex()
-                details[f"{prefix}certificate_serial_number"] = f"{certificate.serial_number:x}"
+                details[f"{prefix}certificate_serial_number"] = f"{serial_number(certificate):x}"
         self._audit(AuditEvent(kind="profile.certificate", time=datetime.now(UTC), details=details))
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tsa_core.certs.chain import title
 from tsa_core.certs.rules.contents import crl_urls, issuer_urls, key_complaint, other_usages
 from tsa_core.certs.rules.rule import ChainCase, NotJudged, Rule, extension, rule
+from tsa_core.paths.certificate import serial_number as serial_number_of
 
 _VALIDITY_MONTHS: Final = 135
 _KEY_MONTHS: Final = 15
@@ -84,7 +85,7 @@ def issuer(case: ChainCase) -> str | None:
 def serial_number(case: ChainCase) -> str | None:
     """Serial numbers hold 64 random bits or more."""
     for certificate in case.certificates:
-        if certificate.serial_number.bit_length() < _SERIAL_BITS - 8:
+        if serial_number_of(certificate).bit_length() < _SERIAL_BITS - 8:
             return f"the serial number of the {title(certificate)} is too short to hold {_SERIAL_BITS} random bits"
     return None
 

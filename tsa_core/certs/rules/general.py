@@ -9,6 +9,7 @@ from cryptography import x509
 
 from tsa_core.certs.chain import title
 from tsa_core.certs.rules.rule import ChainCase, Rule, extension, extensions, rule
+from tsa_core.paths.certificate import serial_number as serial_number_of
 from tsa_core.protocol import oids
 
 _WEAK: Final = frozenset({"md5", "sha1"})
@@ -50,7 +51,8 @@ def version_3(case: ChainCase) -> str | None:
 def serial_number(case: ChainCase) -> str | None:
     """Serial numbers are positive and have 20 octets at most."""
     for certificate in case.certificates:
-        if certificate.serial_number <= 0 or certificate.serial_number.bit_length() > _MAX_SERIAL_BITS:
+        number = serial_number_of(certificate)
+        if number <= 0 or number.bit_length() > _MAX_SERIAL_BITS:
             return f"the serial number of the {title(certificate)} is not positive or longer than 20 octets"
     return None
 

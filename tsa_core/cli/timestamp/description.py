@@ -12,7 +12,7 @@ from typing import Any, Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
-from tsa_core.paths.certificate import PathCertificate
+from tsa_core.paths.certificate import PathCertificate, serial_number
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.reply import ReplyStatus, Token, is_token, read_reply, read_signer_info, read_token
@@ -169,7 +169,7 @@ def _certificate(data: bytes) -> dict[str, Any]:
     return {
         "Subject": printable(subject),
         "Issuer": printable(issuer),
-        "SerialNumber": number(certificate.serial_number),
+        "SerialNumber": number(serial_number(certificate)),
         "NotBefore": shown_time(certificate.not_valid_before_utc),
         "NotAfter": shown_time(certificate.not_valid_after_utc),
         "PublicKey": key,
