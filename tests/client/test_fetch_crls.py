@@ -16,6 +16,7 @@ from tsa_core.client import fetch_crls
 from tsa_core.client.revocation import crl_urls
 from tsa_core.testing import forge
 from tsa_core.testing.forged_pki import Issued, issue, make_chain, signer_extensions
+from tsa_core.testing.forged_revocation import crl as forged_crl
 from tsa_core.testing.http_tsa import Answer, HttpTsa
 from tsa_core.verify import CertificateRevoked, RevocationUnknown, TrustStore, Verifier
 
@@ -80,6 +81,15 @@ def test_what_cannot_be_fetched_leaves_the_signer_unknown(server: HttpTsa) -> No
     server.answer = lambda _: Answer(body=b"no CRL")
     _, (failure,) = fetch_crls([pointing_to(server.url).certificate])
     assert "cannot be read" in str(failure)
+
+
+def test_a_replayed_crl_is_stale(server: HttpTsa) -> None:
+    signer = pointing_to(server.url)
+    old = NOW - timedelta(days=500)
+    server.answer = lambda _: Answer(body=forged_crl(CHAIN.intermediate, this_update=old))
+    revocation, _ = fetch_crls([signer.certificate])
+    with pytest.raises(RevocationUnknown, match=f"{server.url} is stale"):
+        Verifier(TRUST, revocation=revocation).verify_response(stamped(signer), artifact=b"hello")
 
 
 def test_from_the_command_line(

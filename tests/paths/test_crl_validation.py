@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from tests.paths.revocation_material import CHAIN, DAY, GEN_TIME, NOW, RECENTLY, check, path_of, prepared
+from tsa_core.paths.building import Path, PathBuilder
 from tsa_core.paths.errors import CertificateRevoked, RevocationUnknown
 from tsa_core.paths.findings import RevocationStatus
 from tsa_core.paths.revocation import Revocation, RevocationScope
@@ -124,6 +125,14 @@ def test_every_entry_of_a_serial_number_is_judged() -> None:
         with pytest.raises(CertificateRevoked, match="keyCompromise"):
             check(revoking(*order))
     assert check(revoking(later))[0].status is RevocationStatus.REVOKED_LATER
+
+
+def test_a_padded_serial_number_is_found() -> None:
+    number = der.integer(SIGNER.certificate.serial_number)
+    padded = der.sequence(der.tlv(der.INTEGER, b"\x00" + number[2:]), COMPROMISED[2 + len(number) :])
+    assert padded != COMPROMISED
+    with pytest.raises(CertificateRevoked):
+        check(revoking(padded))
 
 
 def test_an_invalidity_date_before_gen_time_revokes() -> None:
@@ -346,6 +355,27 @@ def test_a_signer_of_crls_that_ended_before() -> None:
     lister = separate_key(not_after=RECENTLY - DAY)
     with pytest.raises(RevocationUnknown, match="ended"):
         check(crl(lister, this_update=RECENTLY), pool=[lister])
+
+
+def test_many_signers_of_one_name_cost_a_bounded_number_of_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[object] = []
+    build = PathBuilder.build
+
+    def counted(builder: PathBuilder, *arguments: Any) -> Path:
+        built.append(builder)
+        return build(builder, *arguments)
+
+    monkeypatch.setattr(PathBuilder, "build", counted)
+    path = path_of(SIGNER)
+    built.clear()
+    stranger = issue("Stranger", extensions=ca_extensions())
+    names = CA.certificate.subject
+    listers = [issue(names, issuer=stranger, key=stranger.key, extensions=ca_extensions()) for _ in range(20)]
+    lists = [crl(listers[0], this_update=RECENTLY, number=number) for number in range(40)]
+    lists += [crl(listers[0], this_update=RECENTLY - number * timedelta(hours=1)) for number in range(40)]
+    with pytest.raises(RevocationUnknown):
+        check(*lists, path=path, pool=listers)
+    assert 0 < len(built) <= 16
 
 
 def test_a_self_signed_stranger_with_the_cas_name_is_not_the_ca() -> None:

@@ -57,10 +57,10 @@ def validate(case: dict[str, Any]) -> int:
     helpers = [certificate(folder / "certs" / name) for name in case.get("other_certs", ())]
     path = PathBuilder((root,), helpers, inputs).build(certificate(folder / "certs" / case["cert"]), (), TIME)
     crls = [folder / "crls" / name for name in (*case.get("crls", ()), "TrustAnchorRootCRL.crl")]
-    if case.get("revocation", True) and not dsa:
+    if case.get("revocation", True):
         lists = [(file.name, crl(file)) for file in crls]
         revocation = Revocation.from_files(lists, scope=RevocationScope.PATH)
-        revocation.check(path, TIME, at=TIME, certificates=helpers)
+        revocation.check(path, TIME, at=TIME, certificates=helpers, algorithms=inputs.algorithms)
     return len(path.certificates)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tsa_core.protocol import der
 from tsa_core.testing import forge
-from tsa_core.testing.forged_pki import make_chain
+from tsa_core.testing.forged_pki import Issued, make_chain
 from tsa_core.testing.forged_revocation import basic_response, crl, entry, ocsp_response, single
 from tsa_core.verify import (
     CertificateRevoked,
@@ -128,6 +128,20 @@ def test_a_token_may_bring_so_many_and_no_more() -> None:
         check(crls=GOOD_CRL * 31 + REVOKING_CRL)
     result = check(crls=GOOD_CRL * 32 + REVOKING_CRL)
     assert result.revocation_checked
+
+
+@pytest.mark.parametrize("roots", [(SIGNER,), (SIGNER, CA), (CHAIN.root, CA, SIGNER)])
+def test_a_signer_among_the_roots_is_checked(roots: tuple[Issued, ...]) -> None:
+    trust = TrustStore(roots=tuple(root.certificate for root in roots))
+    reply = forge.reply(forge.token(SIGNER, certificates=[SIGNER.der, CA.der]))
+
+    def verify(data: bytes) -> VerifiedTimestamp:
+        revocation = Revocation.from_files([("k.crl", data)])
+        return verify_response(reply, artifact=b"hello", trust=trust, revocation=revocation, time=SOON)
+
+    assert verify(GOOD_CRL).revocation_checked
+    with pytest.raises(CertificateRevoked, match=r"k\.crl"):
+        verify(REVOKING_CRL)
 
 
 def test_the_accuracy_of_the_token_counts_against_the_revocation_date() -> None:

@@ -35,8 +35,6 @@ ISSUING_DISTRIBUTION_POINT: Final = "2.5.29.28"
 AUTHORITY_KEY_IDENTIFIER: Final = "2.5.29.35"
 FRESHEST_CRL: Final = "2.5.29.46"
 EXPIRED_CERTS_ON_CRL: Final = "2.5.29.60"
-ISSUER_ALTERNATIVE_NAME: Final = "2.5.29.18"
-AUTHORITY_INFORMATION_ACCESS: Final = "1.3.6.1.5.5.7.1.1"
 
 _PROCESSED: Final = frozenset(
     {
@@ -172,22 +170,22 @@ class CertificateList:
         return None
 
     def _find_direct(self, serial: bytes) -> Iterator[Entry]:
-        data = self.der
-        if data.find(serial, *self._entries) < 0:
+        data, wanted = self.der, _encodings(serial)
+        if all(data.find(encoding, *self._entries) < 0 for encoding in wanted):
             return
         for start, stop in self._walk():
-            if data.startswith(serial, start):
+            if data.startswith(wanted, start):
                 yield _entry(data, start, stop)
 
     def _find_indirect(self, issuer: CanonicalName, serial: bytes) -> Iterator[Entry]:
         """Walk a list in which certificateIssuer holds from its entry on (RFC 5280 5.3.3)."""
-        data, current = self.der, self.issuer_name
+        data, current, wanted = self.der, self.issuer_name, _encodings(serial)
         for start, stop in self._walk():
             if data.find(_CERTIFICATE_ISSUER_OID, start, stop) >= 0:
                 named = _entry_fields(data, start, stop)[1].get(CERTIFICATE_ISSUER)
                 if named is not None:
                     current = comparable_name(only_directory_name(named.value))
-            if current == issuer and data.startswith(serial, start):
+            if current == issuer and data.startswith(wanted, start):
                 yield _entry(data, start, stop)
 
     def _walk(self) -> Iterator[tuple[int, int]]:
@@ -206,6 +204,12 @@ class CertificateList:
             if position > end:
                 raise EncodingError("an entry of the CRL is longer than the list")
             yield start, position
+
+
+def _encodings(serial: bytes) -> tuple[bytes, bytes]:
+    """Return an encoded serial number as it stands in the certificate, and as careless authorities pad it."""
+    _, start, end = der.read(serial, 0, len(serial))
+    return serial, der.tlv(der.INTEGER, b"\x00" + serial[start:end])
 
 
 def _entry_fields(data: bytes, start: int, stop: int) -> tuple[datetime, Extensions]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from cryptography import exceptions
@@ -25,6 +26,8 @@ from tsa_core.protocol.errors import EncodingError
 
 _MAX_CANDIDATES: Final = 8
 """Certificates of one name that are tried as the signer of a CRL."""
+_MAX_OTHER_SIGNERS: Final = 16
+"""Paths that one check builds for signers of CRLs outside of the path."""
 _MAX_SIGNATURE_CHECKS: Final = 512
 """Signatures on evidence that one check looks at; crossed names and lists make them many."""
 
@@ -52,6 +55,7 @@ class RevocationCheck:
     """Whether those who signed evidence must be covered as well."""
     _pending: list[bytes] = field(default_factory=list)
     _signature_checks: int = 0
+    _paths: dict[tuple[bytes, datetime], Path | VerificationError] = field(default_factory=dict)
 
     def issuer_of(self, position: int) -> PathCertificate | None:
         """Return the issuer of the path's certificate at `position`; None when the anchor's is not at hand."""
@@ -167,13 +171,27 @@ class RevocationCheck:
 
     def _check_other_signer(self, signer: PathCertificate, time: datetime) -> None:
         """Raise a VerificationError unless a signer of CRLs has a path to the same anchor, and was not revoked."""
-        inputs = Inputs(time=time, algorithms=self.rules)
-        helpers = (*self.path.certificates, *self.pool)
-        path = PathBuilder((self.path.certificates[-1],), helpers, inputs).build(signer, (), time)
-        for certificate, issuer in zip(path.certificates, path.certificates[1:], strict=False):
-            known = {c.der for c in self.path.certificates}
+        known = {certificate.der for certificate in self.path.certificates}
+        for certificate, issuer in pairwise(self._path_of(signer, time).certificates):
             if certificate.der not in known and certificate.der not in self._pending:
                 self._check_helper(certificate, issuer, self.whole_path)
+
+    def _path_of(self, signer: PathCertificate, time: datetime) -> Path:
+        key = (signer.der, time)
+        found = self._paths.get(key)
+        if found is None:
+            if len(self._paths) == _MAX_OTHER_SIGNERS:
+                raise PathError(f"more than {_MAX_OTHER_SIGNERS} signers of CRLs would have to be checked")
+            inputs = Inputs(time=time, algorithms=self.rules)
+            helpers = (*self.path.certificates, *self.pool)
+            try:
+                found = PathBuilder((self.path.certificates[-1],), helpers, inputs).build(signer, (), time)
+            except VerificationError as error:
+                found = error
+            self._paths[key] = found
+        if isinstance(found, VerificationError):
+            raise found
+        return found
 
     def _check_responder(self, responder: PathCertificate, issuer: PathCertificate) -> None:
         if responder.der not in self._pending:
