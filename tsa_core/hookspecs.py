@@ -26,6 +26,7 @@ from tsa_core.api import (
     ClockMonitor,
     Command,
     HealthCheck,
+    KeyEncryptionKey,
     Observer,
     PolicySelector,
     Provider,
@@ -144,6 +145,20 @@ def tsa_certificate_authorities() -> Iterable[Provider[CertificateAuthority]]:  
         @hookimpl
         def tsa_certificate_authorities():
             yield Provider(name="acmeca", summary="Acme's CA", options=AcmeOptions, open=open_authority)
+    """
+
+
+@hookspec
+def tsa_keks() -> Iterable[Provider[KeyEncryptionKey]]:  # type: ignore[empty-body] # declares
+    """Register key encryption keys: keys of a KMS that encrypt what another plugin keeps on a disk.
+
+    Called when a plugin that uses such a key is opened, or its command is used; the scheme of the key's URI selects
+    one by its name. The entry point of a distribution that is not called tsa-kek-NAME names this hook, so that
+    `plugins list` knows what it is without importing it: `acme-kms = "tsa_signer_acmehsm.plugin:tsa_keks"`. Example::
+
+        @hookimpl
+        def tsa_keks():
+            yield Provider(name="acme-kms", summary="A key in Acme's KMS", options=AcmeKekOptions, open=open_kek)
     """
 
 

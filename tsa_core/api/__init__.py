@@ -31,10 +31,13 @@ from tsa_core.api.errors import (
 )
 from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, resolve_path
 from tsa_core.api.files import read_file
+from tsa_core.api.kek import WRONG_KEK, KeyEncryptionKey, OpenKek
+from tsa_core.api.logs import keep_quiet, one_line
 from tsa_core.api.policy import PolicySelector
 from tsa_core.api.provider import (
     CertificateAuthorityOptions,
     Command,
+    KekOptions,
     NoOptions,
     PluginOptions,
     Provider,
@@ -68,6 +71,7 @@ hookimpl = HookimplMarker(PROJECT)
 
 __all__ = [
     "PROJECT",
+    "WRONG_KEK",
     "AuditError",
     "AuditEvent",
     "AuditRecord",
@@ -86,12 +90,15 @@ __all__ = [
     "Duration",
     "HealthCheck",
     "HealthStatus",
+    "KekOptions",
+    "KeyEncryptionKey",
     "KeyMismatch",
     "LeapWarning",
     "LocalKeySigner",
     "NoOptions",
     "Observer",
     "Oid",
+    "OpenKek",
     "PKIFailureInfo",
     "PluginCrash",
     "PluginError",
@@ -121,6 +128,8 @@ __all__ = [
     "UnsupportedKey",
     "describe_key",
     "hookimpl",
+    "keep_quiet",
+    "one_line",
     "read_file",
     "resolve_path",
     "signature_algorithm",

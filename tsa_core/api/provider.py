@@ -45,13 +45,31 @@ class CertificateAuthorityOptions(PluginOptions):
     """What `fetch-tsa-certs --parent-ca` was told, `gcp:projects/P/locations/L/caPools/POOL` for example."""
 
 
+class KekOptions(PluginOptions):
+    """Base of the settings of a key encryption key; they stand in a table of the plugin that uses the key.
+
+    The three fields here are filled in by the core; no settings table can set them.
+    """
+
+    uri: str = Field("", repr=False)
+    """The key's URI as written, `aws-kms://arn:aws:kms:...` for example."""
+    uri_setting: str = ""
+    """The setting that the URI stands in, for messages."""
+    settings_prefix: str = ""
+    """What stands before the settings' names in the configuration file, for messages."""
+
+    def setting(self, name: str) -> str:
+        """Return the full name of a setting of this table: the `path` of a ConfigError about it."""
+        return f"{self.settings_prefix}{name}"
+
+
 class NoOptions(PluginOptions):
     """For a provider without settings."""
 
 
 def fields_of_the_core(options: type[BaseModel]) -> frozenset[str]:
     """Return the fields that the core fills in, which no settings table can set and no listing shows."""
-    for base in (SignerOptions, CertificateAuthorityOptions):
+    for base in (SignerOptions, CertificateAuthorityOptions, KekOptions):
         if issubclass(options, base):
             return frozenset(base.model_fields)
     return frozenset()
@@ -61,16 +79,18 @@ def fields_of_the_core(options: type[BaseModel]) -> frozenset[str]:
 class Provider(Generic[T]):
     """One thing that a plugin can provide.
 
-    `name` is what the configuration selects it by and equals the entry point's name; for a signer it is the
-    scheme of the key URI. `summary` is one line for people. `options` is the model of the plugin's own settings
-    table. `open` is called once, in the serving process, with validated options; SDKs are imported there and
-    nowhere earlier. It may raise ConfigError, and for signers SignerError.
+    `name` is what the configuration selects it by and equals the entry point's name; for a signer and for a key
+    encryption key it is the scheme of the key URI. `summary` is one line for people. `options` is the model of the
+    plugin's own settings table. `open` is called once, in the serving process, with validated options; SDKs are
+    imported there and nowhere earlier. It may raise ConfigError, and for signers SignerError.
     """
 
     name: str
     summary: str
     options: type[PluginOptions] = NoOptions
     open: Callable[..., T]
+    uses_keks: bool = False
+    """Whether `open` also gets the keyword argument `open_kek`, an OpenKek, by which it reaches other plugins' KEKs."""
     fork_safe: bool = False
     """Whether what `open` returns also works in processes forked afterwards: no connections, no threads. The server
     then opens it once and its workers share it; otherwise each worker opens its own."""
@@ -84,7 +104,8 @@ class Provider(Generic[T]):
 class Command:
     """An extra subcommand of timestamp-server, `timestamp-server NAME ...`.
 
-    `load` returns the click command; it is called only when the command is used. `name` equals the entry point's.
+    `load` returns the click command; it is called only when the command is used. `name` equals the entry point's. With
+    `@click.pass_obj` the command gets an OpenKek, by which it reaches other plugins' key encryption keys.
     """
 
     name: str

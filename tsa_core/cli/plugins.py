@@ -23,6 +23,7 @@ _SELECT = {
     "audit": '[audit]\nsinks = ["{name}"]',
     "observer": '[observe]\nobservers = ["{name}"]',
     "health": '[health]\nchecks = ["{name}"]',
+    "kek": 'key_resource = "{name}://KEY"   # where a plugin asks for the key that encrypts its own',
     "ca": "fetch-tsa-certs --parent-ca {name}:RESOURCE",
 }
 """How a configuration selects what a plugin provides, by kind."""
@@ -149,7 +150,7 @@ def _document(kind: Kind[Any], provider: Provider[Any]) -> dict[str, Any]:
     return {
         "kind": kind.label,
         "summary": provider.summary,
-        "section": f"{kind.section}.{provider.name}",
+        "section": kind.table(provider.name),
         "settings": [setting._asdict() for setting in describe_settings(provider)],
     }
 
@@ -163,7 +164,7 @@ def _print_provider(kind: Kind[Any], provider: Provider[Any]) -> None:
     if not settings:
         screen.print("\nIt has no settings.")
         return
-    screen.print(f"\n[{kind.section}.{provider.name}]", markup=False, soft_wrap=True)
+    screen.print(f"\n[{kind.table(provider.name)}]", markup=False, soft_wrap=True)
     plain = not screen.is_terminal
     console.print_table(
         ("SETTING", "VALUE", "MEANING"),

@@ -45,6 +45,7 @@ class ServerGroup(click.Group):
             return None
         host.load(cmd_name)
         found = host.commands().get(cmd_name)
+        ctx.obj = host.open_kek
         return refuse_repeated_flags(found.load()) if found else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

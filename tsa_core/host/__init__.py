@@ -1,19 +1,20 @@
 """Finds, checks, opens and closes plugins; the only package that uses pluggy, beside hookspecs."""
 
 from tsa_core.host.discovery import CORE_DISTRIBUTION, GROUP, InstalledPlugin, installed_plugins
-from tsa_core.host.host import (
+from tsa_core.host.host import PluginHost
+from tsa_core.host.kinds import (
     AUDIT_SINK,
     CERTIFICATE_AUTHORITY,
     CLOCK,
     CLOCK_MONITOR,
     HEALTH_CHECK,
+    KEK,
     KINDS,
     OBSERVER,
     POLICY_SELECTOR,
     RESPONSE_PROCESSOR,
     SIGNER,
     Kind,
-    PluginHost,
 )
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "CORE_DISTRIBUTION",
     "GROUP",
     "HEALTH_CHECK",
+    "KEK",
     "KINDS",
     "OBSERVER",
     "POLICY_SELECTOR",

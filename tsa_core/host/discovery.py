@@ -11,6 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from tsa_core import __version__
 from tsa_core.api import PluginError
+from tsa_core.host.kinds import KINDS
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ class InstalledPlugin:
     version: str
     summary: str = ""
     requires: tuple[str, ...] = field(default=(), repr=False)
+    hook: str = ""
+    """The hook that the entry point names after a colon, `package.plugin:tsa_keks`; most name none."""
 
     @property
     def label(self) -> str:
@@ -36,7 +39,12 @@ class InstalledPlugin:
 
     @property
     def kind_by_name(self) -> str | None:
-        """The KIND of a distribution named tsa-KIND-NAME; None for others, whose kind is known after loading only."""
+        """The KIND that the metadata tell: by the entry point's hook, else by the name tsa-KIND-NAME.
+
+        None for others, whose kind is known after loading only.
+        """
+        if self.hook:
+            return next((kind.name for kind in KINDS if kind.hook == self.hook), None)
         parts = self.distribution.lower().replace("_", "-").split("-")
         return parts[1] if len(parts) > 2 and parts[0] == "tsa" else None
 
@@ -100,4 +108,5 @@ def _describe(distribution: Distribution, entry: EntryPoint) -> InstalledPlugin:
         version=version or "of no known version",
         summary=summary,
         requires=requires,
+        hook=entry.attr,
     )

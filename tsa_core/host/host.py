@@ -11,9 +11,8 @@ import importlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import pluggy
 from pydantic import ValidationError
@@ -21,72 +20,23 @@ from pydantic import ValidationError
 from tsa_core import hookspecs
 from tsa_core.api import (
     PROJECT,
-    AuditSink,
-    CertificateAuthority,
-    Clock,
-    ClockMonitor,
     Command,
     ConfigError,
-    HealthCheck,
-    Observer,
+    KeyEncryptionKey,
     PluginCrash,
     PluginError,
     PluginOptions,
-    PolicySelector,
     Provider,
-    ResponseProcessor,
-    Signer,
     TsaError,
 )
 from tsa_core.api.fields import relative_to
 from tsa_core.api.provider import fields_of_the_core
 from tsa_core.host.discovery import CORE_DISTRIBUTION, InstalledPlugin, installed_plugins
+from tsa_core.host.kinds import KEK, KINDS, SIGNER, Kind
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Kind(Generic[T]):
-    """One kind of thing that plugins provide, and where its settings stand."""
-
-    name: str
-    """In the names of distributions: tsa-NAME-..."""
-    label: str
-    hook: str
-    section: str
-    """The settings table that holds the plugin's own: [SECTION.PLUGIN]."""
-    close: str = "close"
-    keeps: bool = True
-    """Whether a reload keeps what is open already when its settings are the same."""
-
-
-SIGNER: Kind[Signer] = Kind("signer", "signer", "tsa_signers", "signer", keeps=False)
-CLOCK: Kind[Clock] = Kind("clock", "clock source", "tsa_clocks", "clock")
-CLOCK_MONITOR: Kind[ClockMonitor] = Kind("monitor", "clock monitor", "tsa_clock_monitors", "clock", close="stop")
-POLICY_SELECTOR: Kind[PolicySelector] = Kind("policy", "policy selector", "tsa_policy_selectors", "policy", keeps=False)
-RESPONSE_PROCESSOR: Kind[ResponseProcessor] = Kind(
-    "response", "response processor", "tsa_response_processors", "response"
-)
-AUDIT_SINK: Kind[AuditSink] = Kind("audit", "audit sink", "tsa_audit_sinks", "audit")
-OBSERVER: Kind[Observer] = Kind("observer", "observer", "tsa_observers", "observe")
-HEALTH_CHECK: Kind[HealthCheck] = Kind("health", "health check", "tsa_health_checks", "health")
-CERTIFICATE_AUTHORITY: Kind[CertificateAuthority] = Kind(
-    "ca", "certificate authority", "tsa_certificate_authorities", "certificate_authority"
-)
-
-KINDS: tuple[Kind[Any], ...] = (
-    SIGNER,
-    CLOCK,
-    CLOCK_MONITOR,
-    POLICY_SELECTOR,
-    RESPONSE_PROCESSOR,
-    AUDIT_SINK,
-    OBSERVER,
-    HEALTH_CHECK,
-    CERTIFICATE_AUTHORITY,
-)
 
 
 class _Opened:
@@ -138,7 +88,7 @@ class PluginHost:
         """Return everything installed, by name, without importing it."""
         return [plugin for plugins in self._installed.values() for plugin in plugins]
 
-    def load(self, name: str, *, kind: Kind[Any] | None = None) -> InstalledPlugin:
+    def load(self, name: str, *, kind: Kind[Any] | None = None, install: str = "") -> InstalledPlugin:
         """Import the plugin `name` and register its hooks; done once for each name.
 
         Raises PluginError: not installed, two distributions of that name, made for another tsa-core, not
@@ -146,7 +96,7 @@ class PluginHost:
         """
         if name in self._loaded:
             return self._loaded[name]
-        plugin = self._find(name, kind)
+        plugin = self._find(name, kind, install)
         plugin.check_core_version()
         try:
             module = importlib.import_module(plugin.module)
@@ -162,7 +112,7 @@ class PluginHost:
         self._loaded[name] = plugin
         return plugin
 
-    def _find(self, name: str, kind: Kind[Any] | None) -> InstalledPlugin:
+    def _find(self, name: str, kind: Kind[Any] | None, install: str) -> InstalledPlugin:
         candidates = self._installed.get(name, [])
         if len(candidates) == 1:
             return candidates[0]
@@ -178,7 +128,7 @@ class PluginHost:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise PluginError(
             f"no {label} {name!r} is installed; {hint}installed: {', '.join(known) or 'none'}; "
-            f"to add it: pip install tsa-{kind.name if kind else 'signer'}-{name}",
+            f"to add it: {install or f'pip install tsa-{kind.name if kind else SIGNER.name}-{name}'}",
             plugin=name,
         )
 
@@ -239,9 +189,12 @@ class PluginHost:
                 ) from error
         return results
 
-    def provider(self, kind: Kind[T], name: str) -> Provider[T]:
-        """Return one provider, loading the plugin of that name; raises PluginError when there is none."""
-        plugin = self.load(name, kind=kind)
+    def provider(self, kind: Kind[T], name: str, *, install: str = "") -> Provider[T]:
+        """Return one provider, loading the plugin of that name.
+
+        Raises PluginError when there is none; `install` is what it then tells people to type.
+        """
+        plugin = self.load(name, kind=kind, install=install)
         found = self.providers(kind).get(name)
         if found is None:
             offered = [f"{k.label} {n!r}" for k in KINDS for n in self.providers(k) if n == name]
@@ -279,20 +232,47 @@ class PluginHost:
             self._kept.add(id(kept.instance))
             instance: T = kept.instance
             return instance
+        with relative_to(self._base_directory):
+            opened = self.open_provider(kind, provider, options)
+        self._opened.append(_Opened(key, options, opened, getattr(opened, kind.close)))
+        return opened
+
+    def open_provider(self, kind: Kind[T], provider: Provider[T], options: PluginOptions) -> T:
+        """Return what a provider opens; whoever asked closes it. Raises TsaError only: PluginCrash for all else."""
+        arguments = {"open_kek": self.open_kek} if provider.uses_keks else {}
         try:
-            with relative_to(self._base_directory):
-                opened = provider.open(options)
+            return provider.open(options, **arguments)
         except TsaError:
             raise
         except Exception as error:
-            log.debug("plugin %s failed to open", name, exc_info=True)
+            log.debug("plugin %s failed to open", provider.name, exc_info=True)
+            plugin = self._loaded.get(provider.name)
             raise PluginCrash(
-                f"the {kind.label} {name!r} ({self._loaded[name].distribution}) could not be opened: "
-                f"{type(error).__name__}: {error}",
-                plugin=name,
+                f"the {kind.label} {provider.name!r}{f' ({plugin.distribution})' if plugin else ''} could not be "
+                f"opened: {type(error).__name__}: {error}",
+                plugin=provider.name,
             ) from error
-        self._opened.append(_Opened(key, options, opened, getattr(opened, kind.close)))
-        return opened
+
+    def open_kek(
+        self,
+        uri: str,
+        settings: Mapping[str, Any],
+        *,
+        uri_setting: str,
+        settings_prefix: str,
+        install: str = "",
+    ) -> KeyEncryptionKey:
+        """Open a key encryption key for a plugin that uses it; see tsa_core.api.OpenKek, which this is."""
+        scheme, separator, _ = uri.partition("://")
+        if not separator:
+            raise ConfigError("the URI of a key begins with its KMS: SCHEME://...", path=uri_setting)
+        try:
+            provider = self.provider(KEK, scheme, install=install)
+        except PluginError as error:
+            raise PluginError(f"{uri_setting}: {error}", plugin=error.plugin) from error
+        fixed = {"uri": uri, "uri_setting": uri_setting, "settings_prefix": settings_prefix}
+        options = self.options(KEK, provider, settings, fixed=fixed, prefix=settings_prefix)
+        return self.open_provider(KEK, provider, options)
 
     def adopt(
         self, kind: Kind[T], name: str, table: Mapping[str, Any], opened: T, *, fixed: Mapping[str, Any], owner: str
@@ -321,19 +301,23 @@ class PluginHost:
         table: Mapping[str, Any],
         *,
         fixed: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
     ) -> PluginOptions:
-        """Return the provider's validated settings; raises ConfigError with a line for each thing wrong."""
-        where = f"{kind.section}.{provider.name}"
+        """Return the provider's validated settings; raises ConfigError with a line for each thing wrong.
+
+        `prefix` stands before the settings' names in messages; the kind's table unless given.
+        """
+        prefix = f"{kind.table(provider.name)}." if prefix is None else prefix
         known = sorted(set(provider.options.model_fields) - fields_of_the_core(provider.options))
         for key in table:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known) or 'none'}"
-                raise ConfigError(f"unknown setting {where}.{key}; {hint}")
+                raise ConfigError(f"unknown setting {prefix}{key}; {hint}")
         try:
             return provider.options.model_validate({**table, **(fixed or {})})
         except ValidationError as error:
-            raise ConfigError("\n".join(_setting_errors(error, where))) from None
+            raise ConfigError("\n".join(_setting_errors(error, prefix))) from None
 
     def close(self) -> None:
         """Close everything that was opened, last first; a failure is logged and does not keep the rest open.
@@ -357,7 +341,7 @@ def _leave_open() -> None:
     """Close nothing: whoever opened it does."""
 
 
-def _setting_errors(error: ValidationError, where: str) -> Iterable[str]:
+def _setting_errors(error: ValidationError, prefix: str) -> Iterable[str]:
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        path = ".".join((where, *map(str, problem["loc"])))
-        yield f"{path}: {problem['msg'].removeprefix('Value error, ')}"
+        name = ".".join(map(str, problem["loc"]))
+        yield f"{f'{prefix}{name}'.rstrip('.')}: {problem['msg'].removeprefix('Value error, ')}"

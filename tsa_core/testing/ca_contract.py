@@ -26,6 +26,7 @@ _SUBJECT = certificate_name("contract intermediate", organization="tsa-core test
 class CertificateAuthorityContract(PluginFixtures):
     """Subclass it as TestCertificateAuthority; override `plugin`, `uri` and `unreachable_authority`."""
 
+    kind = "ca"
     issue_timeout: ClassVar[float] = 20.0
     """Seconds for one certificate."""
 
@@ -47,7 +48,7 @@ class CertificateAuthorityContract(PluginFixtures):
         opened: list[CertificateAuthority] = []
 
         def open_one(**more: Any) -> CertificateAuthority:
-            opened.append(provider.open(provider.options.model_validate({**options, **fixed_options, **more})))
+            opened.append(self.open(provider, {**options, **fixed_options, **more}))
             return opened[-1]
 
         yield open_one

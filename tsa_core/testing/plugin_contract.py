@@ -18,9 +18,9 @@ from packaging.requirements import Requirement
 from pydantic import SecretStr
 
 from tsa_core import __version__
-from tsa_core.api import CertificateAuthorityOptions, ConfigError, PluginOptions, Provider, SignerOptions
+from tsa_core.api import CertificateAuthorityOptions, ConfigError, KekOptions, PluginOptions, Provider, SignerOptions
 from tsa_core.api.provider import fields_of_the_core
-from tsa_core.host import CERTIFICATE_AUTHORITY, GROUP, KINDS, SIGNER, Kind, PluginHost
+from tsa_core.host import CERTIFICATE_AUTHORITY, GROUP, KEK, KINDS, SIGNER, Kind, PluginHost
 
 _IMPORT_SECONDS = 60
 _LIST_IMPORTS = """
@@ -37,7 +37,7 @@ class PluginFixtures:
     """The fixtures of all contracts; override `plugin`, and `options` where the plugin cannot do without.
 
     `kind` is only needed for a module that provides several: signer, clock, monitor, policy, response, audit,
-    observer, health or ca. `provider_name` is only needed for one that provides several of a kind.
+    observer, health, ca or kek. `provider_name` is only needed for one that provides several of a kind.
     """
 
     kind: ClassVar[str] = ""
@@ -88,6 +88,11 @@ class PluginFixtures:
         """Return the options object that `open` gets."""
         return provider.options.model_validate({**options, **fixed_options})
 
+    def open(self, provider: Provider[Any], options: Mapping[str, Any]) -> Any:
+        """Return what the provider opens with these settings, as the core would; whoever asked closes it."""
+        arguments = {"open_kek": PluginHost().open_kek} if provider.uses_keks else {}
+        return provider.open(provider.options.model_validate(options), **arguments)
+
     @pytest.fixture
     def secrets(self, validated_options: PluginOptions) -> list[str]:
         """Return texts that must appear nowhere; the values of all Secret options unless overridden."""
@@ -119,8 +124,10 @@ class ProviderContract(PluginFixtures):
                 pytrace=False,
             )
 
-    def test_name_can_be_selected(self, provider: Provider[Any]) -> None:
-        assert re.fullmatch(r"[a-z][a-z0-9]{0,31}", provider.name), (
+    def test_name_can_be_selected(self, provider: Provider[Any], plugin_kind: Kind[Any]) -> None:
+        # Tink's schemes of KEKs have dashes.
+        allowed = r"[a-z][a-z0-9-]{0,31}" if plugin_kind == KEK else r"[a-z][a-z0-9]{0,31}"
+        assert re.fullmatch(allowed, provider.name), (
             f"{provider.name!r} cannot be a scheme, a TOML key and a command; use lower-case letters and digits"
         )
 
@@ -130,7 +137,7 @@ class ProviderContract(PluginFixtures):
         assert len(provider.summary) <= 80, "the provider's summary has more than 80 characters"
 
     def test_options_are_a_model_of_the_right_base(self, provider: Provider[Any], plugin_kind: Kind[Any]) -> None:
-        bases = {SIGNER: SignerOptions, CERTIFICATE_AUTHORITY: CertificateAuthorityOptions}
+        bases = {SIGNER: SignerOptions, CERTIFICATE_AUTHORITY: CertificateAuthorityOptions, KEK: KekOptions}
         base = bases.get(plugin_kind, PluginOptions)
         assert issubclass(provider.options, base), f"the options of a {plugin_kind.label} extend {base.__name__}"
 
@@ -182,12 +189,16 @@ class ProviderContract(PluginFixtures):
         )
 
     def test_entry_point_leads_to_the_provider(
-        self, installed: Distribution, plugin: ModuleType, provider: Provider[Any]
+        self, installed: Distribution, plugin: ModuleType, provider: Provider[Any], plugin_kind: Kind[Any]
     ) -> None:
-        entries = {entry.name: entry.value for entry in installed.entry_points if entry.group == GROUP}
-        assert entries.get(provider.name) == plugin.__name__, (
-            f"{installed.metadata['Name']} declares {entries} in the group {GROUP}; "
-            f"it needs {provider.name} = {plugin.__name__!r}"
+        entries = {entry.name: entry for entry in installed.entry_points if entry.group == GROUP}
+        values = {name: entry.value for name, entry in entries.items()}
+        name = installed.metadata["Name"]
+        # A KMS's KEK comes beside its signer, and the distribution's name tells the signer's kind.
+        by_hook = plugin_kind == KEK and not name.startswith("tsa-kek-")
+        wanted = f"{plugin.__name__}:{plugin_kind.hook}" if by_hook else plugin.__name__
+        assert values.get(provider.name) in {wanted, f"{plugin.__name__}:{plugin_kind.hook}"}, (
+            f"{name} declares {values} in the group {GROUP}; it needs {provider.name} = {wanted!r}"
         )
 
     def test_distribution_describes_itself(self, installed: Distribution) -> None:

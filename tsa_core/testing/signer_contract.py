@@ -36,6 +36,7 @@ class SignerContract(PluginFixtures):
     `has_backend = False` instead. Every fixture may have params, to run the contract with several keys.
     """
 
+    kind = "signer"
     has_backend: ClassVar[bool] = True
     """Whether signing needs something outside this process that can fail."""
     keeps_key: ClassVar[bool] = True
@@ -67,7 +68,7 @@ class SignerContract(PluginFixtures):
         opened: list[Signer] = []
 
         def open_one(**fixed: Any) -> Signer:
-            signer = provider.open(provider.options.model_validate({**options, **fixed_options, **fixed}))
+            signer: Signer = self.open(provider, {**options, **fixed_options, **fixed})
             opened.append(signer)
             return signer
 

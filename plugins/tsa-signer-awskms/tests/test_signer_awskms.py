@@ -64,6 +64,8 @@ def open_signer(server: Ministack, key: str) -> Signer:
 
 
 class TestProvider(ProviderContract):
+    kind = "signer"
+
     @pytest.fixture
     def plugin(self) -> ModuleType:
         return plugin_module

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import boto3.session
 import botocore.loaders
@@ -13,7 +15,7 @@ import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 
-from tsa_core.api import ConfigError, SignerError, SignerUnavailable, within_deadline
+from tsa_core.api import ConfigError, SignerError, SignerUnavailable, keep_quiet, one_line, within_deadline
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +42,19 @@ _UNAVAILABLE: Final = (
     exceptions.IncompleteReadError,
     exceptions.MetadataRetrievalError,
 )
+_ACTIONS: Final = {
+    "decrypt": "kms:Decrypt",
+    "encrypt": "kms:Encrypt",
+    "get_public_key": "kms:GetPublicKey",
+    "sign": "kms:Sign",
+}
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HINTS: Final = {
     "DisabledException": "enable the key: aws kms enable-key",
     "ExpiredTokenException": "the credentials have ended",
     "KMSInvalidStateException": "the key is pending deletion or import; cancel that and enable it",
     "NotFoundException": "is the region right, is the account?",
     "InvalidSignatureException": "is this machine's clock right?",
-    "UnsupportedOperationException": "the key is symmetric; create one with key usage SIGN_VERIFY",
     "UnrecognizedClientException": "the credentials are not valid",
 }
 
@@ -54,15 +62,26 @@ _HINTS: Final = {
 class KmsConnection:
     """Calls KMS with a time limit. Thread-safe.
 
-    botocore fixes time limits when a client is made, so there is one client for each limit that is asked for;
-    a profile always asks for the same. Raises SignerUnavailable where trying again may help, SignerError
-    otherwise; the texts name the operation, the key and the IAM action, and never a credential.
+    botocore fixes time limits when a client is made, so there is one client for each limit that is asked for; a
+    profile always asks for the same. `setting` returns the full name of a setting, for messages. Raises
+    SignerUnavailable where trying again may help, SignerError otherwise; the texts name the operation, the key and the
+    IAM action, and never a credential.
     """
 
     def __init__(
-        self, *, region: str | None, profile: str | None, endpoint_url: str | None, connections: int, attempts: int
+        self,
+        *,
+        region: str | None,
+        profile: str | None,
+        endpoint_url: str | None,
+        connections: int,
+        attempts: int,
+        setting: Callable[[str], str],
     ) -> None:
-        _keep_credentials_out_of_logs()
+        # botocore's debug log writes every request's headers, session token included, and what was decrypted. Its
+        # informative lines tell at every start what the configuration is, so they go too.
+        keep_quiet("boto3", "botocore")
+        self._setting = setting
         self._endpoint_url = endpoint_url
         self._connections = connections
         self._attempts = attempts
@@ -72,7 +91,7 @@ class KmsConnection:
         try:
             data_path = core.get_config_variable("data_path")
         except exceptions.ProfileNotFound as error:
-            raise ConfigError(str(error), path="signer.awskms.aws_profile") from None
+            raise ConfigError(one_line(error), path=setting("profile")) from None
         core.register_component("data_loader", _descriptions(data_path))
         # Also for the clients that botocore makes itself to get credentials: their own limits run to minutes.
         core.set_default_client_config(Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2}))
@@ -94,47 +113,29 @@ class KmsConnection:
                 except exceptions.NoRegionError:
                     raise ConfigError(
                         "the AWS region is not known; set it, or AWS_REGION, or give the key's ARN",
-                        path="signer.awskms.region",
+                        path=self._setting("region"),
                     ) from None
                 except (exceptions.BotoCoreError, ValueError) as error:
-                    raise ConfigError(f"the AWS client cannot be made: {error}", path="signer.awskms") from None
+                    raise ConfigError(
+                        f"the AWS client cannot be made: {one_line(error)}", path=self._setting("endpoint_url")
+                    ) from None
                 self._clients[timeout] = client
             return client
 
-    def call(self, operation: str, key: str, *, timeout: float, **parameters: Any) -> dict[str, Any]:
-        """Return the answer of `get_public_key` or `sign` for a key, tried again where that may help."""
+    def call(
+        self, operation: str, key: str, *, timeout: float, hints: Mapping[str, str], **parameters: Any
+    ) -> dict[str, Any]:
+        """Return KMS's answer about a key, tried again where that may help.
+
+        `operation` is a method of boto3's client, `hints` say what to do about the caller's own errors of KMS.
+        """
         method = getattr(self._client(timeout), operation)
         # The last try must begin in the first quarter: it may take the other three.
         return within_deadline(
-            lambda _: self._try(method, operation, key, parameters), timeout=timeout / 4, attempts=self._attempts
+            lambda _: _try(method, _ACTIONS[operation], key, parameters, {**_HINTS, **hints}),
+            timeout=timeout / 4,
+            attempts=self._attempts,
         )
-
-    @staticmethod
-    def _try(method: Any, operation: str, key: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        action = {"get_public_key": "kms:GetPublicKey", "sign": "kms:Sign"}[operation]
-        where = f"AWS {action} with {key}"
-        try:
-            answer: dict[str, Any] = method(KeyId=key, **parameters)
-        except exceptions.ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", "unknown"))
-            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-            text = f"{where}: {code}: {_line(error.response.get('Error', {}).get('Message', ''))}"
-            if code in _RETRYABLE or status >= 500:
-                raise SignerUnavailable(text) from None
-            if code in {"AccessDeniedException", "AccessDenied"}:
-                raise SignerError(f"{text}; the identity needs the IAM action {action} on this key") from None
-            raise SignerError(f"{text}; {_HINTS[code]}" if code in _HINTS else text) from None
-        except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
-            raise SignerError(
-                f"{where}: {_line(error)}; give AWS credentials by the environment, a profile or the machine's role"
-            ) from None
-        except exceptions.SSLError as error:
-            raise SignerError(f"{where}: TLS failed: {_line(error)}") from None
-        except _UNAVAILABLE as error:
-            raise SignerUnavailable(f"{where}: {_line(error)}") from None
-        except exceptions.BotoCoreError as error:
-            raise SignerError(f"{where}: {type(error).__name__}: {_line(error)}") from None
-        return answer
 
     def close(self) -> None:
         """Close all connections."""
@@ -149,16 +150,36 @@ def _descriptions(data_path: str | None) -> Any:
     return botocore.loaders.create_loader(data_path)
 
 
-def _line(text: object) -> str:
-    return " ".join(str(text).split())[:300]
+def _try(method: Any, action: str, key: str, parameters: dict[str, Any], hints: Mapping[str, str]) -> dict[str, Any]:
+    where = f"AWS {action} with {key}"
+    try:
+        answer: dict[str, Any] = method(KeyId=key, **parameters)
+    except exceptions.ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        text = f"{where}: {code}: {one_line(error.response.get('Error', {}).get('Message', ''))}"
+        if code in _RETRYABLE or status >= 500:
+            raise SignerUnavailable(text) from None
+        if code in {"AccessDeniedException", "AccessDenied"}:
+            raise SignerError(f"{text}; the identity needs the IAM action {action} on this key") from None
+        raise SignerError(f"{text}; {hints[code]}" if code in hints else text) from None
+    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
+        raise SignerError(
+            f"{where}: {one_line(error)}; give AWS credentials by the environment, a profile or the machine's role"
+        ) from None
+    except exceptions.SSLError as error:
+        raise SignerError(f"{where}: TLS failed: {one_line(error)}") from None
+    except _UNAVAILABLE as error:
+        raise SignerUnavailable(f"{where}: {one_line(error)}") from None
+    except exceptions.BotoCoreError as error:
+        raise SignerError(f"{where}: {type(error).__name__}: {one_line(error)}") from None
+    return answer
 
 
-def _keep_credentials_out_of_logs() -> None:
-    """Silence botocore's debug log, which writes every request's headers, session token included.
-
-    Its informative lines tell at every start what the configuration is, so they go too.
-    """
-    for name in ("botocore", "boto3"):
-        logger = logging.getLogger(name)
-        if logger.level < logging.WARNING:
-            logger.setLevel(logging.WARNING)
+def check_endpoint(url: str, setting: str, crosses: str) -> None:
+    """Raise ConfigError for what is no endpoint's URL; warn of one without TLS, `crosses` saying what it exposes."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+        raise ConfigError("the endpoint is not a URL such as https://kms.eu-west-1.amazonaws.com", path=setting)
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        log.warning("%s is not HTTPS: %s the network unprotected", url, crosses)

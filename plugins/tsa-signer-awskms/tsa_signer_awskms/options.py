@@ -1,4 +1,4 @@
-"""The settings of `[signer.awskms]`."""
+"""The settings of `[signer.awskms]`, and of key encryption keys `aws-kms://`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from tsa_core.api import Duration, SignerOptions
+from tsa_core.api import Duration, KekOptions, SignerOptions
 
 
 class AwsKmsOptions(SignerOptions):
@@ -22,3 +22,10 @@ class AwsKmsOptions(SignerOptions):
     connections: int = Field(32, ge=1, le=1024, description="connections kept open for signatures at the same time")
     attempts: int = Field(3, ge=1, le=10, description="tries of one signature inside signer_timeout")
     start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
+
+
+class AwsKekOptions(KekOptions):
+    """Settings of a key encryption key `aws-kms://`."""
+
+    profile: str | None = Field(None, description="profile in the AWS configuration files; else AWS_PROFILE")
+    endpoint_url: str | None = Field(None, description="URL of another AWS KMS endpoint; else AWS_ENDPOINT_URL_KMS")

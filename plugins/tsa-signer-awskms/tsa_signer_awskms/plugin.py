@@ -1,11 +1,11 @@
-"""Registers the scheme `awskms:`."""
+"""Registers the signer `awskms:` and the key encryption keys `aws-kms:`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tsa_core.api import Provider, Signer, hookimpl
-from tsa_signer_awskms.options import AwsKmsOptions
+from tsa_core.api import KeyEncryptionKey, Provider, Signer, hookimpl
+from tsa_signer_awskms.options import AwsKekOptions, AwsKmsOptions
 
 
 def _open(options: AwsKmsOptions) -> Signer:
@@ -14,7 +14,19 @@ def _open(options: AwsKmsOptions) -> Signer:
     return open_aws_kms_signer(options)
 
 
+def _open_kek(options: AwsKekOptions) -> KeyEncryptionKey:
+    from tsa_signer_awskms.kek import open_aws_kek
+
+    return open_aws_kek(options)
+
+
 @hookimpl
 def tsa_signers() -> Iterable[Provider[Signer]]:
     """Register the scheme `awskms:`."""
     yield Provider(name="awskms", summary="A key in AWS KMS", options=AwsKmsOptions, open=_open)
+
+
+@hookimpl
+def tsa_keks() -> Iterable[Provider[KeyEncryptionKey]]:
+    """Register the scheme `aws-kms:`, by Tink's name."""
+    yield Provider(name="aws-kms", summary="A symmetric key in AWS KMS", options=AwsKekOptions, open=_open_kek)

@@ -8,12 +8,10 @@ and a digest of the TSTInfo, nothing of the document. Every signature costs one 
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -28,17 +26,15 @@ from tsa_core.api import (
     describe_key,
     signature_algorithm,
 )
-from tsa_signer_awskms.connection import KmsConnection
+from tsa_signer_awskms.connection import KmsConnection, check_endpoint
 from tsa_signer_awskms.options import AwsKmsOptions
-
-log = logging.getLogger(__name__)
 
 _URI: Final = re.compile(r"awskms://(?P<endpoint>[^/\s]*)/(?P<key>[A-Za-z0-9:/_.+=,@-]+)")
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:(?P<region>[a-z0-9-]+):\d+:(?:key|alias)/.+")
 _SIGNING_SPECS: Final = (
     "ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521, RSA_2048, RSA_3072, RSA_4096 or ECC_NIST_EDWARDS25519"
 )
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_HINTS: Final = {"UnsupportedOperationException": "the key is symmetric; create one with key usage SIGN_VERIFY"}
 
 
 class AwsKmsSigner(Signer):
@@ -71,6 +67,7 @@ class AwsKmsSigner(Signer):
             "sign",
             self._arn,
             timeout=timeout,
+            hints=_HINTS,
             Message=self._algorithm.digest.digest(message) if digested else message,
             MessageType=self._message_type,
             SigningAlgorithm=self._kms_algorithm,
@@ -128,12 +125,18 @@ def open_aws_kms_signer(options: AwsKmsOptions) -> AwsKmsSigner:
         endpoint_url=endpoint_url,
         connections=options.connections,
         attempts=options.attempts,
+        setting=_setting,
     )
     try:
         return _open_key(connection, key, options)
     except BaseException:
         connection.close()
         raise
+
+
+def _setting(name: str) -> str:
+    """Return the full name of a setting, for messages."""
+    return f"signer.awskms.{'aws_profile' if name == 'profile' else name}"
 
 
 def _read_uri(options: AwsKmsOptions) -> tuple[str, str | None, str | None]:
@@ -146,20 +149,13 @@ def _read_uri(options: AwsKmsOptions) -> tuple[str, str | None, str | None]:
         )
     endpoint_url = options.endpoint_url or (f"https://{parts['endpoint']}" if parts["endpoint"] else None)
     if endpoint_url:
-        url = urlsplit(endpoint_url)
-        if url.scheme not in {"http", "https"} or not url.hostname or url.username is not None:
-            raise ConfigError(
-                "the endpoint is not a URL such as https://kms.eu-west-1.amazonaws.com",
-                path="signer.awskms.endpoint_url",
-            )
-        if url.scheme == "http" and url.hostname not in _LOOPBACK:
-            log.warning("%s is not HTTPS: a session token crosses the network unprotected", endpoint_url)
+        check_endpoint(endpoint_url, _setting("endpoint_url"), "a session token crosses")
     region = options.region
     if arn := _ARN.fullmatch(parts["key"]):
         if region and region != arn["region"]:
             raise ConfigError(
                 f"the key {parts['key']} is in the region {arn['region']}, the setting says {region}",
-                path="signer.awskms.region",
+                path=_setting("region"),
             )
         region = arn["region"]
     # botocore knows AWS_DEFAULT_REGION and the profile's region, but not the variable that all other SDKs read.
@@ -167,7 +163,7 @@ def _read_uri(options: AwsKmsOptions) -> tuple[str, str | None, str | None]:
 
 
 def _open_key(connection: KmsConnection, key: str, options: AwsKmsOptions) -> AwsKmsSigner:
-    answer = connection.call("get_public_key", key, timeout=options.start_timeout.total_seconds())
+    answer = connection.call("get_public_key", key, timeout=options.start_timeout.total_seconds(), hints=_HINTS)
     arn, spec = str(answer.get("KeyId")), str(answer.get("KeySpec"))
     if answer.get("KeyUsage") != "SIGN_VERIFY":
         raise ConfigError(

@@ -44,6 +44,8 @@ def open_signer(server: GcpKms, version: str) -> Signer:
 
 
 class TestProvider(ProviderContract):
+    kind = "signer"
+
     @pytest.fixture
     def plugin(self) -> ModuleType:
         return plugin_module

@@ -1,4 +1,4 @@
-"""The settings of `[signer.gcpkms]`."""
+"""The settings of `[signer.gcpkms]`, and of key encryption keys `gcp-kms://`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from tsa_core.api import ConfigPath, Duration, SignerOptions
+from tsa_core.api import ConfigPath, Duration, KekOptions, SignerOptions
 
 
 class GcpKmsOptions(SignerOptions):
@@ -21,3 +21,15 @@ class GcpKmsOptions(SignerOptions):
     )
     attempts: int = Field(3, ge=1, le=10, description="tries of one signature inside signer_timeout")
     start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
+
+
+class GcpKekOptions(KekOptions):
+    """Settings of a key encryption key `gcp-kms://`."""
+
+    credentials_file: ConfigPath | None = Field(
+        None, description="a service account's key file; else Google's application default credentials"
+    )
+    endpoint: str = Field("cloudkms.googleapis.com", description="HOST or HOST:PORT of another KMS endpoint")
+    plaintext: bool = Field(
+        False, description="speak to the endpoint without TLS and credentials; for an emulator on this machine"
+    )

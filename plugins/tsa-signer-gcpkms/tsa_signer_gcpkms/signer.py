@@ -121,7 +121,7 @@ def open_gcp_kms_signer(options: GcpKmsOptions) -> GcpKmsSigner:
             f"{options.uri!r} is not a key URI of Google KMS; write gcpkms://projects/PROJECT/locations/LOCATION/"
             "keyRings/RING/cryptoKeys/KEY, and /cryptoKeyVersions/NUMBER after it to choose a version"
         )
-    connection = KmsConnection(options)
+    connection = KmsConnection(options, attempts=options.attempts, setting="signer.gcpkms.{}".format)
     timeout = options.start_timeout.total_seconds()
     try:
         version = parts["version"] or _newest(connection, parts["key"], timeout)

@@ -40,6 +40,7 @@ def open_signer(server: OpenBao, key: str, **options: Any) -> Signer:
 
 
 class TestVaultProvider(ProviderContract):
+    kind = "signer"
     provider_name = "hashivault"
 
     @pytest.fixture

@@ -12,7 +12,7 @@ import requests.adapters
 import urllib3
 from hvac import exceptions
 
-from tsa_core.api import ConfigError, SignerError, SignerUnavailable
+from tsa_core.api import ConfigError, SignerError, SignerUnavailable, one_line
 from tsa_signer_hashivault.settings import TransitSettings, read_token
 
 log = logging.getLogger(__name__)
@@ -60,9 +60,19 @@ class TransitConnection:
         self._renewal: threading.Thread | None = None
 
     def request(
-        self, method: str, path: str, *, timeout: float, needs: str, body: dict[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout: float,
+        needs: str,
+        body: dict[str, Any] | None = None,
+        refused: str = "",
     ) -> dict[str, Any]:
-        """Return the `data` of the server's answer; `needs` is the capability that the policy must grant."""
+        """Return the `data` of the server's answer.
+
+        `needs` is the capability that the policy must grant, `refused` what to ask when the server refuses the request.
+        """
         token = self._client.token
         try:
             return self._request(method, path, timeout, body)
@@ -80,9 +90,12 @@ class TransitConnection:
         except _UNAVAILABLE as error:
             raise SignerUnavailable(f"{self._where(path)}: {type(error).__name__}: {_errors(error)}") from None
         except exceptions.VaultError as error:
-            raise SignerError(f"{self._where(path)}: refused: {_errors(error)}") from None
+            hint = f"; {refused}" if refused else ""
+            raise SignerError(f"{self._where(path)}: refused: {_errors(error)}{hint}") from None
         except requests.exceptions.SSLError as error:
-            raise SignerError(f"{self._where(path)}: TLS failed: {_root(error)}; check ca_file") from None
+            raise SignerError(
+                f"{self._where(path)}: TLS failed: {_root(error)}; check ca_file, and whether the server speaks TLS"
+            ) from None
         except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
             raise SignerUnavailable(f"{self._where(path)}: cannot be reached: {_root(error)}") from None
         except requests.exceptions.RequestException as error:
@@ -157,11 +170,11 @@ class TransitConnection:
 
 def _errors(error: exceptions.VaultError) -> str:
     """Return what the server said, on one line."""
-    return " ".join(str(error.args[0] or error.text or "no reason given").split())[:300]
+    return one_line((error.args[0] if error.args else None) or error.text or "no reason given")
 
 
 def _root(error: BaseException) -> str:
     """Return the first cause of an error of requests, whose own text is a nest of object addresses."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return f"{type(error).__name__}: {error}"[:300]
+    return one_line(f"{type(error).__name__}: {error}")

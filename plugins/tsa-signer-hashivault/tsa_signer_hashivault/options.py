@@ -1,4 +1,4 @@
-"""The settings of `[signer.hashivault]` and `[signer.openbao]`."""
+"""The settings of `[signer.hashivault]` and `[signer.openbao]`, and of key encryption keys `hcvault://`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from tsa_core.api import ConfigPath, Duration, Secret, SignerOptions
+from tsa_core.api import ConfigPath, Duration, KekOptions, Secret, SignerOptions
 
 
 class TransitOptions(SignerOptions):
@@ -37,3 +37,16 @@ class TransitOptions(SignerOptions):
     connections: int = Field(32, ge=1, le=1024, description="connections kept open for signatures at the same time")
     attempts: int = Field(3, ge=1, le=10, description="tries of one signature inside signer_timeout")
     start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
+
+
+class VaultKekOptions(KekOptions):
+    """Settings of a key encryption key `hcvault://`."""
+
+    address: str | None = Field(None, description="the server's URL; else the host in the key's URI, else VAULT_ADDR")
+    token: Secret | None = Field(
+        None, description='the token; { env = "NAME" } or { file = "PATH" }; else VAULT_TOKEN, else ~/.vault-token'
+    )
+    namespace: str | None = Field(None, description="namespace; else VAULT_NAMESPACE")
+    ca_file: ConfigPath | None = Field(
+        None, description="PEM file of the CAs to trust for TLS; else VAULT_CACERT, else the system's"
+    )

@@ -1,17 +1,23 @@
-"""Registers the schemes `hashivault:` and `openbao:`."""
+"""Registers the signers `hashivault:` and `openbao:`, and the key encryption keys `hcvault:`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tsa_core.api import Provider, Signer, hookimpl
-from tsa_signer_hashivault.options import TransitOptions
+from tsa_core.api import KeyEncryptionKey, Provider, Signer, hookimpl
+from tsa_signer_hashivault.options import TransitOptions, VaultKekOptions
 
 
 def _open(options: TransitOptions) -> Signer:
     from tsa_signer_hashivault.signer import open_transit_signer
 
     return open_transit_signer(options)
+
+
+def _open_kek(options: VaultKekOptions) -> KeyEncryptionKey:
+    from tsa_signer_hashivault.kek import open_vault_kek
+
+    return open_vault_kek(options)
 
 
 @hookimpl
@@ -21,3 +27,14 @@ def tsa_signers() -> Iterable[Provider[Signer]]:
         name="hashivault", summary="A key in HashiCorp Vault's transit engine", options=TransitOptions, open=_open
     )
     yield Provider(name="openbao", summary="A key in OpenBao's transit engine", options=TransitOptions, open=_open)
+
+
+@hookimpl
+def tsa_keks() -> Iterable[Provider[KeyEncryptionKey]]:
+    """Register the scheme `hcvault:`, by Tink's name."""
+    yield Provider(
+        name="hcvault",
+        summary="A key in the transit engine of Vault or OpenBao",
+        options=VaultKekOptions,
+        open=_open_kek,
+    )

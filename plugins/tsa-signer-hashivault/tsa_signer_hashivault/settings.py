@@ -55,42 +55,51 @@ def complete(options: TransitOptions, environ: Mapping[str, str] = os.environ) -
             "(the server's address comes from VAULT_ADDR or the setting address)"
         )
     token, token_file = _token(options, variable("TOKEN"), where)
-    ca_file = options.ca_file or _path(variable("CACERT"))
-    certificate = options.client_certificate or _path(variable("CLIENT_CERT"))
-    key = options.client_key or _path(variable("CLIENT_KEY"))
-    for path in (ca_file, certificate, key):
-        if path is not None and not path.is_file():
-            raise ConfigError(f"the file {path} is needed for TLS and does not exist", path=where)
-    if (certificate is None) != (key is None):
-        raise ConfigError("client_certificate and client_key go together; give both or neither", path=where)
+    verify, certificate = tls_files(
+        options.ca_file or variable("CACERT"),
+        options.client_certificate or variable("CLIENT_CERT"),
+        options.client_key or variable("CLIENT_KEY"),
+        where,
+    )
     return TransitSettings(
         scheme=scheme,
         key=rest,
-        address=_address(options.address or variable("ADDR"), where),
+        address=server_address(options.address or variable("ADDR"), f"{where}.address"),
         mount=(options.mount or environ.get("TRANSIT_SECRET_ENGINE_PATH") or "transit").strip("/"),
         namespace=options.namespace or variable("NAMESPACE"),
         token=token,
         token_file=token_file,
-        verify=str(ca_file) if ca_file else True,
-        certificate=(str(certificate), str(key)) if certificate and key else None,
+        verify=verify,
+        certificate=certificate,
     )
 
 
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None
+def tls_files(
+    ca_file: str | Path | None, certificate: str | Path | None, key: str | Path | None, where: str
+) -> tuple[str | bool, tuple[str, str] | None]:
+    """Return what verifies the server, and certificate and key for the client; raises ConfigError for missing files."""
+    for path in (ca_file, certificate, key):
+        if path and not Path(path).is_file():
+            raise ConfigError(f"the file {path} is needed for TLS and does not exist", path=where)
+    if bool(certificate) != bool(key):
+        raise ConfigError(
+            "client_certificate and client_key (VAULT_CLIENT_CERT and VAULT_CLIENT_KEY) go together; give both or "
+            "neither",
+            path=where,
+        )
+    return str(ca_file) if ca_file else True, (str(certificate), str(key)) if certificate and key else None
 
 
-def _address(address: str | None, where: str) -> str:
+def server_address(address: str | None, setting: str) -> str:
+    """Return a server's URL without the last slash; raises ConfigError for what is none."""
     if not address:
-        raise ConfigError("the server's address is not known; set it, or VAULT_ADDR", path=f"{where}.address")
+        raise ConfigError("the server's address is not known; set it, or VAULT_ADDR", path=setting)
     parts = urlsplit(address)
     if parts.username is not None:
         # The value is not repeated: it holds a password.
-        raise ConfigError("the address must not hold a user or password; use a token", path=f"{where}.address")
+        raise ConfigError("the address must not hold a user or password; use a token", path=setting)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(
-            f"{address!r} is not a server's URL; write https://vault.example.org:8200", path=f"{where}.address"
-        )
+        raise ConfigError(f"{address!r} is not a server's URL; write https://vault.example.org:8200", path=setting)
     return address.rstrip("/")
 
 
@@ -99,14 +108,25 @@ def _token(options: TransitOptions, from_environment: str | None, where: str) ->
         return _usable(options.token.get_secret_value(), f"{where}.token"), None
     if options.token_file is not None:
         return read_token(options.token_file, f"{where}.token_file"), options.token_file
+    return token_of_environment(from_environment, f"{where}.token", more=" or set token_file")
+
+
+def given_token(token: str, setting: str) -> str:
+    """Return a token that a setting holds; raises ConfigError for what cannot be one."""
+    return _usable(token, setting)
+
+
+def token_of_environment(from_environment: str | None, setting: str, *, more: str = "") -> tuple[str, Path | None]:
+    """Return the variable's token, else that of `vault login`, and the file that it may be read from again.
+
+    Raises ConfigError that names `setting` when there is none; `more` is another way to give it.
+    """
     if from_environment:
         return _usable(from_environment, "the token in the environment"), None
     helper = Path("~/.vault-token").expanduser()
     if helper.is_file():
         return read_token(helper, str(helper)), helper
-    raise ConfigError(
-        "there is no token; set VAULT_TOKEN, log in (~/.vault-token) or set token_file", path=f"{where}.token"
-    )
+    raise ConfigError(f"there is no token; set VAULT_TOKEN, log in (~/.vault-token){more}", path=setting)
 
 
 def read_token(path: Path, where: str) -> str:

@@ -18,6 +18,7 @@ from tsa_backends.openbao import ROOT_TOKEN
 from tsa_backends.timestamp_server import run
 from tsa_backends.tink_keks import Kek
 from tsa_core.cli.server import main
+from tsa_core.host import PluginHost
 from tsa_signer_tink.command import TEMPLATES
 from tsa_signer_tink.options import TinkOptions
 from tsa_signer_tink.plugin import tsa_signers
@@ -64,7 +65,7 @@ def assert_signs_as(handle: Any, path: Path, kek: Kek) -> None:
     """Check that our signer signs with the key that Tink finds in the keyset."""
     (provider,) = tsa_signers()
     table = {"uri": f"tink:{path}", "key_resource": kek.uri, **kek.settings}
-    signer = provider.open(TinkOptions.model_validate(table))
+    signer = provider.open(TinkOptions.model_validate(table), open_kek=PluginHost().open_kek)
     prefix = b"\x01" + handle.keyset_info().primary_key_id.to_bytes(4, "big")
     verifier = handle.public_keyset_handle().primitive(signature.PublicKeyVerify)
     verifier.verify(prefix + signer.sign(MESSAGE, timeout=5), MESSAGE)

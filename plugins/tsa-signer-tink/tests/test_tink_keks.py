@@ -1,26 +1,22 @@
-"""The three KMS: how their keys are named and reached, and what their refusals become."""
+"""KEKs behind Tink: what our side and Tink's own integrations encrypt, and how a KEK is named and reached."""
 
 from __future__ import annotations
 
 import logging
+import re
 import socket
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import grpc
 import pytest
-from botocore.stub import Stubber
 
-from tsa_backends.gcp_kms import GcpKms, write_service_account
-from tsa_backends.ministack import SECRET_KEY, Ministack
+from tsa_backends.ministack import SECRET_KEY
 from tsa_backends.openbao import ROOT_TOKEN
-from tsa_backends.tink_keks import Kek, gcp_kek
-from tsa_core.api import ConfigError, SignerError, SignerUnavailable, TsaError
+from tsa_backends.tink_keks import Kek
+from tsa_core.api import WRONG_KEK, ConfigError, PluginError, SignerError, SignerUnavailable
+from tsa_core.host import KEK, InstalledPlugin, PluginHost
 from tsa_core.testing import ends_within
-from tsa_signer_tink.kek import KeyEncryptionKey, open_kek
-from tsa_signer_tink.kek_awskms import AwsKek
+from tsa_signer_tink.kek import KekAead, open_kek_aead
 from tsa_signer_tink.options import TinkOptions
 
 PLAINTEXT = b"\x08\x01 as long as a keyset" * 20
@@ -28,8 +24,8 @@ TOKEN = "hvs.CAESIJ-a-token-to-search-for"
 ARN = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
-def kek_of(uri: str, **settings: Any) -> KeyEncryptionKey:
-    return open_kek(TinkOptions.model_validate({"key_resource": uri, **settings}))
+def kek_of(uri: str, **settings: Any) -> KekAead:
+    return open_kek_aead(TinkOptions.model_validate({"key_resource": uri, **settings}), PluginHost().open_kek)
 
 
 @pytest.fixture
@@ -70,7 +66,7 @@ def test_another_key_of_the_same_kms_is_refused(kek: Kek) -> None:
         # ministack gives noise where AWS says IncorrectKeyException.
         assert other.decrypt(sealed, b"") != PLAINTEXT
     else:
-        with pytest.raises(SignerError, match="is this the key that encrypted the keyset") as caught:
+        with pytest.raises(SignerError, match=re.escape(WRONG_KEK)) as caught:
             other.decrypt(sealed, b"")
         assert not isinstance(caught.value, SignerUnavailable)
     other.close()
@@ -126,182 +122,91 @@ def test_nothing_that_was_decrypted_is_logged_even_at_debug(kek: Kek, caplog: py
     assert not [text for text in (repr(opened), str(vars(opened))) if ROOT_TOKEN in text]
 
 
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_key_that_is_not_named_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match="key_resource: the key that decrypts the keyset is not named"):
+        kek_of("")
+
+
 @pytest.mark.parametrize(
-    ("uri", "problem"),
+    ("uri", "settings", "path"),
     [
+        ("hcvault:///t/keys/k", {"hcvault_address": "no url", "hcvault_token": TOKEN}, "hcvault_address"),
+        ("hcvault:///t/keys/k", {"hcvault_address": "https://v", "hcvault_token": "a b"}, "hcvault_token"),
         (
-            None,
-            r"the key that decrypts the keyset is not named; set it, or .*TSA_SIGNER__TINK__KEY_RESOURCE: gcp-kms://",
+            "hcvault://v/t/keys/k",
+            {"hcvault_namespace": "team", "hcvault_token": TOKEN, "hcvault_ca_file": "/none.pem"},
+            "hcvault_ca_file",
         ),
-        ("azure-kms://vault/key", r"names no KMS that is known here; write gcp-kms://"),
-        ("hcvault://vault.example.org/transit/tsa", r"is not such a key's URI; write hcvault://HOST:PORT/MOUNT/keys/"),
-        ("hcvault://vault.example.org/keys/tsa", r"is not such a key's URI"),
-        ("hcvault://vault.example.org/transit/keys/a?b=c", r"is not such a key's URI"),
-        ("aws-kms://alias/tsa", r"is not such a key's URI; write aws-kms://arn:aws:kms:REGION"),
-        (f"aws-kms:///{ARN}", r"is not such a key's URI"),
-        ("gcp-kms://projects/p/cryptoKeys/k", r"is not such a key's URI; write gcp-kms://projects"),
+        (f"aws-kms://{ARN}", {"aws_profile": "none"}, "aws_profile"),
+        (f"aws-kms://{ARN}", {"aws_endpoint_url": "kms.example.org"}, "aws_endpoint_url"),
         (
-            "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1",
-            r"is not such a key's URI; write gcp-kms://.*without a version",
-        ),
-    ],
-)
-def test_malformed_uri_is_refused_with_the_right_form(uri: str | None, problem: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^signer\.tink\.key_resource: .*{problem}") as caught:
-        kek_of(uri or "", hcvault_token=TOKEN)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("uri", "sdk", "extra"),
-    [
-        ("hcvault:///transit/keys/tsa", "hvac", "hcvault"),
-        (f"aws-kms://{ARN}", "boto3", "awskms"),
-        ("gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k", "google_crc32c", "gcpkms"),
-    ],
-)
-def test_missing_sdk_is_named_with_the_extra_that_brings_it(
-    monkeypatch: pytest.MonkeyPatch, uri: str, sdk: str, extra: str
-) -> None:
-    for name in [n for n in sys.modules if n == sdk or n.startswith((f"{sdk}.", f"tsa_signer_tink.kek_{extra}"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, sdk, None)
-    with pytest.raises(ConfigError, match=rf"an SDK that is not installed .*pip install 'tsa-signer-tink\[{extra}"):
-        kek_of(uri, hcvault_token=TOKEN)
-
-
-# -- AWS --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "kind", "hint"),
-    [
-        ("IncorrectKeyException", 400, SignerError, "is this the key that encrypted the keyset"),
-        ("InvalidCiphertextException", 400, SignerError, "is this the key that encrypted the keyset"),
-        ("AccessDeniedException", 400, SignerError, "the identity needs the IAM action kms:Decrypt on this key"),
-        ("InvalidKeyUsageException", 400, SignerError, "must have key usage ENCRYPT_DECRYPT"),
-        ("SomethingNewException", 400, SignerError, "SomethingNewException"),
-        ("ThrottlingException", 400, SignerUnavailable, "ThrottlingException"),
-        ("SomethingNewException", 503, SignerUnavailable, "SomethingNewException"),
-    ],
-)
-def test_what_aws_refuses_is_explained(
-    ministack: Ministack, code: str, status: int, kind: type[TsaError], hint: str
-) -> None:
-    client = ministack.client()
-    kek = AwsKek(client, arn=ARN, timeout=4)
-    with Stubber(client) as stub:
-        for _ in range(3):
-            stub.add_client_error("decrypt", code, "no", http_status_code=status)
-        with pytest.raises(SignerError, match=rf"AWS kms:Decrypt with {ARN}: {code}: no.*{hint}|{hint}: no") as caught:
-            kek.decrypt(b"sealed", b"")
-    assert type(caught.value) is kind
-    kek.close()
-
-
-def test_aws_is_asked_for_the_key_by_name_so_that_no_other_answers(ministack: Ministack) -> None:
-    client = ministack.client()
-    with Stubber(client) as stub:
-        expected = {"KeyId": ARN, "CiphertextBlob": b"sealed"}
-        stub.add_response("decrypt", {"KeyId": ARN, "Plaintext": PLAINTEXT}, expected)
-        assert AwsKek(client, arn=ARN, timeout=1).decrypt(b"sealed", b"") == PLAINTEXT
-        stub.add_response("decrypt", {"KeyId": ARN}, expected)
-        with pytest.raises(SignerError, match="the answer holds no Plaintext"):
-            AwsKek(client, arn=ARN, timeout=1).decrypt(b"sealed", b"")
-    client.close()
-
-
-def test_disabled_aws_key_is_explained(ministack: Ministack, aws: Kek) -> None:
-    arn = aws.other_uri.removeprefix("aws-kms://")
-    client = ministack.client()
-    client.disable_key(KeyId=arn)
-    kek = kek_of(aws.other_uri, **aws.settings)
-    try:
-        with pytest.raises(SignerError, match=r"DisabledException.*aws kms enable-key"):
-            kek.encrypt(PLAINTEXT, b"")
-    finally:
-        client.enable_key(KeyId=arn)
-        client.close()
-        kek.close()
-
-
-def test_missing_aws_credentials_and_profiles_are_said(aws: Kek, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"aws_profile: The config profile \(none\) could not be found"):
-        kek_of(aws.uri, aws_profile="none", **aws.settings)
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    kek = kek_of(aws.uri, **aws.settings)
-    with pytest.raises(SignerError, match=r"Unable to locate credentials; give AWS credentials by the environment"):
-        kek.decrypt(b"sealed", b"")
-    kek.close()
-
-
-def test_aws_endpoint_is_checked(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ConfigError, match=r"aws_endpoint_url: the endpoint is not a URL"):
-        kek_of(f"aws-kms://{ARN}", aws_endpoint_url="kms.example.org")
-    kek_of(f"aws-kms://{ARN}", aws_endpoint_url="http://kms.example.org").close()
-    assert "http://kms.example.org is not HTTPS: the keyset crosses the network unprotected" in caplog.text
-
-
-# -- Google -----------------------------------------------------------------------------------------------------------
-
-
-def test_checksums_go_along_and_a_damaged_answer_is_not_believed(gcp_kms: GcpKms) -> None:
-    theirs = gcp_kek(gcp_kms, "checksums")
-    kek = kek_of(theirs.uri, **theirs.settings, start_timeout="2s")
-    sealed = kek.encrypt(PLAINTEXT, b"")
-    assert gcp_kms.calls[-1][1].plaintext_crc32c
-    assert kek.decrypt(sealed, b"") == PLAINTEXT
-    assert gcp_kms.calls[-1][1].ciphertext_crc32c
-
-    def flip(answer: Any) -> None:
-        field = "plaintext" if hasattr(answer, "plaintext") else "ciphertext"
-        octets = getattr(answer, field)
-        setattr(answer, field, octets[:-1] + bytes([octets[-1] ^ 1]))
-
-    def unverified(answer: Any) -> None:
-        answer.verified_plaintext_crc32c = False
-
-    faults: list[tuple[str, Callable[[Any], None], Callable[[], bytes]]] = [
-        ("Decrypt", flip, lambda: kek.decrypt(sealed, b"")),
-        ("Encrypt", flip, lambda: kek.encrypt(PLAINTEXT, b"")),
-        ("Encrypt", unverified, lambda: kek.encrypt(PLAINTEXT, b"")),
-    ]
-    for method, change, call in faults:
-        with gcp_kms.changing(method, change), pytest.raises(SignerUnavailable, match=r"arrived (damaged|unverified)"):
-            call()
-    kek.close()
-
-
-def test_google_that_is_busy_once_is_asked_again(gcp_kms: GcpKms) -> None:
-    theirs = gcp_kek(gcp_kms, "busy")
-    kek = kek_of(theirs.uri, **theirs.settings)
-    sealed = kek.encrypt(PLAINTEXT, b"")
-    gcp_kms.fail("Decrypt", grpc.StatusCode.UNAVAILABLE)
-    assert kek.decrypt(sealed, b"") == PLAINTEXT
-    gcp_kms.fail("Decrypt", grpc.StatusCode.PERMISSION_DENIED, "no")
-    with pytest.raises(SignerError, match=r"the identity needs cloudkms\.cryptoKeyVersions\.useToDecrypt on this key"):
-        kek.decrypt(sealed, b"")
-    kek.close()
-
-
-def test_missing_google_credentials_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    uri = "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k"
-    with pytest.raises(ConfigError, match=r"gcp_credentials_file: no Google credentials: FileNotFoundError"):
-        kek_of(uri, gcp_credentials_file="/nonexistent.json")
-    with pytest.raises(ConfigError, match=r"no Google credentials: .*default credentials were not found"):
-        kek_of(uri)
-    secret = write_service_account(tmp_path / "account.json")
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
-    kek = kek_of(uri)
-    assert secret not in repr(kek)
-    kek.close()
-
-
-def test_google_without_tls_is_for_this_machine_only() -> None:
-    with pytest.raises(ConfigError, match=r"gcp_plaintext: plaintext is for an emulator on this machine"):
-        kek_of(
             "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k",
-            gcp_plaintext=True,
-            gcp_endpoint="kms.example.org:80",
-        )
+            {"gcp_credentials_file": "/none.json"},
+            "gcp_credentials_file",
+        ),
+        (
+            "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k",
+            {"gcp_endpoint": "kms.example.org:80", "gcp_plaintext": True},
+            "gcp_plaintext",
+        ),
+        ("hcvault://v/nowhere", {"hcvault_token": TOKEN}, "key_resource"),
+    ],
+)
+def test_every_setting_of_a_kms_in_the_signers_table_reaches_it(uri: str, settings: dict[str, Any], path: str) -> None:
+    """And a message about one names it as it stands there."""
+    with pytest.raises(ConfigError, match=rf"^signer\.tink\.{path}: ") as caught:
+        kek_of(uri, **settings)
+    assert TOKEN not in str(caught.value)
+
+
+def test_every_old_name_is_a_setting_of_its_kek() -> None:
+    host = PluginHost()
+    for scheme, family in (("aws-kms", "aws_"), ("gcp-kms", "gcp_"), ("hcvault", "hcvault_")):
+        names = {name.removeprefix(family) for name in TinkOptions.model_fields if name.startswith(family)}
+        assert names
+        assert names <= host.provider(KEK, scheme).options.model_fields.keys(), scheme
+
+
+def test_settings_may_stand_in_a_table_of_their_own(kek: Kek) -> None:
+    family = f"{kek.uri.partition('://')[0].partition('-')[0]}_"
+    table = {name.removeprefix(family): value for name, value in kek.settings.items()}
+    options = TinkOptions.model_validate({"key_resource": kek.uri, "kek": table})
+    assert ROOT_TOKEN not in f"{options!r} {options.model_dump_json()}"
+    opened = open_kek_aead(options, PluginHost().open_kek)
+    assert opened.decrypt(kek.aead().encrypt(PLAINTEXT, b""), b"") == PLAINTEXT
+    opened.close()
+
+
+def test_unknown_setting_in_that_table_is_named_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"unknown setting signer\.tink\.kek\.adress; did you mean 'address'\?"):
+        kek_of("hcvault:///t/keys/k", kek={"adress": "https://v"})
+
+
+def test_settings_in_both_places_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"with \[signer.tink.kek\] these settings go there, too: hcvault_token"):
+        kek_of("hcvault:///t/keys/k", kek={"address": "https://v"}, hcvault_token=TOKEN)
+
+
+# -- plugins ----------------------------------------------------------------------------------------------------------
+
+
+def test_scheme_that_no_plugin_has_is_refused_with_those_that_have_one() -> None:
+    with pytest.raises(PluginError) as caught:
+        kek_of("azure-kms://vault/key")
+    text = str(caught.value)
+    assert text.startswith("signer.tink.key_resource: no key encryption key 'azure-kms' is installed; ")
+    assert "aws-kms, gcp-kms, hcvault" in text
+    assert text.endswith("to add it: pip install tsa-kek-azure-kms")
+
+
+@pytest.mark.parametrize(
+    ("uri", "extra"),
+    [("hcvault:///t/keys/k", "hcvault"), (f"aws-kms://{ARN}", "awskms"), ("gcp-kms://projects/p", "gcpkms")],
+)
+def test_known_scheme_without_its_plugin_is_refused_with_the_extra_that_brings_it(uri: str, extra: str) -> None:
+    none: dict[str, list[InstalledPlugin]] = {}
+    with pytest.raises(PluginError, match=rf"to add it: pip install 'tsa-signer-tink\[{extra}\]'$"):
+        open_kek_aead(TinkOptions(key_resource=uri), PluginHost(none).open_kek)

@@ -12,6 +12,7 @@ from tink import secret_key_access, signature
 from tink.proto import common_pb2, ecdsa_pb2, ml_dsa_pb2, rsa_ssa_pkcs1_pb2, rsa_ssa_pss_pb2, tink_pb2
 
 from tsa_core.api import ConfigError, Signer
+from tsa_core.host import PluginHost
 from tsa_signer_tink.command import TEMPLATES
 from tsa_signer_tink.keys import load_key
 from tsa_signer_tink.options import TinkOptions
@@ -40,7 +41,7 @@ def open_cleartext(keyset: Any, folder: Path, **options: Any) -> Signer:
     path.write_bytes(keyset.SerializeToString())
     (provider,) = tsa_signers()
     table = {"uri": f"tink:{path}", "dangerously_allow_cleartext_keyset": True, **options}
-    return provider.open(TinkOptions.model_validate(table))
+    return provider.open(TinkOptions.model_validate(table), open_kek=PluginHost().open_kek)
 
 
 def as_cms_has_it(made: bytes, keyset: Any) -> bytes:

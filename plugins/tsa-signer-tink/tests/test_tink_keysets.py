@@ -14,6 +14,7 @@ from tink.proto import tink_pb2
 
 from tsa_backends.tink_keks import Kek
 from tsa_core.api import ConfigError, Signer, SignerError, resolve_path
+from tsa_core.host import PluginHost
 from tsa_core.testing import check_token, issue_token
 from tsa_signer_tink.options import TinkOptions
 from tsa_signer_tink.plugin import tsa_signers
@@ -23,7 +24,7 @@ MESSAGE = b"a message"
 
 def open_tink(uri: str, **options: Any) -> Signer:
     (provider,) = tsa_signers()
-    return provider.open(TinkOptions.model_validate({"uri": uri, **options}))
+    return provider.open(TinkOptions.model_validate({"uri": uri, **options}), open_kek=PluginHost().open_kek)
 
 
 def signs_for(signer: Signer, handle: Any) -> bool:
@@ -256,7 +257,7 @@ def test_damaged_keyset_is_refused_in_one_line(kek: Kek, tmp_path: Path) -> None
     with pytest.raises(SignerError) as caught:
         open_tink(f"tink:{path}", key_resource=kek.uri, **kek.settings)
     assert "\n" not in str(caught.value)
-    assert "is this the key that encrypted the keyset, and is the keyset as it was?" in str(caught.value)
+    assert "is this the key that encrypted it, and is the ciphertext as it was?" in str(caught.value)
 
 
 def test_ciphertext_of_something_else_than_a_keyset_is_refused(kek: Kek, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tsa_backends.gcp_kms import GcpKms
 from tsa_backends.openbao import ROOT_TOKEN, OpenBao
 from tsa_backends.timestamp_server import TimestampServer, run
 from tsa_backends.tink_keks import AWS_ENVIRONMENT, Kek, gcp_kek, vault_kek
+from tsa_core.host import PluginHost
 from tsa_core.testing import IssuedToken, Pki, check_with_openssl, encode_request, wait_until, write_pem
 from tsa_signer_tink.options import TinkOptions
 from tsa_signer_tink.plugin import tsa_signers
@@ -40,7 +41,8 @@ class Deployment:
         assert made.returncode == 0, made.stderr
         (provider,) = tsa_signers()
         signer = provider.open(
-            TinkOptions.model_validate({"uri": f"tink:{self.keyset}", "key_resource": kek.uri, **kek.settings})
+            TinkOptions.model_validate({"uri": f"tink:{self.keyset}", "key_resource": kek.uri, **kek.settings}),
+            open_kek=PluginHost().open_kek,
         )
         self.chain = Pki().chain(signer.public_key)
         self.chain_path = write_pem(folder / "chain.pem", self.chain)
@@ -135,7 +137,7 @@ def test_wrong_kek_is_one_line_and_exit_code_2(server: str, request: pytest.Fixt
     result = run(["serve", "--port", "0", *arguments], deployment.environment)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
-    assert "is this the key that encrypted the keyset, and is the keyset as it was?" in line
+    assert "is this the key that encrypted it, and is the ciphertext as it was?" in line
 
 
 def test_check_prints_key_keyset_and_kek(vault: Kek, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from tink import secret_key_access, signature
 from tink.proto import tink_pb2
 
-from tsa_core.api import ConfigError, describe_key
+from tsa_core.api import ConfigError, OpenKek, describe_key
 from tsa_core.api.fields import relative_to
-from tsa_signer_tink.kek import open_kek
+from tsa_signer_tink.kek import open_kek_aead
 from tsa_signer_tink.keys import load_key
 from tsa_signer_tink.keyset import primary_key
 from tsa_signer_tink.options import TinkOptions
@@ -83,7 +83,9 @@ def tink() -> None:
     metavar="FILE",
     help="Configuration file, whose [signer.tink] says how the KMS is reached.",
 )
+@click.pass_obj
 def create_keyset(
+    open_kek: OpenKek,
     *,
     key_template: str,
     out: Path,
@@ -113,7 +115,8 @@ def create_keyset(
     )
     if out.exists():
         raise ConfigError("the file exists, and a keyset in it would be lost; name another", path=str(out))
-    key, keyset = _make(key_template, out_format, options, str(out))
+    with relative_to(_folder(config)):
+        key, keyset = _make(key_template, out_format, options, open_kek, str(out))
     _write(out, keyset)
     click.echo(
         f"Wrote {out}: {describe_key(key.private_key.public_key())}, key {key.key_id}, encrypted by "
@@ -123,10 +126,10 @@ def create_keyset(
         click.echo(f"{out}: {advice}", err=True)
 
 
-def _make(template: str, out_format: str, options: TinkOptions, where: str) -> tuple[Any, bytes]:
+def _make(template: str, out_format: str, options: TinkOptions, open_kek: OpenKek, where: str) -> tuple[Any, bytes]:
     """Return a new key and the encrypted keyset that holds it."""
     signature.register()
-    kek = open_kek(options)
+    kek = open_kek_aead(options, open_kek)
     try:
         handle = google_tink.new_keyset_handle(getattr(signature.signature_key_templates, template))
         # Tink has the KMS decrypt what it encrypted, and compares.
@@ -157,9 +160,12 @@ def _options(config: Path | None, given: Mapping[str, Any]) -> TinkOptions:
     for name in TinkOptions.model_fields:
         if (value := os.environ.get(_VARIABLES + name.upper())) is not None:
             table[name] = value
+    kek = f"{_VARIABLES}KEK__"
+    if given_kek := {name.removeprefix(kek).lower(): os.environ[name] for name in os.environ if name.startswith(kek)}:
+        table["kek"] = {**table.get("kek", {}), **given_kek}
     table.update(given)
     try:
-        with relative_to(config.absolute().parent if config else Path()):
+        with relative_to(_folder(config)):
             return TinkOptions.model_validate({k: v for k, v in table.items() if k not in _NOT_FOR_MAKING})
     except ValidationError as error:
         lines = [
@@ -167,6 +173,11 @@ def _options(config: Path | None, given: Mapping[str, Any]) -> TinkOptions:
             for problem in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise ConfigError("\n".join(lines)) from None
+
+
+def _folder(config: Path | None) -> Path:
+    """Return what relative paths in the settings are relative to."""
+    return config.absolute().parent if config else Path()
 
 
 def _table(config: Path | None) -> dict[str, Any]:

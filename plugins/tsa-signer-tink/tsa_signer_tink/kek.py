@@ -1,65 +1,49 @@
-"""The key encryption key (KEK): what its URI names, and what every KMS behind it must do.
+"""The key encryption key (KEK): the plugin of its URI's scheme provides it, and Tink's functions take it as their AEAD.
 
-Each KMS is asked through its own SDK rather than through Tink's integrations, which know no time limits, no
-checksums and no endpoint of one's own; what is encrypted is the same (docs/decisions/060). Associated data are
-always empty, as in the keysets of tinkey.
+No KMS is known here. Associated data are always empty, as in the keysets of tinkey.
 """
 
 from __future__ import annotations
 
-import importlib
-import logging
-from abc import abstractmethod
-from types import ModuleType
-from typing import Final
+from importlib.metadata import metadata
+from typing import Any, Final
 
 from tink import aead
 
-from tsa_core.api import ConfigError, SignerError
+from tsa_core.api import ConfigError, KeyEncryptionKey, OpenKek, SignerError
 from tsa_signer_tink.options import TinkOptions
 
-ATTEMPTS: Final = 3
-"""Tries of one call, all within `start_timeout`."""
-WRONG_KEY: Final = "is this the key that encrypted the keyset, and is the keyset as it was?"
-
+_DISTRIBUTION: Final = "tsa-signer-tink"
+_KEY_SETTING: Final = "signer.tink.key_resource"
 _FORMS: Final = (
     "gcp-kms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, "
     "aws-kms://arn:aws:kms:REGION:ACCOUNT:key/ID or hcvault://HOST:PORT/MOUNT/keys/NAME"
 )
-_EXTRAS: Final = {"gcp-kms": "gcpkms", "aws-kms": "awskms", "hcvault": "hcvault"}
 
 
-class KeyEncryptionKey(aead.Aead):  # type: ignore[misc] # tink has no types
-    """Encrypts and decrypts keysets: Tink's AEAD, so that it goes into Tink's own functions too.
+class KekAead(aead.Aead):  # type: ignore[misc] # tink has no types
+    """Tink's AEAD over a KEK; each call ends within `timeout` seconds.
 
-    Raises SignerUnavailable where trying again may help, SignerError where the KMS refuses; the texts name the key and
-    the permission, and never a credential or what was decrypted.
+    Raises what the KEK raises, and SignerError for associated data.
     """
+
+    def __init__(self, kek: KeyEncryptionKey, *, timeout: float) -> None:
+        self._kek = kek
+        self._timeout = timeout
 
     def encrypt(self, plaintext: bytes, associated_data: bytes) -> bytes:
         """Return the ciphertext; associated data must be empty."""
         _refuse(associated_data)
-        return self.wrap(plaintext)
+        return self._kek.encrypt(plaintext, timeout=self._timeout)
 
     def decrypt(self, ciphertext: bytes, associated_data: bytes) -> bytes:
         """Return the plaintext; associated data must be empty."""
         _refuse(associated_data)
-        return self.unwrap(ciphertext)
+        return self._kek.decrypt(ciphertext, timeout=self._timeout)
 
-    @abstractmethod
-    def wrap(self, plaintext: bytes) -> bytes:
-        """Have the KMS encrypt a keyset."""
-
-    @abstractmethod
-    def unwrap(self, ciphertext: bytes) -> bytes:
-        """Have the KMS decrypt a keyset."""
-
-    @abstractmethod
     def close(self) -> None:
-        """Close the connection; called once more than needed does no harm."""
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
+        """Close the KEK's connection; called once more than needed does no harm."""
+        self._kek.close()
 
 
 def _refuse(associated_data: bytes) -> None:
@@ -67,57 +51,46 @@ def _refuse(associated_data: bytes) -> None:
         raise SignerError("keysets are encrypted without associated data, and what was given would protect nothing")
 
 
-def open_kek(options: TinkOptions) -> KeyEncryptionKey:
+def open_kek_aead(options: TinkOptions, open_kek: OpenKek) -> KekAead:
     """Return the KEK that `key_resource` names; nothing is asked of it yet.
 
-    Raises ConfigError for a URI or settings that cannot be used and for an SDK that is not installed.
+    Raises ConfigError for a URI or settings that cannot be used, PluginError when no plugin has the scheme.
     """
     uri = options.key_resource
     if not uri:
         raise ConfigError(
             f"the key that decrypts the keyset is not named; set it, or "
             f"--tink-key-resource, or TSA_SIGNER__TINK__KEY_RESOURCE: {_FORMS}",
-            path="signer.tink.key_resource",
+            path=_KEY_SETTING,
         )
-    match uri.partition("://")[0]:
-        case "gcp-kms":
-            kek: KeyEncryptionKey = _module("gcp-kms").open_gcp_kek(uri, options)
-        case "aws-kms":
-            kek = _module("aws-kms").open_aws_kek(uri, options)
-        case "hcvault":
-            kek = _module("hcvault").open_vault_kek(uri, options)
-        case _:
-            raise ConfigError(
-                f"{uri!r} names no KMS that is known here; write {_FORMS}", path="signer.tink.key_resource"
-            )
-    return kek
+    scheme = uri.partition("://")[0]
+    settings, prefix = _settings(options, scheme)
+    kek = open_kek(uri, settings, uri_setting=_KEY_SETTING, settings_prefix=prefix, install=_install(scheme))
+    return KekAead(kek, timeout=options.start_timeout.total_seconds())
 
 
-def _module(scheme: str) -> ModuleType:
-    extra = _EXTRAS[scheme]
-    try:
-        return importlib.import_module(f"tsa_signer_tink.kek_{extra}")
-    except ImportError as error:
-        raise ConfigError(
-            f"{scheme}:// needs an SDK that is not installed ({error.name}): pip install 'tsa-signer-tink[{extra}]'",
-            path="signer.tink.key_resource",
-        ) from None
+def _settings(options: TinkOptions, scheme: str) -> tuple[dict[str, Any], str]:
+    """Return the KEK's settings, and what stands before their names in the configuration.
+
+    They are those of `[signer.tink.kek]`, or those of `[signer.tink]` whose names begin with the first part of the
+    scheme: `aws_profile` is the setting `profile` of a KEK `aws-kms://`.
+    """
+    family = f"{scheme.partition('-')[0]}_"
+    named = {
+        name.removeprefix(family): getattr(options, name)
+        for name in sorted(options.model_fields_set)
+        if name.startswith(family) and getattr(options, name) is not None
+    }
+    if not options.kek:
+        return named, f"signer.tink.{family}"
+    if named:
+        names = ", ".join(f"{family}{name}" for name in named)
+        raise ConfigError(f"with [signer.tink.kek] these settings go there, too: {names}", path="signer.tink")
+    return options.kek, "signer.tink.kek."
 
 
-def bad_uri(uri: str, form: str) -> ConfigError:
-    """Return the error for a URI of the wrong form."""
-    return ConfigError(f"{uri!r} is not such a key's URI; write {form}", path="signer.tink.key_resource")
-
-
-def keep_quiet(*names: str) -> None:
-    """Switch off the debug log of these loggers and of all below them: it writes answers, and with them the key."""
-    for known in {*names, *logging.root.manager.loggerDict}:
-        if any(known == name or known.startswith(f"{name}.") for name in names):
-            logger = logging.getLogger(known)
-            if known in names or logger.level:
-                logger.setLevel(max(logger.level, logging.WARNING))
-
-
-def one_line(text: object) -> str:
-    """Return the text without line breaks, cut to what fits a log."""
-    return " ".join(str(text).split())[:300]
+def _install(scheme: str) -> str:
+    """Return what brings the plugin of a scheme, if it is one of this distribution's extras; else nothing."""
+    extra = scheme.replace("-", "")
+    known = metadata(_DISTRIBUTION).get_all("Provides-Extra") or []
+    return f"pip install '{_DISTRIBUTION}[{extra}]'" if extra in known else ""

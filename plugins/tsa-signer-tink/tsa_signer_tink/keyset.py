@@ -11,8 +11,8 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from tink.proto import tink_pb2
 
-from tsa_core.api import ConfigError, read_file
-from tsa_signer_tink.kek import WRONG_KEY, open_kek
+from tsa_core.api import WRONG_KEK, ConfigError, OpenKek, read_file
+from tsa_signer_tink.kek import open_kek_aead
 from tsa_signer_tink.options import TinkOptions
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _TYPE_PREFIX: Final = "type.googleapis.com/"
 _STATUS: Final = {tink_pb2.DISABLED: "disabled", tink_pb2.DESTROYED: "destroyed"}
 
 
-def read_primary_key(path: Path, options: TinkOptions) -> tuple[Any, str]:
+def read_primary_key(path: Path, options: TinkOptions, open_kek: OpenKek) -> tuple[Any, str]:
     """Return the primary key of the keyset in a file, a tink_pb2.Keyset.Key, and the URI of the KEK.
 
     The URI is empty for a keyset in clear text. Raises ConfigError for a file or keyset that cannot be used,
@@ -31,7 +31,7 @@ def read_primary_key(path: Path, options: TinkOptions) -> tuple[Any, str]:
     where = str(path)
     encrypted, cleartext = _parse(read_file(path, "keyset", limit=_MAX_KEYSET_OCTETS), where)
     if encrypted is not None:
-        keyset, kek = _decrypt(encrypted, options, where), options.key_resource or ""
+        keyset, kek = _decrypt(encrypted, options, open_kek, where), options.key_resource or ""
     elif not options.dangerously_allow_cleartext_keyset:
         raise ConfigError(
             "the keyset is not encrypted: whoever has read the file has the key. Make a new one with 'timestamp-server "
@@ -79,8 +79,8 @@ def _parse_binary(data: bytes) -> tuple[Any, Any]:
     return tink_pb2.EncryptedKeyset.FromString(data), None
 
 
-def _decrypt(encrypted: Any, options: TinkOptions, where: str) -> Any:
-    kek = open_kek(options)
+def _decrypt(encrypted: Any, options: TinkOptions, open_kek: OpenKek, where: str) -> Any:
+    kek = open_kek_aead(options, open_kek)
     try:
         plaintext = kek.decrypt(encrypted.encrypted_keyset, b"")
     finally:
@@ -88,7 +88,7 @@ def _decrypt(encrypted: Any, options: TinkOptions, where: str) -> Any:
     try:
         return tink_pb2.Keyset.FromString(plaintext)
     except DecodeError:
-        raise ConfigError(f"what {options.key_resource} decrypted is no keyset; {WRONG_KEY}", path=where) from None
+        raise ConfigError(f"what {options.key_resource} decrypted is no keyset; {WRONG_KEK}", path=where) from None
 
 
 def primary_key(keyset: Any, where: str) -> Any:

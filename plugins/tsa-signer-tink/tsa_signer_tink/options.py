@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from pydantic import Field
 
@@ -19,6 +20,13 @@ class TinkOptions(SignerOptions):
         None,
         description="the key that encrypts the keyset: gcp-kms://projects/..., aws-kms://arn:aws:kms:... or "
         "hcvault://HOST/MOUNT/keys/NAME",
+    )
+    kek: dict[str, Any] = Field(
+        default_factory=dict,
+        repr=False,
+        exclude=True,
+        description="settings of that key's plugin, as 'plugins show' prints them for the scheme of key_resource; the "
+        "settings here that begin with aws_, gcp_ and hcvault_ are other names of the same",
     )
     hcvault_token: Secret | None = Field(
         None,

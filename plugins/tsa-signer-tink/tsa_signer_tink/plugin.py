@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tsa_core.api import Command, Provider, Signer, hookimpl
+from tsa_core.api import Command, OpenKek, Provider, Signer, hookimpl
 from tsa_signer_tink.options import TinkOptions
 
 if TYPE_CHECKING:
     import click
 
 
-def _open(options: TinkOptions) -> Signer:
+def _open(options: TinkOptions, *, open_kek: OpenKek) -> Signer:
     from tsa_signer_tink.signer import open_tink_signer
 
-    return open_tink_signer(options)
+    return open_tink_signer(options, open_kek)
 
 
 def _load_command() -> click.Command:
@@ -32,6 +32,7 @@ def tsa_signers() -> Iterable[Provider[Signer]]:
         summary="A Tink keyset that a KMS decrypts at start; signs in memory",
         options=TinkOptions,
         open=_open,
+        uses_keks=True,
         fork_safe=True,
     )
 

@@ -1,6 +1,6 @@
 """Decrypts the keyset, once, and makes a signer of its primary key.
 
-Permissions and authentication are those of the KMS that has the KEK: see kek_gcpkms, kek_awskms and kek_hcvault. What
+Permissions and authentication are those of the KMS that has the KEK: its plugin tells them. What
 leaves the machine: at start the encrypted keyset, afterwards nothing. From then on the key is in the process's
 memory, unprotected: whoever can read that memory has the key.
 """
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from tsa_core.api import (
     ConfigError,
     LocalKeySigner,
+    OpenKek,
     UnsupportedKey,
     describe_key,
     resolve_path,
@@ -48,14 +49,14 @@ class TinkSigner(LocalKeySigner):
         return self._details
 
 
-def open_tink_signer(options: TinkOptions) -> TinkSigner:
+def open_tink_signer(options: TinkOptions, open_kek: OpenKek) -> TinkSigner:
     """Return the signer.
 
-    Raises ConfigError for a keyset, key or setting that cannot be used, SignerUnavailable when the KMS cannot be
-    reached, SignerError when it refuses.
+    Raises ConfigError for a keyset, key or setting that cannot be used, PluginError when no plugin has the KEK's
+    scheme, SignerUnavailable when the KMS cannot be reached, SignerError when it refuses.
     """
     path = _keyset_path(options)
-    primary, kek = read_primary_key(path, options)
+    primary, kek = read_primary_key(path, options, open_kek)
     key = load_key(primary, str(path))
     _check_padding(key, options, path)
     advice = "" if options.signature_digest else better_template(key)

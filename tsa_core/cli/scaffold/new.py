@@ -23,6 +23,7 @@ KINDS: Final = {
     "audit": ("sink", "Audit sink"),
     "observer": ("observer", "Observer"),
     "ca": ("authority", "Certificate authority"),
+    "kek": ("kek", "Key encryption key"),
 }
 """Each kind with the name of the module that does the work, and what people call it."""
 
