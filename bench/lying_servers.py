@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import machine
-from tests.client.lying_servers import CHAIN, LIES, Certificates, LyingServer
-from tests.client.lying_servers import Lie as _Lie
+from tests.client.lying_server import CHAIN, Certificates, LyingServer
+from tests.client.lying_server import Lie as _Lie
+from tests.client.lying_servers import LIES
 from tsa_core.client import Timestamps, stamp_all
 from tsa_core.protocol.request import read_request
 from tsa_core.testing import forge

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.timestamp_shell import Shell, honest
-from tests.client.lying_servers import Certificates, Lie, LyingServer
+from tests.client.lying_server import Certificates, Lie, LyingServer
 from tsa_core.testing.http_tsa import Answer, HttpTsa
 
 SECRET = "s3cret"

@@ -1,4 +1,4 @@
-"""What a client sends, through whom, with which credentials, how often; and that no secret shows."""
+"""What a client sends, with which credentials, how often; and that no secret shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from tests import pki
-from tests.client.lying_servers import Certificates, Conversation, Lie, LyingServer
+from tests.client.lying_server import Certificates, Conversation, fields, reply, server
 from tsa_core.client import (
     ClientError,
     ClientSettingError,
@@ -30,38 +29,9 @@ from tsa_core.client import (
 )
 from tsa_core.client import connections as client_connections
 from tsa_core.client.answers import retry_after
-from tsa_core.client.proxies import bypassed, proxy_for
 from tsa_core.testing.http_tsa import Answer, HttpTsa
 
 SECRET = "s3cret"
-
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("tls"))
-
-
-def reply(c: Conversation) -> None:
-    c.answer("200 OK", c.reply())
-
-
-@contextmanager
-def server(certificates: Certificates, act: Any = reply, **how: Any) -> Iterator[LyingServer]:
-    with LyingServer(Lie(act=act, error=None, **how), certificates) as served:
-        yield served
-
-
-def fields(head: bytes) -> dict[str, str]:
-    """Return the header fields of a request, by their names in lower case."""
-    lines = head.decode("latin-1").split("\r\n")[1:]
-    return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def basic(text: str) -> str:
@@ -217,105 +187,6 @@ def test_client_certificates_that_cannot_be_used(certificates: Certificates, tmp
             TimestampClient("https://127.0.0.1:1/", client_certificate=certificate, client_key=wrong)
     with pytest.raises(ClientSettingError, match="no PEM certificate"):
         TimestampClient("https://127.0.0.1:1/", ca=key)
-
-
-# --- proxies ---
-
-
-def test_a_proxy_for_http_gets_its_own_credentials(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
-    with server(certificates) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.origin.replace("://", "://pro%40xy:p%3Aw@"))
-        with TimestampClient("http://tsa.invalid/tsr", headers={"X-Key": SECRET}) as client:
-            client.stamp(artifact=b"hello")
-    assert proxy.heads[0].startswith(b"POST http://tsa.invalid/tsr HTTP/1.1\r\n")
-    assert fields(proxy.heads[0])["proxy-authorization"] == basic("pro@xy:p:w")
-
-
-def test_a_proxy_for_https_sees_its_credentials_and_no_others(
-    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def connect(c: Conversation) -> None:
-        c.hear()
-        heads.append(c.head)
-        c.send(b"HTTP/1.1 200 OK\r\n\r\n")
-        c.connection = certificates.context("good").wrap_socket(c.connection, server_side=True)
-        c.head = b""
-        reply(c)
-        c.connection.close()
-
-    heads: list[bytes] = []
-    with server(certificates, connect) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.origin.replace("://", f"://user:{SECRET}@"))
-        url = "https://127.0.0.1:9/tsr"
-        with TimestampClient(url, ca=certificates.ca, headers={"X-Key": "for the server"}) as client:
-            client.stamp(artifact=b"hello")
-    assert heads[0].startswith(b"CONNECT 127.0.0.1:9 ")
-    assert fields(heads[0])["proxy-authorization"] == basic(f"user:{SECRET}")
-    assert b"for the server" not in heads[0]
-    assert b"Proxy-Authorization" not in proxy.heads[0]
-    assert fields(proxy.heads[0])["x-key"] == "for the server"
-
-
-def test_a_proxy_that_cannot_be_used_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    for value in (f"socks5://user:{SECRET}@127.0.0.1:1", f"http://user:{SECRET}@[::1", f"http://user:{SECRET}@:80"):
-        monkeypatch.setenv("http_proxy", value)
-        with (
-            TimestampClient("http://tsa.invalid/") as client,
-            pytest.raises(TransportError, match="HTTP_PROXY") as caught,
-        ):
-            client.stamp(artifact=b"hello")
-        assert SECRET not in str(caught.value)
-
-
-def test_where_a_proxy_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert proxy_for("http://tsa.example/") is None
-    monkeypatch.setenv("all_proxy", "proxy.example")
-    proxy = proxy_for("https://tsa.example/")
-    assert proxy is not None
-    assert proxy.url == "http://proxy.example:80"
-    monkeypatch.setenv("https_proxy", "https://[::1]")
-    proxy = proxy_for("https://tsa.example/")
-    assert proxy is not None
-    assert proxy.url == "https://[::1]:443"
-    monkeypatch.setenv("no_proxy", "tsa.example:444")
-    assert proxy_for("https://tsa.example:444/") is None
-    assert proxy_for("https://tsa.example/") is not None
-
-
-@pytest.mark.parametrize(
-    ("no_proxy", "host", "port", "expected"),
-    [
-        ("*", "anything.example", 80, True),
-        ("", "tsa.example", 80, False),
-        ("tsa.example", "tsa.example", 80, True),
-        ("tsa.example", "sub.tsa.example", 80, True),
-        (".tsa.example", "sub.tsa.example", 80, True),
-        (".tsa.example", "tsa.example", 80, True),
-        ("*.tsa.example", "sub.tsa.example", 80, True),
-        ("tsa.example", "mytsa.example", 80, False),
-        ("TSA.Example", "tsa.example.", 80, True),
-        ("a.example, tsa.example", "tsa.example", 80, True),
-        ("a.example tsa.example", "tsa.example", 80, True),
-        ("tsa.example:8080", "tsa.example", 8080, True),
-        ("tsa.example:8080", "tsa.example", 80, False),
-        ("10.0.0.0/8", "10.1.2.3", 80, True),
-        ("10.0.0.0/8", "11.1.2.3", 80, False),
-        ("10.1.2.3/8", "10.9.9.9", 80, True),
-        ("10.0.0.0/8", "tsa.example", 80, False),
-        ("127.0.0.1", "127.0.0.1", 80, True),
-        ("127.0.0.1:81", "127.0.0.1", 80, False),
-        ("127.0.0.1:81", "127.0.0.1", 81, True),
-        ("fd00::/8", "fd12::1", 443, True),
-        ("[::1]", "::1", 443, True),
-        ("[::1]:443", "::1", 443, True),
-        ("[::1]:444", "::1", 443, False),
-        ("::1", "::1", 443, True),
-        ("1", "127.0.0.1", 80, False),
-        (". , :80", "tsa.example", 80, False),
-    ],
-)
-def test_no_proxy(no_proxy: str, host: str, port: int, expected: bool) -> None:
-    assert bypassed(host, port, no_proxy) == expected
 
 
 # --- retries ---

@@ -7,16 +7,10 @@ import socket
 
 import pytest
 
-from tests.client.lying_servers import LIES, Certificates, Lie, LyingServer
+from tests.client.lying_server import Certificates, Lie, LyingServer
+from tests.client.lying_servers import LIES
 from tsa_core.client import RequestTimeout, TimestampClient
 from tsa_core.client.errors import ClientError
-
-PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("tls"))
 
 
 def test_the_list_is_as_long_as_promised() -> None:
@@ -26,9 +20,6 @@ def test_the_list_is_as_long_as_promised() -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
 def test_lying_server(lie: Lie, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in PROXY_VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
-        monkeypatch.delenv(variable.upper(), raising=False)
     with LyingServer(lie, certificates) as server:
         for variable, value in server.environment.items():
             monkeypatch.setenv(variable, value)
