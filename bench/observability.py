@@ -1,4 +1,4 @@
-"""What watching costs: audit trail, metrics and access log, each by itself and together.
+"""The cost of observability: audit trail, metrics and access log, each alone and all of them.
 
     python -m bench.observability [--quick]
 

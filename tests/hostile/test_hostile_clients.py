@@ -66,7 +66,7 @@ def check(target: Target, what: str, before: int, *, more: int) -> None:
     assert "Traceback" not in target.server.log
 
 
-@pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "], ids=["silent", "slow head"])
+@pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "], ids=["idle", "slow head"])
 def test_connections_that_never_ask(target: Target, data: bytes) -> None:
     """Fewer than the limit: everybody else does not notice."""
     before = resident_octets(target.server)
@@ -95,7 +95,7 @@ def test_large_bodies_that_never_end(target: Target) -> None:
 
 
 def test_more_connections_than_the_limit(target: Target) -> None:
-    """Silent ones: those that were there first have to go."""
+    """Idle connections: those that have been idle longest are closed."""
     before = resident_octets(target.server)
     with held(target, 450, handshake=False) as connections:
         if target.name == "granian-plain":
@@ -103,7 +103,7 @@ def test_more_connections_than_the_limit(target: Target) -> None:
         with ThreadPoolExecutor(1) as pool:
             seconds = pool.submit(target.stamp).result(HONEST_SECONDS)
         log.info("%s: beyond the limit the first honest client waits %.1f s", target.name, seconds)
-        check(target, f"{len(connections)} silent connections, 400 allowed", before, more=40 * MIB)
+        check(target, f"{len(connections)} idle connections, 400 allowed", before, more=40 * MIB)
 
 
 def test_huge_heads(target: Target) -> None:

@@ -1,4 +1,4 @@
-"""Workers of granian's keep to a processor each; nothing else does."""
+"""CPU affinity: each granian worker is pinned to one CPU, and nothing else is."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def test_granian_workers_have_one_each_and_who_replaces_one_gets_its_own() -> No
         pid = server.process.pid
 
         def settled() -> bool:
-            """Say whether all workers keep to one processor, and to different ones."""
+            """Say whether each worker is pinned to one CPU, and no two to the same."""
             each = list(workers_of(pid).values())
             return len(each) == len(set().union(*each)) == sum(map(len, each)) == count
 
-        wait_until(settled, seconds=DEADLINE_SECONDS, what="the workers have processors")
+        wait_until(settled, seconds=DEADLINE_SECONDS, what="the workers are pinned")
         before = workers_of(pid)
         victim = next(iter(before))
         os.kill(victim, signal.SIGKILL)

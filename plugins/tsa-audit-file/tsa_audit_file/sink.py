@@ -54,8 +54,8 @@ class _Second:
 class FileAuditSink(AuditSink):
     """Writes records to a journal.
 
-    The first thread that comes writes, and syncs, for all that have come by then; those that come meanwhile wait, and
-    one of them writes for the rest. So a slow disk delays tokens, but does not count once for each.
+    The first thread writes, and syncs, the records of all threads that wait at that moment. Threads that arrive
+    meanwhile wait, and then one of them writes for all. So a slow disk delays tokens, but not by one sync for each.
     """
 
     def __init__(self, journal: Journal, options: AuditFileOptions) -> None:
@@ -161,7 +161,7 @@ class FileAuditSink(AuditSink):
             raise AuditError(f"the audit file {self._journal.path}: {_reason(failure)}") from failure
 
     def _lead_all(self) -> None:
-        """Write what has come by now, this thread's own among it."""
+        """Write all queued records, this thread's own included."""
         with self._mutex:
             batch, self._queue = self._queue, []
         failure: BaseException | None = InterruptedError("the thread that wrote was interrupted")

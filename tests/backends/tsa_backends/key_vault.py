@@ -141,7 +141,7 @@ class _Server(ThreadingHTTPServer):
     tls: ssl.SSLContext
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Speak TLS in the connection's own thread, so that a silent client keeps nobody waiting."""
+        """Speak TLS in the connection's own thread, so that an idle client delays no other."""
         with contextlib.suppress(OSError), self.tls.wrap_socket(request, server_side=True) as secure:
             self.vault.sockets.add(secure)
             try:

@@ -128,7 +128,7 @@ class IdleConnections:
         if now >= self._next_warning:
             self._next_warning = now + _WARNING_PAUSE_SECONDS
             log.warning(
-                "%d of %d connections to granian are in use; those silent longest are closed to make room ([server] "
+                "%d of %d connections to granian are in use; those idle longest are closed to make room ([server] "
                 "connection_limit)",
                 connections,
                 self._limit,

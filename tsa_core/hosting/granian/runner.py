@@ -36,7 +36,7 @@ def batch_requests() -> None:
     if hasattr(mp, _CALLER):
         setattr(mp, _CALLER, lambda app, *_: GranianRunner(app))
     else:
-        log.info("this version of granian cannot finish requests together; each costs more")
+        log.info("this version of granian cannot batch requests; each costs more")
 
 
 class GranianRunner:
