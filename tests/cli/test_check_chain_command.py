@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import ssl
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.paths.encoded_certificates import CA, Extension, encoded
 from tsa_core.api import ConfigError
 from tsa_core.certs.rules import PROFILES, rules_of
 from tsa_core.cli.server import server
+from tsa_core.protocol import der
 from tsa_core.testing import Pki, shared_key, write_pem
 
 
@@ -109,3 +113,65 @@ def test_a_file_that_is_no_chain_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pem").write_text("no certificate")
     with pytest.raises(ConfigError, match=r"text\.pem: .*: there is no BEGIN CERTIFICATE in it$"):
         check_chain(tmp_path / "text.pem")
+
+
+ODD = {
+    "notice in Latin-1": Extension(
+        "2.5.29.32",
+        der.sequence(
+            der.sequence(
+                der.oid("1.2.3.1"),
+                der.sequence(
+                    der.sequence(der.oid("1.3.6.1.5.5.7.2.2"), der.sequence(der.tlv(der.UTF8_STRING, b"Erkl\xe4rung")))
+                ),
+            )
+        ),
+    ),
+    "explicit FALSE": Extension("2.5.29.19", der.sequence(der.boolean(False))),
+    "garbage for a key identifier": Extension("2.5.29.14", b"\xff"),
+    "X.400 address": Extension("2.5.29.17", der.sequence(der.tlv(0xA3, b""))),
+}
+TIMESTAMPING = Extension("2.5.29.37", der.sequence(der.oid("1.3.6.1.5.5.7.3.8")), True)
+
+
+def encoded_chain(path: Path, *extensions: Extension, subject: bytes | str = "Signer", **arguments: Any) -> Path:
+    """Write a chain whose first certificate has these extensions."""
+    root = encoded("Root", extensions=CA)
+    signer = encoded(subject, issuer=root, key_number=1, extensions=(TIMESTAMPING, *extensions), **arguments)
+    path.write_text("".join(ssl.DER_cert_to_PEM_cert(certificate.der) for certificate in (signer, root)))
+    return path
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_extension_that_is_not_critical_fails_no_rule(odd: str, tmp_path: Path) -> None:
+    result = check_chain(encoded_chain(tmp_path / "chain.pem", ODD[odd]))
+    assert result.exit_code == 0, result.output
+
+
+def test_a_critical_extension_that_cannot_be_read_fails_by_name(tmp_path: Path) -> None:
+    result = check_chain(encoded_chain(tmp_path / "chain.pem", Extension("2.5.29.31", b"\xff", True)))
+    assert result.exit_code == 1
+    assert "critical extension 2.5.29.31, which cannot be read" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"extensions": (TIMESTAMPING,)}, r"certificate 1 of the chain cannot be read: .* appears twice"),
+        ({"version": 4}, "is not a PEM file of certificates.* not a valid X509 version"),
+        ({"subject": der.sequence(der.set_of(der.sequence(der.oid("2.5.4.3"), der.named_bits(1))))}, "cannot be read"),
+        ({"serial_number": -1}, None),
+    ],
+)
+def test_a_certificate_that_cannot_be_read_is_one_line(
+    arguments: dict[str, Any], reason: str | None, tmp_path: Path
+) -> None:
+    path = encoded_chain(tmp_path / "chain.pem", *arguments.pop("extensions", ()), **arguments)
+    if reason is None:
+        result = check_chain(path)
+        assert "is not positive" in result.stdout
+        assert result.exit_code == 1
+        return
+    with pytest.raises(ConfigError, match=rf"chain\.pem: .*{reason}") as caught:
+        check_chain(path)
+    assert str(caught.value).isprintable()

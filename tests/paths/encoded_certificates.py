@@ -148,10 +148,12 @@ def encoded(
     begin: bytes = b"200101000000Z",
     end: bytes = b"400101000000Z",
     sha1: bool = False,
+    public_key: bytes | None = None,
 ) -> Encoded:
     """Return a certificate; self-signed without an issuer. Nothing is added, nothing is checked.
 
     `issuer_name` and `signing_key` replace the issuer's name and key. Version None leaves it out, which means 1.
+    `public_key` is a SubjectPublicKeyInfo that replaces that of the numbered key.
     """
     subject = common_name(subject) if isinstance(subject, str) else subject
     named = issuer_name if issuer_name is not None else issuer.subject if issuer is not None else subject
@@ -169,7 +171,7 @@ def encoded(
         named,
         der.sequence(der.tlv(der.UTC_TIME, begin), der.tlv(der.UTC_TIME, end)),
         subject,
-        _public(key_number),
+        public_key if public_key is not None else _public(key_number),
         der.explicit(3, der.sequence(values)) if values else b"",
     )
     signature = key(signer).sign(body, ec.ECDSA(digest))
