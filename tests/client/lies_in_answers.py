@@ -52,12 +52,12 @@ def an_error_of_random_bytes(c: Conversation) -> None:
     c.answer("500 Internal Server Error", bytes(range(256)) * 8)
 
 
-@lie(UnexpectedAnswer, "left alone for 120 seconds")
+@lie(UnexpectedAnswer, "Retry-After: 120 seconds")
 def too_many_requests(c: Conversation) -> None:
     c.answer("429 Too Many Requests", b"slow down", "text/plain", Retry_After="120")
 
 
-@lie(UnexpectedAnswer, "left alone for [0-9]+ seconds")
+@lie(UnexpectedAnswer, "Retry-After: [0-9]+ seconds")
 def too_many_requests_until_a_date(c: Conversation) -> None:
     c.answer("429 Too Many Requests", Retry_After=format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True))
 

@@ -70,7 +70,7 @@ class Answer:
         elif not self.body and self.status < 400:
             text += ": an empty answer"
         wait = self.retry_after
-        return text if wait is None else f"{text} (it asks to be left alone for {wait:.0f} seconds)"
+        return text if wait is None else f"{text} (Retry-After: {wait:.0f} seconds)"
 
 
 def retry_after(value: str, now: datetime | None = None) -> float | None:
