@@ -5,16 +5,17 @@ Small on purpose: what plugin authors get is tsa_core.testing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tsa_core import api
 from tsa_core.api import PrivateKey
 
 NOT_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
@@ -35,28 +36,15 @@ KINDS = (
     "ml-dsa-65",
     "ml-dsa-87",
 )
-_CURVES: dict[str, ec.EllipticCurve] = {
-    "p224": ec.SECP224R1(),
-    "p256": ec.SECP256R1(),
-    "p384": ec.SECP384R1(),
-    "p521": ec.SECP521R1(),
-}
 
 
 def new_key(kind: str) -> PrivateKey:
-    """Return a new private key of one of KINDS."""
-    if kind in _CURVES:
-        return ec.generate_private_key(_CURVES[kind])
-    if kind.startswith("rsa-"):
-        return rsa.generate_private_key(65537, int(kind.removeprefix("rsa-")))
-    makers: dict[str, Callable[[], PrivateKey]] = {
-        "ed25519": ed25519.Ed25519PrivateKey.generate,
-        "ed448": ed448.Ed448PrivateKey.generate,
-        "ml-dsa-44": mldsa.MLDSA44PrivateKey.generate,
-        "ml-dsa-65": mldsa.MLDSA65PrivateKey.generate,
-        "ml-dsa-87": mldsa.MLDSA87PrivateKey.generate,
-    }
-    return makers[kind]()
+    """Return a new private key of one of KINDS, or of one that is to be refused: p224, rsa-1024."""
+    if kind == "p224":
+        return ec.generate_private_key(ec.SECP224R1())
+    if kind == "rsa-1024":
+        return rsa.generate_private_key(65537, 1024)
+    return api.new_key(f"ecdsa-{kind}" if kind.startswith("p") else kind)
 
 
 @cache

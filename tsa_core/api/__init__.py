@@ -32,6 +32,7 @@ from tsa_core.api.errors import (
 from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, resolve_path
 from tsa_core.api.files import read_file
 from tsa_core.api.kek import WRONG_KEK, KeyEncryptionKey, OpenKek
+from tsa_core.api.keys import KEY_KINDS, new_key
 from tsa_core.api.logs import keep_quiet, one_line
 from tsa_core.api.policy import PolicySelector
 from tsa_core.api.provider import (
@@ -54,7 +55,7 @@ from tsa_core.api.record import (
 )
 from tsa_core.api.request import ProfileSummary, RequestContext, RequestExtension, TimeStampReq, TokenDraft
 from tsa_core.api.response import ResponseProcessor
-from tsa_core.api.signer import LocalKeySigner, Signer
+from tsa_core.api.signer import KeySigner, LocalKeySigner, Signer
 from tsa_core.protocol.signatures import (
     PrivateKey,
     PublicKey,
@@ -70,6 +71,7 @@ hookimpl = HookimplMarker(PROJECT)
 """Marks a plugin's implementation of one of the hooks in tsa_core.hookspecs."""
 
 __all__ = [
+    "KEY_KINDS",
     "PROJECT",
     "WRONG_KEK",
     "AuditError",
@@ -93,6 +95,7 @@ __all__ = [
     "KekOptions",
     "KeyEncryptionKey",
     "KeyMismatch",
+    "KeySigner",
     "LeapWarning",
     "LocalKeySigner",
     "NoOptions",
@@ -129,6 +132,7 @@ __all__ = [
     "describe_key",
     "hookimpl",
     "keep_quiet",
+    "new_key",
     "one_line",
     "read_file",
     "resolve_path",

@@ -62,7 +62,29 @@ class Signer(ABC):
         """Release what the signer holds; called once more than needed does no harm."""
 
 
-class LocalKeySigner(Signer):
+class KeySigner(Signer):
+    """A signer of one key whose public half was read when it was opened: base of most signers.
+
+    A subclass reads `public_key` from its backend, has `tsa_core.api.signature_algorithm` choose the algorithm, and
+    hands both to this constructor.
+    """
+
+    def __init__(self, public_key: PublicKey, algorithm: SignatureAlgorithm) -> None:
+        self._public_key = public_key
+        self._algorithm = algorithm
+
+    @property
+    def algorithm(self) -> SignatureAlgorithm:
+        """How the key signs."""
+        return self._algorithm
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The public half of the key."""
+        return self._public_key
+
+
+class LocalKeySigner(KeySigner):
     """A signer whose private key is in this process's memory, for plugins that load or make a key.
 
     Raises UnsupportedKey for keys that cannot make timestamps. A class with a `sign` of its own is asked by that.
@@ -71,21 +93,11 @@ class LocalKeySigner(Signer):
     latency: Literal["local", "remote"] = "local"
 
     def __init__(self, private_key: PrivateKey, *, digest: str | None = None, rsa_pss: bool = False) -> None:
-        self._public_key = private_key.public_key()
-        self._algorithm = signature_algorithm(self._public_key, digest=digest, pss=rsa_pss)
+        public_key = private_key.public_key()
+        super().__init__(public_key, signature_algorithm(public_key, digest=digest, pss=rsa_pss))
         self._sign = self._algorithm.signing_function(private_key)
         if type(self).sign is LocalKeySigner.sign:
             self.sign_digest = self._algorithm.digest_signing_function(private_key)
-
-    @property
-    def algorithm(self) -> SignatureAlgorithm:
-        """How this key signs."""
-        return self._algorithm
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The public half of the key."""
-        return self._public_key
 
     def sign(self, message: bytes, *, timeout: float) -> bytes:  # noqa: ARG002 - a local key does not wait
         """Return the signature; a failure of the cryptographic library is a SignerError."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tsa_core.protocol.signatures import PrivateKey
+from tsa_core.api import PrivateKey, new_key
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=365 * 20)
@@ -20,20 +20,15 @@ END = START + timedelta(days=365 * 20)
 Extension = tuple[x509.ExtensionType, bool]
 """An extension's value and whether it is critical."""
 
-_MAKERS: dict[str, Callable[[], PrivateKey]] = {
-    "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
-    "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
-    "rsa1024": lambda: rsa.generate_private_key(65537, 1024),  # noqa: S505 - to be refused
-    "rsa2048": lambda: rsa.generate_private_key(65537, 2048),
-    "rsa3072": lambda: rsa.generate_private_key(65537, 3072),
-    "ed25519": ed25519.Ed25519PrivateKey.generate,
-    "ed448": ed448.Ed448PrivateKey.generate,
-    "ml-dsa-44": mldsa.MLDSA44PrivateKey.generate,
-    "ml-dsa-65": mldsa.MLDSA65PrivateKey.generate,
-    "ml-dsa-87": mldsa.MLDSA87PrivateKey.generate,
+_KINDS = {
+    "p256": "ecdsa-p256",
+    "p384": "ecdsa-p384",
+    "p521": "ecdsa-p521",
+    "rsa2048": "rsa-2048",
+    "rsa3072": "rsa-3072",
+    **{kind: kind for kind in ("ed25519", "ed448", "ml-dsa-44", "ml-dsa-65", "ml-dsa-87")},
 }
-KEY_KINDS = tuple(kind for kind in _MAKERS if kind != "rsa1024")
+KEY_KINDS = tuple(_KINDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +45,10 @@ class Issued:
 
 
 def make_key(kind: str = "p256") -> PrivateKey:
-    """Return a new private key; `kind` is one of KEY_KINDS."""
-    return _MAKERS[kind]()
+    """Return a new private key; `kind` is one of KEY_KINDS, or rsa1024, which is to be refused."""
+    if kind == "rsa1024":
+        return rsa.generate_private_key(65537, 1024)  # noqa: S505 - to be refused
+    return new_key(_KINDS[kind])
 
 
 def timestamping(*, critical: bool = True) -> Extension:

@@ -18,9 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from tsa_core.api import (
     ConfigError,
-    PublicKey,
-    SignatureAlgorithm,
-    Signer,
+    KeySigner,
     SignerError,
     SignerUnavailable,
     describe_key,
@@ -76,7 +74,7 @@ def _set_timeout(connection: socket.socket, deadline: float) -> None:
     connection.settimeout(remaining)
 
 
-class SigndSigner(Signer):
+class SigndSigner(KeySigner):
     """Signs with one key of signd."""
 
     latency = "remote"
@@ -88,19 +86,9 @@ class SigndSigner(Signer):
         public_key = load_der_public_key(wire.to_bytes(answer.get("public_key")))
         if not isinstance(public_key, ec.EllipticCurvePublicKey):
             raise ConfigError(f"the key {key!r} of signd is {describe_key(public_key)}; an EC key is needed")
-        self._public_key = public_key
         self._coordinate_size = (public_key.curve.key_size + 7) // 8
-        self._algorithm = signature_algorithm(public_key, digest=options.signature_digest, pss=options.rsa_pss)
-
-    @property
-    def algorithm(self) -> SignatureAlgorithm:
-        """How the key signs."""
-        return self._algorithm
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The public half of the key, as signd told it."""
-        return self._public_key
+        algorithm = signature_algorithm(public_key, digest=options.signature_digest, pss=options.rsa_pss)
+        super().__init__(public_key, algorithm)
 
     def sign(self, message: bytes, *, timeout: float) -> bytes:
         """Return the signature: signd wants a digest and answers r||s, CMS wants DER."""

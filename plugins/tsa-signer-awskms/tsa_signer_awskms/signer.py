@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tsa_core.api import (
     ConfigError,
+    KeySigner,
     PublicKey,
     SignatureAlgorithm,
-    Signer,
     SignerError,
     UnsupportedKey,
     describe_key,
@@ -37,28 +37,17 @@ _SIGNING_SPECS: Final = (
 _HINTS: Final = {"UnsupportedOperationException": "the key is symmetric; create one with key usage SIGN_VERIFY"}
 
 
-class AwsKmsSigner(Signer):
+class AwsKmsSigner(KeySigner):
     """Signs with one KMS key, named by the ARN that it had at start: moving an alias changes nothing."""
 
     def __init__(
         self, connection: KmsConnection, *, arn: str, spec: str, public_key: PublicKey, algorithm: SignatureAlgorithm
     ) -> None:
+        super().__init__(public_key, algorithm)
         self._connection = connection
         self._arn = arn
         self._spec = spec
-        self._public_key = public_key
-        self._algorithm = algorithm
         self._kms_algorithm, self._message_type = _kms_algorithm(algorithm)
-
-    @property
-    def algorithm(self) -> SignatureAlgorithm:
-        """How the key signs."""
-        return self._algorithm
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The public half, as KMS gave it."""
-        return self._public_key
 
     def sign(self, message: bytes, *, timeout: float) -> bytes:
         """Return the signature; an answer in the name of another key or algorithm is refused."""

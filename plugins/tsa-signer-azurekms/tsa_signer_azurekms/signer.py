@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from tsa_core.api import (
     ConfigError,
+    KeySigner,
     PublicKey,
     SignatureAlgorithm,
-    Signer,
     SignerError,
     SignerUnavailable,
     UnsupportedKey,
@@ -52,7 +52,7 @@ _NEEDED: Final = "an EC key on P-256, P-384 or P-521, or an RSA key, is needed"
 _QUIET_LOGGERS: Final = ("azure", "msal")
 
 
-class AzureSigner(Signer):
+class AzureSigner(KeySigner):
     """Signs with one version of one key, which a rotation leaves in place."""
 
     def __init__(
@@ -66,11 +66,10 @@ class AzureSigner(Signer):
         attempts: int,
         facts: Mapping[str, str],
     ) -> None:
+        super().__init__(public_key, algorithm)
         self._client = client
         self._credential = credential
         self._address = address
-        self._public_key = public_key
-        self._algorithm = algorithm
         self._attempts = attempts
         self._facts = facts
         self._name = _azure_algorithm(public_key, algorithm, address)
@@ -78,16 +77,6 @@ class AzureSigner(Signer):
         self._answered_by = f"/keys/{address.key}/{address.version}".lower()
         # RFC 7518 3.4: r and s are as long as the curve's order.
         self._half = (public_key.key_size + 7) // 8 if isinstance(public_key, ec.EllipticCurvePublicKey) else 0
-
-    @property
-    def algorithm(self) -> SignatureAlgorithm:
-        """How the key signs."""
-        return self._algorithm
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The public half of the pinned version, as the vault gave it."""
-        return self._public_key
 
     def sign(self, message: bytes, *, timeout: float) -> bytes:
         """Return the signature by the pinned version of the key; an answer of any other key is refused."""

@@ -21,9 +21,9 @@ from google.cloud import kms
 
 from tsa_core.api import (
     ConfigError,
+    KeySigner,
     PublicKey,
     SignatureAlgorithm,
-    Signer,
     SignerError,
     SignerUnavailable,
     UnsupportedKey,
@@ -48,7 +48,7 @@ _VIEW: Final = "cloudkms.cryptoKeyVersions.viewPublicKey"
 _USE: Final = "cloudkms.cryptoKeyVersions.useToSign"
 
 
-class GcpKmsSigner(Signer):
+class GcpKmsSigner(KeySigner):
     """Signs with one version of one KMS key, whatever becomes the newest later."""
 
     def __init__(
@@ -60,22 +60,11 @@ class GcpKmsSigner(Signer):
         public_key: PublicKey,
         algorithm: SignatureAlgorithm,
     ) -> None:
+        super().__init__(public_key, algorithm)
         self._connection = connection
         self._version = version
         self._kind = kind
-        self._public_key = public_key
-        self._algorithm = algorithm
         self._digested = algorithm.scheme in {"ecdsa", "rsa-pkcs1v15", "rsa-pss"}
-
-    @property
-    def algorithm(self) -> SignatureAlgorithm:
-        """How the key signs."""
-        return self._algorithm
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The public half of the pinned version, as KMS gave it."""
-        return self._public_key
 
     def sign(self, message: bytes, *, timeout: float) -> bytes:
         """Return the signature; checksums in both directions and the version's name are verified."""

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tsa_core.api import (
     ConfigError,
+    KeySigner,
     PublicKey,
     SignatureAlgorithm,
-    Signer,
     SignerError,
     UnsupportedKey,
     describe_key,
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 _SIGNING_TYPES: Final = "ecdsa-p256, ecdsa-p384, ecdsa-p521, rsa-2048, rsa-3072, rsa-4096 or ed25519"
 
 
-class TransitSigner(Signer):
+class TransitSigner(KeySigner):
     """Signs with one version of one transit key, which a rotation leaves in place."""
 
     def __init__(
@@ -52,11 +52,10 @@ class TransitSigner(Signer):
         algorithm: SignatureAlgorithm,
         attempts: int,
     ) -> None:
+        super().__init__(public_key, algorithm)
         self._connection = connection
         self._name = f"{mount}/keys/{key}"
         self._version = version
-        self._public_key = public_key
-        self._algorithm = algorithm
         self._attempts = attempts
         self._path = f"{mount}/sign/{key}"
         self._parameters: dict[str, Any] = {"key_version": version}
@@ -70,16 +69,6 @@ class TransitSigner(Signer):
         if algorithm.scheme == "rsa-pss":
             # The server's default is the longest salt that fits; CMS announces one as long as the digest.
             self._parameters |= {"signature_algorithm": "pss", "salt_length": "hash"}
-
-    @property
-    def algorithm(self) -> SignatureAlgorithm:
-        """How the key signs."""
-        return self._algorithm
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The public half of the pinned version, as the server gave it."""
-        return self._public_key
 
     def sign(self, message: bytes, *, timeout: float) -> bytes:
         """Return the signature by the pinned version of the key; anything else the server signs with is refused."""

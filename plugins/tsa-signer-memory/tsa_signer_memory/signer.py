@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tsa_core.api import LocalKeySigner, PrivateKey, PublicKey, describe_key
+from tsa_core.api import LocalKeySigner, PrivateKey, PublicKey, describe_key, new_key
 from tsa_signer_memory.options import MemoryOptions
-
-_GENERATORS: Final[dict[str, Callable[[], PrivateKey]]] = {
-    "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "ecdsa-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
-    "ecdsa-p521": lambda: ec.generate_private_key(ec.SECP521R1()),
-    "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
-    "rsa-3072": lambda: rsa.generate_private_key(65537, 3072),
-    "rsa-4096": lambda: rsa.generate_private_key(65537, 4096),
-    "ed25519": ed25519.Ed25519PrivateKey.generate,
-    "ed448": ed448.Ed448PrivateKey.generate,
-    "ml-dsa-44": mldsa.MLDSA44PrivateKey.generate,
-    "ml-dsa-65": mldsa.MLDSA65PrivateKey.generate,
-    "ml-dsa-87": mldsa.MLDSA87PrivateKey.generate,
-}
 
 _LEAF_VALIDITY: Final = timedelta(days=9 * 365)
 _CA_VALIDITY: Final = timedelta(days=10 * 365)
@@ -41,10 +27,9 @@ class MemorySigner(LocalKeySigner):
     """
 
     def __init__(self, options: MemoryOptions) -> None:
-        generate = _GENERATORS[options.algorithm]
-        key = generate()
+        key = new_key(options.algorithm)
         super().__init__(key, digest=options.signature_digest, rsa_pss=options.rsa_pss)
-        self._chain = _make_chain(generate, key.public_key())
+        self._chain = _make_chain(options.algorithm, key.public_key())
 
     def certificate_chain(self) -> Sequence[bytes]:
         """Return the chain made at start, TSA certificate first."""
@@ -64,8 +49,8 @@ def _name(common_name: str) -> x509.Name:
     )
 
 
-def _make_chain(generate: Callable[[], PrivateKey], public_key: PublicKey) -> tuple[bytes, ...]:
-    root_key, intermediate_key = generate(), generate()
+def _make_chain(kind: str, public_key: PublicKey) -> tuple[bytes, ...]:
+    root_key, intermediate_key = new_key(kind), new_key(kind)
     root_name, intermediate_name = _name("Test TSA Root"), _name("Test TSA Intermediate")
     certificates = (
         _certificate(

@@ -33,9 +33,7 @@ from pydantic import SecretStr
 
 from tsa_core.api import (
     ConfigError,
-    PublicKey,
-    SignatureAlgorithm,
-    Signer,
+    KeySigner,
     SignerError,
     SignerUnavailable,
     TsaError,
@@ -85,7 +83,7 @@ class _OpenSession:
     key: PrivateKey
 
 
-class Pkcs11Signer(Signer):
+class Pkcs11Signer(KeySigner):
     """Signs in a token, through a bounded pool of sessions, each of which one thread uses at a time.
 
     Raises ConfigError, SignerError or SignerUnavailable, each with one line, when the key cannot be used. When
@@ -124,12 +122,11 @@ class Pkcs11Signer(Signer):
                 key = find_private_key(session, self._uri)
                 self._key_text = f"{describe_object(key)} on token {session.token.label!r}"
                 self._check_can_sign(key)
-                self._public_key = read_public_key(session, key)
-                self._algorithm = signature_algorithm(
-                    self._public_key, digest=options.signature_digest, pss=options.rsa_pss
-                )
+                public_key = read_public_key(session, key)
+                algorithm = signature_algorithm(public_key, digest=options.signature_digest, pss=options.rsa_pss)
+                super().__init__(public_key, algorithm)
                 offered = {Mechanism(m) for m in session.token.slot.get_mechanisms() if m in _KNOWN_MECHANISMS}
-                self._operation: Operation = choose_operation(self._algorithm, self._public_key, offered)
+                self._operation: Operation = choose_operation(algorithm, public_key, offered)
                 # Such a key wants the PIN before each signature, as signature cards do.
                 self._pin_each_time = bool(attribute(key, Attribute.ALWAYS_AUTHENTICATE))
                 self._details = self._describe(session, key)
@@ -161,16 +158,6 @@ class Pkcs11Signer(Signer):
         }
 
     # -- what it is ---------------------------------------------------------------------------------------------
-
-    @property
-    def algorithm(self) -> SignatureAlgorithm:
-        """How this key signs."""
-        return self._algorithm
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The public half, read from the token."""
-        return self._public_key
 
     def details(self) -> Mapping[str, str]:
         """Return key, token, module and mechanism."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
 
-from tsa_core.api import PrivateKey
+from tsa_core.protocol.signatures import PrivateKey
 
 KEY_KINDS: Final[dict[str, Callable[[], PrivateKey]]] = {
     "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
