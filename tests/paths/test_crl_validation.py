@@ -7,16 +7,28 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from tests.paths.revocation_material import CHAIN, DAY, GEN_TIME, NOW, RECENTLY, check, path_of, prepared
+from tsa_core.paths.algorithms import AlgorithmRules
 from tsa_core.paths.building import Path, PathBuilder
 from tsa_core.paths.errors import CertificateRevoked, RevocationUnknown
 from tsa_core.paths.findings import RevocationStatus
 from tsa_core.paths.revocation import Revocation, RevocationScope
 from tsa_core.protocol import der
 from tsa_core.testing import forge
-from tsa_core.testing.forged_pki import Extension, Issued, ca_extensions, issue, key_usage, name, signer_extensions
+from tsa_core.testing.forged_pki import (
+    Extension,
+    Issued,
+    ca_extensions,
+    issue,
+    key_usage,
+    make_key,
+    name,
+    signer_extensions,
+)
 from tsa_core.testing.forged_revocation import NO_END, crl, entry, keeps_expired, pem, scope
 
 CA, SIGNER = CHAIN.intermediate, CHAIN.signer
@@ -410,6 +422,29 @@ def test_evidence_at_hand_is_heeded_where_nothing_must_be_covered() -> None:
     assert check(**at_hand)[0].status is RevocationStatus.NOT_CHECKED
     with pytest.raises(CertificateRevoked):
         check(revoking(), **at_hand)
+
+
+# --- algorithms (rule V15) ---
+
+
+def test_a_crl_signed_with_sha1_counts_only_where_the_rules_allow_it() -> None:
+    ca = issue("RSA CA", key=make_key("rsa2048"), extensions=ca_extensions())
+    signer = issue("Signer", issuer=ca, extensions=signer_extensions())
+    assert isinstance(ca.key, rsa.RSAPrivateKey)
+    key = ca.key
+
+    def sign(data: bytes) -> bytes:
+        return key.sign(data, padding.PKCS1v15(), hashes.SHA1())
+
+    sha1_with_rsa = der.sequence(der.oid("1.2.840.113549.1.1.5"), der.null())
+    path = path_of(signer, ca)
+    revocation = Revocation.from_files([crl(ca, this_update=RECENTLY, signing=(sha1_with_rsa, sign))])
+    with pytest.raises(RevocationUnknown, match="too weak"):
+        revocation.check(path, GEN_TIME, at=NOW)
+    allowed = AlgorithmRules(weak_hashes=frozenset({"sha1"}))
+    assert revocation.check(path, GEN_TIME, at=NOW, algorithms=allowed)[0].evidence
+    with pytest.raises(RevocationUnknown, match="too weak"):  # what was verified before is not remembered as strong
+        revocation.check(path, GEN_TIME, at=NOW)
 
 
 # --- reading ---

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -69,9 +69,16 @@ def crl(
     extensions: Iterable[bytes] = (),
     version: bytes = b"\x02\x01\x01",
     name: bytes | None = None,
+    signing: tuple[bytes, Callable[[bytes], bytes]] | None = None,
 ) -> bytes:
-    """Return a DER CRL signed by `issuer`, valid for a week unless told otherwise; a delta CRL with `base_number`."""
+    """Return a DER CRL signed by `issuer`, valid for a week unless told otherwise; a delta CRL with `base_number`.
+
+    `signing` is another AlgorithmIdentifier, and what signs with it.
+    """
     algorithm = signature_algorithm(issuer.certificate.public_key())
+    identifier, sign = (
+        signing if signing is not None else (algorithm.identifier, algorithm.signing_function(issuer.key))
+    )
     end = next_update if next_update is not None else this_update + WEEK
     parts = list(extensions)
     if number is not None:
@@ -80,15 +87,14 @@ def crl(
         parts.append(extension("2.5.29.27", der.integer(base_number), critical=True))
     signed = der.sequence(
         version,
-        algorithm.identifier,
+        identifier,
         name if name is not None else issuer.certificate.subject.public_bytes(),
         time_der(this_update),
         b"" if end is NO_END else time_der(end),
         der.sequence(*entries) if entries else b"",
         der.explicit(0, der.sequence(*parts)) if parts else b"",
     )
-    signature = algorithm.signing_function(issuer.key)(signed)
-    return der.sequence(signed, algorithm.identifier, der.tlv(der.BIT_STRING, b"\x00" + signature))
+    return der.sequence(signed, identifier, der.tlv(der.BIT_STRING, b"\x00" + sign(signed)))
 
 
 def pem(*crls: bytes) -> bytes:

@@ -77,10 +77,8 @@ class VerifiedTimestamp:
 
 def _unchecked(verdict: VerifiedTimestamp) -> Iterator[Note]:
     if not verdict.revocation_checked:
-        yield Note(
-            code="no-revocation-data",
-            text="whether the signer's certificate was revoked: no CRL and no OCSP response was given",
-        )
+        found = verdict.revocation[0].detail if verdict.revocation else "no CRL and no OCSP response was given"
+        yield Note(code="no-revocation-data", text=f"whether the signer's certificate was revoked: {found}")
     for position, certificate in enumerate(verdict.path):
         ended = certificate.not_valid_after_utc
         if ended < verdict.checked_at:

@@ -150,6 +150,8 @@ class Verifier:
             at=time,
             certificates=(*self._builder.known.values(), *embedded),
             enclosed=enclosed,
+            # A proof makes old algorithms of the token good; evidence is of today, and must be strong today.
+            algorithms=algorithm_rules(self._allow),
         )
 
     def _path(self, token: Token, signed: SignedToken, time: datetime, rules: AlgorithmRules) -> Path:
