@@ -13,9 +13,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 PYVERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 METADATA := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
-# One worker per core, at most four (the servers that tests start are not small); a file stays with its worker,
-# so that a server which a module starts is started once.
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# Two workers per core, at most six: a test waits for its servers half of its time. Each takes a run of files, so that
+# a server which a module starts is started once, and whoever is done early takes over what others have not begun.
+WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(6, 2 * (os.cpu_count() or 1)))' 2>/dev/null)
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 READY := $(VENV)/.stamp-python$(PYVERSION)
 SERVE := $(VENV)/.stamp-serve

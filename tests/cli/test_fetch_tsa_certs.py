@@ -370,7 +370,7 @@ def test_a_certificate_authority_of_a_plugin_issues_the_intermediate(
         assert not (folder / "request.der").exists(), "a certificate was issued although the rest is wrong"
 
     environment["TSA_CERTIFICATE_AUTHORITY__ACMECA__REFUSE"] = "true"
-    refused = run([*arguments, "--parent-ca", f"acmeca:{folder}"], environment, program="fetch-tsa-certs")
+    refused = run([*arguments, *to_output, "--parent-ca", f"acmeca:{folder}"], environment, program="fetch-tsa-certs")
     assert refused.returncode == 2
     assert refused.stderr.splitlines() == ["fetch-tsa-certs: error: --parent-ca: the pool is closed"]
 

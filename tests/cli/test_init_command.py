@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from tsa_backends.commands import run_command
 from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_core.api import ConfigError, PluginError
 from tsa_core.authority import load_chain
@@ -44,15 +45,7 @@ def fetch(*arguments: object, environ: dict[str, str] | None = None) -> None:
 
 
 def timestamp_server(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tsa_core.cli.server", *map(str, arguments)],
-        env={name: value for name, value in os.environ.items() if not name.startswith("TSA_")},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_command(*map(str, arguments))
 
 
 def modes(directory: Path) -> dict[str, int]:

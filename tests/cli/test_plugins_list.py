@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
@@ -16,6 +14,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
+from tsa_backends.commands import run_command
 from tsa_core.api import Clock, ConfigPath, Duration, PluginOptions, Provider, Secret, SignerOptions, TextList
 from tsa_core.builtin.clock import open_clock
 from tsa_core.cli.plugin_settings import describe_settings, type_name
@@ -23,19 +22,11 @@ from tsa_core.testing import ServerProcess, encode_request
 
 InstallFake = Callable[..., Path]
 BOMB = 'raise RuntimeError("this module was imported")\n'
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
 
 
 def run(*arguments: str, site: Path | None = None, status: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
     paths = {"PYTHONPATH": str(site)} if site else {}
-    result = subprocess.run(
-        [sys.executable, "-m", "tsa_core.cli.server", *arguments],
-        env={**ENVIRONMENT, **paths, **environ},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    result = run_command(*arguments, environ={**paths, **environ})
     assert result.returncode == status, result.stdout + result.stderr
     return result
 

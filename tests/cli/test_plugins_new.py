@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.import_graph import find_circle, import_graph, python_files
+from tsa_backends.commands import run_command
 from tsa_core.cli.scaffold.new import KINDS, NewPlugin, write_plugin
 from tsa_core.testing import ServerProcess, encode_request, require_package
 
@@ -47,7 +48,11 @@ def run(
 
 
 def server(*arguments: str, cwd: Path, path: Path | None = None, status: int = 0) -> subprocess.CompletedProcess[str]:
-    return run(sys.executable, "-m", "tsa_core.cli.server", *arguments, cwd=cwd, path=path, status=status)
+    if path is not None:
+        return run(sys.executable, "-m", "tsa_core.cli.server", *arguments, cwd=cwd, path=path, status=status)
+    result = run_command(*arguments, cwd=cwd)
+    assert result.returncode == status, f"{arguments}:\n{result.stdout}{result.stderr}"
+    return result
 
 
 def need(*modules: str) -> None:

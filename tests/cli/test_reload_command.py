@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.rotation import Identity, TsaDirectory
+from tsa_backends.commands import run_command
 
 pytestmark = pytest.mark.plugin("file")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tsa_core.cli.server", "reload", *arguments],
-        env={**{name: value for name, value in os.environ.items() if not name.startswith("TSA_")}, "COLUMNS": "300"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_command("reload", *arguments, environ={"COLUMNS": "300"})
 
 
 def test_reload_says_what_became_of_it(tmp_path: Path) -> None:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tsa_backends.commands import run_command
 
 pytestmark = pytest.mark.plugin("memory", "file")
 
 
 def run(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")} | variables
-    return subprocess.run(
-        [sys.executable, "-m", "tsa_core.cli.server", *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_command(*arguments, cwd=cwd, environ=variables)
 
 
 def errors(result: subprocess.CompletedProcess[str]) -> list[str]:

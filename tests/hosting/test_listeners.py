@@ -17,6 +17,7 @@ import pytest
 from cryptography import x509
 
 from tests.tls_material import TlsMaterial
+from tsa_backends.commands import run_command
 from tsa_core.config import ServerSettings
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
@@ -223,15 +224,7 @@ def test_a_request_in_flight_over_tls_is_answered_before_the_end(tls: TlsMateria
 
 
 def complain(*arguments: str) -> str:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
-    result = subprocess.run(
-        [sys.executable, "-m", "tsa_core.cli.server", "serve", "--port", "0", *arguments],
-        env=clean,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    result = run_command("serve", "--port", "0", *arguments)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
     lines = [line for line in result.stderr.splitlines() if ": error: " in line]

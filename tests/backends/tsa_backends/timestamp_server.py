@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,31 +11,18 @@ from types import TracebackType
 
 from asn1crypto import parser, tsp
 
+from tsa_backends.commands import run_command
 from tsa_core.testing import ServerProcess
 
-_PROGRAM = "timestamp-server"
 FOREIGN = ("TSA_", "VAULT_", "BAO_", "AWS_", "GOOGLE_", "AZURE_")
 """How the variables' names begin that would configure a signer by accident."""
 
 
 def run(
-    arguments: Sequence[str | Path], environment: Mapping[str, str], *, program: str = _PROGRAM
+    arguments: Sequence[str | Path], environment: Mapping[str, str], *, program: str = "timestamp-server"
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of timestamp-server, or of another program of ours, to its end."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    return subprocess.run(
-        [_beside_python(program), *map(str, arguments)],
-        env={**inherited, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def _beside_python(program: str) -> Path:
-    return Path(sys.executable).with_name(program)
+    return run_command(*arguments, program=program, environ=environment, removed=FOREIGN)
 
 
 @dataclass(frozen=True, kw_only=True)
