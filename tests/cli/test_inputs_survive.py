@@ -1,0 +1,90 @@
+"""No output takes the place of an input, by whatever name it is called."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.cli.timestamp_shell import CHAIN, Shell, honest
+from tsa_core.api import ConfigError
+from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
+from tsa_core.hosting.pid_file import PidFile
+from tsa_core.testing.http_tsa import HttpTsa
+
+LINKS: dict[str, Callable[[Path], None]] = {
+    "the name": lambda path: None,
+    "another path": lambda path: None,
+    "a symbolic link": lambda path: path.symlink_to("a.txt"),
+    "a hard link": lambda path: os.link("a.txt", path),
+}
+
+
+@pytest.mark.parametrize("kind", LINKS)
+def test_out_that_names_the_artifact_is_refused(shell: Shell, tsa: HttpTsa, kind: str) -> None:
+    out = {"the name": "a.txt", "another path": f"../{Path.cwd().name}/a.txt"}.get(kind, "other")
+    LINKS[kind](Path(out))
+    arguments = ("timestamp", "--artifact", "a.txt", "--timestamp_server", tsa.url, "--out", out)
+    assert "is the file that --artifact reads" in shell.fails(2, *arguments)
+    assert Path("a.txt").read_bytes() == b"hello"
+    assert tsa.received == []
+
+
+def test_out_that_names_another_input_is_refused(shell: Shell, tsa: HttpTsa) -> None:
+    arguments = ("timestamp", "--artifact", "a.txt", "--timestamp_server", tsa.url, "--out", "chain.pem")
+    assert "--verify-with" in shell.fails(2, *arguments, "--verify-with", "chain.pem")
+    assert Path("chain.pem").read_bytes() == CHAIN.pem
+    Path("settings.toml").write_text("timeout = '9s'\n")
+    named = ("timestamp", "--artifact", "a.txt", "--timestamp_server", tsa.url, "--config", "settings.toml")
+    assert "--config" in shell.fails(2, *named, "--out", "settings.toml")
+
+
+def test_out_that_names_what_standard_input_is_redirected_from(
+    shell: Shell, tsa: HttpTsa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("a.txt").open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        arguments = ("timestamp", "--artifact", "-", "--timestamp_server", tsa.url, "--out", "a.txt")
+        shell.fails(2, *arguments)
+    assert Path("a.txt").read_bytes() == b"hello"
+
+
+def test_one_of_several_outputs_that_names_the_artifact_is_refused(shell: Shell, tsa: HttpTsa) -> None:
+    Path("r.2.tsr").write_bytes(b"an artifact with such a name")
+    with HttpTsa(honest) as other:
+        servers = ("--timestamp_server", tsa.url, "--timestamp_server", other.url)
+        shell.fails(2, "timestamp", "--artifact", "r.2.tsr", "--out", "r.tsr", *servers)
+        assert other.received == []
+    assert Path("r.2.tsr").read_bytes() == b"an artifact with such a name"
+
+
+def test_an_output_may_replace_an_older_output(shell: Shell, tsa: HttpTsa) -> None:
+    for _ in range(2):
+        arguments = ("timestamp", "--artifact", "a.txt", "--timestamp_server", tsa.url, "--out", "r.tsr")
+        assert shell(*arguments).code == 0
+
+
+@pytest.mark.parametrize("option", ["--chain-in", "--parent-chain", "--csr-in", "--config", "--leaf-kms-resource"])
+def test_fetch_tsa_certs_does_not_overwrite_what_it_reads(tmp_path: Path, option: str) -> None:
+    given = tmp_path / "given"
+    given.write_bytes(b"what was there")
+    value = f"file:{given}" if option == "--leaf-kms-resource" else str(given)
+    result = CliRunner().invoke(fetch_tsa_certs, [option, value, "--output", str(given)])
+    assert result.exit_code == 2
+    assert f"is the file that {option} reads" in " ".join(result.output.split())
+    assert given.read_bytes() == b"what was there"
+
+
+def test_a_pid_file_replaces_a_process_id_only(tmp_path: Path) -> None:
+    path = tmp_path / "tsa.pid"
+    path.write_text("12345\n")
+    PidFile(path).close()
+    path.write_bytes(CHAIN.pem)
+    with pytest.raises(ConfigError, match="something else than a process id"):
+        PidFile(path)
+    assert path.read_bytes() == CHAIN.pem

@@ -1,0 +1,69 @@
+"""A flag that takes one value is given once; otherwise the first value would be ignored and nobody told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from tests.cli.timestamp_shell import Shell
+from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
+from tsa_core.cli.repeated_flags import refuse_repeated_flags
+from tsa_core.cli.server import server
+from tsa_core.cli.timestamp import cli
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from commands(inner, (*path, name))
+
+
+SINGLE = [
+    pytest.param(program, path, option, id=f"{name} {' '.join(path)} {option.opts[0]}")
+    for name, program in (("server", server), ("cli", cli), ("fetch", fetch_tsa_certs))
+    for path, command in commands(program)
+    for option in command.params
+    if isinstance(option, click.Option) and not (option.multiple or option.is_flag)
+]
+
+
+@pytest.mark.parametrize(("program", "path", "option"), SINGLE)
+def test_every_single_valued_flag_is_refused_when_it_stands_twice(
+    program: click.Command, path: tuple[str, ...], option: click.Option
+) -> None:
+    twice = [f"{option.opts[0]}=1", f"{option.opts[-1]}=2"]
+    result = CliRunner().invoke(refuse_repeated_flags(program), [*path, *twice])
+    assert result.exit_code == 2
+    assert f"{option.opts[0]} is given 2 times but takes one value; give it once" in result.output
+
+
+def test_two_artifacts_are_not_one_verdict(shell: Shell, reply: str) -> None:
+    Path("b.txt").write_bytes(b"hell0")
+    arguments = ("verify", "--timestamp", reply, "--certificate-chain", "chain.pem", "--artifact", "b.txt")
+    assert "--artifact is given 2 times" in shell.fails(2, *arguments, "--artifact", "a.txt")
+    shell.fails(2, *arguments[:-2], "--artifact", "a.txt", "--timestamp", reply)
+
+
+def test_a_flag_before_and_after_the_commands_name(shell: Shell, reply: str) -> None:
+    arguments = ("verify", "--artifact", "a.txt", "--timestamp", reply, "--certificate-chain", "chain.pem")
+    assert shell("--format", "json", *arguments).out.startswith("{")
+    assert "before and after" in shell.fails(2, "--format", "json", *arguments, "--format", "default")
+
+
+def test_a_repeatable_flag_before_and_after_adds_up(shell: Shell) -> None:
+    from tests.cli.timestamp_shell import honest
+    from tsa_core.testing.http_tsa import HttpTsa
+
+    with HttpTsa(honest) as one, HttpTsa(honest) as two:
+        arguments = ("timestamp", "--artifact", "a.txt", "--timestamp_server", two.url)
+        assert shell("--timestamp_server", one.url, *arguments).code == 0
+        assert (len(one.received), len(two.received)) == (1, 1)
+
+
+def test_a_switch_without_a_value_may_stand_twice(shell: Shell) -> None:
+    assert shell("version", "--json", "--json").code == 0
