@@ -6,13 +6,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from cryptography import x509
+
 from tsa_core.paths.building import Path, PathBuilder
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.evidence import NamedBytes
 from tsa_core.paths.findings import RevocationFinding
 from tsa_core.paths.revocation import Revocation
 from tsa_core.testing import forge
-from tsa_core.testing.forged_pki import Issued, make_chain
+from tsa_core.testing.forged_pki import Extension, Issued, issue, make_chain, signer_extensions
+from tsa_core.testing.forged_revocation import crl, entry
 
 CHAIN = make_chain()
 GEN_TIME = forge.GEN_TIME
@@ -49,3 +52,26 @@ def check(
         at=at,
         certificates=tuple(map(prepared, pool)),
     )
+
+
+CA, SIGNER = CHAIN.intermediate, CHAIN.signer
+KEY_COMPROMISE, SUPERSEDED, HOLD, REMOVE = 1, 4, 6, 8
+BEFORE, AFTER = GEN_TIME - DAY, GEN_TIME + DAY
+COMPROMISED = entry(SIGNER, AFTER, KEY_COMPROMISE)
+URL = x509.UniformResourceIdentifier("http://crl.example/1")
+
+
+def good(**settings: Any) -> bytes:
+    settings.setdefault("this_update", RECENTLY)
+    return crl(CA, **settings)
+
+
+def revoking(*entries: bytes, **settings: Any) -> bytes:
+    settings.setdefault("this_update", RECENTLY)
+    return crl(CA, *(entries or (COMPROMISED,)), **settings)
+
+
+def pointed(*points: x509.DistributionPoint, **arguments: Any) -> Issued:
+    """Return a signer with these distribution points."""
+    extensions: tuple[Extension, ...] = (*signer_extensions(), (x509.CRLDistributionPoints(points), False))
+    return issue("Pointed", issuer=CA, extensions=extensions, **arguments)
