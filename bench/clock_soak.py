@@ -221,7 +221,7 @@ def _port(log: Path, process: subprocess.Popen[bytes]) -> int:
 
 
 def _cpu_seconds(pid: int) -> float | None:
-    """Return the processor time of a process where /proc tells it."""
+    """Return the CPU time of a process where /proc tells it."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -20,7 +20,7 @@ needs_granian = pytest.mark.package("granian")
 
 
 def taken(settings: ServerSettings, slot: int) -> tuple[set[int], int]:
-    """Return the processors and the policy of a thread that has asked for one."""
+    """Return the CPUs and the policy of a thread that has asked for one."""
     found: list[tuple[set[int], int]] = []
 
     def run() -> None:
@@ -33,13 +33,13 @@ def taken(settings: ServerSettings, slot: int) -> tuple[set[int], int]:
     return found[0]
 
 
-def test_slots_get_processors_of_their_own() -> None:
+def test_each_slot_gets_a_cpu_of_its_own() -> None:
     usable = os.sched_getaffinity(0)
     found = [taken(ServerSettings(), slot) for slot in range(2 * len(usable))]
     assert {policy for _, policy in found} == {os.SCHED_BATCH}
-    processors = [processor for each, _ in found for processor in each]
-    assert set(processors[: len(usable)]) == usable
-    assert processors[: len(usable)] == processors[len(usable) :]
+    cpus = [cpu for each, _ in found for cpu in each]
+    assert set(cpus[: len(usable)]) == usable
+    assert cpus[: len(usable)] == cpus[len(usable) :]
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,7 @@ def test_slots_get_processors_of_their_own() -> None:
         ServerSettings(pin_workers=False),
         pytest.param(
             ServerSettings(workers=256),
-            marks=pytest.mark.needs(
-                (os.cpu_count() or 1) < 256, "has processors for all the workers that there may be"
-            ),
+            marks=pytest.mark.needs((os.cpu_count() or 1) < 256, "has CPUs for all the workers that there may be"),
         ),
     ],
 )
@@ -59,7 +57,7 @@ def test_left_to_the_system_when_switched_off_or_when_there_are_too_few(settings
 
 
 def workers_of(process: int) -> dict[int, set[int]]:
-    """Return the processors that each worker's main thread may use."""
+    """Return the CPUs that each worker's main thread may use."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
     return {int(child): os.sched_getaffinity(int(child)) for child in children}
 

@@ -1,4 +1,4 @@
-"""Every error that crosses a room's border; each says what it becomes for the client."""
+"""The errors that packages and plugins raise to one another, and what the client gets for each."""
 
 from __future__ import annotations
 

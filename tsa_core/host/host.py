@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class _Opened:
-    """One opened object; the last of the hosts that share it closes it."""
+    """One opened object. Several hosts may share it; the last one closes it."""
 
     __slots__ = ("close", "instance", "key", "lock", "options", "users")
 
@@ -54,11 +54,11 @@ class _Opened:
 
 
 class PluginHost:
-    """Finds, loads, opens and closes plugins; one for each opened service, never a global.
+    """Finds, loads, opens and closes plugins. Each opened service has one; there is no global host.
 
-    `installed` maps entry-point names to what is installed under them; tests give their own. Relative paths in the
-    plugins' settings are relative to `base_directory`, the configuration file's. `previous` is the host of the
-    service that a reload replaces: what its settings leave as it is, is shared with it instead of opened again.
+    `installed` maps entry-point names to installed plugins; tests pass their own. Relative paths in the plugins'
+    settings are relative to `base_directory`, that of the configuration file. `previous` is the host of the service
+    that a reload replaces: plugins whose settings are the same are shared with it and not opened again.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class PluginHost:
     # -- finding and loading ------------------------------------------------------------------------------------
 
     def installed(self) -> list[InstalledPlugin]:
-        """Return everything installed, by name, without importing it."""
+        """Return all installed plugins by name, without importing them."""
         return [plugin for plugins in self._installed.values() for plugin in plugins]
 
     def load(self, name: str, *, kind: Kind[Any] | None = None, install: str = "") -> InstalledPlugin:
         """Import the plugin `name` and register its hooks; done once for each name.
 
-        Raises PluginError: not installed, two distributions of that name, made for another tsa-core, not
-        importable, or implementing a hook that does not exist.
+        Raises PluginError for a plugin that is not installed or not importable, that two distributions provide, that
+        requires another version of tsa-core, or that implements an unknown hook.
         """
         if name in self._loaded:
             return self._loaded[name]
@@ -133,7 +133,7 @@ class PluginHost:
         )
 
     def _may_offer(self, name: str, kind: Kind[Any]) -> bool:
-        """Whether a plugin of this name is of the kind, as far as can be known without importing anybody's."""
+        """Say whether a plugin of this name may be of the kind. No plugin but the core's own is imported."""
         distributions = {plugin.distribution for plugin in self._installed[name]}
         if distributions == {CORE_DISTRIBUTION}:
             self.load(name)
@@ -157,7 +157,7 @@ class PluginHost:
     # -- the hooks ----------------------------------------------------------------------------------------------
 
     def providers(self, kind: Kind[T]) -> dict[str, Provider[T]]:
-        """Return what the loaded plugins provide of a kind, by name; raises PluginError for two of one name."""
+        """Return the providers of a kind in the loaded plugins, by name; raises PluginError for two of one name."""
         result: dict[str, Provider[T]] = {}
         owners: dict[str, str] = {}
         for module, registered in self._call(kind.hook):
@@ -216,9 +216,9 @@ class PluginHost:
     ) -> T:
         """Open the provider `name` with the settings in `table`; `fixed` are fields that the core fills in.
 
-        What the previous host has open for the same `owner` (a profile's name) with the same settings is kept, if
-        its kind or its provider wants that and `keep` does not forbid it. Raises ConfigError for wrong settings, any
-        TsaError that the plugin raises, and PluginCrash for the rest.
+        An object that the previous host has open for the same `owner` (a profile's name) with the same settings is
+        kept, if its kind or its provider says so and `keep` is not false. Raises ConfigError for wrong settings, any
+        TsaError that the plugin raises, and PluginCrash for all else.
         """
         provider = self.provider(kind, name)
         with relative_to(self._base_directory):
@@ -238,7 +238,7 @@ class PluginHost:
         return opened
 
     def open_provider(self, kind: Kind[T], provider: Provider[T], options: PluginOptions) -> T:
-        """Return what a provider opens; whoever asked closes it. Raises TsaError only: PluginCrash for all else."""
+        """Return the object that a provider opens; the caller closes it. Raises TsaError alone."""
         arguments = {"open_kek": self.open_kek} if provider.uses_keks else {}
         try:
             return provider.open(options, **arguments)
@@ -277,18 +277,18 @@ class PluginHost:
     def adopt(
         self, kind: Kind[T], name: str, table: Mapping[str, Any], opened: T, *, fixed: Mapping[str, Any], owner: str
     ) -> None:
-        """Note what another process opened before this one was forked, so that a reload can keep it."""
+        """Register an object that was opened before this process was forked, so that a reload can keep it."""
         provider = self.provider(kind, name)
         with relative_to(self._base_directory):
             options = self.options(kind, provider, table, fixed=fixed)
         self._opened.append(_Opened((kind.name, name, owner), options, opened, _leave_open))
 
     def has_kept(self, opened: object) -> bool:
-        """Say whether an object that `open` returned was open already."""
+        """Say whether an object that `open` returned was kept from the previous host."""
         return id(opened) in self._kept
 
     def forget_previous(self) -> None:
-        """Let go of the host before this one, so that generations do not hang on each other."""
+        """Drop the reference to the previous host, so that former hosts can be freed."""
         self._previous = None
 
     def _find_opened(self, key: tuple[str, str, str], options: PluginOptions) -> _Opened | None:
@@ -303,7 +303,7 @@ class PluginHost:
         fixed: Mapping[str, Any] | None = None,
         prefix: str | None = None,
     ) -> PluginOptions:
-        """Return the provider's validated settings; raises ConfigError with a line for each thing wrong.
+        """Return the provider's validated settings; raises ConfigError with a line for each error.
 
         `prefix` stands before the settings' names in messages; the kind's table unless given.
         """
@@ -320,9 +320,9 @@ class PluginHost:
             raise ConfigError("\n".join(_setting_errors(error, prefix))) from None
 
     def close(self) -> None:
-        """Close everything that was opened, last first; a failure is logged and does not keep the rest open.
+        """Close everything that was opened, the last first; a failure is logged, and the rest is still closed.
 
-        What a later host has kept stays open for that one.
+        An object that a later host has kept stays open.
         """
         while self._opened:
             each = self._opened.pop()
@@ -338,7 +338,7 @@ class PluginHost:
 
 
 def _leave_open() -> None:
-    """Close nothing: whoever opened it does."""
+    """Close nothing: the process that opened the object closes it."""
 
 
 def _setting_errors(error: ValidationError, prefix: str) -> Iterable[str]:

@@ -102,7 +102,7 @@ class Service:
 
     def _open(self, material: Material, previous: Service | None, monitors: Mapping[str, ClockMonitor] | None) -> None:
         settings = self.settings
-        self._refuse_tables_of_nobody()
+        self._refuse_unknown_plugin_tables()
         self.clock = open_clock(settings, self.host, monitors=monitors)
         gate = self.clock.gate
         before = previous.authority.profiles if previous else {}
@@ -149,7 +149,7 @@ class Service:
     def _plugin(self, kind: Kind[Any], section: PluginSection, name: str) -> Any:
         return self.host.open(kind, name, section.plugin_table(name))
 
-    def _refuse_tables_of_nobody(self) -> None:
+    def _refuse_unknown_plugin_tables(self) -> None:
         """Refuse tables of plugins that are not installed: the name is misspelt or the plugin is missing."""
         installed = {plugin.name for plugin in self.host.installed()}
         tables = {f"signer.{name}": name for name in self.settings.signer}

@@ -137,7 +137,7 @@ class IdleConnections:
 
 @contextmanager
 def _own(descriptor: int) -> Iterator[socket.socket | None]:
-    """Give a socket over a copy of the descriptor, which nobody else can close and reuse; None when it is no socket."""
+    """Give a socket over a copy of the descriptor, whose number no other code reuses; None when it is no socket."""
     try:
         copy = os.dup(descriptor)
     except OSError:

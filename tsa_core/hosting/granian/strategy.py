@@ -97,6 +97,6 @@ class Granian:
 def _count_waiting_profiles(settings: Settings, shared: Mapping[str, Signer]) -> int:
     """Count the profiles whose signers wait for a backend.
 
-    A signer that only workers can open counts too: here nobody knows yet whether it waits.
+    A signer that only workers can open counts too: this process does not know whether it waits.
     """
     return sum(name not in shared or shared[name].latency == "remote" for name in settings.profiles)
