@@ -26,7 +26,7 @@ DOCS := $(VENV)/.stamp-docs
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test bench bench-quick lint format types docs constraints clean
+.PHONY: help serve test bench bench-quick lint format types docs import-graph constraints clean
 
 help: ## say what there is
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='options for the command']"
@@ -59,6 +59,9 @@ types: $(DEV) ## check types in the core, the plugins and the tests
 docs: $(DOCS) ## build the documentation into site/; a warning is an error
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --doctree-dir site/.doctrees docs site
 	@echo "The documentation is in site/index.html"
+
+import-graph: $(DEV) ## draw which room imports which, for the documentation
+	$(BIN)/python .ci/import_graph.py
 
 constraints: $(DEV) ## write constraints.txt anew from what the indexes offer today
 	$(BIN)/python .ci/constraints.py

@@ -13,7 +13,7 @@ copyright = author  # noqa: A001 - Sphinx wants this name
 version = release = _PROJECT["version"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["requirements.txt"]
+exclude_patterns = ["requirements.txt", "decisions/000-template.md"]
 source_suffix = {".md": "markdown"}
 
 # `[a heading](page.md#a-heading)` works as it does where the pages are read unbuilt.
