@@ -14,7 +14,7 @@ import click
 
 from tsa_core.cli.boolean_flag import BooleanFlag
 
-_DEFAULT_PROFILE = "profiles.default"
+DEFAULT_PROFILE = "profiles.default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,23 @@ FILE = click.Path(path_type=Path)
 OIDS = "OID[,OID...]"
 _LOG_TYPES = ("dev", "prod")
 
+
+def _switch(name: str, setting: str, words: str) -> Flag:
+    return Flag(name=name, setting=setting, help=words, type=bool)
+
+
+def _file(name: str, setting: str, words: str) -> Flag:
+    return Flag(name=name, setting=setting, help=words, type=FILE, metavar="FILE")
+
+
+def _port(name: str, setting: str, words: str) -> Flag:
+    return Flag(name=name, setting=setting, help=words, type=click.IntRange(0, 65535), metavar="PORT")
+
+
+def _duration(name: str, setting: str, words: str) -> Flag:
+    return Flag(name=name, setting=setting, help=words, metavar="DURATION")
+
+
 FLAGS: tuple[Flag, ...] = (
     Flag(
         name="--scheme",
@@ -74,77 +91,31 @@ FLAGS: tuple[Flag, ...] = (
         multiple=True,
     ),
     Flag(name="--host", setting="server.host", help="Address to listen on  [127.0.0.1]", metavar="ADDRESS"),
-    Flag(
-        name="--port",
-        setting="server.port",
-        help="TCP port; 0 takes any free one and prints it  [3000]",
-        type=click.IntRange(0, 65535),
-        metavar="PORT",
-    ),
-    Flag(
-        name="--socket-path",
-        setting="server.socket_path",
-        help="Unix socket of --scheme unix",
-        type=FILE,
-        metavar="FILE",
-    ),
+    _port("--port", "server.port", "TCP port; 0 takes any free one and prints it  [3000]"),
+    _file("--socket-path", "server.socket_path", "Unix socket of --scheme unix"),
     Flag(name="--tls-host", setting="server.tls_host", help="Address for https  [as --host]", metavar="ADDRESS"),
-    Flag(
-        name="--tls-port",
-        setting="server.tls_port",
-        help="TCP port for https; 0 takes any free one and prints it  [3443]",
-        type=click.IntRange(0, 65535),
-        metavar="PORT",
+    _port("--tls-port", "server.tls_port", "TCP port for https; 0 takes any free one and prints it  [3443]"),
+    _file(
+        "--tls-certificate",
+        "server.tls_certificate",
+        "PEM file with the certificate for https and its chain; TLS 1.2 or newer",
     ),
-    Flag(
-        name="--tls-certificate",
-        setting="server.tls_certificate",
-        help="PEM file with the certificate for https and its chain; TLS 1.2 or newer",
-        type=FILE,
-        metavar="FILE",
-    ),
-    Flag(
-        name="--tls-key",
-        setting="server.tls_key",
-        help="PEM file with that certificate's private key",
-        type=FILE,
-        metavar="FILE",
-    ),
-    Flag(
-        name="--tls-ca",
-        setting="server.tls_ca",
-        help="PEM file with CAs: clients must show a certificate of one of them",
-        type=FILE,
-        metavar="FILE",
-    ),
-    Flag(
-        name="--http-ping-only",
-        setting="server.http_ping_only",
-        help="Without TLS, answer nothing but /ping  [false]",
-        type=bool,
-    ),
+    _file("--tls-key", "server.tls_key", "PEM file with that certificate's private key"),
+    _file("--tls-ca", "server.tls_ca", "PEM file with CAs: clients must show a certificate of one of them"),
+    _switch("--http-ping-only", "server.http_ping_only", "Without TLS, answer nothing but /ping  [false]"),
     Flag(name="--log-type", setting="log.type", help="Lines for people, or JSON  [dev]", type=click.Choice(_LOG_TYPES)),
-    Flag(name="--access-log", setting="log.access", help="Log a line for each request  [true]", type=bool),
-    Flag(name="--metrics", setting="metrics.enabled", help="Serve Prometheus metrics at /metrics  [true]", type=bool),
+    _switch("--access-log", "log.access", "Log a line for each request  [true]"),
+    _switch("--metrics", "metrics.enabled", "Serve Prometheus metrics at /metrics  [true]"),
     Flag(name="--metrics-host", setting="metrics.host", help="Address for metrics  [127.0.0.1]", metavar="ADDRESS"),
-    Flag(
-        name="--metrics-port",
-        setting="metrics.port",
-        help="TCP port of the metrics; 0 takes any free one and prints it  [2112]",
-        type=click.IntRange(0, 65535),
-        metavar="PORT",
-    ),
+    _port("--metrics-port", "metrics.port", "TCP port of the metrics; 0 takes any free one and prints it  [2112]"),
     Flag(
         name="--server",
         setting="server.engine",
         help="HTTP server: waitress, or granian for throughput (pip install 'tsa-core[granian]')  [waitress]",
         type=click.Choice(["waitress", "granian"]),
     ),
-    Flag(
-        name="--http2",
-        setting="server.http2",
-        help="HTTP/2 beside HTTP/1.1: for https, and without TLS with --server granian  [false]",
-        type=bool,
+    _switch(
+        "--http2", "server.http2", "HTTP/2 beside HTTP/1.1: for https, and without TLS with --server granian  [false]"
     ),
     Flag(
         name="--workers",
@@ -161,30 +132,26 @@ FLAGS: tuple[Flag, ...] = (
         type=click.IntRange(1, 1024),
         metavar="N",
     ),
-    Flag(
-        name="--certificate-chain-path",
-        setting=f"{_DEFAULT_PROFILE}.certificate_chain",
-        help="PEM file with the TSA certificate, intermediates and root, in that order",
-        type=FILE,
-        metavar="FILE",
+    _file(
+        "--certificate-chain-path",
+        f"{DEFAULT_PROFILE}.certificate_chain",
+        "PEM file with the TSA certificate, intermediates and root, in that order",
     ),
     Flag(
         name="--timestamp-signer-hash",
-        setting=f"{_DEFAULT_PROFILE}.signer_hash",
+        setting=f"{DEFAULT_PROFILE}.signer_hash",
         help="Digest of the signature; follows the key unless given",
         type=click.Choice(["sha256", "sha384", "sha512"], case_sensitive=False),
     ),
-    Flag(
-        name="--enforce-intermediate-eku",
-        setting=f"{_DEFAULT_PROFILE}.enforce_intermediate_eku",
-        help="Intermediates must list timeStamping  [true]",
-        type=bool,
+    _switch(
+        "--enforce-intermediate-eku",
+        f"{DEFAULT_PROFILE}.enforce_intermediate_eku",
+        "Intermediates must list timeStamping  [true]",
     ),
-    Flag(
-        name="--allow-custom-extensions",
-        setting=f"{_DEFAULT_PROFILE}.allow_custom_extensions",
-        help="Copy the request's extensions into the token  [false]",
-        type=bool,
+    _switch(
+        "--allow-custom-extensions",
+        f"{DEFAULT_PROFILE}.allow_custom_extensions",
+        "Copy the request's extensions into the token  [false]",
     ),
     Flag(
         name="--rejections",
@@ -193,11 +160,8 @@ FLAGS: tuple[Flag, ...] = (
         "JSON as Sigstore's TSA does (sigstore)  [rfc3161]",
         type=click.Choice(["rfc3161", "sigstore"]),
     ),
-    Flag(
-        name="--use-http-201",
-        setting="server.use_http_201",
-        help="Answer granted requests with 201; some clients then fail  [false]",
-        type=bool,
+    _switch(
+        "--use-http-201", "server.use_http_201", "Answer granted requests with 201; some clients then fail  [false]"
     ),
     Flag(
         name="--max-request-body-size",
@@ -225,54 +189,19 @@ FLAGS: tuple[Flag, ...] = (
         type=click.IntRange(0, 1_000_000),
         metavar="N",
     ),
-    Flag(
-        name="--read-timeout",
-        setting="server.read_timeout",
-        help="Time for a request to arrive, 0: no limit  [30s]",
-        metavar="DURATION",
+    _duration("--read-timeout", "server.read_timeout", "Time for a request to arrive, 0: no limit  [30s]"),
+    _duration(
+        "--write-timeout", "server.write_timeout", "Time without progress for a reply to leave, 0: no limit  [30s]"
     ),
-    Flag(
-        name="--write-timeout",
-        setting="server.write_timeout",
-        help="Time without progress for a reply to leave, 0: no limit  [30s]",
-        metavar="DURATION",
-    ),
-    Flag(
-        name="--cleanup-timeout",
-        setting="server.idle_timeout",
-        help="Closes connections that are idle this long  [620s]",
-        metavar="DURATION",
-    ),
-    Flag(
-        name="--keep-alive",
-        setting="server.tcp_keep_alive",
-        help="Probes idle clients this often, by TCP; 0: never  [3m]",
-        metavar="DURATION",
-    ),
-    Flag(
-        name="--graceful-timeout",
-        setting="server.graceful_timeout",
-        help="Time for requests in flight after SIGTERM  [15s]",
-        metavar="DURATION",
-    ),
-    Flag(
-        name="--pid-file",
-        setting="server.pid_file",
-        help="File that gets the process id, for timestamp-server reload  [none]",
-        type=FILE,
-        metavar="FILE",
-    ),
-    Flag(
-        name="--watch",
-        setting="server.watch",
-        help="Reload when configuration, chain or key files have changed  [false]",
-        type=bool,
-    ),
-    Flag(
-        name="--enable-pprof",
-        setting="server.profiling",
-        help="Sampling profiles of this process on request, at 127.0.0.1:6060/debug/pprof/  [false]",
-        type=bool,
+    _duration("--cleanup-timeout", "server.idle_timeout", "Closes connections that are idle this long  [620s]"),
+    _duration("--keep-alive", "server.tcp_keep_alive", "Probes idle clients this often, by TCP; 0: never  [3m]"),
+    _duration("--graceful-timeout", "server.graceful_timeout", "Time for requests in flight after SIGTERM  [15s]"),
+    _file("--pid-file", "server.pid_file", "File that gets the process id, for timestamp-server reload  [none]"),
+    _switch("--watch", "server.watch", "Reload when configuration, chain or key files have changed  [false]"),
+    _switch(
+        "--enable-pprof",
+        "server.profiling",
+        "Sampling profiles of this process on request, at 127.0.0.1:6060/debug/pprof/  [false]",
     ),
     Flag(
         name="--file-signer-passwd",

@@ -14,10 +14,7 @@ import click
 
 from tsa_core.cli.boolean_flag import BooleanFlag
 from tsa_core.cli.flag_groups import group_of
-from tsa_core.cli.flag_table import FILE, FLAGS, OIDS, parameter_name
-
-_DEFAULT_PROFILE = "profiles.default"
-
+from tsa_core.cli.flag_table import DEFAULT_PROFILE, FILE, FLAGS, OIDS, parameter_name
 
 _CLOCK_OPTIONS = (
     click.option(
@@ -90,16 +87,16 @@ def overrides(parameters: dict[str, Any]) -> dict[str, Any]:
         if value is not None:
             _put(values, flag.setting, value)
     if (signer := _signer_uri(parameters)) is not None:
-        _put(values, f"{_DEFAULT_PROFILE}.signer", signer)
+        _put(values, f"{DEFAULT_PROFILE}.signer", signer)
     _put_clock(values, parameters)
     if (whole := parameters.get("include_chain_in_response")) is not None:
-        _put(values, f"{_DEFAULT_PROFILE}.include_chain", "full" if whole else "leaf")
+        _put(values, f"{DEFAULT_PROFILE}.include_chain", "full" if whole else "leaf")
     default, accepted = parameters.get("default_policy_oid"), parameters.get("accepted_policy_oids")
     if accepted and not default:
         raise click.UsageError("--accepted-policy-oids needs --default-policy-oid, which is accepted too")
     if default:
         policies = [default, *(part.strip() for part in (accepted or "").split(",") if part.strip())]
-        _put(values, f"{_DEFAULT_PROFILE}.policies", policies)
+        _put(values, f"{DEFAULT_PROFILE}.policies", policies)
     return values
 
 
