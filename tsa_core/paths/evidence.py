@@ -19,7 +19,9 @@ NamedBytes = bytes | tuple[str, bytes]
 """What a file holds, alone or after the file's name, which errors and findings then tell."""
 
 MAX_REVOCATION_OCTETS: Final = 64 << 20
-"""Octets of one file or answer; the largest CRLs that authorities publish have 30 to 40 million."""
+"""Octets of one list or answer; the largest CRLs that authorities publish have 30 to 40 million."""
+MAX_FILE_OCTETS: Final = MAX_REVOCATION_OCTETS * 3 // 2
+"""Octets of one file, which is a third longer in PEM."""
 _BEGIN: Final = b"-----BEGIN "
 _DASHES: Final = b"-----"
 _CRL_LABEL: Final = b"X509 CRL"
@@ -78,7 +80,7 @@ def _unreadable(kind: str, name: str, error: EncodingError) -> RevocationUnknown
 
 def _ders(data: bytes, label: bytes) -> Iterator[bytes]:
     """Yield the DER values in a file; raises EncodingError when there is none."""
-    if len(data) > MAX_REVOCATION_OCTETS * 3 // 2:
+    if len(data) > MAX_FILE_OCTETS:
         raise EncodingError(f"it has {len(data)} bytes, more than any honest one")
     if not _is_der(data) and _BEGIN in data:
         yield from _pem_blocks(data, label)

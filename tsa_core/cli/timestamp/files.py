@@ -19,17 +19,17 @@ PROGRESS_OCTETS: Final = 64 << 20
 STANDARD: Final = "-"
 
 
-def read_file(name: str) -> bytes:
-    """Return what is in a small file or on standard input; raises click.UsageError."""
+def read_file(name: str, limit: int = MAX_FILE_OCTETS) -> bytes:
+    """Return what is in a file of at most `limit` octets or on standard input; raises click.UsageError."""
     try:
         if name == STANDARD:
-            data = sys.stdin.buffer.read(MAX_FILE_OCTETS + 1)
+            data = sys.stdin.buffer.read(limit + 1)
         else:
             with Path(name).open("rb") as file:
-                data = file.read(MAX_FILE_OCTETS + 1)
+                data = file.read(limit + 1)
     except OSError as error:
         raise click.UsageError(f"{name} cannot be read: {error.strerror}") from None
-    if len(data) > MAX_FILE_OCTETS:
+    if len(data) > limit:
         raise click.UsageError(f"{name} is too large")
     return data
 

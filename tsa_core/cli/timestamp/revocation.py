@@ -55,6 +55,7 @@ def fetches_evidence(flags: dict[str, Any]) -> bool:
 
 def given_revocation(flags: dict[str, Any]) -> Revocation | None:
     """Return what must be checked with the given files; None when nothing about revocation was asked for."""
+    from tsa_core.paths.evidence import MAX_FILE_OCTETS
     from tsa_core.paths.revocation import MAX_AGE
     from tsa_core.verify import Revocation, RevocationScope
 
@@ -62,7 +63,7 @@ def given_revocation(flags: dict[str, Any]) -> Revocation | None:
         return None
     days = flags["max_crl_age"]
     return Revocation.from_files(
-        crls=[(name, read_file(name)) for name in flags["crl"]],
+        crls=[(name, read_file(name, MAX_FILE_OCTETS)) for name in flags["crl"]],
         ocsp_responses=[(name, read_file(name)) for name in flags["ocsp"]],
         scope=RevocationScope(flags["revocation"] or "signer"),
         max_age=timedelta(days=days) if days is not None else MAX_AGE,
