@@ -22,7 +22,7 @@ from tsa_core.api import (
     SignerOptions,
     hookimpl,
 )
-from tsa_core.host import KEK, SIGNER, InstalledPlugin, PluginHost
+from tsa_core.host import CERTIFICATE_AUTHORITY, KEK, SIGNER, InstalledPlugin, PluginHost
 from tsa_core.testing import FakeSigner
 
 
@@ -139,3 +139,8 @@ def test_what_a_kek_raises_by_mistake_is_the_plugins_crash(host: PluginHost) -> 
 def test_the_hook_of_the_entry_point_tells_the_kind(host: PluginHost) -> None:
     kinds = {plugin.name: plugin.kind_by_name for plugin in host.installed()}
     assert kinds == {"xor-kms": KEK.name, "vaulted": SIGNER.name}
+
+
+def test_a_plugin_in_a_distribution_of_another_name_is_found_by_what_the_caller_says(host: PluginHost) -> None:
+    with pytest.raises(PluginError, match=r"to add it: pip install 'tsa-signer-xor\[ca\]'$"):
+        host.open(CERTIFICATE_AUTHORITY, "xor", {}, install="pip install 'tsa-signer-xor[ca]'")

@@ -213,14 +213,16 @@ class PluginHost:
         fixed: Mapping[str, Any] | None = None,
         owner: str = "",
         keep: bool = True,
+        install: str = "",
     ) -> T:
         """Open the provider `name` with the settings in `table`; `fixed` are fields that the core fills in.
 
         An object that the previous host has open for the same `owner` (a profile's name) with the same settings is
-        kept, if its kind or its provider says so and `keep` is not false. Raises ConfigError for wrong settings, any
-        TsaError that the plugin raises, and PluginCrash for all else.
+        kept, if its kind or its provider says so and `keep` is not false. `install` is what to type when the plugin is
+        missing and comes in no distribution tsa-KIND-NAME. Raises ConfigError for wrong settings, any TsaError that
+        the plugin raises, and PluginCrash for all else.
         """
-        provider = self.provider(kind, name)
+        provider = self.provider(kind, name, install=install)
         with relative_to(self._base_directory):
             options = self.options(kind, provider, table, fixed=fixed)
         key = (kind.name, name, owner)

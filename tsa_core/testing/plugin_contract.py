@@ -194,8 +194,10 @@ class ProviderContract(PluginFixtures):
         entries = {entry.name: entry for entry in installed.entry_points if entry.group == GROUP}
         values = {name: entry.value for name, entry in entries.items()}
         name = installed.metadata["Name"]
-        # A KMS's KEK comes beside its signer, and the distribution's name tells the signer's kind.
-        by_hook = plugin_kind == KEK and not name.startswith("tsa-kek-")
+        # What comes beside a signer in a distribution tsa-signer-NAME would be listed as a signer.
+        by_hook = name.split("-")[1:2] != [plugin_kind.name] and (
+            plugin_kind == KEK or any(name.startswith(f"tsa-{kind.name}-") for kind in KINDS)
+        )
         wanted = f"{plugin.__name__}:{plugin_kind.hook}" if by_hook else plugin.__name__
         assert values.get(provider.name) in {wanted, f"{plugin.__name__}:{plugin_kind.hook}"}, (
             f"{name} declares {values} in the group {GROUP}; it needs {provider.name} = {wanted!r}"

@@ -1,4 +1,4 @@
-"""The settings of `[signer.gcpkms]`, and of key encryption keys `gcp-kms://`."""
+"""The settings of `[signer.gcpkms]`, of key encryption keys `gcp-kms://`, and of the CA `gcp`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from tsa_core.api import ConfigPath, Duration, KekOptions, SignerOptions
+from tsa_core.api import CertificateAuthorityOptions, ConfigPath, Duration, KekOptions, SignerOptions
 
 
 class GcpKmsOptions(SignerOptions):
@@ -32,4 +32,16 @@ class GcpKekOptions(KekOptions):
     endpoint: str = Field("cloudkms.googleapis.com", description="HOST or HOST:PORT of another KMS endpoint")
     plaintext: bool = Field(
         False, description="speak to the endpoint without TLS and credentials; for an emulator on this machine"
+    )
+
+
+class GcpCaOptions(CertificateAuthorityOptions):
+    """`[certificate_authority.gcp]`."""
+
+    credentials_file: ConfigPath | None = Field(
+        None, description="a service account's key file; else Google's application default credentials"
+    )
+    endpoint: str = Field("privateca.googleapis.com", description="HOST or HOST:PORT of another endpoint")
+    plaintext: bool = Field(
+        False, description="speak to the endpoint without TLS and credentials; for a stand-in on this machine"
     )

@@ -1,11 +1,11 @@
-"""Registers the signer `gcpkms:` and the key encryption keys `gcp-kms:`."""
+"""Registers the signer `gcpkms:`, the key encryption keys `gcp-kms:` and the certificate authority `gcp:`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tsa_core.api import KeyEncryptionKey, Provider, Signer, hookimpl
-from tsa_signer_gcpkms.options import GcpKekOptions, GcpKmsOptions
+from tsa_core.api import CertificateAuthority, ConfigError, KeyEncryptionKey, Provider, Signer, hookimpl
+from tsa_signer_gcpkms.options import GcpCaOptions, GcpKekOptions, GcpKmsOptions
 
 
 def _open(options: GcpKmsOptions) -> Signer:
@@ -20,6 +20,17 @@ def _open_kek(options: GcpKekOptions) -> KeyEncryptionKey:
     return open_gcp_kek(options)
 
 
+def _open_authority(options: GcpCaOptions) -> CertificateAuthority:
+    try:
+        from tsa_signer_gcpkms.authority import open_gcp_authority
+    except ImportError as error:
+        raise ConfigError(
+            f"Google's CA Service needs a library that is not installed ({error.name}): "
+            "pip install 'tsa-signer-gcpkms[ca]'"
+        ) from None
+    return open_gcp_authority(options)
+
+
 @hookimpl
 def tsa_signers() -> Iterable[Provider[Signer]]:
     """Register the scheme `gcpkms:`."""
@@ -30,3 +41,11 @@ def tsa_signers() -> Iterable[Provider[Signer]]:
 def tsa_keks() -> Iterable[Provider[KeyEncryptionKey]]:
     """Register the scheme `gcp-kms:`, by Tink's name."""
     yield Provider(name="gcp-kms", summary="A symmetric key in Google Cloud KMS", options=GcpKekOptions, open=_open_kek)
+
+
+@hookimpl
+def tsa_certificate_authorities() -> Iterable[Provider[CertificateAuthority]]:
+    """Register `--parent-ca gcp:POOL`, which `--gcp-ca-parent POOL` means too."""
+    yield Provider(
+        name="gcp", summary="A pool of Google Cloud's CA Service", options=GcpCaOptions, open=_open_authority
+    )

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-import google.auth
 import grpc
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -25,17 +24,16 @@ from google.cloud.security import privateca_v1
 from google.cloud.security.privateca_v1.services.certificate_authority_service.transports.grpc import (
     CertificateAuthorityServiceGrpcTransport,
 )
-from google.oauth2 import service_account
 
-from tsa_ca_gcp.options import GcpCaOptions
-from tsa_core.api import CertificateAuthority, CertificateAuthorityError, ConfigError
+from tsa_core.api import CertificateAuthority, CertificateAuthorityError, ConfigError, one_line
+from tsa_signer_gcpkms.options import GcpCaOptions
+from tsa_signer_gcpkms.transport import open_transport
 
 _URI: Final = re.compile(
     r"gcp:(?://)?(?P<pool>projects/[^/\s]+/locations/[^/\s]+/caPools/[^/\s]+)"
     r"(?:/certificateAuthorities/(?P<authority>[^/\s]+))?"
 )
-_SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 _SUBJECT_FIELDS: Final = {
     NameOID.COMMON_NAME: "common_name",
     NameOID.ORGANIZATION_NAME: "organization",
@@ -87,18 +85,20 @@ class GcpCertificateAuthority(CertificateAuthority):
             return self._client.create_certificate(request=order, timeout=timeout, retry=None)
         except (exceptions.PermissionDenied, exceptions.Unauthenticated) as error:
             raise CertificateAuthorityError(
-                f"{self._pool}: {type(error).__name__}: {_line(error.message)}; the identity needs "
+                f"{self._pool}: {type(error).__name__}: {one_line(error.message)}; the identity needs "
                 "privateca.certificates.create on this pool"
             ) from None
         except exceptions.GoogleAPICallError as error:
-            raise CertificateAuthorityError(f"{self._pool}: {type(error).__name__}: {_line(error.message)}") from None
+            raise CertificateAuthorityError(
+                f"{self._pool}: {type(error).__name__}: {one_line(error.message)}"
+            ) from None
         except GoogleAuthError as error:
             raise CertificateAuthorityError(
-                f"{self._pool}: no access token: {type(error).__name__}: {_line(error)}"
+                f"{self._pool}: no access token: {type(error).__name__}: {one_line(error)}"
             ) from None
         except (grpc.RpcError, ValueError) as error:
             # ValueError: a call on a channel that is closed.
-            raise CertificateAuthorityError(f"{self._pool}: {type(error).__name__}: {_line(error)}") from None
+            raise CertificateAuthorityError(f"{self._pool}: {type(error).__name__}: {one_line(error)}") from None
 
     def close(self) -> None:
         """Close the channel."""
@@ -114,35 +114,17 @@ def open_gcp_authority(options: GcpCaOptions) -> GcpCertificateAuthority:
             f"{options.uri!r} is no pool of Google's CA Service; write "
             "gcp:projects/PROJECT/locations/LOCATION/caPools/POOL, and /certificateAuthorities/CA after it for one"
         )
-    client = privateca_v1.CertificateAuthorityServiceClient(transport=_transport(options))
-    return GcpCertificateAuthority(client, pool=parts["pool"], authority=parts["authority"])
-
-
-def _transport(options: GcpCaOptions) -> CertificateAuthorityServiceGrpcTransport:
-    if options.plaintext:
-        if options.endpoint.rpartition(":")[0] not in _LOOPBACK:
-            raise ConfigError(
-                f"plaintext is for a stand-in on this machine, and {options.endpoint!r} is not 127.0.0.1:PORT",
-                path="certificate_authority.gcp.plaintext",
-            )
-        return CertificateAuthorityServiceGrpcTransport(channel=grpc.insecure_channel(options.endpoint))
-    try:
-        if options.credentials_file is not None:
-            read: Any = service_account.Credentials.from_service_account_file  # which has no type
-            credentials = read(str(options.credentials_file), scopes=_SCOPES)
-        else:
-            credentials, _ = google.auth.default(scopes=_SCOPES)
-    except (GoogleAuthError, OSError, ValueError) as error:
-        # google-auth may quote what it could not read, so only its own errors are repeated.
-        text = _line(error) if isinstance(error, GoogleAuthError) else type(error).__name__
-        raise ConfigError(
-            f"no Google credentials: {text}; set credentials_file or GOOGLE_APPLICATION_CREDENTIALS, or log in: "
-            "gcloud auth application-default login",
-            path="certificate_authority.gcp.credentials_file",
-        ) from None
-    return CertificateAuthorityServiceGrpcTransport(
-        host=options.endpoint, credentials=credentials, always_use_jwt_access=True
+    client = privateca_v1.CertificateAuthorityServiceClient(
+        transport=open_transport(
+            CertificateAuthorityServiceGrpcTransport,
+            endpoint=options.endpoint,
+            plaintext=options.plaintext,
+            credentials_file=options.credentials_file,
+            scope=_SCOPE,
+            setting="certificate_authority.gcp.{}".format,
+        )
     )
+    return GcpCertificateAuthority(client, pool=parts["pool"], authority=parts["authority"])
 
 
 def _read_request(request: bytes) -> x509.CertificateSigningRequest:
@@ -150,7 +132,7 @@ def _read_request(request: bytes) -> x509.CertificateSigningRequest:
         asked = x509.load_der_x509_csr(request)
         valid = asked.is_signature_valid
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateAuthorityError(f"the certification request cannot be read: {_line(error)}") from None
+        raise CertificateAuthorityError(f"the certification request cannot be read: {one_line(error)}") from None
     if not valid:
         # Google never sees the signature, so nobody else would notice that the key is not the requester's.
         raise CertificateAuthorityError("the certification request's signature does not verify")
@@ -211,13 +193,9 @@ def _read_certificate(pem: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem.encode("utf-8"))
     except ValueError as error:
-        raise CertificateAuthorityError(f"the CA Service's answer holds no certificate: {_line(error)}") from None
+        raise CertificateAuthorityError(f"the CA Service's answer holds no certificate: {one_line(error)}") from None
 
 
 def _key_info(key: Any) -> bytes:
     encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return encoded
-
-
-def _line(text: object) -> str:
-    return " ".join(str(text).split())[:300]

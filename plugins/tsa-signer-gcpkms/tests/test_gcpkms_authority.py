@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -14,12 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-import tsa_ca_gcp.plugin
 from tsa_backends.gcp_ca import AUTHORITY, POOL, GcpCa
 from tsa_backends.timestamp_server import run
 from tsa_core.api import CertificateAuthority, CertificateAuthorityError, ConfigError, LocalKeySigner
 from tsa_core.certs import certificate_name, intermediate_extensions, issue_request, load_certificates
 from tsa_core.testing import CertificateAuthorityContract, ProviderContract, check_path_with_openssl, new_key
+from tsa_signer_gcpkms import plugin as plugin_module
+from tsa_signer_gcpkms.options import GcpCaOptions
 
 VALIDITY = timedelta(days=30)
 
@@ -35,7 +37,7 @@ def service() -> Iterator[GcpCa]:
 class GcpFixtures:
     @pytest.fixture
     def plugin(self) -> ModuleType:
-        return tsa_ca_gcp.plugin
+        return plugin_module
 
     @pytest.fixture
     def options(self, service: GcpCa) -> Mapping[str, Any]:
@@ -47,7 +49,11 @@ class GcpFixtures:
 
 
 class TestProvider(GcpFixtures, ProviderContract):
-    pass
+    kind = "ca"
+
+    @pytest.fixture
+    def distribution_name(self) -> str:
+        return "tsa-signer-gcpkms"
 
 
 class TestCertificateAuthority(GcpFixtures, CertificateAuthorityContract):
@@ -64,7 +70,7 @@ def open_gcp(service: GcpCa) -> Iterator[Callable[..., CertificateAuthority]]:
     opened: list[CertificateAuthority] = []
 
     def open_one(uri: str = f"gcp:{POOL}", **options: Any) -> CertificateAuthority:
-        [provider] = tsa_ca_gcp.plugin.tsa_certificate_authorities()
+        [provider] = plugin_module.tsa_certificate_authorities()
         settings = {"uri": uri, "endpoint": service.address, "plaintext": True, **options}
         opened.append(provider.open(provider.options.model_validate(settings)))
         return opened[-1]
@@ -235,3 +241,11 @@ def test_fetch_tsa_certs_makes_a_chain_under_the_pool(service: GcpCa, tmp_path: 
     check_path_with_openssl([leaf, intermediate, root], tmp_path)
     judged = run(["check-chain", output, "--key", f"file:{tmp_path / 'leaf.pem'}", "--profile", "sigstore"], {})
     assert judged.returncode == 0, judged.stdout
+
+
+def test_missing_library_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "tsa_signer_gcpkms.authority", raising=False)
+    monkeypatch.setitem(sys.modules, "google.cloud.security", None)
+    (provider,) = plugin_module.tsa_certificate_authorities()
+    with pytest.raises(ConfigError, match=r"pip install 'tsa-signer-gcpkms\[ca\]'"):
+        provider.open(GcpCaOptions(uri=f"gcp:{POOL}"))

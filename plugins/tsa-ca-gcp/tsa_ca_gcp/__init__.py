@@ -1,1 +1,0 @@
-"""Issues certificates for timestamp authorities by Google Cloud's CA Service."""
