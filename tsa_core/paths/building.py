@@ -158,9 +158,10 @@ class _Search:
         self, child: PathCertificate, pools: Sequence[_Pool], known: set[bytes]
     ) -> Sequence[PathCertificate]:
         """Return the certificates with the right name in an order of their own: the most promising first."""
-        named = {c.der: c for pool in pools for c in pool.get(child.issuer_name, ()) if c.der not in known}
+        name = child.issuer_name
+        named = {c.der: c for pool in pools if name in pool for c in pool[name] if c.der not in known}
         if len(named) < 2:
-            return list(named.values())
+            return tuple(named.values())
         wanted = child.value(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
         key = wanted.key_identifier if wanted is not None else None
 

@@ -130,7 +130,7 @@ class PathCertificate:
 
     def key_under(self, rules: AlgorithmRules) -> Any:
         """Return the public key, of a kind and size that these rules permit; raises a VerificationError."""
-        if self._accepted_by is not rules:
+        if self._accepted_by is not rules and self._accepted_by != rules:
             rules.check_key(self._public_key, self)
             self._accepted_by = rules
         return self._public_key
@@ -181,7 +181,7 @@ class PathCertificate:
         except (DuplicateExtension, EncodingError) as error:
             raise PathError(f"the extensions of {self.name} cannot be read: {error}") from None
 
-    @property
+    @cached_property
     def extensions(self) -> dict[x509.ObjectIdentifier, x509.Extension[Any]]:
         """The extensions that can be read, by identifier; raises PathError when one appears twice."""
         return self._extensions.parsed
@@ -215,18 +215,30 @@ class PathCertificate:
         constraints = self.value(ExtensionOID.BASIC_CONSTRAINTS)
         return constraints is not None and bool(constraints.ca)
 
+    @cached_property
+    def policies(self) -> frozenset[str]:
+        """The identifiers of its policies; none where it has no such extension."""
+        policies = self.value(ExtensionOID.CERTIFICATE_POLICIES) or ()
+        return frozenset(policy.policy_identifier.dotted_string for policy in policies)
+
     def check_critical_extensions(self) -> None:
         """Raise PathError for an extension that must be understood and is not (RFC 5280 4.2).
 
         That is a critical one that nobody here knows or that cannot be read, and one that restricts the
         certificate and cannot be read, critical or not.
         """
+        if self._extension_in_the_way:
+            raise PathError(f"{self.name} has {self._extension_in_the_way}")
+
+    @cached_property
+    def _extension_in_the_way(self) -> str:
         for oid, extension in self.extensions.items():
             if extension.critical and oid not in _PROCESSED:
-                raise PathError(f"{self.name} has an unknown critical extension, {oid.dotted_string}")
+                return f"an unknown critical extension, {oid.dotted_string}"
         for oid, raw in self.unreadable_extensions.items():
             if raw.critical or oid in RESTRICTING:
-                raise PathError(f"{self.name} has an extension that cannot be read, {oid.dotted_string}")
+                return f"an extension that cannot be read, {oid.dotted_string}"
+        return ""
 
     def check_time(self, time: datetime) -> None:
         """Raise PathError unless `time` is inside the validity."""

@@ -42,13 +42,16 @@ class PolicyGraph:
 
         `any_policy` says whether anyPolicy, if it is among them, counts.
         """
+        own = frozenset(policies)
         above = self._layers[-1]
+        if not own or not above:
+            self._layers.append({})
+            return
         expecting: dict[str, set[str]] = {}
         for valid, node in above.items():
             for expected in node.expected_policy_set:
                 expecting.setdefault(expected, set()).add(valid)
         layer: dict[str, _Node] = {}
-        own = set(policies)
         for policy in own - {ANY_POLICY}:
             parents = expecting.get(policy) or ({ANY_POLICY} if ANY_POLICY in above else None)
             if parents:

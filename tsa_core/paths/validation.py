@@ -159,10 +159,8 @@ def _check_names(certificate: PathCertificate, state: _State) -> None:
 
 def _process_policies(certificate: PathCertificate, state: _State, *, last: bool) -> None:
     """6.1.3 (d), (e) and (f): the certificate's policies extend valid_policy_graph."""
-    policies = certificate.value(ExtensionOID.CERTIFICATE_POLICIES)
     any_policy = state.inhibit_any_policy > 0 or (not last and certificate.self_issued)
-    own = {policy.policy_identifier.dotted_string for policy in policies} if policies is not None else set()
-    state.valid_policy_graph.add(own, any_policy=any_policy)
+    state.valid_policy_graph.add(certificate.policies, any_policy=any_policy)
     if state.explicit_policy == 0 and state.valid_policy_graph.null:
         raise PathError(f"the path to {certificate.name} needs an explicit policy but has no policy in common")
 
