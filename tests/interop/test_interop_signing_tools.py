@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import subprocess
 import zipfile
 from pathlib import Path
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import ExtendedKeyUsage
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tests.interop.program_clients import portable_executable
 from tsa_core.testing.forged_pki import ca_extensions, issue, key_usage, make_key
 from tsa_core.testing.programs import require_program
 
@@ -68,18 +68,6 @@ def test_jarsigner(served: Any, tmp_path: Path) -> None:
     assert "jar verified" in checked
     assert "Timestamp digest algorithm" in checked or "Timestamped by" in checked
     assert "timestamp is invalid" not in checked
-
-
-def portable_executable() -> bytes:
-    """Return a 64-bit Windows program that does nothing: headers and one section of zeros."""
-    dos = b"MZ" + bytes(58) + struct.pack("<I", 64)
-    coff = struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, 240, 0x0022)
-    optional = struct.pack("<HBBIIIII", 0x20B, 14, 0, 512, 0, 0, 0x1000, 0x1000)
-    optional += struct.pack("<QIIHHHHHHIIIIHH", 0x140000000, 0x1000, 512, 6, 0, 0, 0, 6, 0, 0, 0x2000, 512, 0, 3, 0)
-    optional += struct.pack("<QQQQII", 0x100000, 0x1000, 0x100000, 0x1000, 0, 16) + bytes(16 * 8)
-    section = b".text\0\0\0" + struct.pack("<IIIIIIHHI", 512, 0x1000, 512, 512, 0, 0, 0, 0, 0x60000020)
-    headers = dos + b"PE\0\0" + coff + optional + section
-    return headers.ljust(512, b"\0") + bytes(512)
 
 
 def test_osslsigncode(served: Any, tmp_path: Path) -> None:

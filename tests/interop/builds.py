@@ -1,0 +1,141 @@
+"""Builds the clients that are written in Go, JavaScript, Java and Rust, once, into a folder of the user's cache.
+
+A build is named by its sources and its toolchain's version; a change of either makes a new one. Exact versions are in
+the manifests beside the sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).parent
+_SECONDS: Final = 800
+_COPY_DEPENDENCIES: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+
+
+class NoToolchain(Exception):
+    """A program is not here, or too old for these clients; the text says which and what would do."""
+
+
+class BuildFailed(Exception):
+    """A toolchain that is here did not build its clients; the text is the end of what it printed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language:
+    """How the clients of one language are built.
+
+    `tools` are programs, with the lowest version that does and how they are asked for theirs. `build` gets the folder
+    to build in, which has a copy of the sources. `start` are the arguments that run the result, from that folder.
+    """
+
+    name: str
+    tools: dict[str, tuple[tuple[int, int], Sequence[str]]]
+    build: Callable[[Path], None]
+    start: Sequence[str]
+
+
+def _run(*command: str, folder: Path, **environment: str) -> None:
+    """Run one step of a build; BuildFailed when it fails."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, timeout=_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise BuildFailed(f"{command[0]} did not end within {_SECONDS} s") from None
+    if done.returncode:
+        raise BuildFailed(f"{' '.join(command[:2])}: {done.stdout.strip()[-1500:]}")
+
+
+def _go(folder: Path) -> None:
+    flags = ("-trimpath", "-mod=readonly", "-ldflags=-s -w")
+    _run("go", "build", *flags, "-o", "interop", ".", folder=folder, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
+
+
+def _node(folder: Path) -> None:
+    _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
+
+
+def _java(folder: Path) -> None:
+    _run("mvn", "-q", "-B", _COPY_DEPENDENCIES, "-DoutputDirectory=lib", folder=folder)
+    _run("javac", "-cp", "lib/*", "-d", "classes", "Interop.java", folder=folder)
+
+
+def _rust(folder: Path) -> None:
+    _run("cargo", "build", "--quiet", folder=folder, CARGO_TARGET_DIR="target")
+    shutil.copy2(folder / "target" / "debug" / "interop", folder / "interop")
+    shutil.rmtree(folder / "target")
+
+
+LANGUAGES: Final[dict[str, Language]] = {
+    language.name: language
+    for language in (
+        Language(name="go", tools={"go": ((1, 25), ("version",))}, build=_go, start=("./interop",)),
+        Language(
+            name="node",
+            tools={"node": ((20, 19), ("--version",)), "npm": ((9, 0), ("--version",))},
+            build=_node,
+            start=("node", "interop.js"),
+        ),
+        Language(
+            name="java",
+            tools={"javac": ((17, 0), ("--version",)), "mvn": ((3, 6), ("--version",))},
+            build=_java,
+            start=("java", "-cp", "classes" + os.pathsep + "lib/*", "Interop"),
+        ),
+        Language(name="rust", tools={"cargo": ((1, 85), ("--version",))}, build=_rust, start=("./interop",)),
+    )
+}
+
+
+def tool_version(tool: str, arguments: Sequence[str]) -> tuple[int, int] | None:
+    """Return the first two numbers of a program's version, None when it is not here or says none."""
+    if (path := shutil.which(tool)) is None:
+        return None
+    said = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60, check=False).stdout
+    found = re.search(r"(\d+)\.(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def built(name: str) -> Path:
+    """Return the folder of a language's built clients; build them when they are not there yet.
+
+    Raises NoToolchain or BuildFailed.
+    """
+    language = LANGUAGES[name]
+    key = hashlib.sha256(Path(__file__).read_bytes())
+    for tool, (least, arguments) in language.tools.items():
+        found = tool_version(tool, arguments)
+        if found is None or found < least:
+            here = "is not here" if found is None else f"is {found[0]}.{found[1]}"
+            raise NoToolchain(f"{tool} {here}; {name} clients are built with {least[0]}.{least[1]} or newer")
+        key.update(f"{tool} {found}\n".encode())
+    sources = HERE / name
+    for path in sorted(sources.rglob("*")):
+        if path.is_file():
+            key.update(str(path.relative_to(sources)).encode() + b"\0" + path.read_bytes())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tsa-core-interop"
+    target = cache / f"{name}-{key.hexdigest()[:16]}"
+    if not target.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as place:
+            folder = Path(place) / "build"
+            shutil.copytree(sources, folder)
+            language.build(folder)
+            try:
+                folder.rename(target)
+            except OSError:
+                # Another process was faster.
+                if not target.is_dir():
+                    raise
+    return target
