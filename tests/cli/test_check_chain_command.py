@@ -95,6 +95,19 @@ def test_settings_of_the_key_come_from_the_configuration(chain: Path, tmp_path: 
     assert "tokens are signed with sha384" in result.stdout
 
 
+@pytest.mark.parametrize(("digits", "outcome"), [(0, "pass"), (3, "warn"), (6, "warn")])
+def test_fraction_digits_come_from_the_profiles_with_this_chain(
+    chain: Path, tmp_path: Path, digits: int, outcome: str
+) -> None:
+    config = tmp_path / "tsa.toml"
+    profile = '[profiles.{}]\nsigner = "file:key.pem"\nfraction_digits = {}\ncertificate_chain = "{}"\n'
+    config.write_text(profile.format("default", digits, chain) + profile.format("other", 5, "other.pem"))
+    result = check_chain(chain, "--config", config, "--profile", "sigstore")
+    [line] = [line for line in result.stdout.splitlines() if line.startswith("sigstore-gen-time")]
+    assert line.split("\t")[1] == outcome
+    assert "fraction_digits = " + str(digits) in line
+
+
 @pytest.mark.plugin("memory")
 def test_a_key_that_is_new_at_every_start_is_refused(chain: Path) -> None:
     with pytest.raises(ConfigError, match="--key: the signer 'memory' makes a key of its own"):

@@ -37,6 +37,15 @@ def test_check_prints_what_it_found() -> None:
     assert "Nobody should trust" in " ".join(result.stderr.split())
 
 
+def test_check_warns_of_times_that_sigstore_js_refuses() -> None:
+    assert "sigstore-js" not in run("check").stderr
+    for digits in ("3", "6"):
+        result = run("check", TSA_PROFILES__DEFAULT__SIGNER="memory:", TSA_PROFILES__DEFAULT__FRACTION_DIGITS=digits)
+        assert result.returncode == 0
+        said = " ".join(result.stderr.split())
+        assert f"WARNING: profiles.default.fraction_digits = {digits}: sigstore-js reads whole seconds" in said
+
+
 def test_a_missing_configuration_file(tmp_path: Path) -> None:
     result = run("serve", "--config", "nope.toml", cwd=tmp_path)
     assert result.returncode == 2

@@ -14,6 +14,7 @@ from tsa_core.certs import load_chain
 from tsa_core.certs.chain import subject_text
 from tsa_core.certs.rules import PROFILES, ChainCase, Finding, Outcome, judge
 from tsa_core.cli import console
+from tsa_core.config import load_settings
 
 _FILE = click.Path(path_type=Path)
 _STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.WARN: "yellow", Outcome.NOT_JUDGED: "dim"}
@@ -30,7 +31,13 @@ _STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.WARN: "yello
     help="Judge by these rules too: " + "; ".join(f"{p.name}: {p.title}" for p in PROFILES.values()) + ". Repeatable",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--config", type=_FILE, metavar="FILE", envvar="TSA_CONFIG", help="Configuration with plugins' settings")
+@click.option(
+    "--config",
+    type=_FILE,
+    metavar="FILE",
+    envvar="TSA_CONFIG",
+    help="Configuration: plugins' settings, and profiles that use FILE",
+)
 def check_chain(
     file: Path, *, key_uri: str | None, profiles: Sequence[str], as_json: bool, config: Path | None
 ) -> None:
@@ -44,8 +51,9 @@ def check_chain(
       timestamp-server check-chain chain.pem --key file:key.pem --profile etsi --profile acrobat
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     chain = load_chain(file)
+    digits = _fraction_digits(file, config)
     if key_uri is None:
-        case = ChainCase(certificates=chain.certificates, at=datetime.now(UTC))
+        case = ChainCase(certificates=chain.certificates, at=datetime.now(UTC), fraction_digits=digits)
     else:
         from tsa_core.cli.signing_keys import KeyOpener
 
@@ -56,6 +64,7 @@ def check_chain(
                 at=datetime.now(UTC),
                 public_key=signer.public_key,
                 algorithm=signer.algorithm,
+                fraction_digits=digits,
             )
     findings = judge(case, profiles)
     failed = [finding for finding in findings if finding.outcome is Outcome.FAIL]
@@ -73,6 +82,16 @@ def check_chain(
         _print(findings)
     if failed:
         click.get_current_context().exit(console.EXIT_FAILURE)
+
+
+def _fraction_digits(file: Path, config: Path | None) -> list[int] | None:
+    """Return fraction_digits of the profiles of a configuration that issue with the chain in `file`, None for none."""
+    if config is None:
+        return None
+    chain = file.resolve()
+    profiles = load_settings(config, whole=False).profiles.values()
+    with_it = [p for p in profiles if p.certificate_chain is not None and p.certificate_chain.resolve() == chain]
+    return [profile.fraction_digits for profile in with_it] or None
 
 
 def _document(finding: Finding) -> dict[str, Any]:

@@ -20,6 +20,12 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 _MAX_DAYS = 36_500
 _DEFAULT_ORGANIZATION = "Timestamp Authority"
+_WHO_REFUSES = {
+    "ed25519": "openssl ts, osslsigncode, rfc3161-client, sigstore-python, notation and others",
+    "ed448": "openssl ts, osslsigncode, Sigstore's clients and nearly all others",
+    "ml": "openssl ts, osslsigncode, jarsigner, Sigstore's clients and nearly all others",
+}
+"""Clients that refuse a kind of key, by the beginning of its name: docs/verify/clients.md."""
 
 
 def _country(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -41,7 +47,8 @@ def _days(default: int, flag: str, text: str) -> Callable[[FunctionT], FunctionT
     type=click.Choice(list(KEY_KINDS)),
     default="ecdsa-p256",
     show_default=True,
-    help="Kind of the key that is made; the CAs' follow it, so that one digest goes through the whole chain",
+    help="Kind of the key that is made; the CAs' follow it, so that one digest goes through the whole chain. Nearly "
+    "every client verifies ECDSA and RSA, few Ed25519, fewer Ed448 and ML-DSA",
 )
 @click.option("--org", metavar="NAME", help=f"Organization in the certificates  [asked for; {_DEFAULT_ORGANIZATION}]")
 @click.option("--country", metavar="CC", callback=_country, help="Country in the certificates, two letters  [none]")
@@ -136,6 +143,11 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
     written = write_authority(authority)
     for path, meaning in written:
         click.echo(f"{path}  {meaning}")
+    if key_uri is None and (who := _WHO_REFUSES.get(authority.algorithm.partition("-")[0])):
+        note = (
+            f"NOTE: {who} do not verify {authority.algorithm}; the page 'Which client verifies which key' has a table."
+        )
+        console.stderr().print(note, markup=False, soft_wrap=True)
     _print_next(authority.directory)
 
 

@@ -12,6 +12,7 @@ import click
 from rich.panel import Panel
 
 from tsa_core.api import PluginError, TsaError
+from tsa_core.certs.rules import fraction_digits_complaint
 from tsa_core.cli import console
 from tsa_core.cli.check_chain import check_chain
 from tsa_core.cli.clock import clock
@@ -192,7 +193,7 @@ def check(as_json: bool, **parameters: Any) -> None:
     set_up_logging(level=logging.ERROR)
     with Service(_load(parameters)) as service:
         service.clock.gate.wait_for_monitors(_FIRST_ROUND_SECONDS)
-        for warning in service.warnings:
+        for warning in (*service.warnings, *_gen_time_warnings(service)):
             console.stderr().print(f"WARNING: {warning}", soft_wrap=True)
         profiles = [_check_profile(profile) for profile in service.authority.profiles.values()]
         checks = [{"name": line.name, "healthy": line.healthy, "reason": line.reason} for line in service.readiness()]
@@ -205,6 +206,13 @@ def check(as_json: bool, **parameters: Any) -> None:
         console.print_table(("CHECK", "STATE", "REASON"), rows)
     if not all(line["healthy"] for line in checks):
         raise TsaError("not everything is usable; see the checks above")
+
+
+def _gen_time_warnings(service: Service) -> list[str]:
+    """Return a line for each profile whose times some clients refuse."""
+    profiles = service.settings.profiles.items()
+    complaints = [(name, fraction_digits_complaint(profile.fraction_digits)) for name, profile in profiles]
+    return [f"profiles.{name}.{complaint}" for name, complaint in complaints if complaint]
 
 
 def _check_profile(profile: Any) -> dict[str, str]:

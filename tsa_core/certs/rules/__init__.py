@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from tsa_core.certs.rules.clients import fraction_digits_complaint
 from tsa_core.certs.rules.path import START_RULES
 from tsa_core.certs.rules.profiles import PROFILES, ChainProfile, judge, rules_of
 from tsa_core.certs.rules.rule import ChainCase, Finding, Outcome, Rule
 
-__all__ = ["PROFILES", "START_RULES", "ChainCase", "ChainProfile", "Finding", "Outcome", "Rule", "judge", "rules_of"]
+__all__ = [
+    "PROFILES",
+    "START_RULES",
+    "ChainCase",
+    "ChainProfile",
+    "Finding",
+    "Outcome",
+    "Rule",
+    "fraction_digits_complaint",
+    "judge",
+    "rules_of",
+]

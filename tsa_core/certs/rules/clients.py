@@ -23,17 +23,54 @@ def sigstore_names(case: ChainCase) -> str | None:
     return None
 
 
-@rule("sigstore-key", clause="clients: sigstore-js, rfc3161-client", level="should")
+@rule("sigstore-key", clause="clients: sigstore-python, sigstore-js, sigstore-go, sigstore-rust", level="should")
 def sigstore_key(case: ChainCase) -> str | None:
-    """The TSA's key is ECDSA: sigstore-js cannot verify RSA, and sigstore-python neither EdDSA nor ML-DSA."""
+    """The TSA's key is ECDSA on P-256 or P-384, which every Sigstore client verifies."""
     family, _ = key_strength(case.leaf)
-    if family.startswith("secp"):
+    if family in {"secp256r1", "secp384r1"}:
         return None
-    name = "RSA" if family == "rsa" else family
-    return f"the key of the {title(case.leaf)} is {name}; some Sigstore clients verify nothing but ECDSA"
+    key = f"the key of the {title(case.leaf)} is"
+    if family in {"rsa", "secp521r1"}:
+        name = "RSA" if family == "rsa" else "on P-521"
+        return f"{key} {name}; sigstore-js, sigstore-go and sigstore-python verify it, sigstore-rust does not"
+    return f"{key} {family}; sigstore-python does not verify it, and other Sigstore clients only Ed25519 if at all"
 
 
-@rule("sigstore-padding", clause="clients: rfc3161-client, sigstore-js")
+@rule("sigstore-digest", clause="clients: sigstore-js", level="should")
+def sigstore_digest(case: ChainCase) -> str | None:
+    """An RSA key signs with SHA-256; sigstore-js verifies RSA with no other digest."""
+    algorithm = case.token_algorithm()
+    if algorithm is None or algorithm.scheme != "rsa-pkcs1v15" or algorithm.digest.name == "sha256":
+        return None
+    return (
+        f"the signer makes RSA signatures with {algorithm.digest.name}, which sigstore-js refuses; set signer_hash to "
+        "sha256, or use an ECDSA key"
+    )
+
+
+@rule("sigstore-gen-time", clause="clients: sigstore-js", level="should")
+def sigstore_gen_time(case: ChainCase) -> str | None:
+    """Times have whole seconds (fraction_digits = 0); sigstore-js reads three digits of a fraction, or none."""
+    if case.fraction_digits is None:
+        raise NotJudged("no profile that issues with this chain was given; --config FILE tells its fraction_digits")
+    return next(filter(None, map(fraction_digits_complaint, case.fraction_digits)), None)
+
+
+def fraction_digits_complaint(digits: int) -> str | None:
+    """Return which of the times with so many fraction digits sigstore-js refuses, None when it reads all.
+
+    It reads whole seconds and fractions of exactly three digits, while a token has no trailing zeros.
+    """
+    if digits == 0:
+        return None
+    refused = {3: "the one token in ten whose fraction is shorter"}.get(digits, "nearly every token")
+    return (
+        f"fraction_digits = {digits}: sigstore-js reads whole seconds or exactly three digits of a fraction, and "
+        f"refuses {refused}, because trailing zeros are not written; set it to 0 if such clients verify"
+    )
+
+
+@rule("sigstore-padding", clause="clients: sigstore-python, sigstore-js, sigstore-go")
 def sigstore_padding(case: ChainCase) -> str | None:
     """Tokens are not signed with RSA-PSS."""
     if case.algorithm is None:
@@ -43,7 +80,13 @@ def sigstore_padding(case: ChainCase) -> str | None:
     return "the signer makes RSA-PSS signatures, which no Sigstore client verifies; use PKCS #1 v1.5 or an ECDSA key"
 
 
-SIGSTORE_RULES: Final[Sequence[Rule]] = (sigstore_names, sigstore_key, sigstore_padding)
+SIGSTORE_RULES: Final[Sequence[Rule]] = (
+    sigstore_names,
+    sigstore_key,
+    sigstore_digest,
+    sigstore_padding,
+    sigstore_gen_time,
+)
 
 
 @rule("acrobat-key", clause="ISO 32000-2 12.8.3.3; ISO/TS 32002; AATL technical requirements")

@@ -31,12 +31,15 @@ class ChainCase:
     """A chain under judgement, TSA certificate first.
 
     `at` is the moment, aware. `public_key` and `algorithm` are the signer's, None when no key was given.
+    `fraction_digits` are those of genTime in the profiles that issue with this chain, None when no such profile was
+    given.
     """
 
     certificates: Sequence[x509.Certificate]
     at: datetime
     public_key: PublicKey | None = None
     algorithm: SignatureAlgorithm | None = None
+    fraction_digits: Sequence[int] | None = None
 
     @property
     def leaf(self) -> x509.Certificate:
