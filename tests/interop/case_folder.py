@@ -21,8 +21,8 @@ from asn1crypto.tsp import TimeStampResp
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.serving import Server, spawned_server
 from tsa_core.client import build_request
+from tsa_core.testing import ServerProcess
 from tsa_core.testing.forged_pki import (
     Chain,
     Issued,
@@ -75,7 +75,7 @@ def case_folder(folder: Path) -> Iterator[Path]:
     )
     (folder / "tsa.toml").write_text(settings)
     write_artifacts(folder)
-    with spawned_server("--config", str(folder / "tsa.toml"), cwd=folder) as (server, _process):
+    with ServerProcess(folder / "tsa.toml") as server:
         for key in KEYS:
             _ask(server, key, folder / key)
         yield folder
@@ -88,10 +88,10 @@ def write_artifacts(folder: Path) -> None:
         (folder / f"{name}.sha256").write_bytes(hashlib.sha256(data).digest())
 
 
-def _ask(server: Server, key: str, place: Path) -> None:
+def _ask(server: ServerProcess, key: str, place: Path) -> None:
     """Write a request, its reply and the token."""
     query = build_request(artifact=ARTIFACT)
-    reply = server.post(query, path=f"/tsa/{key}")
+    reply = server.stamp(query, path=f"/tsa/{key}")
     response = TimeStampResp.load(reply.body)
     assert response["status"]["status"].native == "granted", key
     (place / "url").write_text(f"{server.url}/tsa/{key}")
