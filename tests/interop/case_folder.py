@@ -21,12 +21,12 @@ from asn1crypto.tsp import TimeStampResp
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tsa_core.api import PrivateKey
 from tsa_core.client import build_request
 from tsa_core.testing import ServerProcess
 from tsa_core.testing.forged_pki import (
     Chain,
     Issued,
-    PrivateKey,
     ca_extensions,
     issue,
     make_key,

@@ -97,7 +97,7 @@ def _with_token(signed: bytes, token: bytes) -> bytes:
     signature = cms.ContentInfo.load(signed[start + 8 : start + length])
     attribute = cms.CMSAttribute({"type": TOKEN_ATTRIBUTE, "values": [cms.ContentInfo.load(token)]})
     signature["content"]["signer_infos"][0]["unsigned_attrs"] = cms.CMSAttributes([attribute])
-    changed = signature.dump()
+    changed: bytes = signature.dump()
     changed += bytes(-len(changed) % 8)
     table = struct.pack("<IHH", 8 + len(changed), revision, kind) + changed
     headers = bytearray(signed[:start])
