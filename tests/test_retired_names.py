@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = frozenset(
     {".cfg", ".css", ".html", ".in", ".json", ".md", ".py", ".service", ".toml", ".txt", ".yaml", ".yml", ""}
 )
-SKIPPED_FOLDERS = frozenset({"__pycache__", "_build", "build", "dist", "node_modules"})
+SKIPPED_FOLDERS = frozenset({"__pycache__", "_build", "build", "dist", "node_modules", "site", "wheels"})
 EXEMPT = {
     "tests/test_retired_names.py": "holds the patterns",
     "docs/decisions/139-the-fields-words.md": "says what the retired names were",

@@ -61,7 +61,13 @@ class Profile:
         """Signs what `to_sign` returns."""
         self.trial_signature()
 
-        self._period = issuing_period(self.chain.certificates, until=settings.issue_until)
+        try:
+            self._period = issuing_period(self.chain.certificates, until=settings.issue_until)
+        except ValueError as error:
+            raise ConfigError(
+                f'{error}; issue the certificate again, or set issue_until = "certificate"',
+                path=f"profiles.{name}.certificate_chain",
+            ) from None
         self.not_before: datetime = self._period.not_before
         """The first instant of tokens: of the whole chain, and of the key's usage period unless settings exclude it."""
         self.not_after: datetime = self._period.not_after

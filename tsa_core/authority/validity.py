@@ -8,6 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tsa_core.paths.extensions import read_extensions
 
 _DAY = timedelta(days=1)
 OF_CERTIFICATE = "validity of the certificates"
@@ -29,11 +32,13 @@ def private_key_usage_period(certificate: x509.Certificate) -> tuple[datetime | 
 
     Raises ValueError for an extension that is not strict DER, has neither time, or ends before it begins.
     """
-    try:
-        period = certificate.extensions.get_extension_for_class(x509.PrivateKeyUsagePeriod).value
-    except x509.ExtensionNotFound:
+    extensions = read_extensions(certificate, certificate.public_bytes(Encoding.DER))
+    if x509.PrivateKeyUsagePeriod.oid in extensions.unreadable:
+        raise ValueError("the private key usage period is malformed")
+    found = extensions.parsed.get(x509.PrivateKeyUsagePeriod.oid)
+    if found is None:
         return None, None
-    begin, end = period.not_before, period.not_after
+    begin, end = found.value.not_before, found.value.not_after
     return begin and begin.replace(tzinfo=UTC), end and end.replace(tzinfo=UTC)
 
 
@@ -43,7 +48,8 @@ def issuing_period(
     """Return when a TSA with this chain, its own certificate first, may issue.
 
     Verifiers check the whole path at genTime, so the period ends with the first certificate of the chain that ends.
-    With `until` as `key-usage`, the private key usage period of the TSA's own certificate limits it too.
+    With `until` as `key-usage`, the private key usage period of the TSA's own certificate limits it too. Raises
+    ValueError when that cannot be read.
     """
     begin = max(certificate.not_valid_before_utc for certificate in certificates)
     end = min(certificate.not_valid_after_utc for certificate in certificates)
