@@ -73,6 +73,7 @@ CLIENTS: Final = (
     ),
     Client(name="relic", title="relic", language="go", manifest="github.com/sassoftware/relic/v8"),
     Client(name="ietf-cms", title="ietf-cms (smimesign)", language="go", manifest="github.com/github/smimesign"),
+    Client(name="sigstore-rust", title="sigstore-tsa (sigstore-rust)", language="rust", manifest="sigstore-tsa"),
     Client(name="sigstore-js", title="sigstore-js", language="node", manifest="@sigstore/verify"),
     Client(name="sigstore-js-1", title="sigstore-js, of 2024", language="node", manifest="sigstore-verify-1"),
     Client(name="pkijs", title="PKI.js", language="node", manifest="pkijs"),

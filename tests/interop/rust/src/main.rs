@@ -8,13 +8,29 @@ use std::path::Path;
 
 use cryptographic_message_syntax::SignedData;
 use cryptographic_message_syntax::asn1::rfc3161::TstInfo;
+use sigstore_tsa::{TsaAuthority, verify_timestamp_for_authority};
+use sigstore_types::{DerCertificate, SignatureBytes, TimestampToken};
 
 type Verdict = Result<(), Box<dyn Error>>;
 
 /// `artifact` is the name of a file in `folder`, `place` is the folder of one token.
 type Client = fn(folder: &Path, place: &Path, artifact: &str) -> Verdict;
 
-const CLIENTS: [(&str, Client); 1] = [("cryptographic-message-syntax", cms)];
+const CLIENTS: [(&str, Client); 2] = [("sigstore-rust", sigstore), ("cryptographic-message-syntax", cms)];
+
+fn sigstore(folder: &Path, place: &Path, artifact: &str) -> Verdict {
+    let certificate = |name: &str| fs::read(place.join(name)).map(DerCertificate::new);
+    let authority = TsaAuthority::new(
+        certificate("signer.der")?,
+        vec![certificate("intermediate.der")?],
+        certificate("root.der")?,
+        None,
+    );
+    let token = TimestampToken::new(fs::read(place.join("reply.tsr"))?);
+    let data = SignatureBytes::new(fs::read(folder.join(artifact))?);
+    verify_timestamp_for_authority(&token, &data, &authority)?;
+    Ok(())
+}
 
 /// The library checks signature and digests; the imprint is its caller's, and it follows no path to a root.
 fn cms(folder: &Path, place: &Path, artifact: &str) -> Verdict {
