@@ -1,7 +1,12 @@
-"""What a majority of time servers agrees on: the intersection of their intervals.
+"""Where the true offset is, as long as most of the time servers that answered do not lie.
 
-Marzullo's algorithm as NTP uses it (RFC 5905 11.2.1): every server gives an interval that holds the true offset, if it
-is right. The point that most intervals share is shared by all servers that are right, as long as they are the majority.
+Every server gives an interval that holds the true offset, if the server is right. When more than half of the servers
+are right, more than half of the intervals cover the true offset. So it is within the hull of all points that at least
+n // 2 + 1 of n intervals cover, whatever the other servers say.
+
+The point with the most votes, which Marzullo's algorithm returns, proves less. A lying server can choose an interval
+within those of some right servers: its own place then has the most votes, although the true offset is elsewhere.
+RFC 5905 11.2.1 has the same weakness, because its search begins by assuming that no server lies.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from dataclasses import dataclass
 class Agreement:
     """Where the true offset is, in seconds, and the positions of the servers whose intervals reach there.
 
-    `votes` is how many of them share one point.
+    `votes` is the largest number of intervals that share one point.
     """
 
     low: float
@@ -34,24 +39,23 @@ class Agreement:
 
 
 def agree(intervals: Sequence[tuple[float, float]]) -> Agreement | None:
-    """Return what more than half of the intervals agree on, None when no point has a majority.
-
-    Where several stretches are shared by equally many, the result spans them all: any may be the true one.
-    """
+    """Return the hull of all points that more than half of the intervals cover, None when there is no such point."""
+    majority = len(intervals) // 2 + 1
     # At one point, an interval that begins there comes before one that ends there: touching is sharing.
     edges = sorted([(low, 0) for low, _ in intervals] + [(high, 1) for _, high in intervals])
-    best = count = 0
+    votes = count = 0
     low = high = 0.0
     for point, ends in edges:
-        if not ends:
-            count += 1
-            if count > best:
-                best, low = count, point
+        if ends:
+            if count == majority:
+                high = point
+            count -= 1
             continue
-        if count == best:
-            high = point
-        count -= 1
-    if 2 * best <= len(intervals):
+        count += 1
+        if count == majority and votes < majority:
+            low = point
+        votes = max(votes, count)
+    if votes < majority:
         return None
     members = tuple(i for i, (start, stop) in enumerate(intervals) if start <= high and stop >= low)
-    return Agreement(low=low, high=high, votes=best, members=members)
+    return Agreement(low=low, high=high, votes=votes, members=members)

@@ -25,6 +25,7 @@ from tsa_monitor_ntp import metrics
 from tsa_monitor_ntp.agreement import agree
 from tsa_monitor_ntp.options import NtpOptions
 from tsa_monitor_ntp.peer import Peer
+from tsa_monitor_ntp.peer_thread import Answers, PeerThread
 from tsa_monitor_ntp.query import Sample, parse_server
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,6 @@ class NtpMonitor(ClockMonitor):
         self._peers = [_open_peer(text, options) for text in dict.fromkeys(options.servers)]
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._busy: set[Peer] = set()
         self._verdict = ClockVerdict(
             trusted=False, measured=False, reason="the clock has not been compared with time servers yet"
         )
@@ -53,6 +53,9 @@ class NtpMonitor(ClockMonitor):
         self._round_seconds = attempts * options.request_timeout.total_seconds() + pauses
         longest = options.period.total_seconds() + self._round_seconds
         self._valid_for = timedelta(seconds=longest + max(_SLACK_SECONDS, longest / 2))
+        self._threads = [
+            PeerThread(peer, self._stopping, late_after=self._round_seconds + _SLACK_SECONDS) for peer in self._peers
+        ]
         metrics.prepare([peer.name for peer in self._peers])
         self._metrics_server = _serve_metrics(options.metrics_port) if options.metrics_port else None
 
@@ -76,6 +79,8 @@ class NtpMonitor(ClockMonitor):
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_STOP_SECONDS)
+        for thread in self._threads:
+            thread.stop()
         if self._metrics_server is not None:
             self._metrics_server.shutdown()
             self._metrics_server.server_close()
@@ -101,14 +106,22 @@ class NtpMonitor(ClockMonitor):
 
     def _round(self, clock: Clock, started: float) -> ClockVerdict:
         anchor = ClockAnchor.take(clock)
-        answers = self._ask(clock)
+        asked, answers = self._ask(clock)
+        return self._judge(answers, asked=asked, anchor=anchor, started=started)
+
+    def _judge(
+        self, answers: Sequence[tuple[Peer, Sample]], *, asked: int, anchor: ClockAnchor, started: float
+    ) -> ClockVerdict:
+        """Return what the answers of a round say of the clock at `anchor`."""
         threshold = self._options.server_threshold
         limit = self._options.max_time_delta.total_seconds()
         if sum(abs(sample.offset) <= limit for _, sample in answers) < threshold:
             metrics.ERRORS.labels(reason="err_inv_time").inc()
         if len(answers) < threshold:
             metrics.ERRORS.labels(reason="err_too_few").inc()
-            return self._unknown(started, "too few time servers answer")
+            return self._unknown(
+                started, "too few time servers answer" if asked >= threshold else "too few time servers can be asked"
+            )
         least = self._options.minimum_uncertainty.total_seconds()
         intervals = []
         for _, sample in answers:
@@ -143,34 +156,26 @@ class NtpMonitor(ClockMonitor):
             leap=_majority_leap([sample for _, sample in members]),
         )
 
-    def _ask(self, clock: Clock) -> list[tuple[Peer, Sample]]:
-        """Ask a random choice of servers at once; return the answers that came in time."""
-        free = [peer for peer in self._peers if peer not in self._busy and peer.may_be_asked]
-        chosen = random.sample(free, min(self._options.num_servers, len(free)))
-        done: queue.SimpleQueue[tuple[Peer, Sample | None]] = queue.SimpleQueue()
-        for peer in chosen:
-            self._busy.add(peer)
-            threading.Thread(target=self._ask_one, args=(peer, clock, done), name="ntp-query", daemon=True).start()
+    def _ask(self, clock: Clock) -> tuple[int, list[tuple[Peer, Sample]]]:
+        """Ask a random choice of servers at once; return how many, and the answers that came in time."""
+        free = [thread for thread in self._threads if thread.free() and thread.peer.may_be_asked]
+        answered: Answers = queue.SimpleQueue()
+        asked = 0
+        for thread in random.sample(free, len(free)):
+            asked += thread.ask(clock, answered)
+            if asked == self._options.num_servers:
+                break
         deadline = time.monotonic() + self._round_seconds + _SLACK_SECONDS
         answers = []
-        for _ in chosen:
+        for _ in range(asked):
             try:
-                peer, sample = done.get(timeout=max(0.0, deadline - time.monotonic()))
+                peer, sample = answered.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                # Somebody hangs in the resolver; that thread frees its server when it comes back.
+                # A question hangs in the resolver; its server is asked again when it has come back.
                 break
             if sample is not None:
                 answers.append((peer, sample))
-        return answers
-
-    def _ask_one(self, peer: Peer, clock: Clock, done: queue.SimpleQueue[tuple[Peer, Sample | None]]) -> None:
-        sample = None
-        try:
-            sample = peer.ask(clock, self._stopping)
-        except Exception:
-            log.exception("the question to %s failed", peer.name)
-        self._busy.discard(peer)
-        done.put((peer, sample))
+        return asked, answers
 
     # -- verdicts -----------------------------------------------------------------------------------------------
 
