@@ -20,6 +20,7 @@ from typing import Final
 from tsa_audit_file.chain import BrokenChainError, encode, json_string
 from tsa_audit_file.journal import Journal, utc_text
 from tsa_audit_file.options import AuditFileOptions
+from tsa_audit_file.sync_thread import SyncThread
 from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, ConfigError
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class FileAuditSink(AuditSink):
         self._queue: list[_Waiting] = []
         self._leading = False
         self._file = threading.Lock()
-        self._timer: threading.Timer | None = None
+        self._syncing = None if self._interval is None else SyncThread(self._sync_later, self._interval)
         self._sync_failure: OSError | None = None
 
     def after_fork(self) -> None:
@@ -133,8 +134,8 @@ class FileAuditSink(AuditSink):
         except (AuditError, OSError) as error:
             log.error("the audit file could not be closed in order: %s", error)  # noqa: TRY400 - no traceback
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._syncing is not None:
+            self._syncing.stop()
         with self._file:
             self._journal.close()
 
@@ -183,10 +184,9 @@ class FileAuditSink(AuditSink):
                 self._journal.append(members)
                 if self._sync_always:
                     self._journal.sync()
-                elif self._timer is None and self._interval is not None:
-                    self._timer = threading.Timer(self._interval, self._sync_later)
-                    self._timer.daemon = True
-                    self._timer.start()
+                elif self._syncing is not None and self._syncing.written():
+                    self._journal.sync()
+                    self._syncing.done()
         except (OSError, BrokenChainError) as error:
             return error
         finally:
@@ -200,12 +200,16 @@ class FileAuditSink(AuditSink):
 
     def _sync_later(self) -> None:
         with self._file:
-            self._timer = None
+            if self._closed:
+                return
             try:
                 self._journal.sync()
             except OSError as error:
                 self._sync_failure = error
                 log.error("the audit file could not be synced: %s", _reason(error))  # noqa: TRY400 - no traceback
+            finally:
+                if self._syncing is not None:
+                    self._syncing.done()
 
 
 _living: weakref.WeakSet[FileAuditSink] = weakref.WeakSet()
