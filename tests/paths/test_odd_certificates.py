@@ -169,8 +169,10 @@ def test_a_serial_number_that_is_not_positive_is_noted(number: int) -> None:
     assert [note.code for note in path.notes] == ["serial-not-positive"]
 
 
-def test_an_ordinary_path_has_no_notes() -> None:
-    assert build(target()).notes == ()
+@pytest.mark.parametrize("number", [1, 127, 128, 1 << 159, 1 << 1600])
+def test_an_ordinary_path_has_no_notes(number: int) -> None:
+    """A serial number that is too long is positive (RFC 5280 4.1.2.2 has users handle 20 octets at least)."""
+    assert build(target(serial_number=number)).notes == ()
 
 
 # --- keys and signatures ---

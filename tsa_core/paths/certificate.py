@@ -309,7 +309,8 @@ def _is_read_from_bytes(raw: RawExtension) -> bool:
 
 
 def _is_positive(serial_number: bytes) -> bool:
-    return serial_number[2:3] < b"\x80" and any(serial_number[2:])
+    _, start, end = der.read(serial_number, 0, len(serial_number))
+    return serial_number[start:end] < b"\x80" and any(serial_number[start:end])
 
 
 def text(time: datetime) -> str:
