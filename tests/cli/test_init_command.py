@@ -90,6 +90,13 @@ def test_every_algorithm_makes_a_chain_with_which_the_server_starts(tmp_path: Pa
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.parametrize(("algorithm", "said"), [("ecdsa-p256", False), ("ed25519", True), ("ml-dsa-65", True)])
+def test_it_says_who_does_not_verify_the_newer_algorithms(tmp_path: Path, algorithm: str, said: bool) -> None:
+    result = timestamp_server("init", tmp_path / "tsa", "--algorithm", algorithm)
+    assert result.returncode == 0
+    assert (f"do not verify {algorithm};" in " ".join(result.stderr.split())) is said
+
+
 @pytest.mark.parametrize("algorithm", ["ecdsa-p256", "rsa-3072"])
 def test_with_addresses_and_policy_the_chain_passes_every_profile(tmp_path: Path, algorithm: str) -> None:
     init(tmp_path / "tsa", "--algorithm", algorithm, "--org", "Example Ltd", "--country", "DE", *PUBLISHED)
