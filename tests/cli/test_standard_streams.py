@@ -89,6 +89,41 @@ def test_a_pipe_that_nobody_reads_is_silent(unbuffered: str) -> None:
     assert (process.returncode, err) == (2, b"")
 
 
+CLOSED = """
+import os, sys
+for descriptor in map(int, sys.argv.pop(1)):
+    os.close(descriptor)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+"""Runs a program with descriptors closed, as `program <&- >&- 2>&-` does in a shell."""
+SHOWS_DESCRIPTORS = """
+import os, sys
+module = __import__(sys.argv.pop(1), fromlist=["main"])
+try:
+    module.main()
+finally:
+    taken = os.open(__file__, os.O_RDONLY)
+    links = [os.readlink(f"/proc/self/fd/{descriptor}") for descriptor in range(3)]
+    with open("seen", "w") as seen:
+        print(taken > 2, *(link == os.devnull for link in links), file=seen)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc/self/fd on this system")
+@pytest.mark.parametrize("closed", ["012", "0", "2"])
+@pytest.mark.parametrize(
+    "program", ["tsa_core.cli.server", "tsa_core.cli.timestamp.program", "tsa_core.cli.fetch_tsa_certs"]
+)
+def test_closed_descriptors_lead_to_the_null_device(program: str, closed: str) -> None:
+    """Else the next file that is opened gets the number, and the log is written into it."""
+    Path("shows.py").write_text(SHOWS_DESCRIPTORS)
+    command = [sys.executable, "-c", CLOSED, closed, "shows.py", program, "--help"]
+    process = subprocess.run(command, stdin=subprocess.PIPE, capture_output=True, check=False, timeout=120)
+    assert process.returncode == 0, process.stderr
+    expected = ["True", *(str(str(number) in closed) for number in range(3))]
+    assert Path("seen").read_text().split() == expected
+
+
 @pytest.mark.parametrize(
     ("metadata", "entry_points"),
     [

@@ -30,7 +30,7 @@ from tsa_core.api.errors import (
     UnsupportedKey,
 )
 from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, resolve_path
-from tsa_core.api.files import read_file
+from tsa_core.api.files import key_file, read_file
 from tsa_core.api.kek import WRONG_KEK, KeyEncryptionKey, OpenKek
 from tsa_core.api.keys import KEY_KINDS, new_key
 from tsa_core.api.logs import keep_quiet, one_line
@@ -132,6 +132,7 @@ __all__ = [
     "describe_key",
     "hookimpl",
     "keep_quiet",
+    "key_file",
     "new_key",
     "one_line",
     "read_file",

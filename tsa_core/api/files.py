@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tsa_core.api.errors import ConfigError
@@ -21,3 +23,28 @@ def read_file(path: Path, what: str, *, limit: int) -> bytes:
     if len(data) > limit:
         raise ConfigError(f"the file is larger than any {what} ({limit // 1024} KiB)", path=str(path))
     return data
+
+
+@contextmanager
+def key_file(path: Path, what: str, *, limit: int) -> Iterator[bytearray]:
+    """Read a file as `read_file` does, into a buffer that is overwritten with zeros at the end of the block.
+
+    Whoever copies the buffer, by a slice for example, overwrites the copy.
+    """
+    # Not one buffer that is made shorter: that may move what it holds, and leave a copy behind.
+    room, data = bytearray(limit + 1), bytearray()
+    try:
+        try:
+            with path.open("rb", buffering=0) as stream, memoryview(room) as view:
+                length = 0
+                while length < len(view) and (octets := stream.readinto(view[length:])):
+                    length += octets
+                data = bytearray(view[:length])
+        except OSError as error:
+            raise ConfigError(f"the {what} cannot be read: {error.strerror}", path=str(path)) from None
+        if length > limit:
+            raise ConfigError(f"the file is larger than any {what} ({limit // 1024} KiB)", path=str(path))
+        yield data
+    finally:
+        room[:] = bytes(len(room))
+        data[:] = bytes(len(data))

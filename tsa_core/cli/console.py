@@ -18,7 +18,7 @@ from rich.table import Table
 from tsa_core import __version__
 from tsa_core.api import TsaError
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
-from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output, is_unicode
+from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output, is_unicode, open_closed_descriptors
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -91,6 +91,7 @@ def fail(program: str, message: str, code: int) -> NoReturn:
 
 def run(command: click.Command, program: str) -> NoReturn:
     """Run a command and turn every foreseen failure into lines on stderr and an exit code, never a traceback."""
+    open_closed_descriptors()
     try:
         with guarded_output():
             code = refuse_repeated_flags(command).main(prog_name=program, standalone_mode=False)

@@ -106,12 +106,15 @@ def serve(**parameters: Any) -> None:
       Everything in a file, checked before it serves:
         timestamp-server check --config tsa.toml && timestamp-server serve --config tsa.toml
     """  # noqa: D301 - the backslashes are click's mark and the shell's
+    from tsa_core.hosting.memory_protection import forbid_memory_dumps
     from tsa_core.hosting.notify import notify_ready
     from tsa_core.hosting.serving import serve as serve_http
 
     set_up_logging()
     settings = _load(parameters)
     set_up_logging(settings.log)
+    if not settings.server.core_dumps:
+        forbid_memory_dumps()
     _warn_of_secrets(parameters)
     for_people = settings.log.type == "dev"
 

@@ -16,6 +16,21 @@ _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, 
 """What a stream that takes no more raises, without a file's name; files of ours are reported where they are written."""
 
 
+def open_closed_descriptors() -> None:
+    """Open the null device in place of each of the descriptors 0, 1 and 2 that is closed; every program's first act.
+
+    Else the next file that the program opens gets the number, and what is meant for stderr is written into that file.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The system gives out the lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", encoding="utf-8", closefd=False))  # noqa: SIM115 - it stays open until the program ends
+
+
 class OutputError(Exception):
     """Standard output took no more; `quiet` when its reader went away, which is nobody's fault."""
 

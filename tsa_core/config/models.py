@@ -69,6 +69,10 @@ class ServerSettings(Table):
     )
     profiling: bool = Field(False, description="sampling profiles of each process on request, on loopback")
     profiling_port: int = Field(6060, ge=0, le=65535, description="TCP port of the profiling listener")
+    core_dumps: bool = Field(
+        False,
+        description="let core dumps and debuggers (gdb, py-spy) have this process's memory, which holds keys",
+    )
     rejections: Literal["rfc3161", "sigstore"] = Field(
         "rfc3161",
         description="rfc3161: a refused DER request gets HTTP 200 and a rejection with failInfo; "

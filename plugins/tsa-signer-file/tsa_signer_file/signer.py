@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
-from tsa_core.api import ConfigError, LocalKeySigner, PrivateKey, UnsupportedKey, describe_key, read_file, resolve_path
+from tsa_core.api import ConfigError, LocalKeySigner, PrivateKey, UnsupportedKey, describe_key, key_file, resolve_path
 from tsa_signer_file.options import FileOptions
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,10 @@ class FileSigner(LocalKeySigner):
 def open_file_signer(options: FileOptions) -> FileSigner:
     """Return the signer; raises ConfigError for a file or password that is wrong, UnsupportedKey for the key."""
     path = _key_path(options)
-    data = _read(path)
     password = options.password.get_secret_value().encode("utf-8") if options.password else None
-    key = _load(data, password, path)
+    with key_file(path, "private key", limit=_MAX_KEY_OCTETS) as data:
+        _warn_of_readers(path)
+        key = _load(data, password, path)
     try:
         return FileSigner(key, path=path, digest=options.signature_digest, rsa_pss=options.rsa_pss)
     except UnsupportedKey as error:
@@ -71,28 +72,29 @@ def _key_path(options: FileOptions) -> Path:
     )
 
 
-def _read(path: Path) -> bytes:
-    data = read_file(path, "private key", limit=_MAX_KEY_OCTETS)
+def _warn_of_readers(path: Path) -> None:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         log.warning("the private key %s is open to other users (mode %04o); chmod 600 %s", path, mode, path)
-    return data
 
 
-def _skip_parameters(data: bytes) -> bytes:
-    """Drop the EC PARAMETERS block that `openssl ecparam -genkey` puts before the key."""
+def _blank_parameters(data: bytearray) -> None:
+    """Replace the EC PARAMETERS block that `openssl ecparam -genkey` puts before the key by spaces, in place."""
     begin, end = _EC_PARAMETERS
     start = data.find(begin)
     stop = data.find(end, start)
-    return data[:start] + data[stop + len(end) :] if start >= 0 and stop >= 0 else data
+    if start >= 0 and stop >= 0:
+        stop += len(end)
+        data[start:stop] = b" " * (stop - start)
 
 
-def _load(data: bytes, password: bytes | None, path: Path) -> PrivateKey:
+def _load(data: bytearray, password: bytes | None, path: Path) -> PrivateKey:
     where = str(path)
     load = load_pem_private_key if b"-----BEGIN" in data else load_der_private_key
+    _blank_parameters(data)
     try:
         try:
-            key = load(_skip_parameters(data), password)
+            key = load(data, password)
         except TypeError:
             if password is None:
                 raise ConfigError(
@@ -101,7 +103,7 @@ def _load(data: bytes, password: bytes | None, path: Path) -> PrivateKey:
                     path=where,
                 ) from None
             log.warning("the private key %s is not encrypted; its password is not needed", path)
-            key = load(_skip_parameters(data), None)
+            key = load(data, None)
     except (ValueError, UnsupportedAlgorithm):
         # The library's text could quote what it read, so it is not repeated.
         reason = "the password is wrong or the file is damaged" if password else "it is not a private key"

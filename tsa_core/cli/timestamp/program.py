@@ -12,7 +12,7 @@ import click
 
 from tsa_core.cli import console
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
-from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output
+from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output, open_closed_descriptors
 from tsa_core.cli.timestamp.files import read_file
 from tsa_core.cli.timestamp.options import PROGRAM, common, common_options, option
 from tsa_core.cli.timestamp.stamp import timestamp
@@ -90,6 +90,7 @@ def _failed(text: str, code: int) -> int:
 
 def main() -> NoReturn:
     """Run timestamp-cli."""
+    open_closed_descriptors()
     # What cryptography thinks of other people's certificates does not help whoever reads our one line.
     warnings.simplefilter("ignore")
     raise SystemExit(run())
