@@ -16,7 +16,7 @@ from tsa_core.client.errors import (
     UnexpectedAnswer,
 )
 from tsa_core.client.issuers import fetch_issuers
-from tsa_core.client.request import RequestError, build_request
+from tsa_core.client.request import RequestArguments, RequestError, build_request
 from tsa_core.client.revocation import fetch_crls, fetch_revocation
 from tsa_core.client.settings import ClientSettings
 from tsa_core.client.several import Timestamps, stamp_all
@@ -36,6 +36,7 @@ __all__ = [
     "NotAwaited",
     "OutsideClockWindow",
     "ReplyTooLarge",
+    "RequestArguments",
     "RequestError",
     "RequestTimeout",
     "ServerNotTrusted",

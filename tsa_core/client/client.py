@@ -13,14 +13,13 @@ from urllib.parse import urlsplit
 
 from tsa_core.client.deadline import Deadline
 from tsa_core.client.errors import BadReply, TimestampRefused
-from tsa_core.client.request import build_request
+from tsa_core.client.request import RequestArguments, build_request
 from tsa_core.client.settings import ClientSettings, header_source
 from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW, check_time
 from tsa_core.client.timestamp import Timestamp
 from tsa_core.client.tls import ClientSettingError, tls
 from tsa_core.client.transport import Transport, timestamp_url, without_credentials
 from tsa_core.verify import NotGranted, VerificationError, check_answer
-from tsa_core.verify.statement import Octets
 
 
 class TimestampClient:
@@ -73,30 +72,12 @@ class TimestampClient:
     def __repr__(self) -> str:
         return f"TimestampClient({self.url!r})"
 
-    def stamp(
-        self,
-        *,
-        artifact: Octets | None = None,
-        digest: bytes | None = None,
-        hash_name: str = "sha256",
-        nonce: bool | int = True,
-        certificate: bool = True,
-        policy: str | None = None,
-    ) -> Timestamp:
-        """Return a timestamp of an artifact or its digest; the arguments are those of `build_request`.
+    def stamp(self, **arguments: Unpack[RequestArguments]) -> Timestamp:
+        """Return a timestamp of an artifact or its digest; the arguments are those of RequestArguments.
 
         Raises RequestError, TimestampRefused, BadReply, or a TransportError.
         """
-        return self.send(
-            build_request(
-                artifact=artifact,
-                digest=digest,
-                hash_name=hash_name,
-                nonce=nonce,
-                certificate=certificate,
-                policy=policy,
-            )
-        )
+        return self.send(build_request(**arguments))
 
     def send(self, request: bytes, *, deadline: Deadline | None = None) -> Timestamp:
         """Return the answer to a request that was built before; errors as of `stamp`.

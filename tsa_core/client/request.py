@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from tsa_core.protocol.errors import EncodingError, TsaError
 from tsa_core.protocol.hashes import HashAlgorithm, hash_by_name
@@ -30,31 +30,45 @@ def strong_hash(name: str) -> HashAlgorithm:
     return algorithm
 
 
-def build_request(
-    *,
-    artifact: Octets | None = None,
-    digest: bytes | None = None,
-    hash_name: str = "sha256",
-    nonce: bool | int = True,
-    certificate: bool = True,
-    policy: str | None = None,
-) -> bytes:
-    """Return the DER of a request about an artifact, in memory or a stream, or about its digest.
+class RequestArguments(TypedDict, total=False):
+    """What a request asks for: about an `artifact`, in memory or a stream, or about its `digest`.
 
-    `nonce` True makes a new one of 64 random bits, a number is used as it is, False sends none. `certificate` is
-    certReq: the reply then holds the signer's certificate. Raises RequestError.
+    `hash_name` is sha256 unless given. `nonce` True, as when it is not given, makes a new one of 64 random bits; a
+    number is used as it is; False sends none. `certificate` is certReq, True unless given: the reply then holds the
+    signer's certificate. `policy` is a dotted identifier.
     """
-    algorithm = strong_hash(hash_name)
+
+    artifact: Octets | None
+    digest: bytes | None
+    hash_name: str
+    nonce: bool | int
+    certificate: bool
+    policy: str | None
+
+
+def build_request(**arguments: Unpack[RequestArguments]) -> bytes:
+    """Return the DER of a request; raises RequestError."""
+    if unknown := arguments.keys() - RequestArguments.__optional_keys__:
+        raise TypeError(f"a request has no argument {min(unknown)!r}")
+    algorithm = strong_hash(arguments.get("hash_name", "sha256"))
+    artifact, digest = arguments.get("artifact"), arguments.get("digest")
     if (artifact is None) == (digest is None):
         raise TypeError("a request is about either an artifact or a digest")
     if artifact is not None:
         digest = hash_artifact(artifact, algorithm)
     assert digest is not None  # noqa: S101 - one of the two was given
+    nonce = arguments.get("nonce", True)
     if nonce is True:
         number: int | None = secrets.randbits(NONCE_BITS - 1) | 1 << (NONCE_BITS - 1)
     else:
         number = None if nonce is False else nonce
     try:
-        return encode_request(algorithm=algorithm, digest=digest, policy=policy, nonce=number, cert_req=certificate)
+        return encode_request(
+            algorithm=algorithm,
+            digest=digest,
+            policy=arguments.get("policy"),
+            nonce=number,
+            cert_req=arguments.get("certificate", True),
+        )
     except EncodingError as error:
         raise RequestError(str(error)) from None

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from time import perf_counter_ns, time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import falcon
@@ -203,7 +202,5 @@ class Observability:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

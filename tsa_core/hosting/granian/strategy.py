@@ -10,7 +10,7 @@ from typing import Any
 
 from tsa_core.api import Signer
 from tsa_core.config import Settings
-from tsa_core.hosting.facts import Facts, describe
+from tsa_core.hosting.facts import describe
 from tsa_core.hosting.granian.listeners import GranianListeners
 from tsa_core.hosting.granian.server import serve_granian
 from tsa_core.hosting.strategy import ServeJob, Started, freeze_startup_objects
@@ -43,16 +43,11 @@ class Granian:
     def run(self, started: Started) -> None:
         """Serve until SIGTERM or SIGINT."""
         job, plans = self._job, self._plans
-
-        def all_serve(facts: Facts) -> None:
-            plans.accept_reloads(job.read_again, facts, job.pid_file)
-            started(facts)
-
         serve_granian(
             job.settings.server,
             listening=job.listeners.plain[0],
             open_app=self._open_app,
-            started=all_serve,
+            started=plans.then_accept_reloads(started, job.read_again, job.pid_file),
             waiting_profiles=_count_waiting_profiles(job.settings, plans.shared),
             hung_up=plans.request,
         )

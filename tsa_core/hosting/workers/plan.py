@@ -88,11 +88,18 @@ class WorkerPlans:
 
     # -- in the parent ------------------------------------------------------------------------------------------
 
-    def accept_reloads(self, read_again: Callable[[], Settings], facts: Facts, pid_file: PidFile | None) -> None:
-        """Accept reloads from now on; called when the workers serve."""
-        self._control = ReloadControl(
-            self._current.plan.settings, facts=facts, read_again=read_again, apply=self._apply, pid_file=pid_file
-        )
+    def then_accept_reloads(
+        self, started: Callable[[Facts], None], read_again: Callable[[], Settings], pid_file: PidFile | None
+    ) -> Callable[[Facts], None]:
+        """Return what to call with the facts when the workers serve: reloads are accepted, then `started` is called."""
+
+        def all_serve(facts: Facts) -> None:
+            self._control = ReloadControl(
+                self._current.plan.settings, facts=facts, read_again=read_again, apply=self._apply, pid_file=pid_file
+            )
+            started(facts)
+
+        return all_serve
 
     def request(self, *_: object) -> None:
         """Ask for a reload; safe in a signal handler, ignored before the workers serve."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tsa_core.hosting.facts import Facts, describe
+from tsa_core.hosting.facts import describe
 from tsa_core.hosting.in_process import run_waitress
 from tsa_core.hosting.strategy import ServeJob, Started
 from tsa_core.hosting.workers.plan import WorkerPlans
@@ -21,13 +21,11 @@ class Workers:
     def run(self, started: Started) -> None:
         """Serve until SIGTERM or SIGINT."""
         job, plans = self._job, self._plans
-
-        def all_serve(facts: Facts) -> None:
-            plans.accept_reloads(job.read_again, facts, job.pid_file)
-            started(facts)
-
         pool = WorkerPool(self._work, count=job.settings.server.workers, idle=plans.idle, hung_up=plans.request)
-        pool.run(all_serve, graceful_seconds=job.settings.server.graceful_timeout.total_seconds())
+        pool.run(
+            plans.then_accept_reloads(started, job.read_again, job.pid_file),
+            graceful_seconds=job.settings.server.graceful_timeout.total_seconds(),
+        )
 
     def announced(self) -> None:
         """Do nothing: the parent carries out reloads while it waits for its workers."""
