@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.verify import foreign_tokens as foreign
 from tsa_backends.vectors import vectors
-from tsa_core.protocol import der
+from tsa_core.protocol import der, oids
+from tsa_core.protocol.certificate import certificate_fields
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.reply import read_reply
 from tsa_core.protocol.request import encode_request
@@ -24,15 +26,20 @@ BITS = (0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF)
 Verify = Callable[[bytes], VerifiedTimestamp]
 
 
-def unprotected(reply: bytes, unneeded: list[bytes]) -> dict[int, str]:
+def unprotected(reply: bytes, signer: bytes, unneeded: list[bytes]) -> dict[int, str]:
     """Return the positions that may change, each with the reason.
 
-    Three kinds, and no others. The PKIStatus is outside of the token and nobody signs it (RFC 3161 2.4.2): granted
+    Four kinds, and no others. The PKIStatus is outside of the token and nobody signs it (RFC 3161 2.4.2): granted
     may become grantedWithMods, which the result shows; the token is the same. And a certificate that the path
     does not need, because the caller has it too, is only a hint: the bag is not signed (RFC 5652 5.1). Where
-    that goes for the whole bag, its tag may say that it is a bag of something else.
+    that goes for the whole bag, its tag may say that it is a bag of something else. The versions of SignedData and
+    SignerInfo are not signed either, and one wrong version of each is read with a note.
     """
     places = {reply.index(b"\x30\x03\x02\x01\x00") + 4: "PKIStatus"}
+    places[reply.index(b"\x02\x01", reply.index(der.oid(oids.ID_SIGNED_DATA))) + 2] = "signed-data-version"
+    names = certificate_fields(signer)
+    sid = der.sequence(names.issuer, names.serial_number)
+    places[reply.rindex(b"\x02\x01\x01" + sid) + 2] = "signer-info-version"
     for certificate in unneeded:
         start = reply.index(certificate)
         places.update(dict.fromkeys(range(start, start + len(certificate)), "unneeded certificate"))
@@ -55,7 +62,7 @@ def accepted(reply: bytes, verify: Verify, masks: tuple[int, ...]) -> dict[int, 
 
 def check(reply: bytes, verify: Verify, unneeded: list[bytes], masks: tuple[int, ...], bag: int | None = None) -> None:
     original = verify(reply)
-    places = unprotected(reply, unneeded)
+    places = unprotected(reply, original.signer_certificate.public_bytes(Encoding.DER), unneeded)
     if bag is not None:
         places[bag] = "bag"
     for position, result in accepted(reply, verify, masks).items():
@@ -63,6 +70,8 @@ def check(reply: bytes, verify: Verify, unneeded: list[bytes], masks: tuple[int,
         assert result.tst_info == original.tst_info
         assert result.path == original.path
         assert (result.status != original.status) == (places[position] == "PKIStatus")
+        if places[position].endswith("-version"):
+            assert {note.code for note in result.notes} - {note.code for note in original.notes} == {places[position]}
 
 
 @pytest.mark.parametrize("kind", ["p256", "ed25519"])
