@@ -2,6 +2,7 @@
 
 from tsa_core.authority.authority import TimestampAuthority
 from tsa_core.authority.chain import CertificateChain, load_chain, parse_chain, read_chain_file
+from tsa_core.authority.clock_reference import ClockReference, renew_system_reference, system_reference
 from tsa_core.authority.clock_state import ClockState, ClockStatus
 from tsa_core.authority.gate import ClockChange, ClockGate
 from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
@@ -14,6 +15,7 @@ __all__ = [
     "CertificateChain",
     "ClockChange",
     "ClockGate",
+    "ClockReference",
     "ClockState",
     "ClockStatus",
     "KernelClock",
@@ -27,4 +29,6 @@ __all__ = [
     "parse_chain",
     "read_chain_file",
     "read_kernel_clock",
+    "renew_system_reference",
+    "system_reference",
 ]

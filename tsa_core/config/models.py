@@ -189,6 +189,11 @@ class ClockSettings(PluginSection):
         "refuse",
         description="refuse: no token while the clock cannot be trusted; warn: issue all the same and log it",
     )
+    unmonitored_step: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="without monitors, when the clock was set by more than the accuracy since the start; refuse: no "
+        "token until it is set back or the server is restarted; warn: issue all the same and log it",
+    )
     widen_accuracy: bool = Field(
         False,
         description="when the clock may be off by more than the profile's accuracy, state the wider accuracy in the "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tsa_core.api import ClockMonitor, Signer, SignerError
-from tsa_core.authority import ClockGate, read_kernel_clock
+from tsa_core.authority import ClockGate, ClockReference, read_kernel_clock, system_reference
 from tsa_core.config import Settings
 from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, PluginHost
 
@@ -76,6 +76,12 @@ def open_clock(
             if not host.has_kept(monitor):
                 monitor.start(clock)
     # The kernel's knowledge of leap seconds applies to the system clock only.
-    kernel = read_kernel_clock if section.source == "system" else None
-    gate = ClockGate(clock, list(monitors.values()), settings=section, kernel=kernel)
+    of_system = section.source == "system"
+    gate = ClockGate(
+        clock,
+        list(monitors.values()),
+        settings=section,
+        kernel=read_kernel_clock if of_system else None,
+        reference=system_reference() if of_system else ClockReference(),
+    )
     return OpenedClock(gate=gate, monitors=monitors)

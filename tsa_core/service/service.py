@@ -121,6 +121,11 @@ class Service:
                 )
         if previous:
             gate.continue_from(previous.clock.gate)
+        if not self.clock.monitors:
+            self.warnings.append(
+                f"The clock is unmonitored: {gate.status().reason}. Whatever this machine's clock shows goes into "
+                'timestamps. For real use, configure monitors: [clock] monitors = ["chrony"] or ["ntp"].'
+            )
         self.earlier_chains = _earlier_chains(profiles, material, previous)
         """The PEM of each profile's former chains, the newest first."""
         # The default profile first: where profiles share a policy, the first one gets its requests.
@@ -206,13 +211,14 @@ class Service:
 
     def _clock_check(self) -> ReadinessCheck:
         status = self.authority.gate.status()
-        parts = [] if status.state in {ClockState.SYNCHRONISED, ClockState.UNMONITORED} else [status.state.value]
+        parts = [] if status.state is ClockState.SYNCHRONISED else [status.state.value]
         if status.reason:
             parts.append(status.reason)
         if status.uncovered:
             parts.append(f"not accurate enough for: {', '.join(status.uncovered)}")
         if parts and status.issuing and not status.state.trusted:
-            parts.append('timestamps are issued all the same (on_failure = "warn")')
+            setting = "on_failure" if self.settings.clock.on_failure == "warn" else "unmonitored_step"
+            parts.append(f'timestamps are issued all the same ({setting} = "warn")')
         return ReadinessCheck(name="clock", healthy=status.healthy, reason="; ".join(parts))
 
     def _audit_clock(self, change: ClockChange) -> None:

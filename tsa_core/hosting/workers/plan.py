@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tsa_core.api import ClockMonitor, ConfigError, Signer
+from tsa_core.authority import renew_system_reference
 from tsa_core.config import Settings
 from tsa_core.host import SIGNER, PluginHost
 from tsa_core.hosting.facts import Facts
@@ -47,6 +48,8 @@ class WorkerPlans:
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._numbers = itertools.count(1)
+        # Before the first fork, so that all workers count steps of the clock from the same instant.
+        renew_system_reference()
         host = PluginHost(base_directory=settings.base_directory)
         self._relay = ClockRelay()
         self._clock: ClockProcess | None = None
@@ -110,6 +113,7 @@ class WorkerPlans:
         """Do what workers, clock and reloads need, for about `seconds`; never raises."""
         try:
             self._fleet.poll(seconds)
+            renew_system_reference()
             if self._clock is not None:
                 self._clock.look()
         except Exception:
