@@ -104,6 +104,15 @@ def test_show_as_json() -> None:
     assert provided["settings"][0]["default"] == '"ecdsa-p256"'
 
 
+def test_show_describes_every_installed_plugin() -> None:
+    names = {plugin["name"] for plugin in json.loads(run("plugins", "list", "--json").stdout) if not plugin["problem"]}
+    assert "system" in names
+    for name in sorted(names):
+        document = json.loads(run("plugins", "show", name, "--json").stdout)
+        settings = [setting for provided in document["provides"] for setting in provided["settings"]]
+        assert all(setting["type"] and setting["description"] for setting in settings), name
+
+
 def test_show_of_what_is_not_installed_says_what_is() -> None:
     result = run("plugins", "show", "systen", status=2)
     assert "no plugin 'systen' is installed; did you mean 'system'? installed: " in result.stderr

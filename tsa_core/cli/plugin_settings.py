@@ -68,7 +68,8 @@ def _describe_model(
     for name, field in model.model_fields.items():
         if name in left_out:
             continue
-        default = None if field.is_required() else _toml(properties[name].get("default"))
+        # A field that is left out of dumps, because it may hold secrets, is not in the schema.
+        default = None if field.is_required() else _toml(properties.get(name, {}).get("default"))
         yield SettingDescription(path + name, type_name(field.annotation), default, field.description or "")
         for table in _tables(field.annotation):
             yield from _describe_model(table, path=f"{path}{name}.")
