@@ -263,6 +263,26 @@ def test_offset_beyond_the_accuracy_closes(open_gate: Open, monitor: Monitor) ->
     gate.read()
 
 
+def test_a_drift_of_500_ppm_lets_no_token_exceed_its_accuracy(open_gate: Open, world: World, monitor: Monitor) -> None:
+    """With the defaults. The clock is measured and corrected once a minute, and drifts by 30 ms in between."""
+    gate = open_gate(accuracy=10 * MS)
+    granted = outside = 0
+    for second in range(600):
+        drifted = timedelta(microseconds=500) * (second % 60)
+        if second % 60 == 0:
+            monitor.good(offset=timedelta(0), uncertainty=MS)
+        try:
+            gate.read()
+        except ClockError:
+            pass
+        else:
+            granted += 1
+            outside += drifted > 10 * MS
+        world.pass_(1)
+    assert granted > 100
+    assert outside == 0
+
+
 def test_a_wider_profile_keeps_issuing(open_gate: Open, monitor: Monitor) -> None:
     monitor.good(offset=500 * MS)
     gate = open_gate(accuracy=timedelta(seconds=1))

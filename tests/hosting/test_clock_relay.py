@@ -55,8 +55,8 @@ def all_grant(server: ServerProcess) -> bool:
 @each_engine
 @pytest.mark.parametrize("workers", [1, 3])
 def test_workers_ask_the_time_servers_once(engine: str, workers: int, responder: NtpResponder, tmp_path: Path) -> None:
-    """With an hour between rounds, every monitor that runs asks exactly once."""
-    tsa = TsaDirectory(tmp_path, tables=clock(responder, period="1h"))
+    """With twenty minutes between rounds, every monitor that runs asks exactly once."""
+    tsa = TsaDirectory(tmp_path, tables=clock(responder, period="20m"))
     name, more = flags(engine, workers)
     with tsa.served(name, *more) as server:
         wait_until(lambda: all_grant(server), seconds=30, what="every worker has the verdict")
@@ -64,7 +64,7 @@ def test_workers_ask_the_time_servers_once(engine: str, workers: int, responder:
         assert tsa.reload().succeeded
         assert all_grant(server)
         assert responder.requests == 1, "a reload that leaves [clock] alone asks nobody"
-        tsa.configure(tables=clock(responder, period="2h"))
+        tsa.configure(tables=clock(responder, period="25m"))
         assert tsa.reload().succeeded
         assert all_grant(server), "new monitors are waited for before they are used"
         assert responder.requests == 2
@@ -154,3 +154,39 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_denial_is_obeyed_after_a_reload_in_another_process(responder: NtpResponder, tmp_path: Path) -> None:
+    """A reload with other settings of the monitor starts another process for it."""
+    with NtpResponder() as denying:
+        denying.stratum, denying.reference = 0, b"DENY"
+
+        def both(period: str) -> str:
+            table = clock(responder, period=period).replace("num_servers = 1", "num_servers = 2")
+            return table.replace("servers = [", f'servers = ["{denying.server}", ')
+
+        tsa = TsaDirectory(tmp_path, tables=both("20m"))
+        with tsa.served("waitress", "--workers", "2") as server:
+            wait_until(lambda: all_grant(server), seconds=30, what="every worker has the verdict")
+            assert denying.requests == 1
+            tsa.configure(tables=both("25m"))
+            assert tsa.reload().succeeded
+            assert all_grant(server)
+            assert responder.requests == 2
+            assert denying.requests == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_refuses_an_accuracy_that_the_clock_may_drift_out_of(
+    workers: int, responder: NtpResponder, tmp_path: Path
+) -> None:
+    tsa = TsaDirectory(tmp_path, tables=clock(responder, period="1m"))
+    with tsa.served("waitress", "--workers", str(workers)) as server:
+        wait_until(lambda: all_grant(server), seconds=30, what="every worker has the verdict")
+        tsa.configure(profile='accuracy = "10ms"', tables=clock(responder, period="1m"))
+        report = tsa.reload()
+        assert not report.succeeded
+        assert "60 s apart, the clock may drift by 30 ms" in report.message
+        assert all_grant(server)
+        tsa.configure(profile='accuracy = "10ms"', tables=clock(responder, period="10s"))
+        assert tsa.reload().succeeded

@@ -127,5 +127,23 @@ class ClockMonitor(ABC):
         """Return the last answer of each source, for `timestamp-server clock`; none by default."""
         return ()
 
+    @property
+    def period(self) -> timedelta | None:
+        """The time between two measurements when all goes well; None when the monitor cannot say.
+
+        The start is refused when the clock may drift further in that time than the accuracy that tokens state.
+        """
+        return None
+
+    def memory(self) -> str:
+        """Return what the monitor that a reload puts in this one's place must know, in a form of the plugin's own.
+
+        For example which sources have asked to be left alone. Called after each new verdict and before a reload.
+        """
+        return ""
+
+    def remember(self, memory: str) -> None:  # noqa: B027 - optional: most monitors have nothing to remember
+        """Take over what `memory` of a monitor of the same name returned; called before `start`, if at all."""
+
     def stop(self) -> None:  # noqa: B027 - optional: a monitor without a thread has nothing to stop
         """Stop watching; called once more than needed does no harm."""

@@ -203,7 +203,11 @@ class ClockSettings(PluginSection):
         timedelta(hours=1), description="how long the last good measurement is relied upon when no new one succeeds"
     )
     drift_ppm: float = Field(
-        100.0, ge=0, le=10_000, description="how fast an unmonitored clock may drift; 100: 6 ms in a minute"
+        500.0,
+        ge=0,
+        le=10_000,
+        description="how fast the clock may drift between two measurements; 500, the most that time services correct: "
+        "30 ms in a minute",
     )
     step_threshold: Duration = Field(
         timedelta(milliseconds=200),

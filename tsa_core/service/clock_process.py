@@ -11,7 +11,8 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from multiprocessing.connection import Connection, Pipe
 from time import monotonic
 from typing import Any
@@ -34,15 +35,23 @@ _MAX_PAUSE_SECONDS = 30.0
 class ClockProcess:
     """The parent's handle: starts the process, starts it again when it dies, stops it.
 
-    Raises ConfigError when the monitors cannot be opened. Call `look` periodically.
+    Raises ConfigError when the monitors cannot be opened. Call `look` periodically. `previous` is the process that this
+    one replaces at a reload, whose monitors' memories it takes over.
     """
 
-    def __init__(self, settings: Settings, relay: ClockRelay, bank: int) -> None:
+    def __init__(
+        self, settings: Settings, relay: ClockRelay, bank: int, *, previous: ClockProcess | None = None
+    ) -> None:
         if len(settings.clock.active_monitors) > MAX_MONITORS:
             raise ConfigError(f"more than {MAX_MONITORS} clock monitors", path="clock.monitors")
         self._settings = settings
         self._relay = relay
         self._bank = bank
+        self.periods: Mapping[str, timedelta | None] = {}
+        """The time between two measurements of each monitor; None when it cannot say."""
+        if previous is not None:
+            previous.look()
+        self._memories: dict[str, str] = dict(previous._memories) if previous else {}
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._next_start = 0.0
         self._process, self._channel = self._start()
@@ -64,7 +73,7 @@ class ClockProcess:
         )
         childs.close()
         with contextlib.suppress(OSError):  # it has ended already; the next `look` notices
-            mine.send((self._settings, self._bank, logging.getLogger().getEffectiveLevel()))
+            mine.send((self._settings, self._bank, logging.getLogger().getEffectiveLevel(), self._memories))
         return process, mine
 
     def _await_opened(self) -> None:
@@ -75,6 +84,7 @@ class ClockProcess:
             except (EOFError, OSError):
                 break
             if kind == "opened":
+                self.periods = content
                 return
             if kind == "refused":
                 self.stop()
@@ -90,6 +100,8 @@ class ClockProcess:
                 kind, content = self._channel.recv()
                 if kind == "log":
                     _log_here(content)
+                elif kind == "memory":
+                    self._memories.update(content)
                 elif kind == "opened":
                     self._pause_seconds = _FIRST_PAUSE_SECONDS
                 elif kind == "refused":
@@ -150,22 +162,25 @@ def main(arguments: Sequence[str]) -> int:
     """Run the monitors until the parent closes its end of the channel; the exit code is 2 for a ConfigError."""
     channel = Connection(int(arguments[0]))
     relay = ClockRelay(int(arguments[1]))
-    settings, bank, level = channel.recv()
+    settings, bank, level, memories = channel.recv()
     logging.basicConfig(level=level, handlers=[_LogToParent(channel)], force=True)
     logging.raiseExceptions = False  # records cannot be sent to a parent that has ended
     host = PluginHost(base_directory=settings.base_directory)
     try:
-        opened = open_clock(settings, host)
-        channel.send(("opened", None))
+        opened = open_clock(settings, host, memories=memories)
+        channel.send(("opened", {name: monitor.period for name, monitor in opened.monitors.items()}))
         written: dict[int, ClockVerdict] = {}
         while not channel.poll(_LOOK_SECONDS):
-            for index, monitor in enumerate(opened.monitors.values()):
+            for index, (name, monitor) in enumerate(opened.monitors.items()):
                 verdict = monitor.verdict()
                 # A monitor without a measurement must not overwrite the verdict of the one before it.
                 if verdict is written.get(index) or not (verdict.checked_at or verdict.trusted):
                     continue
                 relay.write(bank, index, verdict)
                 written[index] = verdict
+                if (memory := monitor.memory()) != memories.get(name, ""):
+                    memories[name] = memory
+                    channel.send(("memory", {name: memory}))
     except TsaError as error:
         channel.send(("refused", str(error)))
         return 2

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from tsa_core.api import ClockMonitor, Signer, SignerError
+from tsa_core.api import Clock, ClockMonitor, ConfigError, PluginError, Signer, SignerError
 from tsa_core.authority import ClockGate, ClockReference, read_kernel_clock, system_reference
 from tsa_core.config import Settings
 from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, PluginHost
@@ -56,12 +57,17 @@ class OpenedClock:
 
 
 def open_clock(
-    settings: Settings, host: PluginHost, *, monitors: Mapping[str, ClockMonitor] | None = None
+    settings: Settings,
+    host: PluginHost,
+    *,
+    monitors: Mapping[str, ClockMonitor] | None = None,
+    memories: Mapping[str, str] | None = None,
 ) -> OpenedClock:
     """Open the clock and its monitors and start these; `host.close()` stops them.
 
-    `monitors` are run by another process and replace those of the settings. Raises ConfigError or PluginError when
-    something cannot be opened.
+    `monitors` are run by another process and replace those of the settings. `memories` are those of the monitors before
+    a reload, by name. Raises ConfigError or PluginError when something cannot be opened, and ConfigError for an
+    accuracy that the clock may drift out of between two measurements.
     """
     section = settings.clock
     clock = host.open(CLOCK, section.source, section.plugin_table(section.source))
@@ -72,9 +78,12 @@ def open_clock(
             name: host.open(CLOCK_MONITOR, name, section.plugin_table(name), keep=same_clock)
             for name in dict.fromkeys(section.active_monitors)
         }
-        for monitor in monitors.values():
+        refuse_drift(settings, {name: monitor.period for name, monitor in monitors.items()})
+        for name, monitor in monitors.items():
             if not host.has_kept(monitor):
-                monitor.start(clock)
+                if memory := (memories or {}).get(name):
+                    monitor.remember(memory)
+                _start(name, monitor, clock)
     # The kernel's knowledge of leap seconds applies to the system clock only.
     of_system = section.source == "system"
     gate = ClockGate(
@@ -85,3 +94,43 @@ def open_clock(
         reference=system_reference() if of_system else ClockReference(),
     )
     return OpenedClock(gate=gate, monitors=monitors)
+
+
+def _start(name: str, monitor: ClockMonitor, clock: Clock) -> None:
+    try:
+        monitor.start(clock)
+    except RuntimeError as error:
+        raise PluginError(
+            f"the clock monitor {name!r} cannot be started: {error}; is a limit of processes or threads reached?"
+        ) from error
+
+
+def refuse_drift(settings: Settings, periods: Mapping[str, timedelta | None]) -> None:
+    """Raise ConfigError for an accuracy that the clock may drift out of between two measurements of a monitor.
+
+    `periods` are the times between two measurements, by monitor. A profile whose tokens may state a wider accuracy, or
+    are issued whatever the clock's state, is not refused.
+    """
+    section = settings.clock
+    if section.widen_accuracy or section.on_failure == "warn":
+        return
+    for monitor, period in periods.items():
+        if period is None:
+            continue
+        drift = period * (section.drift_ppm * 1e-6)
+        for name, profile in settings.profiles.items():
+            if profile.accuracy is None or not timedelta(0) < profile.accuracy <= drift:
+                continue
+            most = profile.accuracy / (section.drift_ppm * 1e-6) / 2
+            raise ConfigError(
+                f"tokens would state {_text(profile.accuracy)}, but between two measurements of the clock monitor "
+                f"{monitor!r}, {_text(period)} apart, the clock may drift by {_text(drift)} "
+                f"([clock] drift_ppm = {section.drift_ppm:g}); measure more often, [clock.{monitor}] "
+                f'period = "{_text(most).replace(" ", "")}" for example, or state a wider accuracy',
+                path=f"profiles.{name}.accuracy",
+            )
+
+
+def _text(duration: timedelta) -> str:
+    seconds = duration.total_seconds()
+    return f"{seconds:.6g} s" if seconds >= 1 else f"{seconds * 1000:.6g} ms"

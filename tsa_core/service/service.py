@@ -38,7 +38,7 @@ from tsa_core.host import (
 from tsa_core.paths.certificate import serial_number
 from tsa_core.service.certificate_watch import WARNING_DAYS
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
-from tsa_core.service.opening import adopt_signer, open_clock, open_signer
+from tsa_core.service.opening import OpenedClock, adopt_signer, open_clock, open_signer
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,10 @@ class Service:
     def _open(self, material: Material, previous: Service | None, monitors: Mapping[str, ClockMonitor] | None) -> None:
         settings = self.settings
         self._refuse_unknown_plugin_tables()
-        self.clock = open_clock(settings, self.host, monitors=monitors)
+        memories = {}
+        if previous is not None:
+            memories = {name: monitor.memory() for name, monitor in previous.clock.monitors.items()}
+        self.clock: OpenedClock = open_clock(settings, self.host, monitors=monitors, memories=memories)
         gate = self.clock.gate
         before = previous.authority.profiles if previous else {}
         profiles = []

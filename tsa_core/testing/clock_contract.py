@@ -178,6 +178,14 @@ class ClockMonitorContract(PluginFixtures):
         assert verdict.checked_at == 0.0, "before any measurement, checked_at is 0"
         assert verdict.trusted or verdict.reason.strip(), "a verdict that distrusts gives its reason"
 
+    def test_period_is_a_duration_or_unknown(self, monitor: ClockMonitor) -> None:
+        period = monitor.period
+        assert period is None or period > timedelta(0), "the time between two measurements is more than 0, or None"
+
+    def test_memory_can_be_remembered(self, open_monitor: Callable[[], ClockMonitor]) -> None:
+        if memory := open_monitor().memory():
+            open_monitor().remember(memory)
+
     def test_right_clock_is_trusted(self, monitor: ClockMonitor) -> None:
         before = monotonic()
         monitor.start(SystemClock())

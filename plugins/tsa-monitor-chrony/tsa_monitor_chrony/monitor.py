@@ -52,6 +52,11 @@ class ChronyMonitor(ClockMonitor):
         """Return chronyd's sources as of the last look."""
         return self._sources
 
+    @property
+    def period(self) -> timedelta:
+        """The time between two looks; in between, chronyd's own estimate is not known."""
+        return self._options.period
+
     def stop(self) -> None:
         """End the watch."""
         self._stopping.set()

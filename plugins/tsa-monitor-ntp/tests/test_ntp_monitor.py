@@ -439,3 +439,35 @@ def test_dead_thread_is_noticed_by_the_age_of_the_verdict(
     assert time.monotonic() > before
     assert gate.status().state is ClockState.UNSYNCHRONISED
     assert gate.status().reason == "a clock monitor has stopped working"
+
+
+def test_a_denial_outlives_a_reload_with_other_settings(
+    responders: list[NtpResponder], table: Callable[..., dict[str, Any]], watch: Watch
+) -> None:
+    responders[0].stratum, responders[0].reference = 0, b"DENY"
+    before, gate = watch()
+    reach(gate, ClockState.SYNCHRONISED)
+    wait_until(lambda: "DENY" in before.memory(), seconds=WITHIN, what="the denial is known")
+    assert responders[0].requests == 1
+    after = NtpMonitor(NtpOptions.model_validate(table(period="150ms")))
+    after.remember(before.memory())
+    before.stop()
+    assert after.sources()[0].outcome == "kiss-o'-death DENY"
+    after.start(SystemClock())
+    try:
+        rounds(responders[1:], 3)
+        assert responders[0].requests == 1
+    finally:
+        after.stop()
+
+
+def test_a_denial_ends_with_its_period(table: Callable[..., dict[str, Any]], responders: list[NtpResponder]) -> None:
+    monitor = NtpMonitor(NtpOptions.model_validate(table()))
+    [peer] = [peer for peer in monitor._peers if peer.name == responders[0].server]
+    peer.penalty = (time.monotonic() - 1.0, 86400.0, "kiss-o'-death DENY")
+    assert monitor.memory() == "{}"
+    monitor.start(SystemClock())
+    try:
+        rounds(responders, 1)
+    finally:
+        monitor.stop()

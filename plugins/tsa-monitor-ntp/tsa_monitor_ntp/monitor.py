@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import random
@@ -73,6 +74,22 @@ class NtpMonitor(ClockMonitor):
     def sources(self) -> Sequence[TimeSourceReport]:
         """Return the last answer of every server, in the configuration's order."""
         return [peer.report for peer in self._peers]
+
+    @property
+    def period(self) -> timedelta:
+        """The time between two rounds."""
+        return self._options.period
+
+    def memory(self) -> str:
+        """Return which servers want to be left alone, and until when."""
+        return json.dumps({peer.address: penalty for peer in self._peers if (penalty := peer.penalty)})
+
+    def remember(self, memory: str) -> None:
+        """Leave alone the servers that said so before a reload, for as long as they said."""
+        penalties = json.loads(memory)
+        for peer in self._peers:
+            if penalty := penalties.get(peer.address):
+                peer.penalty = penalty
 
     def stop(self) -> None:
         """End the rounds; a question that waits for its answer is given up."""

@@ -27,14 +27,31 @@ class Peer:
         self._host = host
         self._port = port
         self._options = options
+        self.address = f"{host}:{port}"
+        """What it is known by, however its name is written in the settings."""
         self._not_before = 0.0
         self._penalty_seconds = 0.0
+        self._kiss = ""
         self.report = TimeSourceReport(name=name, outcome="not asked yet")
 
     @property
     def may_be_asked(self) -> bool:
         """Whether the server has not asked to be left alone until later."""
         return time.monotonic() >= self._not_before
+
+    @property
+    def penalty(self) -> tuple[float, float, str] | None:
+        """Until when (time.monotonic(), the same in all processes) and how long it is left alone, and its words.
+
+        None when it may be asked. Assign it to make another Peer obey too.
+        """
+        return None if self.may_be_asked else (self._not_before, self._penalty_seconds, self._kiss)
+
+    @penalty.setter
+    def penalty(self, penalty: tuple[float, float, str]) -> None:
+        self._not_before, self._penalty_seconds, self._kiss = penalty
+        if not self.may_be_asked:
+            self.report = TimeSourceReport(name=self.name, outcome=self._kiss)
 
     def ask(self, clock: Clock, stopping: threading.Event) -> Sample | None:
         """Ask until there is an answer or no attempt is left."""
@@ -57,6 +74,7 @@ class Peer:
             except NoUsableAnswer as error:
                 self._note_failure(str(error), started)
                 if isinstance(error, KissOfDeath):
+                    self._kiss = str(error)
                     self._leave_alone(error.code)
                     break
                 continue

@@ -21,6 +21,7 @@ from tsa_core.service import ClockRelay, LiveService, Service, open_shared_signe
 from tsa_core.service.clock_process import ClockProcess
 from tsa_core.service.clock_relay import BANKS
 from tsa_core.service.live import Application
+from tsa_core.service.opening import refuse_drift
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class WorkerPlans:
         try:
             plan = Plan(number=next(self._numbers), settings=settings, material=read_material(settings))
             self._current = _Current(plan, host, open_shared_signers(host, settings))
-            self._clock = self._start_clock(settings, plan.clock_bank)
+            self._clock = self._start_clock(settings, plan.clock_bank, None)
         except BaseException:
             host.close()
             raise
@@ -132,12 +133,12 @@ class WorkerPlans:
         self._thread = threading.Thread(target=run, name="workers", daemon=True)
         self._thread.start()
 
-    def _start_clock(self, settings: Settings, bank: int) -> ClockProcess | None:
+    def _start_clock(self, settings: Settings, bank: int, previous: ClockProcess | None) -> ClockProcess | None:
         """Start the process that runs the monitors for all workers; None without monitors or with one worker."""
         if settings.server.workers == 1 or not settings.clock.active_monitors:
             return None
         self._relay.clear(bank)
-        return ClockProcess(settings, self._relay, bank)
+        return ClockProcess(settings, self._relay, bank, previous=previous)
 
     def _apply(self, settings: Settings) -> Facts:
         before = self._current
@@ -149,7 +150,9 @@ class WorkerPlans:
             material = read_material(settings, before=before.plan.material)
             if settings.clock != before.plan.settings.clock:
                 bank = (bank + 1) % BANKS
-                clock = self._start_clock(settings, bank)
+                clock = self._start_clock(settings, bank, self._clock)
+            elif clock is not None:
+                refuse_drift(settings, clock.periods)
             plan = Plan(number=next(self._numbers), settings=settings, material=material, clock_bank=bank)
             facts = self._fleet.prepare(plan)
         except BaseException:
