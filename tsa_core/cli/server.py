@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.panel import Panel
 
-from tsa_core.api import PluginError, TsaError
+from tsa_core.api import PluginError
 from tsa_core.certs.rules import fraction_digits_complaint
 from tsa_core.cli import console
 from tsa_core.cli.check_chain import check_chain
@@ -191,12 +191,13 @@ def _log_announcement(facts: Mapping[str, Any]) -> None:
 def check(as_json: bool, **parameters: Any) -> None:
     """Open everything that the configuration selects, make a trial signature and print what was found.
 
-    Serves nothing. Exit code 0 when a server with these settings could issue, 2 when not.
+    Serves nothing. Exit code 0: a server with these settings could issue now. 1: it would start, but refuse for now, as
+    when no time server can be reached. 2: it would not start.
     """
     set_up_logging(level=logging.ERROR)
     with Service(_load(parameters)) as service:
         service.clock.gate.wait_for_monitors(_FIRST_ROUND_SECONDS)
-        for warning in (*service.warnings, *_gen_time_warnings(service)):
+        for warning in (*service.warnings, *_gen_time_warnings(service), *_source_warnings(service)):
             console.stderr().print(f"WARNING: {warning}", soft_wrap=True)
         profiles = [_check_profile(profile) for profile in service.authority.profiles.values()]
         checks = [{"name": line.name, "healthy": line.healthy, "reason": line.reason} for line in service.readiness()]
@@ -208,7 +209,20 @@ def check(as_json: bool, **parameters: Any) -> None:
         rows = [(str(c["name"]), "good" if c["healthy"] else "bad", str(c["reason"])) for c in checks]
         console.print_table(("CHECK", "STATE", "REASON"), rows)
     if not all(line["healthy"] for line in checks):
-        raise TsaError("not everything is usable; see the checks above")
+        console.stderr().print(
+            f"{PROGRAM}: a server would start, but not everything is usable now; see the checks above", soft_wrap=True
+        )
+        click.get_current_context().exit(console.EXIT_FAILURE)
+
+
+def _source_warnings(service: Service) -> list[str]:
+    """Return a line for each source of a clock monitor that was asked and is of no use, whatever the others say."""
+    return [
+        f"clock monitor {name}: {source.name}: {source.outcome if source.offset is None else 'is not believed'}"
+        for name, monitor in service.clock.monitors.items()
+        for source in monitor.sources()
+        if source.used is False or (source.offset is None and source.outcome != "not asked yet")
+    ]
 
 
 def _gen_time_warnings(service: Service) -> list[str]:

@@ -238,8 +238,34 @@ def test_check_waits_for_the_first_round(files: Path, responders: list[NtpRespon
     assert run(*arguments).returncode == 0
     responders[0].offset = responders[1].offset = 30.0
     result = run(*arguments)
-    assert result.returncode == 2
+    assert result.returncode == 1
     assert "the time servers disagree" in result.stdout
+
+
+UNRESOLVABLE = f"{'x' * 64}.example"
+"""A label is too long, so that nobody is asked for the name."""
+
+
+def test_check_names_a_server_that_cannot_be_resolved(files: Path, responders: list[NtpResponder]) -> None:
+    servers = ", ".join(f'"{server}"' for server in (*(each.server for each in responders[:3]), UNRESOLVABLE))
+    (files / "ntpsync.yaml").write_text(YAML.format(servers=servers))
+    result = run("check", "--ntp-monitoring", str(files / "ntpsync.yaml"))
+    assert result.returncode == 0, "three others suffice"
+    assert f"WARNING: clock monitor ntp: {UNRESOLVABLE}: the name cannot be resolved" in result.stderr
+
+
+def test_check_says_of_unresolvable_servers_what_serve_says(files: Path, request: pytest.FixtureRequest) -> None:
+    servers = ", ".join(f'"{number}{UNRESOLVABLE}"' for number in range(4))
+    (files / "ntpsync.yaml").write_text(YAML.format(servers=servers))
+    result = run("check", "--json", "--ntp-monitoring", str(files / "ntpsync.yaml"))
+    assert result.returncode == 1, "a server would start"
+    assert result.stderr.count("the name cannot be resolved") == 4
+    assert "a server would start, but not everything is usable now" in result.stderr
+    server = request.getfixturevalue("server")
+    server.reach("rejection", "too few time servers answer")
+    status, clock = server.readiness()
+    assert status == 503
+    assert clock in json.loads(result.stdout)["checks"]
 
 
 @pytest.mark.parametrize(
