@@ -59,6 +59,18 @@ class AuditSink(ABC):
     def event(self, event: AuditEvent) -> None:  # noqa: B027 - optional: a sink may keep tokens alone
         """Store an event, from a background thread. Raises AuditError, which is logged and stops nothing."""
 
+    def health(self) -> HealthStatus:
+        """Return whether records can be stored, for /readyz, from any thread; waits for nothing."""
+        return HealthStatus(healthy=True)
+
+    def head(self) -> str | None:
+        """Return the end of the trail as `NUMBER:HASH`, None when there is none or it cannot be told now.
+
+        `NUMBER` counts records and grows. Called once a minute from a background thread. The core writes it where
+        another machine can keep it: whoever makes the trail shorter later does not make that NUMBER:HASH fit again.
+        """
+        return None
+
     def close(self) -> None:  # noqa: B027 - optional
         """Release what the sink holds."""
 

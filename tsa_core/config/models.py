@@ -129,7 +129,8 @@ class ServerSettings(Table):
         None, description="file that gets the server's process id; timestamp-server reload finds it there"
     )
     state_directory: ConfigPath | None = Field(
-        None, description="directory that remembers earlier certificate chains across restarts"
+        None,
+        description="directory that remembers earlier certificate chains across restarts, and the audit trail's head",
     )
 
     @model_validator(mode="after")

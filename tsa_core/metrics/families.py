@@ -74,6 +74,8 @@ class Families:
             "clock_error_bound_seconds", "How far the clock may be off at most; NaN while unknown"
         )
         self.signer_available = gauge("signer_available", "1 when the signer's last signature worked", "profile")
+        self.audit_healthy = gauge("audit_healthy", "1 when the audit sink can store and its trail is intact", "sink")
+        self.audit_head = gauge("audit_head_number", "The number of the last record in the audit trail", "sink")
         self.valid_days = gauge(
             "certificate_valid_days_remaining", "Days until the first certificate of any profile's chain ends"
         )

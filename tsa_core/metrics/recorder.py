@@ -125,6 +125,7 @@ class Recorder:
             self._flush()
             self._look_at_clock()
             self._look_at_profiles()
+            self._look_at_audit()
 
     def start(self) -> None:
         """Bring the metrics up to date once a second until `close`."""
@@ -181,6 +182,13 @@ class Recorder:
         families.clock_issuing.set(status.issuing)
         families.clock_offset.set(_NAN if status.offset is None else status.offset.total_seconds())
         families.clock_error_bound.set(_NAN if status.error_bound is None else status.error_bound.total_seconds())
+
+    def _look_at_audit(self) -> None:
+        service = self._current()
+        for name, status in service.audit_health().items():
+            self._families.audit_healthy.labels(name).set(status.healthy)
+        for name, number in service.audit_heads.numbers.items():
+            self._families.audit_head.labels(name).set(number)
 
     def _look_at_profiles(self) -> None:
         families, now = self._families, datetime.now(UTC)

@@ -36,6 +36,7 @@ from tsa_core.host import (
     PluginHost,
 )
 from tsa_core.paths.certificate import serial_number
+from tsa_core.service.audit_heads import AuditHeads
 from tsa_core.service.certificate_watch import WARNING_DAYS
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
 from tsa_core.service.opening import OpenedClock, adopt_signer, open_clock, open_signer
@@ -139,6 +140,10 @@ class Service:
         self._audit_sinks: list[AuditSink] = [
             self._plugin(AUDIT_SINK, settings.audit, name) for name in settings.audit.sinks
         ]
+        directory = settings.server.state_directory
+        self.audit_heads = AuditHeads(
+            list(zip(settings.audit.sinks, self._audit_sinks, strict=True)), directory / "audit" if directory else None
+        )
         self.authority: TimestampAuthority = TimestampAuthority(
             profiles=profiles,
             gate=gate,
@@ -204,6 +209,9 @@ class Service:
                 reason = f"issues for {int(left)} more days"
                 yield ReadinessCheck(name=f"certificate:{profile.name}", healthy=True, reason=reason)
         yield self._clock_check()
+        self.audit_heads.keep_running()
+        for name, status in self.audit_health().items():
+            yield ReadinessCheck(name=f"audit:{name}", healthy=status.healthy, reason=status.reason)
         for name, check in self._checks:
             try:
                 status = check.check()
@@ -211,6 +219,17 @@ class Service:
                 log.exception("the health check %r crashed", name)
                 status = HealthStatus(healthy=False, reason="the check failed")
             yield ReadinessCheck(name=name, healthy=status.healthy, reason=status.reason)
+
+    def audit_health(self) -> dict[str, HealthStatus]:
+        """Return the state of each audit sink."""
+        states = {}
+        for name, sink in zip(self.settings.audit.sinks, self._audit_sinks, strict=True):
+            try:
+                states[name] = sink.health()
+            except Exception:
+                log.exception("the audit sink %r could not tell its health", name)
+                states[name] = HealthStatus(healthy=False, reason="the audit sink failed")
+        return states
 
     def _clock_check(self) -> ReadinessCheck:
         status = self.authority.gate.status()
@@ -272,6 +291,7 @@ class Service:
                 store_chain(directory / "chains" / profile.name, profile.certificate_chain_pem)
         self.clock.gate.subscribe(self._audit_clock)
         self.clock.gate.start()
+        self.audit_heads.keep_running()
 
     def audit_exchange(self, previous: Service) -> None:
         """Write an audit record for each profile whose certificates differ from those of `previous`."""
@@ -293,6 +313,8 @@ class Service:
 
     def close(self) -> None:
         """Close all plugins that no other service uses; may be called more than once."""
+        if hasattr(self, "audit_heads"):
+            self.audit_heads.close()
         if hasattr(self, "clock"):
             self.clock.gate.stop()
         self.host.close()

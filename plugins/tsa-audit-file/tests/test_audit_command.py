@@ -64,9 +64,31 @@ def test_a_file_that_a_killed_rotation_left_two_names_is_read_once(path: Path) -
     assert len(run("show", *files).stdout.splitlines()) == len(run("show", *trail(path)).stdout.splitlines())
 
 
-def test_one_file_can_be_verified_by_itself(path: Path) -> None:
+def test_oldest_files_are_missed_unless_the_line_before_is_given(path: Path, tmp_path: Path) -> None:
+    before = f"0:{NOTHING}"
     for file in trail(path):
-        assert run("verify", file).exit_code == 0
+        assert run("verify", "--from", before, file).exit_code == 0
+        result = run("verify", file)
+        assert result.exit_code == (0 if file == trail(path)[0] else 1)
+        assert ("older files are missing" in result.stdout) == (file != trail(path)[0])
+        last = json.loads(file.read_text().splitlines()[-1])
+        before = f"{last['seq']}:{last['hash']}"
+    (tmp_path / "head").write_text(before + "\n")
+    wrong = run("verify", "--from", tmp_path / "head", *trail(path))
+    assert wrong.exit_code == 1
+    assert f"and not {before}" in wrong.stdout
+
+
+def test_an_anchor_may_be_in_a_file(path: Path, tmp_path: Path) -> None:
+    last = records(path)[-1]
+    head = tmp_path / "auditfile.head"
+    head.write_text(f"{last['seq']}:{last['hash']}\n")
+    assert run("verify", "--anchor", head, *trail(path)).exit_code == 0
+    head.write_text(f"{last['seq']}:{NOTHING}\n")
+    assert run("verify", "--anchor", head, *trail(path)).exit_code == 1
+    head.write_text("something else")
+    assert run("verify", "--anchor", head, *trail(path)).exit_code == 2
+    assert run("verify", "--anchor", tmp_path / "none", *trail(path)).exit_code == 2
 
 
 def test_verify_finds_a_missing_file(path: Path) -> None:
@@ -116,7 +138,8 @@ def test_verify_finds_an_end_that_was_cut_off(path: Path) -> None:
         whole = file.read_bytes()
         file.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
         assert run("verify", *trail(path)).exit_code == (0 if file == last else 1)
-        assert "open" in run("verify", file).stdout
+        begun = json.loads(whole.splitlines()[0])
+        assert "open" in run("verify", "--from", f"{begun['seq'] - 1}:{begun['previous']}", file).stdout
         file.write_bytes(whole)
     anchor = f"{records(path)[-1]['seq']}:{records(path)[-1]['hash']}"
     assert run("verify", "--anchor", anchor, *trail(path)).exit_code == 0

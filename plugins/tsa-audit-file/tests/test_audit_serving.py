@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tsa_audit_file.verification import check_files
-from tsa_core.testing import ServerProcess, encode_request, on_threads
+from tsa_core.testing import ServerProcess, encode_request, on_threads, wait_until
 
 from .trail import records, serials, trail
 
@@ -110,6 +110,54 @@ def test_commands_check_and_show_the_trail(config: Path) -> None:
             env={**os.environ, "NO_COLOR": "1"},
         )
         assert expected in result.stdout
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_trail_that_was_cut_closes_the_gate_until_it_is_accepted(config: Path, workers: str) -> None:
+    path = config.parent / "trail" / "audit.jsonl"
+    config.write_text(CONFIG + "[metrics]\nport = 0\n")
+    with ServerProcess(config, "--workers", workers) as server:
+        on_threads(lambda _: server.stamp(encode_request()), range(8))
+        assert server.get("/readyz").status == 200
+        os.truncate(path, path.stat().st_size - 200)
+
+        def refused(_: object = None) -> bool:
+            return SYSTEM_FAILURE in server.stamp(encode_request()).body
+
+        # The process whose last line is still there does not see it by itself, but hears of it within a second.
+        wait_until(lambda: all(refused() for _ in range(8)), seconds=60, what="no process issues tokens")
+        server.wait_for_log("No token leaves until an operator")
+        ready = server.get("/readyz")
+        assert ready.status == 503
+        assert b'"name": "audit:auditfile", "healthy": false' in ready.body
+        assert server.get("/healthz").status == 200
+        verdict = subprocess.run(
+            [sys.executable, "-m", "tsa_core.cli.server", "audit", "accept", "--reason", "a drill", str(path)],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert "accepted: " in verdict.stdout
+        wait_until(lambda: not any(refused() for _ in range(8)), seconds=60, what="all processes issue tokens")
+        wait_until(lambda: server.get("/readyz").status == 200, seconds=60, what="the server is ready again")
+    assert any("audit.accepted" in line for line in path.read_text().splitlines())
+
+
+def test_the_log_is_not_written_into_the_trail_when_stderr_is_closed(config: Path) -> None:
+    path = config.parent / "trail" / "audit.jsonl"
+    command = [sys.executable, "-m", "tsa_core.cli.server", "serve", "--port", "0", "--config", str(config)]
+    server = subprocess.Popen(
+        ["/bin/sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *command, "--metrics=false"], start_new_session=True
+    )
+    try:
+        wait_until(
+            lambda: path.exists() and b'"type":"open"' in path.read_bytes(), seconds=120, what="the server writes"
+        )
+    finally:
+        server.terminate()
+        assert server.wait(120) in {0, -15}
+    check(path)
 
 
 def test_file_that_cannot_be_continued_stops_the_server_with_one_line(config: Path) -> None:

@@ -80,6 +80,11 @@ def seal(members: str, before: Link, begun: Hash) -> tuple[str, Link]:
     return f'{head},"hash":"{digest}"}}\n', _make_link(Link, (seq, digest))
 
 
+def tail_of(link: Link) -> bytes:
+    """Return how the line that makes a link ends."""
+    return b"%b%b%b" % (_HASH, link[1].encode("ascii", "replace"), _END)
+
+
 def read_line(line: bytes) -> tuple[dict[str, Any], Link]:
     """Return a line's object and the link that it claims; raises BrokenChainError for anything else."""
     hash_at = len(line) - _TAIL_OCTETS

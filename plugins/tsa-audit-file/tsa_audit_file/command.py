@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tsa_audit_file.chain import BrokenChainError, Link, read_line
+from tsa_audit_file.chain import BEGINNING, BrokenChainError, Link, read_line
+from tsa_audit_file.journal import Journal
+from tsa_audit_file.tampering import fault_path, read_fault
 from tsa_audit_file.verification import FileReport, check_files, distinct, read_lines
 from tsa_core.api import ConfigError
 
+_MAX_ANCHOR_OCTETS = 1024
 _FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
 
 
 class Anchor(click.ParamType[Link]):
-    """A line that must be in the chain, as `verify` prints it: NUMBER:HASH."""
+    """A line that must be in the chain, as `verify` prints it: NUMBER:HASH, or a file that holds it."""
 
-    name = "number:hash"
+    name = "number:hash|file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Link:
         """Return the link."""
-        number, _, digest = str(value).partition(":")
-        if not number.isdecimal() or len(digest) != 64:
+        if link := _link(str(value)):
+            return link
+        try:
+            with Path(str(value)).open("rb") as stream:
+                text = stream.read(_MAX_ANCHOR_OCTETS).decode("ascii", "replace")
+        except (OSError, ValueError):
             self.fail(
-                f"{value!r} is not a line's number, a colon and its hash, as `audit verify` prints them", param, ctx
+                f"{value!r} is not a line's number, a colon and its hash, as `audit verify` prints them, and no file "
+                "that can be read",
+                param,
+                ctx,
             )
-        return Link(int(number), digest.lower())
+        if not (link := _link(text.strip())):
+            self.fail(f"the file {value!r} does not hold NUMBER:HASH", param, ctx)
+        return link
+
+
+def _link(text: str) -> Link | None:
+    found = re.fullmatch(r"([0-9]{1,18}):([0-9A-Fa-f]{64})", text)
+    return Link(int(found[1]), found[2].lower()) if found else None
 
 
 class Moment(click.ParamType[datetime]):
@@ -53,28 +72,43 @@ def audit() -> None:
 @audit.command()
 @_FILES
 @click.option("--key-file", type=click.Path(path_type=Path), help="The key, if the trail is written with one.")
-@click.option("--anchor", type=Anchor(), help="A line that must be there, noted from an earlier run: NUMBER:HASH.")
+@click.option(
+    "--anchor", type=Anchor(), help="A line that must be there, noted earlier: NUMBER:HASH, or a file that holds it."
+)
+@click.option(
+    "--from",
+    "start",
+    type=Anchor(),
+    help="The last line before the first of these files, when older ones are kept elsewhere: NUMBER:HASH, or a file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(files: tuple[Path, ...], key_file: Path | None, anchor: Link | None, as_json: bool) -> None:
+def verify(
+    files: tuple[Path, ...], key_file: Path | None, anchor: Link | None, start: Link | None, as_json: bool
+) -> None:
     r"""Check that the lines are those that were written, in their order, with none missing between them.
 
-    Several files are put in their order, and each must continue the one before it. Exit code 1 for any damage.
+    Several files are put in their order, and each must continue the one before it. The first one must begin with line
+    1, unless --from says which line came before. Exit code 1 for any damage.
 
-    Lines cut off at the end of the last file leave a chain that fits: note the NUMBER:HASH that this prints elsewhere,
-    and give it to --anchor later. Without a key, whoever can write the files can make a chain that fits.
+    Lines cut off at the end of the last file leave a chain that fits: give --anchor the NUMBER:HASH that this printed
+    earlier, or that the server wrote into its log and state_directory. Without a key, whoever can write the files can
+    make a chain that fits.
 
     \b
     Examples:
       timestamp-server audit verify /var/log/tsa/audit*.jsonl
       timestamp-server audit verify --key-file audit.key --anchor 4711:5d3c...e1 /var/log/tsa/audit*.jsonl
+      timestamp-server audit verify --anchor /var/lib/tsa/audit/auditfile.head /var/log/tsa/audit*.jsonl
     """
-    reports = check_files(list(files), key=_read_key(key_file), anchor=anchor)
+    reports = check_files(list(files), key=_read_key(key_file), anchor=anchor, start=start or BEGINNING)
     found = anchor is None or any(report.anchored for report in reports)
     if as_json:
         document = {"intact": found and not any(r.damage for r in reports), "files": [_describe(r) for r in reports]}
         click.echo(json.dumps(document, indent=2))
     for report in [] if as_json else reports:
         click.echo(_line(report))
+        for accepted in report.accepted:
+            click.echo(f"{report.path}: {_printable(accepted)}")
     if any(report.damage for report in reports):
         raise click.ClickException("the audit trail is not what was written")
     if not found and anchor is not None:
@@ -114,9 +148,47 @@ def _describe(report: FileReport) -> dict[str, object]:
         "tokens": report.tokens,
         "begun": report.begun,
         "keyed": report.keyed,
+        "accepted": report.accepted,
         "continues": f"{report.first.seq}:{report.first.digest}",
         "anchor": f"{report.last.seq}:{report.last.digest}",
     }
+
+
+@audit.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--reason", required=True, help="What was found out; written into the trail.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="The key, if the trail is written with one.")
+@click.option(
+    "--new-file", is_flag=True, help="Move the file aside and begin a new one; for a file that cannot be continued."
+)
+def accept(file: Path, reason: str, key_file: Path | None, new_file: bool) -> None:
+    r"""Accept a trail that became shorter, was replaced, removed or rolled back, so that tokens are issued again.
+
+    FILE is the `path` of [audit.auditfile]. First copy its directory, and find out what happened: what is missing stays
+    missing. A new file continues what is there. Its first lines say what should have been there, when it was accepted
+    and why. Running servers go on within a second; none needs a restart. Exit code 1 when nothing is to be accepted.
+
+    \b
+    Examples:
+      timestamp-server audit accept --reason "restored from backup, INC-4711" /var/log/tsa/audit.jsonl
+    """
+    fault = read_fault(file)
+    if fault is None:
+        raise click.ClickException(f"no server has found a fault in {file}: there is no {fault_path(file).name}")
+    try:
+        with closing(Journal(file, key=_read_key(key_file))) as journal:
+            found, last = journal.accept(fault, reason, new_file=new_file)
+    except BrokenChainError as error:
+        raise click.ClickException(
+            f"what is there cannot be continued: {error}. With a wrong or missing --key-file that is no surprise; "
+            "--new-file moves a damaged file aside"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"it cannot be written: {error.strerror}", path=str(file)) from None
+    was = "nothing" if found is None else f"{found.seq}:{found.digest}"
+    click.echo(f"accepted: {fault.reason}")
+    click.echo(f"the last line that was known: {fault.expected.seq}:{fault.expected.digest}; found: {was}")
+    click.echo(f"the trail goes on in {file}; {last.seq}:{last.digest}")
 
 
 @audit.command()
@@ -191,4 +263,8 @@ def _columns(fields: dict[str, Any]) -> list[str]:
         rest = {k: v for k, v in fields.items() if k not in {"seq", "type", "time", "hash", "kind"}}
         what = fields.get("kind", fields["type"])
         values = [_time_of(fields), str(what), json.dumps(rest, separators=(",", ":"))]
-    return ["".join(c if c.isprintable() else "?" for c in value) for value in values]
+    return [_printable(value) for value in values]
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from tsa_audit_file.chain import BrokenChainError, encode, json_string
-from tsa_audit_file.journal import Journal, utc_text
+from tsa_audit_file.journal import Journal
 from tsa_audit_file.options import AuditFileOptions
+from tsa_audit_file.shared_file import utc_text
 from tsa_audit_file.sync_thread import SyncThread
-from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, ConfigError
+from tsa_audit_file.tampering import TamperedError
+from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, ConfigError, HealthStatus
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class FileAuditSink(AuditSink):
         self._sync_always = options.sync == "always"
         self._interval = options.sync_interval.total_seconds() if options.sync == "interval" else None
         self._closed = False
+        self._health = HealthStatus(healthy=True)
         self._texts: dict[tuple[str, str, str], str] = {}
         """What is the same for many tokens: as many as profiles, policies and hashes are configured."""
         self._second = _Second(datetime.min.replace(tzinfo=UTC))
@@ -120,8 +123,46 @@ class FileAuditSink(AuditSink):
         self._store([encode({"type": "event", "kind": event.kind, "time": utc_text(event.time), "details": details})])
 
     def begin(self) -> None:
-        """Say that this process writes from now on, which also proves that it can; raises AuditError."""
-        self._store([encode({**_this_process("open"), "version": version("tsa-audit-file")})])
+        """Say that this process writes from now on, which also proves that it can; raises AuditError.
+
+        With a trail that was tampered with, the process begins all the same: it says so, and no token leaves.
+        """
+        self._journal.recall_fault()
+        try:
+            self._store([encode({**_this_process("open"), "version": version("tsa-audit-file")})])
+        except AuditError as error:
+            if not isinstance(error.__cause__, TamperedError):
+                raise
+            log.critical("%s", error)
+
+    def health(self) -> HealthStatus:
+        """Look whether the trail is as it was left, unless a thread writes to it now, which looks too."""
+        if self._closed or not self._file.acquire(blocking=False):
+            return self._health
+        try:
+            self._journal.look()
+            self._health = HealthStatus(healthy=True)
+        except TamperedError:
+            self._health = HealthStatus(
+                healthy=False, reason="the audit trail is not as it was left, and nobody has accepted it; see the log"
+            )
+        except (OSError, BrokenChainError) as error:
+            log.warning("the audit file %s: %s", self._journal.path, _reason(error))
+            self._health = HealthStatus(healthy=False, reason="the audit file cannot be written; see the log")
+        finally:
+            self._file.release()
+        return self._health
+
+    def head(self) -> str | None:
+        """Return the last line's number and hash."""
+        with self._file:
+            if self._closed:
+                return None
+            try:
+                link = self._journal.look()
+            except (OSError, BrokenChainError):
+                return None
+        return f"{link.seq}:{link.digest}" if link.seq else None
 
     def close(self) -> None:
         """Say that this process writes no more."""

@@ -32,6 +32,8 @@ class FileReport:
     ended: bool = False
     keyed: bool = False
     damage: str = ""
+    accepted: list[str] = field(default_factory=list)
+    """What an operator has accepted: lines that are missing for good."""
     anchored: bool = field(default=False, repr=False)
     """Whether the anchor that was asked for is a line of this file."""
 
@@ -92,11 +94,23 @@ def check_file(path: Path, *, key: bytes | None = None, anchor: Link | None = No
         kind = fields["type"]
         report.lines = number
         report.tokens += kind == "token"
+        if kind == "event" and fields.get("kind") == "audit.accepted":
+            report.accepted.append(_acceptance(number, fields))
         report.anchored = report.anchored or report.last == anchor
     report.ended = kind in _FINAL_TYPES
     if not report.lines:
         report.damage = "the file is empty"
     return report
+
+
+def _acceptance(number: int, fields: dict[str, Any]) -> str:
+    details = fields.get("details")
+    texts = {name: str(text)[:500] for name, text in details.items()} if isinstance(details, dict) else {}
+    return (
+        f"line {number}: accepted by an operator at {fields.get('time')}: {texts.get('fault')}; "
+        f"line {texts.get('expected')} was the last one known, found was {texts.get('found')}; "
+        f"reason: {texts.get('reason')}"
+    )
 
 
 def _begin(report: FileReport, line: bytes, key: bytes | None) -> None:
@@ -113,8 +127,13 @@ def _begin(report: FileReport, line: bytes, key: bytes | None) -> None:
     report.first = report.last = Link(link.seq - 1, str(fields.get("previous")))
 
 
-def check_files(paths: list[Path], *, key: bytes | None = None, anchor: Link | None = None) -> list[FileReport]:
-    """Check files in the order in which they were written, and that each continues the one before it."""
+def check_files(
+    paths: list[Path], *, key: bytes | None = None, anchor: Link | None = None, start: Link = BEGINNING
+) -> list[FileReport]:
+    """Check files in the order in which they were written, and that each continues the one before it.
+
+    The first one must continue `start`, the beginning of the trail unless older files are kept elsewhere.
+    """
     ordered = sorted(distinct(paths), key=lambda path: (first_fields(path).get("seq", 0), path))
     reports: list[FileReport] = []
     for path in ordered:
@@ -124,6 +143,14 @@ def check_files(paths: list[Path], *, key: bytes | None = None, anchor: Link | N
             report.damage = (
                 f"the file does not continue {before.path.name}, which ends with number {before.last.seq}: "
                 f"it continues number {report.first.seq}; a file is missing, or one was cut off"
+            )
+        if not before and not report.damage and report.first != start:
+            first = f"{report.first.seq}:{report.first.digest}"
+            report.damage = (
+                f"the file does not begin the trail, but continues line {report.first.seq}: older files are missing; "
+                f"if they are kept elsewhere and end with that line, give --from {first}"
+                if start == BEGINNING
+                else f"the file continues {first}, and not {start.seq}:{start.digest}"
             )
         reports.append(report)
     return reports
