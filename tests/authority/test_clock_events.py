@@ -13,6 +13,7 @@ import pytest
 from tests.authority.gate_world import MS, Monitor, Open, World, refused
 from tsa_core.api import Clock, ClockAnchor, ClockMonitor, ClockVerdict, TimeReading
 from tsa_core.authority import ClockChange, ClockGate, ClockState
+from tsa_core.testing import wait_until
 
 # -- events -----------------------------------------------------------------------------------------------------
 
@@ -84,6 +85,30 @@ def test_watch_notices_without_requests_and_listeners_run_on_its_thread() -> Non
     finally:
         gate.stop()
     assert [name for _, name in seen] == ["clock-gate"] * len(seen)
+
+
+def test_a_watch_that_could_not_be_started_is_started_by_the_next_look(
+    open_gate: Open, monitor: Monitor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    gate, seen = open_gate(), []
+    gate.subscribe(lambda change: seen.append(threading.current_thread().name))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        gate.start()
+        assert "the clock is not watched between requests: can't start new thread" in caplog.text
+        monitor.good()
+        gate.read()
+        assert seen == [threading.current_thread().name], "whoever notices tells the listeners"
+    gate.status()
+    try:
+        monitor.wrong()
+        wait_until(lambda: len(seen) == 2, seconds=10, what="the change without a request")
+        assert seen[1] == "clock-gate"
+    finally:
+        gate.stop()
 
 
 def test_reading_costs_little_beside_the_clock_itself() -> None:

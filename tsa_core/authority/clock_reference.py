@@ -13,11 +13,17 @@ from functools import cache
 from typing import NamedTuple
 
 from tsa_core.api import Clock, ClockAnchor, TimeReading
+from tsa_core.authority.clock_state import ClockState, Judgement
 from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
 from tsa_core.authority.leap import LeapSecond
 
 log = logging.getLogger(__name__)
 
+UNMONITORED = "no monitor compares the clock with others"
+_KERNEL_UNSYNCHRONISED = "the kernel says that its clock is not synchronised"
+_SET = "the clock was set, and no monitor can tell whether it is right"
+_LEAST_STEP_SECONDS = 0.001
+"""What two readings of the clock may differ by without a step."""
 _SLEWED_ALIKE = sys.platform == "linux"
 """Whether a time service that corrects the system's clock gradually corrects the monotonic clock too."""
 
@@ -76,6 +82,27 @@ class ClockReference:
         anchor, kernel = self._start
         self._start = _Start(ClockAnchor(anchor.time + shift, anchor.monotonic), kernel)
         self._followed_at = now.monotonic
+
+
+def judge_unmonitored(
+    reference: ClockReference | None,
+    now: ClockAnchor,
+    *,
+    allowed: timedelta,
+    drift_ppm: float,
+    leap: LeapSecond | None,
+    kernel: KernelClock | None,
+    until: float,
+) -> Judgement:
+    """Return the state of a clock that no monitor watches; it is stepped when it was set by more than `allowed`."""
+    if reference is not None:
+        moved = reference.moved(now, leap, kernel)
+        if abs(moved) > max(allowed.total_seconds(), _LEAST_STEP_SECONDS):
+            return Judgement(state=ClockState.STEPPED, reason=_SET, until=until)
+        reference.follow(now, moved, drift_ppm)
+    unsynchronised = kernel is not None and not kernel.synchronised
+    reason = f"{UNMONITORED}, and {_KERNEL_UNSYNCHRONISED}" if unsynchronised else UNMONITORED
+    return Judgement(state=ClockState.UNMONITORED, reason=reason, until=until)
 
 
 def _made_leaps(before: KernelClock | None, now: KernelClock | None) -> int:
