@@ -93,6 +93,23 @@ class AuditSinkContract(PluginFixtures):
         on_threads(lambda number: sink.write(sample_record(number)), range(1, _RECORDS + 1))
         assert sorted(read_serial_numbers()) == list(range(1, _RECORDS + 1))
 
+    def test_head_counts_the_records(self, sink: AuditSink) -> None:
+        sink.write(sample_record(1))
+        first = sink.head()
+        if first is None:
+            return
+        sink.write(sample_record(2))
+        second = sink.head()
+        assert second is not None, "head() told an end of the trail before, and none after another record"
+        number, separator, digest = second.partition(":")
+        assert separator, "head() must return NUMBER:HASH"
+        assert digest, "head() must return NUMBER:HASH"
+        assert int(number) > int(first.partition(":")[0]), "the number in head() must grow with each record"
+
+    def test_opened_sink_is_healthy(self, sink: AuditSink) -> None:
+        sink.write(sample_record(1))
+        assert sink.health().healthy, "health() says that nothing can be stored, but write() stored a record"
+
     def test_records_outlive_the_sink(
         self, open_sink: Callable[[], AuditSink], read_serial_numbers: Callable[[], Collection[int]]
     ) -> None:

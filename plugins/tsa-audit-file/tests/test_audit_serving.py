@@ -39,6 +39,14 @@ def check(path: Path) -> None:
     assert [report.damage for report in check_files(trail(path))] == [""] * len(trail(path))
 
 
+def run_audit(*arguments: str | Path) -> str:
+    """Return what `timestamp-server audit` prints when it succeeds."""
+    command = [sys.executable, "-m", "tsa_core.cli.server", "audit", *map(str, arguments)]
+    environment = {**os.environ, "NO_COLOR": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    return result.stdout
+
+
 def test_every_token_that_leaves_is_recorded(config: Path) -> None:
     path = config.parent / "trail" / "audit.jsonl"
     with ServerProcess(config) as server:
@@ -101,15 +109,7 @@ def test_commands_check_and_show_the_trail(config: Path) -> None:
     with ServerProcess(config) as server:
         server.stamp(encode_request())
     for command, expected in (("verify", "intact: 4 lines, 1 tokens"), ("show", "\ttoken\t")):
-        result = subprocess.run(
-            [sys.executable, "-m", "tsa_core.cli.server", "audit", command, str(path)],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-            env={**os.environ, "NO_COLOR": "1"},
-        )
-        assert expected in result.stdout
+        assert expected in run_audit(command, path)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -131,14 +131,7 @@ def test_a_trail_that_was_cut_closes_the_gate_until_it_is_accepted(config: Path,
         assert ready.status == 503
         assert b'"name": "audit:auditfile", "healthy": false' in ready.body
         assert server.get("/healthz").status == 200
-        verdict = subprocess.run(
-            [sys.executable, "-m", "tsa_core.cli.server", "audit", "accept", "--reason", "a drill", str(path)],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        assert "accepted: " in verdict.stdout
+        assert "accepted: " in run_audit("accept", "--reason", "a drill", path)
         wait_until(lambda: not any(refused() for _ in range(8)), seconds=60, what="all processes issue tokens")
         wait_until(lambda: server.get("/readyz").status == 200, seconds=60, what="the server is ready again")
     assert any("audit.accepted" in line for line in path.read_text().splitlines())
