@@ -98,11 +98,14 @@ class TsaDirectory:
 
     @contextmanager
     def served(self, engine: str, *flags: str) -> Iterator[ServerProcess]:
-        """Serve with one of ENGINES; `server.port` is right for granian, too."""
+        """Serve with one of ENGINES, and another number of workers if flags say so; `server.port` is right always."""
+        usual = ENGINES[engine]
+        if "--workers" in flags and "--workers" in usual:
+            usual = usual[: usual.index("--workers")]
         if engine.startswith("granian"):
             require_package("granian")
             flags = ("--port", str(free_port()), *flags)
-        with ServerProcess(self.config, *ENGINES[engine], *flags) as server:
+        with ServerProcess(self.config, *usual, *flags) as server:
             yield server
 
 

@@ -140,7 +140,8 @@ def test_a_monitor_that_cannot_be_opened_is_one_line(tmp_path: Path, responder: 
 def test_no_process_outlives_a_parent_that_was_killed(engine: str, responder: NtpResponder, tmp_path: Path) -> None:
     tsa = TsaDirectory(tmp_path, tables=clock(responder, period="200ms"))
     name, more = flags(engine, 2)
-    with tsa.served(name, *more) as server:
+    killed = pytest.raises(AssertionError, match="exit code is -9")
+    with killed, tsa.served(name, *more) as server:
         wait_until(lambda: all_grant(server), seconds=30, what="every worker has the verdict")
         parent = tsa.report().pid
         everyone = [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
