@@ -63,6 +63,8 @@ ACCEPTANCE: Final = Acceptance.__optional_keys__
 
 def check_names(arguments: Iterable[str], known: frozenset[str], call: str) -> None:
     """Raise TypeError for a keyword that `call` does not have, as Python does for a parameter list."""
+    if known.issuperset(arguments):
+        return
     for name in arguments:
         if name not in known:
             raise TypeError(f"{call}() got an unexpected keyword argument {name!r}")

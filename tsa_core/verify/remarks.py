@@ -20,7 +20,7 @@ def remarks(token: Token, statement: Statement, path: Path, by_date: ByDate, all
     """
     signed, info, algorithm = statement
     notes = [*signed.notes, *path.notes]
-    used = set()
+    used: set[str] = set()
     try:
         check_tsa_name(info, path.signer)
     except AuthorityNameMismatch as error:

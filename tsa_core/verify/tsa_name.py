@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography.x509.oid import ExtensionOID
 
 from tsa_core.paths.certificate import PathCertificate
@@ -22,10 +24,15 @@ from tsa_core.verify.errors import AuthorityNameMismatch
 
 def check_tsa_name(info: TSTInfo, signer: PathCertificate) -> None:
     """Raise AuthorityNameMismatch unless TSTInfo.tsa is absent, or the signer's subject or an alternative name."""
-    if not info.tsa_der:
-        return
+    if info.tsa_der:
+        _check_name(info.tsa_der, signer)
+
+
+@lru_cache(maxsize=256)
+def _check_name(tsa_der: bytes, signer: PathCertificate) -> None:
+    """Do the same for a name that is there. Only success is remembered: an authority states one name in all tokens."""
     try:
-        stated = _comparable(general_name(info.tsa_der))
+        stated = _comparable(general_name(tsa_der))
     except EncodingError as error:
         raise AuthorityNameMismatch(f"the name of the authority in the token cannot be read: {error}") from None
     try:

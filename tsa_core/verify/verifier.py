@@ -55,6 +55,8 @@ class Verifier:
         self._trust = trust
         self._allow = check_allowances(acceptance.get("allow", ()))
         self._periods = tuple(acceptance.get("algorithm_periods", ()))
+        self._rules = algorithm_rules(self._allow)
+        self._without_proof = ByDate(periods=self._periods, existed=None)
         self._builder = self._builder_for(STRICT)
         self._builders = {STRICT: self._builder}
         self._tsa_certificate = PathCertificate(tsa_certificate) if tsa_certificate is not None else None
@@ -84,14 +86,16 @@ class Verifier:
             self._paths.clear()
 
     def _verify(self, data: bytes, token: Token, status: int | None, subject: Subject) -> VerifiedTimestamp:
-        if all(subject.get(name) is None for name in ("artifact", "digest", "request")):
+        if subject.get("digest") is None and subject.get("artifact") is None and subject.get("request") is None:
             raise TypeError("verification needs the artifact, its digest or the request")
         time = subject.get("time")
         if time is not None and time.tzinfo is None:
             raise TypeError("the time of verification must be an aware datetime")
-        proof = self._prove(data, subject.get("proofs", ()))
-        by_date = ByDate(periods=self._periods, existed=(proof.latest or proof.gen_time) if proof else None)
-        rules = algorithm_rules(self._allow | by_date.strong_then)
+        proof, by_date, rules = None, self._without_proof, self._rules
+        if proofs := subject.get("proofs", ()):
+            proof = self._prove(data, proofs)
+            by_date = ByDate(periods=self._periods, existed=proof.latest or proof.gen_time)
+            rules = algorithm_rules(self._allow | by_date.strong_then)
         try:
             statement = read_statement(token, rules)
             signed, info, algorithm = statement
@@ -118,10 +122,8 @@ class Verifier:
             proof=proof,
         )
 
-    def _prove(self, data: bytes, proofs: Sequence[bytes]) -> VerifiedTimestamp | None:
-        """Verify the proofs, which any authority of the trust store may have made; None when there are none."""
-        if not proofs:
-            return None
+    def _prove(self, data: bytes, proofs: Sequence[bytes]) -> VerifiedTimestamp:
+        """Verify the proofs, which any authority of the trust store may have made."""
         if not self._periods:
             raise TypeError("proofs have no effect without algorithm_periods")
         verifier = Verifier(self._trust, allow=self._allow, algorithm_periods=self._periods)
