@@ -28,6 +28,8 @@ ENGINES = {
     "waitress-2": ("--workers", "2"),
     "granian-2": ("--server", "granian", "--workers", "2"),
 }
+FLAGS = {**ENGINES, "granian": ("--server", "granian")}
+"""How `served` makes a server of each engine; the last one leaves the number of workers to the test."""
 SECONDS = 60.0
 _PACE_SECONDS = 0.002
 
@@ -98,14 +100,11 @@ class TsaDirectory:
 
     @contextmanager
     def served(self, engine: str, *flags: str) -> Iterator[ServerProcess]:
-        """Serve with one of ENGINES, and another number of workers if flags say so; `server.port` is right always."""
-        usual = ENGINES[engine]
-        if "--workers" in flags and "--workers" in usual:
-            usual = usual[: usual.index("--workers")]
+        """Serve with an engine of FLAGS; `server.port` is right for granian, too."""
         if engine.startswith("granian"):
             require_package("granian")
             flags = ("--port", str(free_port()), *flags)
-        with ServerProcess(self.config, *usual, *flags) as server:
+        with ServerProcess(self.config, *FLAGS[engine], *flags) as server:
             yield server
 
 

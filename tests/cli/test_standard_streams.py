@@ -64,7 +64,7 @@ def test_json_stays_json_in_any_encoding() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[1:3]))
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
+@pytest.mark.needs(Path("/dev/full").exists(), "writes to /dev/full")
 def test_a_full_stdout_is_one_line_and_exit_code_2(command: tuple[str, ...]) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     try:
@@ -109,7 +109,7 @@ finally:
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc/self/fd on this system")
+@pytest.mark.needs(Path("/proc/self/fd").exists(), "reads /proc/self/fd")
 @pytest.mark.parametrize("closed", ["012", "0", "2"])
 @pytest.mark.parametrize(
     "program", ["tsa_core.cli.server", "tsa_core.cli.timestamp.program", "tsa_core.cli.fetch_tsa_certs"]

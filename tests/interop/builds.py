@@ -15,7 +15,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
+
+import pytest
 
 HERE: Final = Path(__file__).parent
 _SECONDS: Final = 800
@@ -24,6 +26,11 @@ _COPY_DEPENDENCIES: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.
 
 class NoToolchain(Exception):
     """A program is not here, or too old for these clients; the text says which and what would do."""
+
+
+def not_on_this_machine(reason: str) -> NoReturn:
+    """Skip a test that needs a toolchain, or a version, which no machine has to have (decision 158)."""
+    pytest.skip(reason)
 
 
 class BuildFailed(Exception):

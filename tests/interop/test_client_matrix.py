@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.builds import BuildFailed, NoToolchain
+from tests.interop.builds import BuildFailed, NoToolchain, not_on_this_machine
 from tests.interop.case_folder import KEYS, case_folder
 from tests.interop.matrix import CLIENTS, YES, Row, cell, client_version, documented, observe, render
 from tsa_core.testing.programs import missing
@@ -29,7 +29,7 @@ def rows(request: pytest.FixtureRequest, tokens: Path) -> list[Row]:
     try:
         return observe(request.param, tokens)
     except NoToolchain as reason:
-        pytest.skip(str(reason))
+        not_on_this_machine(str(reason))
     except BuildFailed as reason:
         missing(str(reason))
 
@@ -40,7 +40,7 @@ def test_clients_verify_the_keys_that_the_documentation_says(rows: list[Row]) ->
     assert {name: row.cells() for name, row in compared.items()} == {name: table[name][2] for name in compared}
     if len(compared) < len(rows):
         others = [f"{row.client.name} {row.version}" for row in rows if row.client.name not in compared]
-        pytest.skip(f"the table is of other versions than {', '.join(others)}")
+        not_on_this_machine(f"the table is of other versions than {', '.join(others)}")
 
 
 def test_every_client_accepts_a_key(rows: list[Row]) -> None:

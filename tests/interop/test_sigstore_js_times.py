@@ -8,7 +8,7 @@ import pytest
 from asn1crypto.tsp import TimeStampResp
 
 from tests import pki
-from tests.interop.builds import BuildFailed, NoToolchain
+from tests.interop.builds import BuildFailed, NoToolchain, not_on_this_machine
 from tests.interop.case_folder import ARTIFACT, write_artifacts
 from tests.interop.matrix import verdicts_of_program
 from tests.serving import Parts, TestClock, TestSigner, running_server
@@ -48,7 +48,7 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bool]:
     try:
         verdicts = verdicts_of_program("node", folder)
     except NoToolchain as reason:
-        pytest.skip(str(reason))
+        not_on_this_machine(str(reason))
     except BuildFailed as reason:
         missing(str(reason))
     return {name: verdicts["sigstore-js", name, "artifact"] is None for name in [*profiles, "ecdsa-zero"]}

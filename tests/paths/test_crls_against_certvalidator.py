@@ -16,7 +16,7 @@ from tsa_core.testing import forge
 from tsa_core.testing.forged_pki import Extension, Issued, issue, key_usage, signer_extensions
 from tsa_core.testing.forged_revocation import crl, entry, scope
 
-certvalidator = pytest.importorskip("pyhanko_certvalidator")
+pytestmark = pytest.mark.package("pyhanko_certvalidator", install="pyhanko-certvalidator")
 
 CASES = 200
 CA, ROOT = CHAIN.intermediate, CHAIN.root
@@ -95,6 +95,7 @@ def ours(signer: Issued, crls: list[bytes]) -> str:
 
 
 def theirs(signer: Issued, crls: list[bytes]) -> str:
+    import pyhanko_certvalidator as certvalidator
     from asn1crypto import x509 as asn1
     from pyhanko_certvalidator.errors import PathError, RevokedError, ValidationError
 

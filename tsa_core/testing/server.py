@@ -58,6 +58,7 @@ class ServerProcess:
         self._environment = {**inherited, "NO_COLOR": "1", "COLUMNS": "200", **(environ or {})}
         self._wait_for = wait_for
         self._lines: list[str] = []
+        self._expected_code = 0
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
@@ -85,7 +86,13 @@ class ServerProcess:
         code = self._end()
         if error is None:
             how = "it ended by itself" if ended_before else "it was told to stop"
-            assert code == 0, f"{how}, and its exit code is {code}:\n{self.log}"
+            assert code == self._expected_code, f"{how}, and its exit code is {code}:\n{self.log}"
+
+    def kill(self) -> None:
+        """Kill it, as a test may that proves what happens then; its workers are left to themselves."""
+        self._expected_code = -signal.SIGKILL
+        self.process.kill()
+        self.process.wait(_SECONDS)
 
     def _end(self) -> int:
         self.process.terminate()

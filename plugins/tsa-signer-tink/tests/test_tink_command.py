@@ -54,8 +54,16 @@ def type_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 
 @pytest.fixture
 def create_keyset(type_command: Type) -> Type:
-    def create(kek: Kek, out: Path, *arguments: str | Path, template: str = "ECDSA_P256", **environment: str) -> Result:
-        command = ["tink", "create-keyset", "--key-template", template, "--out", str(out), "--master-key-uri", kek.uri]
+    def create(
+        kek: Kek,
+        out: Path,
+        *arguments: str | Path,
+        template: str = "ECDSA_P256",
+        uri: str | None = None,
+        **environment: str,
+    ) -> Result:
+        command = ["tink", "create-keyset", "--key-template", template, "--out", str(out)]
+        command += ["--master-key-uri", uri or kek.uri]
         return type_command([*command, *arguments], {**kek.environment, **environment})
 
     return create
@@ -152,7 +160,7 @@ def test_what_the_kms_refuses_is_one_line_and_leaves_no_file(
     absent = f"{kek.uri[:-4]}{'0000' if server == 'aws' else 'zzzz'}"
     # Vault would make the key that is absent, so it is given a token that it does not know.
     denied = {"VAULT_TOKEN": "hvs.unknown-token"} if server == "vault" else {}
-    result = create_keyset(kek, path, "--master-key-uri", absent, **denied)
+    result = create_keyset(kek, path, uri=absent, **denied)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("timestamp-server: error: ")
