@@ -68,7 +68,9 @@ def tsa_clock_monitors() -> Iterable[Provider[ClockMonitor]]:  # type: ignore[em
     Called once at start; the core calls `start(clock)` on what was opened, once, and `verdict()` for every token: it
     must return at once what a thread of the monitor's own has found out. Give every measurement a new ClockVerdict
     with its `anchor` (ClockAnchor.take(clock), before the first question), so that a step of the clock is noticed,
-    and `valid_for`, so that a dead thread is. Example::
+    and `valid_for`, so that a dead thread is. `period` lets the core refuse an accuracy that the clock may drift out of
+    between two measurements; `memory()` of the monitor before a reload reaches `remember()` of the one after it,
+    before `start`. Example::
 
         @hookimpl
         def tsa_clock_monitors():
