@@ -37,8 +37,9 @@ def remarks(token: Token, statement: Statement, path: Path, by_date: ByDate, all
                 notes.append(
                     by_date.accept(name, where, covered=certificate is None or certificate in token.certificates)
                 )
-    notes += [
-        Note(code="allowance-unused", text=f"{name} was allowed, and this timestamp does not need it")
-        for name in sorted(allow - used)
-    ]
+    if allow:
+        notes += [
+            Note(code="allowance-unused", text=f"{name} was allowed, and this timestamp does not need it")
+            for name in sorted(allow - used)
+        ]
     return tuple(notes)

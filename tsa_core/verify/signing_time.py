@@ -6,7 +6,7 @@ reader, and a time in a form of its own does not.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from tsa_core.protocol import der
@@ -28,9 +28,10 @@ def check_signing_time(encoded: bytes) -> None:
     elif "1950" <= digits[:4] < "2050":
         raise SignedDataError(f"the signing-time attribute says {digits[:4]} as a GeneralizedTime, not as a UTCTime")
     try:
-        # strptime alone would also take blanks, and a month of one digit.
+        # int() alone would also take blanks and signs.
         if not (digits.isascii() and digits.isdigit()):
             raise ValueError
-        datetime.strptime(digits, "%Y%m%d%H%M%S")  # noqa: DTZ007 - only looked at
+        month, day, hour, minute, second = (int(digits[i : i + 2]) for i in range(4, 14, 2))
+        datetime(int(digits[:4]), month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         raise SignedDataError("the signing-time attribute is not a time") from None

@@ -157,8 +157,10 @@ class Verifier:
         )
 
     def _path(self, token: Token, signed: SignedToken, time: datetime, rules: AlgorithmRules) -> Path:
-        key = (rules, token.certificates, signed.info.sid_der, signed.ess_values)
-        path = self._paths.get(key)
+        key = (token.certificates, signed.info.sid_der, signed.ess_values)
+        # Under the rules that only a proof makes good, nothing is remembered: there is a proof for each token.
+        remembered = rules is self._rules
+        path = self._paths.get(key) if remembered else None
         if path is not None and path.not_before <= time <= path.not_after:
             return path
         embedded = readable(token.certificates, self._builder.known)
@@ -169,7 +171,7 @@ class Verifier:
         if builder is None:
             builder = self._builders[rules] = self._builder_for(rules)
         path = builder.build(signer, embedded, time)
-        if sum(map(len, token.certificates)) <= _MAX_CACHED_OCTETS:
+        if remembered and sum(map(len, token.certificates)) <= _MAX_CACHED_OCTETS:
             with self._lock:
                 if len(self._paths) >= _MAX_PATHS:
                     del self._paths[next(iter(self._paths))]
