@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -101,6 +102,7 @@ def test_timestamp_of_several_servers(shell: Shell, tsa: HttpTsa) -> None:
         servers = [f"--timestamp_server={url}" for url in (tsa.url, broken.url, tsa.origin)]
         error = shell.fails(1, "timestamp", "--artifact", "a.txt", *servers)
         assert "timeNotAvailable" in error
+        assert "later" in error
         assert list(Path().glob("*.tsr")) == []
         outcome = shell(
             "timestamp", "--artifact", "a.txt", *servers, "--threshold", "2", "--out", "x.tsr", "--format", "json"
@@ -108,8 +110,8 @@ def test_timestamp_of_several_servers(shell: Shell, tsa: HttpTsa) -> None:
     assert outcome.code == 0
     assert [item["Location"] for item in json.loads(outcome.out)["Timestamps"]] == ["x.1.tsr", "x.2.tsr"]
     assert Path("x.2.tsr").exists()
-    assert "no timestamp from" in outcome.err
-    assert "later" in outcome.err
+    # Enough others may have answered before it has (decision 151).
+    assert re.search(f"no timestamp from {re.escape(broken.url)}: .*(later|not waited for)", outcome.err)
 
 
 def test_timestamp_verify_with(shell: Shell, tsa: HttpTsa) -> None:

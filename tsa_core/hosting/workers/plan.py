@@ -130,8 +130,9 @@ class WorkerPlans:
             while not self._ending.is_set():
                 self.idle(_TURN_SECONDS)
 
-        self._thread = threading.Thread(target=run, name="workers", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=run, name="workers", daemon=True)
+        thread.start()
+        self._thread = thread  # not before it runs: `close`, in another thread, joins it
 
     def _start_clock(self, settings: Settings, bank: int, previous: ClockProcess | None) -> ClockProcess | None:
         """Start the process that runs the monitors for all workers; None without monitors or with one worker."""
