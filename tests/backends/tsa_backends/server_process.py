@@ -62,9 +62,14 @@ class ServerProcess:
             time.sleep(0.05)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process: SIGSTOP freezes it, SIGCONT lets it go on."""
+        """Send a signal to the process: SIGSTOP freezes it, SIGCONT lets it go on.
+
+        Returns after SIGSTOP when all of its threads have stopped; on a busy machine one may still answer before.
+        """
         assert self._process is not None
         self._process.send_signal(number)
+        if number is signal.SIGSTOP:
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def stop(self) -> None:
         """End the server as its operator would, by force after a while."""
