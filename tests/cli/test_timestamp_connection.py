@@ -69,7 +69,10 @@ def test_the_server_may_stand_before_the_command_and_in_the_configuration(
 def test_a_client_certificate_and_a_ca_file(shell: Shell, tmp_path: Path) -> None:
     certificates = Certificates(tmp_path)
     certificate, key = certificates.client()
-    act: Any = lambda c: c.answer("200 OK", c.reply())  # noqa: E731
+
+    def act(connection: Any) -> None:
+        connection.answer("200 OK", connection.reply())
+
     with LyingServer(Lie(act=act, error=None, tls="demanding"), certificates) as server:
         command = ("timestamp", "--artifact", "a.txt", "--timestamp_server", server.url)
         assert "--ca" in shell.fails(1, *command)
