@@ -145,11 +145,9 @@ def test_an_extension_twice_is_refused() -> None:
 @pytest.mark.parametrize("value", [b"\x02\x01\x01", der.sequence(der.integer(1)), der.sequence(der.oid("1.2.3"))])
 def test_what_is_no_list_of_extensions_is_refused(value: bytes) -> None:
     odd = target(Extension("1.2.3.4", b"\x05\x00"))
-    start = odd.der.index(b"\xa3", odd.der.index(der.oid("1.2.840.10045.2.1")))
-    length = odd.der[start + 1]
-    changed = (
-        odd.der[: start + 2] + (value + der.tlv(der.OCTET_STRING, bytes(64)))[:length] + odd.der[start + 2 + length :]
-    )
+    listed = der.sequence(der.sequence(der.oid("1.2.3.4"), der.octet_string(b"\x05\x00")))
+    before, after = odd.der.split(der.explicit(3, listed))
+    changed = before + der.explicit(3, (value + der.tlv(der.OCTET_STRING, bytes(64)))[: len(listed)]) + after
     with pytest.raises(PathError, match="cannot be read"):
         PathCertificate.from_der(changed).check_critical_extensions()
 
