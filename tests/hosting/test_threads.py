@@ -187,9 +187,9 @@ def test_readiness_with_a_waiting_signer_does_not_hold_up_the_io_thread() -> Non
     with hanging(threads=1, asked=1) as hung, ThreadPoolExecutor(1) as pool:
         service = hung.server.service
         assert service is not None
-        service.authority.profiles[
-            "default"
-        ].available = False  # so that readiness makes a trial signature, which hangs
+        service.authority.profiles["default"].signing.set(
+            "the test says so"
+        )  # so that readiness makes a trial signature, which hangs
         ready = pool.submit(hung.server.request, "GET", "/readyz")
         assert hung.signer.waiting.acquire(timeout=10)
         assert hung.server.request("GET", "/ping").status == 200

@@ -1,6 +1,7 @@
 """The authority: profiles, serial numbers, the clock gate and the checks at start."""
 
 from tsa_core.authority.authority import TimestampAuthority
+from tsa_core.authority.causes import Cause, CauseKind, Causes
 from tsa_core.authority.chain import CertificateChain, load_chain, parse_chain, read_chain_file
 from tsa_core.authority.clock_reference import ClockReference, renew_system_reference, system_reference
 from tsa_core.authority.clock_state import ClockState, ClockStatus
@@ -12,6 +13,9 @@ from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.authority.validity import days_between
 
 __all__ = [
+    "Cause",
+    "CauseKind",
+    "Causes",
     "CertificateChain",
     "ClockChange",
     "ClockGate",

@@ -25,9 +25,10 @@ from tsa_core.api import (
     TsaError,
 )
 from tsa_core.authority.admission import CANNOT_SIGN, Admission
+from tsa_core.authority.causes import Causes
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.pending_request import PendingRequest, Reply, Stamp
-from tsa_core.authority.profile import Profile
+from tsa_core.authority.profile import SIGNER_FAILED, Profile
 from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.request import read_extensions, read_request
@@ -44,7 +45,7 @@ class TimestampAuthority:
     """Issues timestamps for one or more profiles. Thread-safe.
 
     What is the same for all requests is made at start. The objects of plugins are called directly. `profiles` must
-    include `default`.
+    include `default`. `causes` tells what stops tokens now.
     """
 
     def __init__(
@@ -56,7 +57,11 @@ class TimestampAuthority:
         processors: Sequence[ResponseProcessor] = (),
         audit_sinks: Sequence[AuditSink] = (),
         observers: Sequence[Observer] = (),
+        causes: Causes | None = None,
     ) -> None:
+        self.causes = causes or Causes()
+        for profile in profiles:
+            self.causes.include(profile.signing)
         self.profiles: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in profiles})
         self.gate = gate
         self._processors = tuple(processors)
@@ -258,10 +263,10 @@ class TimestampAuthority:
         try:
             signature = profile.sign(pending.to_sign)
         except SignerError:
-            profile.available = False
+            profile.signing.set(SIGNER_FAILED)
             raise
         except Exception as error:
-            profile.available = False
+            profile.signing.set(SIGNER_FAILED)
             log.exception(
                 "request %s: the signer plugin %r of profile %r crashed",
                 pending.context.request_id,
@@ -272,9 +277,9 @@ class TimestampAuthority:
         if profile.settings.verify_signatures and not profile.algorithm.is_valid(
             profile.signer.public_key, signature, pending.signed_attributes
         ):
-            profile.available = False
+            profile.signing.set(SIGNER_FAILED)
             raise SignerError(f"profile {profile.name}: the signature does not verify; the key may have changed")
-        profile.available = True
+        profile.signing.clear()
         pending.signature = signature
         if trace is not None:
             trace.sign_ended = perf_counter_ns()

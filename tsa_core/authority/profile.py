@@ -8,6 +8,7 @@ from functools import partial
 from types import MappingProxyType
 
 from tsa_core.api import ClockError, ConfigError, ProfileSummary, Signer, SignerError
+from tsa_core.authority.causes import Cause, CauseKind
 from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.ordered_clock import OrderedClock
@@ -21,6 +22,8 @@ from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy, TimeEncoder
 log = logging.getLogger(__name__)
 
 _TRIAL_MESSAGE = b"tsa-core trial signature"
+SIGNER_FAILED = "the signer cannot sign now"
+"""The reason of `Profile.signing` after a signature failed."""
 
 
 class Profile:
@@ -103,8 +106,13 @@ class Profile:
             extensions=[QUALIFIED_STATEMENT] if settings.qualified else [],
         )
         self.certificate_chain_pem = self.chain.pem()
-        self.available = True
-        """Whether the last signature succeeded; for /readyz."""
+        self.signing = Cause(CauseKind.SIGNER, name, profile=name)
+        """Active when the last signature failed."""
+
+    @property
+    def available(self) -> bool:
+        """Whether the last signature succeeded."""
+        return not self.signing.reason
 
     def _load_chain(self) -> CertificateChain:
         if self.settings.certificate_chain is not None:

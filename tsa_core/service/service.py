@@ -201,7 +201,7 @@ class Service:
     def _readiness(self) -> Iterator[ReadinessCheck]:
         for profile in self.authority.profiles.values():
             healthy = profile.available or self._try_again(profile)
-            reason = "" if healthy else "the signer cannot sign now"
+            reason = "" if healthy else profile.signing.reason
             yield ReadinessCheck(name=f"signer:{profile.name}", healthy=healthy, reason=reason)
             if reason := profile.outside_period(datetime.now(UTC)):
                 yield ReadinessCheck(name=f"certificate:{profile.name}", healthy=False, reason=reason)
@@ -212,6 +212,9 @@ class Service:
         self.audit_heads.keep_running()
         for name, status in self.audit_health().items():
             yield ReadinessCheck(name=f"audit:{name}", healthy=status.healthy, reason=status.reason)
+        for cause, reason in self.authority.causes.active():
+            if cause not in [profile.signing for profile in self.authority.profiles.values()]:
+                yield ReadinessCheck(name=cause.check, healthy=False, reason=reason)
         for name, check in self._checks:
             try:
                 status = check.check()
@@ -279,7 +282,7 @@ class Service:
         except Exception as error:  # noqa: BLE001 - after any failure the profile is not ready
             log.warning("profile %r: the signer is still unavailable: %s", profile.name, error)
             return False
-        profile.available = True
+        profile.signing.clear()
         return True
 
     # -- lifetime -----------------------------------------------------------------------------------------------

@@ -1,0 +1,97 @@
+"""Why tokens cannot be issued now: the causes that /readyz, metrics, the log and the landing page tell.
+
+Whoever may find that tokens cannot be issued has a Cause of its own. It sets the cause when it finds that, and clears
+it when it finds the contrary. Several causes may have the same kind and name: a sink may have failed, and hang too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from enum import StrEnum
+
+
+class CauseKind(StrEnum):
+    """What stops tokens; the first part of a check's name at /readyz."""
+
+    SIGNER = "signer"
+    CERTIFICATE = "certificate"
+    """The chain is not valid now, or the key's usage period does not include now."""
+    CLOCK = "clock"
+    AUDIT = "audit"
+    """An audit sink."""
+    RESPONSE = "response"
+    """A response processor."""
+    POLICY = "policy"
+    """A policy selector."""
+    HEALTH = "health"
+    """A health check."""
+
+
+class Cause:
+    """One reason why tokens cannot be issued; inactive until `set`. Any thread may set and clear it.
+
+    `name` is that of the plugin, or of the profile for its signer and its certificate. `profile` is the only profile
+    that it stops; with None it stops all.
+    """
+
+    __slots__ = ("kind", "name", "profile", "reason")
+
+    def __init__(self, kind: CauseKind, name: str = "", *, profile: str | None = None) -> None:
+        self.kind = kind
+        self.name = name
+        self.profile = profile
+        self.reason = ""
+        """One line for the operator while the cause is active, else empty."""
+
+    @property
+    def check(self) -> str:
+        """The name at /readyz: `audit:auditfile`, or `clock`."""
+        return f"{self.kind}:{self.name}" if self.name else self.kind.value
+
+    def set(self, reason: str) -> None:
+        """Say that tokens cannot be issued. Costs nothing worth mentioning, also when it was said before.
+
+        `reason` is one line for the operator. /readyz shows it to everybody: no secret, no text of a plugin's error.
+        """
+        if not reason:
+            raise ValueError("a cause needs a reason")
+        self.reason = reason
+
+    def clear(self) -> None:
+        """Say that this does not stop tokens. Costs nothing worth mentioning."""
+        self.reason = ""
+
+    def __repr__(self) -> str:
+        return f"<Cause {self.check}: {self.reason or 'inactive'}>"
+
+
+class Causes:
+    """The causes of one authority. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all: tuple[Cause, ...] = ()
+
+    def add(self, kind: CauseKind, name: str = "", *, profile: str | None = None) -> Cause:
+        """Return a new cause, which is listed from now on; for its owner alone to set and clear."""
+        cause = Cause(kind, name, profile=profile)
+        self.include(cause)
+        return cause
+
+    def include(self, cause: Cause) -> None:
+        """List a cause that was made before."""
+        with self._lock:
+            self._all = (*self._all, cause)
+
+    def __iter__(self) -> Iterator[Cause]:
+        """Iterate over all causes, active or not, in the order in which they were added."""
+        return iter(self._all)
+
+    def active(self) -> list[tuple[Cause, str]]:
+        """Return the causes that stop tokens now, each with its reason."""
+        return [(cause, reason) for cause in self._all if (reason := cause.reason)]
+
+    def issuing(self, profile: str) -> bool:
+        """Say whether nothing stops the tokens of a profile."""
+        return not any(cause.profile in {None, profile} for cause, _ in self.active())
