@@ -1,0 +1,1 @@
+"""Faults of backends: Vault, AWS, Azure, Google."""

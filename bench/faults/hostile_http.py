@@ -1,0 +1,1 @@
+"""Faults of clients: heads, bodies and connections that no honest client sends."""

@@ -1,0 +1,1 @@
+"""Faults at the proxy in front: paths and addresses."""

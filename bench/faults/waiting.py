@@ -1,0 +1,1 @@
+"""Faults of waiting: disks, locks, pipes, signers and other plugins that hang."""
