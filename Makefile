@@ -26,7 +26,7 @@ DOCS := $(VENV)/.stamp-docs
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test bench bench-quick lint format types docs import-graph constraints clean
+.PHONY: help serve test interop-clients bench bench-quick lint format types docs import-graph constraints clean
 
 help: ## say what there is
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='options for the command']"
@@ -37,6 +37,9 @@ serve: $(SERVE) ## serve timestamps on 127.0.0.1:3000 with the memory signer
 
 test: $(DEV) ## run the whole test suite; ARGS='-k name' chooses
 	$(PYTEST) $(ARGS)
+
+interop-clients: $(DEV) ## build the clients in Go, Node, Java and Rust that tests use; once, into the user's cache
+	$(BIN)/python -m tests.interop.builds
 
 bench: $(DEV) ## run the benchmarks and compare with the baselines
 	$(BIN)/python -m bench $(ARGS)

@@ -1,18 +1,21 @@
 """Builds the clients that are written in Go, JavaScript, Java and Rust, once, into a folder of the user's cache.
 
 A build is named by its sources and its toolchain's version; a change of either makes a new one. Exact versions are in
-the manifests beside the sources.
+the manifests beside the sources. `python -m tests.interop.builds` builds all that this machine has toolchains for.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -135,14 +138,39 @@ def built(name: str) -> Path:
     target = cache / f"{name}-{key.hexdigest()[:16]}"
     if not target.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as place:
-            folder = Path(place) / "build"
-            shutil.copytree(sources, folder)
-            language.build(folder)
-            try:
-                folder.rename(target)
-            except OSError:
-                # Another process was faster.
-                if not target.is_dir():
-                    raise
+        with _alone(cache / f".{name}.lock"):
+            if not target.is_dir():
+                _build(language, sources, target)
     return target
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock between processes: the test runner's workers come for the same clients at the same time."""
+    with lock.open("wb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _build(language: Language, sources: Path, target: Path) -> None:
+    """Build in a folder beside the target, which appears when all is done."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{language.name}-") as place:
+        folder = Path(place) / "build"
+        shutil.copytree(sources, folder)
+        language.build(folder)
+        folder.rename(target)
+
+
+def main() -> None:
+    """Build every language's clients; a toolchain that is not here is named."""
+    for name in LANGUAGES:
+        try:
+            sys.stderr.write(f"{name}: {built(name)}\n")
+        except NoToolchain as error:
+            sys.stderr.write(f"{name}: {error}\n")
+        except BuildFailed as error:
+            sys.exit(f"{name}: {error}")
+
+
+if __name__ == "__main__":
+    main()
