@@ -20,6 +20,7 @@ SECRET = "secret-0c11"
     [
         ("azurekms://my-vault.vault.azure.net/tsa", ("https://my-vault.vault.azure.net", "tsa", None)),
         ("azurekms://v.vault.azure.net/tsa/0123abcd", ("https://v.vault.azure.net", "tsa", "0123abcd")),
+        ("azurekms://v.vault.azure.net/tsa/", ("https://v.vault.azure.net", "tsa", None)),
         ("AZUREKMS://hsm.managedhsm.azure.net/K-1", ("https://hsm.managedhsm.azure.net", "K-1", None)),
         ("azurekms://127.0.0.1:8443/tsa", ("https://127.0.0.1:8443", "tsa", None)),
         ("azurekms://localhost/tsa", ("https://localhost", "tsa", None)),
@@ -38,7 +39,7 @@ def test_key_uri_is_read(uri: str, expected: tuple[str, str, str | None]) -> Non
         "azurekms://",
         "azurekms://v.vault.azure.net",
         "azurekms://v.vault.azure.net/",
-        "azurekms://v.vault.azure.net/tsa/",
+        "azurekms://v.vault.azure.net/tsa//",
         "azurekms://v.vault.azure.net/tsa/v/sign",
         "azurekms://v.vault.azure.net/ts%61",
         "azurekms://v.vault.azure.net/tsa?x=1",

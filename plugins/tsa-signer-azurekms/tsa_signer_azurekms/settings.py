@@ -16,7 +16,7 @@ from tsa_signer_azurekms.options import AzureOptions
 
 _URI: Final = re.compile(
     r"azurekms://(?P<host>[A-Za-z0-9.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?)"
-    r"/(?P<key>[A-Za-z0-9-]{1,127})(?:/(?P<version>[A-Za-z0-9]{1,64}))?",
+    r"/(?P<key>[A-Za-z0-9-]{1,127})(?:/(?P<version>[A-Za-z0-9]{0,64}))?",
     re.IGNORECASE,
 )
 _EXAMPLE: Final = "azurekms://NAME.vault.azure.net/KEY, with /VERSION after it if need be"
@@ -50,14 +50,14 @@ class Identity:
 
 
 def read_key_uri(uri: str) -> KeyAddress:
-    """Return the key that `azurekms://HOST/KEY[/VERSION]` names; raises ConfigError."""
+    """Return the key that `azurekms://HOST/KEY[/VERSION]` names; an empty version is none. Raises ConfigError."""
     found = _URI.fullmatch(uri)
     if found is None:
         raise ConfigError(f"{uri!r} is not a key URI of this signer; write {_EXAMPLE}")
     host = found["host"]
     if "." not in host and ":" not in host and host.lower() != "localhost":
         raise ConfigError(f"{uri!r} names the vault {host!r} without its domain; write {_EXAMPLE}")
-    return KeyAddress(vault_url=f"https://{host}", key=found["key"], version=found["version"])
+    return KeyAddress(vault_url=f"https://{host}", key=found["key"], version=found["version"] or None)
 
 
 def choose_identity(options: AzureOptions, environ: Mapping[str, str] = os.environ) -> Identity:

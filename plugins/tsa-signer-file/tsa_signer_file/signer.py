@@ -17,12 +17,17 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from tsa_core.api import ConfigError, LocalKeySigner, PrivateKey, UnsupportedKey, describe_key, key_file, resolve_path
+from tsa_signer_file.encrypted_box import NotReadable, WrongPassword, is_encrypted_box, open_box
 from tsa_signer_file.options import FileOptions
 
 log = logging.getLogger(__name__)
 
 _MAX_KEY_OCTETS: Final = 64 * 1024
 _EC_PARAMETERS: Final = (b"-----BEGIN EC PARAMETERS-----", b"-----END EC PARAMETERS-----")
+_ENCRYPTED: Final = (
+    "the private key is encrypted; give its password by [signer.file] password, for example "
+    'password = { file = "PATH" }'
+)
 
 
 class FileSigner(LocalKeySigner):
@@ -90,6 +95,8 @@ def _blank_parameters(data: bytearray) -> None:
 
 def _load(data: bytearray, password: bytes | None, path: Path) -> PrivateKey:
     where = str(path)
+    if is_encrypted_box(data):
+        return _check_kind(_open_box(data, password, where), where)
     load = load_pem_private_key if b"-----BEGIN" in data else load_der_private_key
     _blank_parameters(data)
     try:
@@ -97,20 +104,37 @@ def _load(data: bytearray, password: bytes | None, path: Path) -> PrivateKey:
             key = load(data, password)
         except TypeError:
             if password is None:
-                raise ConfigError(
-                    "the private key is encrypted; give its password by [signer.file] password, "
-                    'for example password = { file = "PATH" }',
-                    path=where,
-                ) from None
+                raise ConfigError(_ENCRYPTED, path=where) from None
             log.warning("the private key %s is not encrypted; its password is not needed", path)
             key = load(data, None)
     except (ValueError, UnsupportedAlgorithm):
         # The library's text could quote what it read, so it is not repeated.
         reason = "the password is wrong or the file is damaged" if password else "it is not a private key"
         raise ConfigError(
-            f"{reason}; PEM or DER of PKCS #8, PKCS #1 or SEC 1 is needed, and its key of a supported kind",
+            f"{reason}; PEM or DER of PKCS #8, PKCS #1 or SEC 1 is needed, or an encrypted key of Sigstore's tools, "
+            "and a key of a supported kind",
             path=where,
         ) from None
+    return _check_kind(key, where)
+
+
+def _open_box(data: bytearray, password: bytes | None, where: str) -> object:
+    """Return the key that Sigstore's tools have encrypted; without a password, it is the empty one, as there."""
+    try:
+        return load_der_private_key(open_box(data, password or b""), None)
+    except WrongPassword:
+        if password is None:
+            raise ConfigError(_ENCRYPTED, path=where) from None
+        raise ConfigError("the password is wrong or the file is damaged", path=where) from None
+    except NotReadable as error:
+        raise ConfigError(
+            f"the encrypted private key of Sigstore's tools cannot be read: {error}", path=where
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigError("what is encrypted there is no PKCS #8 private key of a supported kind", path=where) from None
+
+
+def _check_kind(key: object, where: str) -> PrivateKey:
     if not isinstance(key, PrivateKey):
         raise ConfigError(
             f"a key of type {type(key).__name__} cannot sign timestamps; use RSA, ECDSA, Ed25519, Ed448 or ML-DSA",
