@@ -267,6 +267,23 @@ def test_reset_waits_for_calls_in_progress_and_gives_up_in_time(open_signer: Ope
     assert signs(signer)
 
 
+def test_the_pause_after_a_reset_ends_with_the_last_signer(open_signer: Open, key: PublicKey) -> None:
+    signer: Any = open_signer()
+    module = signer._module
+    with module.call(time.monotonic() + 60) as generation:
+        pass
+    module._next_reset = time.monotonic() + 600
+    with pytest.raises(SignerUnavailable, match="a moment ago"):
+        module.reset(generation, time.monotonic() + 60)
+    signer.close()
+    again: Any = open_signer()
+    assert again._module is module
+    with module.call(time.monotonic() + 60) as generation:
+        pass
+    module.reset(generation, time.monotonic() + 60)
+    assert signs(again)
+
+
 def _sign_in_child(signer: Signer, answer: Any) -> None:
     try:
         signer.sign(MESSAGE, timeout=2)

@@ -124,6 +124,7 @@ class Module:
                 module = cls._loaded[path] = cls(path)
             if module._signers == 0:
                 module._start()
+                module._next_reset = 0.0
             module._signers += 1
             return module
 
