@@ -9,12 +9,11 @@ from time import perf_counter_ns
 from types import MappingProxyType
 
 from tsa_core.api import (
-    AuditError,
-    AuditRecord,
     AuditSink,
     ClockError,
     Observer,
     PKIFailureInfo,
+    PluginCrash,
     PolicySelector,
     RequestContext,
     RequestRejected,
@@ -25,14 +24,17 @@ from tsa_core.api import (
     TsaError,
 )
 from tsa_core.authority.admission import CANNOT_SIGN, Admission
+from tsa_core.authority.audit_sinks import AuditSinks
 from tsa_core.authority.causes import Causes
 from tsa_core.authority.gate import ClockGate
+from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.authority.pending_request import PendingRequest, Reply, Stamp
+from tsa_core.authority.processors import Processors
 from tsa_core.authority.profile import SIGNER_FAILED, Profile
 from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.request import read_extensions, read_request
-from tsa_core.protocol.response import encode_rejection, signed_parts
+from tsa_core.protocol.response import encode_rejection
 from tsa_core.protocol.tstinfo import SERIAL_OCTETS, encode_serials
 
 log = logging.getLogger(__name__)
@@ -54,8 +56,8 @@ class TimestampAuthority:
         profiles: Sequence[Profile],
         gate: ClockGate,
         selectors: Sequence[PolicySelector] = (),
-        processors: Sequence[ResponseProcessor] = (),
-        audit_sinks: Sequence[AuditSink] = (),
+        processors: Sequence[tuple[str, ResponseProcessor]] = (),
+        audit_sinks: Sequence[tuple[str, AuditSink]] = (),
         observers: Sequence[Observer] = (),
         causes: Causes | None = None,
     ) -> None:
@@ -64,10 +66,11 @@ class TimestampAuthority:
             self.causes.include(profile.signing)
         self.profiles: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in profiles})
         self.gate = gate
-        self._processors = tuple(processors)
-        self._claimed = frozenset().union(*(processor.request_extensions for processor in processors))
+        self._processors = Processors(processors, self.causes)
+        self._claimed = self._processors.request_extensions
         self._admission = Admission(self.profiles, selectors, self._claimed)
-        self._audit_sinks = tuple(audit_sinks)
+        self._audit_sinks = AuditSinks(audit_sinks, self.causes)
+        self._failures = LimitedLog(log)
         self._observers = tuple(observers)
         self._stages = (self._prepare, self._sign, self._complete, *([self._process] if processors else []))
 
@@ -142,7 +145,7 @@ class TimestampAuthority:
         seconds = (perf_counter_ns() - started) / 1e9
         if self._audit_sinks and unanswered:
             try:
-                self._audit(unanswered)
+                self._audit_sinks.store(unanswered)
             except TsaError as error:
                 for pending in unanswered:
                     self._fail(pending, error)
@@ -150,6 +153,10 @@ class TimestampAuthority:
         for pending in unanswered:
             self._grant(pending)
         return seconds
+
+    def tell_unlogged(self, *, end: bool = False) -> None:
+        """Log how many failures of requests were not logged; for a thread, once a second, and with `end` at the end."""
+        self._failures.flush(end=end)
 
     def _new(self, context: RequestContext, trace: RequestTrace | None) -> PendingRequest:
         return PendingRequest(context, RequestTrace() if trace is None and self._observers else trace)
@@ -161,8 +168,9 @@ class TimestampAuthority:
                 stage(pending)
             except TsaError as error:
                 self._fail(pending, error)
-            except Exception:
-                log.exception("request %s: unexpected failure", pending.context.request_id)
+            except Exception as error:  # noqa: BLE001 - logged with its traceback
+                kind, request_id = type(error).__name__, pending.context.request_id
+                self._failures.error(kind, request_id, "unexpected failure", cause=error)
                 self._refuse(pending, RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN))
 
     def _grant(self, pending: PendingRequest) -> None:
@@ -187,14 +195,17 @@ class TimestampAuthority:
 
     def _fail(self, pending: PendingRequest, error: TsaError) -> None:
         """Refuse with the part of a failure that the requester may see, and log the rest."""
-        request_id = pending.context.request_id
+        request_id, kind = pending.context.request_id, type(error).__name__
         if isinstance(error, RequestRejected):
             rejection = error
         elif isinstance(error, ClockError):
-            log.error("request %s: no trusted time: %s", request_id, error)
+            self._failures.error(kind, request_id, f"no trusted time: {error}")
             rejection = RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error))
         else:
-            log.error("request %s: %s: %s", request_id, type(error).__name__, error)
+            if isinstance(error, PluginCrash):
+                self._failures.error(f"crash of {error.plugin}", request_id, str(error), cause=error.__cause__)
+            else:
+                self._failures.error(kind, request_id, f"{kind}: {error}")
             rejection = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN)
         self._refuse(pending, rejection)
 
@@ -226,7 +237,7 @@ class TimestampAuthority:
         pending.policy_der = policy_der = request.policy_der or profile.default_policy_der
         if trace is not None:
             trace.clock_began = perf_counter_ns()
-        stamp = pending.stamps.get(profile.name) or self._new_stamp(profile, pending.stamps)
+        stamp = pending.stamps.get(profile.name) or self._new_stamp(pending)
         pending.stamp = stamp
         if trace is not None:
             trace.clock_ended = perf_counter_ns()
@@ -267,19 +278,18 @@ class TimestampAuthority:
             raise
         except Exception as error:
             profile.signing.set(SIGNER_FAILED)
-            log.exception(
-                "request %s: the signer plugin %r of profile %r crashed",
-                pending.context.request_id,
-                profile.settings.scheme,
-                profile.name,
-            )
-            raise SignerError(f"the signer plugin {profile.settings.scheme!r} crashed") from error
+            plugin = profile.settings.scheme
+            raise PluginCrash(
+                f"the signer plugin {plugin!r} of profile {profile.name!r} crashed", plugin=plugin
+            ) from error
         if profile.settings.verify_signatures and not profile.algorithm.is_valid(
             profile.signer.public_key, signature, pending.signed_attributes
         ):
             profile.signing.set(SIGNER_FAILED)
             raise SignerError(f"profile {profile.name}: the signature does not verify; the key may have changed")
-        profile.signing.clear()
+        profile.signed = True
+        if profile.signing.reason:
+            profile.signing.clear()
         pending.signature = signature
         if trace is not None:
             trace.sign_ended = perf_counter_ns()
@@ -297,42 +307,22 @@ class TimestampAuthority:
         """Pass the reply through the response processors."""
         if pending.trace is not None:
             pending.trace.audit_began = perf_counter_ns()
-        response, draft = pending.response, pending.draft
-        before = signed_parts(response)
-        for processor in self._processors:
-            response = processor.process(response, draft)
-        if signed_parts(response) != before:
-            raise TsaError("a response processor changed bytes under the signature; the reply is withheld")
-        pending.response = response
+        pending.response = self._processors.process(pending.response, pending.draft)
 
-    def _audit(self, batch: Sequence[PendingRequest]) -> None:
-        """Store the audit records of a batch; raises TsaError, and nothing else, when a sink fails."""
-        for pending in batch:
-            if (trace := pending.trace) is not None and not trace.audit_began:
-                trace.audit_began = perf_counter_ns()
-        try:
-            records = [_record(pending) for pending in batch]
-            for sink in self._audit_sinks:
-                sink.write_all(records)
-        except TsaError:
-            raise
-        except Exception as error:
-            log.exception("an audit sink crashed, and %d tokens are withheld", len(batch))
-            raise AuditError("an audit sink crashed") from error
-
-    @staticmethod
-    def _new_stamp(profile: Profile, stamps: dict[str, Stamp]) -> Stamp:
+    def _new_stamp(self, pending: PendingRequest) -> Stamp:
         """Read the clock. The batch shares the time, unless the profile orders its tokens by time."""
+        profile = pending.profile
         reading = profile.read_clock()
         time = reading.time
         if not profile.not_before <= time <= profile.not_after:
             reason = profile.outside_period(time)
-            log.error("profile %s: no token for %s: %s", profile.name, time, reason)
+            text = f"profile {profile.name}: no token for {time}: {reason}"
+            self._failures.error("period", pending.context.request_id, text)
             raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, f"this authority may not issue now: {reason}")
         accuracy = None if reading.uncertainty is None else profile.accuracy_for(reading.uncertainty)
         stamp = _new_tuple(Stamp, (time, *profile.encode_times(time), accuracy))
         if not profile.settings.ordering:
-            stamps[profile.name] = stamp
+            pending.stamps[profile.name] = stamp
         return stamp
 
     def _extensions(self, request: TimeStampReq, profile: Profile, draft: TokenDraft | None) -> bytes:
@@ -343,8 +333,7 @@ class TimestampAuthority:
         copied = profile.settings.allow_custom_extensions and request.extensions
         parts = [e.der for e in request.extensions if e.oid not in self._claimed] if copied else []
         if draft is not None:
-            for processor in self._processors:
-                parts.extend(processor.extend(draft))
+            parts.extend(self._processors.extend(draft))
         extensions = b"".join(parts)
         if extensions:
             try:
@@ -360,18 +349,3 @@ class TimestampAuthority:
                 observer.observe(outcome)
             except Exception:
                 log.exception("the observer %s crashed", type(observer).__name__)
-
-
-def _record(pending: PendingRequest) -> AuditRecord:
-    profile, request, context = pending.profile, pending.request, pending.context
-    return AuditRecord(
-        request_id=context.request_id,
-        client_address=context.client_address,
-        profile=profile.name,
-        policy=profile.policies_by_der[pending.policy_der],
-        serial_number=int.from_bytes(pending.serial_der[2:], "big"),
-        gen_time=pending.stamp.time,
-        hash_oid=request.hash_oid,
-        digest=request.digest,
-        response=pending.response,
-    )

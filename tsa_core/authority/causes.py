@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from enum import StrEnum
+from time import monotonic
 
 
 class CauseKind(StrEnum):
@@ -35,7 +36,7 @@ class Cause:
     that it stops; with None it stops all.
     """
 
-    __slots__ = ("kind", "name", "profile", "reason")
+    __slots__ = ("_lock", "_set_at", "kind", "name", "profile", "reason")
 
     def __init__(self, kind: CauseKind, name: str = "", *, profile: str | None = None) -> None:
         self.kind = kind
@@ -43,6 +44,8 @@ class Cause:
         self.profile = profile
         self.reason = ""
         """One line for the operator while the cause is active, else empty."""
+        self._lock = threading.Lock()
+        self._set_at = 0.0
 
     @property
     def check(self) -> str:
@@ -50,17 +53,25 @@ class Cause:
         return f"{self.kind}:{self.name}" if self.name else self.kind.value
 
     def set(self, reason: str) -> None:
-        """Say that tokens cannot be issued. Costs nothing worth mentioning, also when it was said before.
+        """Say that tokens cannot be issued, also when it was said before.
 
         `reason` is one line for the operator. /readyz shows it to everybody: no secret, no text of a plugin's error.
         """
         if not reason:
             raise ValueError("a cause needs a reason")
-        self.reason = reason
+        with self._lock:
+            self.reason = reason
+            self._set_at = monotonic()
 
     def clear(self) -> None:
-        """Say that this does not stop tokens. Costs nothing worth mentioning."""
+        """Say that this does not stop tokens. On the path of a request, look at `reason` first."""
         self.reason = ""
+
+    def clear_if_older(self, moment: float) -> None:
+        """Say that this did not stop tokens at `moment`, of the monotonic clock; what was set later stays."""
+        with self._lock:
+            if self._set_at < moment:
+                self.reason = ""
 
     def __repr__(self) -> str:
         return f"<Cause {self.check}: {self.reason or 'inactive'}>"

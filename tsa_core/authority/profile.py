@@ -108,6 +108,8 @@ class Profile:
         self.certificate_chain_pem = self.chain.pem()
         self.signing = Cause(CauseKind.SIGNER, name, profile=name)
         """Active when the last signature failed."""
+        self.signed = True
+        """Set by each signature, for whoever wants to know and clears it."""
 
     @property
     def available(self) -> bool:

@@ -149,9 +149,10 @@ class Service:
             gate=gate,
             selectors=selectors,
             processors=[
-                self._plugin(RESPONSE_PROCESSOR, settings.response, name) for name in settings.response.processors
+                (name, self._plugin(RESPONSE_PROCESSOR, settings.response, name))
+                for name in settings.response.processors
             ],
-            audit_sinks=self._audit_sinks,
+            audit_sinks=list(zip(settings.audit.sinks, self._audit_sinks, strict=True)),
             observers=[self._plugin(OBSERVER, settings.observe, name) for name in settings.observe.observers],
         )
         self._checks: list[tuple[str, HealthCheck]] = [

@@ -48,7 +48,9 @@ def make_authority(
     gate = ClockGate(clock or SystemClock())
     settings = ProfileSettings(signer="test:", certificate_chain=chain_path)
     profile = Profile("default", settings, signer, gate)
-    return TimestampAuthority(profiles=[profile], gate=gate, processors=processors)
+    return TimestampAuthority(
+        profiles=[profile], gate=gate, processors=[(type(each).__name__, each) for each in processors]
+    )
 
 
 def issue_token(
