@@ -190,3 +190,9 @@ def test_durations(text: object, microseconds: int) -> None:
 def test_what_is_not_a_duration_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
+
+
+def test_trial_key_in_a_file_has_no_effect_and_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tsa.toml"
+    path.write_text('[server]\ntrial_key = false\n[profiles.default]\nsigner = "memory:"\n')
+    assert f"{path}: server.trial_key: has no effect in a file" in error_of(path)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tsa_backends.commands import run_command
 from tsa_core.testing import ServerProcess, missing
 
 from .packages import import_package
@@ -70,6 +71,25 @@ def test_plugins_of_the_image_are_in_the_repository() -> None:
     assert [name for name in plugins if not (ROOT / "plugins" / f"tsa-{name}" / "pyproject.toml").is_file()] == []
 
 
+def image_environment() -> dict[str, str]:
+    """The variables of ours that the image sets."""
+    return dict(re.findall(r"(TSA_\w+)=(\S+)", last_stage()["ENV"]))
+
+
+@pytest.mark.plugin("memory")
+def test_default_command_makes_no_key_that_nobody_asked_for() -> None:
+    command, environ = json.loads(last_stage()["CMD"]), image_environment()
+    assert command == ["serve"]
+    for given in ({}, {"TSA_PROFILES__DEFAULT__ACCURACY": "1s"}):
+        refused = run_command(*command, environ={**environ, **given})
+        assert refused.returncode == 2
+        assert "ask for such a key by name: --timestamp-signer memory" in refused.stderr
+    asked = [*command, "--timestamp-signer", "memory"]
+    assert asked == compose()["services"]["tsa"]["command"]
+    with ServerProcess(None, *asked[1:], "--port", "0", "--metrics-port", "0", environ=environ) as server:
+        assert server.get("/ping").status == 200
+
+
 @pytest.mark.plugin("memory")
 def test_health_check_tells_a_server_that_can_issue_from_one_that_is_not_there(tmp_path: Path) -> None:
     words = last_stage()["HEALTHCHECK"].partition(" CMD ")[2]
@@ -97,7 +117,7 @@ def test_compose_serves_with_the_memory_signer_on_this_machine_alone() -> None:
     service = compose()["services"]["tsa"]
     assert (DEPLOY / service["build"]["context"]).resolve() == ROOT
     assert (ROOT / service["build"]["dockerfile"]).is_file()
-    assert service["command"] == ["serve"]
+    assert service["command"] == ["serve", "--timestamp-signer", "memory"]
     assert service["ports"] == ["127.0.0.1:3000:3000"]
     assert "environment" not in service
     assert "volumes" not in service

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +21,13 @@ from pydantic_settings import (
 from tsa_core.api.errors import ConfigError
 from tsa_core.api.fields import relative_to
 from tsa_core.api.files import read_file
+from tsa_core.config.environment import (
+    CONFIG_VARIABLE,
+    ENV_PREFIX,
+    config_variable,
+    refuse_unread_variables,
+    unknown_setting,
+)
 from tsa_core.config.models import (
     AuditSettings,
     ClockSettings,
@@ -29,7 +35,6 @@ from tsa_core.config.models import (
     LogSettings,
     MetricsSettings,
     ObserveSettings,
-    PluginSection,
     PluginTable,
     PolicySettings,
     ProfileSettings,
@@ -37,8 +42,8 @@ from tsa_core.config.models import (
     ServerSettings,
 )
 
-ENV_PREFIX = "TSA_"
-CONFIG_VARIABLE = "TSA_CONFIG"
+__all__ = ["CONFIG_VARIABLE", "DEFAULT_PROFILE", "Settings", "load_settings"]
+
 DEFAULT_PROFILE = "default"
 MEMORY_SIGNER = "memory:"
 """The default profile's key when there is no configuration."""
@@ -121,12 +126,13 @@ def load_settings(
     profiles may be missing; commands that need only plugins' tables use that.
     """
     environ = os.environ if environ is None else environ
-    if config is None and environ.get(CONFIG_VARIABLE):
-        config = Path(environ[CONFIG_VARIABLE])
+    if config is None and (named := config_variable(environ)):
+        config = Path(named)
     file = _read_file(config) if config else {}
     flags = dict(overrides or {})
-    _refuse_unknown_variables(environ)
-    if config is None and not _names_profiles(flags, environ):
+    refuse_unread_variables(environ, {name: _model_of(name) for name in Settings.model_fields})
+    made_at_start = config is None and not _names_profiles(flags, environ)
+    if made_at_start:
         profile = flags.setdefault("profiles", {}).setdefault(DEFAULT_PROFILE, {})
         profile.setdefault("signer", MEMORY_SIGNER)
     try:
@@ -141,6 +147,18 @@ def load_settings(
     except ValidationError as error:
         raise ConfigError(_explain(error, config, flags, environ)) from None
     if whole:
+        if made_at_start and not settings.server.trial_key:
+            raise ConfigError(
+                "no signer is configured, and TSA_SERVER__TRIAL_KEY=false, as in the container image, forbids a key "
+                "that is made at start; name a configuration file (--config, TSA_CONFIG), or ask for such a key by "
+                "name: --timestamp-signer memory"
+            )
+        if "trial_key" in file.get("server", {}):
+            raise ConfigError(
+                "has no effect in a file, which must name its signers anyway; it is for the environment: "
+                "TSA_SERVER__TRIAL_KEY",
+                path=f"{config}: server.trial_key",
+            )
         _check_whole(settings, config)
     return settings
 
@@ -187,25 +205,20 @@ def _check_whole(settings: Settings, config: Path | None) -> None:
     ):
         for name, table in (core.__pydantic_extra__ or {}).items():
             if not isinstance(table, dict):
-                raise ConfigError(_unknown(f"{section}.{name}", type(core).model_fields), path=where)
-
-
-def _unknown(path: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    near = difflib.get_close_matches(path.rpartition(".")[2], names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(names)}"
-    return f"unknown setting {path}; {hint}"
+                raise ConfigError(unknown_setting(f"{section}.{name}", type(core).model_fields), path=where)
 
 
 def _table_model(path: tuple[int | str, ...]) -> type[BaseModel]:
     """Return the model of the table at `path`."""
     if path and path[0] == "profiles" and len(path) > 1:
         return ProfileSettings
-    if path:
-        field = Settings.model_fields[str(path[0])]
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            return field.annotation
-    return Settings
+    return (_model_of(str(path[0])) if path else None) or Settings
+
+
+def _model_of(table: str) -> type[BaseModel] | None:
+    """Return the model of a table of the core; None for one that holds tables by name."""
+    annotation = Settings.model_fields[table].annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def _explain(error: ValidationError, config: Path | None, flags: Mapping[str, Any], environ: Mapping[str, str]) -> str:
@@ -215,7 +228,7 @@ def _explain(error: ValidationError, config: Path | None, flags: Mapping[str, An
         path = ".".join(map(str, location))
         origin = _origin(location, config, flags, environ)
         if problem["type"] == "extra_forbidden":
-            message = _unknown(path, _table_model(location[:-1]).model_fields)
+            message = unknown_setting(path, _table_model(location[:-1]).model_fields)
         elif problem["type"] == "missing":
             description = ""
             model = _table_model(location[:-1])
@@ -246,20 +259,3 @@ def _origin(
     if any(name.upper() == variable for name in environ):
         return f"environment variable {variable}"
     return str(config) if config else ""
-
-
-def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    """Refuse variables `TSA_...__...` that name no setting.
-
-    A name without `__` is ignored: for a service called tsa, Kubernetes sets TSA_PORT and the like in every pod.
-    """
-    for name in environ:
-        first, separator, rest = name.upper().removeprefix(ENV_PREFIX).lower().partition("__")
-        if not name.upper().startswith(ENV_PREFIX) or not separator:
-            continue
-        if first not in Settings.model_fields:
-            raise ConfigError(f"environment variable {name}: {_unknown(first, Settings.model_fields)}")
-        model = _table_model((first,))
-        key = rest.partition("__")[0]
-        if model is not Settings and not issubclass(model, PluginSection) and key not in model.model_fields:
-            raise ConfigError(f"environment variable {name}: {_unknown(f'{first}.{key}', model.model_fields)}")

@@ -67,6 +67,11 @@ class ServerSettings(Table):
         pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?$",
         description="this server's address as clients see it, for its web pages; else what a browser asked for",
     )
+    trial_key: bool = Field(
+        True,
+        description="without any configuration of a signer, sign with a key that is made at start; the container image "
+        "sets false",
+    )
     profiling: bool = Field(False, description="sampling profiles of each process on request, on loopback")
     profiling_port: int = Field(6060, ge=0, le=65535, description="TCP port of the profiling listener")
     core_dumps: bool = Field(

@@ -18,7 +18,6 @@ from tsa_core.api import (
     AuditEvent,
     AuditSink,
     ClockMonitor,
-    ConfigError,
     HealthCheck,
     HealthStatus,
     Signer,
@@ -40,6 +39,7 @@ from tsa_core.service.audit_heads import AuditHeads
 from tsa_core.service.certificate_watch import WARNING_DAYS
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
 from tsa_core.service.opening import OpenedClock, adopt_signer, open_clock, open_signer
+from tsa_core.service.plugin_tables import refuse_tables_without_effect
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Service:
 
     def _open(self, material: Material, previous: Service | None, monitors: Mapping[str, ClockMonitor] | None) -> None:
         settings = self.settings
-        self._refuse_unknown_plugin_tables()
+        refuse_tables_without_effect(settings, self.host)
         memories = {}
         if previous is not None:
             memories = {name: monitor.memory() for name, monitor in previous.clock.monitors.items()}
@@ -161,20 +161,6 @@ class Service:
 
     def _plugin(self, kind: Kind[Any], section: PluginSection, name: str) -> Any:
         return self.host.open(kind, name, section.plugin_table(name))
-
-    def _refuse_unknown_plugin_tables(self) -> None:
-        """Refuse tables of plugins that are not installed: the name is misspelt or the plugin is missing."""
-        installed = {plugin.name for plugin in self.host.installed()}
-        tables = {f"signer.{name}": name for name in self.settings.signer}
-        for section in ("clock", "policy", "response", "audit", "observe", "health"):
-            names = getattr(self.settings, section).plugin_tables()
-            tables.update({f"{section}.{name}": name for name in names})
-        for path, name in tables.items():
-            if name not in installed:
-                raise ConfigError(
-                    f"[{path}] is the table of a plugin that is not installed; "
-                    f"installed: {', '.join(sorted(installed))}"
-                )
 
     @property
     def waiting_profiles(self) -> int:
