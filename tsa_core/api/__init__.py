@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pluggy import HookimplMarker
 
+from tsa_core.api.agreement import Agreement, agree
 from tsa_core.api.attempts import within_deadline
 from tsa_core.api.certificate_authority import CertificateAuthority
 from tsa_core.api.clock import (
@@ -74,6 +75,7 @@ __all__ = [
     "KEY_KINDS",
     "PROJECT",
     "WRONG_KEK",
+    "Agreement",
     "AuditError",
     "AuditEvent",
     "AuditRecord",
@@ -129,6 +131,7 @@ __all__ = [
     "TokenDraft",
     "TsaError",
     "UnsupportedKey",
+    "agree",
     "describe_key",
     "hookimpl",
     "keep_quiet",

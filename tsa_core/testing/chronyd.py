@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -34,12 +35,14 @@ def find_libfaketime() -> Path:
 class Chronyd:
     """One chronyd in `folder`; a context manager. It never sets a clock (-x) and needs no root (-U).
 
-    A server of its own time unless `follows` names the port of one to follow. `offset` makes it live that many
-    seconds off, by libfaketime, which serves whole seconds well; it can be changed while it runs.
-    `synchronised` False makes a server without a source, which says stratum 0 and leap 3.
+    A server of its own time unless `follows` names the port of one to follow, and `also` more, as HOST:PORT. With an
+    `offset` it lives that many seconds off, by libfaketime, which serves whole seconds well; it can be changed while it
+    runs. `synchronised` False makes a server without a source, which says stratum 0 and leap 3.
     """
 
-    def __init__(self, folder: Path, *, follows: int | None = None, synchronised: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, follows: int | None = None, also: Sequence[str] = (), synchronised: bool = True
+    ) -> None:
         self._program = require_program("chronyd", package="chrony")
         self._faketime = find_libfaketime()
         self.port = 0 if follows else free_udp_port()
@@ -54,7 +57,9 @@ class Chronyd:
             f"pidfile {folder}/chronyd.pid",
         ]
         if follows:
-            lines.append(f"server 127.0.0.1 port {follows} minpoll -2 maxpoll -2 iburst")
+            for source in (f"127.0.0.1:{follows}", *also):
+                host, _, port = source.rpartition(":")
+                lines.append(f"server {host} port {port} minpoll -2 maxpoll -2 iburst")
         else:
             lines += ["allow 127.0.0.1", "local stratum 1"] if synchronised else ["allow 127.0.0.1"]
         (folder / "chrony.conf").write_text("\n".join(lines) + "\n")

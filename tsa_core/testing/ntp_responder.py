@@ -19,14 +19,15 @@ def ntp_timestamp(posix: float) -> bytes:
 
 
 class NtpResponder:
-    """Answers NTP requests on 127.0.0.1 from a thread of its own; a context manager.
+    """Answers NTP requests on `host`, an address of 127.0.0.0/8, from a thread of its own; a context manager.
 
     Assign the attributes at any time: `offset` is its time minus the system's, in seconds; `silent` makes it answer
     nothing. `leap`, `stratum`, `root_delay` and `root_dispersion` (seconds) and `reference` stand in the answer.
     `answers`, when set, is called with the request and the right answer, and returns the packets to send instead.
     """
 
-    def __init__(self, *, offset: float = 0.0) -> None:
+    def __init__(self, *, offset: float = 0.0, host: str = "127.0.0.1") -> None:
+        self.host = host
         self.offset = offset
         self.silent = False
         self.leap = 0
@@ -37,7 +38,7 @@ class NtpResponder:
         self.answers: Callable[[bytes, bytes], Sequence[bytes]] | None = None
         self.requests = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.bind((host, 0))
         self.port: int = self._socket.getsockname()[1]
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ntp-responder", daemon=True)
@@ -45,7 +46,7 @@ class NtpResponder:
     @property
     def server(self) -> str:
         """What to write into a monitor's settings."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self) -> Self:
         """Answer until `stop`."""
@@ -56,7 +57,7 @@ class NtpResponder:
         """Stop and free the port."""
         self._stopping.set()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
-            waker.sendto(b"", ("127.0.0.1", self.port))
+            waker.sendto(b"", (self.host, self.port))
         self._thread.join(5)
         self._socket.close()
 

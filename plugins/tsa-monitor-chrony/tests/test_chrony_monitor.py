@@ -19,6 +19,7 @@ from tsa_core.testing import ClockMonitorContract, OffsetClock, ProviderContract
 from tsa_core.testing.chronyd import Chronyd
 from tsa_core.testing.ntp_responder import NtpResponder
 from tsa_monitor_chrony import plugin as chrony_plugin
+from tsa_monitor_chrony.bound import counts
 from tsa_monitor_chrony.chronyc import Chronyc, ChronydSilent
 from tsa_monitor_chrony.monitor import ChronyMonitor
 from tsa_monitor_chrony.options import ChronyOptions
@@ -139,15 +140,16 @@ def test_chronyd_without_an_answer_is_not_trusted(tmp_path: Path, responder: Ntp
             monitor.stop()
 
 
-def looks_at_the_last_update(monitor: ChronyMonitor, *, count: int = 5) -> None:
-    """Wait until several looks in a row have found no new measurement of chronyd's."""
-    seen: list[tuple[str, float]] = []
+def looks(monitor: ChronyMonitor, *, count: int) -> None:
+    """Wait until the monitor has looked so many times more."""
+    seen = [monitor.verdict()]
 
-    def settled() -> bool:
-        seen.append((monitor._update, monitor.verdict().checked_at))
-        return len({checked_at for update, checked_at in seen if update == monitor._update}) >= count
+    def looked() -> bool:
+        if monitor.verdict() is not seen[-1]:
+            seen.append(monitor.verdict())
+        return len(seen) > count
 
-    wait_until(settled, seconds=WITHIN, what="chronyd's last measurement")
+    wait_until(looked, seconds=WITHIN, what=f"{count} looks")
 
 
 def test_step_stays_noticed_until_chronyd_has_measured_again(responder: NtpResponder, table: dict[str, Any]) -> None:
@@ -158,11 +160,10 @@ def test_step_stays_noticed_until_chronyd_has_measured_again(responder: NtpRespo
     try:
         reach(gate, ClockState.SYNCHRONISED)
         responder.silent = True
-        looks_at_the_last_update(monitor)
+        looks(monitor, count=5)
         clock.offset = timedelta(seconds=5)
         assert gate.status().state is ClockState.STEPPED
-        seen = monitor.verdict()
-        wait_until(lambda: monitor.verdict() is not seen, seconds=WITHIN, what="another look")
+        looks(monitor, count=1)
         assert gate.status().state is ClockState.STEPPED
         responder.silent = False
         reach(gate, ClockState.SYNCHRONISED)
@@ -175,7 +176,10 @@ def test_missing_program_is_a_config_error() -> None:
         ChronyMonitor(ChronyOptions(program="no-such-chronyc"))
 
 
-GOOD = "7F000001,127.0.0.1,2,1795355120.641366793,2.5,-0.00002,0.00004,-118.2,-0.0,538.7,0.4,0.2,0.3,Insert second"
+TRACKING = "7F000001,127.0.0.1,2,1795355120.641366793,2.5,-0.00002,0.00004,-118.2,-0.0,538.7,0.4,0.2,0.3,Insert second"
+SOURCE = "^,*,127.0.0.1,1,6,377,12,0.25,0.1,0.03"
+STATISTICS = "127.0.0.1,16,7,4,-3.0,20.0,-0.000000026,0.000023744"
+GOOD = f"{TRACKING}\n{SOURCE}\n{STATISTICS}\n{TRACKING}"
 
 
 def fake_chronyc(folder: Path, script: str) -> Chronyc:
@@ -185,10 +189,24 @@ def fake_chronyc(folder: Path, script: str) -> Chronyc:
     return Chronyc(ChronyOptions(program=str(program), timeout=timedelta(seconds=1)))
 
 
-def test_tracking_is_read(tmp_path: Path) -> None:
-    tracking = fake_chronyc(tmp_path, f"echo '{GOOD}'").tracking()
-    assert (tracking.offset, tracking.root_delay, tracking.root_dispersion) == (-2.5, 0.4, 0.2)
-    assert (tracking.stratum, tracking.leap, tracking.updated_at) == (2, "insert", "1795355120.641366793")
+def test_what_chronyc_prints_is_read(tmp_path: Path) -> None:
+    tracking, [source] = fake_chronyc(tmp_path, f"echo '{GOOD}'").report()
+    assert (tracking.offset, tracking.stratum, tracking.leap) == (-2.5, 2, "insert")
+    assert (source.state, source.offset, source.error, source.age, source.recent) == ("*", 0.25, 0.03, 13.0, True)
+    assert source.growth == pytest.approx(24e-6)
+
+
+@pytest.mark.parametrize(("reach", "recent"), [("0", False), ("370", False), ("374", True), ("1", True)])
+def test_three_questions_without_an_answer_are_too_many(tmp_path: Path, reach: str, recent: bool) -> None:
+    [source] = fake_chronyc(tmp_path, f"echo '{GOOD.replace(',377,', f',{reach},')}'").report().sources
+    assert source.recent is recent
+
+
+def test_a_source_that_was_never_heard_has_no_vote(tmp_path: Path) -> None:
+    """As chronyd prints it."""
+    never = GOOD.replace(SOURCE, "^,?,127.0.0.1,0,6,0,4294967295,0.0,0.0,0.0").replace("16,7,4", "0,0,0")
+    [source] = fake_chronyc(tmp_path, f"echo '{never}'").report().sources
+    assert not counts(source)
 
 
 @pytest.mark.parametrize(
@@ -196,17 +214,22 @@ def test_tracking_is_read(tmp_path: Path) -> None:
     [
         ("echo '506 Cannot talk to daemon'; exit 1", "chronyc failed: 506 Cannot talk to daemon"),
         ("exit 3", "exit code 3"),
-        ("echo garbage", "too few fields"),
-        (f"echo '{GOOD.replace('2.5', 'fast')}'", "printed"),
+        ("echo garbage", "cannot be read"),
+        (f"echo '{TRACKING}'", "cannot be read"),
+        (f"echo '{GOOD.replace('2.5', 'fast')}'", "'fast'"),
+        (f"echo '{GOOD.replace(STATISTICS + chr(10), '')}'", "sources without statistics"),
+        (f"echo '{GOOD.replace(STATISTICS, STATISTICS.replace('127.0.0.1', '127.0.0.2'))}'", "do not fit each other"),
+        (f"echo '{GOOD.replace(',12,', f',{9 * 10**400},')}'", "cannot be read"),
+        (f"echo '{GOOD.replace('641366793', '$(date +%N)', 1)}'".replace("$(date +%N)", "'$(date +%N)'"), "each of 3"),
         ("exec sleep 30", "did not answer within 1 s"),
-        ("printf '\\377\\376'", "too few fields"),
+        ("printf '\\377\\376'", "cannot be read"),
     ],
 )
 def test_what_chronyc_may_do_instead(tmp_path: Path, script: str, message: str) -> None:
     with pytest.raises(ChronydSilent, match=message):
-        fake_chronyc(tmp_path, script).tracking()
+        fake_chronyc(tmp_path, script).report()
 
 
 def test_unsynchronised_is_no_leap_status(tmp_path: Path) -> None:
-    line = GOOD.replace("Insert second", "Not synchronised")
-    assert fake_chronyc(tmp_path, f"echo '{line}'").tracking().leap is None
+    printed = GOOD.replace("Insert second", "Not synchronised")
+    assert fake_chronyc(tmp_path, f"echo '{printed}'").report().tracking.leap is None

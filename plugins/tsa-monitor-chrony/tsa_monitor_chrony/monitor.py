@@ -1,4 +1,4 @@
-"""The chrony monitor: looks at chronyd's own estimate in the background."""
+"""The chrony monitor: looks at chronyd's sources in the background."""
 
 from __future__ import annotations
 
@@ -9,17 +9,27 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from tsa_core.api import Clock, ClockAnchor, ClockError, ClockMonitor, ClockVerdict, TimeSourceReport
-from tsa_monitor_chrony.chronyc import Chronyc, ChronydSilent, Tracking
+from tsa_monitor_chrony.bound import bound_of, counts
+from tsa_monitor_chrony.chronyc import Chronyc, ChronydSilent, Source
+from tsa_monitor_chrony.looks import Looks
 from tsa_monitor_chrony.options import ChronyOptions
 
 log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 5.0
 _SLACK_SECONDS = 2.0
+_STATES = {
+    "*": "selected",
+    "+": "combined",
+    "-": "not combined",
+    "?": "not usable",
+    "x": "may be wrong",
+    "~": "too variable",
+}
 
 
 class ChronyMonitor(ClockMonitor):
-    """Believes chronyd, which filters, averages and knows its own uncertainty. Raises ConfigError without chronyc.
+    """Believes what most of chronyd's sources cover. Raises ConfigError without chronyc.
 
     chronyd watches the operating system's clock. Another clock source is compared with that one at every look.
     """
@@ -30,9 +40,7 @@ class ChronyMonitor(ClockMonitor):
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._sources: Sequence[TimeSourceReport] = ()
-        self._update = ""
-        self._anchor: ClockAnchor | None = None
-        self._last_look: ClockAnchor | None = None
+        self._looks = Looks()
         longest = options.period.total_seconds() + 2 * options.timeout.total_seconds()
         self._valid_for = timedelta(seconds=longest + max(_SLACK_SECONDS, longest / 2))
         self._verdict = ClockVerdict(trusted=False, measured=False, reason="chronyd has not been asked yet")
@@ -88,15 +96,29 @@ class ChronyMonitor(ClockMonitor):
 
     def _look(self, clock: Clock, started: float) -> ClockVerdict:
         now = ClockAnchor.take(clock)
+        self._looks.note(now)
         beside_system = now.time - datetime.now(UTC) - timedelta(seconds=now.monotonic - time.monotonic())
-        tracking = self._chronyc.tracking()
-        self._sources = self._chronyc.sources()
-        anchor = self._anchor_of(tracking, now)
-        if tracking.leap is None:
-            return self._unknown(started, "the clock's keeper is not synchronised")
+        report = self._chronyc.report()
         least = self._options.minimum_uncertainty.total_seconds()
-        uncertainty = max(least, tracking.root_delay / 2 + tracking.root_dispersion)
-        offset = timedelta(seconds=tracking.offset)
+        bound = bound_of(report, self._looks, now, least=least)
+        agreed = bound.agreed
+        members = {bound.heard[place].name for place in agreed.members} if agreed else set()
+        self._sources = [_described(each, report.tracking.offset, members) for each in report.sources]
+        leap = report.tracking.leap
+        if len(bound.heard) < self._options.min_sources:
+            reason = "is not synchronised" if leap is None else "hears too few time servers"
+            return self._unknown(started, f"the clock's keeper {reason}")
+        if agreed is None or agreed.votes < self._options.min_sources:
+            return ClockVerdict(
+                trusted=False,
+                reason="the time servers disagree",
+                checked_at=started,
+                anchor=bound.anchor,
+                valid_for=self._valid_for,
+            )
+        if leap is None:
+            return self._unknown(started, "the clock's keeper is not synchronised")
+        offset = timedelta(seconds=bound.offset)
         if abs(beside_system) > timedelta(milliseconds=1):
             offset += beside_system
         wrong = abs(offset) > self._options.max_offset
@@ -104,24 +126,12 @@ class ChronyMonitor(ClockMonitor):
             trusted=not wrong,
             reason="the clock is off by more than is allowed" if wrong else "",
             offset=offset,
-            uncertainty=timedelta(seconds=uncertainty),
+            uncertainty=timedelta(seconds=bound.uncertainty),
             checked_at=started,
-            anchor=anchor,
+            anchor=bound.anchor,
             valid_for=self._valid_for,
-            leap=tracking.leap,
+            leap=leap,
         )
-
-    def _anchor_of(self, tracking: Tracking, now: ClockAnchor) -> ClockAnchor:
-        """Return the clock at a time before chronyd's last measurement.
-
-        chronyd's estimate knows nothing of a step after its measurement, so the gate must compare with the clock of
-        before. That measurement was made since the look before this one.
-        """
-        if self._anchor is None or tracking.updated_at != self._update:
-            self._anchor = self._last_look or now
-            self._update = tracking.updated_at
-        self._last_look = now
-        return self._anchor
 
     def _unknown(self, started: float, reason: str) -> ClockVerdict:
         return ClockVerdict(trusted=False, measured=False, reason=reason, checked_at=started, valid_for=self._valid_for)
@@ -131,3 +141,18 @@ class ChronyMonitor(ClockMonitor):
             level = logging.INFO if verdict.trusted else logging.WARNING
             log.log(level, "chronyd: %s%s", verdict.reason or "synchronised", f" ({detail})" if detail else "")
         self._verdict = verdict
+
+
+def _described(source: Source, correction: float, members: set[str]) -> TimeSourceReport:
+    """Return a source as `timestamp-server clock` shows it; `correction` is the system clock minus chronyd's."""
+    if not source.recent:
+        return TimeSourceReport(name=source.name, outcome="no answer", address=source.name)
+    return TimeSourceReport(
+        name=source.name,
+        outcome=_STATES.get(source.state, source.state),
+        used=source.name in members if counts(source) else None,
+        address=source.name,
+        stratum=source.stratum,
+        offset=timedelta(seconds=source.offset + correction),
+        uncertainty=timedelta(seconds=source.error + source.age * source.growth),
+    )

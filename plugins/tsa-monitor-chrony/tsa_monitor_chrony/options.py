@@ -18,6 +18,7 @@ class ChronyOptions(PluginOptions):
     period: Duration = Field(timedelta(seconds=5), description="time between two looks at chronyd")
     timeout: Duration = Field(timedelta(seconds=2), description="time for one answer of chronyd")
     max_offset: Duration = Field(timedelta(seconds=1), description="how far the clock may be off at most")
+    min_sources: int = Field(1, ge=1, description="sources that chronyd must hear, and that must agree")
     minimum_uncertainty: Duration = Field(
-        timedelta(microseconds=10), description="no measurement counts as more certain than this"
+        timedelta(microseconds=10), description="no source counts as more certain than this"
     )

@@ -21,9 +21,9 @@ from tsa_core.api import (
     ConfigError,
     LeapWarning,
     TimeSourceReport,
+    agree,
 )
 from tsa_monitor_ntp import metrics
-from tsa_monitor_ntp.agreement import agree
 from tsa_monitor_ntp.options import NtpOptions
 from tsa_monitor_ntp.peer import Peer
 from tsa_monitor_ntp.peer_thread import Answers, PeerThread

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsa_monitor_ntp.agreement import agree
+from tsa_core.api import agree
 
 
 def around(*middles: float, by: float = 0.5) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Where the true offset is, as long as most of the time servers that answered do not lie.
+"""Where the true offset of a clock is, as long as most of the time servers that answered do not lie.
 
 Every server gives an interval that holds the true offset, if the server is right. When more than half of the servers
 are right, more than half of the intervals cover the true offset. So it is within the hull of all points that at least
