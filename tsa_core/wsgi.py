@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from tsa_core.api import Signer, TsaError
+from tsa_core.api import Signer, TemporaryFailure, TsaError
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.http import create_app as create_http_app
@@ -27,6 +27,7 @@ from tsa_core.service import CertificateWatch, Service, open_shared_signers
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+_EXIT_CONFIG, _EXIT_TEMPORARY = 2, 75
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -126,7 +127,10 @@ def _uwsgi_forks_later() -> bool:
 
 
 def create_app() -> Application:
-    """Return the WSGI application; a mistake in the configuration ends the process with one line and code 2."""
+    """Return the WSGI application; a failure ends the process with one line.
+
+    The exit code is 75 for what may pass, such as a backend that is down, and 2 for a mistake in the configuration.
+    """
     try:
         settings = load_settings()
         if not logging.getLogger().handlers:
@@ -137,7 +141,7 @@ def create_app() -> Application:
     except TsaError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"tsa-core: error: {line}\n")
-        raise SystemExit(2) from None
+        raise SystemExit(_EXIT_TEMPORARY if isinstance(error, TemporaryFailure) else _EXIT_CONFIG) from None
     for warning in app.warnings:
         log.warning(warning)
     return app

@@ -51,8 +51,10 @@ def test_systemd_finds_little_exposed() -> None:
 def test_flags_are_those_of_the_server(tmp_path: Path) -> None:
     [command] = setting("ExecStart")
     assert command.split()[1:] == ["serve", "--config", "/etc/tsa/tsa.toml"]
-    # A restart mends no configuration, and such a server ends with this code.
+    # A restart mends no configuration, and such a server ends with this code; 75 is for what passes.
     assert setting("RestartPreventExitStatus") == ["2"]
+    assert setting("Restart") == ["on-failure"]
+    assert setting("StartLimitIntervalSec") == ["0"]
     result = subprocess.run(
         [sys.executable, "-m", "tsa_core.cli.server", "serve", "--config", str(tmp_path / "tsa.toml")],
         capture_output=True,

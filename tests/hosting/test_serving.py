@@ -143,7 +143,7 @@ def test_a_port_in_use_is_one_line(start: Start) -> None:
         timeout=60,
         check=False,
     )
-    assert result.returncode == 2
+    assert result.returncode == 75  # it may be free later
     assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
     assert "Traceback" not in result.stderr
 

@@ -205,7 +205,7 @@ def test_a_port_that_is_taken_is_an_error_when_it_was_asked_for(flags: tuple[str
         taken.listen()
         port = taken.getsockname()[1]
         done = run_serve(*flags, environ={"TSA_METRICS__PORT": str(port)})
-    assert done.returncode == 2
+    assert done.returncode == 75
     assert "Traceback" not in done.stderr
     assert f"cannot listen on 127.0.0.1:{port} for metrics" in done.stderr
     assert "--metrics=false" in done.stderr

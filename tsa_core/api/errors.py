@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+from typing import Final
+
 from tsa_core.protocol.errors import RequestRejected, TsaError
 from tsa_core.protocol.signatures import UnsupportedKey
 
@@ -16,9 +20,24 @@ __all__ = [
     "RequestRejected",
     "SignerError",
     "SignerUnavailable",
+    "TemporaryFailure",
     "TsaError",
+    "UnavailableError",
     "UnsupportedKey",
+    "cannot_listen",
 ]
+
+_PASSES: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOBUFS})
+"""Why an address cannot be had now, although the setting may be right."""
+
+
+class TemporaryFailure(TsaError):
+    """What cannot be done now may be done later, though nobody changes a setting; base of other errors.
+
+    A command that fails with one ends with the exit code 75 (EX_TEMPFAIL of sysexits.h), so that a service manager
+    tries again. Whatever a provider's `open` raises of it, SignerUnavailable for example, says that it may be tried
+    again.
+    """
 
 
 class ConfigError(TsaError):
@@ -30,6 +49,16 @@ class ConfigError(TsaError):
     def __init__(self, message: str, *, path: str | None = None) -> None:
         super().__init__(f"{path}: {message}" if path else message)
         self.path = path
+
+
+class UnavailableError(ConfigError, TemporaryFailure):
+    """What a setting names is held by another process, or is not there yet: a port, an address, a pid file."""
+
+
+def cannot_listen(message: str, error: OSError, *, path: str | None = None) -> ConfigError:
+    """Return the error to raise when an address cannot be listened on: UnavailableError when that may pass."""
+    passes = error.errno == socket.EAI_AGAIN if isinstance(error, socket.gaierror) else error.errno in _PASSES
+    return (UnavailableError if passes else ConfigError)(message, path=path)
 
 
 class PluginError(TsaError):
@@ -48,7 +77,7 @@ class SignerError(TsaError):
     """The signer refused or failed; the client gets systemFailure and never sees the text."""
 
 
-class SignerUnavailable(SignerError):
+class SignerUnavailable(SignerError, TemporaryFailure):
     """The signer cannot be reached now: network, throttling, time-out. Retrying may help."""
 
 

@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from tsa_core import __version__
-from tsa_core.api import TsaError
+from tsa_core.api import TemporaryFailure, TsaError
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output, is_unicode, open_closed_descriptors
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
+EXIT_TEMPORARY = 75
+"""EX_TEMPFAIL of sysexits.h: what a service manager should try again."""
 
 
 def stdout() -> Console:
@@ -104,7 +106,7 @@ def run(command: click.Command, program: str) -> NoReturn:
     except click.Abort:
         fail(program, "interrupted", 130)
     except TsaError as error:
-        fail(program, str(error), EXIT_USAGE)
+        fail(program, str(error), EXIT_TEMPORARY if isinstance(error, TemporaryFailure) else EXIT_USAGE)
     except OutputError as error:
         if not error.quiet:
             fail(program, str(error), EXIT_OUTPUT)

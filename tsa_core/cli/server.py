@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.panel import Panel
 
 from tsa_core.api import PluginError
@@ -90,8 +91,9 @@ def serve(**parameters: Any) -> None:
     them says anything. Without any, a key made at start signs: good for a trial, useless for anything else.
 
     A DURATION is written 500ms, 30s, 5m or 1h30m, a flag without a value also --flag=true or --flag=false.
-    Stop with Ctrl-C or SIGTERM: what has arrived is answered first. Exit code 2: a setting is wrong, and the line on
-    stderr says which.
+    Stop with Ctrl-C or SIGTERM: what has arrived is answered first. Exit code 2: a setting or a plugin is wrong, and
+    the line on stderr says which. 75: something cannot be had now (a key's backend, an address, a port), and the same
+    start may succeed later.
 
     \b
     Examples:
@@ -170,11 +172,11 @@ def _announce(facts: Mapping[str, Any]) -> None:
     screen = console.stderr()
     for warning in facts["warnings"]:
         if screen.is_terminal:
-            screen.print(Panel(warning, title="not for real use", border_style="bold yellow", style="yellow"))
+            screen.print(Panel(escape(warning), title="not for real use", border_style="bold yellow", style="yellow"))
         else:
-            screen.print(f"WARNING: {warning}", soft_wrap=True)
+            screen.print(f"WARNING: {warning}", markup=False, soft_wrap=True)
     for line in _announcement(facts):
-        screen.print(line, soft_wrap=True)
+        screen.print(line, markup=False, soft_wrap=True)
 
 
 def _log_announcement(facts: Mapping[str, Any]) -> None:
@@ -191,14 +193,15 @@ def _log_announcement(facts: Mapping[str, Any]) -> None:
 def check(as_json: bool, **parameters: Any) -> None:
     """Open everything that the configuration selects, make a trial signature and print what was found.
 
-    Serves nothing. Exit code 0: a server with these settings could issue now. 1: it would start, but refuse for now, as
-    when no time server can be reached. 2: it would not start.
+    Serves nothing, and changes nothing. Exit code 0: a server with these settings could issue now. 1: it would start,
+    but refuse for now, as when no time server can be reached. 2: it would not start. 75: it would not start now, but
+    may later, as when the key's backend is down.
     """
     set_up_logging(level=logging.ERROR)
     with Service(_load(parameters)) as service:
         service.clock.gate.wait_for_monitors(_FIRST_ROUND_SECONDS)
         for warning in (*service.warnings, *_gen_time_warnings(service), *_source_warnings(service)):
-            console.stderr().print(f"WARNING: {warning}", soft_wrap=True)
+            console.stderr().print(f"WARNING: {warning}", markup=False, soft_wrap=True)
         profiles = [_check_profile(profile) for profile in service.authority.profiles.values()]
         checks = [{"name": line.name, "healthy": line.healthy, "reason": line.reason} for line in service.readiness()]
     if as_json:

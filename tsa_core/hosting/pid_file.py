@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class PidFile:
             fcntl.lockf(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._stream.close()
-            raise ConfigError(
+            raise UnavailableError(
                 f"another server that runs uses the pid file {path}; give this one another", path="server.pid_file"
             ) from None
         self._stream.seek(0)

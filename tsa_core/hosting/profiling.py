@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import FrameType
 from urllib.parse import parse_qs, urlsplit
 
-from tsa_core.api import ConfigError
+from tsa_core.api import cannot_listen
 
 _HOST = "127.0.0.1"
 _PERIOD_SECONDS = 0.01
@@ -44,8 +44,9 @@ def listen_for_profiling(port: int) -> socket.socket:
         new.listen(8)
     except OSError as error:
         new.close()
-        raise ConfigError(
+        raise cannot_listen(
             f"the profiling listener cannot have {_HOST}:{port}: {error.strerror}; choose another profiling_port",
+            error,
             path="server.profiling",
         ) from None
     return new

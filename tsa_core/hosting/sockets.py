@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, cannot_listen
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.open_files import allow_many_open_files
 from tsa_core.hosting.profiling import listen_for_profiling
@@ -97,8 +97,8 @@ def _listen_on(host: str, port: int, settings: ServerSettings, *, flags: str) ->
     except OSError as error:
         for each in opened:
             each.close()
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another address with {flags}"
+        raise cannot_listen(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another address with {flags}", error
         ) from None
     return opened
 
@@ -131,8 +131,8 @@ def _listen_on_unix(path: Path, mode: int) -> socket.socket:
     except OSError as error:
         new.close()
         reason = "a server listens there already" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise ConfigError(
-            f"cannot listen on the Unix socket {path}: {reason}; choose another with --socket-path"
+        raise cannot_listen(
+            f"cannot listen on the Unix socket {path}: {reason}; choose another with --socket-path", error
         ) from None
     return new
 

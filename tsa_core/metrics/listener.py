@@ -20,7 +20,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from tsa_core.api import ConfigError
+from tsa_core.api import cannot_listen
 from tsa_core.config import MetricsSettings
 from tsa_core.metrics.sharing import directory, forget_dead_processes
 
@@ -73,9 +73,10 @@ class MetricsListener:
             self._server = kind((settings.host, settings.port), _Handler)
         except OSError as error:
             hint = "; is another server running? " if error.errno == errno.EADDRINUSE else "; "
-            raise ConfigError(
+            raise cannot_listen(
                 f"cannot listen on {settings.host}:{settings.port} for metrics: {error.strerror or error}{hint}choose "
                 "another address with --metrics-host and --metrics-port, or leave metrics out with --metrics=false",
+                error,
                 path="metrics.port",
             ) from None
         self._server.set_app(self._answer)

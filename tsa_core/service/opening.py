@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from tsa_core.api import Clock, ClockMonitor, ConfigError, PluginError, Signer, SignerError
+from tsa_core.api import Clock, ClockMonitor, ConfigError, PluginError, Signer, SignerError, SignerUnavailable
 from tsa_core.authority import ClockGate, ClockReference, read_kernel_clock, system_reference
 from tsa_core.config import Settings
 from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, PluginHost
@@ -26,6 +26,8 @@ def open_signer(host: PluginHost, settings: Settings, name: str) -> Signer:
     scheme, table, fixed = _signer_settings(settings, name)
     try:
         return host.open(SIGNER, scheme, table, fixed=fixed, owner=name)
+    except SignerUnavailable as error:
+        raise SignerUnavailable(f"profiles.{name}.signer: {error}") from error
     except SignerError as error:
         raise SignerError(f"profiles.{name}.signer: {error}") from error
 

@@ -22,6 +22,7 @@ from tsa_core.api import (
     LeapWarning,
     TimeSourceReport,
     agree,
+    cannot_listen,
 )
 from tsa_monitor_ntp import metrics
 from tsa_monitor_ntp.options import NtpOptions
@@ -254,7 +255,7 @@ def _serve_metrics(port: int) -> Any:
     try:
         server, _ = start_http_server(port, addr="127.0.0.1")
     except OSError as error:
-        raise ConfigError(
-            f"cannot listen on 127.0.0.1:{port}: {error.strerror}", path="clock.ntp.metrics_port"
+        raise cannot_listen(
+            f"cannot listen on 127.0.0.1:{port}: {error.strerror}", error, path="clock.ntp.metrics_port"
         ) from None
     return server

@@ -118,11 +118,11 @@ def test_kms_may_go_after_the_start(bao: OpenBao, tmp_path: Path) -> None:
     deployment.check(answer.response, tmp_path)
 
 
-def test_start_without_the_kms_is_one_line_and_exit_code_2(bao: OpenBao, tmp_path: Path) -> None:
+def test_start_without_the_kms_is_one_line_and_exit_code_75(bao: OpenBao, tmp_path: Path) -> None:
     deployment = Deployment(vault_kek(bao), tmp_path)
     bao.process.kill()
     result = run(["serve", "--port", "0", *deployment.arguments], deployment.environment)
-    assert result.returncode == 2
+    assert result.returncode == 75
     (line,) = result.stderr.splitlines()
     assert line.startswith("timestamp-server: error: profiles.default.signer: http://127.0.0.1:")
     assert "/v1/transit/decrypt/tsa-kek: cannot be reached: ConnectionRefusedError" in line

@@ -155,13 +155,13 @@ class ServerContract:
         assert re.search(r"trial signature\tverified, [0-9.]+ ms", result.stdout), result.stdout
         assert not [s for s in deployment.secrets if s in result.stdout + result.stderr]
 
-    def test_start_with_the_backend_down_is_one_line_and_exit_code_2(
+    def test_start_with_the_backend_down_is_one_line_and_exit_code_75(
         self, deployment: Deployment, arguments: list[str], environment: dict[str, str]
     ) -> None:
         deployment.kill()
         started = time.monotonic()
         result = run(["serve", "--port", "0", *arguments], environment)
-        assert result.returncode == 2, (result.stdout, result.stderr)
+        assert result.returncode == 75, (result.stdout, result.stderr)
         lines = result.stderr.splitlines()
         assert len(lines) == 1, result.stderr
         assert lines[0].startswith("timestamp-server: error: profiles.default.signer: "), lines

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from tsa_core.api import ConfigError, TsaError
+from tsa_core.api import ConfigError, TemporaryFailure, TsaError, UnavailableError
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
 from tsa_core.hosting.granian.thread_limits import ThreadLimits, threads_needed
@@ -77,7 +77,7 @@ def serve_granian(
         if not reports.error:
             raise ConfigError(f"granian ended with code {error.code}; its messages above say why") from None
     if reports.error:
-        raise ConfigError(reports.error)
+        raise UnavailableError(reports.error) if reports.temporary else ConfigError(reports.error)
 
 
 def _rest(seconds: float) -> None:
@@ -99,6 +99,7 @@ class _Reports:
         self._parent = os.getpid()
         self._all_served = False
         self.error = ""
+        self.temporary = False
 
     def report(self, open_app: Callable[[], tuple[Callable[..., Any], Mapping[str, object]]]) -> Callable[..., Any]:
         """In a worker: open the application and report. A failure ends the worker, and at the start the server.
@@ -111,7 +112,7 @@ class _Reports:
             try:
                 app, message = open_app()
             except TsaError as error:
-                self._send({"error": str(error)})
+                self._send({"error": str(error), "temporary": isinstance(error, TemporaryFailure)})
                 if not self._all_served:
                     os._exit(2)
                 _rest(pause)
@@ -137,7 +138,8 @@ class _Reports:
                 for line in stream:
                     message = json.loads(line)
                     if "error" in message and serving < self._count:
-                        self.error = self.error or str(message["error"])
+                        if not self.error:
+                            self.error, self.temporary = str(message["error"]), bool(message.get("temporary"))
                         on_failure()
                     elif "error" in message:
                         log.error("a worker cannot serve: %s", message["error"])

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from tsa_core.api import ConfigError, TsaError
+from tsa_core.api import ConfigError, TemporaryFailure, TsaError, UnavailableError
 from tsa_core.hosting.notify import notify_stopping
 
 log = logging.getLogger(__name__)
@@ -100,8 +100,8 @@ class WorkerPool:
         if not all(message.get("serves") for message in messages):
             self._stop()
             self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
-            wrong = next(text for text, message in zip(failures, messages, strict=True) if not message.get("serves"))
-            raise ConfigError(wrong)
+            wrong, message = next(each for each in zip(failures, messages, strict=True) if not each[1].get("serves"))
+            raise UnavailableError(wrong) if message.get("temporary") else ConfigError(wrong)
         started(messages[0])
         self._supervise()
         self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
@@ -152,7 +152,7 @@ class WorkerPool:
             if report.sent:
                 log.error("a worker cannot go on: %s", error)  # noqa: TRY400 - the operator's own mistake
             else:
-                report.send({"error": str(error)})
+                report.send({"error": str(error), "temporary": isinstance(error, TemporaryFailure)})
         except BaseException:
             log.exception("a worker failed")
         finally:
