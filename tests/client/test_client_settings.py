@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from tsa_core.client import (
     fetch,
 )
 from tsa_core.client import connections as client_connections
-from tsa_core.client.answers import retry_after
 from tsa_core.testing.http_tsa import Answer, HttpTsa
 
 SECRET = "s3cret"
@@ -243,15 +242,6 @@ def test_without_retries_and_for_other_statuses_nothing_is_asked_twice(certifica
         with server(certificates, act) as served, TimestampClient(served.url, **arguments) as client, once:
             client.stamp(artifact=b"hello")
         assert len(served.heads) == 1
-
-
-def test_retry_after_in_both_of_its_forms() -> None:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert retry_after("120") == 120
-    assert retry_after("Thu, 01 Jan 2026 00:01:00 GMT", now) == 60
-    assert retry_after("Wed, 31 Dec 2025 00:00:00 GMT", now) == 0
-    for nonsense in ("", "-1", "1.5", "soon", "9" * 5000, "Thu, 99 Foo 2026 00:00:00 GMT", "\0"):
-        assert retry_after(nonsense, now) is None
 
 
 # --- resolving ---

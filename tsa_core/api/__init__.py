@@ -60,6 +60,7 @@ from tsa_core.api.record import (
 from tsa_core.api.request import ProfileSummary, RequestContext, RequestExtension, TimeStampReq, TokenDraft
 from tsa_core.api.response import ResponseProcessor
 from tsa_core.api.signer import KeySigner, LocalKeySigner, Signer
+from tsa_core.protocol.retry_after import retry_after
 from tsa_core.protocol.signatures import (
     PrivateKey,
     PublicKey,
@@ -146,6 +147,7 @@ __all__ = [
     "one_line",
     "read_file",
     "resolve_path",
+    "retry_after",
     "signature_algorithm",
     "within_deadline",
 ]

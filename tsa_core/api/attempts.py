@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import time
@@ -20,30 +21,43 @@ _WORTHWHILE_SECONDS: Final = 0.02
 """With less time left than this no backend answers over a network."""
 
 
-def within_deadline(call: Callable[[float], T], *, timeout: float, attempts: int) -> T:
-    """Return `call(seconds)`, trying again after SignerUnavailable, all within `timeout` seconds.
+def within_deadline(
+    call: Callable[[float], T], *, timeout: float, attempts: int | None = None, least: float = _WORTHWHILE_SECONDS
+) -> T:
+    """Return `call(seconds)`, trying again after SignerUnavailable until `timeout` seconds are over.
 
-    `call` is handed the seconds that are left and must not take longer. Between two of at most `attempts` tries
-    there is a random pause, up to 50 ms at first and twice as much each time up to 1 s, so that clients of one
-    backend do not come back together. Raises the last SignerUnavailable, and at once whatever else `call` raises.
+    `call` is handed the seconds that are left and must not take longer. Between two tries there is a random pause, up
+    to 50 ms at first and twice as much each time up to 1 s, so that clients of one backend do not come back together.
+    After an error with `retry_after` the pause is longer by that, and where so much time is not left the error is
+    raised at once. No try begins after `attempts` tries, nor with less than `least` seconds left or twice what the
+    shortest try took.
+
+    Raises the last SignerUnavailable, with the number of tries in its text, and at once whatever else `call` raises.
     """
-    deadline = time.monotonic() + timeout
-    longest = _FIRST_PAUSE_SECONDS
+    began = time.monotonic()
+    longest, shortest = _FIRST_PAUSE_SECONDS, timeout
     left, reason = timeout, ""
-    for attempt in range(1, attempts + 1):
+    for attempt in itertools.count(1):
+        tried = time.monotonic()
         try:
             result = call(left)
         except SignerUnavailable as error:
-            pause = random.uniform(0, longest)  # noqa: S311 - spreads load, protects nothing
-            left = deadline - time.monotonic() - pause
-            if attempt == attempts or left < _WORTHWHILE_SECONDS:
+            shortest = min(shortest, time.monotonic() - tried)
+            needed = max(least, 2 * shortest)
+            asked = error.retry_after or 0.0
+            spare = began + timeout - time.monotonic() - asked - needed
+            if spare > 0 and attempt != attempts:
+                time.sleep(asked + random.uniform(0, min(longest, spare)))  # noqa: S311 - protects nothing
+                left = began + timeout - time.monotonic()
+                if left >= needed:
+                    longest, reason = min(2 * longest, _LONGEST_PAUSE_SECONDS), str(error)
+                    continue
+            if attempt == 1:
                 raise
-            reason = str(error)
-        else:
-            if attempt > 1:
-                log.info("attempt %d of %d worked; the one before failed: %s", attempt, attempts, reason)
-            return result
-        time.sleep(pause)
-        left = deadline - time.monotonic()
-        longest = min(2 * longest, _LONGEST_PAUSE_SECONDS)
-    raise ValueError("attempts must be 1 or more")
+            tries = f"tried {attempt} times in {time.monotonic() - began:.1f} s"
+            before = f", before: {reason}" if reason != str(error) else ""
+            raise SignerUnavailable(f"{error}; {tries}{before}", retry_after=error.retry_after) from None
+        if attempt > 1:
+            log.info("try %d worked; the one before failed: %s", attempt, reason)
+        return result
+    raise AssertionError("itertools.count does not end")

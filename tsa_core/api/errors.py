@@ -78,7 +78,14 @@ class SignerError(TsaError):
 
 
 class SignerUnavailable(SignerError, TemporaryFailure):
-    """The signer cannot be reached now: network, throttling, time-out. Retrying may help."""
+    """The signer cannot be reached now: network, throttling, time-out. Retrying may help.
+
+    `retry_after` is the number of seconds that the backend asks to wait first, None if it does not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class KeyMismatch(SignerError):

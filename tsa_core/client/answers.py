@@ -8,13 +8,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.client import responses as phrases
 from typing import Any, Final
 
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
+from tsa_core.protocol.retry_after import retry_after
 from tsa_core.verify.errors import printable
 
 _TITLE: Final = re.compile(r"<title[^>]{0,200}>(.{1,500}?)</title", re.IGNORECASE | re.DOTALL)
@@ -23,7 +22,6 @@ _READ: Final = 1 << 14
 """How much of a page is looked at for its title."""
 _MESSAGES: Final = ("message", "detail", "error_description", "title", "error")
 """Where JSON errors say what is wrong: Sigstore's and ours, RFC 9457, RFC 6749."""
-_MAX_SECONDS_DIGITS: Final = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +69,6 @@ class Answer:
             text += ": an empty answer"
         wait = self.retry_after
         return text if wait is None else f"{text} (Retry-After: {wait:.0f} seconds)"
-
-
-def retry_after(value: str, now: datetime | None = None) -> float | None:
-    """Return the seconds that a Retry-After header names, as a number or as a date; None for anything else."""
-    value = value.strip()
-    if value.isascii() and value.isdecimal():
-        return float(value) if len(value) <= _MAX_SECONDS_DIGITS else None
-    try:
-        moment = parsedate_to_datetime(value[:100])
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
 
 
 def _spans(body: bytes) -> bool:

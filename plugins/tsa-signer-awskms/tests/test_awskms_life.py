@@ -225,6 +225,7 @@ class FakeKms:
     def __init__(self, key: PrivateKey, spec: str, algorithms: list[str]) -> None:
         self.errors: list[tuple[int, str, str]] = []
         """HTTP status, code and message of the next answers to Sign, used up one by one."""
+        self.error_headers: dict[str, str] = {}
         self.changes: dict[str, Any] = {}
         """Fields that replace those of a right answer to Sign."""
         self.calls = 0
@@ -243,6 +244,8 @@ class FakeKms:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/x-amz-json-1.1")
                 self.send_header("Content-Length", str(len(text)))
+                for name, value in (fake.error_headers if status != 200 else {}).items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(text)
 
@@ -321,10 +324,26 @@ def test_a_passing_refusal_is_tried_again(
     fake.errors = [(status, code, "slow down")]
     assert_signs(signer)
     assert fake.calls == 2
-    fake.errors = [(status, code, "slow down")] * 9
-    with pytest.raises(SignerUnavailable, match="slow down"):
-        signer.sign(MESSAGE, timeout=5)
-    assert fake.calls == 5
+    fake.errors = [(status, code, "slow down")] * 4
+    assert_signs(signer)
+    assert fake.calls == 7
+    fake.errors = [(status, code, "slow down")] * 100
+    with pytest.raises(SignerUnavailable, match=r"slow down; tried \d+ times"), ends_within(1):
+        signer.sign(MESSAGE, timeout=1)
+
+
+def test_retry_after_is_heeded_and_attempts_are_a_limit(fake: FakeKms, open_signer: Callable[..., Signer]) -> None:
+    signer = open_signer(fake, ARN)
+    fake.error_headers = {"Retry-After": "5"}
+    fake.errors = [(400, "ThrottlingException", "slow down")]
+    with pytest.raises(SignerUnavailable, match="slow down") as caught:
+        signer.sign(MESSAGE, timeout=4)
+    assert caught.value.retry_after == 5
+    assert fake.calls == 1
+    fake.error_headers = {}
+    fake.errors = [(400, "ThrottlingException", "slow down")] * 2
+    with pytest.raises(SignerUnavailable, match="tried 2 times"):
+        open_signer(fake, ARN, attempts=2).sign(MESSAGE, timeout=5)
 
 
 def test_a_missing_permission_is_named_and_not_tried_again(fake: FakeKms, open_signer: Callable[..., Signer]) -> None:

@@ -41,6 +41,16 @@ def short_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]
     server.process.kill()
 
 
+@pytest.fixture(scope="module")
+def kept(short_lived: Ministack) -> tuple[str, str]:
+    """Return the ARN of a key, and its alias, that outlive the emulator's process."""
+    short_lived.start_if_down()
+    arn = short_lived.make_key(alias="alias/tsa")
+    # Only an orderly end makes the emulator keep its keys; after it they survive any other.
+    short_lived.process.stop()
+    return arn, "alias/tsa"
+
+
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment().items():
@@ -94,8 +104,7 @@ class TestSigner(SignerContract):
 
     @pytest.fixture
     def unreachable_signer(self, short_lived: Ministack) -> Iterator[Signer]:
-        short_lived.process.kill()
-        short_lived.start()
+        short_lived.start_if_down()
         signer = open_signer(short_lived, short_lived.make_key())
         short_lived.process.kill()
         yield signer
@@ -104,18 +113,14 @@ class TestSigner(SignerContract):
 
 class TestServer(RotatingServerContract):
     @pytest.fixture
-    def deployment(self, short_lived: Ministack) -> Deployment:
-        short_lived.process.kill()
-        short_lived.start()
-        arn = short_lived.make_key()
-        alias = f"alias/{arn.rpartition('/')[2]}"
-        short_lived.client().create_alias(AliasName=alias, TargetKeyId=arn)
-        # Only an orderly end makes the emulator keep its keys; after it they survive any other.
-        short_lived.process.stop()
-        short_lived.start()
+    def deployment(self, short_lived: Ministack, kept: tuple[str, str]) -> Deployment:
+        arn, alias = kept
+        short_lived.start_if_down()
+        client = short_lived.client()
+        client.enable_key(KeyId=arn)
+        client.update_alias(AliasName=alias, TargetKeyId=arn)
         signer = open_signer(short_lived, arn)
         signer.close()
-        client = short_lived.client()
         return Deployment(
             uri=f"awskms:///{alias}",
             environment={**environment(), "AWS_ENDPOINT_URL_KMS": short_lived.address},
@@ -125,6 +130,7 @@ class TestServer(RotatingServerContract):
             freeze=lambda: short_lived.process.signal(signal.SIGSTOP),
             thaw=lambda: short_lived.process.signal(signal.SIGCONT),
             rotate=lambda: client.update_alias(AliasName=alias, TargetKeyId=short_lived.make_key()),
+            impatient={"TSA_SIGNER__AWSKMS__START_TIMEOUT": "1s"},
             disable=lambda: client.disable_key(KeyId=arn),
             enable=lambda: client.enable_key(KeyId=arn),
             facts=[f"key\t{arn}, EC secp256r1 (ECC_NIST_P256)", "version\tthe only one"],

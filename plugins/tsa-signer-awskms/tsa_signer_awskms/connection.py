@@ -15,7 +15,7 @@ import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 
-from tsa_core.api import ConfigError, SignerError, SignerUnavailable, keep_quiet, one_line, within_deadline
+from tsa_core.api import ConfigError, SignerError, SignerUnavailable, keep_quiet, one_line, retry_after, within_deadline
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ _ACTIONS: Final = {
     "get_public_key": "kms:GetPublicKey",
     "sign": "kms:Sign",
 }
+_LAST_TRY: Final = 16
+"""No try begins with less than this part of the time left, because each half of it has a client of its own."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HINTS: Final = {
     "DisabledException": "enable the key: aws kms enable-key",
@@ -62,10 +64,10 @@ _HINTS: Final = {
 class KmsConnection:
     """Calls KMS with a time limit. Thread-safe.
 
-    botocore fixes time limits when a client is made, so there is one client for each limit that is asked for; a
-    profile always asks for the same. `setting` returns the full name of a setting, for messages. Raises
-    SignerUnavailable where trying again may help, SignerError otherwise; the texts name the operation, the key and the
-    IAM action, and never a credential.
+    botocore fixes time limits when a client is made, so there is one client for each limit that is asked for, and for
+    a half, a quarter, ... of it, which tries with less time left use; a profile always asks for the same. `setting`
+    returns the full name of a setting, for messages. Raises SignerUnavailable where trying again may help, SignerError
+    otherwise; the texts name the operation, the key and the IAM action, and never a credential.
     """
 
     def __init__(
@@ -75,8 +77,8 @@ class KmsConnection:
         profile: str | None,
         endpoint_url: str | None,
         connections: int,
-        attempts: int,
         setting: Callable[[str], str],
+        attempts: int | None = None,
     ) -> None:
         # botocore's debug log writes every request's headers, session token included, and what was decrypted. Its
         # informative lines tell at every start what the configuration is, so they go too.
@@ -98,7 +100,7 @@ class KmsConnection:
         self._session = boto3.session.Session(botocore_session=core, region_name=region)
 
     def _client(self, timeout: float) -> Any:
-        """Return the client whose every call ends within three quarters of `timeout`."""
+        """Return the client whose every call ends within `timeout`: TCP and TLS may take a quarter each."""
         with self._lock:
             if (client := self._clients.get(timeout)) is None:
                 config = Config(
@@ -129,13 +131,15 @@ class KmsConnection:
 
         `operation` is a method of boto3's client, `hints` say what to do about the caller's own errors of KMS.
         """
-        method = getattr(self._client(timeout), operation)
-        # The last try must begin in the first quarter: it may take the other three.
-        return within_deadline(
-            lambda _: _try(method, _ACTIONS[operation], key, parameters, {**_HINTS, **hints}),
-            timeout=timeout / 4,
-            attempts=self._attempts,
-        )
+
+        def ask(left: float) -> dict[str, Any]:
+            limit = timeout
+            while limit > left:
+                limit /= 2
+            method = getattr(self._client(limit), operation)
+            return _try(method, _ACTIONS[operation], key, parameters, {**_HINTS, **hints})
+
+        return within_deadline(ask, timeout=timeout, attempts=self._attempts, least=timeout / _LAST_TRY)
 
     def close(self) -> None:
         """Close all connections."""
@@ -159,7 +163,8 @@ def _try(method: Any, action: str, key: str, parameters: dict[str, Any], hints: 
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         text = f"{where}: {code}: {one_line(error.response.get('Error', {}).get('Message', ''))}"
         if code in _RETRYABLE or status >= 500:
-            raise SignerUnavailable(text) from None
+            headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            raise SignerUnavailable(text, retry_after=retry_after(headers.get("retry-after"))) from None
         if code in {"AccessDeniedException", "AccessDenied"}:
             raise SignerError(f"{text}; the identity needs the IAM action {action} on this key") from None
         raise SignerError(f"{text}; {hints[code]}" if code in hints else text) from None

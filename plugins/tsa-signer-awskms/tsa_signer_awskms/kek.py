@@ -14,7 +14,6 @@ from tsa_core.api import WRONG_KEK, ConfigError, KeyEncryptionKey, SignerError
 from tsa_signer_awskms.connection import KmsConnection, check_endpoint
 from tsa_signer_awskms.options import AwsKekOptions
 
-_ATTEMPTS: Final = 3
 _FORM: Final = "aws-kms://arn:aws:kms:REGION:ACCOUNT:key/ID (or alias/NAME in place of key/ID)"
 _URI: Final = re.compile(
     r"aws-kms://(?P<arn>arn:aws[a-z-]*:kms:(?P<region>[a-z0-9-]+):[0-9]+:(?:key|alias)/[A-Za-z0-9_/-]+)"
@@ -68,7 +67,6 @@ def open_aws_kek(options: AwsKekOptions) -> AwsKek:
         profile=options.profile,
         endpoint_url=options.endpoint_url,
         connections=1,
-        attempts=_ATTEMPTS,
         setting=options.setting,
     )
     return AwsKek(connection, arn=parts["arn"])

@@ -20,7 +20,12 @@ class AwsKmsOptions(SignerOptions):
         None, description="URL of another KMS endpoint; else the host in the key URI, else AWS_ENDPOINT_URL_KMS"
     )
     connections: int = Field(32, ge=1, le=1024, description="connections kept open for signatures at the same time")
-    attempts: int = Field(3, ge=1, le=10, description="tries of one signature inside signer_timeout")
+    attempts: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="most tries of one signature; no limit but signer_timeout unless given",
+    )
     start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
 
 

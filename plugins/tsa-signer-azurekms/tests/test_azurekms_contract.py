@@ -81,6 +81,7 @@ class TestAzureServer(RotatingServerContract):
             facts=[f"key\t{key_vault.url}/keys/tsa, ", f"version\t{1:032x}", "credential\tservice principal"],
             secrets=[CLIENT_SECRET, TOKEN_MARK],
             rotate=rotate,
+            impatient={"TSA_SIGNER__AZUREKMS__START_TIMEOUT": "1s"},
             disable=lambda: setattr(version, "enabled", False),
             enable=lambda: setattr(version, "enabled", True),
         )

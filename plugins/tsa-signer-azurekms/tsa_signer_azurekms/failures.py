@@ -6,7 +6,7 @@ from typing import Final
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
-from tsa_core.api import SignerError, SignerUnavailable
+from tsa_core.api import SignerError, SignerUnavailable, retry_after
 from tsa_signer_azurekms.connection import last_status
 
 _PASSING: Final = frozenset({401, 408, 429, *range(500, 600)})
@@ -24,8 +24,8 @@ def explain(error: AzureError, operation: str, key: str) -> SignerError:
         # A wrong secret is HTTP 400 or 401 of Entra ID, and stays wrong; no answer at all may be another one soon.
         status = error.status_code or last_status()
         wrong = status is not None and status >= 400 and status not in _PASSING - {401}
-        kind = SignerError if wrong else SignerUnavailable
-        return kind(f"{what}: no access token: {one_line(error.message)}")
+        text = f"{what}: no access token: {one_line(error.message)}"
+        return SignerError(text) if wrong else SignerUnavailable(text, retry_after=_wait(error))
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _from_status(error, what, operation)
     return SignerUnavailable(f"{what}: the vault cannot be reached: {one_line(error.message)}")
@@ -41,10 +41,16 @@ def _from_status(error: HttpResponseError, what: str, operation: str) -> SignerE
     code, message = _codes(error)
     said = f"HTTP {status} {code}: {message}" if code else f"HTTP {status}"
     if status in _PASSING:
-        return SignerUnavailable(f"{what}: {said}")
+        return SignerUnavailable(f"{what}: {said}", retry_after=_wait(error))
     if status == 403 and not code.endswith(("KeyDisabled", "KeyExpired", "KeyNotYetValid", "KeyOperationForbidden")):
         return SignerError(f"{what}: {said}; it needs {_NEEDED[operation]}")
     return SignerError(f"{what}: {said}")
+
+
+def _wait(error: HttpResponseError) -> float | None:
+    """Return the seconds that the service asks to wait."""
+    headers = getattr(error.response, "headers", None) or {}
+    return retry_after(headers.get("Retry-After"))
 
 
 def _codes(error: HttpResponseError) -> tuple[str, str]:

@@ -63,7 +63,7 @@ class AzureSigner(KeySigner):
         address: KeyAddress,
         public_key: PublicKey,
         algorithm: SignatureAlgorithm,
-        attempts: int,
+        attempts: int | None,
         facts: Mapping[str, str],
     ) -> None:
         super().__init__(public_key, algorithm)

@@ -175,7 +175,7 @@ def test_a_damaged_answer_is_refused(
 ) -> None:
     signer = open_signer(gcp_kms.make_key("damaged"))
     with gcp_kms.changing("AsymmetricSign", change), pytest.raises(SignerUnavailable, match=problem):
-        signer.sign(MESSAGE, timeout=5)
+        signer.sign(MESSAGE, timeout=0.5)
     assert_signs(signer)
 
 
@@ -186,7 +186,7 @@ def test_an_unverified_message_is_refused_too(gcp_kms: GcpKms, open_signer: Call
         answer.verified_data_crc32c = False
 
     with gcp_kms.changing("AsymmetricSign", deny), pytest.raises(SignerUnavailable, match="arrived unverified"):
-        signer.sign(MESSAGE, timeout=5)
+        signer.sign(MESSAGE, timeout=0.5)
 
 
 @pytest.mark.parametrize("method", ["AsymmetricSign", "GetPublicKey"])
@@ -207,7 +207,7 @@ def test_a_damaged_public_key_is_refused(gcp_kms: GcpKms, open_signer: Callable[
         answer.pem = answer.pem.replace("M", "N", 1)
 
     with gcp_kms.changing("GetPublicKey", spoil), pytest.raises(SignerUnavailable, match="public key arrived damaged"):
-        open_signer(gcp_kms.make_key("damaged-key"))
+        open_signer(gcp_kms.make_key("damaged-key"), start_timeout="500ms")
 
 
 def test_only_a_digest_and_its_checksum_leave_the_machine(gcp_kms: GcpKms, open_signer: Callable[..., Signer]) -> None:
@@ -230,10 +230,40 @@ def test_a_passing_refusal_is_tried_again(gcp_kms: GcpKms, open_signer: Callable
     gcp_kms.calls.clear()
     assert_signs(signer)
     assert len(gcp_kms.calls) == 2
-    gcp_kms.fail("AsymmetricSign", grpc.StatusCode[code], times=3)
-    with pytest.raises(SignerUnavailable, match="injected"):
-        signer.sign(MESSAGE, timeout=5)
-    assert len(gcp_kms.calls) == 5
+    gcp_kms.fail("AsymmetricSign", grpc.StatusCode[code], times=4)
+    assert_signs(signer)
+    assert len(gcp_kms.calls) == 7
+    gcp_kms.fail("AsymmetricSign", grpc.StatusCode[code], times=2)
+    with pytest.raises(SignerUnavailable, match="injected; tried 2 times"):
+        open_signer(gcp_kms.make_key("passing"), attempts=2).sign(MESSAGE, timeout=5)
+
+
+def test_the_delay_that_google_asks_for_is_heeded(gcp_kms: GcpKms, open_signer: Callable[..., Signer]) -> None:
+    signer = open_signer(gcp_kms.make_key("quota"))
+    gcp_kms.fail("AsymmetricSign", grpc.StatusCode.RESOURCE_EXHAUSTED, wait_seconds=3.5)
+    gcp_kms.calls.clear()
+    with pytest.raises(SignerUnavailable, match="injected") as caught:
+        signer.sign(MESSAGE, timeout=3)
+    assert caught.value.retry_after == 3.5
+    assert len(gcp_kms.calls) == 1
+    assert_signs(signer)
+
+
+@pytest.mark.parametrize("method", ["AsymmetricSign", "GetPublicKey"])
+def test_an_answer_that_is_damaged_once_is_asked_for_again(
+    gcp_kms: GcpKms, open_signer: Callable[..., Signer], method: str
+) -> None:
+    damaged: list[Any] = []
+
+    def spoil_once(answer: Any) -> None:
+        if not damaged:
+            damaged.append(answer)
+            setattr(answer, "pem_crc32c" if method == "GetPublicKey" else "signature_crc32c", None)
+
+    version = gcp_kms.make_key("damaged-once")
+    with gcp_kms.changing(method, spoil_once):
+        assert_signs(open_signer(version))
+    assert damaged
 
 
 @pytest.mark.parametrize("code", ["PERMISSION_DENIED", "UNAUTHENTICATED"])

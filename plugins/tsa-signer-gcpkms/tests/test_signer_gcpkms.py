@@ -109,6 +109,7 @@ class TestServer(RotatingServerContract):
             freeze=server.freeze,
             thaw=server.thaw,
             rotate=rotate,
+            impatient={"TSA_SIGNER__GCPKMS__START_TIMEOUT": "1s"},
             disable=lambda: server.set_state(version, "DISABLED"),
             enable=lambda: server.set_state(version, "ENABLED"),
             facts=[f"key\t{key}, EC secp256r1 (EC_SIGN_P256_SHA256)", f"version\t{number}"],

@@ -10,6 +10,7 @@ from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import kms
 from google.cloud.kms_v1.services.key_management_service.transports.grpc import KeyManagementServiceGrpcTransport
+from google.rpc.error_details_pb2 import RetryInfo
 
 from tsa_core.api import SignerError, SignerUnavailable, keep_quiet, one_line, within_deadline
 from tsa_signer_gcpkms.options import GcpKekOptions, GcpKmsOptions
@@ -36,7 +37,9 @@ class KmsConnection:
     key and the permission, and never a credential.
     """
 
-    def __init__(self, options: GcpKmsOptions | GcpKekOptions, *, attempts: int, setting: Callable[[str], str]) -> None:
+    def __init__(
+        self, options: GcpKmsOptions | GcpKekOptions, *, setting: Callable[[str], str], attempts: int | None = None
+    ) -> None:
         self._attempts = attempts
         transport = open_transport(
             KeyManagementServiceGrpcTransport,
@@ -106,7 +109,9 @@ def _explained(call: Callable[[], T], where: str, permission: str, invalid: str 
     try:
         return call()
     except _UNAVAILABLE as error:
-        raise SignerUnavailable(f"{where}: {type(error).__name__}: {one_line(error.message)}") from None
+        raise SignerUnavailable(
+            f"{where}: {type(error).__name__}: {one_line(error.message)}", retry_after=_retry_delay(error)
+        ) from None
     except (exceptions.PermissionDenied, exceptions.Unauthenticated) as error:
         raise SignerError(
             f"{where}: {type(error).__name__}: {one_line(error.message)}; the identity needs {permission} on this key"
@@ -120,3 +125,11 @@ def _explained(call: Callable[[], T], where: str, permission: str, invalid: str 
     except (grpc.RpcError, ValueError) as error:
         # ValueError: a call on a channel that is closed.
         raise SignerError(f"{where}: {type(error).__name__}: {one_line(error)}") from None
+
+
+def _retry_delay(error: exceptions.GoogleAPICallError) -> float | None:
+    """Return the seconds that the error's RetryInfo asks to wait (google.rpc.RetryInfo)."""
+    for detail in error.details:
+        if isinstance(detail, RetryInfo):
+            return max(0.0, float(detail.retry_delay.seconds + detail.retry_delay.nanos / 1e9))
+    return None

@@ -16,7 +16,6 @@ from tsa_core.api import WRONG_KEK, ConfigError, KeyEncryptionKey, SignerUnavail
 from tsa_signer_gcpkms.connection import KmsConnection
 from tsa_signer_gcpkms.options import GcpKekOptions
 
-_ATTEMPTS: Final = 3
 _FORM: Final = "gcp-kms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, without a version"
 _URI: Final = re.compile(r"gcp-kms://(?P<key>projects/[^/\s]+/locations/[^/\s]+/keyRings/[^/\s]+/cryptoKeys/[^/\s]+)")
 
@@ -75,4 +74,4 @@ def open_gcp_kek(options: GcpKekOptions) -> GcpKek:
     parts = _URI.fullmatch(options.uri)
     if parts is None:
         raise ConfigError(f"{options.uri!r} is not such a key's URI; write {_FORM}", path=options.uri_setting)
-    return GcpKek(KmsConnection(options, attempts=_ATTEMPTS, setting=options.setting), key=parts["key"])
+    return GcpKek(KmsConnection(options, setting=options.setting), key=parts["key"])

@@ -19,7 +19,12 @@ class GcpKmsOptions(SignerOptions):
     plaintext: bool = Field(
         False, description="speak to the endpoint without TLS and credentials; for an emulator on this machine"
     )
-    attempts: int = Field(3, ge=1, le=10, description="tries of one signature inside signer_timeout")
+    attempts: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="most tries of one signature; no limit but signer_timeout unless given",
+    )
     start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
 
 

@@ -74,7 +74,18 @@ class GcpKmsSigner(KeySigner):
             request |= {"digest": {self._algorithm.digest.name: digest}, "digest_crc32c": google_crc32c.value(digest)}
         else:
             request |= {"data": message, "data_crc32c": google_crc32c.value(message)}
-        answer = self._connection.call("asymmetric_sign", self._version, _USE, timeout=timeout, request=request)
+        answer = self._connection.call(
+            "asymmetric_sign",
+            self._version,
+            _USE,
+            timeout=timeout,
+            request=request,
+            check=lambda answer: self._check(answer, message),
+        )
+        return bytes(answer.signature)
+
+    def _check(self, answer: Any, message: bytes) -> None:
+        """Refuse an answer of another version for good, a damaged one until the next try."""
         if answer.name != self._version:
             raise SignerError(f"Google KMS asymmetric_sign {self._version}: {answer.name!r} answered")
         received = answer.verified_digest_crc32c if self._digested else answer.verified_data_crc32c
@@ -83,7 +94,6 @@ class GcpKmsSigner(KeySigner):
             raise SignerUnavailable(f"Google KMS asymmetric_sign {self._version}: the request arrived unverified")
         if answer.signature_crc32c != google_crc32c.value(answer.signature):
             raise SignerUnavailable(f"Google KMS asymmetric_sign {self._version}: the signature arrived damaged")
-        return bytes(answer.signature)
 
     def details(self) -> Mapping[str, str]:
         """Return the key's name, kind and version."""
@@ -155,7 +165,12 @@ def _open_version(connection: KmsConnection, version: str, options: GcpKmsOption
 def _get_public_key(connection: KmsConnection, version: str, timeout: float) -> Any:
     def ask(**how: Any) -> Any:
         request = {"name": version, **how}
-        return connection.call("get_public_key", version, _VIEW, timeout=timeout, request=request)
+        return connection.call("get_public_key", version, _VIEW, timeout=timeout, request=request, check=check)
+
+    def check(answer: Any) -> None:
+        raw, checksum = _sent_key(answer)
+        if checksum != google_crc32c.value(raw):
+            raise SignerUnavailable(f"Google KMS get_public_key {version}: the public key arrived damaged")
 
     try:
         return ask()
@@ -182,11 +197,15 @@ def _fixed_by_the_key(kind: str, version: str) -> tuple[str, bool]:
     )
 
 
+def _sent_key(answer: Any) -> tuple[bytes, int]:
+    """Return the public key as it was sent, and the checksum beside it."""
+    if answer.algorithm.name in _ML_DSA:
+        return bytes(answer.public_key.data), answer.public_key.crc32c_checksum
+    return answer.pem.encode("utf-8"), answer.pem_crc32c
+
+
 def _load_public_key(answer: Any, version: str, kind: str) -> PublicKey:
-    raw = bytes(answer.public_key.data) if kind in _ML_DSA else answer.pem.encode("utf-8")
-    checksum = answer.public_key.crc32c_checksum if kind in _ML_DSA else answer.pem_crc32c
-    if checksum != google_crc32c.value(raw):
-        raise SignerUnavailable(f"Google KMS get_public_key {version}: the public key arrived damaged")
+    raw, _ = _sent_key(answer)
     try:
         public_key = _ML_DSA[kind].from_public_bytes(raw) if kind in _ML_DSA else load_pem_public_key(raw)
     except (ValueError, UnsupportedAlgorithm):

@@ -77,8 +77,7 @@ class TestSigner(SignerContract):
 
     @pytest.fixture
     def unreachable_signer(self, short_lived: OpenBao) -> Iterator[Signer]:
-        short_lived.process.kill()
-        short_lived.start()
+        short_lived.start_if_down()
         signer = open_signer(short_lived, short_lived.make_key("gone"))
         short_lived.process.kill()
         yield signer
@@ -111,6 +110,7 @@ class TestServer(RotatingServerContract):
             freeze=lambda: short_lived.process.signal(signal.SIGSTOP),
             thaw=lambda: short_lived.process.signal(signal.SIGCONT),
             rotate=rotate,
+            impatient={"TSA_SIGNER__HASHIVAULT__START_TIMEOUT": "1s"},
             disable=disable,
             enable=lambda: short_lived.call("POST", f"transit/keys/{key}/config", {"min_encryption_version": 0}),
             facts=["key\ttransit/keys/tsa, EC secp256r1", "version\t1"],

@@ -8,6 +8,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -252,6 +253,33 @@ def test_a_sealed_server_is_unavailable(tmp_path: Path) -> None:
     finally:
         signer.close()
         server.process.stop()
+
+
+@pytest.mark.parametrize("headers", [False, True])
+def test_all_get_their_signatures_under_a_quota_that_their_time_has_room_for(
+    openbao: OpenBao, open_signer: Callable[..., Signer], headers: bool
+) -> None:
+    mount = f"quota-{headers}"
+    openbao.call("POST", f"sys/mounts/{mount}", {"type": "transit"})
+    openbao.call("POST", f"{mount}/keys/tsa", {"type": "ecdsa-p256"})
+    signer = open_signer("tsa", mount=mount)
+    openbao.call("POST", "sys/quotas/config", {"enable_rate_limit_response_headers": headers})
+    openbao.call("POST", f"sys/quotas/rate-limit/{mount}", {"path": mount, "rate": 10, "interval": "1s"})
+    with ThreadPoolExecutor(20) as pool:
+        signatures = list(pool.map(lambda _: signer.sign(MESSAGE, timeout=60), range(20)))
+    assert all(signer.algorithm.is_valid(signer.public_key, signature, MESSAGE) for signature in signatures)
+    # All of this second's signatures were made: a budget that has no room for the next second is used up to its end.
+    with ThreadPoolExecutor(20) as pool:
+        failed = list(pool.map(lambda _: _failure(signer, 0.5), range(20)))
+    assert any("rate limit quota exceeded; tried" in text for text in failed)
+
+
+def _failure(signer: Signer, timeout: float) -> str:
+    try:
+        signer.sign(MESSAGE, timeout=timeout)
+    except SignerUnavailable as error:
+        return str(error)
+    return ""
 
 
 class Impostor(http.server.BaseHTTPRequestHandler):

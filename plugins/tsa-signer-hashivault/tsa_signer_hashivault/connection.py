@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
+from typing import Any, Final
 
 import hvac
 import requests
@@ -12,11 +12,12 @@ import requests.adapters
 import urllib3
 from hvac import exceptions
 
-from tsa_core.api import ConfigError, SignerError, SignerUnavailable, one_line
+from tsa_core.api import ConfigError, SignerError, SignerUnavailable, one_line, retry_after
 from tsa_signer_hashivault.settings import TransitSettings, read_token
 
 log = logging.getLogger(__name__)
 
+_VERSION_REFUSED: Final = "requested version for signing"
 _UNAVAILABLE = (
     exceptions.RateLimitExceeded,
     exceptions.InternalServerError,
@@ -36,6 +37,22 @@ class Session(requests.Session):
             raise requests.exceptions.InvalidURL("the server redirects from https to http")
         super().rebuild_auth(prepared_request, response)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_thread = threading.local()
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a request and note what the answer's Retry-After says."""
+        self._of_thread.retry_after = None
+        response = super().send(request, **kwargs)
+        self._of_thread.retry_after = retry_after(response.headers.get("Retry-After"))
+        return response
+
+    def retry_after(self) -> float | None:
+        """Return the seconds that the last answer of this thread asked to wait; hvac's errors have no headers."""
+        seconds: float | None = self._of_thread.retry_after
+        return seconds
+
 
 class TransitConnection:
     """Talks to one transit engine with one token. Thread-safe.
@@ -46,7 +63,7 @@ class TransitConnection:
 
     def __init__(self, settings: TransitSettings, *, connections: int) -> None:
         self._settings = settings
-        session = Session()
+        self._session = session = Session()
         session.verify = settings.verify
         session.cert = settings.certificate
         pool = requests.adapters.HTTPAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
@@ -88,7 +105,16 @@ class TransitConnection:
             hint = f"is the transit engine mounted there? ({_errors(error)})" if error.errors else "make the key first"
             raise SignerError(f"{self._where(path)}: not found; {hint}, or is the namespace wrong?") from None
         except _UNAVAILABLE as error:
-            raise SignerUnavailable(f"{self._where(path)}: {type(error).__name__}: {_errors(error)}") from None
+            if _VERSION_REFUSED in _errors(error):
+                # A refusal for good, although its status is 500.
+                raise SignerError(
+                    f"{self._where(path)}: refused: {_errors(error)}; lower the key's min_encryption_version, or take "
+                    "a newer version and its certificate into use"
+                ) from None
+            raise SignerUnavailable(
+                f"{self._where(path)}: {type(error).__name__}: {_errors(error)}",
+                retry_after=self._session.retry_after(),
+            ) from None
         except exceptions.VaultError as error:
             hint = f"; {refused}" if refused else ""
             raise SignerError(f"{self._where(path)}: refused: {_errors(error)}{hint}") from None

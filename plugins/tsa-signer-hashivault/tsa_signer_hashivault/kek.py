@@ -27,7 +27,6 @@ from tsa_signer_hashivault.settings import (
 
 log = logging.getLogger(__name__)
 
-_ATTEMPTS: Final = 3
 _FORM: Final = "hcvault://HOST:PORT/MOUNT/keys/NAME, or hcvault:///MOUNT/keys/NAME with VAULT_ADDR"
 _PATH: Final = re.compile(r"/(?P<mount>[\w.-]+(?:/[\w.-]+)*)/keys/(?P<key>[\w.-]+)", re.ASCII)
 
@@ -70,7 +69,6 @@ class VaultKek(KeyEncryptionKey):
                 refused=WRONG_KEK if operation == "decrypt" else "",
             ),
             timeout=timeout,
-            attempts=_ATTEMPTS,
         )
         result = answer.get(wanted)
         if not isinstance(result, str) or not result.isascii():

@@ -35,7 +35,12 @@ class TransitOptions(SignerOptions):
     )
     client_key: ConfigPath | None = Field(None, description="PEM key of client_certificate; else VAULT_CLIENT_KEY")
     connections: int = Field(32, ge=1, le=1024, description="connections kept open for signatures at the same time")
-    attempts: int = Field(3, ge=1, le=10, description="tries of one signature inside signer_timeout")
+    attempts: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="most tries of one signature; no limit but signer_timeout unless given",
+    )
     start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
 
 

@@ -50,7 +50,7 @@ class TransitSigner(KeySigner):
         version: int,
         public_key: PublicKey,
         algorithm: SignatureAlgorithm,
-        attempts: int,
+        attempts: int | None,
     ) -> None:
         super().__init__(public_key, algorithm)
         self._connection = connection

@@ -29,6 +29,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import NameOID
 from google.cloud import kms
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 from tsa_core.testing import shared_key
 
@@ -68,7 +71,7 @@ class GcpKms:
         self._answering.set()
         self._keys: dict[str, list[kms.CryptoKeyVersion]] = {}
         self._private: dict[str, Any] = {}
-        self._failures: dict[str, list[tuple[grpc.StatusCode, str]]] = defaultdict(list)
+        self._failures: dict[str, list[tuple[grpc.StatusCode, str, float | None]]] = defaultdict(list)
         self._change: dict[str, Callable[[Any], None]] = {}
         self.port = 0
         self.calls: list[tuple[str, Any, dict[str, str]]] = []
@@ -120,9 +123,17 @@ class GcpKms:
 
     # -- misbehaviour ---------------------------------------------------------------------------------------------
 
-    def fail(self, method: str, code: grpc.StatusCode, text: str = "injected", *, times: int = 1) -> None:
-        """Refuse the next calls of a method."""
-        self._failures[method] += [(code, text)] * times
+    def fail(
+        self,
+        method: str,
+        code: grpc.StatusCode,
+        text: str = "injected",
+        *,
+        times: int = 1,
+        wait_seconds: float | None = None,
+    ) -> None:
+        """Refuse the next calls of a method, with a RetryInfo when a wait is given."""
+        self._failures[method] += [(code, text, wait_seconds)] * times
 
     @contextmanager
     def changing(self, method: str, change: Callable[[Any], None]) -> Iterator[None]:
@@ -138,8 +149,11 @@ class GcpKms:
             self.calls.append((name, request, dict(context.invocation_metadata())))
             self._answering.wait(30)
             if self._failures[name]:
-                code, text = self._failures[name].pop(0)
-                context.abort(code, text)
+                code, text, wait_seconds = self._failures[name].pop(0)
+                if wait_seconds is None:
+                    context.abort(code, text)
+                else:
+                    context.abort_with_status(_status_with_wait(code, text, wait_seconds))
             try:
                 answer = method(request)
             except KeyError as error:
@@ -272,6 +286,14 @@ class GcpKms:
         except InvalidTag:
             raise ValueError("Decryption failed: the ciphertext is invalid.") from None
         return kms.DecryptResponse(plaintext=plaintext, plaintext_crc32c=google_crc32c.value(plaintext))
+
+
+def _status_with_wait(code: grpc.StatusCode, text: str, wait_seconds: float) -> Any:
+    """Return a status whose details say when to come back."""
+    delay = duration_pb2.Duration(seconds=int(wait_seconds), nanos=round(wait_seconds % 1 * 1e9))
+    status = status_pb2.Status(code=code.value[0], message=text)
+    status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return rpc_status.to_status(status)
 
 
 def _serialize(message: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -40,6 +41,13 @@ class Ministack:
     def start(self) -> None:
         """Start the emulator, with the keys that it kept."""
         self.process.start(self._answers)
+
+    def start_if_down(self) -> None:
+        """Start the emulator unless it is running, frozen or not."""
+        if self.process.running:
+            self.process.signal(signal.SIGCONT)
+        else:
+            self.start()
 
     def _answers(self) -> bool:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import ssl
 import sys
 import urllib.error
@@ -43,6 +44,13 @@ class OpenBao:
         self.call("POST", "sys/mounts/transit", {"type": "transit"})
         for name, backup in self._backups.items():
             self.call("POST", f"transit/restore/{name}", {"backup": backup})
+
+    def start_if_down(self) -> None:
+        """Start the server unless it is running, frozen or not."""
+        if self.process.running:
+            self.process.signal(signal.SIGCONT)
+        else:
+            self.start()
 
     def _answers(self) -> bool:
         try:

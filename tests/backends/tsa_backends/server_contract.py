@@ -42,7 +42,7 @@ class Deployment:
     `environment` is what the operator sets beside the flags. `start` after `kill` brings the same key back.
     `freeze` keeps the backend from answering while its connections stay open. `rotate` makes another private key the
     newest of that name, for RotatingServerContract; `disable` keeps the key itself from signing until `enable`. `facts`
-    are texts that `check` must print.
+    are texts that `check` must print. `impatient` is what makes a start that finds no backend give up within a second.
     """
 
     uri: str
@@ -57,6 +57,7 @@ class Deployment:
     disable: Callable[[], None]
     enable: Callable[[], None]
     rotate: Callable[[], None] | None = None
+    impatient: Mapping[str, str] = field(default_factory=dict)
 
 
 def expect(answers: Sequence[Answer], *, granted: bool) -> None:
@@ -160,7 +161,7 @@ class ServerContract:
     ) -> None:
         deployment.kill()
         started = time.monotonic()
-        result = run(["serve", "--port", "0", *arguments], environment)
+        result = run(["serve", "--port", "0", *arguments], {**environment, **deployment.impatient})
         assert result.returncode == 75, (result.stdout, result.stderr)
         lines = result.stderr.splitlines()
         assert len(lines) == 1, result.stderr

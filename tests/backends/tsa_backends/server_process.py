@@ -61,6 +61,11 @@ class ServerProcess:
                 raise RuntimeError(f"{self.command[0]} did not start:\n{self.log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
 
+    @property
+    def running(self) -> bool:
+        """Whether the process was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process: SIGSTOP freezes it, SIGCONT lets it go on.
 
