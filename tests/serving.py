@@ -168,11 +168,23 @@ def _host(parts: Parts) -> tuple[PluginHost, dict[str, Any]]:
     return PluginHost(installed), settings
 
 
-def open_service(parts: Parts | None = None, *, profiles: Mapping[str, Any] | None = None, **server: Any) -> Service:
-    """Return an opened service; `profiles` are tables by name, the default one signs with `test:p256`."""
+def open_service(
+    parts: Parts | None = None,
+    *,
+    profiles: Mapping[str, Any] | None = None,
+    tables: Mapping[str, Mapping[str, Any]] | None = None,
+    **server: Any,
+) -> Service:
+    """Return an opened service; `profiles` are tables by name, the default one signs with `test:p256`.
+
+    `tables` are settings of the sections that select the parts.
+    """
     host, settings = _host(parts or Parts())
-    tables = {"default": {}, **(profiles or {})}
-    settings["profiles"] = {name: {"signer": "test:p256", **table} for name, table in tables.items()}
+    for section, values in (tables or {}).items():
+        settings[section].update(values)
+    settings["profiles"] = {
+        name: {"signer": "test:p256", **table} for name, table in {"default": {}, **(profiles or {})}.items()
+    }
     settings["server"] = {"port": 0, **server}
     loaded: Settings = load_settings(overrides=settings, environ={})
     return Service(loaded, host=host)
@@ -264,6 +276,7 @@ def running_server(
     parts: Parts | None = None,
     *,
     profiles: Mapping[str, Any] | None = None,
+    tables: Mapping[str, Mapping[str, Any]] | None = None,
     engine: str = "waitress",
     **server: Any,
 ) -> Iterator[Server]:
@@ -272,7 +285,7 @@ def running_server(
     With the engine `granian` its embedded server stands in waitress's place, the one that also speaks TLS.
     """
     failures: list[BaseException] = []
-    with open_service(parts, profiles=profiles, engine=engine, **server) as service:
+    with open_service(parts, profiles=profiles, tables=tables, engine=engine, **server) as service:
         sockets = listen(service.settings.server)
         (url,) = urls(sockets)
         app, settings = create_app(service), service.settings.server

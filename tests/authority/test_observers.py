@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
 from falcon.testing import create_environ
 
 from tests.conformance.plain_encoder import PlainRequest
@@ -10,18 +13,19 @@ from tests.serving import Parts, TestSigner, TestSink, open_service, running_ser
 from tsa_core.api import AuditError, Observer, PKIFailureInfo, RequestContext, RequestOutcome
 from tsa_core.http import create_app
 from tsa_core.http.thread_pools import QUEUED_SECONDS
+from tsa_core.testing import ends_within, wait_until
 
 
 class Notes(Observer):
     """Keeps what it is told, and crashes when it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, crash: BaseException | None = None) -> None:
         self.outcomes: list[RequestOutcome] = []
-        self.crash = False
+        self.crash = crash
 
     def observe(self, outcome: RequestOutcome) -> None:
         if self.crash:
-            raise RuntimeError("full")
+            raise self.crash
         self.outcomes.append(outcome)
 
 
@@ -57,13 +61,56 @@ def test_observers_are_told_of_every_request() -> None:
     assert (down.algorithm, down.serial_number) == (first.algorithm, None)
 
 
-def test_an_observer_that_crashes_changes_nothing() -> None:
-    broken, notes = Notes(), Notes()
-    broken.crash = True
+@pytest.mark.parametrize("crash", [RuntimeError("full"), SystemExit(3), KeyboardInterrupt()])
+def test_an_observer_that_crashes_changes_nothing_and_is_told_on(crash: BaseException) -> None:
+    broken, notes = Notes(crash), Notes()
     with open_service(Parts(observers=[broken, notes])) as service:
         granted(service.authority.respond(GOOD, RequestContext()).der)
+        wait_until(lambda: len(notes.outcomes) == 1, seconds=60, what="the other is told")
+        broken.crash = None
         refused(service.authority.respond(b"", RequestContext()).der, "03020204")
     assert len(notes.outcomes) == 2
+    assert [one.failure for one in broken.outcomes] == [PKIFailureInfo.BAD_DATA_FORMAT]
+
+
+class HangingObserver(Notes):
+    """Takes its first note when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.hangs = threading.Event()
+
+    def observe(self, outcome: RequestOutcome) -> None:
+        self.hangs.set()
+        self.go.wait(60)
+        super().observe(outcome)
+
+
+def test_an_observer_that_hangs_delays_no_request_and_what_it_misses_is_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hanging, notes = HangingObserver(), Notes()
+    with running_server(Parts(observers=[hanging, notes]), tables={"observe": {"queue_limit": 3}}) as server:
+        assert server.service is not None
+        granted(server.post(GOOD).body)
+        assert hanging.hangs.wait(60)
+        for number in range(5):
+            granted(server.post(GOOD).body)
+            wait_until(lambda told=number + 2: len(notes.outcomes) == told, seconds=60, what="the other is told")  # type: ignore[misc] # a default binds it
+        assert server.service.take_dropped_outcomes() == {"observer0": 2, "observer1": 0}
+        assert server.service.take_dropped_outcomes() == {"observer0": 0, "observer1": 0}
+        hanging.go.set()
+    assert len(hanging.outcomes) == 4
+    assert "the observer 'observer0' does not keep up: it was not told of 1 requests" in caplog.text
+
+
+def test_the_end_does_not_wait_for_an_observer_that_hangs() -> None:
+    hanging = HangingObserver()
+    with ends_within(1), open_service(Parts(observers=[hanging])) as service:
+        service.authority.respond(GOOD, RequestContext())
+        assert hanging.hangs.wait(60)
+    hanging.go.set()
 
 
 def test_the_audit_is_a_phase_where_there_is_one_and_fails_as_one() -> None:

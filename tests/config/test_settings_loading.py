@@ -137,6 +137,10 @@ def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
         ("[profiles.default]\nsigner='memory:'\naccuracy='soon'", "not a duration"),
         ("[profiles.'a b']\nsigner='memory:'", "profiles.a b"),
         ("[server]\nport = 'x'", "server.port"),
+        (
+            "[profiles.default]\nsigner='memory:'\n[observe]\nqueue_limit=5",
+            "queue_limit has no effect, because observers selects no plugin",
+        ),
     ],
 )
 def test_each_mistake_is_one_line_that_names_file_and_setting(tmp_path: Path, text: str, expected: str) -> None:

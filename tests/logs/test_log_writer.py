@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -9,10 +10,21 @@ from collections.abc import Iterator
 import pytest
 
 from tsa_core.logs.writer import LineWriter
-from tsa_core.testing import wait_until
+from tsa_core.testing import ends_within, wait_until
 from tsa_core.testing.threads import on_threads
 
 LINES = 3000
+
+
+class _Collected(logging.Handler):
+    """Keeps the texts of records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
 
 
 class Reader:
@@ -101,23 +113,60 @@ def test_lines_of_several_processes_do_not_mix_and_none_is_written_twice(reader:
     assert set(lines) - {"of the parent"} == expected
 
 
-def test_a_slow_reader_makes_writers_wait_and_nothing_is_dropped() -> None:
+def test_a_slow_reader_keeps_nobody_waiting_and_loses_nothing() -> None:
     end, descriptor = os.pipe()
     writer = LineWriter(descriptor)
-    done = threading.Event()
-
-    def write() -> None:
-        for number in range(20_000):
-            writer.add(f"{number:0100d}\n")
-        writer.close()
-        os.close(descriptor)
-        done.set()
-
-    threading.Thread(target=write, daemon=True).start()
-    assert not done.wait(0.3), "2 MB fit nowhere, and yet nobody waited"
+    for number in range(20_000):  # 2 MB fit into no pipe, and nobody reads yet
+        writer.add(f"{number:0100d}\n")
     with os.fdopen(end, "rb") as stream:
-        assert [int(line) for line in stream] == list(range(20_000))
-    assert done.wait(60)
+        assert [int(stream.readline()) for _ in range(20_000)] == list(range(20_000))
+    writer.close()
+    os.close(descriptor)
+    assert not writer.dropped
+
+
+def test_what_nobody_reads_for_a_second_is_dropped_counted_and_told() -> None:
+    end, descriptor = os.pipe()
+    writer = LineWriter(descriptor)
+    writer.write("x" * 100_000 + "\n")  # more than the pipe holds
+
+    def drops() -> bool:
+        writer.add("y\n")
+        return writer.dropped > 0
+
+    wait_until(drops, seconds=60, what="a line is dropped")
+    kept = writer.dropped
+    with ends_within(0):
+        writer.flush()
+        writer.add("z\n")
+    assert writer.dropped == kept + 1
+    set_up = logging.getLogger("tsa_core.logs.writer")
+    told = _Collected()
+    set_up.addHandler(told)
+    try:
+        with os.fdopen(end, "rb") as stream:
+            assert stream.readline() == b"x" * 100_000 + b"\n"
+            assert stream.readline() == b"y\n"
+            wait_until(lambda: bool(told.texts), seconds=60, what="the loss is told")
+            writer.close()
+            os.close(descriptor)
+            assert set(stream) == {b"y\n"}
+    finally:
+        set_up.removeHandler(told)
+    assert told.texts == [f"{kept + 1} lines of the log were dropped, because nobody read them in time"]
+
+
+def test_no_more_than_a_few_megabytes_wait_for_a_reader() -> None:
+    end, descriptor = os.pipe()
+    writer = LineWriter(descriptor)
+    for _ in range(100):
+        writer.add("x" * 100_000 + "\n")
+        writer._format_waiting()
+    assert 50 < writer.dropped < 60
+    os.close(end)
+    writer.close()
+    assert writer.dropped == 100
+    os.close(descriptor)
 
 
 def test_a_reader_that_has_gone_stops_nothing() -> None:
@@ -144,21 +193,25 @@ def test_a_line_that_cannot_be_made_does_not_keep_the_others(reader: Reader) -> 
     assert "of no use" in failed
 
 
-def test_a_signal_handler_may_log_while_its_thread_writes(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer, write = LineWriter(reader.descriptor), os.write
+def test_a_signal_handler_may_log_while_its_own_thread_does(reader: Reader) -> None:
+    writer = LineWriter(reader.descriptor)
 
-    def interrupted(descriptor: int, data: bytes) -> int:
-        monkeypatch.setattr(os, "write", write)
+    def interrupted(_facts: object) -> str:
+        # As a handler does that runs in the middle of the formatting.
         writer.write("from the handler\n")
-        return write(descriptor, data)
+        writer._format_waiting()
+        return "line\n"
 
-    monkeypatch.setattr(os, "write", interrupted)
-    thread = threading.Thread(target=writer.write, args=("line\n",), daemon=True)
+    def log_one() -> None:
+        writer.add((interrupted, None))
+        writer._format_waiting()
+
+    thread = threading.Thread(target=log_one, daemon=True)
     thread.start()
     thread.join(20)
     assert not thread.is_alive(), "it waits for itself"
     writer.close()
-    assert reader.lines() == ["from the handler", "line"]
+    assert sorted(reader.lines()) == ["from the handler", "line"]
 
 
 def test_lines_let_go_of_their_facts_before_they_are_written(reader: Reader) -> None:

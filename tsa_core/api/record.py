@@ -101,11 +101,14 @@ class RequestOutcome:
 
 
 class Observer(ABC):
-    """Is told of every request after it was answered. Its failures are logged and change nothing."""
+    """Is told of every request after it was answered, in a thread of its own; its failures change nothing.
+
+    No request waits for it. When it does not keep up, `[observe] queue_limit` outcomes wait, and more are dropped.
+    """
 
     @abstractmethod
     def observe(self, outcome: RequestOutcome) -> None:
-        """Take note, quickly and from any thread."""
+        """Take note. What it raises is logged."""
 
     def close(self) -> None:  # noqa: B027 - optional
         """Release what the observer holds."""

@@ -25,7 +25,7 @@ from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
-from tsa_core.logs import set_up_logging
+from tsa_core.logs import say, set_up_logging
 from tsa_core.service import Service
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def serve(**parameters: Any) -> None:
     )
     stopped = "stopped: every request that had arrived was answered"
     if for_people:
-        console.stderr().print(stopped)
+        say(stopped)
     else:
         log.info(stopped)
 
@@ -174,9 +174,9 @@ def _announce(facts: Mapping[str, Any]) -> None:
         if screen.is_terminal:
             screen.print(Panel(escape(warning), title="not for real use", border_style="bold yellow", style="yellow"))
         else:
-            screen.print(f"WARNING: {warning}", markup=False, soft_wrap=True)
+            say(f"WARNING: {warning}")
     for line in _announcement(facts):
-        screen.print(line, markup=False, soft_wrap=True)
+        say(line)
 
 
 def _log_announcement(facts: Mapping[str, Any]) -> None:

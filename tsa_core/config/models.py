@@ -6,8 +6,9 @@ until the plugin is loaded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
 
@@ -42,6 +43,16 @@ class PluginSection(BaseModel):
     def plugin_tables(self) -> frozenset[str]:
         """Return the names of all plugins that have a table here."""
         return frozenset(self.__pydantic_extra__ or {})
+
+
+SectionT = TypeVar("SectionT", bound=PluginSection)
+
+
+def _refuse_without(section: SectionT, setting: str, plugins: Sequence[str], selected_by: str) -> SectionT:
+    """Return the section; raise ValueError when it has a setting for plugins of which it selects none."""
+    if not plugins and getattr(section, setting) != type(section).model_fields[setting].default:
+        raise ValueError(f"{setting} has no effect, because {selected_by} selects no plugin")
+    return section
 
 
 class ServerSettings(Table):
@@ -258,6 +269,16 @@ class ObserveSettings(PluginSection):
     """`[observe]`: the observers of requests."""
 
     observers: TextList = Field(default_factory=list, description="observer plugins")
+    queue_limit: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="requests that an observer has not been told of yet; it is not told of more",
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        return _refuse_without(self, "queue_limit", self.observers, "observers")
 
 
 class HealthSettings(PluginSection):

@@ -15,7 +15,7 @@ from tsa_core.authority import RequestTrace
 from tsa_core.config import Settings
 from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, wait_here
 from tsa_core.http.timestamp import TRACE
-from tsa_core.logs import AccessLog, AnsweredRequest, access_log
+from tsa_core.logs import AccessLog, AnsweredRequest, access_log, dropped_lines
 from tsa_core.service import Service
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Observability:
         from tsa_core.metrics.families import default_families
         from tsa_core.metrics.recorder import Recorder
 
-        recorder = Recorder(default_families(), service)
+        recorder = Recorder(default_families(), service, dropped_lines=dropped_lines)
         if self._shares:
             recorder.start()
         if self._listener is not None:

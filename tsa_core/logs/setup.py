@@ -16,7 +16,7 @@ _NOISY = ("waitress.queue", "urllib3.connectionpool")
 
 
 class _Handler(logging.Handler):
-    """Writes records at once, after the access lines that wait. A record that cannot be formatted raises nothing."""
+    """Writes records soon, after the access lines that wait. A record that cannot be formatted raises nothing."""
 
     def __init__(self, writer: LineWriter, formatter: LineFormatter) -> None:
         super().__init__()
@@ -55,11 +55,29 @@ def access_log(settings: LogSettings) -> AccessLog | None:
     """Return the access log, which shares a writer with all other records; None when it is off."""
     if not settings.access or settings.level not in {"debug", "info"}:
         return None
-    opened = (handler.writer for handler in logging.getLogger().handlers if isinstance(handler, _Handler))
-    writer = next(opened, None) or LineWriter(_stderr())
+    writer = _writer() or LineWriter(_stderr())
     if settings.type == "prod":
         return JsonAccessLog(writer, digest=settings.digest)
     return ConsoleAccessLog(writer, digest=settings.digest, colours=_colours())
+
+
+def say(line: str) -> None:
+    """Write a line for people to stderr, in its place among the records and without waiting for a reader."""
+    if (writer := _writer()) is not None:
+        writer.write(f"{line}\n")
+    else:
+        sys.stderr.write(f"{line}\n")
+
+
+def dropped_lines() -> int:
+    """Return how many lines this process has dropped, because nobody read them in time."""
+    writer = _writer()
+    return writer.dropped if writer is not None else 0
+
+
+def _writer() -> LineWriter | None:
+    handlers = logging.getLogger().handlers
+    return next((handler.writer for handler in handlers if isinstance(handler, _Handler)), None)
 
 
 def _stderr() -> int:

@@ -1,22 +1,29 @@
-"""Writes lines to a descriptor in few system calls, without delaying a line for long or losing one at the end.
+"""Writes lines to a descriptor in few system calls, and lets no caller wait for the reader of that descriptor.
 
-A line takes 0.2 us when it waits for others, and 1 to 3 us when it is written alone. A line may be formatted later:
-many at once take a quarter of the time of single ones, because then the code is in the CPU's caches. The number that
-may wait is limited, because the data of lines that wait fills the same caches.
+A line takes 0.2 us when it waits for others. A line may be formatted later: many at once take a quarter of the time of
+single ones, because then the code is in the CPU's caches. The number that may wait unformatted is limited, because the
+data of lines that wait fills the same caches.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
 from typing import Any, TypeAlias
+
+log = logging.getLogger(__name__)
 
 _HELD_SECONDS = 0.1
 _MAX_UNFORMATTED = 32
-_MAX_TEXTS = 64
+_MAX_OCTETS = 4 * 1_048_576
+"""What may wait at most, in characters; more is dropped even while the reader reads."""
+PATIENCE_SECONDS = 1.0
+"""How long a reader may read nothing before lines are dropped, and how long `flush` and `close` wait for it."""
 _ATOMIC_OCTETS = select.PIPE_BUF
 """What a pipe takes in one piece, so that lines of several processes do not mix."""
 
@@ -33,12 +40,43 @@ def _formatted(line: tuple[Callable[[Any], str], Any]) -> str:
         return f"a line of the log could not be made: {error!r}\n"
 
 
+def _pieces(text: str) -> Iterator[bytes]:
+    """Yield whole lines, as many at once as a pipe takes in one piece."""
+    data = text.encode("utf-8", "backslashreplace")
+    start = 0
+    while len(data) - start > _ATOMIC_OCTETS:
+        end = data.rfind(b"\n", start, start + _ATOMIC_OCTETS) + 1 or data.find(b"\n", start) + 1 or len(data)
+        yield data[start:end]
+        start = end
+    if start < len(data):
+        yield data[start:]
+
+
+class _Signal:
+    """Wakes one thread; unlike threading.Event, a signal handler may set it while its own thread does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        try:
+            self._lock.release()
+        except RuntimeError:
+            return  # it is set
+
+    def wait(self, seconds: float = -1) -> None:
+        """Wait until it is set, and clear it."""
+        self._lock.acquire(timeout=seconds)
+
+
 class LineWriter:
     """Keeps lines for a tenth of a second at most, then writes them to `descriptor`. Thread-safe, and fork-safe.
 
-    A thread of its own writes. It starts with the first line that waits, and sleeps while there is nothing to write.
-    With a slow reader, the caller waits once some 2,000 lines wait; no line is dropped. Lines that cannot be written
-    (the reader is gone, the disk is full) are dropped without a message, because there is nowhere to write one.
+    A thread of its own writes. It starts with the first line, and sleeps while there is nothing to write. No caller
+    waits for the reader: when that has read nothing for a second, lines are dropped and counted, and a line of the log
+    says how many once it reads again. Lines that cannot be written (the reader is gone, the disk is full) are counted
+    too. `flush` and `close` wait for the reader, a second at most.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -50,15 +88,26 @@ class LineWriter:
         """Begin without a thread and without lines: after a fork the parent writes the lines that waited."""
         self._lines: deque[Line] = deque()
         self._texts: list[str] = []
+        self._octets = 0
         self._woken = False
-        # Reentrant: a signal handler that logs may interrupt the thread that writes.
-        self._writing = threading.RLock()
-        self._wake = threading.Event()
+        self.dropped = 0
+        """The number of lines that this process has dropped."""
+        self._told = 0
+        self._writing_since = 0.0
+        """time.monotonic() when the write began that has not returned yet, else 0."""
+        # Reentrant: a signal handler that logs may interrupt the thread that holds it.
+        self._formatting = threading.RLock()
+        self._written = threading.Condition(threading.RLock())
+        self._wake, self._now = _Signal(), _Signal()
+        self._starting = threading.RLock()
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def add(self, line: Line) -> None:
         """Write a line, which ends in a newline, soon."""
+        if (self._writing_since and self._is_stuck()) or self._octets > _MAX_OCTETS:
+            self.dropped += 1
+            return
         lines = self._lines
         lines.append(line)
         if not self._woken:
@@ -68,68 +117,106 @@ class LineWriter:
             self._format_waiting()
 
     def write(self, line: str) -> None:
-        """Write a line now, after those that wait."""
-        self._lines.append(line)
-        self.flush()
+        """Write a line at once, after those that wait; without waiting until that is done."""
+        self.add(line)
+        self._now.set()
 
     def flush(self) -> None:
-        """Write the lines that wait."""
-        with self._writing:
-            # Cleared before the lines are taken: a line added after that either is taken or wakes the thread.
-            self._woken = False
-            self._take_lines()
-            texts, self._texts = self._texts, []
-            if texts:
-                self._write_all("".join(texts))
-
-    def _format_waiting(self) -> None:
-        """Format the lines that wait, which frees their data, and write them when there are too many."""
-        with self._writing:
-            self._take_lines()
-            if len(self._texts) >= _MAX_TEXTS:
-                self.flush()
-
-    def _take_lines(self) -> None:
-        lines = self._lines
-        if lines:
-            taken = [lines.popleft() for _ in range(len(lines))]
-            self._texts.append("".join([line if isinstance(line, str) else _formatted(line) for line in taken]))
+        """Wait until the lines that wait are written, as long as the reader reads."""
+        if self._thread is None or not self._thread.is_alive() or self._thread is threading.current_thread():
+            return
+        self._wake.set()
+        self._now.set()
+        with self._written:
+            while self._has_more() and not self._is_stuck() and self._thread.is_alive():
+                self._written.wait(PATIENCE_SECONDS / 10)
 
     def close(self) -> None:
-        """Write the lines that wait; later lines are written at once."""
+        """Write the lines that wait; later lines are written at once if the reader has room for them."""
+        self.flush()
         self._closed = True
         self._wake.set()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(1)
-        self.flush()
+        self._now.set()
+        if self._has_more() and not self._is_stuck():
+            self._write_here()
+
+    def _has_more(self) -> bool:
+        return bool(self._lines or self._texts or self._writing_since)
+
+    def _is_stuck(self) -> bool:
+        since = self._writing_since
+        return bool(since) and monotonic() - since > PATIENCE_SECONDS
+
+    def _format_waiting(self) -> None:
+        """Format the lines that wait, which frees their data."""
+        with self._formatting:
+            lines = self._lines
+            if lines:
+                taken = [lines.popleft() for _ in range(len(lines))]
+                text = "".join([line if isinstance(line, str) else _formatted(line) for line in taken])
+                self._octets += len(text)
+                self._texts.append(text)
 
     def _wake_thread(self) -> None:
         if self._closed:
-            self.flush()
+            self._write_here()
             return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-            self._thread.start()
+        if self._thread is None and not self._start_thread():
+            self._write_here()
+            return
         self._wake.set()
 
+    def _start_thread(self) -> bool:
+        with self._starting:
+            if self._thread is not None:
+                return True
+            thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError):
+                return False  # the next line tries again
+            self._thread = thread
+            return True
+
+    def _write_here(self) -> None:
+        """Write without the thread, which has ended or cannot be started: what the reader has room for."""
+        self._woken = False
+        for piece in _pieces("".join(self._take_texts())):
+            if select.select([], [self._descriptor], [], 0)[1]:
+                self._write_piece(piece)
+            else:
+                self.dropped += piece.count(b"\n")
+
+    def _take_texts(self) -> Sequence[str]:
+        with self._formatting:
+            self._format_waiting()
+            texts, self._texts = self._texts, []
+            self._octets = 0
+        return texts
+
+    # -- in the thread ------------------------------------------------------------------------------------------
+
     def _run(self) -> None:
-        pause = threading.Event()
         while not self._closed:
             self._wake.wait()
-            self._wake.clear()
             if not self._closed:
-                pause.wait(_HELD_SECONDS)
-            self.flush()
+                self._now.wait(_HELD_SECONDS)
+            self._write_waiting()
 
-    def _write_all(self, text: str) -> None:
-        data = text.encode("utf-8", "backslashreplace")
-        start = 0
-        while len(data) - start > _ATOMIC_OCTETS:
-            end = data.rfind(b"\n", start, start + _ATOMIC_OCTETS) + 1 or data.find(b"\n", start) + 1 or len(data)
-            self._write_piece(data[start:end])
-            start = end
-        self._write_piece(data[start:])
+    def _write_waiting(self) -> None:
+        # Cleared before the lines are taken: a line added after that either is taken or wakes the thread.
+        self._woken = False
+        self._writing_since = monotonic()
+        try:
+            for piece in _pieces("".join(self._take_texts())):
+                self._write_piece(piece)
+        finally:
+            self._writing_since = 0.0
+            with self._written:
+                self._written.notify_all()
+        if (dropped := self.dropped - self._told) > 0:
+            self._told += dropped
+            log.warning("%d lines of the log were dropped, because nobody read them in time", dropped)
 
     def _write_piece(self, piece: bytes) -> None:
         data = memoryview(piece)
@@ -139,4 +226,7 @@ class LineWriter:
             except BlockingIOError:
                 select.select([], [self._descriptor], [])  # another process has made the descriptor non-blocking
             except OSError:
+                self.dropped += bytes(data).count(b"\n")
                 return
+            if self._writing_since:
+                self._writing_since = monotonic()  # the reader reads

@@ -76,6 +76,14 @@ class Families:
         self.signer_available = gauge("signer_available", "1 when the signer's last signature worked", "profile")
         self.audit_healthy = gauge("audit_healthy", "1 when the audit sink can store and its trail is intact", "sink")
         self.audit_head = gauge("audit_head_number", "The number of the last record in the audit trail", "sink")
+        self.log_lines_dropped = counter(
+            "log_lines_dropped_total", "Lines of the log that were dropped, because nobody read them in time"
+        )
+        self.outcomes_dropped = counter(
+            "observer_outcomes_dropped_total",
+            "Requests that an observer was not told of, because it did not keep up",
+            "observer",
+        )
         self.valid_days = gauge(
             "certificate_valid_days_remaining", "Days until the first certificate of any profile's chain ends"
         )

@@ -39,10 +39,13 @@ class Recorder:
 
     `bring_up_to_date` passes on the sums and reads the state of clock and certificates. The metrics listener of this
     process calls it before each scrape. `start` lets a thread call it once a second, for another process's listener.
+    `dropped_lines` returns how many lines of the log this process has dropped.
     """
 
-    def __init__(self, families: Families, service: Service) -> None:
+    def __init__(self, families: Families, service: Service, *, dropped_lines: Callable[[], int] = lambda: 0) -> None:
         self._families = families
+        self._dropped_lines = dropped_lines
+        self._lines_counted = 0
         self._current: Callable[[], Service] = lambda: service
         self._counting = threading.Lock()
         self._flushing = threading.Lock()
@@ -126,6 +129,7 @@ class Recorder:
             self._look_at_clock()
             self._look_at_profiles()
             self._look_at_audit()
+            self._look_at_what_was_dropped()
 
     def start(self) -> None:
         """Bring the metrics up to date once a second until `close`."""
@@ -189,6 +193,13 @@ class Recorder:
             self._families.audit_healthy.labels(name).set(status.healthy)
         for name, number in service.audit_heads.numbers.items():
             self._families.audit_head.labels(name).set(number)
+
+    def _look_at_what_was_dropped(self) -> None:
+        families, dropped = self._families, self._dropped_lines()
+        families.log_lines_dropped.inc(dropped - self._lines_counted)
+        self._lines_counted = dropped
+        for name, count in self._current().take_dropped_outcomes().items():
+            families.outcomes_dropped.labels(name).inc(count)
 
     def _look_at_profiles(self) -> None:
         families, now = self._families, datetime.now(UTC)

@@ -40,6 +40,7 @@ from tsa_core.service.certificate_watch import WARNING_DAYS
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
 from tsa_core.service.opening import OpenedClock, adopt_signer, open_clock, open_signer
 from tsa_core.service.plugin_tables import refuse_tables_without_effect
+from tsa_core.service.queued_observer import QueuedObserver
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Service:
         self._shared = dict(shared or {})
         self.warnings: list[str] = []
         """Lines for the operator about what works but is unsafe in production."""
+        self._observers: dict[str, QueuedObserver] = {}
         self._health_lock = threading.Lock()
         self._next_trial: dict[str, float] = {}
         try:
@@ -144,6 +146,12 @@ class Service:
         self.audit_heads = AuditHeads(
             list(zip(settings.audit.sinks, self._audit_sinks, strict=True)), directory / "audit" if directory else None
         )
+        self._observers = {
+            name: QueuedObserver(
+                name, self._plugin(OBSERVER, settings.observe, name), limit=settings.observe.queue_limit
+            )
+            for name in settings.observe.observers
+        }
         self.authority: TimestampAuthority = TimestampAuthority(
             profiles=profiles,
             gate=gate,
@@ -153,7 +161,7 @@ class Service:
                 for name in settings.response.processors
             ],
             audit_sinks=list(zip(settings.audit.sinks, self._audit_sinks, strict=True)),
-            observers=[self._plugin(OBSERVER, settings.observe, name) for name in settings.observe.observers],
+            observers=list(self._observers.values()),
         )
         self._checks: list[tuple[str, HealthCheck]] = [
             (name, self._plugin(HEALTH_CHECK, settings.health, name)) for name in settings.health.checks
@@ -161,6 +169,10 @@ class Service:
 
     def _plugin(self, kind: Kind[Any], section: PluginSection, name: str) -> Any:
         return self.host.open(kind, name, section.plugin_table(name))
+
+    def take_dropped_outcomes(self) -> dict[str, int]:
+        """Return how many requests each observer was not told of since the last call."""
+        return {name: observer.take_dropped() for name, observer in self._observers.items()}
 
     @property
     def waiting_profiles(self) -> int:
@@ -307,6 +319,8 @@ class Service:
             self.audit_heads.close()
         if hasattr(self, "clock"):
             self.clock.gate.stop()
+        for observer in self._observers.values():
+            observer.finish()
         self.host.close()
 
     def __enter__(self) -> Self:
