@@ -135,7 +135,7 @@ def create_app() -> Application:
         settings = load_settings()
         if not logging.getLogger().handlers:
             set_up_logging(settings.log)
-        host = PluginHost(base_directory=settings.base_directory)
+        host = PluginHost.for_settings(settings)
         atexit.register(host.close)
         app = Application(settings, open_shared_signers(host, settings))
     except TsaError as error:

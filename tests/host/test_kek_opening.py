@@ -132,7 +132,7 @@ def test_a_scheme_that_nobody_has_is_named_with_what_there_is_and_how_to_get_it(
 
 
 def test_what_a_kek_raises_by_mistake_is_the_plugins_crash(host: PluginHost) -> None:
-    with pytest.raises(PluginCrash, match=r"the key encryption key 'xor-kms' \(tsa-signer-xor\) could not be opened"):
+    with pytest.raises(PluginCrash, match=r"the key encryption key 'xor-kms' \(tsa-signer-xor 1\) could not be opened"):
         open_kek(host, "xor-kms://broken", {})
 
 

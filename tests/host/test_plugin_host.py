@@ -149,11 +149,18 @@ def test_a_hook_with_wrong_arguments_is_an_error(module: Callable[..., str]) -> 
         host.load("args")
 
 
-@pytest.mark.parametrize("requirement", ["tsa-core>=9", "tsa_core<0.1", "TSA-Core==0.0.1"])
-def test_a_plugin_made_for_another_core_is_refused(requirement: str) -> None:
+@pytest.mark.parametrize("requirement", ["tsa_core<0.1", "TSA-Core==0.0.1", "tsa-core>=0.0.1,<0.1"])
+def test_a_plugin_made_for_an_older_core_is_refused(requirement: str) -> None:
     host = PluginHost(installed(plugin("old", "whatever", requires=(requirement,))))
     with pytest.raises(PluginError, match=r"needs tsa-core.*; install a tsa-clock-old made for it"):
         host.load("old")
+
+
+@pytest.mark.parametrize("requirement", ["tsa-core>=9", "tsa-core>=0.2,<0.3", "tsa-core~=1.0", "tsa-core==9.*"])
+def test_a_plugin_made_for_a_newer_core_says_to_upgrade_the_core(requirement: str) -> None:
+    host = PluginHost(installed(plugin("new", "whatever", requires=(requirement,))))
+    with pytest.raises(PluginError, match=r"needs tsa-core.*; upgrade the core, not the plugin: pip install"):
+        host.load("new")
 
 
 def test_requirements_of_extras_and_other_packages_do_not_matter(module: Callable[..., str]) -> None:
@@ -230,7 +237,7 @@ def test_a_hook_that_crashes_names_its_module(module: Callable[..., str]) -> Non
         yield Provider(name="crash", summary=f"{1 // 0}", open=lambda _: SystemClock())
 
     host = PluginHost(installed(plugin("crash", module("crash", tsa_clocks=tsa_clocks))))
-    with pytest.raises(PluginCrash, match="fake_plugin_crash failed in tsa_clocks: ZeroDivisionError"):
+    with pytest.raises(PluginCrash, match=r"crash \(tsa-clock-crash 1.0\) failed in tsa_clocks: ZeroDivisionError"):
         host.open(CLOCK, "crash", {})
 
 

@@ -9,12 +9,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple, Self
 
+from tsa_core.api.wrong_types import describe
+
 
 class TimeReading(NamedTuple):
     """One reading of a clock: an aware datetime in UTC and how far it may be off, None when unknown."""
 
     time: datetime
     uncertainty: timedelta | None = None
+
+
+def reading_complaint(reading: object) -> str:
+    """Return what is wrong with what a clock's `now` returned; empty when nothing is."""
+    if not isinstance(reading, TimeReading):
+        return f"{describe(reading)}, not a TimeReading"
+    time, uncertainty = tuple[object, object](reading)
+    if not isinstance(time, datetime) or time.utcoffset() != timedelta(0):
+        return "a time that is not an aware datetime in UTC"
+    if not isinstance(uncertainty, timedelta | None):
+        return f"an uncertainty that is {describe(uncertainty)}, not a timedelta"
+    return ""
 
 
 class Clock(ABC):

@@ -272,7 +272,7 @@ class TimestampAuthority:
             trace.serial_der = pending.serial_der
             trace.sign_began = perf_counter_ns()
         try:
-            signature = profile.sign(pending.to_sign)
+            signature: object = profile.sign(pending.to_sign)
         except SignerError:
             profile.signing.set(SIGNER_FAILED)
             raise
@@ -282,7 +282,10 @@ class TimestampAuthority:
             raise PluginCrash(
                 f"the signer plugin {plugin!r} of profile {profile.name!r} crashed", plugin=plugin
             ) from error
-        if profile.settings.verify_signatures and not profile.algorithm.is_valid(
+        if not isinstance(signature, bytes):
+            profile.signing.set(SIGNER_FAILED)
+            raise profile.no_signature(signature)
+        if profile.verifies and not profile.algorithm.is_valid(
             profile.signer.public_key, signature, pending.signed_attributes
         ):
             profile.signing.set(SIGNER_FAILED)

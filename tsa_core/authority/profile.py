@@ -7,7 +7,19 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 
-from tsa_core.api import ClockError, ConfigError, ProfileSummary, Signer, SignerError
+from tsa_core.api import (
+    ClockError,
+    ConfigError,
+    PluginCrash,
+    PluginError,
+    ProfileSummary,
+    Signer,
+    SignerError,
+    SignerUnavailable,
+    TsaError,
+)
+from tsa_core.api.time_limit import Overdue, within_limit
+from tsa_core.api.wrong_types import describe
 from tsa_core.authority.causes import Cause, CauseKind
 from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
 from tsa_core.authority.gate import ClockGate
@@ -22,6 +34,8 @@ from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy, TimeEncoder
 log = logging.getLogger(__name__)
 
 _TRIAL_MESSAGE = b"tsa-core trial signature"
+_TRIAL_GRACE_SECONDS = 5.0
+"""How much longer than `signer_timeout` the trial signature may take before it counts as hanging."""
 SIGNER_FAILED = "the signer cannot sign now"
 """The reason of `Profile.signing` after a signature failed."""
 
@@ -31,7 +45,8 @@ class Profile:
 
     The constructor raises ConfigError for a chain that must not issue, KeyMismatch for the chain of another key, and
     SignerError when the trial signature fails or does not verify. `chain` is the certificate chain, when it was read
-    before. `previous` is the profile that a reload replaces by this one.
+    before. `previous` is the profile that a reload replaces by this one. `distribution` is where the signer's plugin
+    comes from, for messages.
     """
 
     def __init__(
@@ -43,9 +58,11 @@ class Profile:
         *,
         chain: CertificateChain | None = None,
         previous: Profile | None = None,
+        distribution: str = "",
     ) -> None:
         self.name = name
         self.settings = settings
+        self._signer_label = f"the signer {settings.scheme!r}{f' ({distribution})' if distribution else ''}"
         self.signer = signer
         self.waits = signer.latency == "remote"
         """Whether a signature waits for a backend, so that the I/O thread must not make it."""
@@ -62,7 +79,9 @@ class Profile:
         """Hashes a message for `sign`; None where `sign` takes the message."""
         self.sign = signer.sign_digest or partial(signer.sign, timeout=self.sign_timeout)
         """Signs what `to_sign` returns."""
-        self.trial_signature()
+        self._trial_within_limit()
+        self.verifies = self.waits if settings.verify_signatures is None else settings.verify_signatures
+        """Whether every signature is verified: unless the settings say so, those of a signer that waits anyway."""
 
         try:
             self._period = issuing_period(self.chain.certificates, until=settings.issue_until)
@@ -193,10 +212,41 @@ class Profile:
         return self.digest(message).digest() if self.digest is not None else message
 
     def trial_signature(self) -> None:
-        """Make a signature and verify it; raises SignerError when either fails."""
-        signature = self.sign(self.to_sign(_TRIAL_MESSAGE))
+        """Make a signature and verify it; raises SignerError when either fails, PluginError for no signature at all."""
+        signature: object = self.sign(self.to_sign(_TRIAL_MESSAGE))
+        if not isinstance(signature, bytes):
+            raise self.no_signature(signature)
         if not self.algorithm.is_valid(self.signer.public_key, signature, _TRIAL_MESSAGE):
             raise SignerError(
                 f"profiles.{self.name}.signer: the trial signature does not verify under the signer's own public "
-                f"key ({self.algorithm.name}); the signer {self.settings.scheme!r} is broken or its key changed"
+                f"key ({self.algorithm.name}); {self._signer_label} is broken or its key changed"
             )
+
+    def _trial_within_limit(self) -> None:
+        """Make the first trial signature, of a signer that may hang or raise what it should not."""
+        seconds = self.sign_timeout + _TRIAL_GRACE_SECONDS
+        where = f"profiles.{self.name}.signer: {self._signer_label}"
+        try:
+            within_limit(self.trial_signature, seconds=seconds, name=f"trial-{self.name}")
+        except Overdue:
+            raise PluginError(
+                f"{where} made no trial signature within {seconds:g} s: it hangs, although it was told to give up "
+                f"after {self.sign_timeout:g} s (signer_timeout)",
+                plugin=self.settings.scheme,
+            ) from None
+        except SignerUnavailable as error:
+            raise SignerUnavailable(f"{where}: {error}") from error
+        except TsaError:
+            raise
+        except (Exception, SystemExit) as error:
+            log.debug("the trial signature of %s failed", self.name, exc_info=True)
+            raise PluginCrash(
+                f"{where} failed in the trial signature: {type(error).__name__}: {error}", plugin=self.settings.scheme
+            ) from error
+
+    def no_signature(self, returned: object) -> PluginError:
+        """Return the error to raise when the signer returned something else than bytes."""
+        return PluginError(
+            f"profiles.{self.name}.signer: {self._signer_label}: sign returned {describe(returned)}, not bytes",
+            plugin=self.settings.scheme,
+        )

@@ -50,7 +50,7 @@ def clock(as_json: bool, wait: float, url: str | None, **parameters: Any) -> Non
 
 def _print_measured(parameters: dict[str, Any], wait: float, *, as_json: bool) -> bool:
     settings = load_settings(parameters["config"], overrides=overrides(parameters))
-    host = PluginHost(base_directory=settings.base_directory)
+    host = PluginHost.for_settings(settings)
     try:
         opened = open_clock(settings, host)
         for name, profile in settings.profiles.items():

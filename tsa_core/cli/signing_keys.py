@@ -35,7 +35,7 @@ class KeyOpener:
 
     def __init__(self, config: Path | None = None) -> None:
         self._settings = load_settings(config, whole=False)
-        self._host = PluginHost(base_directory=self._settings.base_directory)
+        self._host = PluginHost.for_settings(self._settings)
 
     def signer(self, uri: str, *, option: str, table: Mapping[str, Any] | None = None) -> Signer:
         """Open the signer of a key URI; `option` is the flag that gave it, for messages.

@@ -136,6 +136,9 @@ class ServerSettings(Table):
     tcp_keep_alive: Duration = Field(
         timedelta(minutes=3), description="probes idle clients this often, by TCP; 0: never"
     )
+    open_timeout: Duration = Field(
+        timedelta(seconds=30), description="time for each plugin to be imported and to open, at start and at a reload"
+    )
     graceful_timeout: Duration = Field(timedelta(seconds=15), description="time for requests in flight after SIGTERM")
     request_id_header: str = Field(
         "X-Request-Id", pattern=r"^[A-Za-z0-9-]{1,64}$", description="header that carries the request id"
@@ -300,7 +303,10 @@ class ProfileSettings(Table):
     )
     rsa_pss: bool = Field(False, description="sign with RSA-PSS; openssl ts and other clients cannot verify it")
     signer_timeout: Duration = Field(timedelta(seconds=5), description="time for one signature")
-    verify_signatures: bool = Field(False, description="verify every signature before it is sent")
+    verify_signatures: bool | None = Field(
+        None,
+        description="verify every signature before it is sent; unless given, that of a signer that waits for a backend",
+    )
     certificate_chain: ConfigPath | None = Field(
         None, description="PEM file with the TSA certificate, intermediates and root, in that order"
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
 
 from tsa_core import __version__
 from tsa_core.api import PluginError
@@ -59,11 +60,26 @@ class InstalledPlugin:
                 continue
             name = requirement.name.lower().replace("_", "-")
             if name == CORE_DISTRIBUTION and not requirement.specifier.contains(__version__, prereleases=True):
-                raise PluginError(
-                    f"the plugin {self.label} needs tsa-core{requirement.specifier}, this is {__version__}; "
-                    f"install a {self.distribution} made for it: pip install --upgrade {self.distribution}",
-                    plugin=self.name,
+                needs = f"the plugin {self.label} needs tsa-core{requirement.specifier}, this is {__version__}"
+                remedy = (
+                    f"upgrade the core, not the plugin: pip install --upgrade 'tsa-core{requirement.specifier}'"
+                    if _wants_newer(requirement)
+                    else f"install a {self.distribution} made for it: pip install --upgrade {self.distribution}"
                 )
+                raise PluginError(f"{needs}; {remedy}", plugin=self.name)
+
+
+def _wants_newer(requirement: Requirement) -> bool:
+    """Say whether a requirement that this core does not meet is for a newer one."""
+    for wanted in requirement.specifier:
+        if wanted.operator in {"<", "<=", "!="}:
+            continue
+        try:
+            if Version(wanted.version.removesuffix(".*")) > Version(__version__):
+                return True
+        except InvalidVersion:  # "===" compares texts
+            continue
+    return False
 
 
 def installed_plugins(found: Iterable[Distribution] | None = None) -> dict[str, list[InstalledPlugin]]:

@@ -7,10 +7,10 @@ provides and closes everything in reverse order.
 from __future__ import annotations
 
 import difflib
-import importlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,20 +23,25 @@ from tsa_core.api import (
     Command,
     ConfigError,
     KeyEncryptionKey,
-    PluginCrash,
     PluginError,
     PluginOptions,
     Provider,
-    TsaError,
 )
 from tsa_core.api.fields import relative_to
 from tsa_core.api.provider import fields_of_the_core
+from tsa_core.api.wrong_types import describe
+from tsa_core.config import Settings
 from tsa_core.host.discovery import CORE_DISTRIBUTION, InstalledPlugin, installed_plugins
+from tsa_core.host.inspection import provider_complaint
 from tsa_core.host.kinds import KEK, KINDS, SIGNER, Kind
+from tsa_core.host.loading import MADE_FOR_ANOTHER, ask_hook, at_fault, import_plugin, open_within
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+_OPEN_TIMEOUT = timedelta(seconds=30)
 
 
 class _Opened:
@@ -58,8 +63,14 @@ class PluginHost:
 
     `installed` maps entry-point names to installed plugins; tests pass their own. Relative paths in the plugins'
     settings are relative to `base_directory`, that of the configuration file. `previous` is the host of the service
-    that a reload replaces: plugins whose settings are the same are shared with it and not opened again.
+    that a reload replaces: plugins whose settings are the same are shared with it and not opened again. A plugin that
+    takes longer than `open_timeout` to be imported or opened is an error.
     """
+
+    @classmethod
+    def for_settings(cls, settings: Settings, *, previous: PluginHost | None = None) -> PluginHost:
+        """Return a host for a configuration."""
+        return cls(base_directory=settings.base_directory, previous=previous, open_timeout=settings.server.open_timeout)
 
     def __init__(
         self,
@@ -67,6 +78,7 @@ class PluginHost:
         *,
         base_directory: Path | None = None,
         previous: PluginHost | None = None,
+        open_timeout: timedelta = _OPEN_TIMEOUT,
     ) -> None:
         if installed is None and previous is not None and not previous._finds_itself:
             installed = previous._installed
@@ -79,6 +91,8 @@ class PluginHost:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._loaded: dict[str, InstalledPlugin] = {}
+        self._modules: dict[str, InstalledPlugin] = {}
+        self._open_seconds = open_timeout.total_seconds()
         self._opened: list[_Opened] = []
         self._kept: set[int] = set()
 
@@ -98,15 +112,7 @@ class PluginHost:
             return self._loaded[name]
         plugin = self._find(name, kind, install)
         plugin.check_core_version()
-        try:
-            module = importlib.import_module(plugin.module)
-        except Exception as error:
-            log.debug("plugin %s failed to import", name, exc_info=True)
-            raise PluginError(
-                f"the plugin {plugin.label} could not be imported: {type(error).__name__}: {error}; "
-                f"try: pip install --force-reinstall {plugin.distribution}",
-                plugin=name,
-            ) from error
+        module = import_plugin(plugin, seconds=self._open_seconds)
         if not self._manager.is_registered(module):
             self._register(module, plugin)
         self._loaded[name] = plugin
@@ -150,9 +156,10 @@ class PluginHost:
                 self._manager.unregister(module)
             raise PluginError(
                 f"the plugin {plugin.label} implements a hook that tsa-core lacks, or with wrong arguments: "
-                f"{str(error).splitlines()[-1] if str(error) else error}",
+                f"{str(error).splitlines()[-1] if str(error) else error}; {MADE_FOR_ANOTHER}",
                 plugin=plugin.name,
             ) from error
+        self._modules[plugin.module] = plugin
 
     # -- the hooks ----------------------------------------------------------------------------------------------
 
@@ -162,8 +169,10 @@ class PluginHost:
         owners: dict[str, str] = {}
         for module, registered in self._call(kind.hook):
             for provider in registered:
-                if not isinstance(provider, Provider):
-                    raise PluginError(f"the module {module} registered {provider!r}, which is not a Provider")
+                if complaint := provider_complaint(kind, provider):
+                    plugin = self._modules.get(module)
+                    label, name = (plugin.label, plugin.name) if plugin else (module, module)
+                    raise PluginError(f"the plugin {label}: {complaint}; {at_fault(plugin)}", plugin=name)
                 if provider.name in result:
                     raise PluginError(
                         f"the {kind.label} {provider.name!r} comes from both {owners[provider.name]} and {module}"
@@ -174,19 +183,22 @@ class PluginHost:
 
     def commands(self) -> dict[str, Command]:
         """Return the subcommands that the loaded plugins add."""
-        return {command.name: command for _, registered in self._call("tsa_commands") for command in registered}
+        found: dict[str, Command] = {}
+        for module, registered in self._call("tsa_commands"):
+            for command in registered:
+                if not isinstance(command, Command):
+                    label = plugin.label if (plugin := self._modules.get(module)) else module
+                    what = f"tsa_commands yields {describe(command)}, which is not a Command"
+                    raise PluginError(f"the plugin {label}: {what}; {at_fault(plugin)}", plugin=module)
+                found[command.name] = command
+        return found
 
     def _call(self, hook: str) -> list[tuple[str, list[Any]]]:
         """Call a hook in each loaded plugin and return what each yielded, with the module's name."""
         results = []
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             module = implementation.plugin_name
-            try:
-                results.append((module, list(implementation.function())))
-            except Exception as error:
-                raise PluginCrash(
-                    f"the plugin module {module} failed in {hook}: {type(error).__name__}: {error}", plugin=module
-                ) from error
+            results.append((module, ask_hook(hook, implementation.function, self._modules.get(module), module)))
         return results
 
     def provider(self, kind: Kind[T], name: str, *, install: str = "") -> Provider[T]:
@@ -242,18 +254,13 @@ class PluginHost:
     def open_provider(self, kind: Kind[T], provider: Provider[T], options: PluginOptions) -> T:
         """Return the object that a provider opens; the caller closes it. Raises TsaError alone."""
         arguments = {"open_kek": self.open_kek} if provider.uses_keks else {}
-        try:
-            return provider.open(options, **arguments)
-        except TsaError:
-            raise
-        except Exception as error:
-            log.debug("plugin %s failed to open", provider.name, exc_info=True)
-            plugin = self._loaded.get(provider.name)
-            raise PluginCrash(
-                f"the {kind.label} {provider.name!r}{f' ({plugin.distribution})' if plugin else ''} could not be "
-                f"opened: {type(error).__name__}: {error}",
-                plugin=provider.name,
-            ) from error
+        plugin = self._loaded.get(provider.name)
+        return open_within(kind, provider, options, arguments, plugin, seconds=self._open_seconds)
+
+    def distribution(self, name: str) -> str:
+        """Return the distribution and version that the plugin `name` comes from, for messages; empty when unknown."""
+        plugin = self._loaded.get(name)
+        return f"{plugin.distribution} {plugin.version}" if plugin else ""
 
     def open_kek(
         self,

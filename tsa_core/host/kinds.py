@@ -8,14 +8,18 @@ from typing import Any, Generic, TypeVar
 from tsa_core.api import (
     AuditSink,
     CertificateAuthority,
+    CertificateAuthorityOptions,
     Clock,
     ClockMonitor,
     HealthCheck,
+    KekOptions,
     KeyEncryptionKey,
     Observer,
+    PluginOptions,
     PolicySelector,
     ResponseProcessor,
     Signer,
+    SignerOptions,
 )
 
 T = TypeVar("T")
@@ -29,8 +33,12 @@ class Kind(Generic[T]):
     """In the names of distributions: tsa-NAME-..."""
     label: str
     hook: str
+    base: type[Any]
+    """The class, T, whose objects `open` returns."""
     section: str
     """The settings table that holds the plugin's own: [SECTION.PLUGIN]."""
+    options: type[PluginOptions] = PluginOptions
+    """The class that the models of their settings derive from."""
     close: str = "close"
     keeps: bool = True
     """Whether a reload keeps what is open already when its settings are the same."""
@@ -42,20 +50,37 @@ class Kind(Generic[T]):
         return self.users_table or f"{self.section}.{provider}"
 
 
-SIGNER: Kind[Signer] = Kind("signer", "signer", "tsa_signers", "signer", keeps=False)
-CLOCK: Kind[Clock] = Kind("clock", "clock source", "tsa_clocks", "clock")
-CLOCK_MONITOR: Kind[ClockMonitor] = Kind("monitor", "clock monitor", "tsa_clock_monitors", "clock", close="stop")
-POLICY_SELECTOR: Kind[PolicySelector] = Kind("policy", "policy selector", "tsa_policy_selectors", "policy", keeps=False)
+SIGNER: Kind[Signer] = Kind("signer", "signer", "tsa_signers", Signer, "signer", options=SignerOptions, keeps=False)
+CLOCK: Kind[Clock] = Kind("clock", "clock source", "tsa_clocks", Clock, "clock")
+CLOCK_MONITOR: Kind[ClockMonitor] = Kind(
+    "monitor", "clock monitor", "tsa_clock_monitors", ClockMonitor, "clock", close="stop"
+)
+POLICY_SELECTOR: Kind[PolicySelector] = Kind(
+    "policy", "policy selector", "tsa_policy_selectors", PolicySelector, "policy", keeps=False
+)
 RESPONSE_PROCESSOR: Kind[ResponseProcessor] = Kind(
-    "response", "response processor", "tsa_response_processors", "response"
+    "response", "response processor", "tsa_response_processors", ResponseProcessor, "response"
 )
-AUDIT_SINK: Kind[AuditSink] = Kind("audit", "audit sink", "tsa_audit_sinks", "audit")
-OBSERVER: Kind[Observer] = Kind("observer", "observer", "tsa_observers", "observe")
-HEALTH_CHECK: Kind[HealthCheck] = Kind("health", "health check", "tsa_health_checks", "health")
+AUDIT_SINK: Kind[AuditSink] = Kind("audit", "audit sink", "tsa_audit_sinks", AuditSink, "audit")
+OBSERVER: Kind[Observer] = Kind("observer", "observer", "tsa_observers", Observer, "observe")
+HEALTH_CHECK: Kind[HealthCheck] = Kind("health", "health check", "tsa_health_checks", HealthCheck, "health")
 CERTIFICATE_AUTHORITY: Kind[CertificateAuthority] = Kind(
-    "ca", "certificate authority", "tsa_certificate_authorities", "certificate_authority"
+    "ca",
+    "certificate authority",
+    "tsa_certificate_authorities",
+    CertificateAuthority,
+    "certificate_authority",
+    options=CertificateAuthorityOptions,
 )
-KEK: Kind[KeyEncryptionKey] = Kind("kek", "key encryption key", "tsa_keks", "kek", users_table="signer.PLUGIN.kek")
+KEK: Kind[KeyEncryptionKey] = Kind(
+    "kek",
+    "key encryption key",
+    "tsa_keks",
+    KeyEncryptionKey,
+    "kek",
+    options=KekOptions,
+    users_table="signer.PLUGIN.kek",
+)
 
 KINDS: tuple[Kind[Any], ...] = (
     SIGNER,

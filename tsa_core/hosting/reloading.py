@@ -25,7 +25,7 @@ from tsa_core.service import CertificateWatch
 
 log = logging.getLogger(__name__)
 
-RELOADED = frozenset({"rejections", "use_http_201", "public_url", "watch", "state_directory"})
+RELOADED = frozenset({"rejections", "use_http_201", "public_url", "watch", "state_directory", "open_timeout"})
 """The settings of [server] that a reload changes; listeners, processes and limits are set at start only."""
 _START_TABLES = ("log", "metrics")
 

@@ -165,7 +165,7 @@ def main(arguments: Sequence[str]) -> int:
     settings, bank, level, memories = channel.recv()
     logging.basicConfig(level=level, handlers=[_LogToParent(channel)], force=True)
     logging.raiseExceptions = False  # records cannot be sent to a parent that has ended
-    host = PluginHost(base_directory=settings.base_directory)
+    host = PluginHost.for_settings(settings)
     try:
         opened = open_clock(settings, host, memories=memories)
         channel.send(("opened", {name: monitor.period for name, monitor in opened.monitors.items()}))

@@ -79,9 +79,7 @@ class Service:
         monitors: Mapping[str, ClockMonitor] | None = None,
     ) -> None:
         self.settings = settings
-        self.host: PluginHost = host or PluginHost(
-            base_directory=settings.base_directory, previous=previous.host if previous else None
-        )
+        self.host: PluginHost = host or PluginHost.for_settings(settings, previous=previous.host if previous else None)
         self._shared = dict(shared or {})
         self.warnings: list[str] = []
         """Lines for the operator about what works but is unsafe in production."""
@@ -117,7 +115,15 @@ class Service:
             if pem := material.chains.get(name):
                 chain = parse_chain(pem, where=str(profile.certificate_chain))
             profiles.append(
-                Profile(name, profile, self._open_signer(name), gate, chain=chain, previous=before.get(name))
+                Profile(
+                    name,
+                    profile,
+                    self._open_signer(name),
+                    gate,
+                    chain=chain,
+                    previous=before.get(name),
+                    distribution=self.host.distribution(profile.scheme),
+                )
             )
             if profile.certificate_chain is None:
                 self.warnings.append(

@@ -51,7 +51,7 @@ class WorkerPlans:
         self._numbers = itertools.count(1)
         # Before the first fork, so that all workers count steps of the clock from the same instant.
         renew_system_reference()
-        host = PluginHost(base_directory=settings.base_directory)
+        host = PluginHost.for_settings(settings)
         self._relay = ClockRelay()
         self._clock: ClockProcess | None = None
         try:
@@ -143,7 +143,7 @@ class WorkerPlans:
 
     def _apply(self, settings: Settings) -> Facts:
         before = self._current
-        host = PluginHost(base_directory=settings.base_directory, previous=before.host)
+        host = PluginHost.for_settings(settings, previous=before.host)
         clock, bank = self._clock, before.plan.clock_bank
         try:
             shared = open_shared_signers(host, settings)
