@@ -3,7 +3,8 @@
     python -m bench.verify [--quick] [--json]
 
 Every reader takes its turn in every round (A B C A B C), so that a busy machine slows all of them; the figures are
-medians over the rounds, and what counts is the ratio. `warm` is a Verifier that has seen the authority before.
+medians over the rounds, and what counts is the ratio. `warm` is a Verifier that has seen the authority before, and gets
+one token again and again; in `warm, different` each of 500 tokens has a serial number, a nonce and a time of its own.
 `cold` has the caller's certificates read, as rfc3161-client's verifier has, but remembers nothing of tokens: every
 signature of the path is checked. `from PEM` reads the chain file too and begins with nothing.
 """
@@ -15,7 +16,9 @@ import json
 import platform
 import statistics
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from random import randbytes
 from time import process_time
 from typing import Any
 
@@ -28,18 +31,19 @@ from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import read_request
 from tsa_core.protocol.signatures import signature_algorithm
 from tsa_core.protocol.template import TokenTemplate
-from tsa_core.protocol.tstinfo import Accuracy, encode_gen_time, encode_signing_time
+from tsa_core.protocol.tstinfo import SERIAL_OCTETS, Accuracy, encode_gen_time, encode_serials, encode_signing_time
 from tsa_core.testing.forged_pki import Chain, make_chain
 from tsa_core.verify import TrustStore, Verifier, verify_response
 
 DATA = b"hello"
 DIGEST = SHA256.digest(DATA)
+DIFFERENT = 500
 KINDS = ("p256", "rsa2048")
 TARGETS = {"warm": 5.0, "cold": 2.0}
 """How many times faster than rfc3161-client, for P-256: what issue 3 promises."""
 
 
-def make_reply(chain: Chain) -> bytes:
+def make_reply(chain: Chain, *, earlier: timedelta = timedelta(0)) -> bytes:
     """Return a reply as the server sends it: signer and intermediate in the token, accuracy, nonce."""
     request = read_request(build_request(digest=DIGEST))
     algorithm = signature_algorithm(chain.signer.certificate.public_key())
@@ -49,11 +53,11 @@ def make_reply(chain: Chain) -> bytes:
         algorithm=algorithm,
         accuracy=Accuracy(microseconds=1_000_000),
     )
-    now = datetime.now(UTC)
+    now = datetime.now(UTC) - earlier
     content = template.tst_info(
         policy_der=der.oid("1.3.6.1.4.1.57264.2"),
         imprint_der=request.imprint_der,
-        serial_der=der.integer(1 << 157),
+        serial_der=encode_serials(randbytes(SERIAL_OCTETS))[0],
         gen_time_der=encode_gen_time(now),
         nonce_der=request.nonce_der,
     )
@@ -66,6 +70,7 @@ def readers(kind: str) -> dict[str, Callable[[], object]]:
     """Return what is compared, by name."""
     chain = make_chain(kind)
     reply = make_reply(chain)
+    others = cycle([make_reply(chain, earlier=timedelta(seconds=number)) for number in range(DIFFERENT)])
     trust = TrustStore.from_chain(chain.pem)
     warm = Verifier(trust)
     cold = Verifier(trust)
@@ -80,6 +85,7 @@ def readers(kind: str) -> dict[str, Callable[[], object]]:
     compared: dict[str, Callable[[], object]] = {
         "bare signature": lambda: algorithm.verify(key, signature, DATA),
         "warm": lambda: warm.verify_response(reply, digest=DIGEST),
+        "warm, different": lambda: warm.verify_response(next(others), digest=DIGEST),
         "cold": forget_and_verify,
         "from PEM": lambda: verify_response(reply, digest=DIGEST, trust=TrustStore.from_chain(chain.pem)),
     }

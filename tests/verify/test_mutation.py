@@ -61,7 +61,8 @@ def accepted(reply: bytes, verify: Verify, masks: tuple[int, ...]) -> dict[int, 
 
 
 def check(reply: bytes, verify: Verify, unneeded: list[bytes], masks: tuple[int, ...], bag: int | None = None) -> None:
-    original = verify(reply)
+    verify(reply)
+    original = verify(reply)  # from now on the verifier knows the shape
     places = unprotected(reply, original.signer_certificate.public_bytes(Encoding.DER), unneeded)
     if bag is not None:
         places[bag] = "bag"

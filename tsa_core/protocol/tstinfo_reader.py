@@ -89,7 +89,7 @@ def _walk(data: bytes) -> TSTInfo:
     tag, start, stop = read(data, offset, end)
     if tag != der.INTEGER:
         raise EncodingError("the version is not an INTEGER")
-    version = _integer(data, start, stop)
+    version = read_integer(data, start, stop)
     offset = stop
     tag, start, stop = read(data, offset, end)
     if tag != der.OBJECT_IDENTIFIER:
@@ -99,11 +99,11 @@ def _walk(data: bytes) -> TSTInfo:
     tag, start, stop = read(data, stop, end)
     if tag != der.INTEGER:
         raise EncodingError("the serialNumber is not an INTEGER")
-    serial_number = _integer(data, start, stop)
+    serial_number = read_integer(data, start, stop)
     tag, start, stop = read(data, stop, end)
     if tag != der.GENERALIZED_TIME:
         raise EncodingError("genTime is not a GeneralizedTime")
-    gen_time = _gen_time(data[start:stop])
+    gen_time = read_gen_time(data[start:stop])
 
     accuracy = nonce = None
     ordering = False
@@ -122,7 +122,7 @@ def _walk(data: bytes) -> TSTInfo:
         elif tag == der.BOOLEAN:
             ordering = _boolean(data[start:stop])
         elif tag == der.INTEGER:
-            nonce = _integer(data, start, stop)
+            nonce = read_integer(data, start, stop)
         elif tag == 0xA0:
             tsa = data[start:stop]
             if read(tsa, 0, len(tsa))[2] != len(tsa):
@@ -157,7 +157,8 @@ def _imprint(data: bytes, offset: int, end: int) -> tuple[str, bytes, int]:
     return hash_oid, data[start:stop], imprint_end
 
 
-def _integer(data: bytes, start: int, stop: int) -> int:
+def read_integer(data: bytes, start: int, stop: int) -> int:
+    """Return the INTEGER whose content lies between two offsets; raises EncodingError unless it is in DER."""
     size = stop - start
     if not size or (size > 1 and data[start] in {0x00, 0xFF} and (data[start] ^ data[start + 1]) < 0x80):
         raise EncodingError(f"the INTEGER at byte {start} is empty or not in its shortest form")
@@ -223,7 +224,7 @@ def _accuracy(content: bytes) -> Accuracy | None:
         if tag not in parts or tag <= last:
             raise EncodingError("the accuracy has a part that it must not have")
         last = tag
-        parts[tag] = _integer(content, start, offset)
+        parts[tag] = read_integer(content, start, offset)
     seconds, millis, micros = parts.values()
     if not 0 <= seconds <= _MAX_ACCURACY_SECONDS or not 0 <= millis <= 999 or not 0 <= micros <= 999:
         raise EncodingError("the accuracy is out of range: a sensible number of seconds, 1 to 999 millis and micros")
@@ -233,7 +234,7 @@ def _accuracy(content: bytes) -> Accuracy | None:
 
 
 @lru_cache(maxsize=256)
-def _gen_time(text: bytes) -> datetime:
+def read_gen_time(text: bytes) -> datetime:
     """Return the time in `text`, YYYYMMDDhhmmss[.f]Z; digits beyond microseconds are dropped."""
     digits, dot, fraction = text[:-1].partition(b".")
     if (

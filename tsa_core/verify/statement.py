@@ -42,6 +42,14 @@ class Statement(NamedTuple):
     hash_algorithm: HashAlgorithm
 
 
+class Reading(NamedTuple):
+    """All that the bytes of a reply or token say; `status` is None for a bare token."""
+
+    status: int | None
+    token: Token
+    statement: Statement
+
+
 def open_reply(reply: Octets) -> tuple[int, Token]:
     """Return the PKIStatus and the token of a granted TimeStampResp (rules V1 and V14)."""
     try:

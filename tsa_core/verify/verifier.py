@@ -26,8 +26,9 @@ from tsa_core.verify.expectations import ACCEPTANCE, SUBJECT, Acceptance, Expect
 from tsa_core.verify.path import Path, PathBuilder
 from tsa_core.verify.proof import ByDate, prove
 from tsa_core.verify.remarks import remarks
+from tsa_core.verify.shapes import Shapes
 from tsa_core.verify.signed_data import SignedToken, check_signature, find_signer
-from tsa_core.verify.statement import Octets, octets, open_reply, open_token, read_statement, readable
+from tsa_core.verify.statement import Octets, Reading, octets, open_reply, open_token, read_statement, readable
 from tsa_core.verify.subject import check_subject
 from tsa_core.verify.tolerances import NONCRITICAL_EKU, algorithm_rules, check_allowances
 from tsa_core.verify.trust import TrustStore
@@ -44,7 +45,8 @@ class Verifier:
 
     Paths are remembered, bounded, by the very bytes that led to them (the token's certificates, the
     signer's name and its ESSCertID) and used again only for times at which every certificate of the path is
-    valid; what one token carried never helps another one. Revocation is judged anew for each token.
+    valid; what one token carried never helps another one. Revocation is judged anew for each token. The shape of
+    tokens is remembered too (see `shapes`), which makes the reading of the next one of the same authority quick.
 
     `acceptance` says whose timestamps are accepted among those that the roots vouch for: see Acceptance.
     """
@@ -65,41 +67,47 @@ class Verifier:
         self._common_name = acceptance.get("common_name")
         self._revocation = acceptance.get("revocation")
         self._paths: dict[tuple[object, ...], Path] = {}
+        self._shapes = Shapes()
         self._lock = threading.Lock()
 
     def verify_response(self, reply: Octets, **subject: Unpack[Subject]) -> VerifiedTimestamp:
         """Return what a TimeStampResp proves about its subject, or raise a VerificationError; see Subject."""
         check_names(subject, SUBJECT, "verify_response")
-        data = octets(reply)
-        status, token = open_reply(data)
-        return self._verify(data, token, status, subject)
+        return self._verify(octets(reply), subject, is_reply=True)
 
     def verify_token(self, token: Octets, **subject: Unpack[Subject]) -> VerifiedTimestamp:
         """Return what a bare TimeStampToken proves; everything else is as in `verify_response`."""
         check_names(subject, SUBJECT, "verify_token")
-        data = octets(token)
-        return self._verify(data, open_token(data), None, subject)
+        return self._verify(octets(token), subject, is_reply=False)
 
     def forget(self) -> None:
-        """Drop the remembered paths; the next verification of every authority builds its path anew."""
+        """Drop what is remembered; the next verification of every authority builds its path anew."""
         with self._lock:
             self._paths.clear()
+        self._shapes.forget()
 
-    def _verify(self, data: bytes, token: Token, status: int | None, subject: Subject) -> VerifiedTimestamp:
+    def _verify(self, data: bytes, subject: Subject, *, is_reply: bool) -> VerifiedTimestamp:
         if subject.get("digest") is None and subject.get("artifact") is None and subject.get("request") is None:
             raise TypeError("verification needs the artifact, its digest or the request")
         time = subject.get("time")
         if time is not None and time.tzinfo is None:
             raise TypeError("the time of verification must be an aware datetime")
         proof, by_date, rules = None, self._without_proof, self._rules
-        if proofs := subject.get("proofs", ()):
+        proofs = subject.get("proofs", ())
+        reading = self._shapes.read(data, is_reply=is_reply) if not proofs else None
+        new_shape = reading is None
+        if reading is None:
+            status, token = open_reply(data) if is_reply else (None, open_token(data))
+        if proofs:
             proof = self._prove(data, proofs)
             by_date = ByDate(periods=self._periods, existed=proof.latest or proof.gen_time)
             rules = algorithm_rules(self._allow | by_date.strong_then)
         try:
-            statement = read_statement(token, rules)
+            if reading is None:
+                reading = Reading(status, token, read_statement(token, rules))
+            status, token, statement = reading
             signed, info, algorithm = statement
-            path = self._path(token, signed, time if time is not None else info.gen_time, rules)
+            path, known_path = self._path(token, signed, time if time is not None else info.gen_time, rules)
             check_signature(signed, path.signer, rules)
         except WeakAlgorithm as error:
             if self._periods:
@@ -110,6 +118,10 @@ class Verifier:
         self._check_acceptance(info, path)
         check_subject(info, algorithm, subject)
         findings = self._check_revocation(token, signed, path, info, time)
+        notes = remarks(token, statement, path, by_date, self._allow)
+        if new_shape and known_path:
+            # Not from the first token of an authority: most programs verify one, and would learn for nothing.
+            self._shapes.learn(data, reading)
         return VerifiedTimestamp(
             tst_info=info,
             signer_certificate=path.signer.certificate,
@@ -118,7 +130,7 @@ class Verifier:
             checked_at=time if time is not None else datetime.now(UTC),
             revocation_checked=bool(findings) and findings[0].status is not RevocationStatus.NOT_CHECKED,
             revocation=findings,
-            notes=remarks(token, statement, path, by_date, self._allow),
+            notes=notes,
             proof=proof,
         )
 
@@ -156,13 +168,14 @@ class Verifier:
             algorithms=algorithm_rules(self._allow),
         )
 
-    def _path(self, token: Token, signed: SignedToken, time: datetime, rules: AlgorithmRules) -> Path:
+    def _path(self, token: Token, signed: SignedToken, time: datetime, rules: AlgorithmRules) -> tuple[Path, bool]:
+        """Return the path of a token's signer, and whether it was remembered; raises a VerificationError."""
         key = (token.certificates, signed.info.sid_der, signed.ess_values)
         # Under the rules that only a proof makes good, nothing is remembered: there is a proof for each token.
         remembered = rules is self._rules
         path = self._paths.get(key) if remembered else None
         if path is not None and path.not_before <= time <= path.not_after:
-            return path
+            return path, True
         embedded = readable(token.certificates, self._builder.known)
         signer = find_signer(signed, (*embedded, *self._helpers))
         if self._tsa_certificate is not None and signer.der != self._tsa_certificate.der:
@@ -176,7 +189,7 @@ class Verifier:
                 if len(self._paths) >= _MAX_PATHS:
                     del self._paths[next(iter(self._paths))]
                 self._paths[key] = path
-        return path
+        return path, False
 
     def _check_acceptance(self, info: TSTInfo, path: Path) -> None:
         if self._policies and info.policy not in self._policies:
