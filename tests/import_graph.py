@@ -8,7 +8,7 @@ package's `__init__.py` before any module in it. Counted, every package that re-
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -30,8 +30,11 @@ def python_files(folder: Path) -> list[Path]:
 def import_graph(files: Iterable[Path], import_roots: Sequence[Path]) -> ImportGraph:
     """Return the imports among `files`; `import_roots` are the folders where absolute names begin, as in sys.path."""
     graph: ImportGraph = {path: set() for path in files}
+    modules = {str(path.parent): path for path in graph if path.stem == "__init__"}
+    modules |= {str(path.with_suffix("")): path for path in graph}
+    roots = [str(root) for root in import_roots]
     for path, imported in graph.items():
-        imported.update(set(_imports(path, import_roots)) & graph.keys() - {path})
+        imported.update(set(_imports(path, roots, modules)) - {path})
     return graph
 
 
@@ -45,24 +48,26 @@ def find_circle(graph: ImportGraph) -> list[Path]:
     return []
 
 
-def _imports(path: Path, roots: Sequence[Path]) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+def _imports(path: Path, roots: Sequence[str], modules: Mapping[str, Path]) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from _modules(roots, alias.name.split("."))
+                yield from _module(roots, alias.name, modules)
         elif isinstance(node, ast.ImportFrom):
-            base = [path.parents[node.level - 1]] if node.level else roots
-            parts = node.module.split(".") if node.module else []
+            base = [str(path.parents[node.level - 1])] if node.level else roots
             for alias in node.names:
                 # The name is a module of the package, or something that the package or module defines.
-                yield from list(_modules(base, [*parts, alias.name])) or _modules(base, parts)
+                inside = f"{node.module}.{alias.name}" if node.module else alias.name
+                yield from _module(base, inside, modules) or _module(base, node.module or "", modules)
 
 
-def _modules(folders: Sequence[Path], parts: Sequence[str]) -> Iterator[Path]:
-    """Return the file that a dotted name means, from the first of the folders that has it."""
+def _module(folders: Sequence[str], name: str, modules: Mapping[str, Path]) -> list[Path]:
+    """Return the file that a dotted name means, from the first of the folders that has it, or nothing.
+
+    `modules` are the files by their paths without `.py`, and packages' `__init__.py` by their folders.
+    """
+    place = name.replace(".", "/")
     for folder in folders:
-        place = folder.joinpath(*parts)
-        for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
-            if file.is_file():
-                yield file
-                return
+        if (file := modules.get(f"{folder}/{place}".rstrip("/"))) is not None:
+            return [file]
+    return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("tsa_core", "plugins", "examples", "tests", "bench")
 
 
+@cache
 def repository() -> ImportGraph:
     distributions = [path.parent for room in ("plugins", "examples") for path in (ROOT / room).glob("*/pyproject.toml")]
     files = [path for room in ROOMS if (ROOT / room).is_dir() for path in python_files(ROOT / room)]
