@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import stat
@@ -184,6 +185,18 @@ def test_a_password_from_the_environment_is_written_nowhere(tmp_path: Path) -> N
     assert table["signer"]["file"]["password"] == {"env": "TSA_KEY_PASSWORD"}
 
 
+def test_a_kubernetes_secret_has_what_the_server_needs_and_no_key_of_a_ca(tmp_path: Path) -> None:
+    made = timestamp_server("init", tmp_path / "tsa", "--org", "Example", "--kubernetes-secret", "tsa-server-secret")
+    assert made.returncode == 0, made.stderr
+    path = tmp_path / "tsa" / "secret.yaml"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    entries = dict(line.strip().split(": ", 1) for line in path.read_text().splitlines() if ": " in line)
+    assert json.loads(entries["name"]) == "tsa-server-secret"
+    for name, file in (("private", "tsa.key"), ("password", "tsa.password"), ("chain", "chain.pem")):
+        assert json.loads(entries[name]).strip() == (tmp_path / "tsa" / file).read_text().strip()
+    assert path.read_text().count("PRIVATE KEY-----") == 2  # begin and end of one
+
+
 def test_an_empty_directory_is_taken(tmp_path: Path) -> None:
     (tmp_path / "tsa").mkdir()
     assert init(tmp_path / "tsa").exit_code == 0
@@ -237,6 +250,8 @@ def test_settings_of_the_signer_go_into_the_configuration(tmp_path: Path) -> Non
         (["--signer-setting", "module=x"], "is for the signer that --key names"),
         (["--key", "file:x", "--signer-setting", "nothing"], "--signer-setting is NAME=VALUE"),
         (["--key", "file:x", "--password-env", "X"], "--password-env is for the key that is made here"),
+        (["--key", "file:x", "--kubernetes-secret", "x"], "--kubernetes-secret holds the key that is made here"),
+        (["--kubernetes-secret", "Not A Name"], "names no Secret"),
     ],
 )
 def test_flags_that_cannot_be_are_refused(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -72,6 +72,11 @@ def _go(folder: Path) -> None:
     _run("go", "build", *flags, "-o", "interop", ".", folder=folder, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
 
 
+def _helm(folder: Path) -> None:
+    flags = ("-trimpath", "-mod=readonly", "-ldflags=-s -w")
+    _run("go", "build", *flags, "helm.sh/helm/v3/cmd/helm", folder=folder, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
+
+
 def _node(folder: Path) -> None:
     _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
 
@@ -91,6 +96,7 @@ LANGUAGES: Final[dict[str, Language]] = {
     language.name: language
     for language in (
         Language(name="go", tools={"go": ((1, 25), ("version",))}, build=_go, start=("./interop",)),
+        Language(name="helm", tools={"go": ((1, 25), ("version",))}, build=_helm, start=("./helm",)),
         Language(
             name="node",
             tools={"node": ((20, 19), ("--version",)), "npm": ((9, 0), ("--version",))},

@@ -34,6 +34,12 @@ def _country(_context: click.Context, _parameter: click.Parameter, value: str | 
     return value.upper() if value else None
 
 
+def _secret_name(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value):
+        raise click.BadParameter(f"{value!r} names no Secret; use lower-case letters, digits and hyphens, at most 63")
+    return value
+
+
 def _days(default: int, flag: str, text: str) -> Callable[[FunctionT], FunctionT]:
     return click.option(
         flag, type=click.IntRange(1, _MAX_DAYS), default=default, show_default=True, metavar="DAYS", help=text
@@ -93,6 +99,12 @@ def _days(default: int, flag: str, text: str) -> Callable[[FunctionT], FunctionT
 )
 @click.option("--policy-oid", "certificate_policies", multiple=True, metavar="OID", help="Certificate policy")
 @click.option("--timestamp-policy", metavar="OID", help="Policy that tokens state  [1.3.6.1.4.1.57264.2]")
+@click.option(
+    "--kubernetes-secret",
+    metavar="NAME",
+    callback=_secret_name,
+    help="Write secret.yaml as well: a Secret of this name with key, password and chain, as the Helm chart expects it",
+)
 def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], **flags: Any) -> None:
     """Make a timestamp authority in DIRECTORY: keys, certificates and tsa.toml.
 
@@ -111,6 +123,8 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
         raise click.UsageError("--signer-setting is for the signer that --key names")
     if key_uri is not None and flags["password_env"]:
         raise click.UsageError("--password-env is for the key that is made here; with --key none is")
+    if key_uri is not None and flags["kubernetes_secret"]:
+        raise click.UsageError("--kubernetes-secret holds the key that is made here; with --key none is")
     for flag, urls in (("--crl-url", flags["crl_urls"]), ("--issuer-url", flags["issuer_urls"])):
         if any("{issuer}" not in url for url in urls):
             raise click.UsageError(
@@ -139,6 +153,7 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
             policies=flags["certificate_policies"],
         ),
         timestamp_policy=flags["timestamp_policy"],
+        kubernetes_secret=flags["kubernetes_secret"],
     )
     written = write_authority(authority)
     for path, meaning in written:

@@ -65,6 +65,7 @@ class NewAuthority:
     key_use: timedelta
     publication: Publication
     timestamp_policy: str | None
+    kubernetes_secret: str | None = None
 
     @property
     def names(self) -> Names:
@@ -134,6 +135,7 @@ def write_authority(authority: NewAuthority) -> list[tuple[Path, str]]:
 def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
     directory, offline = authority.directory, authority.directory / _OFFLINE
     written: list[tuple[Path, str]] = []
+    secret: dict[str, str] = {}
 
     def write(path: Path, data: bytes, meaning: str, *, mode: int = 0o600) -> None:
         write_file(path, data, mode=mode)
@@ -142,7 +144,9 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
     write(directory / "tsa.toml", authority.configuration().encode(), "configuration")
     if authority.key_uri is None:
         password = authority.password or secrets.token_urlsafe(_PASSWORD_OCTETS)
-        write(directory / "tsa.key", _encrypted(new_key(authority.algorithm), password), "key of the TSA, encrypted")
+        key = _encrypted(new_key(authority.algorithm), password)
+        write(directory / "tsa.key", key, "key of the TSA, encrypted")
+        secret = {"private": key.decode(), "password": password}
         if authority.password_variable is None:
             write(directory / "tsa.password", f"{password}\n".encode(), "its password")
     # The key is read back as the server will read it, so that what is certified is what will sign.
@@ -162,6 +166,9 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
     write(directory / "chain.pem", chain.pem(), "certificates: the TSA's, intermediate, root", mode=0o644)
     root = chain.certificates[-1].public_bytes(Encoding.PEM)
     write(directory / "root.pem", root, "the root's, for those who verify", mode=0o644)
+    if authority.kubernetes_secret:
+        manifest = _kubernetes_secret(authority.kubernetes_secret, {**secret, "chain": chain.pem().decode()})
+        write(directory / "secret.yaml", manifest.encode(), "Kubernetes Secret with key, password and chain")
     password = secrets.token_urlsafe(_PASSWORD_OCTETS)
     write(offline / "root.key", _encrypted(root_key, password), "key of the root, encrypted: take it offline")
     write(offline / "intermediate.key", _encrypted(intermediate_key, password), "key of the intermediate, encrypted")
@@ -208,6 +215,12 @@ def _chain(
 def _encrypted(key: PrivateKey, password: str) -> bytes:
     encryption = BestAvailableEncryption(password.encode())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def _kubernetes_secret(name: str, entries: Mapping[str, str]) -> str:
+    """Return the manifest of a Secret; JSON's strings are YAML's."""
+    lines = ["apiVersion: v1", "kind: Secret", "metadata:", f"  name: {_text(name)}", "type: Opaque", "stringData:"]
+    return "\n".join([*lines, *(f"  {key}: {_text(value)}" for key, value in entries.items())]) + "\n"
 
 
 def _text(value: str) -> str:
