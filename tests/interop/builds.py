@@ -74,7 +74,8 @@ def _go(folder: Path) -> None:
 
 def _helm(folder: Path) -> None:
     flags = ("-trimpath", "-mod=readonly", "-ldflags=-s -w")
-    _run("go", "build", *flags, "helm.sh/helm/v3/cmd/helm", folder=folder, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
+    program = "helm.sh/helm/v3/cmd/helm"
+    _run("go", "build", *flags, program, folder=folder, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
 
 
 def _node(folder: Path) -> None:

@@ -21,7 +21,8 @@ _USABLE = frozenset("*+-x~")
 class Bound:
     """What the sources agree on: system clock minus true time at `anchor` is `offset`, give or take `uncertainty`.
 
-    Both are in seconds. `agreed` is None when no majority agrees; its members are places in `heard`, the sources that count.
+    Both are in seconds. `agreed` is None when no majority agrees; its members are places in `heard`, which are the
+    sources that count.
     """
 
     heard: Sequence[Source]
