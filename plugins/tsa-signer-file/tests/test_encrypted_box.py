@@ -22,7 +22,6 @@ PASSWORD = "correct horse"
 SALT, NONCE = bytes(range(32)), bytes(range(24))
 LABELS = ["ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY"]
 BY_GO = """\
------BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----
 eyJrZGYiOnsibmFtZSI6InNjcnlwdCIsInBhcmFtcyI6eyJOIjo2NTUzNiwiciI6
 OCwicCI6MX0sInNhbHQiOiJPZ3RxZ1BYQTVKVDlzSzdQM05KeWxRckw3SjYwQUVP
 MlgzakxVbkpxL2VzPSJ9LCJjaXBoZXIiOnsibmFtZSI6Im5hY2wvc2VjcmV0Ym94
@@ -32,9 +31,8 @@ Q2NpVVdNUVNXc2xBdUZDUTd0WnBubjVVZ1VYMFc3TFFMRlVTZDhNdTdhSXlSQWRi
 VE5pOWJhYnFiRUlSVWZRMU1QWmhVL2htWE9wbmN6Q3JqbERzQllEUU1MbXlXSGhm
 TkFEV2h3WkZ1V0F3YVgyR2EwZ1dGYmdsQUpZT0loVThWQ0tmVHlyUWxlNEcxT2Jm
 b25qZEJvcU5KRUhjditXOXdxVGl6MFFSZ1E9PSJ9
------END ENCRYPTED SIGSTORE PRIVATE KEY-----
 """
-"""A P-256 key that sigstore's own library (Go, pkg/cryptoutils) made and encrypted with PASSWORD."""
+"""The inside of the PEM of a P-256 key that sigstore's library (Go, pkg/cryptoutils) encrypted with PASSWORD."""
 
 
 def pkcs8(kind: str = "ecdsa-p256") -> bytes:
@@ -82,7 +80,7 @@ def test_every_kind_of_key_is_read(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_key_of_sigstores_own_library_is_read(tmp_path: Path) -> None:
-    signer = open_key(tmp_path, BY_GO.encode(), password=PASSWORD)
+    signer = open_key(tmp_path, pem(base64.b64decode(BY_GO)), password=PASSWORD)
     assert signer.details()["key"] == "EC secp256r1"
 
 
