@@ -75,10 +75,6 @@ def test_connections_that_never_ask(target: Target, data: bytes) -> None:
 
 
 def test_bodies_that_never_come(target: Target) -> None:
-    if target.name == "granian-plain":
-        # Its WSGI interface gives each body a thread, and a key in memory has one: docs/operate/hostile.md.
-        target.server.wait_for_log("only behind a proxy")
-        return
     before = resident_octets(target.server)
     with held(target, 150, head(f"Content-Length: {len(REQUEST)}") + REQUEST[:10]) as slow:
         check(target, f"{len(slow)} bodies that never come", before, more=40 * MIB)
@@ -87,8 +83,6 @@ def test_bodies_that_never_come(target: Target) -> None:
 
 
 def test_large_bodies_that_never_end(target: Target) -> None:
-    if target.name == "granian-plain":
-        return  # the same
     before = resident_octets(target.server)
     with held(target, 50, head("Content-Length: 1000000") + bytes(500_000)) as slow:
         check(target, f"{len(slow)} bodies of 1 MB, half of each sent", before, more=90 * MIB)
@@ -98,8 +92,6 @@ def test_more_connections_than_the_limit(target: Target) -> None:
     """Idle connections: those that have been idle longest are closed."""
     before = resident_octets(target.server)
     with held(target, 450, handshake=False) as connections:
-        if target.name == "granian-plain":
-            return  # it has no room to make: its limit is the proxy's concern
         with ThreadPoolExecutor(1) as pool:
             seconds = pool.submit(target.stamp).result(HONEST_SECONDS)
         log.info("%s: beyond the limit the first honest client waits %.1f s", target.name, seconds)

@@ -346,9 +346,3 @@ def test_waitress_without_tls_cannot_and_says_so() -> None:
     assert "waitress speaks HTTP/1.1 only" in line
     assert "--scheme https" in line
     assert "--server granian" in line
-
-
-def test_without_tls_a_warning_says_for_whom_it_is() -> None:
-    with ServerProcess(None, "--port", "0", "--server", "granian", "--http2") as server:
-        server.wait_for_log("only behind a proxy")
-        server.wait_for_log("nothing limits .*HTTP/2.*cancel")

@@ -1,7 +1,8 @@
-"""Serves with waitress in one process: the only one, or one of several workers."""
+"""Serves in one process: the only one, or one of several workers."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from tsa_core.service import LiveService, Service
 
 
 class InProcess:
-    """The strategy for `workers = 1` with waitress: this process answers the requests."""
+    """The strategy for `workers = 1`: this process answers the requests."""
 
     def __init__(self, job: ServeJob) -> None:
         self._job = job
@@ -37,7 +38,7 @@ class InProcess:
         self._reloading = threading.Thread(target=control.run, name="reload", daemon=True)
         signal.signal(signal.SIGHUP, control.request)
         try:
-            run_waitress(self._live, self._job, lambda: started(facts))
+            serve_here(self._live, self._job, lambda: started(facts))
         finally:
             control.stop()
             if self._reloading.is_alive():
@@ -58,16 +59,40 @@ class InProcess:
         self._live.close()
 
 
-def run_waitress(live: LiveService, job: ServeJob, started: Callable[[], None], *, slot: int = 0) -> None:
+class _Wait:
+    """In waitress's place when granian serves all sockets: waits until it is told to stop."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+
+    def run(self) -> None:
+        """Wait for `stop`."""
+        os.read(self._read, 1)
+
+    def stop(self) -> None:
+        """Let `run` end; safe in a signal handler and from other threads."""
+        os.write(self._write, b".")
+
+
+def serve_here(live: LiveService, job: ServeJob, started: Callable[[], None], *, slot: int = 0) -> None:
     """Serve in this process until SIGTERM or SIGINT; `slot` counts the processes that serve the same sockets.
 
-    waitress serves the plain sockets, and granian, embedded, those for TLS. `started` is called when both answer.
+    granian, embedded, serves the sockets for TLS, and with `engine = "granian"` the plain ones too; else waitress
+    serves those. `started` is called when all are answered.
     """
     service, listeners, observability = live.service, job.listeners, job.observability
     observability.follow(lambda: live.service)
     settings = service.settings.server
-    granian = GranianListeners(live, settings, tls=listeners.tls, waiting_profiles=service.waiting_profiles, slot=slot)
-    server = WaitressServer(live, settings, sockets=listeners.plain)
+    all_granian = settings.engine == "granian"
+    granian = GranianListeners(
+        live,
+        settings,
+        tls=listeners.tls,
+        plain=listeners.plain if all_granian else (),
+        waiting_profiles=service.waiting_profiles,
+        slot=slot,
+    )
+    server = _Wait() if all_granian else WaitressServer(live, settings, sockets=listeners.plain)
 
     def stop(*_: object) -> None:
         notify_stopping()

@@ -10,7 +10,6 @@ from typing import Any
 from tsa_core.config import Settings
 from tsa_core.hosting.facts import Facts
 from tsa_core.hosting.granian.listeners import require_granian
-from tsa_core.hosting.granian.strategy import Granian
 from tsa_core.hosting.in_process import InProcess
 from tsa_core.hosting.pid_file import PidFile
 from tsa_core.hosting.sockets import Listeners, open_listeners
@@ -50,10 +49,9 @@ def _open_job(settings: Settings, read_again: ReadAgain, stack: ExitStack) -> Se
     if path := server.pid_file:
         pid_file = PidFile(path)
         stack.callback(pid_file.close)
-    granian = server.engine == "granian"
     # First, because processes that share metrics must know so from the beginning.
-    observability = stack.enter_context(Observability(settings, forks=granian or server.workers > 1))
-    if granian:
+    observability = stack.enter_context(Observability(settings, forks=server.workers > 1))
+    if server.engine == "granian":
         require_granian(reason="--server granian")
     if "https" in server.schemes:
         require_granian(reason="--scheme https")
@@ -66,10 +64,7 @@ def _open_job(settings: Settings, read_again: ReadAgain, stack: ExitStack) -> Se
 
 
 def _choose_strategy(job: ServeJob) -> Strategy:
-    server = job.settings.server
-    if server.engine == "granian" and job.listeners.plain:
-        return Granian(job)
-    return InProcess(job) if server.workers == 1 else Workers(job)
+    return InProcess(job) if job.settings.server.workers == 1 else Workers(job)
 
 
 def _close_in_parent(listeners: Listeners, parent: int) -> None:

@@ -1,1 +1,1 @@
-"""granian, embedded for TLS and HTTP/2, or as the server of plain HTTP behind a proxy."""
+"""granian, embedded for TLS, HTTP/2, and plain HTTP when the settings choose it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import stat
 import struct
 import sys
 import time
@@ -137,8 +138,14 @@ class IdleConnections:
 
 @contextmanager
 def _own(descriptor: int) -> Iterator[socket.socket | None]:
-    """Give a socket over a copy of the descriptor, whose number no other code reuses; None when it is no socket."""
+    """Give a socket over a copy of the descriptor, whose number no other code reuses; None when it is no socket.
+
+    Other files are not copied: closing a copy ends the locks that this process has on a file (fcntl(2)).
+    """
     try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            yield None
+            return
         copy = os.dup(descriptor)
     except OSError:
         yield None

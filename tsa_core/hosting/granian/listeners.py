@@ -1,7 +1,7 @@
-"""The scheme https: granian, embedded in each process that answers requests, does TLS and HTTP.
+"""The listeners of granian, embedded in each process that answers requests: TLS and HTTP, or plain HTTP.
 
 waitress has no TLS. The listeners run in a thread with an event loop of its own and call the same application, so
-profiles, keys and clock are opened once (decision 100).
+profiles, keys and clock are opened once (decisions 100 and 178).
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class GranianListeners:
         )
         self._connections = IdleConnections(settings, [*tls, *plain])
         self._servers: list[Any] = []
+        self._tls_servers: list[Any] = []
         self._started = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -86,14 +87,13 @@ class GranianListeners:
         """Begin to serve; raises ConfigError when granian is missing or the TLS files cannot be used."""
         if not (self._tls or self._plain):
             return
-        require_granian(reason="the scheme https")
+        require_granian(reason="this server")
         check_tls_files(self._settings)
         from tsa_core.hosting.granian.embedded import embedded_server
 
-        self._servers = [
-            *(embedded_server(self._app, self._settings, each, tls=True) for each in self._tls),
-            *(embedded_server(self._app, self._settings, each, tls=False) for each in self._plain),
-        ]
+        self._tls_servers = [embedded_server(self._app, self._settings, each, tls=True) for each in self._tls]
+        plain = [embedded_server(self._app, self._settings, each, tls=False) for each in self._plain]
+        self._servers = [*self._tls_servers, *plain]
         self._thread = threading.Thread(target=self._run, name="granian", daemon=True)
         self._thread.start()
         self._started.wait(_START_SECONDS)
@@ -146,10 +146,10 @@ class GranianListeners:
 
         Raises ConfigError, and changes nothing, when the files cannot be used.
         """
-        if not self._servers or self._ended.is_set():
+        if not self._tls_servers or self._ended.is_set():
             return
         check_tls_files(self._settings)
-        for server in self._servers:
+        for server in self._tls_servers:
             self._loop.call_soon_threadsafe(server.reload)
 
     def accept_no_more(self) -> None:

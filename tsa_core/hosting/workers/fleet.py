@@ -1,9 +1,9 @@
 """How a parent and its workers change the configuration at the same time.
 
 Each worker makes a pipe when it starts and sends one end to its parent, through a socket that both have had since
-before the fork. So it does not matter whether tsa-core or granian forks. A reload has two phases. First all workers
-prepare: they open and check the new configuration beside the current one. Only when all have done so, all commit. If
-one cannot, all drop the new configuration. So old and new serve side by side only for the time that the messages take.
+before the fork. A reload has two phases. First all workers prepare: they open and check the new configuration beside
+the current one. Only when all have done so, all commit. If one cannot, all drop the new configuration. So old and new
+serve side by side only for the time that the messages take.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -25,11 +25,9 @@ from tsa_core.service.opening import refuse_drift
 
 log = logging.getLogger(__name__)
 
-_TURN_SECONDS = 0.2
-
 
 class _Current(NamedTuple):
-    """What a new worker starts with. It is replaced as one object, because granian may fork at any time."""
+    """What a new worker starts with, replaced as one object."""
 
     plan: Plan
     host: PluginHost
@@ -46,8 +44,6 @@ class WorkerPlans:
         self._owner = os.getpid()
         self._fleet = WorkerFleet(describe)
         self._control: ReloadControl | None = None
-        self._thread: threading.Thread | None = None
-        self._ending = threading.Event()
         self._numbers = itertools.count(1)
         # Before the first fork, so that all workers count steps of the clock from the same instant.
         renew_system_reference()
@@ -84,10 +80,8 @@ class WorkerPlans:
             raise
         return live
 
-    def _monitors(self, plan: Plan) -> Mapping[str, ClockMonitor] | None:
-        """Return monitors that read the clock process's verdicts; None when the only worker runs the monitors."""
-        if plan.settings.server.workers == 1:
-            return None
+    def _monitors(self, plan: Plan) -> Mapping[str, ClockMonitor]:
+        """Return monitors that read the clock process's verdicts."""
         return self._relay.monitors(plan.clock_bank, list(dict.fromkeys(plan.settings.clock.active_monitors)))
 
     # -- in the parent ------------------------------------------------------------------------------------------
@@ -119,24 +113,13 @@ class WorkerPlans:
                 self._clock.look()
         except Exception:
             log.exception("the watch over the workers failed; it goes on")
-            self._ending.wait(seconds)
+            time.sleep(seconds)
         if self._control is not None:
             self._control.tick()
 
-    def run_in_thread(self) -> None:
-        """Call `idle` in a thread, when other code runs in the main thread."""
-
-        def run() -> None:
-            while not self._ending.is_set():
-                self.idle(_TURN_SECONDS)
-
-        thread = threading.Thread(target=run, name="workers", daemon=True)
-        thread.start()
-        self._thread = thread  # not before it runs: `close`, in another thread, joins it
-
     def _start_clock(self, settings: Settings, bank: int, previous: ClockProcess | None) -> ClockProcess | None:
-        """Start the process that runs the monitors for all workers; None without monitors or with one worker."""
-        if settings.server.workers == 1 or not settings.clock.active_monitors:
+        """Start the process that runs the monitors for all workers; None without monitors."""
+        if not settings.clock.active_monitors:
             return None
         self._relay.clear(bank)
         return ClockProcess(settings, self._relay, bank, previous=previous)
@@ -173,12 +156,9 @@ class WorkerPlans:
         return facts
 
     def close(self) -> None:
-        """Stop the watch and close all signers; in a process forked from the parent, do nothing."""
+        """Close the clock's process and all signers; in a process forked from the parent, do nothing."""
         if os.getpid() != self._owner:
             return
-        self._ending.set()
-        if self._thread is not None:
-            self._thread.join(5)
         if self._clock is not None:
             self._clock.stop()
         self._relay.close()

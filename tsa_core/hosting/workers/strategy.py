@@ -1,18 +1,18 @@
-"""Serves with several worker processes, each with waitress, behind the same listening sockets."""
+"""Serves with several worker processes behind the same listening sockets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from tsa_core.hosting.facts import describe
-from tsa_core.hosting.in_process import run_waitress
+from tsa_core.hosting.in_process import serve_here
 from tsa_core.hosting.strategy import ServeJob, Started
 from tsa_core.hosting.workers.plan import WorkerPlans
 from tsa_core.hosting.workers.pool import WorkerPool
 
 
 class Workers:
-    """The strategy for `workers` above 1 with waitress: this process starts the workers and replaces those that die."""
+    """The strategy for `workers` above 1: this process starts the workers and replaces those that die."""
 
     def __init__(self, job: ServeJob) -> None:
         self._job = job
@@ -34,7 +34,7 @@ class Workers:
         """In a worker: open the service and serve."""
         live = self._plans.open_live(self._job.build_app)
         try:
-            run_waitress(live, self._job, lambda: report(describe(live.service)), slot=slot)
+            serve_here(live, self._job, lambda: report(describe(live.service)), slot=slot)
         finally:
             live.close()
 

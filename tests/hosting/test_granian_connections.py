@@ -1,0 +1,34 @@
+"""How granian's connections are watched."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tsa_core.config import ServerSettings
+from tsa_core.hosting.granian.idle_connections import IdleConnections
+from tsa_core.hosting.pid_file import PidFile
+from tsa_core.hosting.sockets import listen
+
+HOLDER = (
+    "import pathlib, sys; from tsa_core.hosting.pid_file import *; print(running_server(pathlib.Path(sys.argv[1])))"
+)
+
+
+@pytest.mark.needs(Path("/proc/self/fd").is_dir(), "watches connections through /proc")
+def test_a_look_at_the_connections_ends_no_lock_on_a_file(tmp_path: Path) -> None:
+    """To close any descriptor of a file ends all locks that the process has on it."""
+    pid_file = PidFile(tmp_path / "tsa.pid")
+    settings = ServerSettings(port=0)
+    listening = listen(settings)
+    try:
+        IdleConnections(settings, listening).sweep()
+        found = subprocess.run([sys.executable, "-c", HOLDER, tmp_path / "tsa.pid"], check=False, capture_output=True)
+        assert found.returncode == 0, found.stderr
+    finally:
+        pid_file.close()
+        for each in listening:
+            each.close()
