@@ -177,11 +177,11 @@ def open_service(
 ) -> Service:
     """Return an opened service; `profiles` are tables by name, the default one signs with `test:p256`.
 
-    `tables` are settings of the sections that select the parts.
+    `tables` are settings of other sections by name, those that select the parts among them.
     """
     host, settings = _host(parts or Parts())
     for section, values in (tables or {}).items():
-        settings[section].update(values)
+        settings.setdefault(section, {}).update(values)
     settings["profiles"] = {
         name: {"signer": "test:p256", **table} for name, table in {"default": {}, **(profiles or {})}.items()
     }

@@ -51,10 +51,12 @@ def test_a_cause_of_one_profile_stops_no_other() -> None:
     causes = Causes()
     signer = causes.add(CauseKind.SIGNER, "p384", profile="p384")
     signer.set("the signer cannot sign now")
-    assert not causes.issuing("p384")
-    assert causes.issuing("default")
+    assert causes.stopping("p384") == [CauseKind.SIGNER]
+    assert causes.stopping("default") == []
     causes.add(CauseKind.CLOCK).set("unsynchronised")
-    assert not causes.issuing("default")
+    causes.add(CauseKind.HEALTH, "load").set("too much to do")
+    assert causes.stopping("default") == [CauseKind.CLOCK]
+    assert [cause.check for cause, _ in causes.active()] == ["signer:p384", "clock", "load"]
 
 
 def test_a_cause_needs_a_reason() -> None:
@@ -146,5 +148,5 @@ def test_a_signer_that_fails_is_a_cause_of_its_profile() -> None:
         signers["ed25519"].go_down()
         refused(service.authority.respond(BODY, RequestContext(request_id="7", profile="other")).der, CANNOT_SIGN)
         assert active(service) == {"signer:other"}
-        assert service.authority.causes.issuing("default")
-        assert not service.authority.causes.issuing("other")
+        assert not service.authority.causes.stopping("default")
+        assert service.authority.causes.stopping("other") == [CauseKind.SIGNER]

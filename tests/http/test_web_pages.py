@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.serving import Parts, Server, running_server
+from tests.serving import Parts, Server, TestSigner, TestSink, running_server
+from tsa_core.api import AuditError
 from tsa_core.http.openapi import openapi_document
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
@@ -127,6 +128,32 @@ def test_the_landing_page_says_when_it_cannot_issue() -> None:
     assert "It cannot issue timestamps now." in page
     assert "The clock cannot be trusted now." in page
     assert "off by an hour" not in page
+
+
+def test_the_landing_page_says_what_stops_tokens_in_no_words_of_a_plugin() -> None:
+    sink = TestSink()
+    with running_server(Parts(sinks=[sink])) as server:
+        assert 'class="state good">It issues timestamps.' in server.request("GET", "/").body.decode()
+        sink.failure = AuditError("token s.secret")
+        server.post(REQUEST)
+        page = server.request("GET", "/").body.decode()
+        assert 'class="state bad">It cannot issue timestamps now. The audit trail takes no records.' in page
+        assert "secret" not in page
+        assert not _Outline(page).open
+        sink.failure = None
+        server.post(REQUEST)
+        assert "It issues timestamps." in server.request("GET", "/").body.decode()
+
+
+def test_the_landing_page_says_which_profiles_issue() -> None:
+    signers = {"p256": TestSigner(), "ed25519": TestSigner("ed25519")}
+    with running_server(Parts(signers=signers), profiles={"other": {"signer": "test:ed25519"}}) as server:
+        signers["ed25519"].go_down()
+        server.post(REQUEST, path="/tsa/other")
+        page = server.request("GET", "/").body.decode()
+    assert "Some of its profiles cannot issue now. The signer cannot sign." in page
+    assert "other</a><br>cannot issue now</td>" in page
+    assert "default</a></td>" in page
 
 
 def test_openapi_is_served_under_both_names_and_describes_every_route(server: Server) -> None:

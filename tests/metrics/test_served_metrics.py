@@ -39,7 +39,7 @@ REFERENCE_NAMES = {
 OUR_NAMES = {
     *("tokens_total", "rejections_total", "queue_refusals_total", "signatures_total", "signer_latency_seconds"),
     *("requests_in_flight", "clock_state", "clock_issuing", "clock_offset_seconds", "clock_error_bound_seconds"),
-    *("signer_available", "certificate_not_after_seconds"),
+    *("signer_available", "certificate_not_after_seconds", "ready", "not_ready"),
 }
 
 

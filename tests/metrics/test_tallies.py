@@ -248,6 +248,30 @@ def test_the_certificate_s_end_is_shown() -> None:
     assert 0 < found["certificate_valid_days_remaining{}"] <= days
 
 
+def test_what_stops_tokens_is_shown_by_its_name_at_readyz() -> None:
+    sink = TestSink()
+    with open_service(Parts(sinks=[sink])) as service:
+        watch = Watch(service)
+        found = watch.samples()
+        assert {name: value for name, value in found.items() if "ready{" in name} == {
+            "ready{}": 1,
+            **{f"not_ready{{check={name}}}": 0 for name in ("signer:default", "certificate:default", "clock")},
+            "not_ready{check=audit:sink0}": 0,
+        }
+        sink.failure = AuditError("full")
+        watch.post(GOOD)
+        found = watch.samples()
+        assert (found["ready{}"], found["not_ready{check=audit:sink0}"], found["audit_healthy{sink=sink0}"]) == (
+            0,
+            1,
+            0,
+        )
+        watch.recorder.follow(lambda: other)
+        with open_service() as other:
+            found = watch.samples()
+    assert (found["ready{}"], found["not_ready{check=audit:sink0}"]) == (1, 0)
+
+
 def test_profiles_that_a_reload_has_removed_raise_no_alarm() -> None:
     with open_service(profiles={"old": {}}) as before, open_service() as after:
         watch = Watch(before)

@@ -60,7 +60,13 @@ class AuditSink(ABC):
         """Store an event, from a background thread. Raises AuditError, which is logged and stops nothing."""
 
     def health(self) -> HealthStatus:
-        """Return whether records can be stored, for /readyz, from any thread; waits for nothing."""
+        """Return whether records can be stored, for /readyz.
+
+        Called about once a second from a thread of its own, never on a request's way, and may wait for a disk or a
+        network; after 5 s without an answer /readyz is red. It should find out by itself, without a request, also that
+        what was wrong is over: a sink may store a record of its own for that, `write_all` showed enough a moment ago.
+        `reason` is one line that everybody may see.
+        """
         return HealthStatus(healthy=True)
 
     def head(self) -> str | None:
@@ -116,7 +122,7 @@ class Observer(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class HealthStatus:
-    """The answer of a health check; `reason` is one line for the operator."""
+    """What a sink, processor or health check says of itself; `reason` is one line, which /readyz shows to everybody."""
 
     healthy: bool
     reason: str = ""
@@ -127,7 +133,10 @@ class HealthCheck(ABC):
 
     @abstractmethod
     def check(self) -> HealthStatus:
-        """Return the present state within a second, from any thread."""
+        """Return the present state; called about once a second from a thread of its own.
+
+        After 5 s without an answer /readyz is red.
+        """
 
     def close(self) -> None:  # noqa: B027 - optional
         """Release what the check holds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Iterable
 
+from tsa_core.api.record import HealthStatus
 from tsa_core.api.request import TokenDraft
 
 
@@ -28,6 +29,15 @@ class ResponseProcessor(ABC):  # noqa: B024 - every method is optional, one of t
         TsaError, to withhold the reply; the client then gets systemFailure, the log the error's text.
         """
         return response
+
+    def health(self) -> HealthStatus:
+        """Return whether replies would pass, for /readyz: whether there is room to keep them, for example.
+
+        Called about once a second from a thread of its own, never on a request's way, and may wait for a disk or a
+        network; after 5 s without an answer /readyz is red. It should find out by itself, without a request, also that
+        what was wrong is over. `reason` is one line that everybody may see.
+        """
+        return HealthStatus(healthy=True)
 
     def close(self) -> None:  # noqa: B027 - optional
         """Release what the processor holds."""

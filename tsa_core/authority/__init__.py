@@ -8,11 +8,12 @@ from tsa_core.authority.clock_state import ClockState, ClockStatus
 from tsa_core.authority.gate import ClockChange, ClockGate
 from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
 from tsa_core.authority.pending_request import PendingRequest, Reply
-from tsa_core.authority.profile import Profile
+from tsa_core.authority.profile import SIGNER_FAILED, Profile
 from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.authority.validity import days_between
 
 __all__ = [
+    "SIGNER_FAILED",
     "Cause",
     "CauseKind",
     "Causes",

@@ -25,7 +25,7 @@ from tsa_core.api import (
 )
 from tsa_core.authority.admission import CANNOT_SIGN, Admission
 from tsa_core.authority.audit_sinks import AuditSinks
-from tsa_core.authority.causes import Causes
+from tsa_core.authority.causes import Cause, Causes
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.authority.pending_request import PendingRequest, Reply, Stamp
@@ -153,6 +153,16 @@ class TimestampAuthority:
         for pending in unanswered:
             self._grant(pending)
         return seconds
+
+    @property
+    def failed_sinks(self) -> Sequence[Cause]:
+        """The cause of each audit sink, in their order."""
+        return self._audit_sinks.failed
+
+    @property
+    def failed_processors(self) -> Sequence[Cause]:
+        """The cause of each response processor, in their order."""
+        return self._processors.failed
 
     def tell_unlogged(self, *, end: bool = False) -> None:
         """Log how many failures of requests were not logged; for a thread, once a second, and with `end` at the end."""

@@ -26,7 +26,7 @@ class CauseKind(StrEnum):
     POLICY = "policy"
     """A policy selector."""
     HEALTH = "health"
-    """A health check."""
+    """A health check: it makes /readyz red, and stops no tokens."""
 
 
 class Cause:
@@ -49,7 +49,9 @@ class Cause:
 
     @property
     def check(self) -> str:
-        """The name at /readyz: `audit:auditfile`, or `clock`."""
+        """The name at /readyz: `audit:auditfile`, or `clock`; that of a health check is its own."""
+        if self.kind is CauseKind.HEALTH:
+            return self.name
         return f"{self.kind}:{self.name}" if self.name else self.kind.value
 
     def set(self, reason: str) -> None:
@@ -103,6 +105,12 @@ class Causes:
         """Return the causes that stop tokens now, each with its reason."""
         return [(cause, reason) for cause in self._all if (reason := cause.reason)]
 
-    def issuing(self, profile: str) -> bool:
-        """Say whether nothing stops the tokens of a profile."""
-        return not any(cause.profile in {None, profile} for cause, _ in self.active())
+    def stopping(self, profile: str) -> list[CauseKind]:
+        """Return what kinds of things stop the tokens of a profile now, each once; empty while it issues."""
+        return list(
+            dict.fromkeys(
+                cause.kind
+                for cause, _ in self.active()
+                if cause.profile in {None, profile} and cause.kind is not CauseKind.HEALTH
+            )
+        )

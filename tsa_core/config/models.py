@@ -285,9 +285,14 @@ class ObserveSettings(PluginSection):
 
 
 class HealthSettings(PluginSection):
-    """`[health]`: further conditions of /readyz."""
+    """`[health]`: what /readyz depends on beside what requests show."""
 
     checks: TextList = Field(default_factory=list, description="health check plugins")
+    trial_interval: Annotated[Duration | None, BeforeValidator(_none_text)] = Field(
+        timedelta(minutes=1),
+        description="how long a signer may go unused before a trial signature shows whether it still signs; "
+        '"none": only after a failure',
+    )
 
 
 class ProfileSettings(Table):

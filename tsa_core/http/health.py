@@ -6,8 +6,6 @@ import json
 
 import falcon
 
-from tsa_core.api import RequestRejected
-from tsa_core.http.thread_pools import ENTER, wait_here
 from tsa_core.service import Service
 
 
@@ -34,18 +32,13 @@ class HealthResource:
 
 
 class ReadinessResource:
-    """GET and HEAD /readyz: 200 when signers, clock and all checks are usable, else 503; JSON with reasons."""
+    """GET and HEAD /readyz: 200 while tokens can be issued and all checks are good, else 503; JSON with reasons."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Run all checks and answer."""
-        if self._service.waiting_profiles:
-            try:
-                request.env.get(ENTER, wait_here)("readyz")  # a trial signature may wait for a backend
-            except RequestRejected as rejection:
-                raise falcon.HTTPServiceUnavailable(description=rejection.text) from None
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        """Answer with what is known; on the I/O thread, so nothing may wait here."""
         checks = self._service.readiness()
         ready = all(check.healthy for check in checks)
         response.status = falcon.HTTP_200 if ready else falcon.HTTP_503

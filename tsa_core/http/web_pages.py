@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from html import escape
 from string import Template
 
@@ -13,7 +14,7 @@ import falcon
 
 from tsa_core import __version__
 from tsa_core.api.fields import format_duration
-from tsa_core.authority import ClockState, Profile
+from tsa_core.authority import CauseKind, ClockState, Profile
 from tsa_core.http.openapi import docs_page, openapi_document, read_page
 from tsa_core.service import Service
 
@@ -28,6 +29,16 @@ _CLOCK = {
     ClockState.LEAP: "A leap second makes the time ambiguous.",
     ClockState.STEPPED: "The clock was set, and has not been measured since.",
     ClockState.UNSYNCHRONISED: "The clock cannot be trusted now.",
+}
+
+
+_STOPPED = {
+    CauseKind.SIGNER: "The signer cannot sign.",
+    CauseKind.CERTIFICATE: "The certificate or its key may not be used now.",
+    CauseKind.CLOCK: "The clock cannot be trusted.",
+    CauseKind.AUDIT: "The audit trail takes no records.",
+    CauseKind.RESPONSE: "Replies cannot be completed.",
+    CauseKind.POLICY: "The profile cannot be chosen.",
 }
 
 
@@ -72,8 +83,7 @@ class LandingResource:
         """Answer."""
         authority = self._service.authority
         clock = authority.gate.status()
-        signing = all(profile.available for profile in authority.profiles.values())
-        state = "It issues timestamps." if clock.healthy and signing else "It cannot issue timestamps now."
+        stopping = {name: self._service.watch.stopping(name) for name in authority.profiles}
         text = _CLOCK[clock.state]
         if clock.error_bound is not None:
             text += f" It is off by {clock.error_bound.total_seconds() * 1000:.1f} ms at most."
@@ -81,11 +91,11 @@ class LandingResource:
             text += " Timestamps are issued all the same."
         page = self._template.substitute(
             style=self._pages.style,
-            state=state,
-            state_class="good" if clock.healthy and signing else "bad",
+            state=_state(stopping),
+            state_class="bad" if any(stopping.values()) else "good",
             url=escape(self._address(request)),
             base=".",
-            profiles="\n".join(_row(profile) for profile in authority.profiles.values()),
+            profiles="\n".join(_row(profile, stopping[profile.name]) for profile in authority.profiles.values()),
             clock=escape(text),
             version=escape(__version__),
         )
@@ -102,14 +112,24 @@ class LandingResource:
         return f"{'https' if request.env['wsgi.url_scheme'] == 'https' else 'http'}://{host}"
 
 
-def _row(profile: Profile) -> str:
+def _state(stopping: Mapping[str, list[CauseKind]]) -> str:
+    """Return a sentence that says whether the profiles issue, and which kinds of things stop those that do not."""
+    kinds = dict.fromkeys(kind for each in stopping.values() for kind in each)
+    if not kinds:
+        return "It issues timestamps."
+    words = "It cannot issue timestamps now." if all(stopping.values()) else "Some of its profiles cannot issue now."
+    return " ".join([words, *(_STOPPED[kind] for kind in kinds)])
+
+
+def _row(profile: Profile, stopping: list[CauseKind]) -> str:
     """Return a profile's row of the table."""
+    note = "<br>cannot issue now" if stopping else ""
     leaf = profile.chain.leaf
     accuracy = profile.settings.accuracy
     path = "./api/v1/timestamp" if profile.name == "default" else f"./tsa/{profile.name}"
     policies = "<br>".join(f"<code>{escape(policy)}</code>" for policy in profile.policies)
     return (
-        f'<tr><td><a href="{escape(path)}/certchain">{escape(profile.name)}</a></td>'
+        f'<tr><td><a href="{escape(path)}/certchain">{escape(profile.name)}</a>{note}</td>'
         f"<td>{escape(leaf.subject.rfc4514_string())}<br>until {profile.not_after:%Y-%m-%d}, "
         f"{escape(profile.algorithm.name)}</td><td>{policies}</td>"
         f"<td>{'not stated' if accuracy is None else escape(format_duration(accuracy))}</td></tr>"

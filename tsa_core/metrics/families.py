@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from functools import cache
+from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Summary, disable_created_metrics
 
@@ -41,6 +42,10 @@ class Families:
             # All processes know the same value; the latest one is shown.
             return Gauge(PREFIX + name, text, labels, registry=registry, multiprocess_mode="mostrecent")
 
+        def worst_gauge(name: str, text: str, *labels: str, mode: Literal["livemin", "livemax"] = "livemin") -> Gauge:
+            # Each process has a state of its own; the worst one is shown, of those that live.
+            return Gauge(PREFIX + name, text, labels, registry=registry, multiprocess_mode=mode)
+
         self.api_latency = histogram("api_latency", "Seconds to answer a request", "path", "code")
         self.api_latency_summary = Summary(
             PREFIX + "api_latency_summary", "Seconds to answer a request", ("path", "code"), registry=registry
@@ -73,8 +78,12 @@ class Families:
         self.clock_error_bound = gauge(
             "clock_error_bound_seconds", "How far the clock may be off at most; NaN while unknown"
         )
-        self.signer_available = gauge("signer_available", "1 when the signer's last signature worked", "profile")
-        self.audit_healthy = gauge("audit_healthy", "1 when the audit sink can store and its trail is intact", "sink")
+        self.ready = worst_gauge("ready", "1 while nothing stops tokens and every check is good: /readyz is 200")
+        self.not_ready = worst_gauge("not_ready", "1 while this check is bad at /readyz", "check", mode="livemax")
+        self.signer_available = worst_gauge("signer_available", "1 when the signer's last signature worked", "profile")
+        self.audit_healthy = worst_gauge(
+            "audit_healthy", "1 when the audit sink can store and its trail is intact", "sink"
+        )
         self.audit_head = gauge("audit_head_number", "The number of the last record in the audit trail", "sink")
         self.log_lines_dropped = counter(
             "log_lines_dropped_total", "Lines of the log that were dropped, because nobody read them in time"

@@ -59,6 +59,7 @@ class Recorder:
         self._rejections: dict[PKIFailureInfo, int] = {}
         self._queue_refusals = 0
         self._profiles: set[str] = set()
+        self._checks: set[str] = set()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         for profile in service.authority.profiles.values():
@@ -128,7 +129,7 @@ class Recorder:
             self._flush()
             self._look_at_clock()
             self._look_at_profiles()
-            self._look_at_audit()
+            self._look_at_readiness()
             self._look_at_what_was_dropped()
 
     def start(self) -> None:
@@ -187,10 +188,20 @@ class Recorder:
         families.clock_offset.set(_NAN if status.offset is None else status.offset.total_seconds())
         families.clock_error_bound.set(_NAN if status.error_bound is None else status.error_bound.total_seconds())
 
-    def _look_at_audit(self) -> None:
-        service = self._current()
-        for name, status in service.audit_health().items():
-            self._families.audit_healthy.labels(name).set(status.healthy)
+    def _look_at_readiness(self) -> None:
+        families, service = self._families, self._current()
+        checks = service.readiness()
+        families.ready.set(all(check.healthy for check in checks))
+        # Those with nothing to say are shown too, so that an alarm has a series from the start.
+        states = dict.fromkeys((cause.check for cause in service.authority.causes), True)
+        states.update((check.name, check.healthy) for check in checks)
+        for name, healthy in states.items():
+            families.not_ready.labels(name).set(not healthy)
+            if name.startswith("audit:"):
+                families.audit_healthy.labels(name.removeprefix("audit:")).set(healthy)
+        for gone in self._checks - set(states):
+            families.not_ready.labels(gone).set(0)
+        self._checks = set(states)
         for name, number in service.audit_heads.numbers.items():
             self._families.audit_head.labels(name).set(number)
 

@@ -5,7 +5,8 @@ from tsa_core.service.clock_relay import ClockRelay
 from tsa_core.service.live import LiveService
 from tsa_core.service.material import Material, read_material
 from tsa_core.service.opening import OpenedClock, open_clock, open_shared_signers, open_signer
-from tsa_core.service.service import ReadinessCheck, Service
+from tsa_core.service.readiness_watch import ReadinessCheck
+from tsa_core.service.service import Service
 
 __all__ = [
     "CertificateWatch",

@@ -95,6 +95,7 @@ class LiveService:
         old_service, old_generation = self.service, self._generation
         self.service, self._generation = self._prepared
         self._prepared = None
+        old_service.watch.stop()
         try:
             self.service.start()
         except TsaError as error:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -18,12 +15,11 @@ from tsa_core.api import (
     AuditEvent,
     AuditSink,
     ClockMonitor,
-    HealthCheck,
-    HealthStatus,
+    ResponseProcessor,
     Signer,
 )
 from tsa_core.api.fields import noting_files
-from tsa_core.authority import ClockChange, ClockState, Profile, TimestampAuthority, parse_chain
+from tsa_core.authority import ClockChange, Profile, TimestampAuthority, parse_chain
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import (
     AUDIT_SINK,
@@ -36,24 +32,13 @@ from tsa_core.host import (
 )
 from tsa_core.paths.certificate import serial_number
 from tsa_core.service.audit_heads import AuditHeads
-from tsa_core.service.certificate_watch import WARNING_DAYS
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
 from tsa_core.service.opening import OpenedClock, adopt_signer, open_clock, open_signer
 from tsa_core.service.plugin_tables import refuse_tables_without_effect
 from tsa_core.service.queued_observer import QueuedObserver
+from tsa_core.service.readiness_watch import ReadinessCheck, ReadinessWatch
 
 log = logging.getLogger(__name__)
-
-_RETRY_SECONDS = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadinessCheck:
-    """One line of /readyz."""
-
-    name: str
-    healthy: bool
-    reason: str
 
 
 class Service:
@@ -84,8 +69,6 @@ class Service:
         self.warnings: list[str] = []
         """Lines for the operator about what works but is unsafe in production."""
         self._observers: dict[str, QueuedObserver] = {}
-        self._health_lock = threading.Lock()
-        self._next_trial: dict[str, float] = {}
         try:
             material = material or read_material(settings)
             with noting_files() as files:
@@ -145,13 +128,15 @@ class Service:
         selectors = [self._plugin(POLICY_SELECTOR, settings.policy, name) for name in settings.policy.selectors]
         for selector in selectors:
             selector.bind([profile.summary for profile in profiles])
-        self._audit_sinks: list[AuditSink] = [
-            self._plugin(AUDIT_SINK, settings.audit, name) for name in settings.audit.sinks
+        sinks: list[tuple[str, AuditSink]] = [
+            (name, self._plugin(AUDIT_SINK, settings.audit, name)) for name in settings.audit.sinks
         ]
+        processors: list[tuple[str, ResponseProcessor]] = [
+            (name, self._plugin(RESPONSE_PROCESSOR, settings.response, name)) for name in settings.response.processors
+        ]
+        self._audit_sinks = [sink for _, sink in sinks]
         directory = settings.server.state_directory
-        self.audit_heads = AuditHeads(
-            list(zip(settings.audit.sinks, self._audit_sinks, strict=True)), directory / "audit" if directory else None
-        )
+        self.audit_heads = AuditHeads(sinks, directory / "audit" if directory else None)
         self._observers = {
             name: QueuedObserver(
                 name, self._plugin(OBSERVER, settings.observe, name), limit=settings.observe.queue_limit
@@ -162,16 +147,19 @@ class Service:
             profiles=profiles,
             gate=gate,
             selectors=selectors,
-            processors=[
-                (name, self._plugin(RESPONSE_PROCESSOR, settings.response, name))
-                for name in settings.response.processors
-            ],
-            audit_sinks=list(zip(settings.audit.sinks, self._audit_sinks, strict=True)),
+            processors=processors,
+            audit_sinks=sinks,
             observers=list(self._observers.values()),
         )
-        self._checks: list[tuple[str, HealthCheck]] = [
-            (name, self._plugin(HEALTH_CHECK, settings.health, name)) for name in settings.health.checks
-        ]
+        self.watch: ReadinessWatch = ReadinessWatch(
+            self.authority,
+            clock=settings.clock,
+            sinks=sinks,
+            processors=processors,
+            checks=[(name, self._plugin(HEALTH_CHECK, settings.health, name)) for name in settings.health.checks],
+            trial_interval=settings.health.trial_interval,
+            previous=previous.watch if previous else None,
+        )
 
     def _plugin(self, kind: Kind[Any], section: PluginSection, name: str) -> Any:
         return self.host.open(kind, name, section.plugin_table(name))
@@ -200,56 +188,12 @@ class Service:
     # -- readiness ----------------------------------------------------------------------------------------------
 
     def readiness(self) -> list[ReadinessCheck]:
-        """Return the state of signers, clock and health checks; a reason contains nothing that clients must not see."""
-        return list(self._readiness())
+        """Return the state of everything that tokens depend on; waits for nothing.
 
-    def _readiness(self) -> Iterator[ReadinessCheck]:
-        for profile in self.authority.profiles.values():
-            healthy = profile.available or self._try_again(profile)
-            reason = "" if healthy else profile.signing.reason
-            yield ReadinessCheck(name=f"signer:{profile.name}", healthy=healthy, reason=reason)
-            if reason := profile.outside_period(datetime.now(UTC)):
-                yield ReadinessCheck(name=f"certificate:{profile.name}", healthy=False, reason=reason)
-            elif (left := profile.days_remaining()) <= WARNING_DAYS:
-                reason = f"issues for {int(left)} more days"
-                yield ReadinessCheck(name=f"certificate:{profile.name}", healthy=True, reason=reason)
-        yield self._clock_check()
+        A reason contains nothing that clients must not see.
+        """
         self.audit_heads.keep_running()
-        for name, status in self.audit_health().items():
-            yield ReadinessCheck(name=f"audit:{name}", healthy=status.healthy, reason=status.reason)
-        for cause, reason in self.authority.causes.active():
-            if cause not in [profile.signing for profile in self.authority.profiles.values()]:
-                yield ReadinessCheck(name=cause.check, healthy=False, reason=reason)
-        for name, check in self._checks:
-            try:
-                status = check.check()
-            except Exception:
-                log.exception("the health check %r crashed", name)
-                status = HealthStatus(healthy=False, reason="the check failed")
-            yield ReadinessCheck(name=name, healthy=status.healthy, reason=status.reason)
-
-    def audit_health(self) -> dict[str, HealthStatus]:
-        """Return the state of each audit sink."""
-        states = {}
-        for name, sink in zip(self.settings.audit.sinks, self._audit_sinks, strict=True):
-            try:
-                states[name] = sink.health()
-            except Exception:
-                log.exception("the audit sink %r could not tell its health", name)
-                states[name] = HealthStatus(healthy=False, reason="the audit sink failed")
-        return states
-
-    def _clock_check(self) -> ReadinessCheck:
-        status = self.authority.gate.status()
-        parts = [] if status.state is ClockState.SYNCHRONISED else [status.state.value]
-        if status.reason:
-            parts.append(status.reason)
-        if status.uncovered:
-            parts.append(f"not accurate enough for: {', '.join(status.uncovered)}")
-        if parts and status.issuing and not status.state.trusted:
-            setting = "on_failure" if self.settings.clock.on_failure == "warn" else "unmonitored_step"
-            parts.append(f'timestamps are issued all the same ({setting} = "warn")')
-        return ReadinessCheck(name="clock", healthy=status.healthy, reason="; ".join(parts))
+        return self.watch.checks()
 
     def _audit_clock(self, change: ClockChange) -> None:
         """Write a change of the clock's state into the audit trail."""
@@ -275,21 +219,6 @@ class Service:
             except Exception:
                 log.exception("an audit sink did not take the event %s", event)
 
-    def _try_again(self, profile: Profile) -> bool:
-        """Make a trial signature, once a second at most, so that a server without traffic recovers too."""
-        with self._health_lock:
-            now = time.monotonic()
-            if now < self._next_trial.get(profile.name, 0.0):
-                return False
-            self._next_trial[profile.name] = now + _RETRY_SECONDS
-        try:
-            profile.trial_signature()
-        except Exception as error:  # noqa: BLE001 - after any failure the profile is not ready
-            log.warning("profile %r: the signer is still unavailable: %s", profile.name, error)
-            return False
-        profile.signing.clear()
-        return True
-
     # -- lifetime -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -299,6 +228,7 @@ class Service:
                 store_chain(directory / "chains" / profile.name, profile.certificate_chain_pem)
         self.clock.gate.subscribe(self._audit_clock)
         self.clock.gate.start()
+        self.watch.start()
         self.audit_heads.keep_running()
 
     def audit_exchange(self, previous: Service) -> None:
@@ -321,6 +251,8 @@ class Service:
 
     def close(self) -> None:
         """Close all plugins that no other service uses; may be called more than once."""
+        if hasattr(self, "watch"):
+            self.watch.close()
         if hasattr(self, "audit_heads"):
             self.audit_heads.close()
         if hasattr(self, "clock"):
