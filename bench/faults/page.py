@@ -28,9 +28,16 @@ def documented(kind: str) -> dict[str, str]:
 
 def write(kind: str, rows: Mapping[str, str]) -> None:
     """Put these rows in place of a kind's section; raises ValueError when the page has no markers for it."""
-    begin, end = _markers(kind)
+    _replace(*_markers(kind), HEADER + "".join(rows.values()) if rows else "")
+
+
+def put(name: str, text: str) -> None:
+    """Put figures between `<!-- figures: NAME -->` and its end; raises ValueError when the page has no such markers."""
+    _replace(f"<!-- figures: {name} -->\n", f"<!-- end of figures: {name} -->\n", text)
+
+
+def _replace(begin: str, end: str, text: str) -> None:
     before, found, rest = PAGE.read_text(encoding="utf-8").partition(begin)
     if not found or end not in rest:
         raise ValueError(f"{PAGE} has no section between {begin.strip()} and {end.strip()}")
-    table = HEADER + "".join(rows.values()) if rows else ""
-    PAGE.write_text(before + begin + table + end + rest.partition(end)[2], encoding="utf-8")
+    PAGE.write_text(before + begin + text + end + rest.partition(end)[2], encoding="utf-8")

@@ -24,6 +24,7 @@ MEMORY = '[profiles.default]\nsigner = "memory:"\n'
 SECONDS = 60.0
 """How long a fault may take to be seen or to heal, unless it says otherwise."""
 _SHOWN = 240
+_RUN = "server(sys.argv[1:])"
 _QUERY = {"Content-Type": "application/timestamp-query"}
 
 
@@ -116,7 +117,7 @@ class WatchedServer(ServerProcess):
         assert found is not None, self.log
         with urllib.request.urlopen(found[1], timeout=SECONDS) as response:
             text: str = response.read().decode()
-        lines = re.findall(rf"^timestamp_authority_({re.escape(name)}(?:{{.*}})? \S+)$", text, re.MULTILINE)
+        lines = re.findall(rf"^timestamp_authority_({re.escape(name)}(?:{{[^}}]*}})? \S+)$", text, re.MULTILINE)
         assert lines, f"there is no metric {name}"
         return ", ".join(f"`{line}`" for line in lines)
 
@@ -140,13 +141,25 @@ class Scene:
         *flags: str | Path,
         environ: Mapping[str, str] | None = None,
         wait_for: str = "listening on ",
+        prelude: str = "",
     ) -> Iterator[WatchedServer]:
-        """Serve with a configuration, or with the tsa.toml that is there; it must end with 0 when told to stop."""
+        """Serve with a configuration, or with the tsa.toml that is there; it must end with 0 when told to stop.
+
+        `prelude` is Python that the server's process runs first: what cannot be done to it from outside.
+        """
         config = self.folder / "tsa.toml" if toml is None else self.configure(toml)
         server = WatchedServer(config, *flags, environ=environ, wait_for=wait_for)
         server.folder = self.folder
+        if prelude:
+            server.command[1:3] = ["-c", f"{prelude}\nimport sys\nfrom tsa_core.cli.server import server\n{_RUN}"]
         with server:
             yield server
+
+    def reload(self, server: WatchedServer) -> str:
+        """Let `timestamp-server reload` do it, with `[server] pid_file`, and return what it printed."""
+        done = self.run("reload", "--config", self.folder / "tsa.toml")
+        assert server.process.poll() is None, server.log
+        return self.plain(done.output)
 
     def run(self, *arguments: str | Path, environ: Mapping[str, str] | None = None, seconds: float = SECONDS) -> Ran:
         """Run a command of `timestamp-server` to its end."""
@@ -173,7 +186,8 @@ def plain(text: str, folder: Path) -> str:
     text = " ".join(text.split()).replace(str(folder), "/srv/tsa")
     text = re.sub(r"^(\d{4}-\d\d-\d\d[T ])?[\d:.]+Z? \[(\w+) *\] (.*?)( \[[\w.]+\])?$", r"\2: \3", text)
     text = re.sub(r"\brequest [\w-]+: ", "request ID: ", text)
-    text = re.sub(r"(127\.0\.0\.1|\[::1\]|localhost):\d+", r"\1:PORT", text)
+    text = re.sub(r"(127\.0\.0\.\d+|\[::1\]|localhost):\d+", r"\1:PORT", text)
+    text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
     text = re.sub(r"\bpid[ =]\d+", "pid PID", text)
     text = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
     return f"`{text.replace('`', chr(39)).replace('|', '/')}`"
