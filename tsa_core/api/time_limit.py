@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_END_SECONDS = 5.0
+_PAUSE_SECONDS = 0.0002
 
 
 class Overdue(Exception):
@@ -44,6 +49,19 @@ def within_limit(call: Callable[[], T], *, seconds: float, name: str) -> T:
     thread.join(seconds)
     if thread.is_alive():
         raise Overdue
+    _wait_for_end(thread)
     if outcome.error is not None:
         raise outcome.error
     return outcome.result  # type: ignore[return-value] # what `call` returned
+
+
+def _wait_for_end(thread: threading.Thread) -> None:
+    """Wait until the operating system has ended a thread that was joined; Linux only.
+
+    What Python joins may still run: OpenSSL tidies up when a thread ends, under a lock. Who forks at that moment forks
+    the lock without its holder, and the new process waits for it for ever.
+    """
+    task = Path(f"/proc/self/task/{thread.native_id}")
+    deadline = time.monotonic() + _END_SECONDS
+    while task.exists() and time.monotonic() < deadline:
+        time.sleep(_PAUSE_SECONDS)
