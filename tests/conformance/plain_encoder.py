@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar
 
 from asn1crypto import cms, core, tsp, x509
 
@@ -127,20 +128,21 @@ def plain_response(
     signature: bytes,
 ) -> bytes:
     """Return the DER of the granted TimeStampResp."""
-    signer = x509.Certificate.load(options.chain[0])
+    issuer, _, serial = _names(options.chain[0])
     content = plain_tst_info(request, options, policy=policy, serial_number=serial_number, time=time)
     digest = _digest_algorithm(options.kind)
     signed_attributes = plain_signed_attributes(content, options, time=time)
-    signer_info = {
+    values = {
         "version": "v1",
         "sid": cms.SignerIdentifier(
-            {"issuer_and_serial_number": {"issuer": signer.issuer, "serial_number": signer.serial_number}}
+            {"issuer_and_serial_number": {"issuer": issuer, "serial_number": serial}}
         ),
         "digest_algorithm": digest,
         "signed_attrs": signed_attributes,
         "signature_algorithm": _signature_algorithm(options),
         "signature": signature,
     }
+    signer_info = _encoded(cms.SignerInfo(values))
     signed_data = {
         "version": "v3",
         "digest_algorithms": [digest],
@@ -149,7 +151,7 @@ def plain_response(
     }
     if request.cert_req:
         signed_data["certificates"] = _CertificateSet([core.Any.load(one) for one in options.chain])
-    token = _ContentInfo({"content_type": "signed_data", "content": _SignedData(signed_data)})
+    token = _encoded(_ContentInfo({"content_type": "signed_data", "content": _encoded(_SignedData(signed_data))}))
     encoded: bytes = _TimeStampResp({"status": {"status": "granted"}, "time_stamp_token": token}).dump()
     return encoded
 
@@ -177,7 +179,7 @@ def plain_tst_info(
     if request.nonce is not None:
         values["nonce"] = request.nonce
     if options.tsa_name:
-        values["tsa"] = x509.GeneralName("directory_name", x509.Certificate.load(options.chain[0]).subject)
+        values["tsa"] = x509.GeneralName("directory_name", _names(options.chain[0])[1])
     if options.extensions:
         values["extensions"] = _extensions(options.extensions)
     encoded: bytes = tsp.TSTInfo(values).dump()
@@ -186,22 +188,14 @@ def plain_tst_info(
 
 def plain_signed_attributes(content: bytes, options: PlainOptions, *, time: datetime) -> cms.CMSAttributes:
     """Return the signed attributes of a token with that TSTInfo."""
-    signer = x509.Certificate.load(options.chain[0])
     second = time.astimezone(UTC).replace(microsecond=0)
     kind = "utc_time" if 1950 <= second.year <= 2049 else "generalized_time"
     signing_time = core.UTCTime(second) if kind == "utc_time" else core.GeneralizedTime(second)
-    ess_cert_id = {
-        "cert_hash": hashlib.sha256(options.chain[0]).digest(),
-        "issuer_serial": {
-            "issuer": [x509.GeneralName("directory_name", signer.issuer)],
-            "serial_number": signer.serial_number,
-        },
-    }
     attributes = [
         {"type": "content_type", "values": ["tst_info"]},
         {"type": "signing_time", "values": [cms.Time(kind, signing_time)]},
         {"type": "message_digest", "values": [plain_digest(options.kind, content)]},
-        {"type": "signing_certificate_v2", "values": [tsp.SigningCertificateV2({"certs": [ess_cert_id]})]},
+        {"type": "signing_certificate_v2", "values": [_signing_certificate(options.chain[0])]},
     ]
     if options.algorithm_protection:
         protection = cms.CMSAlgorithmProtection(
@@ -211,7 +205,27 @@ def plain_signed_attributes(content: bytes, options: PlainOptions, *, time: date
             }
         )
         attributes.append({"type": "cms_algorithm_protection", "values": [protection]})
-    return cms.CMSAttributes(attributes)
+    return _encoded(cms.CMSAttributes([_encoded(cms.CMSAttribute(each)) for each in attributes]))
+
+
+def _encoded(value: Any) -> Any:
+    """Return the same value, read from its encoding: asn1crypto encodes a built one again for each level around it."""
+    return type(value).load(value.dump())
+
+
+@lru_cache(maxsize=64)
+def _signing_certificate(certificate: bytes) -> tsp.SigningCertificateV2:
+    issuer, _, serial = _names(certificate)
+    issuer_serial = {"issuer": [x509.GeneralName("directory_name", issuer)], "serial_number": serial}
+    ess_cert_id = {"cert_hash": hashlib.sha256(certificate).digest(), "issuer_serial": issuer_serial}
+    return _encoded(tsp.SigningCertificateV2({"certs": [ess_cert_id]}))
+
+
+@lru_cache(maxsize=64)
+def _names(certificate: bytes) -> tuple[x509.Name, x509.Name, int]:
+    """Return issuer, subject and serial number."""
+    loaded = x509.Certificate.load(certificate)
+    return loaded.issuer, loaded.subject, loaded.serial_number
 
 
 def plain_digest(kind: str, data: bytes) -> bytes:
