@@ -134,9 +134,7 @@ def plain_response(
     signed_attributes = plain_signed_attributes(content, options, time=time)
     values = {
         "version": "v1",
-        "sid": cms.SignerIdentifier(
-            {"issuer_and_serial_number": {"issuer": issuer, "serial_number": serial}}
-        ),
+        "sid": cms.SignerIdentifier({"issuer_and_serial_number": {"issuer": issuer, "serial_number": serial}}),
         "digest_algorithm": digest,
         "signed_attrs": signed_attributes,
         "signature_algorithm": _signature_algorithm(options),
