@@ -140,7 +140,7 @@ def test_a_sink_that_crashes_is_one_traceback_and_no_token_is_sent(caplog: pytes
             assert "secret" not in refused(der, CANNOT_SIGN)
         service.authority.tell_unlogged(end=True)
     line, count = caplog.records
-    assert line.getMessage() == "request 7: the audit sink 'sink0' crashed"
+    assert line.getMessage() == "request 7: the audit sink 'sink0' crashed [plugin sink0, tests 0]"
     assert line.exc_info is not None
     assert count.getMessage().startswith(f"{COUNT - 1} more requests failed")
     assert count.exc_info is None

@@ -155,6 +155,8 @@ class CrashingSelector(PolicySelector):
     """Raises what no selector should."""
 
     def select(self, request: TimeStampReq, context: RequestContext) -> str | None:
+        if context.request_id == "trial":  # the start's own
+            return None
         raise ZeroDivisionError(SECRET)
 
 
@@ -162,7 +164,7 @@ class LyingSelector(PolicySelector):
     """Names a profile that there is not."""
 
     def select(self, request: TimeStampReq, context: RequestContext) -> str | None:
-        return SECRET
+        return None if context.request_id == "trial" else SECRET
 
 
 def broken_parts(what: str) -> Parts:

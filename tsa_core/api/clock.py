@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 from tsa_core.api.wrong_types import describe
 
@@ -100,6 +100,32 @@ class ClockVerdict:
     anchor: ClockAnchor | None = None
     valid_for: timedelta | None = None
     leap: LeapWarning = "none"
+
+
+_FIELD_TYPES: Final[Mapping[str, Any]] = {
+    "trusted": bool,
+    "reason": str,
+    "offset": timedelta | None,
+    "uncertainty": timedelta | None,
+    "checked_at": float | int,
+    "measured": bool,
+    "anchor": ClockAnchor | None,
+    "valid_for": timedelta | None,
+    "leap": str,
+}
+
+
+def verdict_complaint(verdict: object) -> str:
+    """Return what is wrong with what a monitor's `verdict` returned; empty when nothing is."""
+    if not isinstance(verdict, ClockVerdict):
+        return f"{describe(verdict)}, not a ClockVerdict"
+    for name, wanted in _FIELD_TYPES.items():
+        value = getattr(verdict, name)
+        if not isinstance(value, wanted):
+            return f"a ClockVerdict whose {name} is {describe(value)}"
+    if verdict.leap not in get_args(LeapWarning):
+        return f"a ClockVerdict whose leap is none of: {', '.join(get_args(LeapWarning))}"
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)

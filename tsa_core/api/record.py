@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tsa_core.api.errors import AuditError
+from tsa_core.api.wrong_types import describe
 from tsa_core.protocol.status import PKIFailureInfo
 
 
@@ -54,7 +56,9 @@ class AuditSink(ABC):
         which several at once cost less than one by one overrides this.
         """
         for record in records:
-            self.write(record)
+            returned: object = self.write(record)
+            if returned is not None:  # a coroutine, for example, which has stored nothing
+                raise AuditError(f"write returned {describe(returned)}, not None")
 
     def event(self, event: AuditEvent) -> None:  # noqa: B027 - optional: a sink may keep tokens alone
         """Store an event, from a background thread. Raises AuditError, which is logged and stops nothing."""

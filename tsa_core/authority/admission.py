@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 
-from tsa_core.api import PKIFailureInfo, PolicySelector, RequestContext, RequestRejected, TimeStampReq
+from tsa_core.api import (
+    PKIFailureInfo,
+    PluginCrash,
+    PluginError,
+    PolicySelector,
+    RequestContext,
+    RequestRejected,
+    TimeStampReq,
+    TsaError,
+)
+from tsa_core.api.wrong_types import describe
 from tsa_core.authority.profile import Profile
 from tsa_core.config import DEFAULT_PROFILE
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import DigestLengthMismatch
-
-log = logging.getLogger(__name__)
 
 CANNOT_SIGN = "the timestamp cannot be signed now; try again later"
 _NEVER_COPIED = frozenset({oids.ID_PE_QC_STATEMENTS})
@@ -22,27 +29,47 @@ class Admission:
     """Chooses among `profiles`, which include `default`. `claimed` are extensions that processors handle."""
 
     def __init__(
-        self, profiles: Mapping[str, Profile], selectors: Sequence[PolicySelector], claimed: frozenset[str]
+        self, profiles: Mapping[str, Profile], selectors: Sequence[tuple[str, PolicySelector]], claimed: frozenset[str]
     ) -> None:
         self._profiles = profiles
         self._default = profiles[DEFAULT_PROFILE]
-        self._selectors = tuple(selector.select for selector in selectors)
+        self._selectors = tuple((name, selector.select) for name, selector in selectors)
         self._claimed = claimed
 
     def profile(self, request: TimeStampReq, context: RequestContext) -> Profile:
         """Return the profile that the URL names, else the first that a selector names, else the default one."""
         chosen = context.profile
-        for select in self._selectors:
-            name = select(request, context)
-            if name is not None and chosen is None:
-                chosen = name
+        for plugin, select in self._selectors:
+            try:
+                name = select(request, context)
+            except TsaError as error:
+                error.plugin = plugin
+                raise
+            except Exception as error:
+                raise PluginCrash(f"the policy selector {plugin!r} crashed", plugin=plugin) from error
+            if name is not None:
+                self.refuse_unknown(name, plugin)
+                if chosen is None:
+                    chosen = name
         if chosen is None:
             return self._default
-        profile = self._profiles.get(chosen)
-        if profile is None:
-            log.error("request %s: a policy selector chose the unknown profile %r", context.request_id, chosen)
-            raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN)
-        return profile
+        if chosen not in self._profiles:
+            raise TsaError(f"there is no profile {chosen!r}")
+        return self._profiles[chosen]
+
+    def refuse_unknown(self, name: object, plugin: str) -> None:
+        """Raise PluginError for what a selector returned, unless it is the name of a profile."""
+        if not isinstance(name, str):
+            raise PluginError(
+                f"the policy selector {plugin!r} is wrong: select returned {describe(name)}, not a profile's name",
+                plugin=plugin,
+            )
+        if name not in self._profiles:
+            raise PluginError(
+                f"the policy selector {plugin!r} is wrong: select returned {name[:64]!r}, which is no profile; "
+                f"there are: {', '.join(self._profiles)}",
+                plugin=plugin,
+            )
 
     def check(self, request: TimeStampReq, profile: Profile) -> None:
         """Refuse hashes, digests, policies and extensions that this profile does not accept (rules S5 to S9)."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter_ns
 
-from tsa_core.api import AuditRecord, AuditSink, PluginCrash, TsaError
+from tsa_core.api import AuditRecord, AuditSink, PluginCrash, PluginError, TsaError
+from tsa_core.api.wrong_types import describe
 from tsa_core.authority.causes import CauseKind, Causes
 from tsa_core.authority.pending_request import PendingRequest
 
@@ -32,9 +33,15 @@ class AuditSinks:
         records = [_record(pending) for pending in batch]
         for name, sink, failed in self._all:
             try:
-                sink.write_all(records)
-            except TsaError:
+                returned: object = sink.write_all(records)  # type: ignore[func-returns-value] # a wrong one may
+                if returned is not None:
+                    raise PluginError(
+                        f"the audit sink {name!r} is wrong: write_all returned {describe(returned)}, not None",
+                        plugin=name,
+                    )
+            except TsaError as error:
                 failed.set(SINK_FAILED)
+                error.plugin = name
                 raise
             except Exception as error:
                 failed.set(SINK_FAILED)

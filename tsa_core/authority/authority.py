@@ -47,7 +47,7 @@ class TimestampAuthority:
     """Issues timestamps for one or more profiles. Thread-safe.
 
     What is the same for all requests is made at start. The objects of plugins are called directly. `profiles` must
-    include `default`. `causes` tells what stops tokens now.
+    include `default`. `causes` tells what stops tokens now. `distribution` says where a plugin comes from, for the log.
     """
 
     def __init__(
@@ -55,12 +55,14 @@ class TimestampAuthority:
         *,
         profiles: Sequence[Profile],
         gate: ClockGate,
-        selectors: Sequence[PolicySelector] = (),
+        selectors: Sequence[tuple[str, PolicySelector]] = (),
         processors: Sequence[tuple[str, ResponseProcessor]] = (),
         audit_sinks: Sequence[tuple[str, AuditSink]] = (),
         observers: Sequence[Observer] = (),
         causes: Causes | None = None,
+        distribution: Callable[[str], str] = lambda _plugin: "",
     ) -> None:
+        self._distribution = distribution
         self.causes = causes or Causes()
         for profile in profiles:
             self.causes.include(profile.signing)
@@ -212,12 +214,20 @@ class TimestampAuthority:
             self._failures.error(kind, request_id, f"no trusted time: {error}")
             rejection = RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error))
         else:
+            whence = self._whence(error.plugin)
             if isinstance(error, PluginCrash):
-                self._failures.error(f"crash of {error.plugin}", request_id, str(error), cause=error.__cause__)
+                self._failures.error(f"crash of {error.plugin}", request_id, f"{error}{whence}", cause=error.__cause__)
             else:
-                self._failures.error(kind, request_id, f"{kind}: {error}")
+                self._failures.error(f"{kind} {error.plugin}", request_id, f"{kind}: {error}{whence}")
             rejection = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN)
         self._refuse(pending, rejection)
+
+    def _whence(self, plugin: str | None) -> str:
+        """Return what the log adds about the plugin that an error comes from."""
+        if plugin is None:
+            return ""
+        distribution = self._distribution(plugin)
+        return f" [plugin {plugin}{f', {distribution}' if distribution else ''}]"
 
     # -- the stages of a request --------------------------------------------------------------------------------
 
@@ -283,8 +293,9 @@ class TimestampAuthority:
             trace.sign_began = perf_counter_ns()
         try:
             signature: object = profile.sign(pending.to_sign)
-        except SignerError:
+        except SignerError as error:
             profile.signing.set(SIGNER_FAILED)
+            error.plugin = profile.settings.scheme
             raise
         except Exception as error:
             profile.signing.set(SIGNER_FAILED)
@@ -345,14 +356,17 @@ class TimestampAuthority:
         """
         copied = profile.settings.allow_custom_extensions and request.extensions
         parts = [e.der for e in request.extensions if e.oid not in self._claimed] if copied else []
-        if draft is not None:
-            parts.extend(self._processors.extend(draft))
-        extensions = b"".join(parts)
+        added = self._processors.extend(draft) if draft is not None else []
+        extensions = b"".join([*parts, *(part for _, part in added)])
         if extensions:
             try:
                 read_extensions(profile.template.extensions + extensions)
             except (EncodingError, RequestRejected) as error:
-                raise TsaError(f"the extensions of the token are wrong: {error}") from None
+                adding = list(dict.fromkeys(name for name, _ in added))
+                whose = f", to which {' and '.join(adding)} added," if adding else ""
+                wrong = TsaError(f"the extensions of the token{whose} are wrong: {error}")
+                wrong.plugin = adding[0] if len(adding) == 1 else None
+                raise wrong from None
         return extensions
 
     def _tell(self, trace: RequestTrace) -> None:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from tsa_core.api import Clock, ClockAnchor, ClockError, ClockMonitor, ClockVerdict, LeapWarning, TimeReading
+from tsa_core.authority.clock_plugins import CheckedClock, Monitors
 from tsa_core.authority.clock_reference import UNMONITORED, ClockReference, judge_unmonitored
 from tsa_core.authority.clock_state import ClockState, ClockStatus, Judgement, MonitorHistory, combine
 from tsa_core.authority.kernel_clock import KernelClock
@@ -70,7 +71,7 @@ class ClockGate:
     `kernel` returns what the operating system knows of its clock, when that is the clock in use. Without monitors, the
     clock may not move against `reference` by more than the narrowest accuracy that is promised. Before `start`, the
     thread that notices a change of state calls the listeners. Afterwards a thread of the gate does, which also notices
-    changes while there are no requests.
+    changes while there are no requests. `names` are what the log calls the clock and then each monitor.
     """
 
     def __init__(
@@ -81,11 +82,16 @@ class ClockGate:
         settings: ClockSettings | None = None,
         kernel: Callable[[], KernelClock | None] | None = None,
         reference: ClockReference | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         self.clock = clock
         self.settings = settings or ClockSettings()
-        self._now = clock.now
-        self._verdicts = tuple(monitor.verdict for monitor in monitors)
+        names = names or ("the clock", *("a clock monitor" for _ in monitors))
+        self._checked = CheckedClock(clock, names[0])
+        # The system clock, of the core itself, is read without a look at each reading: that would cost as much again.
+        self._now = self._checked.now if kernel is None else clock.now
+        self._monitors = Monitors(monitors, names[1:])
+        self._verdicts = self._monitors.methods
         self._histories = tuple(MonitorHistory() for _ in monitors)
         self._kernel = kernel
         self._kernel_state: KernelClock | None = None
@@ -139,12 +145,7 @@ class ClockGate:
         if held.error_bound is not None:
             # Return the reading that was evaluated: before a later one the clock may have been stepped.
             return TimeReading(held.time, held.error_bound)
-        try:
-            reading = self._now()
-        except ClockError:
-            raise
-        except Exception as error:
-            raise ClockError("the time cannot be read now") from error
+        reading = self._checked.now()
         if self._leap and self._closed_for_leap(self._leap, reading.time):
             raise ClockError(f"the time cannot be trusted now: {_NEAR_LEAP}")
         # As above, the time that was evaluated.
@@ -183,7 +184,7 @@ class ClockGate:
 
     def verdicts(self) -> list[ClockVerdict]:
         """Return the monitors' last verdicts, to be shown."""
-        return [self._verdict(verdict) for verdict in self._verdicts]
+        return [self._monitors.read(verdict) for verdict in self._verdicts]
 
     def subscribe(self, listener: Callable[[ClockChange], None]) -> None:
         """Call `listener` for every change of state; an exception of its is logged."""
@@ -261,24 +262,14 @@ class ClockGate:
 
     # -- evaluation ---------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _verdict(verdict: Callable[[], ClockVerdict]) -> ClockVerdict:
-        try:
-            return verdict()
-        except Exception:
-            log.exception("a clock monitor crashed")
-            return _CRASHED
-
     def _evaluate(self) -> _Evaluation:
         """Compute the state, and store a change of it."""
         with self._lock:
             previous = self._held
             try:
-                now = ClockAnchor.take(self.clock)
-            except Exception as error:
-                if not isinstance(error, ClockError):
-                    log.exception("the clock crashed")
-                reason = str(error) if isinstance(error, ClockError) else "the time cannot be read now"
+                now = ClockAnchor.take(self._checked)
+            except ClockError as error:
+                reason = str(error)
                 status = ClockStatus(state=ClockState.UNSYNCHRONISED, issuing=False, reason=reason)
                 held = _Evaluation((), None, datetime.now(UTC), 0.0, 0.0, status, reason)
             else:
@@ -295,7 +286,7 @@ class ClockGate:
         return held
 
     def _evaluate_at(self, now: ClockAnchor) -> _Evaluation:
-        seen = tuple((verdict, self._verdict(verdict)) for verdict in self._verdicts)
+        seen = tuple((verdict, self._monitors.read(verdict)) for verdict in self._verdicts)
         for history, (_, verdict) in zip(self._histories, seen, strict=True):
             history.take(verdict, now)
         self._note_leap([verdict.leap for _, verdict in seen], now)
@@ -384,9 +375,6 @@ class ClockGate:
         if not self._histories:
             return now < leap.midnight + _STOP_BEFORE_LEAP
         return not all(history.measured_after(leap) for history in self._histories)
-
-
-_CRASHED = ClockVerdict(trusted=False, reason="a clock monitor has failed")
 
 
 def _differs(before: ClockStatus, after: ClockStatus) -> bool:

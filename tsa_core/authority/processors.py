@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from tsa_core.api import PluginCrash, RequestRejected, ResponseProcessor, TokenDraft, TsaError
+from tsa_core.api import PluginCrash, PluginError, RequestRejected, ResponseProcessor, TokenDraft, TsaError
+from tsa_core.api.wrong_types import describe
 from tsa_core.authority.causes import Cause, CauseKind, Causes
 from tsa_core.protocol.response import signed_parts
 
@@ -25,12 +26,13 @@ class Processors:
     def __bool__(self) -> bool:
         return bool(self._all)
 
-    def extend(self, draft: TokenDraft) -> list[bytes]:
-        """Return the extensions that the processors add to a token; raises TsaError alone."""
-        parts: list[bytes] = []
+    def extend(self, draft: TokenDraft) -> list[tuple[str, bytes]]:
+        """Return the extensions that the processors add to a token, with their names; raises TsaError alone."""
+        parts: list[tuple[str, bytes]] = []
         for name, processor, failed in self._all:
             try:
-                parts.extend(processor.extend(draft))
+                added: object = processor.extend(draft)
+                parts.extend((name, part) for part in _extensions(name, added))
             except Exception as error:
                 raise self._failure(name, failed, error) from error
         return parts
@@ -44,14 +46,17 @@ class Processors:
         outputs: list[bytes] = []
         for name, processor, failed in self._all:
             try:
-                response = processor.process(response, draft)
+                returned: object = processor.process(response, draft)
+                if not isinstance(returned, bytes):
+                    raise _wrong(name, f"process returned {describe(returned)}, not bytes")
             except Exception as error:
                 raise self._failure(name, failed, error) from error
+            response = returned
             outputs.append(response)
         if _signed_parts(response) != before:
             name, failed = self._who_changed(before, outputs)
             failed.set(PROCESSOR_FAILED)
-            raise TsaError(f"the response processor {name!r} changed bytes under the signature; the reply is withheld")
+            raise _wrong(name, "process changed bytes under the signature, or broke the reply, which is withheld")
         for failed in self.failed:
             if failed.reason:
                 failed.clear()
@@ -63,11 +68,10 @@ class Processors:
         if isinstance(error, RequestRejected):
             return error
         failed.set(PROCESSOR_FAILED)
-        return (
-            error
-            if isinstance(error, TsaError)
-            else PluginCrash(f"the response processor {name!r} crashed", plugin=name)
-        )
+        if not isinstance(error, TsaError):
+            return PluginCrash(f"the response processor {name!r} crashed", plugin=name)
+        error.plugin = name
+        return error
 
     def _who_changed(self, before: object, outputs: Sequence[bytes]) -> tuple[str, Cause]:
         """Return name and cause of the first processor whose output has other bytes under the signature."""
@@ -75,9 +79,25 @@ class Processors:
         return next((name, failed) for (name, _, failed), wrong in zip(self._all, changed, strict=True) if wrong)
 
 
-def _signed_parts(response: object) -> object:
+def _wrong(name: str, what: str) -> PluginError:
+    return PluginError(f"the response processor {name!r} is wrong: {what}", plugin=name)
+
+
+def _extensions(name: str, added: object) -> list[bytes]:
+    """Return what `extend` returned, once it is seen to be encoded extensions."""
+    if not isinstance(added, Iterable) or isinstance(added, bytes | str):
+        raise _wrong(name, f"extend returned {describe(added)}, not a list of encoded extensions")
+    parts = []
+    for part in added:
+        if not isinstance(part, bytes):
+            raise _wrong(name, f"extend returned {describe(part)} among the extensions, which are bytes")
+        parts.append(part)
+    return parts
+
+
+def _signed_parts(response: bytes) -> object:
     """Return the bytes under the signature; None for what is no reply."""
     try:
-        return signed_parts(response) if isinstance(response, bytes) else None
+        return signed_parts(response)
     except TsaError:
         return None

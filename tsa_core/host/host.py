@@ -257,6 +257,10 @@ class PluginHost:
         plugin = self._loaded.get(provider.name)
         return open_within(kind, provider, options, arguments, plugin, seconds=self._open_seconds)
 
+    def plugin(self, name: str) -> InstalledPlugin | None:
+        """Return the plugin of that name, if it is loaded."""
+        return self._loaded.get(name)
+
     def distribution(self, name: str) -> str:
         """Return the distribution and version that the plugin `name` comes from, for messages; empty when unknown."""
         plugin = self._loaded.get(name)

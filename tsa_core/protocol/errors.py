@@ -8,6 +8,9 @@ from tsa_core.protocol.status import PKIFailureInfo
 class TsaError(Exception):
     """Base class of every exception that tsa-core raises on purpose."""
 
+    plugin: str | None = None
+    """The name of the plugin that raised it, where the core knows; for the log."""
+
 
 class RequestRejected(TsaError):
     """The request cannot be granted; the requester gets the reason.

@@ -10,7 +10,7 @@ from typing import Any
 from tsa_core.api import Clock, ClockMonitor, ConfigError, PluginError, Signer, SignerError, SignerUnavailable
 from tsa_core.authority import ClockGate, ClockReference, read_kernel_clock, system_reference
 from tsa_core.config import Settings
-from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, PluginHost
+from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, Kind, PluginHost
 
 
 def _signer_settings(settings: Settings, name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -94,8 +94,15 @@ def open_clock(
         settings=section,
         kernel=read_kernel_clock if of_system else None,
         reference=system_reference() if of_system else ClockReference(),
+        names=[_name(host, CLOCK, section.source), *(_name(host, CLOCK_MONITOR, name) for name in monitors)],
     )
     return OpenedClock(gate=gate, monitors=monitors)
+
+
+def _name(host: PluginHost, kind: Kind[Any], name: str) -> str:
+    """Return what the log calls a plugin."""
+    distribution = host.distribution(name)
+    return f"the {kind.label} {name!r}{f' ({distribution})' if distribution else ''}"
 
 
 def _start(name: str, monitor: ClockMonitor, clock: Clock) -> None:

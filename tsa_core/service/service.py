@@ -15,6 +15,7 @@ from tsa_core.api import (
     AuditEvent,
     AuditSink,
     ClockMonitor,
+    PolicySelector,
     ResponseProcessor,
     Signer,
 )
@@ -37,6 +38,7 @@ from tsa_core.service.opening import OpenedClock, adopt_signer, open_clock, open
 from tsa_core.service.plugin_tables import refuse_tables_without_effect
 from tsa_core.service.queued_observer import QueuedObserver
 from tsa_core.service.readiness_watch import ReadinessCheck, ReadinessWatch
+from tsa_core.service.selector_trial import bind_selectors
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +127,10 @@ class Service:
         """The PEM of each profile's former chains, the newest first."""
         # The default profile first: where profiles share a policy, the first one gets its requests.
         profiles.sort(key=lambda profile: profile.name != "default")
-        selectors = [self._plugin(POLICY_SELECTOR, settings.policy, name) for name in settings.policy.selectors]
-        for selector in selectors:
-            selector.bind([profile.summary for profile in profiles])
+        selectors: list[tuple[str, PolicySelector]] = [
+            (name, self._plugin(POLICY_SELECTOR, settings.policy, name)) for name in settings.policy.selectors
+        ]
+        bind_selectors(selectors, [profile.summary for profile in profiles], self.host)
         sinks: list[tuple[str, AuditSink]] = [
             (name, self._plugin(AUDIT_SINK, settings.audit, name)) for name in settings.audit.sinks
         ]
@@ -149,6 +152,7 @@ class Service:
             selectors=selectors,
             processors=processors,
             audit_sinks=sinks,
+            distribution=self.host.distribution,
             observers=list(self._observers.values()),
         )
         self.watch: ReadinessWatch = ReadinessWatch(
