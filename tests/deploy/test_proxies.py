@@ -7,30 +7,19 @@ import json
 import re
 import socket
 import ssl
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
-from tsa_backends.server_process import end_in_order, free_port
-from tsa_core.testing import HttpReply, ServerProcess, encode_request, on_threads, require_program, wait_until
+from tests.deploy.proxies import HOST, PROXIES, SECONDS, Tls, haproxy, make_tls, running
+from tsa_backends.server_process import free_port
+from tsa_core.testing import HttpReply, ServerProcess, encode_request, on_threads, wait_until
 
 pytestmark = pytest.mark.plugin("memory", "network", "auditfile")
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-SECONDS = 30.0
-HOST = "tsa.example.org"
 GRANTED = bytes.fromhex("3003020100")
 BAD_REQUEST = bytes.fromhex("03020520")
 QUERY = {"Content-Type": "application/timestamp-query"}
@@ -60,23 +49,6 @@ sync = "never"
 """
 
 
-def replace(text: str, changes: Mapping[str, str]) -> str:
-    """Adapt a sample; whatever is replaced must be in it."""
-    for old, new in changes.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    return text
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tls:
-    """A self-signed certificate for HOST: the file with it, the one with its key, and one with both."""
-
-    certificate: Path
-    key: Path
-    both: Path
-
-
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tsa-proxy-") as name:
@@ -88,28 +60,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def tls(folder: Path) -> Tls:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    names = [x509.DNSName(HOST), x509.IPAddress(IPv4Address("127.0.0.1"))]
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, SHA256())
-        .public_bytes(Encoding.PEM)
-    )
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    files = Tls(certificate=folder / "tls.pem", key=folder / "tls.key", both=folder / "both.pem")
-    files.certificate.write_bytes(certificate)
-    files.key.write_bytes(secret)
-    files.both.write_bytes(certificate + secret)
-    return files
+    return make_tls(folder)
 
 
 @pytest.fixture(scope="module")
@@ -118,68 +69,6 @@ def server(folder: Path) -> Iterator[ServerProcess]:
     config.write_text(CONFIG)
     with ServerProcess(config) as running:
         yield running
-
-
-@contextmanager
-def running(command: list[str], *, port: int, log: Path) -> Iterator[None]:
-    """Run a proxy in the foreground until the block ends; it has to listen by then."""
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-
-        def listens() -> bool:
-            assert process.poll() is None, log.read_text()
-            with socket.socket() as trial:
-                return trial.connect_ex(("127.0.0.1", port)) == 0
-
-        try:
-            wait_until(listens, seconds=SECONDS, what=f"{command[0]} listens")
-            yield
-        finally:
-            end_in_order(process, seconds=SECONDS)
-
-
-def nginx(folder: Path, tls: Tls, upstream: int) -> tuple[list[str], int]:
-    port = free_port()
-    sample = replace(
-        (DEPLOY / "nginx" / "tsa.conf").read_text(encoding="utf-8"),
-        {
-            "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
-            "    listen [::]:443 ssl;\n": "",
-            "server 127.0.0.1:3000;": f"server 127.0.0.1:{upstream};",
-            f"/etc/nginx/tls/{HOST}.pem": str(tls.certificate),
-            f"/etc/nginx/tls/{HOST}.key": str(tls.key),
-        },
-    )
-    own = folder / f"nginx-{port}"
-    own.mkdir()
-    own.chmod(0o777)
-    (own / "tsa.conf").write_text(sample)
-    places = "".join(
-        f"  {name}_temp_path {own}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (own / "nginx.conf").write_text(
-        f"daemon off;\nworker_processes 1;\npid {own}/pid;\nerror_log stderr info;\n"
-        f"events {{ worker_connections 256; }}\nhttp {{\n  access_log off;\n{places}  include {own}/tsa.conf;\n}}\n"
-    )
-    program = require_program("nginx", package="nginx-light")
-    return [str(program), "-p", str(own), "-e", "stderr", "-c", str(own / "nginx.conf")], port
-
-
-def haproxy(folder: Path, tls: Tls, upstream: int) -> tuple[list[str], int]:
-    port = free_port()
-    sample = replace(
-        (DEPLOY / "haproxy" / "haproxy.cfg").read_text(encoding="utf-8"),
-        {
-            "bind :443 ": f"bind 127.0.0.1:{port} ",
-            f"/etc/haproxy/tls/{HOST}.pem": str(tls.both),
-            "server tsa1 127.0.0.1:3000": f"server tsa1 127.0.0.1:{upstream}",
-        },
-    )
-    path = folder / f"haproxy-{port}.cfg"
-    path.write_text(sample)
-    return [str(require_program("haproxy")), "-f", str(path)], port
-
-
-PROXIES: dict[str, Callable[[Path, Tls, int], tuple[list[str], int]]] = {"nginx": nginx, "haproxy": haproxy}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,10 +145,36 @@ def test_one_request_id_leads_through_all_logs(proxy: Proxy) -> None:
     assert last["request_id"] == given
 
 
-def test_what_is_for_operators_stays_inside(proxy: Proxy) -> None:
-    for path in ("/readyz", "/healthz", "/metrics"):
-        assert proxy.ask("GET", path).status == 404, path
+READYZ = [
+    *("/readyz", "/readyz/", "//readyz", "///readyz", "/readyz//", "/readyz?x=1", "/readyz/?x=1", "/readyz#x"),
+    *("/%72eadyz", "/%2freadyz", "/%2Freadyz", "/readyz%2f", "/readyz%2F", "/%2f/readyz", "/readyz%3f", "/readyz%23"),
+    *("/./readyz", "/ping/../readyz", "/%2e/readyz", "/x/%2e%2e/readyz", "/readyz/.", "/readyz/x/..", "/readyz;a=b"),
+    *("/readyz/../ping", "/tsa/../readyz", "/tsa/default/../../readyz", "/ping?/../readyz", "/ping%3f/../readyz"),
+    *(f"https://{HOST}/readyz", f"https://{HOST}//readyz", f"https://{HOST}/readyz/", "https:///readyz", "/\treadyz"),
+]
+
+
+@pytest.mark.parametrize("path", dict.fromkeys([*READYZ, *(path.replace("readyz", "healthz") for path in READYZ), "*"]))
+def test_what_is_for_operators_stays_inside_however_it_is_spelled(proxy: Proxy, path: str) -> None:
+    """As it is sent, which no HTTP client of Python would do."""
+    with (
+        socket.create_connection(("127.0.0.1", proxy.port), SECONDS, source_address=(NEIGHBOUR, 0)) as plain,
+        proxy.context.wrap_socket(plain, server_hostname=HOST) as encrypted,
+    ):
+        encrypted.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+        reply = b"".join(iter(lambda: encrypted.recv(65536), b""))
+    assert re.match(rb"HTTP/1\.[01] (400|404) ", reply) or reply.endswith(b"\r\n\r\n."), reply
+    assert b'"ready"' not in reply
+    assert b'"status"' not in reply
+
+
+def test_what_is_for_clients_gets_through(proxy: Proxy) -> None:
     assert proxy.ask("GET", "/api/v1/timestamp/certchain").body.count(b"BEGIN CERTIFICATE") == 3
+    assert proxy.ask("GET", "/tsa/default/certchain?all=true").body.count(b"BEGIN CERTIFICATE") == 3
+    for path in ("/", "/?x", "/docs", "/docs/", "/openapi.json", "/swagger.json", "/ping", "/ping?x"):
+        assert proxy.ask("GET", path).status == 200, path
+    for path in ("/api/v1/timestamp", "/api/v1/timestamp/", "/tsa/default"):
+        assert GRANTED in proxy.ask("POST", path, encode_request(), source=NEIGHBOUR).body[:16], path
 
 
 def test_large_bodies_do_not_reach_the_server(proxy: Proxy) -> None:
