@@ -87,9 +87,10 @@ class ClockGate:
         self.clock = clock
         self.settings = settings or ClockSettings()
         names = names or ("the clock", *("a clock monitor" for _ in monitors))
-        self._checked = CheckedClock(clock, names[0])
+        self.checked = CheckedClock(clock, names[0])
+        """The clock, which raises ClockError whatever its plugin does wrong."""
         # The system clock, of the core itself, is read without a look at each reading: that would cost as much again.
-        self._now = self._checked.now if kernel is None else clock.now
+        self._now = self.checked.now if kernel is None else clock.now
         self._monitors = Monitors(monitors, names[1:])
         self._verdicts = self._monitors.methods
         self._histories = tuple(MonitorHistory() for _ in monitors)
@@ -145,7 +146,7 @@ class ClockGate:
         if held.error_bound is not None:
             # Return the reading that was evaluated: before a later one the clock may have been stepped.
             return TimeReading(held.time, held.error_bound)
-        reading = self._checked.now()
+        reading = self.checked.now()
         if self._leap and self._closed_for_leap(self._leap, reading.time):
             raise ClockError(f"the time cannot be trusted now: {_NEAR_LEAP}")
         # As above, the time that was evaluated.
@@ -267,7 +268,7 @@ class ClockGate:
         with self._lock:
             previous = self._held
             try:
-                now = ClockAnchor.take(self._checked)
+                now = ClockAnchor.take(self.checked)
             except ClockError as error:
                 reason = str(error)
                 status = ClockStatus(state=ClockState.UNSYNCHRONISED, issuing=False, reason=reason)

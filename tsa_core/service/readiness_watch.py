@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Final, TypeVar
 
-from tsa_core.api import AuditSink, HealthCheck, ResponseProcessor, Signer
+from tsa_core.api import AuditSink, ClockError, HealthCheck, ResponseProcessor, Signer
 from tsa_core.authority import Cause, CauseKind, ClockState, ClockStatus, TimestampAuthority
 from tsa_core.config import ClockSettings
 from tsa_core.service.certificate_watch import WARNING_DAYS
@@ -147,8 +147,8 @@ class ReadinessWatch:
         for name, cause in self._uncovered.items():
             _set(cause, text if status.issuing and name in status.uncovered else "")
         try:
-            now = gate.clock.now().time
-        except Exception:  # noqa: BLE001 - the gate has reported it
+            now = gate.checked.now().time
+        except ClockError:
             now = datetime.now(UTC)
         for name, cause in self._certificates.items():
             _set(cause, self._authority.profiles[name].outside_period(now))
