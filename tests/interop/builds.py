@@ -1,4 +1,4 @@
-"""Builds the clients that are written in Go, JavaScript, Java and Rust, once, into a folder of the user's cache.
+"""Builds clients in Go, JavaScript, Java and Rust, and the reference system, once, into a folder of the user's cache.
 
 A build is named by its sources and its toolchain's version; a change of either makes a new one. Exact versions are in
 the manifests beside the sources. `python -m tests.interop.builds` builds all that this machine has toolchains for.
@@ -24,6 +24,9 @@ import pytest
 
 HERE: Final = Path(__file__).parent
 _SECONDS: Final = 800
+REFERENCE_PROGRAMS: Final = ("timestamp-server", "timestamp-cli", "fetch-tsa-certs")
+"""The programs of the Sigstore Timestamp Authority, which `built("reference")` has in its folder `bin`."""
+_REFERENCE: Final = "github.com/sigstore/timestamp-authority/v2"
 _COPY_DEPENDENCIES: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -78,6 +81,13 @@ def _helm(folder: Path) -> None:
     _run("go", "build", *flags, program, folder=folder, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
 
 
+def _reference(folder: Path) -> None:
+    programs = [f"{_REFERENCE}/cmd/{name}" for name in REFERENCE_PROGRAMS]
+    flags = ("-trimpath", "-mod=readonly", "-ldflags=-s -w")
+    (folder / "bin").mkdir()
+    _run("go", "build", *flags, "-o", "bin/", *programs, folder=folder, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
+
+
 def _node(folder: Path) -> None:
     _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
 
@@ -98,6 +108,9 @@ LANGUAGES: Final[dict[str, Language]] = {
     for language in (
         Language(name="go", tools={"go": ((1, 25), ("version",))}, build=_go, start=("./interop",)),
         Language(name="helm", tools={"go": ((1, 25), ("version",))}, build=_helm, start=("./helm",)),
+        Language(
+            name="reference", tools={"go": ((1, 25), ("version",))}, build=_reference, start=("bin/timestamp-server",)
+        ),
         Language(
             name="node",
             tools={"node": ((20, 19), ("--version",)), "npm": ((9, 0), ("--version",))},
