@@ -87,10 +87,7 @@ def needed_alone(directory: Path | None = None) -> Iterator[Path]:
 def _make(place: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", place], check=True, timeout=_PIP_SECONDS)
     path = f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    for command in (
-        ("bash", ".ci/install-wheels", "constraints.txt", "signer-memory"),
-        ("python", "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt", "granian"),
-    ):
+    for command in (("bash", ".ci/install-wheels", "constraints.txt", "signer-memory"),):
         environment = {**os.environ, "PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         subprocess.run(command, cwd=_CHECKOUT, env=environment, check=True, timeout=_PIP_SECONDS)
 

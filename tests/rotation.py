@@ -20,7 +20,7 @@ from tsa_backends.server_process import free_port
 from tsa_core.hosting.pid_file import ReloadReport, last_report, running_server
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
-from tsa_core.testing import Pki, ServerProcess, new_key, require_package, wait_until
+from tsa_core.testing import Pki, ServerProcess, new_key, wait_until
 from tsa_core.verify import TrustStore, VerificationError, Verifier
 
 ENGINES = {
@@ -102,7 +102,6 @@ class TsaDirectory:
     def served(self, engine: str, *flags: str) -> Iterator[ServerProcess]:
         """Serve with an engine of FLAGS; `server.port` is right for granian, too."""
         if engine.startswith("granian"):
-            require_package("granian")
             flags = ("--port", str(free_port()), *flags)
         with ServerProcess(self.config, *FLAGS[engine], *flags) as server:
             yield server

@@ -19,8 +19,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     Where it speaks HTTP/2, requests go over that, and what tests send as bytes is HTTP/1.1 on the same port.
     """
     engine, _, http2 = request.param.partition("-")
-    if engine == "granian":
-        require_package("granian")
+    if http2:
         require_package("h2")
     signers = {kind: TestSigner(kind) for kind in ("p256", "rsa-2048")}
     profiles = {"default": {"policies": POLICIES}, "rsa": {"signer": "test:rsa-2048", "policies": ["1.2.3.4.6"]}}

@@ -31,7 +31,7 @@ from tests.tls_material import TlsMaterial
 from tsa_core.testing import ServerProcess
 
 log = logging.getLogger(__name__)
-pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("granian")]
+pytestmark = pytest.mark.plugin("memory")
 
 MIB = 1024 * 1024
 KINDS = {

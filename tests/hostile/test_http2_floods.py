@@ -37,7 +37,6 @@ _TOGETHER = 50
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    require_package("granian")
     require_package("h2")
     tls = TlsMaterial(tmp_path_factory.mktemp("tls"))
     certificate, key = tls.write("server")

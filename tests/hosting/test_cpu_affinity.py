@@ -17,7 +17,6 @@ from tsa_core.testing import ServerProcess, wait_until
 pytestmark = pytest.mark.needs(hasattr(os, "sched_setaffinity"), "this system binds no threads")
 
 DEADLINE_SECONDS = 60.0
-needs_granian = pytest.mark.package("granian")
 
 
 def taken(settings: ServerSettings, slot: int) -> tuple[set[int], int]:
@@ -73,7 +72,6 @@ def pinned(process: int) -> set[int]:
     return found
 
 
-@needs_granian
 @pytest.mark.needs((os.cpu_count() or 1) > 1, "has two CPUs")
 @pytest.mark.plugin("memory")
 def test_granian_workers_have_one_each_and_who_replaces_one_gets_its_own() -> None:

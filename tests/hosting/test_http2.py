@@ -25,7 +25,7 @@ from tsa_core.testing.programs import missing, require_program
 from tsa_core.testing.waiting import wait_until
 from tsa_core.verify import TrustStore, VerifiedTimestamp, Verifier
 
-pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("granian"), pytest.mark.package("h2")]
+pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("h2")]
 
 STREAMS = 100
 
@@ -239,8 +239,18 @@ def test_the_scheme_that_a_client_names_opens_nothing(tls: TlsMaterial) -> None:
             assert connection.request(body=query(1)).status == 200
 
 
-def test_it_is_off_unless_wanted(tls: TlsMaterial) -> None:
-    flags = [flag for flag in https_flags(tls) if flag != "--http2"]
+def test_it_is_on_over_tls_unless_told_otherwise(tls: TlsMaterial) -> None:
+    flags = [flag for flag in https_flags(tls, "--scheme", "http", "--server", "granian") if flag != "--http2"]
+    with ServerProcess(None, *flags, wait_for="listening on https") as server:
+        with over_tls(server.address("https"), tls) as connected:
+            assert connected.selected_alpn_protocol() == "h2"
+        with socket.create_connection(server.address("http"), timeout=30) as connected:
+            connected.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+            assert b"\x00\x04\x00" not in connected.recv(1000), "no SETTINGS of a server"
+
+
+def test_it_can_be_turned_off(tls: TlsMaterial) -> None:
+    flags = ["--http2=false" if flag == "--http2" else flag for flag in https_flags(tls)]
     with ServerProcess(None, *flags, wait_for="listening on https") as server:
         with over_tls(server.address("https"), tls) as connected:
             assert connected.selected_alpn_protocol() == "http/1.1"

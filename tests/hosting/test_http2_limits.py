@@ -35,7 +35,6 @@ class WaitingSigner(TestSigner):
         return super().sign(message, timeout=timeout)
 
 
-@pytest.mark.package("granian")
 @pytest.mark.package("h2")
 def test_who_cancels_all_and_asks_again_is_thrown_out(caplog: pytest.LogCaptureFixture) -> None:
     """No signature is made meanwhile, so all that was asked for is under way, cancelled or not."""

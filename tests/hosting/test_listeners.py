@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 import ssl
 import stat
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from tests.http2_client import over_tls
 from tests.tls_material import TlsMaterial
 from tsa_backends.commands import run_command
 from tsa_core.config import ServerSettings
@@ -24,7 +22,7 @@ from tsa_core.protocol.request import encode_request
 from tsa_core.testing import ServerProcess
 from tsa_core.testing.waiting import wait_until
 
-pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("granian")]
+pytestmark = pytest.mark.plugin("memory")
 
 REQUEST = encode_request(algorithm=SHA256, digest=bytes(32), nonce=1, cert_req=True)
 HEADERS = {"Content-Type": "application/timestamp-query"}
@@ -260,20 +258,33 @@ def test_each_mistake_about_listeners_is_one_line(tls: TlsMaterial, tmp_path: Pa
         assert expected in complain(*arguments), arguments
 
 
-def test_https_without_granian_says_what_to_install(tls: TlsMaterial, tmp_path: Path) -> None:
-    (tmp_path / "granian.py").write_text("raise ImportError('not here')")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
-    result = subprocess.run(
-        [sys.executable, "-m", "tsa_core.cli.server", "serve", *flags(tls)],
-        env=clean | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert "pip install 'tsa-core[granian]'" in result.stderr
-    assert "Traceback" not in result.stderr
+def test_tls_has_limits_of_its_own(tls: TlsMaterial) -> None:
+    limits = ("--read-timeout", "10m", "--tls-read-timeout", "1s")
+    head = b"POST /api/v1/timestamp HTTP/1.1\r\nHost: tsa\r\nContent-Type: application/timestamp-query\r\n"
+    begun = head + f"Content-Length: {len(REQUEST)}\r\n\r\n".encode() + REQUEST[:5]
+    with (
+        ServerProcess(None, *flags(tls, "--scheme", "http", *limits)) as server,
+        socket.create_connection(server.address("http"), timeout=60) as plain,
+        over_tls(server.address("https"), tls, protocols=["http/1.1"]) as secure,
+    ):
+        plain.sendall(begun)
+        secure.sendall(begun)
+        assert secure.recv(1000).startswith(b"HTTP/1.1 408 ")
+        plain.sendall(REQUEST[5:])
+        assert plain.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_limits_of_tls_are_those_without_unless_given(tls: TlsMaterial) -> None:
+    certificate, key = tls.write("server")
+    files = {"schemes": "http,https", "tls_certificate": certificate, "tls_key": key}
+    shared = {"read_timeout": "1s", "write_timeout": "2s", "tcp_keep_alive": "3s", "connection_limit": 4}
+    own = {"tls_read_timeout": "5s", "tls_write_timeout": "6s", "tls_keep_alive": "0", "tls_connection_limit": 0}
+    followed = ServerSettings.model_validate({**files, **shared}).over_tls()
+    assert [getattr(followed, name) for name in shared] == [*(timedelta(seconds=each) for each in (1, 2, 3)), 4]
+    given = ServerSettings.model_validate({**files, **shared, **own})
+    limits = given.over_tls()
+    assert [getattr(limits, name) for name in shared] == [*(timedelta(seconds=each) for each in (5, 6, 0)), 0]
+    assert given.read_timeout == timedelta(seconds=1)
 
 
 def test_a_unix_socket_that_was_left_over_is_taken_and_a_living_one_is_not(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ pytestmark = [
 ]
 ENGINES = [
     pytest.param(("--workers", "2"), id="waitress"),
-    pytest.param(("--server", "granian"), id="granian", marks=pytest.mark.package("granian")),
+    pytest.param(("--server", "granian"), id="granian"),
 ]
 GRACEFUL_SECONDS = 2
 

@@ -109,7 +109,7 @@ def test_manager_that_does_not_read_holds_nobody_up(manager: Manager, caplog: py
     [
         pytest.param((), id="one process"),
         pytest.param(("--workers", "2"), id="workers"),
-        pytest.param(("--server", "granian", "--workers", "2"), id="granian", marks=pytest.mark.package("granian")),
+        pytest.param(("--server", "granian", "--workers", "2"), id="granian"),
     ],
 )
 def test_server_says_when_it_answers_reloads_and_stops(tmp_path: Path, flags: tuple[str, ...]) -> None:

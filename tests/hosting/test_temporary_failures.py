@@ -18,7 +18,7 @@ NOT_HERE = "192.0.2.1"
 ENGINES = (
     pytest.param((), id="waitress"),
     pytest.param(("--workers", "2"), id="workers"),
-    pytest.param(("--server", "granian"), id="granian", marks=pytest.mark.package("granian")),
+    pytest.param(("--server", "granian"), id="granian"),
 )
 DOWN = """
 from tsa_core.api import Provider, SignerOptions, SignerUnavailable, hookimpl

@@ -120,7 +120,6 @@ def status(reply: bytes) -> str:
 
 
 @pytest.mark.plugin("memory")
-@pytest.mark.package("granian")
 def test_granian_answers_for_one_profile_while_another_hangs(fake_plugin: Callable[..., Path], tmp_path: Path) -> None:
     flag = tmp_path / "hang"
     config = tmp_path / "tsa.toml"

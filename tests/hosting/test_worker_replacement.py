@@ -72,7 +72,7 @@ def opened(folder: Path) -> list[str]:
 
 
 @needs_proc
-@pytest.mark.parametrize("engine", ["waitress", pytest.param("granian", marks=pytest.mark.package("granian"))])
+@pytest.mark.parametrize("engine", ["waitress", "granian"])
 def test_a_worker_that_cannot_be_replaced_says_why_until_it_can(engine: str, site: Path, tmp_path: Path) -> None:
     flags = ("--server", engine, "--port", str(free_port()))
     with ServerProcess(configure(tmp_path), *flags, environ={"PYTHONPATH": str(site)}) as server:

@@ -115,7 +115,7 @@ def test_each_application_answers_its_own_requests_and_a_crash_closes_its_own(ca
 
 # -- on servers -----------------------------------------------------------------------------------------------------
 
-ENGINES = ["waitress", pytest.param("granian", marks=pytest.mark.package("granian"))]
+ENGINES = ["waitress", "granian"]
 
 
 class Holding(TestSigner):

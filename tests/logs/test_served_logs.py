@@ -16,7 +16,6 @@ from tsa_core.testing.server import ServerProcess
 
 pytestmark = pytest.mark.plugin("memory")
 
-needs_granian = pytest.mark.package("granian")
 GOOD = PlainRequest().encode()
 REQUESTS = 150
 
@@ -50,7 +49,7 @@ class Run:
     [
         pytest.param((), id="waitress"),
         pytest.param(("--workers", "2"), id="waitress-2"),
-        pytest.param(("--server", "granian"), id="granian", marks=needs_granian),
+        pytest.param(("--server", "granian"), id="granian"),
     ],
 )
 def test_every_request_is_a_json_line_and_none_is_lost_at_the_end(flags: tuple[str, ...], tmp_path: Path) -> None:

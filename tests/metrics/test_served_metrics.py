@@ -23,12 +23,11 @@ from tsa_core.testing.server import ServerProcess
 from tsa_core.testing.waiting import wait_until
 
 memory = pytest.mark.plugin("memory")
-needs_granian = pytest.mark.package("granian")
 ENGINES = [
     pytest.param(("--workers", "1"), id="waitress"),
     pytest.param(("--workers", "2"), id="waitress-2"),
-    pytest.param(("--server", "granian", "--workers", "1"), id="granian", marks=needs_granian),
-    pytest.param(("--server", "granian", "--workers", "2"), id="granian-2", marks=needs_granian),
+    pytest.param(("--server", "granian", "--workers", "1"), id="granian"),
+    pytest.param(("--server", "granian", "--workers", "2"), id="granian-2"),
 ]
 GOOD = PlainRequest().encode()
 WEAK = PlainRequest(hash_name="sha1", digest=bytes(20)).encode()

@@ -86,7 +86,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         name="--scheme",
         setting="server.schemes",
-        help="What is served: http, https (pip install 'tsa-core[granian]'), unix; repeat it for several  [http]",
+        help="What is served: http, https, unix; repeat it for several  [http]",
         metavar="SCHEME",
         multiple=True,
     ),
@@ -102,6 +102,16 @@ FLAGS: tuple[Flag, ...] = (
     ),
     _file("--tls-key", "server.tls_key", "PEM file with that certificate's private key"),
     _file("--tls-ca", "server.tls_ca", "PEM file with CAs: clients must show a certificate of one of them"),
+    _duration("--tls-read-timeout", "server.tls_read_timeout", "As --read-timeout, for https  [as --read-timeout]"),
+    _duration("--tls-write-timeout", "server.tls_write_timeout", "As --write-timeout, for https  [as --write-timeout]"),
+    _duration("--tls-keep-alive", "server.tls_keep_alive", "As --keep-alive, for https  [as --keep-alive]"),
+    Flag(
+        name="--tls-listen-limit",
+        setting="server.tls_connection_limit",
+        help="As --listen-limit, for https  [as --listen-limit]",
+        type=click.IntRange(0, 1_000_000),
+        metavar="N",
+    ),
     _switch("--http-ping-only", "server.http_ping_only", "Without TLS, answer nothing but /ping  [false]"),
     Flag(name="--log-type", setting="log.type", help="Lines for people, or JSON  [dev]", type=click.Choice(_LOG_TYPES)),
     _switch("--access-log", "log.access", "Log a line for each request  [true]"),
@@ -111,11 +121,13 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         name="--server",
         setting="server.engine",
-        help="HTTP server: waitress, or granian for throughput (pip install 'tsa-core[granian]')  [waitress]",
+        help="HTTP server without TLS: waitress, or granian for throughput behind a proxy  [waitress]",
         type=click.Choice(["waitress", "granian"]),
     ),
     _switch(
-        "--http2", "server.http2", "HTTP/2 beside HTTP/1.1: for https, and without TLS with --server granian  [false]"
+        "--http2",
+        "server.http2",
+        "HTTP/2 beside HTTP/1.1: true, without TLS too with --server granian; false, nowhere  [over TLS]",
     ),
     Flag(
         name="--workers",

@@ -72,6 +72,18 @@ class ServerSettings(Table):
     tls_ca: ConfigPath | None = Field(
         None, description="PEM file: clients must show a certificate that one of these CAs has issued"
     )
+    tls_read_timeout: Duration | None = Field(
+        None, description="time for a request to arrive over TLS; as read_timeout unless given"
+    )
+    tls_write_timeout: Duration | None = Field(
+        None, description="time for a reply to be sent over TLS; as write_timeout unless given"
+    )
+    tls_keep_alive: Duration | None = Field(
+        None, description="probes idle TLS clients this often, by TCP; as tcp_keep_alive unless given"
+    )
+    tls_connection_limit: int | None = Field(
+        None, ge=0, le=1_000_000, description="TLS connections open at once; as connection_limit unless given"
+    )
     http_ping_only: bool = Field(False, description="without TLS, answer nothing but /ping")
     public_url: str | None = Field(
         None,
@@ -100,10 +112,12 @@ class ServerSettings(Table):
         ByteSize(65_536), ge=8192, le=16 * 1024 * 1024, description="bytes of a request's head; longer ones are refused"
     )
     engine: Literal["waitress", "granian"] = Field(
-        "waitress", description="HTTP server; granian needs tsa-core[granian], and so does the scheme https"
+        "waitress", description="HTTP server without TLS; https is granian's with either"
     )
-    http2: bool = Field(
-        False, description="HTTP/2 beside HTTP/1.1 wherever granian listens: https, and all of it with engine granian"
+    http2: bool | None = Field(
+        None,
+        description="HTTP/2 beside HTTP/1.1; not given: over TLS; true: without TLS too, where granian listens; "
+        "false: nowhere",
     )
     workers: int = Field(1, ge=1, le=256, description="processes that answer requests on the same addresses")
     pin_workers: bool = Field(True, description="with granian and keys in memory, keep each worker on a CPU of its own")
@@ -164,6 +178,10 @@ class ServerSettings(Table):
             raise ValueError('there are TLS files, but no scheme https; add it: schemes = ["https"] (--scheme https)')
         if "unix" not in self.schemes and self.socket_path is not None:
             raise ValueError('there is a socket_path, but no scheme unix; add it: schemes = ["unix"] (--scheme unix)')
+        over_tls = ("tls_read_timeout", "tls_write_timeout", "tls_keep_alive", "tls_connection_limit")
+        for name in over_tls:
+            if "https" not in self.schemes and getattr(self, name) is not None:
+                raise ValueError(f"{name} has no effect without the scheme https (--scheme https)")
         if self.http_ping_only and "https" not in self.schemes:
             raise ValueError(
                 "http_ping_only leaves nothing that issues timestamps without the scheme https (--scheme https)"
@@ -174,6 +192,17 @@ class ServerSettings(Table):
                 "HTTP with --server granian"
             )
         return self
+
+    def over_tls(self) -> ServerSettings:
+        """Return the settings that hold for connections with TLS: its own limits, and HTTP/2 unless it is off."""
+        limits = {
+            "read_timeout": self.tls_read_timeout,
+            "write_timeout": self.tls_write_timeout,
+            "tcp_keep_alive": self.tls_keep_alive,
+            "connection_limit": self.tls_connection_limit,
+        }
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        return self.model_copy(update={**given, "http2": self.http2 is not False})
 
 
 class LogSettings(Table):

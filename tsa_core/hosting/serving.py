@@ -9,7 +9,6 @@ from typing import Any
 
 from tsa_core.config import Settings
 from tsa_core.hosting.facts import Facts
-from tsa_core.hosting.granian.listeners import require_granian
 from tsa_core.hosting.in_process import InProcess
 from tsa_core.hosting.pid_file import PidFile
 from tsa_core.hosting.sockets import Listeners, open_listeners
@@ -51,10 +50,6 @@ def _open_job(settings: Settings, read_again: ReadAgain, stack: ExitStack) -> Se
         stack.callback(pid_file.close)
     # First, because processes that share metrics must know so from the beginning.
     observability = stack.enter_context(Observability(settings, forks=server.workers > 1))
-    if server.engine == "granian":
-        require_granian(reason="--server granian")
-    if "https" in server.schemes:
-        require_granian(reason="--scheme https")
     check_tls_files(server)
     listeners = open_listeners(server)
     stack.callback(_close_in_parent, listeners, os.getpid())

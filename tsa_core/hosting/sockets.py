@@ -61,7 +61,7 @@ def open_listeners(settings: ServerSettings) -> Listeners:
             plain += _listen_on(settings.host, settings.port, settings, flags="--host and --port")
         if "https" in settings.schemes:
             host = settings.tls_host or settings.host
-            tls += _listen_on(host, settings.tls_port, settings, flags="--tls-host and --tls-port")
+            tls += _listen_on(host, settings.tls_port, settings.over_tls(), flags="--tls-host and --tls-port")
         if "unix" in settings.schemes and settings.socket_path is not None:
             plain.append(_listen_on_unix(settings.socket_path, int(settings.socket_mode, 8)))
             unix_path = settings.socket_path

@@ -267,7 +267,6 @@ def test_an_endpoint_that_is_no_http_address_is_refused(endpoint: str) -> None:
         pytest.param(
             ("--server", "granian", "--workers", "2"),
             id="granian-2",
-            marks=pytest.mark.package("granian"),
         ),
     ],
 )

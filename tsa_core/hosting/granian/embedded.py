@@ -1,4 +1,4 @@
-"""granian's embedded server on a socket that exists already. Imported only where granian is installed."""
+"""granian's embedded server on a socket that exists already. Imported only where it listens."""
 
 from __future__ import annotations
 
@@ -48,8 +48,7 @@ def embedded_server(
 ) -> EmbeddedServer:
     """Return a server on `listening`; the caller runs its `serve()` in an event loop.
 
-    HTTP/1 only, unless the setting `http2` is on: with HTTP/2, granian's time limit for a request's head begins when
-    the client connects.
+    HTTP/1 only, unless the setting `http2` is on.
     """
     host, port = ("", 0) if listening.family == socket.AF_UNIX else listening.getsockname()[:2]
     files: dict[str, Any] = {}

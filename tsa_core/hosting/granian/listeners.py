@@ -10,11 +10,11 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self
 
-from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
 from tsa_core.hosting.granian.event_loop import BoundedEventLoop
@@ -33,12 +33,37 @@ _REPLIES_LEAVE_SECONDS = 0.05
 _LAST_SECONDS = 5.0
 
 
-def require_granian(*, reason: str) -> None:
-    """Raise ConfigError with the line that installs granian, when it is missing."""
-    try:
-        import granian  # noqa: F401 - only whether it is installed
-    except ImportError:
-        raise ConfigError(f"{reason} needs granian, which is not installed: pip install 'tsa-core[granian]'") from None
+class _Group:
+    """Listening sockets with the same limits: the application behind them, and the watch over their connections."""
+
+    def __init__(
+        self,
+        app: WsgiApplication,
+        settings: ServerSettings,
+        sockets: Sequence[socket.socket],
+        *,
+        tls: bool,
+        executor: Executor | None,
+        end: Callable[[IdleConnections, str], None],
+    ) -> None:
+        limits = settings.over_tls() if tls else settings
+        self.limits = limits
+        self.sockets = sockets
+        self.tls = tls
+        self.servers: list[Any] = []
+        self.connections = IdleConnections(limits, sockets)
+        self.app = RsgiApplication(
+            app,
+            max_body=limits.max_request_body_size,
+            read_seconds=limits.read_timeout.total_seconds(),
+            executor=executor,
+            http2_limits=Http2Limits(limits, end=partial(end, self.connections)) if limits.http2 else None,
+        )
+
+    async def watch(self) -> None:
+        """Close idle connections periodically."""
+        while True:
+            await asyncio.sleep(await asyncio.to_thread(self.connections.sweep))
 
 
 class GranianListeners:
@@ -61,39 +86,30 @@ class GranianListeners:
     ) -> None:
         self._settings = settings
         self._slot = slot
-        self._tls = tls
-        self._plain = plain
         self._executor = None
         if waiting_profiles:
             threads = threads_needed(settings, waiting_profiles)
             self._executor = ThreadPoolExecutor(threads, thread_name_prefix="granian")
             app = ThreadLimits(app, settings)
-        self._app = RsgiApplication(
-            app,
-            max_body=settings.max_request_body_size,
-            read_seconds=settings.read_timeout.total_seconds(),
-            executor=self._executor,
-            http2_limits=Http2Limits(settings, end=self._end) if settings.http2 else None,
-        )
-        self._connections = IdleConnections(settings, [*tls, *plain])
-        self._servers: list[Any] = []
-        self._tls_servers: list[Any] = []
+        self._groups = [
+            _Group(app, settings, sockets, tls=over_tls, executor=self._executor, end=self._end)
+            for sockets, over_tls in ((tls, True), (plain, False))
+            if sockets
+        ]
         self._started = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
 
     def start(self) -> None:
-        """Begin to serve; raises ConfigError when granian is missing or the TLS files cannot be used."""
-        if not (self._tls or self._plain):
+        """Begin to serve; raises ConfigError when the TLS files cannot be used."""
+        if not self._groups:
             return
-        require_granian(reason="this server")
         check_tls_files(self._settings)
         from tsa_core.hosting.granian.embedded import embedded_server
 
-        self._tls_servers = [embedded_server(self._app, self._settings, each, tls=True) for each in self._tls]
-        plain = [embedded_server(self._app, self._settings, each, tls=False) for each in self._plain]
-        self._servers = [*self._tls_servers, *plain]
+        for group in self._groups:
+            group.servers = [embedded_server(group.app, group.limits, each, tls=group.tls) for each in group.sockets]
         self._thread = threading.Thread(target=self._run, name="granian", daemon=True)
         self._thread.start()
         self._started.wait(_START_SECONDS)
@@ -101,44 +117,52 @@ class GranianListeners:
     def _run(self) -> None:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
-            tasks = [asyncio.create_task(server.serve()) for server in self._servers]
-            watch = asyncio.create_task(self._watch())
+            tasks = [asyncio.create_task(server.serve()) for server in self._servers()]
+            watches = [asyncio.create_task(group.watch()) for group in self._groups]
             self._loop.call_soon(self._started.set)
             for done in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(done, BaseException):
                     log.error("a listener of granian failed: %s", done, exc_info=done)
             await self._drain()
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
 
         if self._executor is None:
             pin_to_one_cpu(self._settings, self._slot)
         try:
-            with asyncio.Runner(loop_factory=BoundedEventLoop if self._settings.http2 else None) as runner:
+            http2 = any(group.limits.http2 for group in self._groups)
+            with asyncio.Runner(loop_factory=BoundedEventLoop if http2 else None) as runner:
                 runner.run(serve())
         finally:
             self._started.set()
             self._ended.set()
 
-    async def _watch(self) -> None:
-        """Close idle connections periodically."""
-        while True:
-            await asyncio.sleep(await asyncio.to_thread(self._connections.sweep))
-
-    def _end(self, client: str) -> None:
+    def _end(self, connections: IdleConnections, client: str) -> None:
         """Close the connection of a client, without waiting; called in the event loop."""
-        self._loop.run_in_executor(None, self._connections.end_client, client)
+        self._loop.run_in_executor(None, connections.end_client, client)
+
+    def _servers(self) -> list[Any]:
+        return [server for group in self._groups for server in group.servers]
+
+    def _pending(self) -> int:
+        """Count the requests that are not answered yet."""
+        return sum(group.app.pending for group in self._groups)
+
+    def _end_all(self) -> int:
+        """Close every connection; returns how many there were."""
+        return sum(group.connections.end_all() for group in self._groups)
 
     async def _drain(self) -> None:
         """Wait for the requests that have arrived; granian sends their replies when they are complete."""
         deadline = self._loop.time() + self._settings.graceful_timeout.total_seconds()
-        while self._app.pending and self._loop.time() < deadline:
+        while self._pending() and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
-        if self._app.pending:
-            log.warning("%d requests to granian were still in flight; they are cut off", self._app.pending)
+        if pending := self._pending():
+            log.warning("%d requests to granian were still in flight; they are cut off", pending)
         # granian's threads must have nothing to do when the interpreter ends, or they crash the process.
         deadline = self._loop.time() + _LAST_SECONDS
         await asyncio.sleep(_REPLIES_LEAVE_SECONDS)
-        while await asyncio.to_thread(self._connections.end_all) and self._loop.time() < deadline:
+        while await asyncio.to_thread(self._end_all) and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
 
     def reload_certificates(self) -> None:
@@ -146,16 +170,17 @@ class GranianListeners:
 
         Raises ConfigError, and changes nothing, when the files cannot be used.
         """
-        if not self._tls_servers or self._ended.is_set():
+        servers = [server for group in self._groups if group.tls for server in group.servers]
+        if not servers or self._ended.is_set():
             return
         check_tls_files(self._settings)
-        for server in self._tls_servers:
+        for server in servers:
             self._loop.call_soon_threadsafe(server.reload)
 
     def accept_no_more(self) -> None:
         """Stop accepting connections, without waiting; safe in a signal handler."""
         if self._started.is_set() and not self._ended.is_set():
-            for server in self._servers:
+            for server in self._servers():
                 self._loop.call_soon_threadsafe(server.stop)
 
     def stop(self) -> None:

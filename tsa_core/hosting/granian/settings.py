@@ -1,4 +1,4 @@
-"""granian's settings, made from ours. Imported only where granian is installed."""
+"""granian's settings, made from ours. Imported only where granian listens."""
 
 from __future__ import annotations
 
