@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tsa_core.api import ConfigPath, Duration, PluginOptions, Secret
+
+
+def _none_text(value: object) -> object:
+    return None if value == "none" else value
 
 
 class AuditFileOptions(PluginOptions):
@@ -21,6 +25,11 @@ class AuditFileOptions(PluginOptions):
     )
     sync_interval: Duration = Field(
         timedelta(seconds=1), description='with sync = "interval", the most that a power failure can take'
+    )
+    probe_interval: Annotated[Duration | None, BeforeValidator(_none_text)] = Field(
+        timedelta(minutes=1),
+        description="how long nothing may be recorded before a probe shows whether it could be; "
+        '"none": only after a failure, and when the disk seems to be full',
     )
     digests: bool = Field(False, description="record the digest that was timestamped")
     tokens: bool = Field(False, description="record the whole reply, base64 of its DER; some 2 to 8 KB each")

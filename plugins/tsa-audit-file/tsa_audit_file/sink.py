@@ -7,6 +7,7 @@ the request id), when, and which serial number went out; the digest and the toke
 from __future__ import annotations
 
 import base64
+import errno
 import logging
 import os
 import threading
@@ -20,6 +21,7 @@ from typing import Final
 from tsa_audit_file.chain import BrokenChainError, encode, json_string
 from tsa_audit_file.journal import Journal
 from tsa_audit_file.options import AuditFileOptions
+from tsa_audit_file.proof import Proof
 from tsa_audit_file.shared_file import utc_text
 from tsa_audit_file.sync_thread import SyncThread
 from tsa_audit_file.tampering import TamperedError
@@ -69,6 +71,7 @@ class FileAuditSink(AuditSink):
         self._interval = options.sync_interval.total_seconds() if options.sync == "interval" else None
         self._closed = False
         self._health = HealthStatus(healthy=True)
+        self._probe_interval = options.probe_interval.total_seconds() if options.probe_interval else None
         self._texts: dict[tuple[str, str, str], str] = {}
         """What is the same for many tokens: as many as profiles, policies and hashes are configured."""
         self._second = _Second(datetime.min.replace(tzinfo=UTC))
@@ -83,6 +86,7 @@ class FileAuditSink(AuditSink):
         self._file = threading.Lock()
         self._syncing = None if self._interval is None else SyncThread(self._sync_later, self._interval)
         self._sync_failure: OSError | None = None
+        self._proof = Proof(self._probe_interval)
 
     def after_fork(self) -> None:
         """In a new process: the parent's lock on the file must not be used here."""
@@ -136,22 +140,38 @@ class FileAuditSink(AuditSink):
             log.critical("%s", error)
 
     def health(self) -> HealthStatus:
-        """Look whether the trail is as it was left, unless a thread writes to it now, which looks too."""
-        if self._closed or not self._file.acquire(blocking=False):
-            return self._health
-        try:
-            self._journal.look()
-            self._health = HealthStatus(healthy=True)
-        except TamperedError:
-            self._health = HealthStatus(
-                healthy=False, reason="the audit trail is not as it was left, and nobody has accepted it; see the log"
-            )
-        except (OSError, BrokenChainError) as error:
-            log.warning("the audit file %s: %s", self._journal.path, _reason(error))
-            self._health = HealthStatus(healthy=False, reason="the audit file cannot be written; see the log")
-        finally:
-            self._file.release()
+        """Look whether the trail is as it was left, and whether records can be stored: store one of our own if needed.
+
+        Waits for whatever a token's record would wait for.
+        """
+        with self._file:
+            if self._closed:
+                return self._health
+            try:
+                self._prove()
+                reason = ""
+            except (OSError, BrokenChainError) as error:
+                reason = self._why_not(error)
+        self._health = HealthStatus(healthy=not reason, reason=reason)
         return self._health
+
+    def _prove(self) -> None:
+        """Raise what storing a record would raise. With the lock on the file."""
+        self._proof.seen(self._journal.look())
+        if self._sync_failure is not None or self._proof.due(self._journal.path.parent):
+            self._append([self._proof.probe()])
+        elif self._proof.failed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _why_not(self, error: OSError | BrokenChainError) -> str:
+        """Return what /readyz shows to everybody, and log what it does not show, once."""
+        if isinstance(error, TamperedError):  # logged by whoever found it
+            return "the audit trail is not as it was left, and nobody has accepted it; see the log"
+        if isinstance(error, OSError):
+            return f"the audit file cannot be written: {_reason(error)}"
+        if self._health.healthy:
+            log.error("the audit file %s: %s", self._journal.path, _reason(error))
+        return "the audit file cannot be continued; see the log"
 
     def head(self) -> str | None:
         """Return the last line's number and hash."""
@@ -218,16 +238,7 @@ class FileAuditSink(AuditSink):
         """Write records, let one of those that came meanwhile go on, and return why it failed if it did."""
         try:
             with self._file:
-                if self._sync_failure is not None:
-                    # In the background nobody could be told; now no token leaves until a sync has worked.
-                    self._journal.sync()
-                    self._sync_failure = None
-                self._journal.append(members)
-                if self._sync_always:
-                    self._journal.sync()
-                elif self._syncing is not None and self._syncing.written():
-                    self._journal.sync()
-                    self._syncing.done()
+                self._append(members)
         except (OSError, BrokenChainError) as error:
             return error
         finally:
@@ -238,6 +249,24 @@ class FileAuditSink(AuditSink):
                 else:
                     self._leading = False
         return None
+
+    def _append(self, members: Sequence[str]) -> None:
+        """Write records, and sync them if a token must wait for that. With the lock on the file."""
+        try:
+            if self._sync_failure is not None:
+                # In the background nobody could be told; now no token leaves until a sync has worked.
+                self._journal.sync()
+                self._sync_failure = None
+            self._journal.append(members)
+            if self._sync_always:
+                self._journal.sync()
+            elif self._syncing is not None and self._syncing.written():
+                self._journal.sync()
+                self._syncing.done()
+        except BaseException:
+            self._proof.not_stored(members)
+            raise
+        self._proof.stored()
 
     def _sync_later(self) -> None:
         with self._file:
