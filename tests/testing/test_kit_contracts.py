@@ -22,6 +22,7 @@ from tsa_core.api import (
     ClockMonitor,
     ClockVerdict,
     ConfigPath,
+    HealthStatus,
     NoOptions,
     Observer,
     PluginOptions,
@@ -142,6 +143,9 @@ class Counter(ResponseProcessor):
             raise TsaError(f"the reply {draft.serial_number} cannot be processed")
         return response
 
+    def health(self) -> HealthStatus:
+        return HealthStatus(healthy=self._working, reason="" if self._working else "it does not work")
+
 
 class TestSmallestProcessor(ResponseProcessorContract):
     @pytest.fixture
@@ -174,6 +178,10 @@ class LineSink(AuditSink):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def health(self) -> HealthStatus:
+        there = self._path.parent.is_dir()
+        return HealthStatus(healthy=there, reason="" if there else "the directory is missing")
 
 
 class TestSmallestSink(AuditSinkContract):

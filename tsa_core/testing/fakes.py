@@ -14,6 +14,7 @@ from tsa_core.api import (
     ClockError,
     ClockMonitor,
     ClockVerdict,
+    HealthStatus,
     LocalKeySigner,
     Observer,
     PrivateKey,
@@ -145,6 +146,10 @@ class FailingAuditSink(AuditSink):
     def write(self, record: AuditRecord) -> None:
         """Raise."""
         raise AuditError(f"the record of {record.request_id} cannot be stored")
+
+    def health(self) -> HealthStatus:
+        """Say that nothing can be stored."""
+        return HealthStatus(healthy=False, reason="nothing can be stored")
 
 
 class ListObserver(Observer):

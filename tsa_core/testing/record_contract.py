@@ -11,6 +11,7 @@ import pytest
 from tsa_core.api import (
     AuditError,
     AuditSink,
+    HealthStatus,
     Observer,
     PKIFailureInfo,
     PluginOptions,
@@ -110,6 +111,25 @@ class AuditSinkContract(PluginFixtures):
         sink.write(sample_record(1))
         assert sink.health().healthy, "health() says that nothing can be stored, but write() stored a record"
 
+    def test_health_beside_writes(self, sink: AuditSink, read_serial_numbers: Callable[[], Collection[int]]) -> None:
+        def store(number: int) -> bool:
+            sink.write(sample_record(number))
+            return sink.health().healthy
+
+        assert all(on_threads(store, range(1, _RECORDS + 1))), "health() is False while records are stored"
+        assert sorted(read_serial_numbers()) == list(range(1, _RECORDS + 1)), "health() must store no token"
+
+    def test_sink_that_cannot_store_says_so_without_a_request(self, failing_sink: AuditSink | None) -> None:
+        if failing_sink is None:
+            return
+        status = failing_sink.health()
+        assert isinstance(status, HealthStatus), f"health() returned {type(status).__name__}, not HealthStatus"
+        assert not status.healthy, (
+            "health() says that records can be stored, and they cannot: /readyz would be green while no token leaves. "
+            "Override health(), and let it try what write() does"
+        )
+        assert status.reason, "health() must say why not, in one line that everybody may see"
+
     def test_records_outlive_the_sink(
         self, open_sink: Callable[[], AuditSink], read_serial_numbers: Callable[[], Collection[int]]
     ) -> None:
@@ -141,6 +161,7 @@ class AuditSinkContract(PluginFixtures):
         sink = open_sink()
         sink.close()
         sink.close()
+        assert isinstance(sink.health(), HealthStatus), "health() may still be called once after close()"
 
 
 def sample_outcome(*, failure: PKIFailureInfo | None = None, known: bool = True) -> RequestOutcome:

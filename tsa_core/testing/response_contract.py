@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tsa_core.api import PluginOptions, Provider, RequestRejected, ResponseProcessor, TokenDraft, TsaError
+from tsa_core.api import HealthStatus, PluginOptions, Provider, RequestRejected, ResponseProcessor, TokenDraft, TsaError
 from tsa_core.protocol import der
 from tsa_core.protocol.response import signed_parts
 from tsa_core.testing.fakes import FakeSigner
@@ -103,7 +103,32 @@ class ResponseProcessorContract(PluginFixtures):
                 remedy="catch it and raise TsaError with a text for the operator's log",
             )
 
+    def test_opened_processor_is_healthy(
+        self, processor: ResponseProcessor, response: bytes, draft: TokenDraft
+    ) -> None:
+        status = processor.health()
+        assert isinstance(status, HealthStatus), f"health() returned {type(status).__name__}, not HealthStatus"
+        assert status.healthy, "health() says that replies cannot pass, before one has failed"
+        try:
+            processor.process(response, draft)
+        except RequestRejected:
+            return
+        assert processor.health().healthy, "health() says that replies cannot pass, but process() let one pass"
+
+    def test_processor_that_cannot_work_says_so_without_a_request(
+        self, failing_processor: ResponseProcessor | None
+    ) -> None:
+        if failing_processor is None:
+            return
+        status = failing_processor.health()
+        assert not status.healthy, (
+            "health() says that replies pass, and they cannot: /readyz would be green while no token leaves. "
+            "Override health(), and let it try what process() does"
+        )
+        assert status.reason, "health() must say why not, in one line that everybody may see"
+
     def test_close_twice(self, open_processor: Callable[[], ResponseProcessor]) -> None:
         processor = open_processor()
         processor.close()
         processor.close()
+        assert isinstance(processor.health(), HealthStatus), "health() may still be called once after close()"

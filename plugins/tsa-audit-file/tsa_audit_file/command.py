@@ -198,7 +198,7 @@ def accept(file: Path, reason: str, key_file: Path | None, new_file: bool) -> No
 @click.option("--client", help="Tokens that this address asked for.")
 @click.option("--since", type=Moment(), help="From this time on, 2026-11-22 or 2026-11-22T15:50:00Z.")
 @click.option("--until", type=Moment(), help="Before this time.")
-@click.option("--events", is_flag=True, help="Everything that is no token.")
+@click.option("--events", is_flag=True, help="Everything that is no token and no probe.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are.")
 def show(files: tuple[Path, ...], as_json: bool, **wanted: Any) -> None:
     r"""Print lines: time, kind, serial number, profile, policy, client and request id, or what happened.
@@ -239,7 +239,7 @@ def _matches(
     until: datetime | None,
     events: bool,
 ) -> bool:
-    if events and fields["type"] == "token":
+    if events and fields["type"] in {"token", "probe"}:
         return False
     if serial and fields.get("serial") != serial.removeprefix("0x").replace(":", "").lower().zfill(40):
         return False
@@ -260,7 +260,7 @@ def _columns(fields: dict[str, Any]) -> list[str]:
         names = ("serial", "profile", "policy", "client", "request_id")
         values = [_time_of(fields), "token", *(str(fields.get(name, "")) for name in names)]
     else:
-        rest = {k: v for k, v in fields.items() if k not in {"seq", "type", "time", "hash", "kind"}}
+        rest = {k: v for k, v in fields.items() if k not in {"seq", "type", "time", "hash", "kind", "filler"}}
         what = fields.get("kind", fields["type"])
         values = [_time_of(fields), str(what), json.dumps(rest, separators=(",", ":"))]
     return [_printable(value) for value in values]

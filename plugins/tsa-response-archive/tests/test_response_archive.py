@@ -18,7 +18,7 @@ import pytest
 from asn1crypto import tsp
 from click.testing import CliRunner, Result
 
-from tsa_core.api import ConfigError, ResponseProcessor, TsaError
+from tsa_core.api import ConfigError, HealthStatus, ResponseProcessor, TsaError
 from tsa_core.testing import (
     FakeSigner,
     IssuedToken,
@@ -221,6 +221,48 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(TsaError, match="No space left on device"):
         processor.process(b"reply", sample_draft())
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_is_seen_without_a_reply_and_so_is_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    processor = open_archive(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert processor.health() == HealthStatus(
+            healthy=False, reason="the archive cannot keep tokens: No space left on device"
+        )
+        assert not list(tmp_path.iterdir())
+    assert processor.health() == HealthStatus(healthy=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_file_is_made_while_replies_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = open_archive(tmp_path)
+    processor.process(b"reply", sample_draft())
+    monkeypatch.setattr(TokenStore, "probe", None)
+    assert processor.health() == HealthStatus(healthy=True)
+
+
+def test_a_probe_that_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / f".probe-{os.getpid()}-{threading.get_ident()}").write_text("left behind")
+    assert open_archive(tmp_path).health() == HealthStatus(healthy=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_tokens_that_leave_without_being_kept_are_one_line_and_a_count(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    processor = broken_archive(tmp_path / "broken", required=False)
+    for number in range(1, 101):
+        processor.process(b"reply", sample_draft(serial_number=number))
+    assert len(caplog.records) == 1
+    assert processor.health() == HealthStatus(healthy=True, reason="tokens leave without being kept: Not a directory")
+    (tmp_path / "broken").unlink()
+    (tmp_path / "broken").mkdir()
+    assert processor.health() == HealthStatus(healthy=True)
+    assert caplog.messages[1:] == ["the archive can keep tokens again; 100 left without being kept"]
 
 
 def test_token_is_never_overwritten(tmp_path: Path) -> None:

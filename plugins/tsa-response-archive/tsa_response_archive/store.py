@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -41,9 +42,18 @@ class TokenStore:
     def prepare(self) -> None:
         """Make the directory and prove that files can be made in it."""
         self._make_folder(self.directory)
-        probe = self.directory / f".probe-{os.getpid()}"
-        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT, _FILE_MODE))
-        probe.unlink()
+        self.probe()
+
+    def probe(self, size: int = 0) -> None:
+        """Prove that a file of a size can be made in the directory: make it, and remove it."""
+        path = self.directory / f".probe-{os.getpid()}-{threading.get_ident()}"
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()  # left behind by a process that was killed
+        try:
+            self._write(path, bytes(size))
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def add(self, serial_number: int, digest: bytes, response: bytes) -> Path:
         """Keep a reply and return its path.
