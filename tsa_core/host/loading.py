@@ -6,6 +6,7 @@ Whatever it raises or does not finish becomes an error with one line that names 
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from types import ModuleType
@@ -61,6 +62,8 @@ def ask_hook(hook: str, function: Callable[[], Any], plugin: InstalledPlugin | N
     try:
         registered = function()
         if not hasattr(registered, "__iter__") or isinstance(registered, str | bytes):
+            if inspect.iscoroutine(registered):
+                registered.close()  # or Python warns of it later, somewhere else
             raise PluginError(
                 f"{whose}: {hook} returned {describe(registered)}; a hook yields what it registers (yield Provider(...)"
                 f"); {at_fault(plugin)}",

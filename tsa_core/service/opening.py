@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from tsa_core.api import Clock, ClockMonitor, ConfigError, PluginError, Signer, SignerError, SignerUnavailable
+from tsa_core.api import (
+    Clock,
+    ClockMonitor,
+    ConfigError,
+    PluginCrash,
+    PluginError,
+    Signer,
+    SignerError,
+    SignerUnavailable,
+    TimeSourceReport,
+    TsaError,
+)
+from tsa_core.api.clock import verdict_complaint
+from tsa_core.api.wrong_types import describe
 from tsa_core.authority import ClockGate, ClockReference, read_kernel_clock, system_reference
 from tsa_core.config import Settings
 from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, Kind, PluginHost
+from tsa_core.host.loading import at_fault
 
 
 def _signer_settings(settings: Settings, name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -85,7 +99,7 @@ def open_clock(
             if not host.has_kept(monitor):
                 if memory := (memories or {}).get(name):
                     monitor.remember(memory)
-                _start(name, monitor, clock)
+                _start(host, name, monitor, clock)
     # The kernel's knowledge of leap seconds applies to the system clock only.
     of_system = section.source == "system"
     gate = ClockGate(
@@ -105,13 +119,34 @@ def _name(host: PluginHost, kind: Kind[Any], name: str) -> str:
     return f"the {kind.label} {name!r}{f' ({distribution})' if distribution else ''}"
 
 
-def _start(name: str, monitor: ClockMonitor, clock: Clock) -> None:
+def _start(host: PluginHost, name: str, monitor: ClockMonitor, clock: Clock) -> None:
+    """Start a monitor and ask it once for all that it will be asked for; raises PluginError for what is wrong."""
+    what = _name(host, CLOCK_MONITOR, name)
     try:
         monitor.start(clock)
+        complaint = _monitor_complaint(monitor)
+    except TsaError:
+        raise
     except RuntimeError as error:
         raise PluginError(
-            f"the clock monitor {name!r} cannot be started: {error}; is a limit of processes or threads reached?"
+            f"{what} cannot be started: {error}; is a limit of processes or threads reached?", plugin=name
         ) from error
+    except Exception as error:
+        raise PluginCrash(f"{what} cannot be started: {type(error).__name__}: {error}", plugin=name) from error
+    if complaint:
+        raise PluginError(f"{what}: {complaint}; {at_fault(host.plugin(name))}", plugin=name)
+
+
+def _monitor_complaint(monitor: ClockMonitor) -> str:
+    if complaint := verdict_complaint(monitor.verdict()):
+        return f"verdict returned {complaint}"
+    memory: object = monitor.memory()
+    if not isinstance(memory, str):
+        return f"memory returned {describe(memory)}, not a str"
+    sources: object = monitor.sources()
+    if not isinstance(sources, Sequence) or not all(isinstance(each, TimeSourceReport) for each in sources):
+        return f"sources returned {describe(sources)}, not a list of TimeSourceReports"
+    return ""
 
 
 def refuse_drift(settings: Settings, periods: Mapping[str, timedelta | None]) -> None:
