@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.faults.fault import Act, Seen, fault
-from bench.faults.scene import MEMORY, Scene, WatchedServer
+from bench.faults.scene import MEMORY, Scene, WatchedServer, in_words
 from tests.deploy.proxies import HOST, PROXIES, SECONDS, make_tls, running
 from tsa_core.testing import encode_request, wait_until
 
@@ -84,6 +84,26 @@ def made_up(name: str) -> Act:
         return Seen(client="`badRequest`", log=log, healed="-")
 
     return act
+
+
+@fault("proxy-unix-socket", "A client of the Unix socket; a policy refuses a network and asks the next selector else")
+def unix_socket(scene: Scene) -> Seen:
+    """A client without a network is refused."""
+    path, request = scene.folder / "tsa.sock", encode_request()
+    policy = (
+        '[policy]\nselectors = ["network", "oid"]\n[policy.network]\n[[policy.network.rules]]\n'
+        'networks = ["192.0.2.0/24"]\nrefuse = true\n'
+    )
+    with scene.serve(MEMORY + policy, "--scheme", "unix", "--socket-path", path) as server:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(
+                b"POST /api/v1/timestamp HTTP/1.1\r\nHost: tsa\r\nContent-Type: application/timestamp-query\r\n"
+                b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(request) + request
+            )
+            reply = b"".join(iter(lambda: client.recv(65536), b""))
+        log = server.logged("policy.network: requests are refused")
+    return Seen(client=in_words(200, reply.partition(b"\r\n\r\n")[2], 0).words, log=log, healed="with `unix` in a rule")
 
 
 for _name in PROXIES:

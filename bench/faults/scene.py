@@ -71,7 +71,7 @@ class WatchedServer(ServerProcess):
             return Asked(f"no answer: {type(error).__name__}", monotonic() - started)
         finally:
             connection.close()
-        return _in_words(response.status, content, monotonic() - started)
+        return in_words(response.status, content, monotonic() - started)
 
     def grants(self) -> bool:
         """Say whether a client gets a token now."""
@@ -193,7 +193,8 @@ def plain(text: str, folder: Path) -> str:
     return f"`{text.replace('`', chr(39)).replace('|', '/')}`"
 
 
-def _in_words(status: int, content: bytes, seconds: float) -> Asked:
+def in_words(status: int, content: bytes, seconds: float) -> Asked:
+    """Return what a client makes of a reply with this status and body, which took so many seconds."""
     try:
         said = read_reply(content).status
     except EncodingError:

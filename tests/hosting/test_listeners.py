@@ -107,6 +107,13 @@ def test_the_unix_socket_has_the_mode_of_the_setting(everywhere: tuple[ServerPro
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
+def test_clients_of_the_unix_socket_are_called_unix(everywhere: tuple[ServerProcess, Path]) -> None:
+    """Not localhost, which a rule by network could take for somebody."""
+    server, path = everywhere
+    assert exchange(_UnixConnection(path))[0] == 200
+    server.wait_for_log("POST /api/v1/timestamp 200 .* client=unix ")
+
+
 def test_tls_below_1_2_is_refused(everywhere: tuple[ServerProcess, Path], tls: TlsMaterial) -> None:
     server, _ = everywhere
     for version, accepted in ((ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)):

@@ -22,8 +22,9 @@ def _no_pool(_name: str) -> None:
 class RequestContext:
     """Where a request came from. It is made for every request, so it is a plain class with slots.
 
-    `client_address` is the socket's peer address, without a port, empty when unknown. A plugin that uses a proxy's
-    header must check the peer first. `profile` is the one that the URL names, None on the default route.
+    `client_address` is the socket's peer address, without a port; `unix` for a Unix socket, empty when unknown (another
+    WSGI server may say `localhost` or nothing for a Unix socket). A plugin that uses a proxy's header must check the
+    peer first. `profile` is the one that the URL names, None on the default route.
     `header(name)` returns a request header's value or None. `enter(name)` is for the core: it is called with the
     profile's name before a signer that waits, and the server may then run the request again in another thread.
     """

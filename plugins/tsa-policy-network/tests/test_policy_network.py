@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from tsa_core.api import ConfigError, PKIFailureInfo, PolicySelector, ProfileSummary, RequestRejected
 from tsa_core.testing import PolicySelectorContract, ProviderContract, sample_context, sample_request
 from tsa_policy_network import plugin as network_plugin
-from tsa_policy_network.client_address import MAX_HOPS, client_address, parse_address
+from tsa_policy_network.client_address import MAX_HOPS, find_client, parse_address
 from tsa_policy_network.options import NetworkOptions
 
 PROFILES = (
@@ -72,7 +72,7 @@ def test_client_in_the_network_gets_its_profile(address: str) -> None:
     assert select(INTERNAL, address) == "internal"
 
 
-@pytest.mark.parametrize("address", ["9.255.255.255", "11.0.0.0", "2001:db8:21::1", "::ffff:11.0.0.0", "", "localhost"])
+@pytest.mark.parametrize("address", ["9.255.255.255", "11.0.0.0", "2001:db8:21::1", "::ffff:11.0.0.0"])
 def test_client_elsewhere_is_left_to_the_next_selector(address: str) -> None:
     assert select(INTERNAL, address) is None
 
@@ -162,6 +162,16 @@ def test_trusted_proxy_tells_the_client(header: str) -> None:
         ("203.0.113.9", "10.1.2.3"),  # no proxy of ours
         ("192.0.2.5", "10.1.2.3, 203.0.113.9"),  # the client wrote the first part
         ("192.0.2.5", "10.1.2.3, 203.0.113.9, 192.0.2.6"),
+    ],
+)
+def test_header_that_must_not_be_believed(peer: str, header: str) -> None:
+    assert select(PROXIED, peer, x_forwarded_for=header) is None
+
+
+UNKNOWN = pytest.mark.parametrize(
+    ("peer", "header"),
+    [
+        ("192.0.2.5", None),
         ("192.0.2.5", "10.1.2.3, "),
         ("192.0.2.5", "10.1.2.3, unknown"),
         ("192.0.2.5", "10.1.2.3, 192.0.2.6, _hidden"),
@@ -169,11 +179,59 @@ def test_trusted_proxy_tells_the_client(header: str) -> None:
         ("192.0.2.5", "[10.1.2.3"),
         ("192.0.2.5", "10.1.2.3:port"),
         ("192.0.2.5", "010.1.2.3"),
-        ("", "10.1.2.3"),
+        ("192.0.2.5", "unix:"),  # nginx says so of the clients of its own Unix sockets
+        ("unix", "10.1.2.3"),
+        ("", "10.1.2.3"),  # gunicorn and uWSGI say so of a Unix socket
+        ("localhost", "10.1.2.3"),  # waitress-serve
+        ("garbage", "10.1.2.3"),
     ],
 )
-def test_header_that_must_not_be_believed(peer: str, header: str) -> None:
-    assert select(PROXIED, peer, x_forwarded_for=header) is None
+
+
+def headers(header: str | None) -> dict[str, str]:
+    return {} if header is None else {"x_forwarded_for": header}
+
+
+@UNKNOWN
+@pytest.mark.parametrize("otherwise", ["next", "refuse"])
+def test_client_whose_network_cannot_be_known_is_refused(peer: str, header: str | None, otherwise: str) -> None:
+    """A rule that refuses could be meant for it, so `otherwise` does not count."""
+    with pytest.raises(RequestRejected):
+        select({**PROXIED, "otherwise": otherwise}, peer, **headers(header))
+
+
+@UNKNOWN
+def test_operator_is_told_why_once(peer: str, header: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    [provider] = network_plugin.tsa_policy_selectors()
+    selector = provider.open(NetworkOptions.model_validate(PROXIED))
+    selector.bind(PROFILES)
+    for _ in range(3):
+        with pytest.raises(RequestRejected):
+            selector.select(sample_request(), sample_context(address=peer, **headers(header)))
+    [record] = caplog.records
+    assert "policy.network: requests are refused that come" in record.getMessage()
+    assert ("Unix socket" in record.getMessage()) == (peer in {"unix", "", "localhost"})
+
+
+@pytest.mark.parametrize("peer", ["unix", "", "localhost"])
+def test_proxy_at_a_unix_socket_is_believed_when_it_is_trusted(peer: str) -> None:
+    options = {**INTERNAL, "trusted_proxies": ["unix"]}
+    assert select(options, peer, x_forwarded_for="10.1.2.3") == "internal"
+    assert select(options, peer, x_forwarded_for="11.1.2.3") is None
+    assert select(options, "203.0.113.9", x_forwarded_for="10.1.2.3") is None
+    with pytest.raises(RequestRejected):
+        select(options, peer)
+
+
+@pytest.mark.parametrize("peer", ["unix", "", "localhost"])
+def test_rule_can_be_for_clients_of_a_unix_socket(peer: str) -> None:
+    options = {"rules": [rule("unix", "10.0.0.0/8", profiles=["internal"])], "otherwise": "refuse"}
+    assert select(options, peer) == select(options, "10.1.1.1") == "internal"
+    with pytest.raises(RequestRejected):
+        select(options, "127.0.0.1")
+    elsewhere = {"rules": [rule("unix", profiles=["internal"]), rule("10.0.0.0/8", profiles=["default"])]}
+    assert select(elsewhere, peer) == "internal"
+    assert select(elsewhere, "192.0.2.1") is None
 
 
 def test_header_is_ignored_when_no_proxy_is_trusted() -> None:
@@ -184,7 +242,8 @@ def test_header_is_ignored_when_no_proxy_is_trusted() -> None:
 def test_trusted_proxy_without_the_header_lets_nobody_in() -> None:
     options = {"rules": [rule("192.0.2.0/24", profiles=["internal"])], "trusted_proxies": ["192.0.2.5"]}
     assert select(options, "192.0.2.7") == "internal"
-    assert select(options, "192.0.2.5") is None
+    with pytest.raises(RequestRejected):
+        select(options, "192.0.2.5")
 
 
 def test_request_of_a_trusted_proxy_itself() -> None:
@@ -195,8 +254,9 @@ def test_request_of_a_trusted_proxy_itself() -> None:
 def test_endless_header_is_not_read_to_its_end() -> None:
     proxies = ",".join(["192.0.2.6"] * (MAX_HOPS - 1))
     assert select(PROXIED, "192.0.2.5", x_forwarded_for=f"10.1.2.3,{proxies}") == "internal"
-    assert select(PROXIED, "192.0.2.5", x_forwarded_for=f"10.1.2.3,192.0.2.6,{proxies}") is None
-    assert select(PROXIED, "192.0.2.5", x_forwarded_for="10.1.2.3," * 100_000 + "192.0.2.6," + proxies) is None
+    for endless in (f"10.1.2.3,192.0.2.6,{proxies}", "10.1.2.3," * 100_000 + "192.0.2.6," + proxies):
+        with pytest.raises(RequestRejected):
+            select(PROXIED, "192.0.2.5", x_forwarded_for=endless)
 
 
 TRUSTED = [ip_network("192.0.2.0/24")]
@@ -204,9 +264,9 @@ TRUSTED = [ip_network("192.0.2.0/24")]
 
 @given(spoofed=st.text(max_size=60), real=st.ip_addresses(v=4))
 def test_what_a_client_writes_never_matters(spoofed: str, real: Any) -> None:
-    expected = client_address("192.0.2.5", str(real), TRUSTED)
+    expected = find_client("192.0.2.5", str(real), TRUSTED)
     if real not in TRUSTED[0]:
-        assert client_address("192.0.2.5", f"{spoofed}, {real}", TRUSTED) == expected == real
+        assert find_client("192.0.2.5", f"{spoofed}, {real}", TRUSTED) == expected == real
 
 
 @given(st.text(max_size=80))

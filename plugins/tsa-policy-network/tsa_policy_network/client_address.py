@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
+Client: TypeAlias = Address | Literal["unix"]
+Network: TypeAlias = IPv4Network | IPv6Network | Literal["unix"]
+"""A network, or whoever connects to a Unix socket."""
 
 MAX_HOPS: Final = 32
 """More proxies in a row are an attack or a loop; the rest of the header is not read."""
 _MAX_TEXT: Final = 64
+_UNIX_PEERS: Final = frozenset({"unix", "", "localhost"})
+"""What servers say of the client of a Unix socket: `timestamp-server serve`; gunicorn and uWSGI; waitress-serve."""
 
 
 @lru_cache(maxsize=4096)
@@ -41,24 +46,27 @@ def parse_address(text: str) -> Address | None:
     return address
 
 
-def is_in(address: Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
-    """Say whether one of the networks holds the address."""
-    return any(address.version == network.version and address in network for network in networks)
+def is_in(client: Client, networks: Sequence[Network]) -> bool:
+    """Say whether one of the networks holds the client."""
+    if client == "unix":
+        return "unix" in networks
+    return any(network != "unix" and client.version == network.version and client in network for network in networks)
 
 
-def client_address(peer: str, forwarded: str | None, trusted: Sequence[IPv4Network | IPv6Network]) -> Address | None:
-    """Return the address of the client, None when it cannot be known.
+def find_client(peer: str, forwarded: str | None, trusted: Sequence[Network]) -> Client | None:
+    """Return the address of the client, `unix` for one that came over a Unix socket, None when it cannot be known.
 
     `peer` is the socket's. `forwarded` is the whole X-Forwarded-For header, to which each proxy appended the peer
     that it saw. It is read from its end, and only as long as the addresses are trusted proxies', because everything
     left of the first that is not may have been written by that one. A trusted proxy that forwards no header, or one
     that does not parse, leaves the client unknown: the proxy's own address would let everybody in.
     """
-    address = parse_address(peer)
-    if address is None or not is_in(address, trusted):
-        return address
+    client: Client | None = "unix" if peer in _UNIX_PEERS else parse_address(peer)
+    if client is None or not is_in(client, trusted):
+        return client
     if forwarded is None:
         return None
+    address: Address | None = None
     for text in reversed(forwarded.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
         address = parse_address(text)
         if address is None or not is_in(address, trusted):

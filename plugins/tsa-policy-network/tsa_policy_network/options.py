@@ -8,18 +8,21 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from tsa_core.api import PluginOptions, TextList
+from tsa_policy_network.client_address import Network
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
-def _network(value: object) -> IPv4Network | IPv6Network:
+def _network(value: object) -> IPv4Network | IPv6Network | str:
     """Return the network that a text in CIDR notation means; an IPv4-mapped one becomes the IPv4 network."""
     if isinstance(value, IPv4Network | IPv6Network):
         return value
+    if str(value).strip() == "unix":
+        return "unix"
     try:
         network = ip_network(str(value).strip())
     except ValueError as error:
-        raise ValueError(f"{error}; write an address or a network, 192.0.2.0/24 or 2001:db8::/32") from None
+        raise ValueError(f"{error}; write an address or a network, 192.0.2.0/24 or 2001:db8::/32, or unix") from None
     if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.subnet_of(_MAPPED):
         return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     return network
@@ -30,14 +33,15 @@ def _networks(value: object) -> object:
     return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Network: TypeAlias = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
-Networks: TypeAlias = Annotated[list[Network], BeforeValidator(_networks)]
+Networks: TypeAlias = Annotated[list[Annotated[Network, BeforeValidator(_network)]], BeforeValidator(_networks)]
 
 
 class NetworkRule(PluginOptions):
     """`[[policy.network.rules]]`: what clients in some networks get."""
 
-    networks: Networks = Field(min_length=1, description="addresses and networks in CIDR notation")
+    networks: Networks = Field(
+        min_length=1, description="addresses and networks in CIDR notation; unix: clients of a Unix socket"
+    )
     profiles: TextList = Field(
         default_factory=list, description="profiles that these clients may use, the first unless they ask for another"
     )
@@ -59,11 +63,14 @@ class NetworkOptions(PluginOptions):
         "first that matches counts",
     )
     otherwise: Literal["next", "refuse"] = Field(
-        "next", description="what becomes of clients that no rule matches: ask the next selector, or refuse"
+        "next",
+        description="what becomes of clients that no rule matches: ask the next selector, or refuse; clients whose "
+        "network cannot be known are always refused",
     )
     trusted_proxies: Networks = Field(
         default_factory=list,
-        description="reverse proxies whose X-Forwarded-For is believed; from all others it is ignored",
+        description="reverse proxies whose X-Forwarded-For is believed, unix for those that connect to a Unix socket; "
+        "from all others it is ignored",
     )
     refusal: str = Field(
         "requests from your network are not accepted here; ask the operator of this service for access",

@@ -5,6 +5,7 @@ It needs no permissions and sends nothing anywhere.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from tsa_core.api import (
@@ -16,8 +17,10 @@ from tsa_core.api import (
     RequestRejected,
     TimeStampReq,
 )
-from tsa_policy_network.client_address import client_address, is_in
-from tsa_policy_network.options import NetworkOptions, NetworkRule
+from tsa_policy_network.client_address import Client, find_client, is_in
+from tsa_policy_network.options import NetworkOptions
+
+log = logging.getLogger(__name__)
 
 _HEADER = "X-Forwarded-For"
 
@@ -28,6 +31,8 @@ class NetworkSelector(PolicySelector):
     def __init__(self, options: NetworkOptions) -> None:
         self._options = options
         self._policies: dict[str, tuple[str, ...]] = {}
+        self._knows_unix = any("unix" in rule.networks for rule in options.rules)
+        self._told: set[str] = set()
 
     def bind(self, profiles: Sequence[ProfileSummary]) -> None:
         """Learn the profiles; raises ConfigError for a rule that names one that does not exist."""
@@ -43,10 +48,16 @@ class NetworkSelector(PolicySelector):
     def select(self, request: TimeStampReq, context: RequestContext) -> str | None:
         """Return the profile of the client's network, None where no rule names one; raises RequestRejected.
 
-        A URL that names a profile which is not among the rule's is refused, so that a profile cannot be reached
-        from where it is not offered.
+        A client whose network cannot be known is refused, whatever `otherwise` says: a rule that refuses could be
+        meant for it. A URL that names a profile which is not among the rule's is refused, so that a profile cannot be
+        reached from where it is not offered.
         """
-        rule = self._rule(context)
+        trusted = self._options.trusted_proxies
+        client = find_client(context.client_address, context.header(_HEADER) if trusted else None, trusted)
+        if client is None or (client == "unix" and not self._knows_unix):
+            self._tell_once(client)
+            raise self._refusal()
+        rule = next((rule for rule in self._options.rules if is_in(client, rule.networks)), None)
         if rule is None:
             if self._options.otherwise == "refuse":
                 raise self._refusal()
@@ -64,13 +75,20 @@ class NetworkSelector(PolicySelector):
         offering = (name for name in rule.profiles if policy in self._policies.get(name, ()))
         return next(offering, rule.profiles[0])
 
-    def _rule(self, context: RequestContext) -> NetworkRule | None:
-        trusted = self._options.trusted_proxies
-        forwarded = context.header(_HEADER) if trusted else None
-        address = client_address(context.client_address, forwarded, trusted)
-        if address is None:
-            return None
-        return next((rule for rule in self._options.rules if is_in(address, rule.networks)), None)
+    def _tell_once(self, client: Client | None) -> None:
+        """Tell the operator why clients are refused that no rule refuses; once for each reason."""
+        if client is not None:
+            reason = (
+                "over a Unix socket, which has no network; name unix in the networks of a rule, or in trusted_proxies "
+                f"when a proxy writes {_HEADER}"
+            )
+        elif self._options.trusted_proxies:
+            reason = f"from a trusted proxy without {_HEADER}, or with one that cannot be read"
+        else:
+            reason = "from an address that cannot be read"
+        if reason not in self._told:
+            self._told.add(reason)
+            log.warning("policy.network: requests are refused that come %s", reason)
 
     def _refusal(self) -> RequestRejected:
         # badRequest: "transaction not permitted or supported" (RFC 3161 2.4.2).

@@ -20,7 +20,7 @@ from tsa_core.hosting.granian.http2_limits import ConnectionLoad, Http2Limits, L
 from tsa_core.hosting.granian.wsgi_reply import WsgiReply
 from tsa_core.http.batching import BATCH, Batch, BatchedRequest
 from tsa_core.http.thread_pools import QUEUED_SECONDS
-from tsa_core.http.wsgi_types import WsgiApplication
+from tsa_core.http.wsgi_types import UNIX_PEER, WsgiApplication
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ def _environ(scope: Any, body: bytes) -> dict[str, Any]:
         "SERVER_NAME": host.strip("[]"),
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": (scope.client or "").rpartition(":")[0].strip("[]"),
+        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]") if scope.client else UNIX_PEER,
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": io.BytesIO(body),

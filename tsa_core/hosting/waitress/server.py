@@ -31,6 +31,7 @@ from tsa_core.hosting.waitress.poller import Poller
 from tsa_core.hosting.waitress.request import Channel
 from tsa_core.hosting.waitress.timeouts import ConnectionTimeouts
 from tsa_core.http.thread_pools import Dispatcher
+from tsa_core.http.wsgi_types import UNIX_PEER
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,9 @@ class _TcpServer(_OnIoThread, TcpWSGIServer):  # type: ignore[misc] # waitress h
 
 
 class _UnixServer(_OnIoThread, UnixWSGIServer):  # type: ignore[misc] # waitress has no types
-    pass
+    def fix_addr(self, _address: object) -> tuple[str, None]:
+        """Return the address of every client; waitress calls it localhost, as if it had come over TCP."""
+        return UNIX_PEER, None
 
 
 def _is_not_about_limits(record: logging.LogRecord) -> bool:
