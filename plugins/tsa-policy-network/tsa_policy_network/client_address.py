@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Literal, TypeAlias
+
+from tsa_policy_network.options import Network
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Client: TypeAlias = Address | Literal["unix"]
-Network: TypeAlias = IPv4Network | IPv6Network | Literal["unix"]
-"""A network, or whoever connects to a Unix socket."""
 
 MAX_HOPS: Final = 32
 """More proxies in a row are an attack or a loop; the rest of the header is not read."""

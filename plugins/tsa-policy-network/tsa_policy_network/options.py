@@ -8,7 +8,6 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from tsa_core.api import PluginOptions, TextList
-from tsa_policy_network.client_address import Network
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
@@ -33,6 +32,8 @@ def _networks(value: object) -> object:
     return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+Network: TypeAlias = IPv4Network | IPv6Network | Literal["unix"]
+"""A network, or whoever connects to a Unix socket."""
 Networks: TypeAlias = Annotated[list[Annotated[Network, BeforeValidator(_network)]], BeforeValidator(_networks)]
 
 
