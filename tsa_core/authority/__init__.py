@@ -10,7 +10,7 @@ from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
 from tsa_core.authority.pending_request import PendingRequest, Reply
 from tsa_core.authority.profile import SIGNER_FAILED, Profile
 from tsa_core.authority.request_trace import RequestTrace
-from tsa_core.authority.validity import days_between
+from tsa_core.authority.validity import days_between, issuing_period
 
 __all__ = [
     "SIGNER_FAILED",
@@ -30,6 +30,7 @@ __all__ = [
     "RequestTrace",
     "TimestampAuthority",
     "days_between",
+    "issuing_period",
     "load_chain",
     "parse_chain",
     "read_chain_file",

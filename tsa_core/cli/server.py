@@ -23,6 +23,7 @@ from tsa_core.cli.plugins import plugins
 from tsa_core.cli.reload import reload
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
+from tsa_core.cli.trust_documents import signing_config, trusted_root
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.logs import say, set_up_logging
@@ -80,6 +81,8 @@ server.add_command(clock)
 server.add_command(init)
 server.add_command(plugins)
 server.add_command(reload)
+server.add_command(signing_config)
+server.add_command(trusted_root)
 
 
 @server.command(cls=GroupedCommand, groups=flag_groups())

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import falcon
 
-from tsa_core.http.certchain import CertificateChainResource
+from tsa_core.http.certchain import CertificateChainResource, TrustedRootResource
 from tsa_core.http.cors import with_cors
 from tsa_core.http.fast_path import ROUTE, with_fast_path
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
@@ -35,6 +35,7 @@ def create_app(service: Service, tracing: RequestTracingMiddleware | None = None
     chain = CertificateChainResource(service)
     app.add_route(ROUTE, timestamp)
     app.add_route("/api/v1/timestamp/certchain", chain)
+    app.add_route("/api/v1/timestamp/trusted_root.json", TrustedRootResource(service))
     app.add_route("/tsa/{profile}", timestamp)
     app.add_route("/tsa/{profile}/certchain", chain)
     app.add_route("/ping", PingResource())

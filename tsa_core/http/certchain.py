@@ -1,12 +1,15 @@
-"""The route that returns the certificates that verify timestamps."""
+"""The routes that return what verifies timestamps: the certificates, and Sigstore's TrustedRoot of them."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 
 import falcon
 
+from tsa_core.certs.trust_documents import trusted_root
 from tsa_core.service import Service
+from tsa_core.service.published import published_authorities
 
 CHAIN_TYPE = "application/pem-certificate-chain"
 _MAX_AGE = "public, max-age=3600"
@@ -25,7 +28,7 @@ class CertificateChainResource:
         for name, profile in service.authority.profiles.items():
             current = profile.certificate_chain_pem
             for every, pem in ((False, current), (True, b"".join((current, *service.earlier_chains[name])))):
-                self._answers[name, every] = pem, hashlib.sha256(pem).hexdigest()[:32]
+                self._answers[name, every] = pem, _etag(pem)
 
     def on_get(self, request: falcon.Request, response: falcon.Response, profile: str = "default") -> None:
         """Answer, with 304 when the client has the chain already."""
@@ -33,13 +36,39 @@ class CertificateChainResource:
         answer = self._answers.get((profile, every))
         if answer is None:
             raise falcon.HTTPNotFound(description=f"there is no profile {profile[:64]!r} here")
-        pem, etag = answer
-        response.etag = etag
-        response.set_header("Cache-Control", _MAX_AGE)
-        if any(known in {"*", etag} for known in request.if_none_match or ()):
-            response.status = falcon.HTTP_304
-            return
-        response.content_type = CHAIN_TYPE
-        response.data = pem
+        _answer(request, response, *answer, CHAIN_TYPE)
 
     on_head = on_get
+
+
+class TrustedRootResource:
+    """GET and HEAD: the TrustedRoot of all profiles, JSON, as Sigstore's clients load it."""
+
+    def __init__(self, service: Service) -> None:
+        authorities = [
+            authority
+            for name, profile in service.authority.profiles.items()
+            for authority in published_authorities(profile.certificate_chain_pem, service.earlier_chains[name])
+        ]
+        self._document = json.dumps(trusted_root(authorities), separators=(",", ":")).encode()
+        self._etag = _etag(self._document)
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Answer, with 304 when the client has the document already."""
+        _answer(request, response, self._document, self._etag, falcon.MEDIA_JSON)
+
+    on_head = on_get
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _answer(request: falcon.Request, response: falcon.Response, data: bytes, etag: str, media_type: str) -> None:
+    response.etag = etag
+    response.set_header("Cache-Control", _MAX_AGE)
+    if any(known in {"*", etag} for known in request.if_none_match or ()):
+        response.status = falcon.HTTP_304
+        return
+    response.content_type = media_type
+    response.data = data

@@ -38,6 +38,7 @@ from tsa_core.verify.statement import check_answer
 from tsa_core.verify.subject import hash_artifact
 from tsa_core.verify.tolerances import ALLOWANCES, DEFAULT_PERIODS, AlgorithmPeriod
 from tsa_core.verify.trust import TrustAnchor, TrustStore
+from tsa_core.verify.trusted_authority import TrustedAuthority
 from tsa_core.verify.verdict import VerifiedTimestamp
 from tsa_core.verify.verifier import Verifier, verify_response, verify_token
 
@@ -77,6 +78,7 @@ __all__ = [
     "Subject",
     "TrustAnchor",
     "TrustStore",
+    "TrustedAuthority",
     "UnknownCriticalExtension",
     "UnsupportedAlgorithm",
     "UnsupportedRequestHash",

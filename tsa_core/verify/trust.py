@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -12,6 +13,8 @@ from tsa_core.paths.certificate import PathCertificate, load_certificate, load_p
 from tsa_core.paths.extensions import PARSING_ERRORS
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.verify.errors import PathError
+from tsa_core.verify.trusted_authority import TrustedAuthority, check_window
+from tsa_core.verify.trusted_root import read_trusted_root
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +30,7 @@ class TrustAnchor:
     trusted_until: datetime | None = None
 
     def __post_init__(self) -> None:
-        for time in (self.trusted_from, self.trusted_until):
-            if time is not None and time.tzinfo is None:
-                raise TypeError("the window of a trust anchor must have aware datetimes")
+        check_window(self.trusted_from, self.trusted_until)
 
 
 class _Anchor(PathCertificate):
@@ -57,11 +58,13 @@ class TrustStore:
     """The roots that the caller trusts, and certificates that may help to reach them but carry no trust.
 
     A root is a certificate, or a TrustAnchor where it is trusted for some time only. `certificates` are
-    intermediates, and the signer's own certificate where a token does not hold it.
+    intermediates, and the signer's own certificate where a token does not hold it. With `authorities`, a path to a
+    root is not enough: one of them must vouch for it at the time for which it is verified.
     """
 
     roots: tuple[x509.Certificate | TrustAnchor, ...]
     certificates: tuple[x509.Certificate, ...] = ()
+    authorities: tuple[TrustedAuthority, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.roots:
@@ -80,6 +83,32 @@ class TrustStore:
     def prepared_certificates(self) -> tuple[PathCertificate, ...]:
         """The other certificates, prepared likewise."""
         return tuple(map(PathCertificate, self.certificates))
+
+    def check_authorities(self, path: Sequence[PathCertificate], time: datetime) -> None:
+        """Raise PathError when there are authorities and none vouches for a path, from signer to root, at `time`."""
+        reasons = [authority.why_not(path, time) for authority in self.authorities]
+        if reasons and None not in reasons:
+            reason = next(filter(None, reasons), f"{path[0].name} is not the signer of any trusted authority")
+            raise PathError(reason)
+
+    @classmethod
+    def from_authorities(cls, authorities: Iterable[TrustedAuthority]) -> TrustStore:
+        """Trust these authorities, each in its window; raises PathError when there is none."""
+        authorities = tuple(authorities)
+        own = [c for a in authorities for c in (a.signer, *a.intermediates) if c is not None]
+        return cls(
+            roots=tuple(dict.fromkeys(authority.root for authority in authorities)),
+            certificates=tuple(dict.fromkeys(own)),
+            authorities=authorities,
+        )
+
+    @classmethod
+    def from_trusted_root(cls, document: bytes) -> TrustStore:
+        """Read Sigstore's TrustedRoot, JSON: its timestamp authorities with their windows of trust.
+
+        Raises PathError when it cannot be read, or names no timestamp authority.
+        """
+        return cls.from_authorities(read_trusted_root(document))
 
     @classmethod
     def from_chain(cls, chain: bytes) -> TrustStore:

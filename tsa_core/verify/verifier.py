@@ -109,6 +109,8 @@ class Verifier:
             signed, info, algorithm = statement
             path, known_path = self._path(token, signed, time if time is not None else info.gen_time, rules)
             check_signature(signed, path.signer, rules)
+            if self._trust.authorities:
+                self._trust.check_authorities(path.certificates, time if time is not None else info.gen_time)
         except WeakAlgorithm as error:
             if self._periods:
                 raise by_date.missing(str(error)) from None

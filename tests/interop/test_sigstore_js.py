@@ -1,14 +1,16 @@
-"""sigstore-js reads a genTime without a fraction or with exactly three digits, and RSA with SHA-256."""
+"""sigstore-js: which times and which RSA it reads, and the TrustedRoot that it loads."""
 
 from __future__ import annotations
 
+import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from asn1crypto.tsp import TimeStampResp
 
 from tests import pki
-from tests.interop.builds import BuildFailed, NoToolchain, not_on_this_machine
+from tests.interop.builds import BuildFailed, NoToolchain, built, not_on_this_machine
 from tests.interop.case_folder import ARTIFACT, write_artifacts
 from tests.interop.matrix import verdicts_of_program
 from tests.serving import Parts, TestClock, TestSigner, running_server
@@ -70,3 +72,29 @@ def test_sigstore_js_verifies_rsa_with_sha256_alone(accepted: dict[str, bool]) -
 def test_only_whole_seconds_are_without_complaint() -> None:
     assert [digits for digits in range(7) if fraction_digits_complaint(digits) is None] == [0]
     assert "one token in ten" in (fraction_digits_complaint(3) or "")
+
+
+@pytest.fixture(scope="module")
+def sigstore_js() -> Path:
+    """The folder of the built clients."""
+    try:
+        return built("node")
+    except NoToolchain as reason:
+        not_on_this_machine(str(reason))
+    except BuildFailed as reason:
+        missing(str(reason))
+
+
+@pytest.mark.parametrize("artifact", [ARTIFACT, b"another"])
+def test_sigstore_js_loads_the_trusted_root_and_verifies_with_it(
+    sigstore_js: Path, tmp_path: Path, artifact: bytes
+) -> None:
+    with running_server() as server:
+        (tmp_path / "root.json").write_bytes(server.request("GET", "/api/v1/timestamp/trusted_root.json").body)
+        (tmp_path / "reply.tsr").write_bytes(server.post(build_request(artifact=ARTIFACT)).body)
+    (tmp_path / "artifact").write_bytes(artifact)
+    files = [tmp_path / name for name in ("root.json", "reply.tsr", "artifact")]
+    command: list[str | Path] = ["node", "trusted_root.js", *files]
+    done = subprocess.run(command, cwd=sigstore_js, capture_output=True, text=True, timeout=120, check=False)
+    good = artifact == ARTIFACT
+    assert (done.returncode == 0, done.stdout.strip()) == (good, "1" if good else ""), done.stderr
