@@ -75,7 +75,7 @@ def test_v20_a_later_timestamp_from_before_the_end_proves_it_and_the_verdict_say
     assert result.proof.gen_time == THEN + timedelta(days=30)
     assert {note.code for note in result.notes} == {"strong-by-date"}
     assert "2012-05-31" in result.notes[0].text
-    assert "SP 800-131A" in result.notes[0].text
+    assert "TS 119 312 V2.1.1" in result.notes[0].text
 
 
 def test_v20_a_proof_may_be_over_the_token_or_over_a_bare_token() -> None:
@@ -159,3 +159,11 @@ def test_v20_a_proof_covers_what_is_in_the_token_alone() -> None:
         ),
     )
     assert "not in the token" in str(error)
+
+
+def test_v20_the_default_ends_are_the_earlier_ones_of_etsi_and_nist() -> None:
+    """ETSI TS 119 312 V2.1.1, annex D: SHA-1 < 2012-08-01, RSA 1024 < 2019-10-01; NIST SP 800-131A: both after 2013."""
+    etsi = {"sha1": datetime(2012, 8, 1, tzinfo=UTC), "rsa1024": datetime(2019, 10, 1, tzinfo=UTC)}
+    nist = datetime(2014, 1, 1, tzinfo=UTC)
+    second = timedelta(seconds=1)
+    assert {p.algorithm: p.until + second for p in DEFAULT_PERIODS} == {a: min(e, nist) for a, e in etsi.items()}

@@ -43,19 +43,20 @@ class AlgorithmPeriod:
 DEFAULT_PERIODS: Final = (
     AlgorithmPeriod(
         algorithm=SHA1,
-        until=datetime(2013, 12, 31, 23, 59, 59, tzinfo=UTC),
-        source="NIST SP 800-131A (January 2011): SHA-1 disallowed for digital signature generation after 2013",
+        until=datetime(2012, 7, 31, 23, 59, 59, tzinfo=UTC),
+        source="ETSI TS 119 312 V2.1.1 (2026-06), Table D.1: SHA-1 only before 2012-08-01",
     ),
     AlgorithmPeriod(
         algorithm=RSA1024,
         until=datetime(2013, 12, 31, 23, 59, 59, tzinfo=UTC),
-        source="NIST SP 800-131A (January 2011): RSA moduli under 2048 bits disallowed for signing after 2013",
+        source="NIST SP 800-131A (January 2011), Table 2: RSA under 2048 bits disallowed for signing after 2013",
     ),
 )
-"""When algorithms that this verifier refuses ended.
+"""When algorithms that this verifier refuses ended: the earlier of the ends that ETSI and NIST give.
 
-MD5 has no entry: collisions were shown in 2004, and NIST never approved it. ETSI TS 119 312 appeared first in 2014
-and recommends neither SHA-1 nor such keys, so that it names no end before these.
+Annex D of ETSI TS 119 312 V2.1.1 is made for this: constraints by which to validate what was signed in the past, where
+there is a proof that it existed. NIST ended SHA-1 later, after 2013 (also in RFC 6194); ETSI ends RSA of 1024 and 1536
+bits later, before 2019-10-01 (Table D.2). MD5 has no entry: collisions were shown in 2004, and neither recommends it.
 """
 
 
