@@ -78,7 +78,7 @@ def test_a_missing_configuration_file_by_variable(tmp_path: Path) -> None:
         (["--kms-key-resource", "x:y", "--tink-keyset-path", "k.cfg"], "name 2 keys; give one"),
         (["--kms-key-resource", "nosuch://key"], "no signer 'nosuch' is installed"),
         (["--file-signer-key-path", "nope.pem"], "nope.pem: the private key cannot be read"),
-        (["--accepted-policy-oids", "1.2.3"], "--accepted-policy-oids needs --default-policy-oid"),
+        (["--accepted-policy-oids", "1.2.x"], "not an object identifier"),
         (["--default-policy-oid", "1.2.x"], "not an object identifier"),
         (["--graceful-timeout", "soon"], "not a duration"),
         (["--use-http-201=maybe"], "neither true nor false"),

@@ -43,9 +43,34 @@ def test_image_is_built_in_stages_and_runs_without_rights() -> None:
     user, group = last_stage()["USER"].split(":")
     assert int(user) > 0
     assert int(group) > 0
-    assert last_stage()["COPY"].startswith("--from=build")
+    assert "COPY --from=build /app /app" in [f"{word} {rest}" for word, rest in instructions()]
     assert last_stage()["STOPSIGNAL"] == "SIGTERM"
-    assert json.loads(last_stage()["ENTRYPOINT"]) == ["timestamp-server"]
+    assert json.loads(last_stage()["ENTRYPOINT"]) == ["entrypoint"]
+    assert last_stage()["COPY"] == "--chmod=755 deploy/entrypoint.sh /app/bin/entrypoint"
+    assert json.loads(last_stage()["CMD"]) == ["serve"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "started"),
+    [
+        (["serve", "--port", "0"], ["timestamp-server", "serve", "--port", "0"]),
+        (["timestamp-server", "serve", "--host=a b"], ["timestamp-server", "serve", "--host=a b"]),
+        (["--log-type", "prod", "serve"], ["timestamp-server", "--log-type", "prod", "serve"]),
+        (["timestamp-cli", "version"], ["timestamp-cli", "version"]),
+        (["fetch-tsa-certs", "-output", "x"], ["fetch-tsa-certs", "-output", "x"]),
+        ([], ["timestamp-server"]),
+    ],
+)
+def test_the_image_runs_the_server_with_its_name_or_without(
+    tmp_path: Path, arguments: list[str], started: list[str]
+) -> None:
+    for name in ("timestamp-server", "timestamp-cli", "fetch-tsa-certs"):
+        (tmp_path / name).write_text('#!/bin/sh\nfor word in "${0##*/}" "$@"; do echo "$word"; done\n')
+        (tmp_path / name).chmod(0o755)
+    script = DEPLOY / "entrypoint.sh"
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == started
 
 
 def test_everything_that_is_copied_is_there_and_reaches_the_builder() -> None:
@@ -54,6 +79,7 @@ def test_everything_that_is_copied_is_there_and_reaches_the_builder() -> None:
         for word, rest in instructions()
         if word == "COPY" and not rest.startswith("--from")
         for source in rest.split()[:-1]
+        if not source.startswith("--")
     ]
     kept = {
         line[1:]

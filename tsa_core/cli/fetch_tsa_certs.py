@@ -14,6 +14,7 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tsa_core import __version__
 from tsa_core.api import CertificateAuthorityError, ConfigError, PublicKey, Signer, TsaError
 from tsa_core.certs import CertificateChain, Publication, load_certificates, load_request, order_chain
 from tsa_core.certs.hierarchy import (
@@ -29,6 +30,7 @@ from tsa_core.certs.rules import ChainCase, Outcome, judge
 from tsa_core.cli import console
 from tsa_core.cli.output_file import refuse_inputs, write_file
 from tsa_core.cli.signing_keys import KeyOpener
+from tsa_core.cli.spellings import go_option
 from tsa_core.logs import set_up_logging
 
 PROGRAM = "fetch-tsa-certs"
@@ -43,17 +45,17 @@ _MAX_DAYS = 36_500
     epilog="Then: timestamp-server check-chain chain.pem --key URI, and "
     "timestamp-server serve --timestamp-signer kms --kms-key-resource URI --certificate-chain-path chain.pem.",
 )
-@click.option("--leaf-kms-resource", "leaf", metavar="URI", help="Key that will sign timestamps, any signer's key URI")
-@click.option("--tink-keyset-path", type=_FILE, metavar="FILE", help="Tink keyset that will sign, instead of a key URI")
-@click.option("--tink-kms-resource", metavar="URI", help="Key that decrypts the Tink keyset: gcp-kms://... and so on")
-@click.option(
+@go_option("--leaf-kms-resource", "leaf", metavar="URI", help="Key that will sign timestamps, any signer's key URI")
+@go_option("--tink-keyset-path", type=_FILE, metavar="FILE", help="Tink keyset that will sign, instead of a key URI")
+@go_option("--tink-kms-resource", metavar="URI", help="Key that decrypts the Tink keyset: gcp-kms://... and so on")
+@go_option(
     "--csr-in",
     type=_FILE,
     metavar="FILE",
     help="Certification request for the leaf's key, which is then not needed",
 )
-@click.option("--parent-kms-resource", "parent", metavar="URI", help="Key that issues the TSA's certificate")
-@click.option(
+@go_option("--parent-kms-resource", "parent", metavar="URI", help="Key that issues the TSA's certificate")
+@go_option(
     "--gcp-ca-parent",
     "--gcp-ca-root",
     "gcp_pool",
@@ -61,18 +63,18 @@ _MAX_DAYS = 36_500
     help="Google CA Service pool that issues the parent's certificate, projects/P/locations/L/caPools/POOL; the same "
     "as --parent-ca gcp:POOL",
 )
-@click.option(
+@go_option(
     "--parent-ca",
     metavar="NAME:RESOURCE",
     help="Certificate authority of any plugin that issues the parent's certificate  [the parent signs its own]",
 )
-@click.option(
+@go_option(
     "--parent-chain",
     type=_FILE,
     metavar="FILE",
     help="The parent's certificate, which exists already, and its issuers: makes a new TSA certificate under it",
 )
-@click.option(
+@go_option(
     "--parent-validity",
     type=click.IntRange(1, _MAX_DAYS),
     default=7300,
@@ -80,40 +82,41 @@ _MAX_DAYS = 36_500
     metavar="DAYS",
     help="How long the parent's certificate and the TSA's are valid",
 )
-@click.option(
+@go_option(
     "--leaf-validity",
     type=click.IntRange(1, _MAX_DAYS),
     metavar="DAYS",
     help="How long the TSA's certificate is valid  [as the parent's]",
 )
-@click.option(
+@go_option(
     "--private-key-days",
     type=click.IntRange(1, _MAX_DAYS),
     metavar="DAYS",
     help="Write a private key usage period into the TSA's certificate  [none]",
 )
-@click.option("--org-name", metavar="NAME", help="Organization in the names  [none]")
-@click.option("--country", metavar="CC", help="Country in the names, two letters")
-@click.option("--common-name", metavar="NAME", help="The TSA's common name  [sigstore-tsa]")
-@click.option("--crl-url", "crl_urls", multiple=True, metavar="URL", help="Where the parent's CRL is; repeatable")
-@click.option("--ocsp-url", "ocsp_urls", multiple=True, metavar="URL", help="Where an OCSP responder is; repeatable")
-@click.option("--issuer-url", "issuer_urls", multiple=True, metavar="URL", help="Where the parent's certificate is")
-@click.option("--policy-oid", "policies", multiple=True, metavar="OID", help="Certificate policy; repeatable")
-@click.option(
+@go_option("--org-name", metavar="NAME", help="Organization in the names  [none]")
+@go_option("--country", metavar="CC", help="Country in the names, two letters")
+@go_option("--common-name", metavar="NAME", help="The TSA's common name  [sigstore-tsa]")
+@go_option("--crl-url", "crl_urls", multiple=True, metavar="URL", help="Where the parent's CRL is; repeatable")
+@go_option("--ocsp-url", "ocsp_urls", multiple=True, metavar="URL", help="Where an OCSP responder is; repeatable")
+@go_option("--issuer-url", "issuer_urls", multiple=True, metavar="URL", help="Where the parent's certificate is")
+@go_option("--policy-oid", "policies", multiple=True, metavar="OID", help="Certificate policy; repeatable")
+@go_option(
     "--csr-out",
     type=_FILE,
     metavar="FILE",
     help="Write a certification request signed by the leaf's key instead, for a CA of your choice",
 )
-@click.option(
+@go_option(
     "--chain-in",
     multiple=True,
     type=_FILE,
     metavar="FILE",
     help="Make the chain of issued certificates, in any order, for the leaf's key; repeatable",
 )
-@click.option("--output", type=_FILE, metavar="FILE", help="Where to write the chain, PEM, TSA's certificate first")
-@click.option("--config", type=_FILE, metavar="FILE", envvar="TSA_CONFIG", help="Configuration with plugins' settings")
+@go_option("--output", type=_FILE, metavar="FILE", help="Where to write the chain, PEM, TSA's certificate first")
+@go_option("--config", type=_FILE, metavar="FILE", envvar="TSA_CONFIG", help="Configuration with plugins' settings")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def fetch_tsa_certs(**flags: Any) -> None:
     """Make the certificate chain for a timestamp authority's key, wherever that key is.
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from tsa_core.cli.boolean_flag import BooleanFlag
+from tsa_core.cli.spellings import AliasedOption
 
 DEFAULT_PROFILE = "profiles.default"
 
@@ -28,6 +29,8 @@ class Flag:
     metavar: str | None = None
     multiple: bool = False
     """Given more than once, or once with commas."""
+    aliases: tuple[str, ...] = ()
+    """Further spellings, which the help does not show."""
 
     @property
     def parameter(self) -> str:
@@ -46,6 +49,8 @@ class Flag:
             metavar=self.metavar,
             multiple=self.multiple,
             help=self.help,
+            cls=AliasedOption,
+            aliases=self.aliases,
         )
 
     def value(self, given: Any) -> Any:
@@ -113,7 +118,13 @@ FLAGS: tuple[Flag, ...] = (
         metavar="N",
     ),
     _switch("--http-ping-only", "server.http_ping_only", "Without TLS, answer nothing but /ping  [false]"),
-    Flag(name="--log-type", setting="log.type", help="Lines for people, or JSON  [dev]", type=click.Choice(_LOG_TYPES)),
+    Flag(
+        name="--log-type",
+        setting="log.type",
+        help="Lines for people, or JSON  [dev]",
+        type=click.Choice(_LOG_TYPES),
+        aliases=("--log_type",),  # as Sigstore's Helm chart writes it
+    ),
     _switch("--access-log", "log.access", "Log a line for each request  [true]"),
     _switch("--metrics", "metrics.enabled", "Serve Prometheus metrics at /metrics  [true]"),
     Flag(name="--metrics-host", setting="metrics.host", help="Address for metrics  [127.0.0.1]", metavar="ADDRESS"),

@@ -20,6 +20,7 @@ from tsa_core.cli.clock import clock
 from tsa_core.cli.flag_groups import GroupedCommand
 from tsa_core.cli.init import init
 from tsa_core.cli.plugins import plugins
+from tsa_core.cli.program_group import add_program_commands, flags_after_the_command, long_flags
 from tsa_core.cli.reload import reload
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
@@ -37,7 +38,14 @@ _FIRST_ROUND_SECONDS = 30.0
 
 
 class ServerGroup(click.Group):
-    """The built-in commands, and those of plugins: `timestamp-server NAME` asks the plugin NAME for its command."""
+    """The built-in commands, and those of plugins: `timestamp-server NAME` asks the plugin NAME for its command.
+
+    The flags of `serve` may also stand before a command's name.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, with flags behind the command that they belong to."""
+        return super().parse_args(ctx, flags_after_the_command(args, long_flags(serve)))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a built-in command, else the one of the plugin of that name; only that plugin is imported."""
@@ -261,6 +269,9 @@ def _check_profile(profile: Any) -> dict[str, str]:
 def version(as_json: bool) -> None:
     """Print the versions of tsa-core, Python and the cryptographic library."""
     console.print_versions(as_json=as_json)
+
+
+add_program_commands(server, PROGRAM)
 
 
 def main() -> None:

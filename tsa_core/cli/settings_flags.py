@@ -15,6 +15,7 @@ import click
 from tsa_core.cli.boolean_flag import BooleanFlag
 from tsa_core.cli.flag_groups import group_of
 from tsa_core.cli.flag_table import DEFAULT_PROFILE, FILE, FLAGS, OIDS, parameter_name
+from tsa_core.config import DEFAULT_POLICY
 
 _CLOCK_OPTIONS = (
     click.option(
@@ -45,8 +46,13 @@ _PROFILE_OPTIONS = (
         help="Certificates in a token that asks for them: all with the root (true), the TSA's alone (false)  "
         "[not given: all but the root]",
     ),
-    click.option("--default-policy-oid", metavar="OID", help="Policy of tokens that ask for none"),
-    click.option("--accepted-policy-oids", metavar=OIDS, help="Further policies that may be asked for"),
+    click.option("--default-policy-oid", metavar="OID", help=f"Policy of tokens that ask for none  [{DEFAULT_POLICY}]"),
+    click.option(
+        "--accepted-policy-oids",
+        metavar=OIDS,
+        multiple=True,
+        help="Further policies that may be asked for; repeat it for several",
+    ),
 )
 _GROUPS_OF_OTHERS = {
     "timestamp_signer": ":signer",
@@ -92,11 +98,10 @@ def overrides(parameters: dict[str, Any]) -> dict[str, Any]:
     if (whole := parameters.get("include_chain_in_response")) is not None:
         _put(values, f"{DEFAULT_PROFILE}.include_chain", "full" if whole else "leaf")
     default, accepted = parameters.get("default_policy_oid"), parameters.get("accepted_policy_oids")
-    if accepted and not default:
-        raise click.UsageError("--accepted-policy-oids needs --default-policy-oid, which is accepted too")
-    if default:
-        policies = [default, *(part.strip() for part in (accepted or "").split(",") if part.strip())]
-        _put(values, f"{DEFAULT_PROFILE}.policies", policies)
+    if default or accepted:
+        words = [part.strip() for each in accepted or () for part in each.split(",")]
+        policies = dict.fromkeys([default or DEFAULT_POLICY, *filter(None, words)])
+        _put(values, f"{DEFAULT_PROFILE}.policies", list(policies))
     return values
 
 

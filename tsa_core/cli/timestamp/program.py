@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from tsa_core.cli import console
+from tsa_core.cli.program_group import add_program_commands
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output, open_closed_descriptors
 from tsa_core.cli.timestamp.files import read_file
@@ -59,6 +60,9 @@ def inspect(ctx: click.Context, /, **flags: Any) -> None:
 def version(ctx: click.Context, /, as_json: bool, **_: Any) -> None:
     """Print the versions of tsa-core, Python and the cryptographic library."""
     console.print_versions(as_json=as_json or common(ctx, "output_format") == "json")
+
+
+add_program_commands(cli, PROGRAM)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,115 @@
+"""`help`, `completion`, `--version`, and flags in front of a command, as the reference system's users type them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.timestamp_shell import Shell
+from tsa_backends.commands import run_command
+from tsa_core import __version__
+from tsa_core.cli.program_group import flags_after_the_command
+from tsa_core.testing import require_program
+
+FLAGS = {"--port": True, "--http-ping-only": False, "--log-type": True}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("--port 0 serve", "serve --port 0"),
+        ("--port=0 --http-ping-only serve --log-type prod", "serve --port=0 --http-ping-only --log-type prod"),
+        ("--http-ping-only=false --log-type serve check", "check --http-ping-only=false --log-type serve"),
+        ("serve --port 0", "serve --port 0"),
+        ("--bogus 1 serve", "--bogus 1 serve"),
+        ("--port 0 --bogus serve", "--port 0 --bogus serve"),
+        ("--port", "--port"),
+        ("--port 0", "--port 0"),
+        ("-h serve", "-h serve"),
+        ("", ""),
+    ],
+)
+def test_flags_before_the_command_are_moved_behind_it(arguments: str, expected: str) -> None:
+    assert " ".join(flags_after_the_command(arguments.split(), FLAGS)) == expected
+
+
+@pytest.mark.plugin("memory")
+def test_the_servers_flags_may_stand_before_the_command() -> None:
+    done = run_command("--log_type", "prod", "--timestamp-signer=memory", "--port", "0", "check", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["profiles"][0]["signer"] == "memory"
+
+
+def test_a_flag_on_both_sides_is_refused_once() -> None:
+    done = run_command("--port", "0", "serve", "--port", "1")
+    assert done.returncode == 2
+    assert "--port is given 2 times but takes one value" in done.stderr
+
+
+def test_a_flag_before_a_command_that_lacks_it_is_refused() -> None:
+    done = run_command("--port", "0", "version")
+    assert done.returncode == 2
+    assert "No such option '--port'" in done.stderr
+
+
+@pytest.mark.parametrize("program", ["timestamp-server", "fetch-tsa-certs"])
+def test_version_is_one_line(program: str) -> None:
+    assert run_command("--version", program=program).stdout == f"{program} {__version__}\n"
+
+
+def test_version_of_the_client(shell: Shell) -> None:
+    assert shell("--version").out == f"timestamp-cli {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [[], ["serve"], ["plugins", "list"]])
+def test_help_is_what_the_flag_shows(words: list[str]) -> None:
+    assert run_command("help", *words).stdout == run_command(*words, "--help").stdout != ""
+
+
+def test_help_of_the_client(shell: Shell) -> None:
+    assert shell("help", "verify").out == shell("verify", "--help").out != ""
+
+
+def test_help_of_what_is_not_there() -> None:
+    done = run_command("help", "serve", "nix")
+    assert done.returncode == 2
+    assert "there is no command 'serve nix'" in done.stderr
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_that_names_the_program(shell_name: str) -> None:
+    done = run_command("completion", shell_name)
+    assert done.returncode == 0
+    assert f"_TIMESTAMP_SERVER_COMPLETE={shell_name}_complete" in done.stdout
+    assert "timestamp-server" in done.stdout
+
+
+@pytest.mark.parametrize("shell_name", ["zsh", "fish"])
+def test_completion_without_descriptions(shell_name: str) -> None:
+    script = run_command("completion", shell_name, "--no-descriptions").stdout
+    assert f"_TIMESTAMP_SERVER_COMPLETE={shell_name}-plain_complete" in script
+    words = {"COMP_WORDS": "timestamp-server serve --tls-read", "COMP_CWORD": "2" if shell_name == "zsh" else "--tls-r"}
+    for name, expected in ((shell_name, True), (f"{shell_name}-plain", False)):
+        done = run_command(environ={**words, "_TIMESTAMP_SERVER_COMPLETE": f"{name}_complete"})
+        assert "--tls-read-timeout" in done.stdout
+        assert ("--read-timeout]" in done.stdout) is expected
+
+
+def test_bash_completes_with_the_script(tmp_path: Path) -> None:
+    bash = require_program("bash")
+    (tmp_path / "script").write_text(run_command("completion", "bash").stdout)
+    (tmp_path / "timestamp-server").write_text("#!/bin/sh\nexec python -m tsa_core.cli.server\n")
+    (tmp_path / "timestamp-server").chmod(0o755)
+    typed = (
+        "complete() { :; }; . ./script; COMP_WORDS=(timestamp-server serve --tls-read); COMP_CWORD=2; "
+        '_timestamp_server_completion timestamp-server; echo "${COMPREPLY[@]}"'
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    done = subprocess.run(
+        [bash, "-c", typed], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "--tls-read-timeout\n", done.stderr
