@@ -179,6 +179,27 @@ def test_a_reader_that_has_gone_stops_nothing() -> None:
     os.close(descriptor)
 
 
+def test_lines_for_a_reader_that_has_gone_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a line was dropped is a line of the log too, which must not be dropped, and told, over and over."""
+    read_end, write_end = os.pipe()
+    writer = LineWriter(write_end)
+    told: list[str] = []
+
+    def tell(text: str, count: int) -> None:
+        told.append(text % count)
+        writer.write(f"{told[-1]}\n")
+
+    monkeypatch.setattr("tsa_core.logs.writer.log.warning", tell)
+    os.close(read_end)
+    for number in range(1, 6):
+        writer.write("nobody reads this\n")
+        writer.flush()
+        assert writer.dropped == number
+    assert told == []
+    writer.close()
+    os.close(write_end)
+
+
 def test_a_line_that_cannot_be_made_does_not_keep_the_others(reader: Reader) -> None:
     def fail(_facts: object) -> str:
         raise ValueError("of no use")

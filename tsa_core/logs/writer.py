@@ -93,6 +93,8 @@ class LineWriter:
         self.dropped = 0
         """The number of lines that this process has dropped."""
         self._told = 0
+        self._failing = False
+        """Whether the last write failed; then a line that says so would only fail as well, again and again."""
         self._writing_since = 0.0
         """time.monotonic() when the write began that has not returned yet, else 0."""
         # Reentrant: a signal handler that logs may interrupt the thread that holds it.
@@ -214,7 +216,7 @@ class LineWriter:
             self._writing_since = 0.0
             with self._written:
                 self._written.notify_all()
-        if (dropped := self.dropped - self._told) > 0:
+        if not self._failing and (dropped := self.dropped - self._told) > 0:
             self._told += dropped
             log.warning("%d lines of the log were dropped, because nobody read them in time", dropped)
 
@@ -227,6 +229,8 @@ class LineWriter:
                 select.select([], [self._descriptor], [])  # another process has made the descriptor non-blocking
             except OSError:
                 self.dropped += bytes(data).count(b"\n")
+                self._failing = True
                 return
+            self._failing = False
             if self._writing_since:
                 self._writing_since = monotonic()  # the reader reads
