@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import BaseModel, ConfigDict, Field
+
+from tsa_core.protocol.signatures import PublicKey
 
 if TYPE_CHECKING:
     import click
@@ -26,7 +29,7 @@ class PluginOptions(BaseModel):
 class SignerOptions(PluginOptions):
     """Base of a signer plugin's settings.
 
-    The three fields here are filled in by the profile that selects the signer; the `[signer.NAME]` table cannot
+    The four fields here are filled in by the profile that selects the signer; the `[signer.NAME]` table cannot
     set them.
     """
 
@@ -36,6 +39,17 @@ class SignerOptions(PluginOptions):
     """The digest that the operator demands; None: it follows the key."""
     rsa_pss: bool = False
     """Sign with RSA-PSS instead of PKCS #1 v1.5."""
+    certified_key: bytes | None = Field(None, repr=False)
+    """The SubjectPublicKeyInfo, DER, that the profile's certificate certifies; None where there is none yet."""
+
+    def is_certified(self, public_key: PublicKey) -> bool:
+        """Whether the profile's certificate certifies this key; any key is where there is no certificate yet.
+
+        For a URI that may name several keys, such as the versions of one: the signer takes the one that is certified.
+        """
+        if self.certified_key is None:
+            return True
+        return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == self.certified_key
 
 
 class CertificateAuthorityOptions(PluginOptions):

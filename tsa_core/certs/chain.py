@@ -33,6 +33,13 @@ class CertificateChain:
         """The TSA's certificate."""
         return self.certificates[0]
 
+    def certified_key(self) -> bytes | None:
+        """Return the SubjectPublicKeyInfo, DER, of the TSA's certificate; None for a key that cannot be read."""
+        try:
+            return self.leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        except (ValueError, UnsupportedAlgorithm):
+            return None
+
     def selection(self, include: Literal["leaf", "intermediates", "full"]) -> list[bytes]:
         """Return the DER certificates that a token carries."""
         last = {"leaf": 1, "intermediates": len(self.certificates) - 1, "full": len(self.certificates)}[include]

@@ -58,7 +58,7 @@ def check_chain(
         from tsa_core.cli.signing_keys import KeyOpener
 
         with KeyOpener(config) as opener:
-            signer = opener.signer(key_uri, option="--key")
+            signer = opener.signer(key_uri, option="--key", certified_key=chain.certified_key())
             case = ChainCase(
                 certificates=chain.certificates,
                 at=datetime.now(UTC),

@@ -37,15 +37,19 @@ class KeyOpener:
         self._settings = load_settings(config, whole=False)
         self._host = PluginHost.for_settings(self._settings)
 
-    def signer(self, uri: str, *, option: str, table: Mapping[str, Any] | None = None) -> Signer:
+    def signer(
+        self, uri: str, *, option: str, table: Mapping[str, Any] | None = None, certified_key: bytes | None = None
+    ) -> Signer:
         """Open the signer of a key URI; `option` is the flag that gave it, for messages.
+
+        `certified_key` is the SubjectPublicKeyInfo that a certificate has, for URIs that may name several keys.
 
         A profile of the configuration that signs with the same key lends it its own settings. Raises ConfigError,
         PluginError or SignerError.
         """
         scheme = _scheme(uri, option)
         options: dict[str, Any] = {**self._settings.signer.get(scheme, {})}
-        fixed: dict[str, Any] = {"uri": uri}
+        fixed: dict[str, Any] = {"uri": uri, "certified_key": certified_key}
         for profile in self._settings.profiles.values():
             if profile.signer == uri:
                 options |= profile.signer_options

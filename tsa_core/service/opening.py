@@ -27,17 +27,28 @@ from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, Kind, PluginHost
 from tsa_core.host.loading import at_fault
 
 
-def _signer_settings(settings: Settings, name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _signer_settings(
+    settings: Settings, name: str, certified_key: bytes | None
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Return the plugin's name, its table, and the fields that come from the profile."""
     profile = settings.profiles[name]
     table = {**settings.signer.get(profile.scheme, {}), **profile.signer_options}
-    fixed = {"uri": profile.signer, "signature_digest": profile.signer_hash, "rsa_pss": profile.rsa_pss}
+    fixed = {
+        "uri": profile.signer,
+        "signature_digest": profile.signer_hash,
+        "rsa_pss": profile.rsa_pss,
+        "certified_key": certified_key,
+    }
     return profile.scheme, table, fixed
 
 
-def open_signer(host: PluginHost, settings: Settings, name: str) -> Signer:
-    """Open the signer of the profile `name`; raises ConfigError, PluginError or SignerError."""
-    scheme, table, fixed = _signer_settings(settings, name)
+def open_signer(host: PluginHost, settings: Settings, name: str, *, certified_key: bytes | None = None) -> Signer:
+    """Open the signer of the profile `name`; raises ConfigError, PluginError or SignerError.
+
+    `certified_key` is the SubjectPublicKeyInfo of the profile's certificate, for signers whose URI may name several
+    keys.
+    """
+    scheme, table, fixed = _signer_settings(settings, name, certified_key)
     try:
         return host.open(SIGNER, scheme, table, fixed=fixed, owner=name)
     except SignerUnavailable as error:
@@ -46,9 +57,11 @@ def open_signer(host: PluginHost, settings: Settings, name: str) -> Signer:
         raise SignerError(f"profiles.{name}.signer: {error}") from error
 
 
-def adopt_signer(host: PluginHost, settings: Settings, name: str, signer: Signer) -> None:
+def adopt_signer(
+    host: PluginHost, settings: Settings, name: str, signer: Signer, *, certified_key: bytes | None = None
+) -> None:
     """Register a signer that was opened before this process was forked, so that a reload can keep it."""
-    scheme, table, fixed = _signer_settings(settings, name)
+    scheme, table, fixed = _signer_settings(settings, name, certified_key)
     host.adopt(SIGNER, scheme, table, signer, fixed=fixed, owner=name)
 
 

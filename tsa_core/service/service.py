@@ -103,7 +103,7 @@ class Service:
                 Profile(
                     name,
                     profile,
-                    self._open_signer(name),
+                    self._open_signer(name, chain.certified_key() if chain else None),
                     gate,
                     chain=chain,
                     previous=before.get(name),
@@ -182,12 +182,12 @@ class Service:
         keys = [path for profile in self.authority.profiles.values() for path in profile.signer.files()]
         return {path for path in (*chains, *keys) if path is not None}
 
-    def _open_signer(self, name: str) -> Signer:
+    def _open_signer(self, name: str, certified_key: bytes | None) -> Signer:
         """Return the profile's signer: the shared one when there is one, else opened here."""
         if signer := self._shared.get(name):
-            adopt_signer(self.host, self.settings, name, signer)
+            adopt_signer(self.host, self.settings, name, signer, certified_key=certified_key)
             return signer
-        return open_signer(self.host, self.settings, name)
+        return open_signer(self.host, self.settings, name, certified_key=certified_key)
 
     # -- readiness ----------------------------------------------------------------------------------------------
 

@@ -112,6 +112,8 @@ class TestSigner(SignerContract):
 
 
 class TestServer(RotatingServerContract):
+    keeps_versions = False
+
     @pytest.fixture
     def deployment(self, short_lived: Ministack, kept: tuple[str, str]) -> Deployment:
         arn, alias = kept

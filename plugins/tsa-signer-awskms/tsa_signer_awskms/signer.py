@@ -30,6 +30,7 @@ from tsa_signer_awskms.connection import KmsConnection, check_endpoint
 from tsa_signer_awskms.options import AwsKmsOptions
 
 _URI: Final = re.compile(r"awskms://(?P<endpoint>[^/\s]*)/(?P<key>[A-Za-z0-9:/_.+=,@-]+)")
+_ALIAS: Final = re.compile(r"(?:^|:)alias/")
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:(?P<region>[a-z0-9-]+):\d+:(?:key|alias)/.+")
 _SIGNING_SPECS: Final = (
     "ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521, RSA_2048, RSA_3072, RSA_4096 or ECC_NIST_EDWARDS25519"
@@ -164,6 +165,11 @@ def _open_key(connection: KmsConnection, key: str, options: AwsKmsOptions) -> Aw
         algorithm = signature_algorithm(public_key, digest=options.signature_digest, pss=options.rsa_pss)
     except UnsupportedKey as error:
         raise ConfigError(f"the key {arn} ({spec}): {error}") from None
+    if not options.is_certified(public_key) and _ALIAS.search(key):
+        raise ConfigError(
+            f"{key} names {arn} now, whose key ({describe_key(public_key)}) is not the one that the certificate "
+            "certifies; give the ARN of the key that it certifies, which an alias may have left, or this key's chain"
+        )
     offered = answer.get("SigningAlgorithms") or []
     if _kms_algorithm(algorithm)[0] not in offered:
         raise ConfigError(

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.identity import AzureAuthorityHosts
 
 from tsa_core.api import ConfigError
+from tsa_signer_azurekms.clouds import CLOUDS
 from tsa_signer_azurekms.options import AzureOptions
-from tsa_signer_azurekms.settings import choose_identity, read_key_uri
+from tsa_signer_azurekms.settings import choose_authority, choose_identity, read_key_uri
 
 PRINCIPAL = {"AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "client"}
 SECRET = "secret-0c11"
@@ -28,7 +30,7 @@ SECRET = "secret-0c11"
     ],
 )
 def test_key_uri_is_read(uri: str, expected: tuple[str, str, str | None]) -> None:
-    address = read_key_uri(uri)
+    address, _ = read_key_uri(uri, environ={})
     assert (address.vault_url, address.key, address.version) == expected
 
 
@@ -49,12 +51,56 @@ def test_key_uri_is_read(uri: str, expected: tuple[str, str, str | None]) -> Non
 )
 def test_malformed_key_uri_is_refused(uri: str) -> None:
     with pytest.raises(ConfigError, match=r"write azurekms://NAME\.vault\.azure\.net/KEY"):
-        read_key_uri(uri)
+        read_key_uri(uri, environ={})
 
 
 def test_vault_without_its_domain_is_refused() -> None:
     with pytest.raises(ConfigError, match="names the vault 'my-vault' without its domain"):
-        read_key_uri("azurekms://my-vault/tsa")
+        read_key_uri("azurekms://my-vault/tsa", environ={})
+
+
+@pytest.mark.parametrize(
+    ("name", "cloud", "domain", "authority"),
+    [
+        ("AzurePublicCloud", "public", "vault.azure.net", "login.microsoftonline.com"),
+        ("AZURECLOUD", "public", "vault.azure.net", "login.microsoftonline.com"),
+        ("AzureUSGovernment", "usgovernment", "vault.usgovcloudapi.net", "login.microsoftonline.us"),
+        ("AZUREUSGOVERNMENTCLOUD", "usgovernment", "vault.usgovcloudapi.net", "login.microsoftonline.us"),
+        ("AzureChinaCloud", "china", "vault.azure.cn", "login.chinacloudapi.cn"),
+    ],
+)
+def test_cloud_has_its_authority_and_its_vaults_domain(name: str, cloud: str, domain: str, authority: str) -> None:
+    for address, found in (
+        read_key_uri("azurekms://my-vault/tsa", environ={"AZURE_ENVIRONMENT": name}),
+        read_key_uri("azurekms://my-vault/tsa", cloud, {"AZURE_ENVIRONMENT": "nonsense"}),
+        read_key_uri(f"azurekms://my-vault.{domain}/tsa", environ={}),
+    ):
+        assert (address.vault_url, found.name) == (f"https://my-vault.{domain}", cloud)
+        assert choose_authority(AzureOptions(), found, {}) == authority
+    _, hsm = read_key_uri(f"azurekms://h.{domain.replace('vault', 'managedhsm')}/tsa", environ={})
+    assert hsm.name == cloud
+
+
+def test_authorities_are_those_of_azures_own_library() -> None:
+    hosts = AzureAuthorityHosts
+    known = {hosts.AZURE_PUBLIC_CLOUD, hosts.AZURE_GOVERNMENT, hosts.AZURE_CHINA}
+    assert {cloud.authority for cloud in CLOUDS.values()} == known
+
+
+def test_authority_that_is_given_goes_before_the_clouds() -> None:
+    options = AzureOptions.model_validate({"authority": "https://login.example.org"})
+    environ = {"AZURE_AUTHORITY_HOST": "https://elsewhere.example.org"}
+    assert choose_authority(options, CLOUDS["china"], environ) == "https://login.example.org"
+    assert choose_authority(AzureOptions(), CLOUDS["china"], environ) == "https://elsewhere.example.org"
+
+
+def test_cloud_that_is_unknown_or_not_the_vaults_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^AZURE_ENVIRONMENT: 'AzureGermanCloud' is none of Azure's clouds: AzureP"):
+        read_key_uri("azurekms://v/tsa", environ={"AZURE_ENVIRONMENT": "AzureGermanCloud"})
+    with pytest.raises(ConfigError, match=r"^AZURE_ENVIRONMENT: the vault v.vault.azure.cn is in the cloud 'china', "):
+        read_key_uri("azurekms://v.vault.azure.cn/tsa", environ={"AZURE_ENVIRONMENT": "AzurePublicCloud"})
+    with pytest.raises(ConfigError, match=r"^signer.azurekms.environment: the vault"):
+        read_key_uri("azurekms://v.vault.azure.cn/tsa", "public", {})
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,26 @@ def test_version_of_the_uri_signs(open_signer: Open, key_vault: KeyVault, key: P
     assert signs(signer)
 
 
+def test_version_that_the_certificate_certifies_is_found_among_the_others(
+    open_signer: Open, key_vault: KeyVault, key: PublicKey
+) -> None:
+    other = key_vault.make_key("other", fresh=True).public_key()
+    for _ in range(4):
+        key_vault.make_key("tsa", fresh=True)
+    with pytest.raises(ConfigError, match=r"others cannot be listed; name the version in the key URI, or: .*keys/list"):
+        open_signer(certified_key=key_info(key))
+    key_vault.permissions.add("list")
+    signer = open_signer(certified_key=key_info(key))
+    assert signer.details()["version"] == f"{1:032x}"
+    assert signs(signer)
+    # The key of none of them is left to the rules for the chain.
+    assert open_signer(certified_key=key_info(other)).details()["version"] == f"{5:032x}"
+
+
+def key_info(key: PublicKey) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
 def test_rotation_leaves_the_pinned_version_in_place(open_signer: Open, key_vault: KeyVault, key: PublicKey) -> None:
     signer = open_signer()
     newer = key_vault.make_key("tsa", fresh=True).public_key()

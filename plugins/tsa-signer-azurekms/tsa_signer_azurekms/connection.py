@@ -153,13 +153,13 @@ class SharedCredential:
         return token.expires_on - time.time()
 
 
-def make_credential(identity: Identity, options: AzureOptions, transport: BoundedTransport) -> SharedCredential:
+def make_credential(
+    identity: Identity, options: AzureOptions, transport: BoundedTransport, authority: str
+) -> SharedCredential:
     """Return the credential; raises ConfigError for a certificate or an authority that cannot be used."""
     from azure import identity as azure_identity
 
-    common: dict[str, Any] = {"transport": transport, "retry_total": 0}
-    if options.authority:
-        common["authority"] = options.authority
+    common: dict[str, Any] = {"transport": transport, "retry_total": 0, "authority": authority}
     principal = {**common, "disable_instance_discovery": options.disable_instance_discovery}
 
     def make() -> Any:

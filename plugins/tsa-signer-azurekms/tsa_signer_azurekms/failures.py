@@ -13,6 +13,7 @@ _PASSING: Final = frozenset({401, 408, 429, *range(500, 600)})
 _MAX_TEXT: Final = 300
 _NEEDED: Final = {
     "get": "the permission keys/get (role Key Vault Crypto User)",
+    "list": "the permission keys/list",
     "sign": "the permission keys/sign (role Key Vault Crypto User)",
 }
 

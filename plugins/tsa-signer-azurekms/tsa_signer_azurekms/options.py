@@ -30,8 +30,11 @@ class AzureOptions(SignerOptions):
         None,
         description="PEM file with the service principal's certificate and key; else AZURE_CLIENT_CERTIFICATE_PATH",
     )
+    environment: Literal["public", "usgovernment", "china"] | None = Field(
+        None, description="Azure's cloud; else AZURE_ENVIRONMENT, else the one of the vault's domain"
+    )
     authority: str | None = Field(
-        None, description="URL of Microsoft Entra ID, for other clouds than the public one; else AZURE_AUTHORITY_HOST"
+        None, description="URL of Microsoft Entra ID; else AZURE_AUTHORITY_HOST, else the cloud's"
     )
     disable_instance_discovery: bool = Field(
         False, description="do not ask the public cloud whether the authority is a known one; for private clouds"

@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from tsa_core.api import ConfigError
+from tsa_signer_azurekms.clouds import CLOUDS, Cloud, cloud_of_host, named_cloud
 from tsa_signer_azurekms.options import AzureOptions
 
 _URI: Final = re.compile(
@@ -49,15 +50,39 @@ class Identity:
     token_file: Path | None = None
 
 
-def read_key_uri(uri: str) -> KeyAddress:
-    """Return the key that `azurekms://HOST/KEY[/VERSION]` names; an empty version is none. Raises ConfigError."""
+def read_key_uri(
+    uri: str, environment: str | None = None, environ: Mapping[str, str] = os.environ
+) -> tuple[KeyAddress, Cloud]:
+    """Return the key that `azurekms://HOST/KEY[/VERSION]` names, and the cloud that it is in; raises ConfigError.
+
+    An empty version is none. The cloud is the one that the setting or AZURE_ENVIRONMENT names, else the host's, else
+    the public one. A host without a domain gets that of a cloud that is named.
+    """
+    named = environment or environ.get("AZURE_ENVIRONMENT")
+    cloud = (CLOUDS.get(named) or named_cloud(named)) if named else None
     found = _URI.fullmatch(uri)
     if found is None:
         raise ConfigError(f"{uri!r} is not a key URI of this signer; write {_EXAMPLE}")
     host = found["host"]
     if "." not in host and ":" not in host and host.lower() != "localhost":
-        raise ConfigError(f"{uri!r} names the vault {host!r} without its domain; write {_EXAMPLE}")
-    return KeyAddress(vault_url=f"https://{host}", key=found["key"], version=found["version"] or None)
+        if cloud is None:
+            raise ConfigError(
+                f"{uri!r} names the vault {host!r} without its domain; write {_EXAMPLE}, or set AZURE_ENVIRONMENT"
+            )
+        host = f"{host}.{cloud.vault_domain}"
+    of_host = cloud_of_host(host)
+    if cloud and of_host and cloud != of_host:
+        raise ConfigError(
+            f"the vault {host} is in the cloud {of_host.name!r}, but {named!r} is set; correct the one that is wrong",
+            path=f"{_WHERE}.environment" if environment else "AZURE_ENVIRONMENT",
+        )
+    address = KeyAddress(vault_url=f"https://{host}", key=found["key"], version=found["version"] or None)
+    return address, cloud or of_host or CLOUDS["public"]
+
+
+def choose_authority(options: AzureOptions, cloud: Cloud, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the host or URL of Microsoft Entra ID."""
+    return options.authority or environ.get("AZURE_AUTHORITY_HOST") or cloud.authority
 
 
 def choose_identity(options: AzureOptions, environ: Mapping[str, str] = os.environ) -> Identity:

@@ -12,13 +12,12 @@ import base64
 import binascii
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError
 from azure.core.rest import HttpRequest
 from azure.keyvault.keys import KeyClient, KeyVaultKey
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from tsa_core.api import (
@@ -36,19 +35,14 @@ from tsa_core.api import (
 from tsa_signer_azurekms.connection import BoundedTransport, SharedCredential, make_credential, within
 from tsa_signer_azurekms.failures import explain, one_line
 from tsa_signer_azurekms.options import AzureOptions
-from tsa_signer_azurekms.settings import KeyAddress, choose_identity, read_key_uri
+from tsa_signer_azurekms.settings import KeyAddress, choose_authority, choose_identity, read_key_uri
+from tsa_signer_azurekms.vault_keys import check_usable, public_half, read_key
 
 log = logging.getLogger(__name__)
 
-_CURVES: Final[dict[str, type[ec.EllipticCurve]]] = {
-    "P-256": ec.SECP256R1,
-    "P-384": ec.SECP384R1,
-    "P-521": ec.SECP521R1,
-}
 # RFC 7518 3.1; each curve goes with one digest.
 _ECDSA: Final = {("secp256r1", "sha256"): "ES256", ("secp384r1", "sha384"): "ES384", ("secp521r1", "sha512"): "ES512"}
 _RSA: Final = {"rsa-pkcs1v15": "RS", "rsa-pss": "PS"}
-_NEEDED: Final = "an EC key on P-256, P-384 or P-521, or an RSA key, is needed"
 _QUIET_LOGGERS: Final = ("azure", "msal")
 
 
@@ -137,12 +131,12 @@ class AzureSigner(KeySigner):
 
 
 def open_azure_signer(options: AzureOptions) -> AzureSigner:
-    """Return the signer for the key's newest version, or the one in the URI.
+    """Return the signer for the version in the URI, else for the one that the certificate certifies, else the newest.
 
     Raises ConfigError for settings and keys that cannot be used, SignerUnavailable when vault or Entra ID cannot be
     reached, SignerError when they refuse.
     """
-    address = read_key_uri(options.uri)
+    address, cloud = read_key_uri(options.uri, options.environment)
     identity = choose_identity(options)
     if options.ca_file is not None and not options.ca_file.is_file():
         raise ConfigError(f"the file {options.ca_file} does not exist", path="signer.azurekms.ca_file")
@@ -151,17 +145,13 @@ def open_azure_signer(options: AzureOptions) -> AzureSigner:
         if logging.getLogger(name).level == logging.NOTSET:
             logging.getLogger(name).setLevel(logging.WARNING)
     transport = BoundedTransport(options)
-    credential = make_credential(identity, options, transport)
+    credential = make_credential(identity, options, transport, choose_authority(options, cloud))
     client = _client(address, credential, transport, options)
     try:
-        key = within_deadline(
-            lambda left: _get_key(client, credential, address, left),
-            timeout=options.start_timeout.total_seconds(),
-            attempts=options.attempts,
-        )
+        key = read_key(client, credential, address, options)
         pinned = KeyAddress(vault_url=address.vault_url, key=address.key, version=str(key.properties.version))
-        _check_usable(key, pinned)
-        public_key = _public_key(key, pinned)
+        check_usable(key, pinned)
+        public_key = public_half(key, pinned)
         try:
             algorithm = signature_algorithm(public_key, digest=options.signature_digest, pss=options.rsa_pss)
         except UnsupportedKey as error:
@@ -193,54 +183,6 @@ def _client(
         verify_challenge_resource=options.verify_challenge_resource,
         **version,
     )
-
-
-def _get_key(client: KeyClient, credential: SharedCredential, address: KeyAddress, seconds: float) -> KeyVaultKey:
-    try:
-        with within(seconds):
-            return client.get_key(address.key, address.version)
-    except AzureError as error:
-        if isinstance(error, HttpResponseError) and error.status_code == 401:
-            credential.forget()
-        raise explain(error, "get", address.text) from None
-    except ValueError as error:
-        raise ConfigError(f"{address.text}: {one_line(error)}", path="signer.azurekms") from None
-
-
-def _check_usable(key: KeyVaultKey, address: KeyAddress) -> None:
-    """Raise ConfigError for a key that the vault would refuse to sign with."""
-    properties = key.properties
-    now = datetime.now(UTC)
-    if properties.enabled is False:
-        raise ConfigError(f"the key {address.text} is disabled; enable it, or name another version")
-    if properties.expires_on is not None and properties.expires_on <= now:
-        raise ConfigError(f"the key {address.text} expired at {properties.expires_on:%Y-%m-%d %H:%M} UTC")
-    if properties.not_before is not None and properties.not_before > now:
-        raise ConfigError(f"the key {address.text} may not be used before {properties.not_before:%Y-%m-%d %H:%M} UTC")
-    operations = [str(getattr(operation, "value", operation)) for operation in key.key_operations or ()]
-    if "sign" not in operations:
-        raise ConfigError(
-            f"the key {address.text} may {', '.join(operations) or 'do nothing'}, but not sign; "
-            "create one with the operation sign"
-        )
-
-
-def _public_key(key: KeyVaultKey, address: KeyAddress) -> PublicKey:
-    """Return the public half from the JSON Web Key; raises ConfigError for kinds that timestamps cannot use."""
-    web_key: Any = key.key
-    kind = str(getattr(key.key_type, "value", key.key_type))
-    try:
-        if kind in {"RSA", "RSA-HSM"}:
-            return rsa.RSAPublicNumbers(*(int.from_bytes(n, "big") for n in (web_key.e, web_key.n))).public_key()
-        if kind in {"EC", "EC-HSM"}:
-            curve = str(getattr(web_key.crv, "value", web_key.crv))
-            if curve not in _CURVES:
-                raise ConfigError(f"the key {address.text} is on the curve {curve}; {_NEEDED}")
-            x, y = (int.from_bytes(number, "big") for number in (web_key.x, web_key.y))
-            return ec.EllipticCurvePublicNumbers(x, y, _CURVES[curve]()).public_key()
-    except (TypeError, ValueError):
-        raise SignerError(f"the public key of {address.text} in the vault's answer is damaged") from None
-    raise ConfigError(f"the key {address.text} is of type {kind}, which cannot sign timestamps; {_NEEDED}")
 
 
 def _azure_algorithm(public_key: PublicKey, algorithm: SignatureAlgorithm, address: KeyAddress) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsa_backends.gcp_kms import KEY_RING, GcpKms, write_service_account
 from tsa_core.api import ConfigError, Signer, SignerError, SignerUnavailable
@@ -43,6 +44,21 @@ def assert_signs(signer: Signer) -> None:
 
 
 # -- the key ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_version_that_the_certificate_certifies_is_found_among_the_others(
+    gcp_kms: GcpKms, open_signer: Callable[..., Signer]
+) -> None:
+    versions = [gcp_kms.make_key("certified", new_key=new_key()) for _ in range(5)]
+    key = versions[0].partition("/cryptoKeyVersions")[0]
+    second = open_signer(versions[1])
+    info = second.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    found = open_signer(key, certified_key=info)
+    assert (found.details()["version"], found.public_key) == ("2", second.public_key)
+    assert_signs(found)
+    # A version that is disabled cannot sign, so the newest is left to the rules for the chain.
+    gcp_kms.set_state(versions[1], "DISABLED")
+    assert open_signer(key, certified_key=info).details()["version"] == "5"
 
 
 def test_the_newest_enabled_version_is_pinned(gcp_kms: GcpKms, open_signer: Callable[..., Signer]) -> None:

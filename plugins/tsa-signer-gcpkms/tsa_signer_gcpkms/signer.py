@@ -10,6 +10,7 @@ signature costs one gRPC call.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -109,7 +110,7 @@ class GcpKmsSigner(KeySigner):
 
 
 def open_gcp_kms_signer(options: GcpKmsOptions) -> GcpKmsSigner:
-    """Return the signer for the version in the URI, else for the newest enabled one.
+    """Return the signer for the version in the URI, else for the one that the certificate certifies, else the newest.
 
     Raises ConfigError for settings and keys that cannot be used, SignerUnavailable when KMS cannot be reached,
     SignerError when it refuses.
@@ -123,22 +124,48 @@ def open_gcp_kms_signer(options: GcpKmsOptions) -> GcpKmsSigner:
     connection = KmsConnection(options, attempts=options.attempts, setting="signer.gcpkms.{}".format)
     timeout = options.start_timeout.total_seconds()
     try:
-        version = parts["version"] or _newest(connection, parts["key"], timeout)
-        return _open_version(connection, f"{parts['key']}/cryptoKeyVersions/{version}", options, timeout)
+        if parts["version"]:
+            version = f"{parts['key']}/cryptoKeyVersions/{parts['version']}"
+            answer = _get_public_key(connection, version, timeout)
+        else:
+            version, answer = _choose_version(connection, parts["key"], options, timeout)
+        return _open_version(connection, version, answer, options)
     except BaseException:
         connection.close()
         raise
 
 
-def _newest(connection: KmsConnection, key: str, timeout: float) -> str:
+def _choose_version(connection: KmsConnection, key: str, options: GcpKmsOptions, timeout: float) -> tuple[str, Any]:
+    """Return the newest enabled version that the certificate certifies, else the newest, with Google's answer."""
+    ends = time.monotonic() + timeout
     numbers = [int(name.rpartition("/")[2]) for name in connection.enabled_versions(key, timeout=timeout)]
     if not numbers:
         raise ConfigError(f"the key {key} has no version that is enabled; enable or create one")
-    return str(max(numbers))
+    read: list[tuple[str, Any]] = []
+    for number in sorted(numbers, reverse=True):
+        version = f"{key}/cryptoKeyVersions/{number}"
+        left = ends - time.monotonic()
+        if left <= 0:
+            raise SignerUnavailable(
+                f"Google KMS get_public_key {version}: no time was left to look for the version that the certificate "
+                f"certifies, of {len(numbers)}; name it in the URI, or raise start_timeout"
+            )
+        read.append((version, _get_public_key(connection, version, left)))
+        if _is_certified(read[-1][1], version, options):
+            return read[-1]
+    return read[0]
 
 
-def _open_version(connection: KmsConnection, version: str, options: GcpKmsOptions, timeout: float) -> GcpKmsSigner:
-    answer = _get_public_key(connection, version, timeout)
+def _is_certified(answer: Any, version: str, options: GcpKmsOptions) -> bool:
+    if options.certified_key is None:
+        return True
+    try:
+        return options.is_certified(_load_public_key(answer, version, answer.algorithm.name))
+    except ConfigError:
+        return False
+
+
+def _open_version(connection: KmsConnection, version: str, answer: Any, options: GcpKmsOptions) -> GcpKmsSigner:
     if answer.name != version:
         raise SignerError(f"Google KMS get_public_key {version}: {answer.name!r} answered")
     kind = answer.algorithm.name

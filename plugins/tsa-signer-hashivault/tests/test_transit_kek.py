@@ -221,7 +221,7 @@ def test_server_without_tls_behind_a_uri_that_means_tls_is_explained(openbao: Op
 )
 def test_answer_that_no_vault_gives_is_refused(monkeypatch: pytest.MonkeyPatch, answer: Any, problem: str) -> None:
     kek = kek_of("hcvault:///transit/keys/tsa", address="http://127.0.0.1:1", token=TOKEN)
-    monkeypatch.setattr(kek._connection._client.adapter, "request", lambda *_, **__: answer)
+    monkeypatch.setattr(kek._connection._http._adapter, "request", lambda *_, **__: answer)
     with pytest.raises(SignerError, match=problem):
         kek.decrypt(b"vault:v1:AAAA", timeout=1)
     kek.close()

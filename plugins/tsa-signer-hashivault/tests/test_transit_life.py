@@ -18,30 +18,15 @@ import requests
 from tsa_backends.openbao import ROOT_TOKEN, OpenBao
 from tsa_core.api import ConfigError, Signer, SignerError, SignerUnavailable
 from tsa_core.testing import check_token, issue_token, wait_until
-from tsa_signer_hashivault.connection import Session
 from tsa_signer_hashivault.options import TransitOptions
 from tsa_signer_hashivault.plugin import tsa_signers
+from tsa_signer_hashivault.vault_http import Session
 
 MESSAGE = b"a message"
 POLICY = """
 path "transit/keys/{key}" {{ capabilities = ["read"] }}
 path "transit/sign/{key}/*" {{ capabilities = ["update"] }}
 """
-
-
-@pytest.fixture
-def open_signer(openbao: OpenBao) -> Iterator[Callable[..., Signer]]:
-    opened: list[Signer] = []
-    (provider,) = (p for p in tsa_signers() if p.name == "hashivault")
-
-    def open_one(key: str, **options: Any) -> Signer:
-        table = {"uri": f"hashivault://{key}", "address": openbao.address, "token": ROOT_TOKEN, **options}
-        opened.append(provider.open(TransitOptions.model_validate(table)))
-        return opened[-1]
-
-    yield open_one
-    for signer in opened:
-        signer.close()
 
 
 def assert_signs(signer: Signer) -> None:
@@ -85,41 +70,6 @@ def test_pss_with_a_key_that_is_not_rsa_is_refused(openbao: OpenBao, open_signer
 def test_a_key_that_is_not_there_is_named(open_signer: Callable[..., Signer]) -> None:
     with pytest.raises(SignerError, match="transit/keys/absent: not found; make the key first"):
         open_signer("absent")
-
-
-def test_the_newest_version_is_pinned_when_the_key_is_rotated(
-    openbao: OpenBao, open_signer: Callable[..., Signer]
-) -> None:
-    key = openbao.make_key("rotated")
-    first = open_signer(key)
-    openbao.call("POST", f"transit/keys/{key}/rotate", {})
-    assert_signs(first)
-    second = open_signer(key)
-    assert_signs(second)
-    assert (first.details()["version"], second.details()["version"]) == ("1", "2")
-    assert_signs(open_signer(key, key_version=1))
-
-
-def test_a_version_that_may_not_sign_is_refused_at_start(openbao: OpenBao, open_signer: Callable[..., Signer]) -> None:
-    key = openbao.make_key("versions")
-    openbao.call("POST", f"transit/keys/{key}/rotate", {})
-    openbao.call("POST", f"transit/keys/{key}/config", {"min_encryption_version": 2})
-    for version in (1, 3):
-        with pytest.raises(ConfigError, match=rf"version {version} of the key .*it may sign with: 2"):
-            open_signer(key, key_version=version)
-
-
-def test_a_version_that_is_disabled_stops_signing_and_recovers(
-    openbao: OpenBao, open_signer: Callable[..., Signer]
-) -> None:
-    key = openbao.make_key("disabled")
-    signer = open_signer(key)
-    openbao.call("POST", f"transit/keys/{key}/rotate", {})
-    openbao.call("POST", f"transit/keys/{key}/config", {"min_encryption_version": 2})
-    with pytest.raises(SignerError, match=r"transit/sign/disabled/sha2-256: .*less than the minimum"):
-        signer.sign(MESSAGE, timeout=5)
-    openbao.call("POST", f"transit/keys/{key}/config", {"min_encryption_version": 0})
-    assert_signs(signer)
 
 
 def test_a_deleted_key_stops_signing(openbao: OpenBao, open_signer: Callable[..., Signer]) -> None:

@@ -44,6 +44,14 @@ def test_openbao_prefers_its_own_variables_and_takes_vaults() -> None:
     assert settings("hashivault://tsa", environ=environ).address == "https://vault"
 
 
+def test_variables_of_openbao_are_read_for_vault_where_its_own_are_not_given() -> None:
+    environ = {"BAO_ADDR": "https://bao", "BAO_TOKEN": TOKEN, "BAO_NAMESPACE": "pki"}
+    found = settings(environ=environ)
+    assert (found.address, found.token, found.namespace) == ("https://bao", TOKEN, "pki")
+    found = settings(environ={**environ, "VAULT_ADDR": "https://vault", "VAULT_NAMESPACE": ""})
+    assert (found.address, found.token, found.namespace) == ("https://vault", TOKEN, "pki")
+
+
 def test_token_of_the_login_command_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".vault-token").write_text(f"{TOKEN}\n")

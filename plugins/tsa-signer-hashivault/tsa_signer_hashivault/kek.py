@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-import os
 import re
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,11 +19,13 @@ from tsa_signer_hashivault.connection import TransitConnection
 from tsa_signer_hashivault.options import VaultKekOptions
 from tsa_signer_hashivault.settings import (
     TransitSettings,
-    given_token,
     server_address,
     tls_files,
     token_of_environment,
+    variable_of_vault,
 )
+from tsa_signer_hashivault.token_files import usable_token
+from tsa_signer_hashivault.vault_login import read_login
 
 log = logging.getLogger(__name__)
 
@@ -106,14 +108,18 @@ def complete_kek(options: VaultKekOptions) -> TransitSettings:
         raise ConfigError("the key's URI must hold no user and password", path=options.uri_setting)
     if path is None or parts.query or parts.fragment:
         raise ConfigError(f"{options.uri!r} is not such a key's URI; write {_FORM}", path=options.uri_setting)
-    if options.token is not None:
-        token, token_file = given_token(options.token.get_secret_value(), options.setting("token")), None
+    login = read_login(options, options.setting(""), token_given=options.token is not None)
+    token_file: Path | None = None
+    if login is not None:
+        token = ""
+    elif options.token is not None:
+        token = usable_token(options.token.get_secret_value(), options.setting("token"))
     else:
-        token, token_file = token_of_environment(os.environ.get("VAULT_TOKEN"), options.setting("token"))
+        token, token_file = token_of_environment(variable_of_vault("TOKEN"), options.setting("token"))
     verify, certificate = tls_files(
-        options.ca_file or os.environ.get("VAULT_CACERT"),
-        os.environ.get("VAULT_CLIENT_CERT"),
-        os.environ.get("VAULT_CLIENT_KEY"),
+        options.ca_file or variable_of_vault("CACERT"),
+        variable_of_vault("CLIENT_CERT"),
+        variable_of_vault("CLIENT_KEY"),
         options.setting("ca_file"),
     )
     return TransitSettings(
@@ -121,9 +127,10 @@ def complete_kek(options: VaultKekOptions) -> TransitSettings:
         key=path["key"],
         address=server_address(_address(parts.netloc, options.address), options.setting("address")),
         mount=path["mount"],
-        namespace=options.namespace or os.environ.get("VAULT_NAMESPACE") or None,
+        namespace=options.namespace or variable_of_vault("NAMESPACE"),
         token=token,
         token_file=token_file,
+        login=login,
         verify=verify,
         certificate=certificate,
     )
@@ -134,7 +141,7 @@ def _address(host: str, setting: str | None) -> str:
 
     VAULT_ADDR goes before the URI's host where both name the same one, so that a server without TLS can be used.
     """
-    variable = os.environ.get("VAULT_ADDR", "")
+    variable = variable_of_vault("ADDR") or ""
     if setting:
         return setting
     if not host or urlsplit(variable).netloc == host:

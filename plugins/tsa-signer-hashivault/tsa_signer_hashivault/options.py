@@ -3,30 +3,57 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import Field
 
-from tsa_core.api import ConfigPath, Duration, KekOptions, Secret, SignerOptions
+from tsa_core.api import ConfigPath, Duration, KekOptions, PluginOptions, Secret, SignerOptions
 
 
-class TransitOptions(SignerOptions):
+class LoginOptions(PluginOptions):
+    """How to log in, where no token is given; common to signers and key encryption keys."""
+
+    login: Literal["approle", "kubernetes", "jwt"] | None = Field(
+        None, description="get the token by logging in: by an AppRole, a Kubernetes service account, or a JWT"
+    )
+    login_mount: str | None = Field(None, description="path of the auth method; its name unless given")
+    role: str | None = Field(None, description="role of a login by kubernetes or jwt; jwt: else the method's default")
+    role_id: str | None = Field(None, description="role_id of a login by approle")
+    secret_id: Secret | None = Field(
+        None, description='secret_id of a login by approle; { env = "NAME" } or { file = "PATH" }, read at start'
+    )
+    secret_id_file: ConfigPath | None = Field(None, description="a file with the secret_id, read at each login")
+    jwt: Secret | None = Field(None, description='JWT of a login by jwt; { env = "NAME" } or { file = "PATH" }')
+    jwt_file: ConfigPath | None = Field(
+        None,
+        description="a file with the JWT, read at each login; kubernetes: the service account's token unless given",
+    )
+
+
+class TransitOptions(LoginOptions, SignerOptions):
     """`[signer.hashivault]` and `[signer.openbao]`."""
 
-    address: str | None = Field(None, description="the server's URL; else VAULT_ADDR (openbao: BAO_ADDR first)")
+    address: str | None = Field(
+        None, description="the server's URL; else VAULT_ADDR, else BAO_ADDR (openbao: BAO_ADDR first)"
+    )
     token: Secret | None = Field(
         None,
-        description='the token; { env = "NAME" } or { file = "PATH" }; else token_file, VAULT_TOKEN (openbao: '
-        "BAO_TOKEN first) or ~/.vault-token",
+        description='the token; { env = "NAME" } or { file = "PATH" }; else token_file, VAULT_TOKEN, '
+        "BAO_TOKEN (openbao: BAO_TOKEN first) or ~/.vault-token",
     )
     token_file: ConfigPath | None = Field(
         None, description="a file that an agent keeps a token in; read again when the server refuses the token"
     )
-    renew_token: bool = Field(True, description="renew a renewable token before it ends")
+    renew_token: bool = Field(True, description="renew a renewable token, and log in again, before it ends")
     mount: str | None = Field(
         None, description="path of the transit engine; else TRANSIT_SECRET_ENGINE_PATH, else transit"
     )
-    namespace: str | None = Field(None, description="namespace; else VAULT_NAMESPACE (openbao: BAO_NAMESPACE first)")
-    key_version: int | None = Field(None, ge=1, description="version of the key; the newest at start unless given")
+    namespace: str | None = Field(
+        None, description="namespace; else VAULT_NAMESPACE, BAO_NAMESPACE (openbao: reversed)"
+    )
+    key_version: int | None = Field(
+        None, ge=1, description="version of the key; the one that the certificate certifies unless given"
+    )
     ca_file: ConfigPath | None = Field(
         None, description="PEM file of the CAs to trust for TLS; else VAULT_CACERT, else the system's"
     )
@@ -44,14 +71,17 @@ class TransitOptions(SignerOptions):
     start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
 
 
-class VaultKekOptions(KekOptions):
+class VaultKekOptions(LoginOptions, KekOptions):
     """Settings of a key encryption key `hcvault://`."""
 
-    address: str | None = Field(None, description="the server's URL; else the host in the key's URI, else VAULT_ADDR")
-    token: Secret | None = Field(
-        None, description='the token; { env = "NAME" } or { file = "PATH" }; else VAULT_TOKEN, else ~/.vault-token'
+    address: str | None = Field(
+        None, description="the server's URL; else the host in the key's URI, else VAULT_ADDR or BAO_ADDR"
     )
-    namespace: str | None = Field(None, description="namespace; else VAULT_NAMESPACE")
+    token: Secret | None = Field(
+        None,
+        description='the token; { env = "NAME" } or { file = "PATH" }; else VAULT_TOKEN, BAO_TOKEN or ~/.vault-token',
+    )
+    namespace: str | None = Field(None, description="namespace; else VAULT_NAMESPACE or BAO_NAMESPACE")
     ca_file: ConfigPath | None = Field(
         None, description="PEM file of the CAs to trust for TLS; else VAULT_CACERT, else the system's"
     )

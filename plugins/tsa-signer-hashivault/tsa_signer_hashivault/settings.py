@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 from tsa_core.api import ConfigError
 from tsa_signer_hashivault.options import TransitOptions
+from tsa_signer_hashivault.token_files import read_token, usable_token
+from tsa_signer_hashivault.vault_login import Login, read_login
 
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
-_MAX_TOKEN_OCTETS: Final = 64 * 1024
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -28,8 +29,10 @@ class TransitSettings:
     mount: str
     namespace: str | None
     token: str = field(repr=False)
+    """Empty where a login gets it."""
     token_file: Path | None
     """The file that the token came from and may be read again from; None when it came from elsewhere."""
+    login: Login | None
     verify: str | bool
     certificate: tuple[str, str] | None
 
@@ -44,17 +47,18 @@ def complete(options: TransitOptions, environ: Mapping[str, str] = os.environ) -
     """Return the settings; raises ConfigError for what is missing or malformed."""
     scheme, _, rest = options.uri.partition("://")
     where = f"signer.{scheme}"
-    prefixes = ("BAO_", "VAULT_") if scheme == "openbao" else ("VAULT_",)
+    prefixes = ("BAO_", "VAULT_") if scheme == "openbao" else ("VAULT_", "BAO_")
 
     def variable(name: str) -> str | None:
-        return next((value for prefix in prefixes if (value := environ.get(prefix + name))), None)
+        return variable_of_vault(name, environ, prefixes)
 
     if not _KEY_NAME.fullmatch(rest):
         raise ConfigError(
             f"{options.uri!r} is not a key URI of this signer; write {scheme}://NAME with the name of a transit key "
             "(the server's address comes from VAULT_ADDR or the setting address)"
         )
-    token, token_file = _token(options, variable("TOKEN"), where)
+    login = read_login(options, f"{where}.", token_given=bool(options.token or options.token_file))
+    token, token_file = ("", None) if login else _token(options, variable("TOKEN"), where)
     verify, certificate = tls_files(
         options.ca_file or variable("CACERT"),
         options.client_certificate or variable("CLIENT_CERT"),
@@ -69,9 +73,17 @@ def complete(options: TransitOptions, environ: Mapping[str, str] = os.environ) -
         namespace=options.namespace or variable("NAMESPACE"),
         token=token,
         token_file=token_file,
+        login=login,
         verify=verify,
         certificate=certificate,
     )
+
+
+def variable_of_vault(
+    name: str, environ: Mapping[str, str] = os.environ, prefixes: Sequence[str] = ("VAULT_", "BAO_")
+) -> str | None:
+    """Return the first of the variables VAULT_name and BAO_name that is set, to more than nothing."""
+    return next((value for prefix in prefixes if (value := environ.get(prefix + name))), None)
 
 
 def tls_files(
@@ -105,15 +117,10 @@ def server_address(address: str | None, setting: str) -> str:
 
 def _token(options: TransitOptions, from_environment: str | None, where: str) -> tuple[str, Path | None]:
     if options.token is not None:
-        return _usable(options.token.get_secret_value(), f"{where}.token"), None
+        return usable_token(options.token.get_secret_value(), f"{where}.token"), None
     if options.token_file is not None:
         return read_token(options.token_file, f"{where}.token_file"), options.token_file
     return token_of_environment(from_environment, f"{where}.token", more=" or set token_file")
-
-
-def given_token(token: str, setting: str) -> str:
-    """Return a token that a setting holds; raises ConfigError for what cannot be one."""
-    return _usable(token, setting)
 
 
 def token_of_environment(from_environment: str | None, setting: str, *, more: str = "") -> tuple[str, Path | None]:
@@ -122,28 +129,8 @@ def token_of_environment(from_environment: str | None, setting: str, *, more: st
     Raises ConfigError that names `setting` when there is none; `more` is another way to give it.
     """
     if from_environment:
-        return _usable(from_environment, "the token in the environment"), None
+        return usable_token(from_environment, "the token in the environment"), None
     helper = Path("~/.vault-token").expanduser()
     if helper.is_file():
         return read_token(helper, str(helper)), helper
     raise ConfigError(f"there is no token; set VAULT_TOKEN, log in (~/.vault-token){more}", path=setting)
-
-
-def read_token(path: Path, where: str) -> str:
-    """Return the token in a file; raises ConfigError when there is none."""
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(_MAX_TOKEN_OCTETS).decode("ascii").strip()
-    except OSError as error:
-        raise ConfigError(f"the token's file {path} cannot be read: {error.strerror}", path=where) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"the token's file {path} holds no token", path=where) from None
-    return _usable(text, where)
-
-
-def _usable(token: str, where: str) -> str:
-    token = token.strip()
-    # The header takes printable ASCII only, and the library that refuses the rest repeats the value.
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError("the token is empty or has characters that no token has", path=where)
-    return token

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
@@ -101,7 +102,7 @@ class TransitSigner(KeySigner):
 
 
 def open_transit_signer(options: TransitOptions) -> TransitSigner:
-    """Return the signer for the key's newest version, or the one that is configured.
+    """Return the signer for the version that is configured, else the one that the certificate certifies.
 
     Raises ConfigError for settings and keys that cannot be used, SignerUnavailable when the server cannot be
     reached, SignerError when it refuses.
@@ -118,7 +119,7 @@ def open_transit_signer(options: TransitOptions) -> TransitSigner:
             timeout=timeout,
             attempts=options.attempts,
         )
-        version, public_key = _read_key(record, options.key_version, path)
+        version, public_key = _choose_version(record, options, path)
         try:
             algorithm = signature_algorithm(public_key, digest=options.signature_digest, pss=options.rsa_pss)
         except UnsupportedKey as error:
@@ -139,31 +140,63 @@ def open_transit_signer(options: TransitOptions) -> TransitSigner:
     )
 
 
-def _read_key(record: Mapping[str, Any], wanted: int | None, path: str) -> tuple[int, PublicKey]:
-    """Return version and public key from the server's record; raises ConfigError for a key that cannot sign."""
+def _choose_version(record: Mapping[str, Any], options: TransitOptions, path: str) -> tuple[int, PublicKey]:
+    """Return version and public key from the server's record; raises ConfigError for a key that cannot sign.
+
+    The version is the configured one, else the newest that the certificate certifies, else the newest.
+    """
     kind = record.get("type")
     if not record.get("supports_signing"):
         raise ConfigError(f"the key {path} is of type {kind}, which cannot sign; create one of {_SIGNING_TYPES}")
     if record.get("derived"):
         raise ConfigError(f"the key {path} is a derived one, which has no fixed public key; create one without derived")
-    versions = record.get("keys") or {}
-    version = wanted or int(record.get("latest_version") or 0)
+    versions: Mapping[int, Any] = {int(number): entry for number, entry in (record.get("keys") or {}).items()}
+    newest = int(record.get("latest_version") or 0)
     oldest = max(int(record.get("min_available_version") or 0), int(record.get("min_encryption_version") or 0))
-    if str(version) not in versions or version < oldest:
-        usable = [number for number in sorted(map(int, versions)) if number >= oldest]
+    usable = [number for number in sorted(versions) if number >= oldest]
+    certified = _certified(versions, kind, options)
+    version = options.key_version or (certified[-1] if certified else newest)
+    if version not in usable:
+        reason = ", which the certificate certifies," if version in certified else ""
         raise ConfigError(
-            f"version {version} of the key {path} cannot sign; it may sign with: "
-            f"{', '.join(map(str, usable)) or 'none'} (key_version chooses)"
+            f"version {version} of the key {path}{reason} cannot sign; it may sign with: "
+            f"{', '.join(map(str, usable)) or 'none'} (key_version chooses, min_encryption_version limits)"
         )
-    text = versions[str(version)].get("public_key") if isinstance(versions[str(version)], dict) else None
-    if not text:
-        raise ConfigError(f"the key {path} is of type {kind} and shows no public key; create one of {_SIGNING_TYPES}")
+    if certified and version not in certified:
+        raise ConfigError(
+            f"version {version} of the key {path} is not the one that the certificate certifies, but version "
+            f"{certified[-1]} is; leave key_version out, or give the chain that was issued for version {version}",
+            path=f"signer.{options.uri.partition(':')[0]}.key_version",
+        )
     try:
-        if kind == "ed25519":
-            return version, Ed25519PublicKey.from_public_bytes(base64.b64decode(text))
-        public_key = load_pem_public_key(text.encode("ascii"))
+        public_key = _public_key(versions[version], kind)
     except (ValueError, UnsupportedAlgorithm):
         raise ConfigError(f"the public key of {path} (type {kind}) cannot be read; use {_SIGNING_TYPES}") from None
+    if public_key is None:
+        raise ConfigError(f"the key {path} is of type {kind} and shows no public key; create one of {_SIGNING_TYPES}")
     if not isinstance(public_key, PublicKey):
         raise ConfigError(f"the key {path} is of type {kind}, which cannot sign; create one of {_SIGNING_TYPES}")
     return version, public_key
+
+
+def _certified(versions: Mapping[int, Any], kind: Any, options: TransitOptions) -> list[int]:
+    """Return the versions whose key the certificate certifies; none where there is no certificate yet."""
+    if options.certified_key is None:
+        return []
+    found = []
+    for number in sorted(versions):
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+            public_key = _public_key(versions[number], kind)
+            if isinstance(public_key, PublicKey) and options.is_certified(public_key):
+                found.append(number)
+    return found
+
+
+def _public_key(entry: Any, kind: Any) -> Any:
+    """Return the public key in a version's record, None when it shows none; raises ValueError, UnsupportedAlgorithm."""
+    text = entry.get("public_key") if isinstance(entry, dict) else None
+    if not text:
+        return None
+    if kind == "ed25519":
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(text))
+    return load_pem_public_key(text.encode("ascii"))

@@ -220,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _key(self, parts: list[str], query: dict[str, list[str]], body: bytes) -> None:
         vault = self.server.vault
-        operation = "sign" if parts[-1] == "sign" else "get"
+        operation = {"sign": "sign", "versions": "list"}.get(parts[-1], "get")
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token not in vault.tokens:
             challenge = f'Bearer authorization="{vault.url}/{TENANT}", resource="https://vault.azure.net"'
@@ -239,6 +239,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(400, "BadParameter", "api-version must be specified")
             return
         versions = vault.keys.get(parts[0], {})
+        if operation == "list":
+            self._list_versions(parts[0], versions, int(query.get("skip", ["0"])[0]))
+            return
         version = parts[1] if len(parts) > 1 and parts[1] != "sign" else max(versions, default="")
         key = versions.get(version)
         kid = f"{vault.url}/keys/{parts[0]}/{version}"
@@ -250,6 +253,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {"key": key.jwk(kid), "attributes": shown})
         else:
             self._sign(key, kid, json.loads(body))
+
+    def _list_versions(self, name: str, versions: dict[str, VaultKey], first: int) -> None:
+        """Show two versions on a page, so that a client has to turn them."""
+        vault = self.server.vault
+        page = list(versions.items())[first : first + 2]
+        entries = [
+            {
+                "kid": f"{vault.url}/keys/{name}/{version}",
+                "attributes": {"enabled": key.enabled, "created": int(version, 16), "updated": int(version, 16)},
+            }
+            for version, key in page
+        ]
+        more = len(versions) > first + 2
+        next_page = f"{vault.url}/keys/{name}/versions?api-version=7.5&skip={first + 2}" if more else None
+        self._send(200, {"value": entries, "nextLink": next_page})
 
     def _sign(self, key: VaultKey, kid: str, request: dict[str, str]) -> None:
         vault = self.server.vault
