@@ -189,3 +189,23 @@ def test_ocsp_from_the_command_line(
     server.answer = lambda _: Answer(status=503)
     assert timestamp_cli.run([*arguments, "--fetch-ocsp"]) == 1
     assert server.url in capsys.readouterr().err
+
+
+def test_the_signers_of_proofs_are_asked_about_too(
+    server: HttpTsa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    signer, prover = signer_with(server.url), signer_with(server.url)
+    about = {each.certificate.serial_number: responder(each) for each in (signer, prover)}
+    server.answer = lambda body: about[ocsp.load_der_ocsp_request(body).serial_number](body)
+    Path("r.tsr").write_bytes(stamped(signer))
+    proof = forge.token(prover, forge.tst_info(Path("r.tsr").read_bytes()), certificates=[prover.der])
+    Path("proof.tsr").write_bytes(forge.reply(proof))
+    Path("a.txt").write_bytes(b"hello")
+    Path("chain.pem").write_bytes(CHAIN.pem)
+    arguments = ["verify", "--artifact", "a.txt", "--timestamp", "r.tsr", "--certificate-chain", "chain.pem"]
+    arguments += ["--algorithms", "by-date", "--proof", "proof.tsr", "--fetch-ocsp"]
+    assert timestamp_cli.run(arguments) == 0
+    about[prover.certificate.serial_number] = responder(prover, revoked=True)
+    assert timestamp_cli.run(arguments) == 1
+    assert "keyCompromise" in capsys.readouterr().err

@@ -17,10 +17,14 @@ from tsa_core.protocol.hashes import SHA1, SHA256
 from tsa_core.protocol.signatures import signature_algorithm
 from tsa_core.testing import forge
 from tsa_core.testing.forged_pki import Chain, Issued, ca_extensions, issue, make_key, signer_extensions
+from tsa_core.testing.forged_revocation import crl, entry
 from tsa_core.verify import (
     DEFAULT_PERIODS,
+    CertificateRevoked,
     PathError,
     ProofMissing,
+    Revocation,
+    RevocationUnknown,
     TrustStore,
     VerifiedTimestamp,
     WeakAlgorithm,
@@ -159,6 +163,42 @@ def test_v20_a_proof_covers_what_is_in_the_token_alone() -> None:
         ),
     )
     assert "not in the token" in str(error)
+
+
+def test_v20_revocation_data_must_cover_the_signers_of_proofs_too() -> None:
+    other, now = chain(), datetime.now(UTC)
+    trust = TrustStore(roots=(OLD.root.certificate, other.root.certificate))
+    proof = stamped(WEAK, THEN + timedelta(days=1), by=other)
+
+    def verify_with(*crls: bytes, **more: Any) -> VerifiedTimestamp:
+        revocation = Revocation.from_files(crls)
+        return verify_response(
+            WEAK,
+            trust=trust,
+            artifact=b"hello",
+            proofs=[proof],
+            algorithm_periods=DEFAULT_PERIODS,
+            revocation=revocation,
+            **more,
+        )
+
+    of_signer, of_proof = crl(OLD.intermediate, this_update=now), crl(other.intermediate, this_update=now)
+    result = verify_with(of_signer, of_proof)
+    assert result.proof is not None
+    assert result.revocation_checked
+    assert result.proof.revocation_checked
+    refused(RevocationUnknown, "V9", lambda: verify_with(of_signer))
+    compromised = entry(other.signer, now, 1)
+    refused(
+        CertificateRevoked, "V9", lambda: verify_with(of_signer, crl(other.intermediate, compromised, this_update=now))
+    )
+    # Evidence about both speaks for the moment that the caller names.
+    moment = THEN + timedelta(days=60)
+    old = [crl(each.intermediate, this_update=moment, next_update=moment + timedelta(days=1)) for each in (OLD, other)]
+    refused(RevocationUnknown, "V9", lambda: verify_with(*old))
+    result = verify_with(*old, time=moment)
+    assert result.proof is not None
+    assert result.proof.checked_at == result.checked_at == moment
 
 
 def test_v20_the_default_ends_are_the_earlier_ones_of_etsi_and_nist() -> None:

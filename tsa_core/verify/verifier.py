@@ -86,7 +86,10 @@ class Verifier:
             self._paths.clear()
         self._shapes.forget()
 
-    def _verify(self, data: bytes, subject: Subject, *, is_reply: bool) -> VerifiedTimestamp:
+    def _verify(
+        self, data: bytes, subject: Subject, *, is_reply: bool, moment: datetime | None = None
+    ) -> VerifiedTimestamp:
+        """Verify a reply or a token; `moment` is for what evidence must speak where the subject has no time."""
         if subject.get("digest") is None and subject.get("artifact") is None and subject.get("request") is None:
             raise TypeError("verification needs the artifact, its digest or the request")
         time = subject.get("time")
@@ -99,7 +102,7 @@ class Verifier:
         if reading is None:
             status, token = open_reply(data) if is_reply else (None, open_token(data))
         if proofs:
-            proof = self._prove(data, proofs)
+            proof = self._prove(data, proofs, time or moment)
             by_date = ByDate(periods=self._periods, existed=proof.latest or proof.gen_time)
             rules = algorithm_rules(self._allow | by_date.strong_then)
         try:
@@ -119,7 +122,8 @@ class Verifier:
             raise ProofMissing("the proof is older than the timestamp that it is about, so that one of them is wrong")
         self._check_acceptance(info, path)
         check_subject(info, algorithm, subject)
-        findings = self._check_revocation(token, signed, path, info, time)
+        moment = time or moment
+        findings = self._check_revocation(token, signed, path, info, moment)
         notes = remarks(token, statement, path, by_date, self._allow)
         if new_shape and known_path:
             # Not from the first token of an authority: most programs verify one, and would learn for nothing.
@@ -129,22 +133,24 @@ class Verifier:
             signer_certificate=path.signer.certificate,
             path=tuple([c.certificate for c in path.certificates]),
             status=status,
-            checked_at=time if time is not None else datetime.now(UTC),
+            checked_at=moment if moment is not None else datetime.now(UTC),
             revocation_checked=bool(findings) and findings[0].status is not RevocationStatus.NOT_CHECKED,
             revocation=findings,
             notes=notes,
             proof=proof,
         )
 
-    def _prove(self, data: bytes, proofs: Sequence[bytes]) -> VerifiedTimestamp:
-        """Verify the proofs, which any authority of the trust store may have made."""
+    def _prove(self, data: bytes, proofs: Sequence[bytes], moment: datetime | None) -> VerifiedTimestamp:
+        """Verify the proofs, which any authority of the trust store may have made, and whether it was revoked."""
         if not self._periods:
             raise TypeError("proofs have no effect without algorithm_periods")
-        verifier = Verifier(self._trust, allow=self._allow, algorithm_periods=self._periods)
+        verifier = Verifier(
+            self._trust, allow=self._allow, algorithm_periods=self._periods, revocation=self._revocation
+        )
 
         def verify(proof: bytes, covered: bytes, further: Sequence[bytes]) -> VerifiedTimestamp:
-            call = verifier.verify_token if is_token(proof) else verifier.verify_response
-            return call(proof, artifact=covered, proofs=further)
+            subject: Subject = {"artifact": covered, "proofs": further}
+            return verifier._verify(proof, subject, is_reply=not is_token(proof), moment=moment)
 
         return prove(data, proofs, verify)
 

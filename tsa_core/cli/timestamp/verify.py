@@ -164,8 +164,12 @@ def _verdict(
         trust = with_fetched_issuers(ctx, reply, trust)
     result = _verify(reply, flags, trust, None if fetches else revocation, signature)
     if fetches:
-        # The path is known and trusted by now, and so are the places that its certificates name.
-        result = _verify(reply, flags, trust, fetched_revocation(ctx, result, flags, revocation), signature)
+        # The paths are known and trusted by now, and so are the places that their certificates name.
+        verdict: VerifiedTimestamp | None = result
+        while verdict is not None:
+            revocation = fetched_revocation(ctx, verdict, flags, revocation)
+            verdict = verdict.proof
+        result = _verify(reply, flags, trust, revocation, signature)
     return result
 
 
