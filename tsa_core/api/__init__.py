@@ -34,7 +34,7 @@ from tsa_core.api.errors import (
     cannot_listen,
 )
 from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, resolve_path
-from tsa_core.api.files import key_file, read_file
+from tsa_core.api.files import key_file, read_file, why_not_writable
 from tsa_core.api.kek import WRONG_KEK, KeyEncryptionKey, OpenKek
 from tsa_core.api.keys import KEY_KINDS, new_key
 from tsa_core.api.logs import keep_quiet, one_line
@@ -149,5 +149,6 @@ __all__ = [
     "resolve_path",
     "retry_after",
     "signature_algorithm",
+    "why_not_writable",
     "within_deadline",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,25 @@ def read_file(path: Path, what: str, *, limit: int) -> bytes:
     if len(data) > limit:
         raise ConfigError(f"the file is larger than any {what} ({limit // 1024} KiB)", path=str(path))
     return data
+
+
+def why_not_writable(folder: Path) -> str:
+    """Return why no file can be made in a folder, which may have to be made first; empty when one can.
+
+    Asks the system and changes nothing, for what a provider opens instead when `timestamp-server check` asks it to.
+    """
+    there = folder
+    while not there.exists() and there.parent != there:
+        there = there.parent
+    if not there.is_dir():
+        return f"{there} is no directory"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"nothing can be written in {there}"
+    try:
+        room = os.statvfs(there)
+    except OSError as error:
+        return f"{there}: {error.strerror}"
+    return "" if room.f_bavail or not room.f_blocks else f"the disk of {there} is full"
 
 
 @contextmanager

@@ -103,6 +103,11 @@ class Provider(Generic[T]):
     summary: str
     options: type[PluginOptions] = NoOptions
     open: Callable[..., T]
+    open_for_check: Callable[..., T] | None = None
+    """Called by `timestamp-server check` in place of `open`, for a provider whose `open` changes something on a disk.
+
+    What it returns changes nothing, is asked for its `health` and its facts, and is given no request or record. It
+    raises what `open` would raise. None: `open` itself changes nothing."""
     uses_keks: bool = False
     """Whether `open` also gets the keyword argument `open_kek`, an OpenKek, by which it reaches other plugins' KEKs."""
     fork_safe: bool = False

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 PROGRAM = "timestamp-server"
 _FIRST_ROUND_SECONDS = 30.0
 """How long `check` waits for the clock monitors' first verdicts."""
+_HEALTH_SECONDS = 10.0
+"""How long it waits for sinks, processors and health checks to tell their health."""
 
 
 class ServerGroup(click.Group):
@@ -209,8 +211,9 @@ def check(as_json: bool, **parameters: Any) -> None:
     may later, as when the key's backend is down.
     """
     set_up_logging(level=logging.ERROR)
-    with Service(_load(parameters)) as service:
+    with Service(_load(parameters), checking=True) as service:
         service.clock.gate.wait_for_monitors(_FIRST_ROUND_SECONDS)
+        service.watch.ask_all(_HEALTH_SECONDS)
         for warning in (*service.warnings, *_gen_time_warnings(service), *_source_warnings(service)):
             console.stderr().print(f"WARNING: {warning}", markup=False, soft_wrap=True)
         profiles = [_check_profile(profile) for profile in service.authority.profiles.values()]

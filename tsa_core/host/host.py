@@ -64,13 +64,20 @@ class PluginHost:
     `installed` maps entry-point names to installed plugins; tests pass their own. Relative paths in the plugins'
     settings are relative to `base_directory`, that of the configuration file. `previous` is the host of the service
     that a reload replaces: plugins whose settings are the same are shared with it and not opened again. A plugin that
-    takes longer than `open_timeout` to be imported or opened is an error.
+    takes longer than `open_timeout` to be imported or opened is an error. With `checking`, nothing on a disk changes.
     """
 
     @classmethod
-    def for_settings(cls, settings: Settings, *, previous: PluginHost | None = None) -> PluginHost:
+    def for_settings(
+        cls, settings: Settings, *, previous: PluginHost | None = None, checking: bool = False
+    ) -> PluginHost:
         """Return a host for a configuration."""
-        return cls(base_directory=settings.base_directory, previous=previous, open_timeout=settings.server.open_timeout)
+        return cls(
+            base_directory=settings.base_directory,
+            previous=previous,
+            open_timeout=settings.server.open_timeout,
+            checking=checking,
+        )
 
     def __init__(
         self,
@@ -79,7 +86,9 @@ class PluginHost:
         base_directory: Path | None = None,
         previous: PluginHost | None = None,
         open_timeout: timedelta = _OPEN_TIMEOUT,
+        checking: bool = False,
     ) -> None:
+        self._checking = checking
         if installed is None and previous is not None and not previous._finds_itself:
             installed = previous._installed
         self._finds_itself: bool = installed is None
@@ -255,7 +264,9 @@ class PluginHost:
         """Return the object that a provider opens; the caller closes it. Raises TsaError alone."""
         arguments = {"open_kek": self.open_kek} if provider.uses_keks else {}
         plugin = self._loaded.get(provider.name)
-        return open_within(kind, provider, options, arguments, plugin, seconds=self._open_seconds)
+        return open_within(
+            kind, provider, options, arguments, plugin, seconds=self._open_seconds, checking=self._checking
+        )
 
     def plugin(self, name: str) -> InstalledPlugin | None:
         """Return the plugin of that name, if it is loaded."""

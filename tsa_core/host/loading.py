@@ -86,12 +86,14 @@ def open_within(
     plugin: InstalledPlugin | None,
     *,
     seconds: float,
+    checking: bool = False,
 ) -> T:
     """Return the object that a provider opens, once it is seen to be of its kind. Raises TsaError alone."""
+    opens = (provider.open_for_check or provider.open) if checking else provider.open
     what = f"the {kind.label} {provider.name!r}{f' ({plugin.distribution} {plugin.version})' if plugin else ''}"
 
     def open_and_look() -> tuple[T, str]:
-        opened = provider.open(options, **arguments)
+        opened = opens(options, **arguments)
         try:
             return opened, opened_complaint(kind, opened)
         except BaseException:

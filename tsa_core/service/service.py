@@ -15,9 +15,11 @@ from tsa_core.api import (
     AuditEvent,
     AuditSink,
     ClockMonitor,
+    ConfigError,
     PolicySelector,
     ResponseProcessor,
     Signer,
+    why_not_writable,
 )
 from tsa_core.api.fields import noting_files
 from tsa_core.authority import ClockChange, Profile, TimestampAuthority, parse_chain
@@ -52,7 +54,8 @@ class Service:
     `shared` are signers by profile that the parent opened before this process was forked; the parent closes them.
     `material` are chains that were read before. `monitors` are clock monitors that another process runs. `previous` is
     the service that a reload replaces: plugins whose settings are the same are kept open and shared with it, and
-    nothing takes effect before `start`. Without `previous` the constructor calls `start`.
+    nothing takes effect before `start`. Without `previous` the constructor calls `start`, but not when `checking`: then
+    nothing on a disk changes.
     """
 
     def __init__(
@@ -64,9 +67,12 @@ class Service:
         material: Material | None = None,
         previous: Service | None = None,
         monitors: Mapping[str, ClockMonitor] | None = None,
+        checking: bool = False,
     ) -> None:
         self.settings = settings
-        self.host: PluginHost = host or PluginHost.for_settings(settings, previous=previous.host if previous else None)
+        self.host: PluginHost = host or PluginHost.for_settings(
+            settings, previous=previous.host if previous else None, checking=checking
+        )
         self._shared = dict(shared or {})
         self.warnings: list[str] = []
         """Lines for the operator about what works but is unsafe in production."""
@@ -77,7 +83,9 @@ class Service:
                 self._open(material, previous, monitors)
             self.files = files | self._files()
             """The files that were read: chains, keys and secrets; not the configuration file itself."""
-            if previous is None:
+            if checking:
+                self._check_state_directory()
+            elif previous is None:
                 self.start()
         except BaseException:
             self.close()
@@ -234,6 +242,11 @@ class Service:
         self.clock.gate.start()
         self.watch.start()
         self.audit_heads.keep_running()
+
+    def _check_state_directory(self) -> None:
+        """Raise ConfigError when `start` could not store the chains."""
+        if (directory := self.settings.server.state_directory) and (reason := why_not_writable(directory / "chains")):
+            raise ConfigError(f"{reason}; give a directory that the server may write to", path="server.state_directory")
 
     def audit_exchange(self, previous: Service) -> None:
         """Write an audit record for each profile whose certificates differ from those of `previous`."""

@@ -18,6 +18,13 @@ def _open(options: AuditFileOptions) -> AuditSink:
     return open_sink(options)
 
 
+def _open_for_check(options: AuditFileOptions) -> AuditSink:
+    from tsa_audit_file.sink import key_of
+    from tsa_audit_file.trial import try_sink
+
+    return try_sink(options, key_of(options))
+
+
 def _load_command() -> click.Command:
     from tsa_audit_file.command import audit
 
@@ -27,7 +34,13 @@ def _load_command() -> click.Command:
 @hookimpl
 def tsa_audit_sinks() -> Iterable[Provider[AuditSink]]:
     """Register the sink."""
-    yield Provider(name="auditfile", summary="Hash-chained JSON Lines in a file", options=AuditFileOptions, open=_open)
+    yield Provider(
+        name="auditfile",
+        summary="Hash-chained JSON Lines in a file",
+        options=AuditFileOptions,
+        open=_open,
+        open_for_check=_open_for_check,
+    )
 
 
 @hookimpl

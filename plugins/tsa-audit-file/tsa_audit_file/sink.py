@@ -303,9 +303,7 @@ def _reason(error: BaseException) -> str:
 
 def open_sink(options: AuditFileOptions) -> FileAuditSink:
     """Return the sink; raises ConfigError for a file that cannot be written to or continued."""
-    key = options.key.get_secret_value().encode("utf-8") if options.key is not None else None
-    if key is not None and len(key) < 16:
-        raise ConfigError("the key has fewer than 16 bytes; openssl rand -hex 32 makes one", path="audit.auditfile.key")
+    key = key_of(options)
     journal = Journal(options.path, key=key, max_size=options.max_size, daily=options.daily)
     sink = FileAuditSink(journal, options)
     try:
@@ -320,6 +318,14 @@ def open_sink(options: AuditFileOptions) -> FileAuditSink:
         )
         raise ConfigError(f"{_reason(cause or error)}{hint}", path="audit.auditfile.path") from None
     return sink
+
+
+def key_of(options: AuditFileOptions) -> bytes | None:
+    """Return the key of the chain, if it has one; raises ConfigError for one that is too short."""
+    key = options.key.get_secret_value().encode("utf-8") if options.key is not None else None
+    if key is not None and len(key) < 16:
+        raise ConfigError("the key has fewer than 16 bytes; openssl rand -hex 32 makes one", path="audit.auditfile.key")
+    return key
 
 
 def _make_folder(folder: Path) -> None:

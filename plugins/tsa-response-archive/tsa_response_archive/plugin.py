@@ -18,6 +18,12 @@ def _open(options: ArchiveOptions) -> ResponseProcessor:
     return open_archive(options)
 
 
+def _open_for_check(options: ArchiveOptions) -> ResponseProcessor:
+    from tsa_response_archive.processor import try_archive
+
+    return try_archive(options)
+
+
 def _load_command() -> click.Command:
     from tsa_response_archive.command import archive
 
@@ -27,7 +33,13 @@ def _load_command() -> click.Command:
 @hookimpl
 def tsa_response_processors() -> Iterable[Provider[ResponseProcessor]]:
     """Register the processor."""
-    yield Provider(name="archive", summary="Keeps every token in a directory", options=ArchiveOptions, open=_open)
+    yield Provider(
+        name="archive",
+        summary="Keeps every token in a directory",
+        options=ArchiveOptions,
+        open=_open,
+        open_for_check=_open_for_check,
+    )
 
 
 @hookimpl

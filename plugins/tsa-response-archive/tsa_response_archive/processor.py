@@ -10,7 +10,7 @@ import logging
 from time import monotonic
 from typing import Final
 
-from tsa_core.api import ConfigError, HealthStatus, ResponseProcessor, TokenDraft, TsaError
+from tsa_core.api import ConfigError, HealthStatus, ResponseProcessor, TokenDraft, TsaError, why_not_writable
 from tsa_response_archive.options import ArchiveOptions
 from tsa_response_archive.store import TokenStore
 
@@ -76,6 +76,25 @@ class ArchiveProcessor(ResponseProcessor):
         if self._required:
             return HealthStatus(healthy=False, reason=f"the archive cannot keep tokens: {self._failure}")
         return HealthStatus(healthy=True, reason=f"tokens leave without being kept: {self._failure}")
+
+
+class ArchiveTrial(ResponseProcessor):
+    """What `timestamp-server check` opens instead: keeps nothing, and changes nothing on the disk."""
+
+    def health(self) -> HealthStatus:
+        """Say that it could keep replies: else it would not have been opened."""
+        return HealthStatus(healthy=True)
+
+
+def try_archive(options: ArchiveOptions) -> ArchiveTrial:
+    """Look whether the directory could be used; raises ConfigError when it could not."""
+    if reason := why_not_writable(options.directory):
+        raise ConfigError(
+            f"the archive's directory {options.directory} cannot be used: {reason}; "
+            "make it and give the server's user write access",
+            path="response.archive.directory",
+        )
+    return ArchiveTrial()
 
 
 def open_archive(options: ArchiveOptions) -> ArchiveProcessor:
