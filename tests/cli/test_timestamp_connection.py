@@ -33,6 +33,7 @@ def test_headers_and_a_token_are_sent(shell: Shell, tsa: HttpTsa) -> None:
         (("--header", "Host: x"), "by the client itself"),
         (("--token-file", "missing"), "cannot be read"),
         (("--token-file", "a.txt", "--header", f"Authorization: {SECRET}"), "give one of them"),
+        (("--token-over-http",), "no bearer token"),
         (("--ca", "missing.pem"), "cannot be read"),
         (("--ca", "a.txt"), "no PEM certificate"),
         (("--client-key", "a.txt"), "needs a client certificate"),
@@ -46,6 +47,19 @@ def test_flags_that_cannot_be_used(shell: Shell, tsa: HttpTsa, arguments: tuple[
     assert said in message
     assert SECRET not in message
     assert tsa.received == []
+
+
+def test_a_bearer_token_needs_https(shell: Shell, tsa: HttpTsa) -> None:
+    Path("token").write_text(SECRET)
+    command = ("timestamp", "--artifact", "a.txt", "--timestamp_server", tsa.url, "--token-file", "token")
+    other = (*command, "--timestamp_server", "http://tsa.invalid/")
+    message = shell.fails(2, *other)
+    assert "tsa.invalid over plain http" in message
+    assert "--token-over-http" in message
+    assert tsa.received == []
+    assert shell(*other, "--token-over-http", "--threshold", "1").code == 0
+    no_url = (*command, "--timestamp_server", "ftp://tsa.invalid/", "--threshold", "1")
+    assert "not an http or https URL" in shell(*no_url).err
 
 
 @pytest.mark.parametrize("flag", ["--header", "--token-file", "--client-certificate"])

@@ -148,6 +148,13 @@ def an_interim_answer_first(c: Conversation) -> None:
 
 
 @lie(None)
+def early_hints_first(c: Conversation) -> None:
+    reply = c.reply()
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\nContent-Length: 7\r\n\r\n"
+    c.send(b"HTTP/1.1 102 Processing\r\n\r\n", hints, b"HTTP/1.1 100 Continue\r\n\r\n", hints, sized(len(reply)), reply)
+
+
+@lie(None)
 def more_after_the_reply(c: Conversation) -> None:
     reply = c.reply()
     c.send(sized(len(reply)), reply, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

@@ -52,6 +52,12 @@ def dripped_interim_answers(c: Conversation) -> None:
 
 
 @lie(RequestTimeout)
+def flood_of_early_hints(c: Conversation) -> None:
+    c.hear()
+    c.flood(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n" * 500)
+
+
+@lie(RequestTimeout)
 def flood_of_interim_answers(c: Conversation) -> None:
     c.hear()
     c.flood(b"", b"HTTP/1.1 100 Continue\r\nX-Padding: x\r\n\r\n" * 500)

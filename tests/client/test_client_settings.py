@@ -59,6 +59,36 @@ def test_a_token_file_is_read_for_each_request(certificates: Certificates, tmp_p
     assert [fields(head)["authorization"] for head in served.heads] == ["Bearer first", "Bearer second"]
 
 
+@pytest.mark.parametrize("header", [False, True])
+def test_a_bearer_token_does_not_leave_the_machine_over_plain_http(tmp_path: Path, header: bool) -> None:
+    token = tmp_path / "token"
+    token.write_text(SECRET)
+    settings: dict[str, Any] = {"headers": {"authorization": f"bearer {SECRET}"}} if header else {"token_file": token}
+    for url in ("http://tsa.example.org/", "http://192.0.2.1/", "http://[2001:db8::1]:8080/tsr", "http://notlocalhost"):
+        with pytest.raises(ClientSettingError, match="over plain http") as caught:
+            TimestampClient(url, **settings)
+        assert SECRET not in str(caught.value)
+        TimestampClient(url, **settings, token_over_http=True)
+        TimestampClient(url.replace("http", "https"), **settings)
+    for url in (
+        "http://127.0.0.1:1/",
+        "http://127.9.9.9/",
+        "http://[::1]:1/",
+        "http://localhost.:1",
+        "http://a.localhost",
+    ):
+        TimestampClient(url, **settings)
+
+
+def test_a_proxy_is_not_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text(SECRET)
+    monkeypatch.setenv("http_proxy", "http://proxy.example.org:3128")
+    with pytest.raises(ClientSettingError, match="over plain http"):
+        TimestampClient("http://127.0.0.1:1/", token_file=tmp_path / "token")
+    monkeypatch.setenv("no_proxy", "127.0.0.0/8")
+    TimestampClient("http://127.0.0.1:1/", token_file=tmp_path / "token")
+
+
 def test_headers_are_sent_and_nothing_is_to_be_encoded(certificates: Certificates) -> None:
     with server(certificates) as served, TimestampClient(served.url, headers={"X-Api-Key": SECRET}) as client:
         client.stamp(artifact=b"hello")
@@ -104,6 +134,7 @@ def test_credentials_do_not_follow_a_redirect_to_another_server(certificates: Ce
         {"ca": "missing.pem"},
         {"client_certificate": "missing.pem"},
         {"token_file": "missing"},
+        {"token_over_http": True},
     ],
 )
 def test_settings_that_cannot_be_used(settings: Any) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from tsa_core.client.deadline import Deadline
 from tsa_core.client.errors import BadReply, TimestampRefused
 from tsa_core.client.request import RequestArguments, build_request
-from tsa_core.client.settings import ClientSettings, header_source
+from tsa_core.client.settings import ClientSettings, check_bearer_token, header_source
 from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW, check_time
 from tsa_core.client.timestamp import Timestamp
 from tsa_core.client.tls import ClientSettingError, tls
@@ -32,7 +32,8 @@ class TimestampClient:
     - `ca` is a PEM file of the certificate authorities to trust for TLS, instead of the system's.
     - `client_certificate`, `client_key` are PEM files; the key may stand in the certificate's.
     - `ssl_context` takes the place of these three.
-    - `headers` are sent besides; `token_file` holds a bearer token and is read for each request.
+    - `headers` are sent besides; `token_file` holds a bearer token and is read for each request. A bearer token goes
+      over plain http only to this machine, unless `token_over_http` is true.
     - `retries` is how often to ask again after a refused or broken connection or HTTP 429, 502, 503 or 504, when the
       server says (Retry-After), else after 0.5, 1, 2, ... seconds, and only if the deadline leaves time for it.
     - `clock_window`, 5 minutes unless given, is how far genTime may be from this machine's clock (rule V6): a reply
@@ -54,6 +55,8 @@ class TimestampClient:
         retries = settings.get("retries", 0)
         if retries < 0 or self._window.total_seconds() < 0:
             raise ClientSettingError("neither retries nor clock_window can be negative")
+        headers, token_file = settings.get("headers"), settings.get("token_file")
+        check_bearer_token(self._url, headers, token_file, over_http=settings.get("token_over_http", False))
         Deadline(self._timeout)  # says what is wrong with it
         self._transport = Transport(
             timeout=self._timeout,
@@ -63,9 +66,7 @@ class TimestampClient:
                 certificate=settings.get("client_certificate"),
                 key=settings.get("client_key"),
             ),
-            headers=header_source(
-                settings.get("headers"), settings.get("token_file"), authorized=urlsplit(self._url).username is not None
-            ),
+            headers=header_source(headers, token_file, authorized=urlsplit(self._url).username is not None),
             retries=retries,
         )
 

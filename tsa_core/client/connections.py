@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import socket
 import threading
@@ -89,8 +90,21 @@ def connect(
     raise last
 
 
+class _FinalAnswer(http.client.HTTPResponse):
+    """An answer that is no interim one (RFC 9110 15.2); http.client itself passes over 100 (Continue) alone."""
+
+    def begin(self) -> None:
+        """Read status and header; 101 (Switching Protocols) is final, and nobody asked for it."""
+        super().begin()
+        while 101 < self.status < 200:
+            self.headers = self.msg = None  # type: ignore[assignment]  # as before the first call, which begins anew
+            super().begin()
+
+
 class GuardedConnection(connection.HTTPConnection):
     """A connection that the deadline of the thread's exchange shuts down."""
+
+    response_class = _FinalAnswer
 
     def _new_conn(self) -> socket.socket:
         try:

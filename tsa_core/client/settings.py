@@ -6,9 +6,12 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, TypedDict
+from urllib.parse import urlsplit
 
+from tsa_core.client.proxies import ProxyUnusable, proxy_for
 from tsa_core.client.tls import ClientSettingError, File
 from tsa_core.verify import Verifier
 
@@ -33,6 +36,7 @@ class ClientSettings(TypedDict, total=False):
     client_key: File | None
     headers: Mapping[str, str] | None
     token_file: File | None
+    token_over_http: bool
     retries: int
     clock_window: timedelta
 
@@ -60,6 +64,38 @@ def header_source(
     path = Path(token_file)
     _bearer(path)
     return lambda: {**own, "Authorization": _bearer(path)}
+
+
+def check_bearer_token(
+    url: str, headers: Mapping[str, str] | None, token_file: File | None, *, over_http: bool
+) -> None:
+    """Raise ClientSettingError for a bearer token that would leave this machine without TLS (RFC 6750 5.3).
+
+    `over_http` allows it, and is an error without a token. `url` is a usable one.
+    """
+    bearer = any(n.lower() == "authorization" and v.lower().startswith("bearer ") for n, v in (headers or {}).items())
+    if token_file is None and not bearer:
+        if over_http:
+            raise ClientSettingError("there is no bearer token that token_over_http could allow")
+    elif not over_http and urlsplit(url).scheme == "http" and not _stays_here(url):
+        host = urlsplit(url).hostname
+        raise ClientSettingError(
+            f"the bearer token would go to {host} over plain http, where others can read it; use https, or allow it "
+            "with token_over_http=True (--token-over-http)"
+        )
+
+
+def _stays_here(url: str) -> bool:
+    """Say whether a connection does not leave this machine: the host is the machine itself, and no proxy is asked."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        loopback = ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost" or host.endswith(".localhost")  # RFC 6761 6.3
+    try:
+        return loopback and proxy_for(url) is None
+    except ProxyUnusable:
+        return False
 
 
 def _check(name: str, value: str) -> None:

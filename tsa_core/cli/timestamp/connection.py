@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from tsa_core.cli.boolean_flag import BooleanFlag
 from tsa_core.cli.timestamp.options import common, option, seconds
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ _CONNECTION: Final = (
     option("--client-key", metavar="FILE", help="Its PEM private key, if it is not in the same file."),
     option("--header", multiple=True, metavar="NAME:VALUE", help="Send this header too; repeat it for several."),
     option("--token-file", metavar="FILE", help="Send the bearer token in this file."),
+    option("--token-over-http", cls=BooleanFlag, help="Send a bearer token to a server without TLS too."),
     option(
         "--retries",
         type=click.IntRange(min=0, max=100),
@@ -54,9 +57,10 @@ def connection_options(function: _F) -> _F:
 
 def connection_settings(ctx: click.Context, flags: dict[str, Any]) -> ClientSettings:
     """Return the client's settings; raises click.UsageError for those that cannot be used."""
-    from tsa_core.client import ClientSettingError
-    from tsa_core.client.settings import header_source
+    from tsa_core.client import ClientSettingError, TransportError
+    from tsa_core.client.settings import check_bearer_token, header_source
     from tsa_core.client.tls import tls
+    from tsa_core.client.transport import timestamp_url
 
     _check_destination(ctx, flags)
     headers = _headers(flags["header"])
@@ -67,12 +71,18 @@ def connection_settings(ctx: click.Context, flags: dict[str, Any]) -> ClientSett
         "client_key": flags["client_key"],
         "headers": headers,
         "token_file": flags["token_file"],
+        "token_over_http": bool(flags["token_over_http"]),
         "retries": flags["retries"],
         "clock_window": timedelta(seconds=flags["clock_window"]),
     }
     try:
         # Before anything is sent, and as the mistake in the command that it is.
         header_source(headers, flags["token_file"], authorized=False)
+        for url in common(ctx, "timestamp_server"):
+            with suppress(TransportError):  # what is no URL is told later, beside what the other servers answer
+                check_bearer_token(
+                    timestamp_url(url), headers, flags["token_file"], over_http=settings["token_over_http"]
+                )
         tls(ca=flags["ca"], certificate=flags["client_certificate"], key=flags["client_key"])
     except ClientSettingError as error:
         raise click.UsageError(str(error)) from None
