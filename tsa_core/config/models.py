@@ -211,6 +211,9 @@ class LogSettings(Table):
     type: Literal["dev", "prod"] = Field(
         "dev", description="dev: readable lines, coloured on a terminal; prod: one JSON object per line"
     )
+    keys: Literal["plain", "gcp", "ecs"] = Field(
+        "plain", description="names of the keys in JSON: ours, Google Cloud Logging's, or the Elastic Common Schema's"
+    )
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="records below this level are left out"
     )
@@ -218,6 +221,12 @@ class LogSettings(Table):
     digest: bool = Field(
         False, description="write the message digest into the request's line; it may tell what was timestamped"
     )
+
+    @model_validator(mode="after")
+    def _keys_are_of_json(self) -> Self:
+        if self.keys != "plain" and self.type != "prod":
+            raise ValueError(f'keys = "{self.keys}" has an effect with type = "prod" only, which writes JSON')
+        return self
 
 
 class MetricsSettings(Table):

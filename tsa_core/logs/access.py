@@ -11,6 +11,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import NamedTuple
 
 from tsa_core.authority import RequestTrace
+from tsa_core.logs.keys import PLAIN, Keys
 from tsa_core.logs.writer import LineWriter
 
 _MAX_PATH = 256
@@ -59,29 +60,65 @@ class AccessLog(ABC):
 class JsonAccessLog(AccessLog):
     """JSON lines; docs/operate/logs.md is the schema. Every line has all keys, in the same order."""
 
+    def __init__(self, writer: LineWriter, *, digest: bool = False, keys: Keys = PLAIN) -> None:
+        super().__init__(writer, digest=digest)
+        duration, self._unit = keys.duration
+        # %s is JSON already, but for times: the core's own words (profile, hash, failInfo) need no quoting.
+        values = {
+            "timestamp": '"%s"',
+            "level": f'"{keys.level("info")}"',
+            "logger": '"tsa_core.access"',
+            "event": '"request"',
+            "request_id": "%s",
+            "client": "%s",
+            "method": "%s",
+            "path": "%s",
+            "status": "%s",
+            "duration_ms": duration,
+            "profile": "%s",
+            "hash": "%s",
+            "outcome": "%s",
+            "serial": "%s",
+            "fail_info": "%s",
+            "reason": "%s",
+            **({"digest": "%s"} if digest else {}),
+        }
+        named = [f'"{keys[name]}":{value}' for name, value in values.items()]
+        self._traced = keys.trace is not None
+        if self._traced:
+            named.insert(4, f'"{keys.trace}":%s')
+        self._format = f"{{{keys.extra.replace('%', '%%')}{','.join(named)}}}\n"
+
     def line(self, answered: AnsweredRequest) -> str:
         """Return the line of a request."""
         now, method, path, code, client, request_id, duration_ns, trace = answered
-        # The core's own names (profile, hash, failInfo) need no quoting; the client's values do.
-        profile = f'"{trace.profile}"' if trace.profile else "null"
-        hash_name = f'"{name}"' if (name := trace.hash_name) else "null"
+        serial = failure = reason = "null"
         if not trace.ended:
-            result = '"outcome":null,"serial":null,"fail_info":null,"reason":null'
+            outcome = "null"
         elif trace.failure is None:
-            result = f'"outcome":"granted","serial":"{trace.serial_der[2:].hex()}","fail_info":null,"reason":null'
+            outcome, serial = '"granted"', f'"{trace.serial_der[2:].hex()}"'
         else:
-            result = (
-                f'"outcome":"refused","serial":null,"fail_info":"{trace.failure.text}","reason":{quoted(trace.reason)}'
-            )
-        if self._digest:
-            digest = self._digest_sent(trace)
-            result += f',"digest":"{digest}"' if digest else ',"digest":null'
-        return (
-            f'{{"timestamp":"{self._time(now)}","level":"info","logger":"tsa_core.access","event":"request",'
-            f'"request_id":{quoted(request_id) if request_id else "null"},"client":{quoted(client)},'
-            f'"method":{quoted(method)},"path":{quoted(path[:_MAX_PATH])},"status":{code},'
-            f'"duration_ms":{duration_ns / 1e6:.3f},"profile":{profile},"hash":{hash_name},{result}}}\n'
+            outcome, failure, reason = '"refused"', f'"{trace.failure.text}"', quoted(trace.reason)
+        identifier = quoted(request_id) if request_id else "null"
+        values = (
+            *((self._time(now), identifier) if self._traced else (self._time(now),)),
+            identifier,
+            quoted(client),
+            quoted(method),
+            quoted(path[:_MAX_PATH]),
+            code,
+            duration_ns / self._unit,
+            f'"{trace.profile}"' if trace.profile else "null",
+            f'"{name}"' if (name := trace.hash_name) else "null",
+            outcome,
+            serial,
+            failure,
+            reason,
         )
+        if not self._digest:
+            return self._format % values
+        digest = self._digest_sent(trace)
+        return self._format % (*values, f'"{digest}"' if digest else "null")
 
     def _time(self, now: float) -> str:
         second = int(now)

@@ -6,11 +6,14 @@ nothing through it.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import cached_property
 from typing import Any, Literal
+
+from tsa_core.logs.keys import PLAIN, Keys
 
 LogType = Literal["dev", "prod"]
 
@@ -42,17 +45,25 @@ def _guard(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     return event
 
 
-def _in_order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Put the keys that every line has first, in the documented order."""
-    return {key: event.pop(key) for key in ("timestamp", "level", "logger", "event")} | dict(event)
+def _named(keys: Keys) -> Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]:
+    """Return a step that puts the keys of every line first, in the documented order, and names all as asked for."""
+    extra: dict[str, Any] = json.loads(f"{{{keys.extra.rstrip(',')}}}")
+
+    def name(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["level"] = keys.level(event["level"])
+        ordered = {key: event.pop(key) for key in ("timestamp", "level", "logger", "event")} | dict(event)
+        return extra | {keys[key]: value for key, value in ordered.items()}
+
+    return name
 
 
 class LineFormatter(logging.Formatter):
     """Renders a record of any logger as a line without its newline."""
 
-    def __init__(self, kind: LogType, *, colours: bool) -> None:
+    def __init__(self, kind: LogType, *, colours: bool, keys: Keys = PLAIN) -> None:
         super().__init__()
         self._kind = kind
+        self._keys = keys
         self._colours = colours
 
     @cached_property
@@ -61,7 +72,7 @@ class LineFormatter(logging.Formatter):
 
         renderer: list[Any]
         if self._kind == "prod":
-            renderer = [_in_order, structlog.processors.JSONRenderer()]
+            renderer = [_named(self._keys), structlog.processors.JSONRenderer()]
             time = structlog.processors.TimeStamper(fmt="iso", utc=True)
         else:
             # structlog's own tracebacks show the values of variables, which may be secrets.

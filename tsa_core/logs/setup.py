@@ -9,6 +9,7 @@ import sys
 from tsa_core.config import LogSettings
 from tsa_core.logs.access import AccessLog, ConsoleAccessLog, JsonAccessLog
 from tsa_core.logs.formatting import LineFormatter
+from tsa_core.logs.keys import KEYS
 from tsa_core.logs.writer import LineWriter
 
 _NOISY = ("waitress.queue", "urllib3.connectionpool")
@@ -44,7 +45,7 @@ def set_up_logging(settings: LogSettings | None = None, *, level: int | None = N
     """
     settings = settings or LogSettings()
     writer = LineWriter(_stderr())
-    handler = _Handler(writer, LineFormatter(settings.type, colours=_colours()))
+    handler = _Handler(writer, LineFormatter(settings.type, colours=_colours(), keys=KEYS[settings.keys]))
     chosen = level if level is not None else logging.getLevelNamesMapping()[settings.level.upper()]
     logging.basicConfig(level=chosen, handlers=[handler], force=True)
     for name in _NOISY:
@@ -57,7 +58,7 @@ def access_log(settings: LogSettings) -> AccessLog | None:
         return None
     writer = _writer() or LineWriter(_stderr())
     if settings.type == "prod":
-        return JsonAccessLog(writer, digest=settings.digest)
+        return JsonAccessLog(writer, digest=settings.digest, keys=KEYS[settings.keys])
     return ConsoleAccessLog(writer, digest=settings.digest, colours=_colours())
 
 

@@ -5,8 +5,10 @@ Every label has a bounded set of values: routes, methods, status codes, profiles
 
 from __future__ import annotations
 
+import json
 import platform
 from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Summary, disable_created_metrics
@@ -101,8 +103,11 @@ class Families:
             "When the first certificate of the profile's chain ends, in seconds since 1970",
             "profile",
         )
-        build = gauge("build_info", "1; the labels tell the versions", "version", "python_version")
-        build.labels(__version__, platform.python_version()).set(1)
+        labels = ("version", "revision", "build_date", "goversion", "python_version")
+        build = gauge("build_info", "1; the labels tell what was built, and with what", *labels)
+        # The first four are the reference system's; where it has Go's version, that of Python stands.
+        python = platform.python_version()
+        build.labels(__version__, _revision(), "unknown", f"python{python}", python).set(1)
 
         # Shown from the start, so that a rate includes the first event.
         for failure in PKIFailureInfo:
@@ -113,6 +118,15 @@ class Families:
         """Set the gauge of this state to 1 and the others to 0."""
         for each in ClockState:
             self.clock_state.labels(each.value).set(each.value == state)
+
+
+def _revision() -> str:
+    """Return the commit that was installed, where pip noted it (PEP 610), else `unknown`."""
+    try:
+        noted = json.loads(distribution("tsa-core").read_text("direct_url.json") or "{}")
+        return str(noted["vcs_info"]["commit_id"])
+    except (PackageNotFoundError, OSError, ValueError, KeyError, TypeError):
+        return "unknown"
 
 
 @cache
