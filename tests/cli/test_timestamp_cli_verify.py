@@ -169,9 +169,10 @@ FIELDS = {
 def test_inspect_json_has_the_references_names(shell: Shell, reply: str) -> None:
     document = json.loads(shell("inspect", "--timestamp", reply, "--format", "json").out)["TimestampResponse"]
     assert document.keys() >= FIELDS
-    assert document["HashAlgorithm"] == "SHA-256"
+    assert (document["HashAlgorithm"], document["HashAlgorithmName"]) == (5, "SHA-256")
     assert base64.b64decode(document["HashedMessage"]) == SHA256.digest(b"hello")
-    assert document["Policy"] == forge.POLICY
+    assert (document["Policy"], document["PolicyOID"]) == ([1, 2, 3, 4, 1], forge.POLICY)
+    assert int(document["SerialNumberHex"], 16) == document["SerialNumber"]
     assert base64.b64decode(document["Certificates"][0]["Raw"]) == CHAIN.signer.der
 
 

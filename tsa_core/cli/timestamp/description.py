@@ -18,7 +18,7 @@ from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.reply import ReplyStatus, Token, is_token, read_reply, read_signer_info, read_token
 from tsa_core.protocol.signatures import describe_key
 from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT
-from tsa_core.protocol.tstinfo_reader import TSTInfo, read_tst_info
+from tsa_core.protocol.tstinfo_reader import TSTInfo, TSTInfoExtension, read_tst_info
 from tsa_core.verify.errors import MalformedTimestamp, VerificationError, printable
 
 _ALGORITHMS: Final = {
@@ -40,11 +40,28 @@ _ALGORITHMS: Final = {
     oids.ID_ML_DSA_65: "ML-DSA-65",
     oids.ID_ML_DSA_87: "ML-DSA-87",
 }
+_GO_HASHES: Final = {
+    oids.MD5: 2,
+    oids.SHA1: 3,
+    oids.SHA224: 4,
+    oids.SHA256: 5,
+    oids.SHA384: 6,
+    oids.SHA512: 7,
+    oids.SHA3_256: 11,
+    oids.SHA3_384: 12,
+    oids.SHA3_512: 13,
+}
+"""The numbers of Go's crypto.Hash."""
+_MACHINES: Final = frozenset(
+    {"Raw", "RawToken", "HashAlgorithm", "Policy", "SerialNumberHex", "NonceHex", "AddTSACertificate", "Id"}
+)
+"""What the reference has in its JSON, or machines keep, and people have no use for."""
 _MAX_DECIMAL_BITS: Final = 4096
 _TITLES: Final = {
     "StatusString": "Status text",
     "FailureInfo": "Failure info",
-    "HashAlgorithm": "Hash algorithm",
+    "HashAlgorithmName": "Hash algorithm",
+    "PolicyOID": "Policy",
     "HashedMessage": "Hashed message",
     "SerialNumber": "Serial number",
     "NotBefore": "Valid from",
@@ -63,13 +80,13 @@ def describe_reply(data: bytes) -> dict[str, Any]:
     """Return everything in a TimeStampResp or a bare TimeStampToken; raises MalformedTimestamp."""
     try:
         if is_token(data):
-            status, token = None, read_token(data)
+            status, token, octets = None, read_token(data), data
         else:
             status, optional = read_reply(data)
             if optional is None:
                 return describe_status(status)
-            token = optional
-        return {**(describe_status(status) if status else {}), **describe_token(token)}
+            token, octets = optional, _token_octets(data)
+        return {**(describe_status(status) if status else {}), **describe_token(token, octets)}
     except EncodingError as error:
         raise MalformedTimestamp(f"the timestamp cannot be read: {error}") from None
 
@@ -83,35 +100,65 @@ def describe_status(status: ReplyStatus) -> dict[str, Any]:
     }
 
 
-def describe_token(token: Token) -> dict[str, Any]:
-    """Return TSTInfo, the signer and the certificates of a token."""
+def _token_octets(reply: bytes) -> bytes:
+    """Return the TimeStampToken of a TimeStampResp that was read without an error."""
+    _, start, end = der.read(reply, 0, len(reply))
+    return reply[der.read(reply, start, end)[2] : end]
+
+
+def describe_token(token: Token, octets: bytes) -> dict[str, Any]:
+    """Return TSTInfo, the signer and the certificates of a token, and its `octets` as they are."""
     info = read_tst_info(token.content)
     return {
+        "RawToken": base64.b64encode(octets).decode(),
         **describe_info(info),
+        "AddTSACertificate": bool(token.certificates),
         "Certificates": [_certificate(data) for data in token.certificates],
         "Signers": [_signer(data) for data in token.signers],
     }
 
 
 def describe_info(info: TSTInfo) -> dict[str, Any]:
-    """Return TSTInfo. Accuracy is in nanoseconds, as the reference has it; null is unknown, not zero."""
+    """Return TSTInfo, with the names and types of the reference, and beside them what machines can keep.
+
+    Accuracy is in nanoseconds; null is unknown, not zero. HashAlgorithm is Go's number, 0 for a hash without one.
+    """
     return {
         "Time": shown_time(info.gen_time),
-        "HashAlgorithm": hash_name(info),
+        "HashAlgorithm": _GO_HASHES.get(info.hash_oid, 0),
+        "HashAlgorithmName": hash_name(info),
         "HashedMessage": base64.b64encode(info.hashed_message).decode(),
         "SerialNumber": number(info.serial_number),
-        "Policy": info.policy,
+        "SerialNumberHex": hexadecimal(info.serial_number),
+        "Policy": arcs(info.policy),
+        "PolicyOID": info.policy,
         "Ordering": info.ordering,
         "Nonce": number(info.nonce) if info.nonce is not None else None,
+        "NonceHex": hexadecimal(info.nonce) if info.nonce is not None else None,
         "Accuracy": info.accuracy.microseconds * 1000 if info.accuracy else None,
         "Earliest": shown_time(info.earliest) if info.earliest else None,
         "Latest": shown_time(info.latest) if info.latest else None,
         "Qualified": is_qualified(info),
         "TSA": _general_name(info.tsa_der) if info.tsa_der else None,
-        "Extensions": [
-            {"Id": e.oid, "Critical": e.critical, "Value": base64.b64encode(e.value).decode()} for e in info.extensions
-        ],
+        "Extensions": [_extension(extension) for extension in info.extensions] or None,
+        "ExtraExtensions": None,
     }
+
+
+def _extension(extension: TSTInfoExtension) -> dict[str, Any]:
+    value = base64.b64encode(extension.value).decode()
+    return {"Id": arcs(extension.oid), "OID": extension.oid, "Critical": extension.critical, "Value": value}
+
+
+def arcs(oid: str) -> list[int]:
+    """Return the numbers of an object identifier, as Go writes it in JSON."""
+    return [int(arc) for arc in oid.split(".")]
+
+
+def hexadecimal(value: int) -> str:
+    """Return an INTEGER in hexadecimal digits without a prefix, in pairs, as certificates are shown."""
+    digits = f"{abs(value):x}"
+    return f"{'-' if value < 0 else ''}{'0' * (len(digits) % 2)}{digits}"
 
 
 def number(value: int) -> int | str:
@@ -224,7 +271,7 @@ def rows(description: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]
         if isinstance(value, list) and value and isinstance(value[0], dict):
             for number, item in enumerate(value, 1):
                 result += rows(item, f"{title.removesuffix('s')} {number}: ")
-        elif name != "Raw" and value is not None and value != []:
+        elif name not in _MACHINES and value is not None and value != []:
             result.append((title, _shown(name, value)))
     return result
 
