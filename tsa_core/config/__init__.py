@@ -1,11 +1,10 @@
 """The core's settings: the models, and the loader that merges flags, environment and file."""
 
 from tsa_core.config.load import CONFIG_VARIABLE, DEFAULT_PROFILE, Settings, load_settings
+from tsa_core.config.log_and_metrics import LogSettings, MetricsSettings
 from tsa_core.config.models import (
     DEFAULT_POLICY,
     ClockSettings,
-    LogSettings,
-    MetricsSettings,
     PluginSection,
     PluginTable,
     ProfileSettings,

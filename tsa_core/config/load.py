@@ -28,12 +28,11 @@ from tsa_core.config.environment import (
     refuse_unread_variables,
     unknown_setting,
 )
+from tsa_core.config.log_and_metrics import LogSettings, MetricsSettings
 from tsa_core.config.models import (
     AuditSettings,
     ClockSettings,
     HealthSettings,
-    LogSettings,
-    MetricsSettings,
     ObserveSettings,
     PluginTable,
     PolicySettings,

@@ -205,38 +205,6 @@ class ServerSettings(Table):
         return self.model_copy(update={**given, "http2": self.http2 is not False})
 
 
-class LogSettings(Table):
-    """`[log]`: what is written to stderr, and how."""
-
-    type: Literal["dev", "prod"] = Field(
-        "dev", description="dev: readable lines, coloured on a terminal; prod: one JSON object per line"
-    )
-    keys: Literal["plain", "gcp", "ecs"] = Field(
-        "plain", description="names of the keys in JSON: ours, Google Cloud Logging's, or the Elastic Common Schema's"
-    )
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="records below this level are left out"
-    )
-    access: bool = Field(True, description="one line for each request, at level info")
-    digest: bool = Field(
-        False, description="write the message digest into the request's line; it may tell what was timestamped"
-    )
-
-    @model_validator(mode="after")
-    def _keys_are_of_json(self) -> Self:
-        if self.keys != "plain" and self.type != "prod":
-            raise ValueError(f'keys = "{self.keys}" has an effect with type = "prod" only, which writes JSON')
-        return self
-
-
-class MetricsSettings(Table):
-    """`[metrics]`: Prometheus metrics, in a listener of their own."""
-
-    enabled: bool = Field(True, description="count and measure, and serve the metrics at /metrics")
-    host: str = Field("127.0.0.1", description="address to listen on; all clients that reach it can read the metrics")
-    port: int = Field(2112, ge=0, le=65535, description="TCP port; 0 takes any free one and prints it")
-
-
 class ClockSettings(PluginSection):
     """`[clock]`: the source of time, and its monitors."""
 
