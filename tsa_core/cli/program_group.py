@@ -22,7 +22,8 @@ def add_program_commands(group: click.Group, program: str) -> None:
     group.add_command(_completion(program))
     group.params.append(
         click.Option(
-            ["--version"],
+            # Not named `version`: a configuration file's table for the command of that name would be its default.
+            ["--version", "print_version"],
             is_flag=True,
             expose_value=False,
             is_eager=True,
