@@ -14,7 +14,15 @@ from tsa_core.config.load import Settings
 from tsa_core.config.models import PluginSection, ProfileSettings, Table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configure.md"
-NO_VALUE = ("none", "as host", "follows the key", "what a browser asked for", "as without TLS", "over TLS")
+NO_VALUE = (
+    "none",
+    "as host",
+    "follows the key",
+    "with a backend",
+    "what a browser asked for",
+    "as without TLS",
+    "over TLS",
+)
 """How the page says that a setting has no value of its own unless one is given."""
 
 
