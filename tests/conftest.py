@@ -11,8 +11,16 @@ import pytest
 @pytest.fixture
 def fake_plugin(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that installs a plugin of one module into a folder for PYTHONPATH, and returns the folder."""
-    site = tmp_path / "site"
+    return _installer(tmp_path / "site")
 
+
+@pytest.fixture(scope="session")
+def fake_plugin_in() -> Callable[[Path], Callable[..., Path]]:
+    """Return a function that returns what `fake_plugin` is, for a folder that outlives the test."""
+    return lambda folder: _installer(folder / "site")
+
+
+def _installer(site: Path) -> Callable[..., Path]:
     def install(name: str, source: str, *, distribution: str = "", requires: str = "tsa-core>=0.1,<0.2") -> Path:
         distribution = distribution or f"tsa-signer-{name}"
         module = f"{distribution.replace('-', '_')}_plugin"
