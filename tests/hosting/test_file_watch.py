@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from tsa_core.hosting import reloading
 from tsa_core.hosting.reloading import FileWatch
+from tsa_core.testing import wait_until
 
 
 @pytest.fixture
@@ -73,3 +77,58 @@ def test_what_changes_while_files_are_read_is_told_afterwards(file: Path, tmp_pa
     file.write_text("changed in the meantime")
     watch.accept([file, new], were)
     assert [watch.changed(), watch.changed(), watch.changed()] == [[], [file], []]
+
+
+def test_a_file_system_that_hangs_is_told_once_and_its_changes_afterwards(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One look at a time waits for it, and the watch goes on when it answers."""
+    answers = threading.Event()
+    signature = reloading._signature
+
+    def hanging(path: Path) -> reloading._Signature:
+        answers.wait(60)
+        return signature(path)
+
+    watch = watching(file)
+    monkeypatch.setattr(reloading, "_STAT_SECONDS", 0.05)
+    monkeypatch.setattr(reloading, "_signature", hanging)
+    with caplog.at_level(logging.INFO):
+        file.write_text("two, which is longer")
+        assert [watch.changed() for _ in range(3)] == [[], [], []]
+        assert sum(thread.name == "file-watch" for thread in threading.enumerate()) == 1
+        answers.set()
+        monkeypatch.setattr(reloading, "_STAT_SECONDS", 60.0)
+        changed: list[Path] = []
+
+        def told() -> bool:
+            changed.extend(watch.changed())
+            return bool(changed)
+
+        wait_until(told, seconds=20, what="the change is told")
+    assert changed == [file]
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        "the file system of a watched file hangs",
+        "the file system of the watched files answers again",
+    ]
+
+
+def test_what_is_accepted_while_a_file_system_hangs_is_looked_at_again(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload tries anew, because the thread that hangs may do so for ever."""
+    gone = threading.Event()
+    signature = reloading._signature
+    watch = watching(file)
+    monkeypatch.setattr(reloading, "_STAT_SECONDS", 0.05)
+    monkeypatch.setattr(reloading, "_signature", lambda _path: gone.wait(60))
+    try:
+        assert watch.changed() == []
+        monkeypatch.setattr(reloading, "_STAT_SECONDS", 60.0)
+        monkeypatch.setattr(reloading, "_signature", signature)
+        assert watch.changed() == []
+        watch.accept([file])
+        file.write_text("two, which is longer")
+        assert [watch.changed(), watch.changed()] == [[], [file]]
+    finally:
+        gone.set()

@@ -111,6 +111,22 @@ def test_a_bad_configuration_file_changes_nothing_and_is_one_line(tmp_path: Path
         assert tsa.identity.signed(server.stamp(REQUEST).body, REQUEST)
 
 
+@pytest.mark.parametrize("engine", ["waitress", "waitress-2"])
+def test_a_fifo_in_place_of_the_chain_refuses_the_reload_and_no_later_one(engine: str, tmp_path: Path) -> None:
+    tsa = TsaDirectory(tmp_path)
+    chain = tmp_path / "chain.pem"
+    with tsa.served(engine) as server:
+        chain.unlink()
+        os.mkfifo(chain)
+        report = tsa.reload()
+        assert not report.succeeded
+        assert "chain.pem: the certificate chain cannot be read: it is a FIFO that nobody writes to" in report.message
+        assert tsa.identity.signed(server.stamp(REQUEST).body, REQUEST)
+        tsa.write(Identity())
+        assert tsa.reload().succeeded
+        assert {tsa.identity.signed(server.stamp(REQUEST).body, REQUEST) for _ in range(10)} == {True}
+
+
 def test_what_a_reload_cannot_change_is_said(tmp_path: Path) -> None:
     tsa = TsaDirectory(tmp_path)
     with tsa.served("waitress") as server:

@@ -17,6 +17,8 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
+from tsa_core.api.errors import ConfigError, UnavailableError
+from tsa_core.api.files import read_file
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
 
@@ -126,13 +128,11 @@ def _resolve_secret(value: object) -> object:
         if (files := _files_read.get()) is not None:
             files.add(path)
         try:
-            with path.open("rb") as stream:
-                data = stream.read(_MAX_SECRET_OCTETS + 1)
-            if len(data) > _MAX_SECRET_OCTETS:
-                raise ValueError(f"the secret's file {path} is larger than 64 KiB")
-            return data.decode("utf-8").rstrip("\r\n")
-        except OSError as error:
-            raise ValueError(f"the secret's file {path} cannot be read: {error.strerror}") from None
+            return read_file(path, "secret", limit=_MAX_SECRET_OCTETS).decode("utf-8").rstrip("\r\n")
+        except UnavailableError:
+            raise
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
         except UnicodeDecodeError:
             raise ValueError(f"the secret's file {path} is not UTF-8 text") from None
     raise ValueError('a secret is a text, { env = "NAME" } or { file = "PATH" }')

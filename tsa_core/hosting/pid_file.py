@@ -8,10 +8,12 @@ result of the last reload, as JSON.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -44,10 +46,12 @@ class PidFile:
         self._path = path
         self._number = 0
         try:
-            self._stream: IO[str] = path.open("a+", encoding="ascii", errors="replace")
+            self._stream: IO[str] = os.fdopen(
+                _open(path, os.O_RDWR | os.O_CREAT), "r+", encoding="ascii", errors="replace"
+            )
         except OSError as error:
             raise ConfigError(
-                f"the pid file {path} cannot be written: {error.strerror}", path="server.pid_file"
+                f"the pid file {path} cannot be written: {_reason(error)}", path="server.pid_file"
             ) from None
         try:
             fcntl.lockf(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,7 +93,10 @@ class PidFile:
     def _write_report(self, report: ReloadReport) -> None:
         path = _report_path(self._path)
         new = path.with_name(f"{path.name}.new")
-        new.write_text(json.dumps(vars(report)), encoding="utf-8")
+        # Made anew each time: what is there may be a link to somebody's file, or belong to somebody.
+        new.unlink(missing_ok=True)
+        with os.fdopen(_open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="utf-8") as stream:
+            stream.write(json.dumps(vars(report)))
         new.replace(path)
 
     def close(self) -> None:
@@ -103,7 +110,7 @@ class PidFile:
 def running_server(path: Path) -> int:
     """Return the process id of the server that holds a pid file; raises ConfigError when none does."""
     try:
-        with path.open(encoding="ascii") as stream:
+        with os.fdopen(_open(path, os.O_RDONLY), encoding="ascii") as stream:
             text = stream.read(32).strip()
             try:
                 fcntl.lockf(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -111,7 +118,7 @@ def running_server(path: Path) -> int:
                 if text.isdecimal():
                     return int(text)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no pid file"
+        reason = _reason(error) if isinstance(error, OSError) else "it is no pid file"
         raise ConfigError(f"{path}: the pid file cannot be read: {reason}; is the server running?") from None
     raise ConfigError(f"{path}: no server that runs holds this pid file")
 
@@ -119,6 +126,25 @@ def running_server(path: Path) -> int:
 def last_report(path: Path) -> ReloadReport | None:
     """Return the result of the last reload of the server that holds the pid file `path`."""
     try:
-        return ReloadReport(**json.loads(_report_path(path).read_bytes()[:_MAX_OCTETS]))
+        with os.fdopen(_open(_report_path(path), os.O_RDONLY), "rb") as stream:
+            return ReloadReport(**json.loads(stream.read(_MAX_OCTETS)))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a regular file, and no other: not through a symbolic link, and no FIFO. Raises OSError.
+
+    A server that root starts would else write into whatever file a link names that another user has put there.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return descriptor
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return "it is a symbolic link; remove it, or name the file itself"
+    return error.strerror or str(error)

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TypeAlias
 
 from tsa_core.api import ConfigError, TsaError
+from tsa_core.api.time_limit import Overdue, within_limit
 from tsa_core.config import ServerSettings, Settings
 from tsa_core.hosting.facts import Facts
 from tsa_core.hosting.notify import notify_ready, notify_reloading
@@ -30,6 +31,7 @@ RELOADED = frozenset({"rejections", "use_http_201", "public_url", "watch", "stat
 _START_TABLES = ("log", "metrics")
 
 _POLL_SECONDS = 1.0
+_STAT_SECONDS = 2.0
 _STDERR = 2
 _Signature: TypeAlias = "tuple[int, ...] | None"
 
@@ -38,31 +40,65 @@ class FileWatch:
     """Notices changed files by a stat of each, once a second.
 
     A change counts when two checks in a row find the same state, because a key and its chain are seldom replaced in the
-    same instant. Links are followed, so that a replaced link is a change; Kubernetes updates files that way.
+    same instant. Links are followed, so that a replaced link is a change; Kubernetes updates files that way. While a
+    file system hangs, nothing is noticed; what has changed by then is noticed afterwards.
     """
 
     def __init__(self) -> None:
         self._known: dict[Path, _Signature] = {}
         self._seen: dict[Path, _Signature] = {}
+        self._hanging: threading.Thread | None = None
+        self._told = False
 
     def look(self) -> Mapping[Path, _Signature]:
         """Return the current state of the watched files, for `accept` after they have been read."""
-        return {path: _signature(path) for path in self._known}
+        return self._signatures(self._known) or {}
 
     def accept(self, files: Iterable[Path], were: Mapping[Path, _Signature] | None = None) -> None:
         """Watch these files from now on. Changes count from their current state, or from `were`, an earlier one."""
-        were = were or {}
-        self._known = self._seen = {path: were[path] if path in were else _signature(path) for path in files}
+        # The thread that hangs may do so for ever, in a file system that somebody has put another in place of.
+        self._hanging = None
+        now = self._signatures(files)
+        self._known = self._seen = dict.fromkeys(files) if now is None else {**now, **_only(were or {}, now)}
 
     def changed(self) -> list[Path]:
         """Return the files that have changed, once they no longer change; each change is returned once."""
-        now = {path: _signature(path) for path in self._known}
+        now = self._signatures(self._known)
+        if now is None:
+            return []
         settled, self._seen = now == self._seen, now
         if not settled or now == self._known:
             return []
         changed = [path for path, signature in now.items() if signature != self._known[path]]
         self._known = now
         return changed
+
+    def _signatures(self, files: Iterable[Path]) -> dict[Path, _Signature] | None:
+        """Return the state of files, None while a file system hangs."""
+        if self._hanging is not None and self._hanging.is_alive():
+            return None
+        threads: list[threading.Thread] = []
+
+        def look() -> dict[Path, _Signature]:
+            threads.append(threading.current_thread())
+            return {path: _signature(path) for path in files}
+
+        try:
+            found = within_limit(look, seconds=_STAT_SECONDS, name="file-watch")
+        except Overdue:
+            self._hanging = threads[0]
+            if not self._told:
+                log.warning("the file system of a watched file hangs; until it answers, changes are not noticed")
+            self._told = True
+            return None
+        if self._told:
+            log.info("the file system of the watched files answers again")
+            self._told = False
+        return found
+
+
+def _only(some: Mapping[Path, _Signature], files: Iterable[Path]) -> dict[Path, _Signature]:
+    return {path: some[path] for path in files if path in some}
 
 
 def _signature(path: Path) -> _Signature:

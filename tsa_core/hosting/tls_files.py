@@ -9,7 +9,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from tsa_core.api import ConfigError, read_file
+from tsa_core.api import ConfigError, key_file, read_file
 from tsa_core.config import ServerSettings
 
 _MAX_FILE_OCTETS: Final = 1024 * 1024
@@ -32,7 +32,8 @@ def check_tls_files(settings: ServerSettings) -> None:
     assert settings.tls_key is not None  # noqa: S101 - as above
     leaf = _read_certificates(settings.tls_certificate, "tls_certificate")[0]
     try:
-        key = load_pem_private_key(_read(settings.tls_key, "tls_key"), password=None)
+        with key_file(settings.tls_key, "file of server.tls_key", limit=_MAX_FILE_OCTETS) as data:
+            key = load_pem_private_key(data, password=None)
     except TypeError:
         raise ConfigError(
             f"server.tls_key: {settings.tls_key} is encrypted; decrypt it with 'openssl pkey' and protect the file"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tsa_core.api import ConfigError
+from tsa_core.api.files import unless_it_hangs
 from tsa_core.authority import parse_chain, read_chain_file
 from tsa_core.config import Settings
 
@@ -61,7 +62,7 @@ def without_repeats(chains: Iterable[bytes], *, current: bytes | None) -> tuple[
 def read_chains(directory: Path) -> list[bytes]:
     """Return the stored chains of a profile, the one stored last first; none when there is no directory."""
     try:
-        files = sorted(directory.glob("*.pem"), reverse=True)
+        files = unless_it_hangs(lambda: sorted(directory.glob("*.pem"), reverse=True), "state directory", directory)
         return [parse_chain(read_chain_file(path), where=str(path)).pem() for path in files]
     except OSError as error:
         raise ConfigError(

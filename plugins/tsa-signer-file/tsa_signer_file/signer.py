@@ -7,7 +7,6 @@ the key is in the process's memory, unprotected: whoever can read that memory ha
 from __future__ import annotations
 
 import logging
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -51,7 +50,6 @@ def open_file_signer(options: FileOptions) -> FileSigner:
     path = _key_path(options)
     password = options.password.get_secret_value().encode("utf-8") if options.password else None
     with key_file(path, "private key", limit=_MAX_KEY_OCTETS) as data:
-        _warn_of_readers(path)
         key = _load(data, password, path)
     try:
         return FileSigner(key, path=path, digest=options.signature_digest, rsa_pss=options.rsa_pss)
@@ -75,12 +73,6 @@ def _key_path(options: FileOptions) -> Path:
         "the file signer has no file; write the key URI as file:PATH, or use --file-signer-key-path",
         path="signer.file.path",
     )
-
-
-def _warn_of_readers(path: Path) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        log.warning("the private key %s is open to other users (mode %04o); chmod 600 %s", path, mode, path)
 
 
 def _blank_parameters(data: bytearray) -> None:

@@ -1,0 +1,151 @@
+"""A FIFO in place of a file, which hangs as a file system does whose server is gone: one line within a time limit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tsa_core.api import ConfigError, files, key_file, read_file
+from tsa_core.api.errors import UnavailableError
+from tsa_core.testing import wait_until
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    path = tmp_path / "chain.pem"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "FILE_SECONDS", 0.2)
+
+
+@contextmanager
+def writing(fifo: Path) -> Iterator[int]:
+    """Somebody has opened the FIFO to write to it."""
+    descriptor = os.open(fifo, os.O_RDWR)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "read-file"]
+
+
+def read_key(path: Path) -> bytes:
+    with key_file(path, "private key", limit=100) as data:
+        return bytes(data)
+
+
+def test_fifo_that_nobody_writes_to_is_refused_at_once(fifo: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the certificate chain cannot be read: it is a FIFO that nobody writes to$"):
+        read_file(fifo, "certificate chain", limit=100)
+    with pytest.raises(ConfigError, match="it is a FIFO that nobody writes to"):
+        read_key(fifo)
+
+
+@pytest.mark.usefixtures("short")
+def test_fifo_whose_writer_is_silent_is_given_up(fifo: Path) -> None:
+    with writing(fifo):
+        with pytest.raises(UnavailableError, match=r"nothing came within 0.2 s; is it a FIFO, or does its file system"):
+            read_file(fifo, "certificate chain", limit=100)
+        with pytest.raises(UnavailableError, match="nothing came within"):
+            read_key(fifo)
+        assert len(readers()) == 2
+    wait_until(lambda: not readers(), seconds=20, what="the threads end with their FIFO")
+
+
+@pytest.mark.usefixtures("short")
+def test_key_that_comes_too_late_is_overwritten(fifo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms: list[bytearray] = []
+
+    def noted(size: int = 0) -> bytearray:
+        rooms.append(bytearray(size))
+        return rooms[-1]
+
+    monkeypatch.setattr(files, "bytearray", noted, raising=False)
+    with writing(fifo) as descriptor:
+        with pytest.raises(UnavailableError):
+            read_key(fifo)
+        os.write(descriptor, b"secret")
+    wait_until(lambda: not readers(), seconds=20, what="the thread has read it")
+    assert [bytes(room) for room in rooms if room] == [bytes(101)]
+
+
+def test_pipe_that_a_program_writes_to_is_read_to_its_end() -> None:
+    """As a shell gives it: serve --certificate-chain-path <(program)."""
+    ends = os.pipe()
+    path = Path(f"/dev/fd/{ends[0]}")
+
+    def write() -> None:
+        for part in (b"first ", b"second"):
+            os.write(ends[1], part)
+            threading.Event().wait(0.01)
+        os.close(ends[1])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert read_file(path, "certificate chain", limit=100) == b"first second"
+    finally:
+        writer.join()
+        os.close(ends[0])
+
+
+# -- keys that others may read ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "mine", "warned"),
+    [
+        (0o600, True, None),
+        (0o400, True, None),
+        (0o640, True, "600"),
+        (0o604, True, "600"),
+        (0o440, False, None),  # Kubernetes: root's, with the group of fsGroup
+        (0o640, False, None),  # root's, and the server's group may read it
+        (0o444, False, "440"),
+        (0o460, False, "440"),
+    ],
+)
+def test_key_that_others_may_read_is_warned_of(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    mode: int,
+    mine: bool,
+    warned: str | None,
+) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(b"secret")
+    path.chmod(mode)
+    if not mine:
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    with caplog.at_level(logging.WARNING):
+        assert read_key(path) == b"secret"
+    expected = [f"the private key {path} is open to other users (mode {mode:04o}); chmod {warned} {path}"]
+    assert [record.getMessage() for record in caplog.records] == (expected if warned else [])
+
+
+def test_group_that_is_not_the_servers_is_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(b"secret")
+    path.chmod(0o440)
+    group = path.stat().st_gid
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    monkeypatch.setattr(os, "getegid", lambda: group + 1)
+    monkeypatch.setattr(os, "getgroups", lambda: [group + 2])
+    read_key(path)
+    assert "is open to other users (mode 0440); chmod 600" in caplog.text
