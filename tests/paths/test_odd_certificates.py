@@ -138,7 +138,7 @@ def test_an_explicit_false_is_false() -> None:
 
 
 def test_an_extension_twice_is_refused() -> None:
-    with pytest.raises(PathError, match=r"2\.5\.29\.19 appears twice"):
+    with pytest.raises(PathError, match=r"2\.5\.29\.19 of the certificate appears twice"):
         build(target(basic_constraints(ca=False), basic_constraints(ca=False)))
 
 

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.paths.extensions import read_extensions
+from tsa_core.protocol.errors import EncodingError
 
 _DAY = timedelta(days=1)
 OF_CERTIFICATE = "validity of the certificates"
@@ -30,9 +31,13 @@ class IssuingPeriod:
 def private_key_usage_period(certificate: x509.Certificate) -> tuple[datetime | None, datetime | None]:
     """Return begin and end of the certificate's private key usage period (RFC 3280 4.2.1.4), None where it has none.
 
-    Raises ValueError for an extension that is not strict DER, has neither time, or ends before it begins.
+    Raises ValueError for an extension that is not strict DER, has neither time, or ends before it begins, and where
+    the extensions cannot be read.
     """
-    extensions = read_extensions(certificate, certificate.public_bytes(Encoding.DER))
+    try:
+        extensions = read_extensions(certificate, certificate.public_bytes(Encoding.DER))
+    except EncodingError as error:
+        raise ValueError(str(error)) from None
     if x509.PrivateKeyUsagePeriod.oid in extensions.unreadable:
         raise ValueError("the private key usage period is malformed")
     found = extensions.parsed.get(x509.PrivateKeyUsagePeriod.oid)

@@ -22,14 +22,13 @@ from tsa_core.paths.algorithms import (
     certificate_signature_scheme,
     key_use,
 )
+from tsa_core.paths.der_fields import Extension
 from tsa_core.paths.errors import PathError, UnsupportedAlgorithm, printable
 from tsa_core.paths.extensions import (
     PARSING_ERRORS,
     POLICY_MAPPINGS,
     RESTRICTING,
-    DuplicateExtension,
     Extensions,
-    RawExtension,
     raw_extensions,
     read_extensions,
 )
@@ -178,7 +177,7 @@ class PathCertificate:
     def _extensions(self) -> Extensions:
         try:
             return read_extensions(self.certificate, self.der)
-        except (DuplicateExtension, EncodingError) as error:
+        except EncodingError as error:
             raise PathError(f"the extensions of {self.name} cannot be read: {error}") from None
 
     @cached_property
@@ -187,15 +186,15 @@ class PathCertificate:
         return self._extensions.parsed
 
     @cached_property
-    def unreadable_extensions(self) -> dict[x509.ObjectIdentifier, RawExtension]:
+    def unreadable_extensions(self) -> dict[x509.ObjectIdentifier, Extension]:
         """The extensions whose value nobody here can read, by identifier; raises PathError when one appears twice."""
-        return {oid: raw for oid, raw in self._extensions.unreadable.items() if not _is_read_from_bytes(raw)}
+        return {oid: raw for oid, raw in self._extensions.unreadable.items() if not _is_read_from_bytes(oid, raw)}
 
     @cached_property
-    def _raw_extensions(self) -> dict[x509.ObjectIdentifier, RawExtension]:
+    def _raw_extensions(self) -> dict[x509.ObjectIdentifier, Extension]:
         try:
             return raw_extensions(self.der)
-        except (DuplicateExtension, EncodingError) as error:
+        except EncodingError as error:
             raise PathError(f"the extensions of {self.name} cannot be read: {error}") from None
 
     def value(self, oid: x509.ObjectIdentifier) -> Any:
@@ -299,9 +298,9 @@ def serial_number(certificate: x509.Certificate) -> int:
     return int.from_bytes(encoded[start:end], "big", signed=True)
 
 
-def _is_read_from_bytes(raw: RawExtension) -> bool:
+def _is_read_from_bytes(oid: x509.ObjectIdentifier, raw: Extension) -> bool:
     """Say whether path validation reads an extension itself, X.400 and EDI names included."""
-    reader = _READ_FROM_BYTES.get(raw.oid)
+    reader = _READ_FROM_BYTES.get(oid)
     try:
         return reader is not None and bool(reader(raw.value))
     except EncodingError:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from cryptography.x509 import ReasonFlags
 
-from tsa_core.paths.der_fields import Extensions, Fields, read_extensions, read_generalized_time, read_integer
+from tsa_core.paths.der_fields import Extensions, Fields, read_extension_list, read_generalized_time, read_integer
 from tsa_core.paths.distribution_points import (
     IssuingDistributionPoint,
     only_directory_name,
@@ -92,7 +92,7 @@ class CertificateList:
         self.extensions: Extensions = {}
         if version_2 and tbs.tag == 0xA0:
             wrapper = tbs.enter(0xA0, "crlExtensions")
-            self.extensions = read_extensions(wrapper, "the CRL")
+            self.extensions = read_extension_list(wrapper, "the CRL")
             wrapper.finish("crlExtensions")
         tbs.finish("tbsCertList")
         self.number = self._number(CRL_NUMBER)
@@ -216,7 +216,7 @@ def _entry_fields(data: bytes, start: int, stop: int) -> tuple[datetime, Extensi
     fields = Fields(data, start, stop)
     fields.enter(der.INTEGER, "the serial number of an entry")
     revocation_date = fields.time("revocationDate")
-    extensions = read_extensions(fields, "an entry") if fields.tag != -1 else {}
+    extensions = read_extension_list(fields, "an entry") if fields.tag != -1 else {}
     fields.finish("an entry of the CRL")
     return revocation_date, extensions
 

@@ -1,4 +1,4 @@
-"""The fields of a SEQUENCE one after the other, and the few types that CRLs and OCSP responses are made of.
+"""The fields of a SEQUENCE one after the other, and the few types that CRLs, OCSP responses and extensions are made of.
 
 Strict DER, on purpose: what these readers refuse proves nothing, and is never read in two ways.
 """
@@ -155,8 +155,11 @@ def read_boolean(content: bytes, what: str) -> bool:
     return content == b"\xff"
 
 
-def read_extensions(fields: Fields, what: str) -> Extensions:
-    """Return the extensions whose SEQUENCE comes next; one that appears twice is an error (RFC 5280 4.2)."""
+def read_extension_list(fields: Fields, what: str, *, lenient: bool = False) -> Extensions:
+    """Return the extensions whose SEQUENCE comes next; one that appears twice is an error (RFC 5280 4.2).
+
+    `lenient` reads criticality as BER has it, FALSE written out and any TRUE, which real certificates have.
+    """
     outer = fields.enter(der.SEQUENCE, f"the extensions of {what}")
     extensions: Extensions = {}
     while outer.tag != -1:
@@ -164,7 +167,8 @@ def read_extensions(fields: Fields, what: str) -> Extensions:
         oid = one.dotted(f"an extension of {what}")
         critical = False
         if one.tag == der.BOOLEAN:
-            critical = read_boolean(one.content(der.BOOLEAN, "critical"), f"the criticality of {oid} in {what}")
+            content = one.content(der.BOOLEAN, "critical")
+            critical = any(content) if lenient else read_boolean(content, f"the criticality of {oid} in {what}")
         value = one.content(der.OCTET_STRING, f"the extension {oid} of {what}")
         one.finish(f"the extension {oid} of {what}")
         if oid in extensions:

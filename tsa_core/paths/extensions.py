@@ -12,6 +12,7 @@ from typing import Any, Final
 from cryptography import exceptions, x509
 from cryptography.x509.oid import ExtensionOID
 
+from tsa_core.paths.der_fields import Extension, Fields, read_extension_list
 from tsa_core.paths.names import contents, elements
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
@@ -47,39 +48,26 @@ PARSING_ERRORS: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class RawExtension:
-    """An extension as it is encoded; `value` is the content of its extnValue."""
-
-    oid: x509.ObjectIdentifier
-    critical: bool
-    value: bytes
-
-
-@dataclass(frozen=True, kw_only=True)
 class Extensions:
     """The extensions by identifier; `unreadable` are those whose value is not what the identifier promises."""
 
     parsed: dict[x509.ObjectIdentifier, x509.Extension[Any]]
-    unreadable: dict[x509.ObjectIdentifier, RawExtension]
-
-
-class DuplicateExtension(ValueError):
-    """An extension that a certificate has twice (RFC 5280 4.2)."""
+    unreadable: dict[x509.ObjectIdentifier, Extension]
 
 
 def read_extensions(certificate: x509.Certificate, encoded: bytes) -> Extensions:
     """Return the extensions of a certificate, whose bytes are `encoded`.
 
-    Raises DuplicateExtension, and EncodingError where not even the list of extensions can be read.
+    Raises EncodingError where one appears twice, or not even the list of extensions can be read.
     """
     try:
         return Extensions(parsed={each.oid: each for each in certificate.extensions}, unreadable={})
     except PARSING_ERRORS:
         pass
     parsed: dict[x509.ObjectIdentifier, x509.Extension[Any]] = {}
-    unreadable: dict[x509.ObjectIdentifier, RawExtension] = {}
+    unreadable: dict[x509.ObjectIdentifier, Extension] = {}
     for oid, raw in raw_extensions(encoded).items():
-        value = _parsed_alone(raw)
+        value = _parsed_alone(oid, raw.value)
         if value is not None:
             parsed[oid] = x509.Extension(oid, raw.critical, value)
         else:
@@ -87,59 +75,41 @@ def read_extensions(certificate: x509.Certificate, encoded: bytes) -> Extensions
     return Extensions(parsed=parsed, unreadable=unreadable)
 
 
-def raw_extensions(encoded: bytes) -> dict[x509.ObjectIdentifier, RawExtension]:
-    """Return the extensions of a certificate's bytes; raises DuplicateExtension or EncodingError."""
-    _, start, stop = der.read(encoded, 0, len(encoded))
-    _, first, last = der.read(encoded, start, stop)
-    found: dict[x509.ObjectIdentifier, RawExtension] = {}
-    for tag, _, begin, end in elements(encoded, first, last):
-        if tag == 0xA3:
-            content = begin + contents(encoded[begin:end], der.SEQUENCE, "the list of extensions")[0]
-            for each in elements(encoded, content, end):
-                raw = _raw_extension(encoded, *each)
-                if raw.oid in found:
-                    raise DuplicateExtension(f"the extension {raw.oid.dotted_string} appears twice")
-                found[raw.oid] = raw
-    return found
+def raw_extensions(encoded: bytes) -> dict[x509.ObjectIdentifier, Extension]:
+    """Return the extensions of a certificate's bytes; raises EncodingError, also for one that appears twice."""
+    certificate = Fields(encoded, 0, len(encoded)).enter(der.SEQUENCE, "the certificate")
+    fields = certificate.enter(der.SEQUENCE, "the signed part of the certificate")
+    while fields.tag not in {0xA3, -1}:
+        fields.any_whole()
+    if fields.tag == -1:
+        return {}
+    wrapper = fields.enter(0xA3, "the extensions of the certificate")
+    found = read_extension_list(wrapper, "the certificate", lenient=True)
+    wrapper.finish("the list of extensions")
+    return {x509.ObjectIdentifier(oid): extension for oid, extension in found.items()}
 
 
-def _raw_extension(data: bytes, tag: int, _: int, start: int, end: int) -> RawExtension:
-    fields = list(elements(data, start, end))
-    tags = [field[0] for field in fields]
-    if tag != der.SEQUENCE or tags not in (
-        [der.OBJECT_IDENTIFIER, der.OCTET_STRING],
-        [der.OBJECT_IDENTIFIER, der.BOOLEAN, der.OCTET_STRING],
-    ):
-        raise EncodingError("an extension is not an identifier, perhaps a BOOLEAN, and an OCTET STRING")
-    der.check_oid(data[fields[0][2] : fields[0][3]])
-    return RawExtension(
-        oid=x509.ObjectIdentifier(der.dotted(data[fields[0][1] : fields[0][3]])),
-        critical=len(fields) == 3 and any(data[fields[1][2] : fields[1][3]]),
-        value=data[fields[-1][2] : fields[-1][3]],
-    )
-
-
-def _parsed_alone(raw: RawExtension) -> x509.ExtensionType | None:
+def _parsed_alone(oid: x509.ObjectIdentifier, value: bytes) -> x509.ExtensionType | None:
     """Return the value of one extension; None when it cannot be read."""
     try:
-        certificate = x509.load_der_x509_certificate(_certificate_with(raw))
+        certificate = x509.load_der_x509_certificate(_certificate_with(oid, value))
         values: list[x509.ExtensionType] = [extension.value for extension in certificate.extensions]
     except PARSING_ERRORS:
         pass
     else:
         return values[0]
-    reader = _TOLERANT.get(raw.oid)
+    reader = _TOLERANT.get(oid)
     try:
-        return reader(raw.value) if reader is not None else None
+        return reader(value) if reader is not None else None
     except (EncodingError, *PARSING_ERRORS):
         return None
 
 
-def _certificate_with(raw: RawExtension) -> bytes:
+def _certificate_with(oid: x509.ObjectIdentifier, value: bytes) -> bytes:
     """Return a certificate with this extension alone: there is no other way to have `cryptography` parse one."""
     ed25519 = der.sequence(der.oid(oids.ID_ED25519))
     time = der.tlv(der.UTC_TIME, b"200101000000Z")
-    extension = der.sequence(der.oid(raw.oid.dotted_string), der.octet_string(raw.value))
+    extension = der.sequence(der.oid(oid.dotted_string), der.octet_string(value))
     body = der.sequence(
         der.explicit(0, der.integer(2)),
         der.integer(1),

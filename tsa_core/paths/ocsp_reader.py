@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from tsa_core.paths.crl_reader import Entry, reason_and_invalidity
-from tsa_core.paths.der_fields import Extensions, Fields, read_extensions, read_generalized_time, read_time
+from tsa_core.paths.der_fields import Extensions, Fields, read_extension_list, read_generalized_time, read_time
 from tsa_core.paths.reasons import read_reason
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
@@ -140,7 +140,7 @@ def _extensions(fields: Fields, what: str) -> Extensions:
     if fields.tag != 0xA1:
         return {}
     wrapper = fields.enter(0xA1, f"the extensions of {what}")
-    extensions = read_extensions(wrapper, what)
+    extensions = read_extension_list(wrapper, what)
     wrapper.finish(f"the extensions of {what}")
     return extensions
 

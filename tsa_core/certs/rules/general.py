@@ -84,10 +84,10 @@ def critical_extensions(case: ChainCase) -> str | None:
                     f"the {title(certificate)} has the critical extension {found.oid.dotted_string}, which verifiers "
                     "do not know and must therefore refuse"
                 )
-        for raw in own.unreadable.values():
+        for oid, raw in own.unreadable.items():
             if raw.critical:
                 return (
-                    f"the {title(certificate)} has the critical extension {raw.oid.dotted_string}, which cannot be "
+                    f"the {title(certificate)} has the critical extension {oid.dotted_string}, which cannot be "
                     "read, so that verifiers must refuse it"
                 )
     return None

@@ -144,8 +144,11 @@ def extension(certificate: x509.Certificate, kind: type[ExtensionT]) -> x509.Ext
 
 @lru_cache(maxsize=64)
 def extensions(certificate: x509.Certificate) -> Extensions:
-    """Return the extensions of a certificate; raises ValueError when one appears twice."""
-    return read_extensions(certificate, certificate.public_bytes(Encoding.DER))
+    """Return the extensions of a certificate; raises ValueError when one appears twice, or they cannot be read."""
+    try:
+        return read_extensions(certificate, certificate.public_bytes(Encoding.DER))
+    except EncodingError as error:
+        raise ValueError(str(error)) from None
 
 
 def key_strength(certificate: x509.Certificate) -> tuple[str, int]:
