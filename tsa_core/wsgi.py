@@ -22,7 +22,7 @@ from tsa_core.http import create_app as create_http_app
 from tsa_core.http.app import error_body
 from tsa_core.http.observability import Observability
 from tsa_core.logs import set_up_logging
-from tsa_core.service import CertificateWatch, Service, open_shared_signers
+from tsa_core.service import CertificateWatch, Service, open_shared_signers, selection, selection_text
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class Application:
             self._app = create_http_app(service, observability.middleware(service))
             self._process = os.getpid()
         self.warnings = list(service.warnings)
+        log.info("plugins: %s", selection_text(selection(self._settings)))
         atexit.register(self.close)
         CertificateWatch().look(
             {"name": profile.name, "issues_until": profile.not_after.isoformat()}

@@ -28,7 +28,7 @@ from tsa_core.cli.trust_documents import signing_config, trusted_root
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.logs import say, set_up_logging
-from tsa_core.service import Service
+from tsa_core.service import Service, kind_text, selection, selection_text
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +171,7 @@ def _announcement(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield lines that say what is served and where."""
     for profile in facts["profiles"]:
         yield "profile {name}: {algorithm}, policy {policy}, certificate until {not_after}".format(**profile)
+    yield f"plugins: {selection_text(facts['selected'])}"
     if "metrics" in facts:
         yield f"metrics at {facts['metrics']}"
     for address in facts["addresses"]:
@@ -217,12 +218,23 @@ def check(as_json: bool, **parameters: Any) -> None:
         for warning in (*service.warnings, *_gen_time_warnings(service), *_source_warnings(service)):
             console.stderr().print(f"WARNING: {warning}", markup=False, soft_wrap=True)
         profiles = [_check_profile(profile) for profile in service.authority.profiles.values()]
+        chosen = selection(service.settings)
+        origins = {name: service.host.distribution(name) for names in chosen.values() for name in names}
         checks = [{"name": line.name, "healthy": line.healthy, "reason": line.reason} for line in service.readiness()]
     if as_json:
-        console.print_json({"profiles": profiles, "checks": checks})
+        selected = {
+            kind: [{"name": name, "distribution": origins[name]} for name in names] for kind, names in chosen.items()
+        }
+        console.print_json({"profiles": profiles, "selected": selected, "checks": checks})
     else:
         rows = [(p["profile"], key, value) for p in profiles for key, value in p.items() if key != "profile"]
         console.print_table(("PROFILE", "FACT", "VALUE"), rows)
+        rows = [
+            (kind_text(kind), name, origins.get(name, ""))
+            for kind, names in chosen.items()
+            for name in names or ["none"]
+        ]
+        console.print_table(("PLUGINS", "SELECTED", "DISTRIBUTION"), rows)
         rows = [(str(c["name"]), "good" if c["healthy"] else "bad", str(c["reason"])) for c in checks]
         console.print_table(("CHECK", "STATE", "REASON"), rows)
     if not all(line["healthy"] for line in checks):

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from tsa_core.hosting.tls_files import tls_files
-from tsa_core.service import Service
+from tsa_core.service import Service, selection
 
 Facts: TypeAlias = Mapping[str, Any]
-"""Fit for JSON: `warnings`, `files` and `profiles` of a service; with `addresses` and `profiling` of its server."""
+"""Fit for JSON: `warnings`, `files`, `selected` plugins and `profiles` of a service; of its server, `addresses` and
+`profiling`."""
 
 
 def describe(service: Service) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def describe(service: Service) -> dict[str, Any]:
     return {
         "warnings": list(service.warnings),
         "files": sorted(map(str, {*service.files, *tls_files(service.settings.server)})),
+        "selected": selection(service.settings),
         "profiles": [
             {
                 "name": profile.name,

@@ -22,7 +22,7 @@ from tsa_core.config import ServerSettings, Settings
 from tsa_core.hosting.facts import Facts
 from tsa_core.hosting.notify import notify_ready, notify_reloading
 from tsa_core.hosting.pid_file import PidFile
-from tsa_core.service import CertificateWatch
+from tsa_core.service import CertificateWatch, kind_text
 
 log = logging.getLogger(__name__)
 
@@ -251,4 +251,7 @@ def _summary(before: Facts, after: Facts) -> str:
         change = "new profile" if known is None else same
         parts.append(f"profile {profile['name']}: {change}, until {profile['not_after']}")
     parts.extend(f"profile {name}: gone" for name in chains)
+    for kind, names in after["selected"].items():
+        if names != (was := before["selected"][kind]):
+            parts.append(f"{kind_text(kind)}: {', '.join(names) or 'none'}, before {', '.join(was) or 'none'}")
     return "; ".join(parts)

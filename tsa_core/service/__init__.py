@@ -6,6 +6,7 @@ from tsa_core.service.live import LiveService
 from tsa_core.service.material import Material, read_material
 from tsa_core.service.opening import OpenedClock, open_clock, open_shared_signers, open_signer
 from tsa_core.service.readiness_watch import ReadinessCheck
+from tsa_core.service.selection import kind_text, selection, selection_text
 from tsa_core.service.service import Service
 
 __all__ = [
@@ -16,8 +17,11 @@ __all__ = [
     "OpenedClock",
     "ReadinessCheck",
     "Service",
+    "kind_text",
     "open_clock",
     "open_shared_signers",
     "open_signer",
     "read_material",
+    "selection",
+    "selection_text",
 ]
