@@ -21,7 +21,14 @@ def fake_plugin_in() -> Callable[[Path], Callable[..., Path]]:
 
 
 def _installer(site: Path) -> Callable[..., Path]:
-    def install(name: str, source: str, *, distribution: str = "", requires: str = "tsa-core>=0.1,<0.2") -> Path:
+    def install(
+        name: str,
+        source: str,
+        *,
+        distribution: str = "",
+        requires: str = "tsa-core>=0.1,<0.2",
+        command: bool = False,
+    ) -> Path:
         distribution = distribution or f"tsa-signer-{name}"
         module = f"{distribution.replace('-', '_')}_plugin"
         metadata = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
@@ -31,7 +38,8 @@ def _installer(site: Path) -> Callable[..., Path]:
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\nSummary: The plugin {name}\n"
             f"Requires-Dist: {requires}\n"
         )
-        (metadata / "entry_points.txt").write_text(f"[tsa_core.plugins]\n{name} = {module}\n")
+        groups = ("tsa_core.plugins", "tsa_core.commands") if command else ("tsa_core.plugins",)
+        (metadata / "entry_points.txt").write_text("".join(f"[{group}]\n{name} = {module}\n" for group in groups))
         return site
 
     return install

@@ -168,7 +168,9 @@ def tsa_keks() -> Iterable[Provider[KeyEncryptionKey]]:  # type: ignore[empty-bo
 def tsa_commands() -> Iterable[Command]:  # type: ignore[empty-body] # declares
     """Register subcommands of timestamp-server, each named like the plugin's entry point.
 
-    Called when somebody types the command or asks for help. Example::
+    The same entry point also stands in the group `tsa_core.commands`, by which `timestamp-server --help` lists it.
+
+    Called when somebody types the command; help imports no plugin. Example::
 
         @hookimpl
         def tsa_commands():

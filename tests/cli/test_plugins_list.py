@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
@@ -34,6 +36,30 @@ def run(*arguments: str, site: Path | None = None, status: int = 0, **environ: s
 def test_listing_imports_no_plugin(fake_plugin: InstallFake) -> None:
     site = fake_plugin("bomb", BOMB)
     assert "bomb\ttsa-signer-bomb\t1.0\tThe plugin bomb\n" in run("plugins", "list", site=site).stdout
+
+
+@pytest.mark.plugin("auditfile", "archive", "tink")
+@pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help"), ("help",)])
+def test_help_imports_no_plugin_and_lists_the_commands_of_plugins(
+    fake_plugin: InstallFake, arguments: tuple[str, ...]
+) -> None:
+    site = fake_plugin("bomb", BOMB, command=True)
+    fake_plugin("quiet", BOMB)
+    code = "import sys; from tsa_core.cli.server import server\ntry: server(sys.argv[1:])\nfinally: print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    *printed, modules = result.stdout.splitlines()
+    assert {name for name in modules.split() if re.match(r"tsa_(?!core)", name)} == set()
+    if arguments == ("--help",):
+        listed = "\n".join(printed).partition("Commands of plugins:")[2]
+        assert re.findall(r"^  ([a-z]+)  ", listed, re.MULTILINE) == ["archive", "audit", "bomb", "tink"]
+        assert "The plugin bomb (tsa-signer-bomb)" in listed
 
 
 @pytest.mark.plugin("memory")

@@ -12,7 +12,6 @@ import click
 from rich.markup import escape
 from rich.panel import Panel
 
-from tsa_core.api import PluginError
 from tsa_core.certs.rules import fraction_digits_complaint
 from tsa_core.cli import console
 from tsa_core.cli.check_chain import check_chain
@@ -26,7 +25,7 @@ from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
 from tsa_core.cli.trust_documents import signing_config, trusted_root
 from tsa_core.config import Settings, load_settings
-from tsa_core.host import PluginHost
+from tsa_core.host import COMMAND_GROUP, PluginHost, installed_plugins
 from tsa_core.logs import say, set_up_logging
 from tsa_core.service import Service, kind_text, selection, selection_text
 
@@ -62,16 +61,10 @@ class ServerGroup(click.Group):
         return refuse_repeated_flags(found.load()) if found else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the built-in commands, then those of plugins; a plugin that does not load is left out."""
+        """List the built-in commands, then those of plugins, by their metadata: none is imported."""
         super().format_commands(ctx, formatter)
-        host = PluginHost()
-        for plugin in host.installed():
-            try:
-                host.load(plugin.name)
-            except PluginError:
-                logging.getLogger(__name__).debug("plugin %s did not load", plugin.name, exc_info=True)
-        rows = sorted((command.name, command.summary) for command in host.commands().values())
-        if rows:
+        found = installed_plugins(group=COMMAND_GROUP)
+        if rows := [(name, f"{each[0].summary} ({each[0].distribution})") for name, each in found.items()]:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(rows)
 

@@ -1,6 +1,6 @@
 """Finds, checks, opens and closes plugins; the only package that uses pluggy, beside hookspecs."""
 
-from tsa_core.host.discovery import CORE_DISTRIBUTION, GROUP, InstalledPlugin, installed_plugins
+from tsa_core.host.discovery import COMMAND_GROUP, CORE_DISTRIBUTION, GROUP, InstalledPlugin, installed_plugins
 from tsa_core.host.host import PluginHost
 from tsa_core.host.kinds import (
     AUDIT_SINK,
@@ -22,6 +22,7 @@ __all__ = [
     "CERTIFICATE_AUTHORITY",
     "CLOCK",
     "CLOCK_MONITOR",
+    "COMMAND_GROUP",
     "CORE_DISTRIBUTION",
     "GROUP",
     "HEALTH_CHECK",

@@ -17,6 +17,8 @@ from tsa_core.host.kinds import KINDS
 log = logging.getLogger(__name__)
 
 GROUP = "tsa_core.plugins"
+COMMAND_GROUP = "tsa_core.commands"
+"""Lists the names of plugins in GROUP that bring a command, for the program's help (decision 183)."""
 CORE_DISTRIBUTION = "tsa-core"
 
 
@@ -82,14 +84,16 @@ def _wants_newer(requirement: Requirement) -> bool:
     return False
 
 
-def installed_plugins(found: Iterable[Distribution] | None = None) -> dict[str, list[InstalledPlugin]]:
+def installed_plugins(
+    found: Iterable[Distribution] | None = None, *, group: str = GROUP
+) -> dict[str, list[InstalledPlugin]]:
     """Return all entry points of the group by name; a name has several when distributions collide.
 
     A distribution that is found twice, as installed and by a path, counts once.
     """
     plugins: dict[str, dict[tuple[str, str], InstalledPlugin]] = {}
     for distribution in distributions() if found is None else found:
-        for entry in _entries(distribution):
+        for entry in _entries(distribution, group):
             plugin = _describe(distribution, entry)
             plugins.setdefault(entry.name, {}).setdefault((plugin.distribution, plugin.module), plugin)
     return {name: list(plugins[name].values()) for name in sorted(plugins)}
@@ -99,10 +103,10 @@ _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OSError)
 """What importlib.metadata raises for metadata that is not UTF-8, has no Name, or is no INI file."""
 
 
-def _entries(distribution: Distribution) -> list[EntryPoint]:
+def _entries(distribution: Distribution, group: str) -> list[EntryPoint]:
     """Return a distribution's entry points of the group; none where its metadata is broken."""
     try:
-        return [entry for entry in distribution.entry_points if entry.group == GROUP]
+        return [entry for entry in distribution.entry_points if entry.group == group]
     except _UNREADABLE:
         log.debug("a distribution has entry points that cannot be read", exc_info=True)
         return []

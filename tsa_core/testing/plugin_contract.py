@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from tsa_core import __version__
 from tsa_core.api import CertificateAuthorityOptions, ConfigError, KekOptions, PluginOptions, Provider, SignerOptions
 from tsa_core.api.provider import fields_of_the_core
-from tsa_core.host import CERTIFICATE_AUTHORITY, GROUP, KEK, KINDS, SIGNER, Kind, PluginHost
+from tsa_core.host import CERTIFICATE_AUTHORITY, COMMAND_GROUP, GROUP, KEK, KINDS, SIGNER, Kind, PluginHost
 
 _IMPORT_SECONDS = 60
 _LIST_IMPORTS = """
@@ -202,6 +202,14 @@ class ProviderContract(PluginFixtures):
         assert values.get(provider.name) in {wanted, f"{plugin.__name__}:{plugin_kind.hook}"}, (
             f"{name} declares {values} in the group {GROUP}; it needs {provider.name} = {wanted!r}"
         )
+
+    def test_commands_are_listed_for_the_help(self, installed: Distribution, plugin: ModuleType) -> None:
+        listed = {entry.name for entry in installed.entry_points if entry.group == COMMAND_GROUP}
+        for command in plugin.tsa_commands() if hasattr(plugin, "tsa_commands") else ():
+            assert command.name in listed, (
+                f"the command {command.name} is not in the group {COMMAND_GROUP} of {installed.metadata['Name']}, by "
+                f"which timestamp-server --help lists it; add {command.name} = {plugin.__name__!r}"
+            )
 
     def test_distribution_describes_itself(self, installed: Distribution) -> None:
         summary = installed.metadata.json.get("summary", "")
