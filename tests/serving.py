@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tests import pki
@@ -40,7 +40,7 @@ from tsa_core.api import (
     TimeReading,
     hookimpl,
 )
-from tsa_core.authority import PendingRequest
+from tsa_core.authority import BatchGuard, PendingRequest, PluginCalls
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.host.discovery import InstalledPlugin, installed_plugins
@@ -102,6 +102,7 @@ class TestSink(AuditSink):
     """Keeps records in memory; `failure` is raised instead when set."""
 
     __test__ = False
+    latency: Literal["local", "remote"] = "local"
 
     def __init__(self) -> None:
         self.records: list[AuditRecord] = []
@@ -209,13 +210,21 @@ def wsgi_environ(body: bytes, **variables: str) -> dict[str, Any]:
     }
 
 
-def application_that_cannot_answer(environ: dict[str, Any], _start: Any) -> list[bytes]:
-    """Put every request into a batch that cannot be answered."""
+class CrashingResponder:
+    """Cannot answer a batch."""
 
-    def crash(_batch: Sequence[BatchedRequest]) -> float:
+    may_wait = False
+
+    def respond(self, batch: Sequence[BatchedRequest], guard: BatchGuard) -> float:
         raise RuntimeError("a bug")
 
-    environ[BATCH](BatchedRequest(crash, PendingRequest(RequestContext(), None), environ, ""))
+    def give_up(self, batch: Sequence[BatchedRequest], hanging: PluginCalls) -> None:
+        raise RuntimeError("a bug")
+
+
+def application_that_cannot_answer(environ: dict[str, Any], _start: Any) -> list[bytes]:
+    """Put every request into a batch that cannot be answered."""
+    environ[BATCH](BatchedRequest(CrashingResponder(), PendingRequest(RequestContext(), None), environ, ""))
     return DEFERRED
 
 

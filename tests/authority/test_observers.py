@@ -22,9 +22,11 @@ class Notes(Observer):
     def __init__(self, crash: BaseException | None = None) -> None:
         self.outcomes: list[RequestOutcome] = []
         self.crash = crash
+        self.crashed = threading.Event()
 
     def observe(self, outcome: RequestOutcome) -> None:
         if self.crash:
+            self.crashed.set()
             raise self.crash
         self.outcomes.append(outcome)
 
@@ -66,7 +68,7 @@ def test_an_observer_that_crashes_changes_nothing_and_is_told_on(crash: BaseExce
     broken, notes = Notes(crash), Notes()
     with open_service(Parts(observers=[broken, notes])) as service:
         granted(service.authority.respond(GOOD, RequestContext()).der)
-        wait_until(lambda: len(notes.outcomes) == 1, seconds=60, what="the other is told")
+        assert broken.crashed.wait(60)
         broken.crash = None
         refused(service.authority.respond(b"", RequestContext()).der, "03020204")
     assert len(notes.outcomes) == 2

@@ -11,7 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from tsa_core.config.load import Settings
-from tsa_core.config.models import PluginSection, ProfileSettings, Table
+from tsa_core.config.models import ProfileSettings
+from tsa_core.config.sections import PluginSection, Table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configure.md"
 NO_VALUE = (

@@ -14,9 +14,18 @@ import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
-from tests.serving import QUERY, Parts, Server, TestSigner, TestSink, application_that_cannot_answer, running_server
+from tests.serving import (
+    QUERY,
+    CrashingResponder,
+    Parts,
+    Server,
+    TestSigner,
+    TestSink,
+    application_that_cannot_answer,
+    running_server,
+)
 from tsa_core.api import AuditError, AuditRecord, RequestContext
-from tsa_core.authority import PendingRequest
+from tsa_core.authority import BatchGuard, PendingRequest, PluginCalls
 from tsa_core.hosting.granian.rsgi import RsgiApplication
 from tsa_core.http.batching import Batch, BatchedRequest
 
@@ -38,16 +47,21 @@ def numbered(number: int) -> bytes:
 class Application:
     """Answers a batch, and says that each request took `seconds`."""
 
+    may_wait = False
+
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.groups: list[list[Any]] = []
 
-    def respond_batch(self, batch: Sequence[BatchedRequest]) -> float:
+    def respond(self, batch: Sequence[BatchedRequest], _guard: BatchGuard) -> float:
         self.groups.append([each.connection for each in batch])
         return self.seconds * len(batch)
 
+    def give_up(self, batch: Sequence[BatchedRequest], hanging: PluginCalls) -> None:
+        raise AssertionError(f"{hanging.what} hangs, and {len(batch)} requests are given up")
+
     def request(self, connection: object) -> BatchedRequest:
-        request = BatchedRequest(self.respond_batch, PendingRequest(RequestContext(), None), {}, "")
+        request = BatchedRequest(self, PendingRequest(RequestContext(), None), {}, "")
         request.connection = connection
         return request
 
@@ -97,14 +111,16 @@ def test_each_application_answers_its_own_requests_and_a_crash_closes_its_own(ca
     closed: list[object] = []
     batch, good = Batch(closed.append), Application()
 
-    def crash(requests: Sequence[BatchedRequest]) -> float:
-        requests[0].answered = True
-        raise RuntimeError("a bug")
+    class CrashesAfterOne(CrashingResponder):
+        def respond(self, requests: Sequence[BatchedRequest], guard: BatchGuard) -> float:
+            requests[0].answered = True
+            return super().respond(requests, guard)
 
+    crashing = CrashesAfterOne()
     for number in range(6):
         request = good.request(number)
         if number % 2:
-            request.respond_batch = crash
+            request.responder = crashing
         batch.add(request)
     assert batch.process() == 6
     assert good.groups == [[0, 2, 4]]

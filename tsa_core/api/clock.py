@@ -32,7 +32,14 @@ def reading_complaint(reading: object) -> str:
 
 
 class Clock(ABC):
-    """Tells the time that goes into tokens. Thread-safe, and fast: it is read for every token."""
+    """Tells the time that goes into tokens. Thread-safe, and fast: it is read for every token.
+
+    `latency` tells the server how to run the clock: a "remote" one waits for a device or a network, so all requests run
+    in threads, and each reading has to come within `[clock] source_timeout`: after that the request is refused with
+    timeNotAvailable. It is read once, after the clock was opened.
+    """
+
+    latency: Literal["local", "remote"] = "local"
 
     @abstractmethod
     def now(self) -> TimeReading:

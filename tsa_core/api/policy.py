@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Literal
 
 from tsa_core.api.request import ProfileSummary, RequestContext, TimeStampReq
 
 
 class PolicySelector(ABC):
-    """Chooses a profile for a request. Thread-safe; called for every request, so no I/O."""
+    """Chooses a profile for a request. Thread-safe; called for every request, so no I/O unless it is "remote".
+
+    `latency` tells the server how to run the selector: a "remote" one waits for a network, so all requests run in
+    threads, and each call has to return within `[policy] selector_timeout`: after that the request is refused with
+    systemFailure. It is read once, after the selector was opened.
+    """
+
+    latency: Literal["local", "remote"] = "local"
 
     def bind(self, profiles: Sequence[ProfileSummary]) -> None:  # noqa: B027 - optional
         """Learn the profiles there are; called once at start. Raises ConfigError for one that it names in vain."""

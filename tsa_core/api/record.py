@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from tsa_core.api.errors import AuditError
 from tsa_core.api.wrong_types import describe
@@ -43,7 +44,15 @@ class AuditEvent:
 
 
 class AuditSink(ABC):
-    """Keeps records. Thread-safe. All selected sinks must accept a record, or the token does not leave."""
+    """Keeps records. Thread-safe. All selected sinks must accept a record, or the token does not leave.
+
+    `latency` tells the server how to run the sink. A "local" one writes to this machine's memory or disks, and is
+    called on the I/O thread; a "remote" one waits for a network, and requests then run in threads. Both have to return
+    within `[audit] sink_timeout`: after that the token is withheld, whatever becomes of the record. It is read once,
+    after the sink was opened.
+    """
+
+    latency: Literal["local", "remote"] = "remote"
 
     @abstractmethod
     def write(self, record: AuditRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterable
+from typing import Literal
 
 from tsa_core.api.record import HealthStatus
 from tsa_core.api.request import TokenDraft
@@ -14,8 +15,14 @@ class ResponseProcessor(ABC):  # noqa: B024 - every method is optional, one of t
 
     `request_extensions` are the OIDs of request extensions that the processor understands: the core refuses
     a request with any other (rule S9), and leaves it to the processor to honour these.
+
+    `latency` tells the server how to run the processor. A "local" one computes, or writes to this machine's disks, and
+    is called on the I/O thread; a "remote" one waits for a network, and requests then run in threads. Each call has to
+    return within `[response] processor_timeout`: after that the reply is withheld. It is read once, after the processor
+    was opened.
     """
 
+    latency: Literal["local", "remote"] = "remote"
     request_extensions: frozenset[str] = frozenset()
 
     def extend(self, draft: TokenDraft) -> Iterable[bytes]:  # noqa: ARG002 - for those who override it

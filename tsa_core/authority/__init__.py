@@ -1,19 +1,24 @@
 """The authority: profiles, serial numbers, the clock gate and the checks at start."""
 
 from tsa_core.authority.authority import TimestampAuthority
+from tsa_core.authority.batch_guard import BatchGuard, BatchTaken
 from tsa_core.authority.causes import Cause, CauseKind, Causes
 from tsa_core.authority.chain import CertificateChain, load_chain, parse_chain, read_chain_file
 from tsa_core.authority.clock_reference import ClockReference, renew_system_reference, system_reference
 from tsa_core.authority.clock_state import ClockState, ClockStatus
 from tsa_core.authority.gate import ClockChange, ClockGate
 from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
-from tsa_core.authority.pending_request import PendingRequest, Reply
+from tsa_core.authority.limited_clock import LimitedClock
+from tsa_core.authority.pending_request import LeaveThread, PendingRequest, Reply
+from tsa_core.authority.plugin_calls import PluginCalls
 from tsa_core.authority.profile import SIGNER_FAILED, Profile
 from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.authority.validity import days_between, issuing_period
 
 __all__ = [
     "SIGNER_FAILED",
+    "BatchGuard",
+    "BatchTaken",
     "Cause",
     "CauseKind",
     "Causes",
@@ -24,7 +29,10 @@ __all__ = [
     "ClockState",
     "ClockStatus",
     "KernelClock",
+    "LeaveThread",
+    "LimitedClock",
     "PendingRequest",
+    "PluginCalls",
     "Profile",
     "Reply",
     "RequestTrace",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from tsa_core.api import (
     PKIFailureInfo,
@@ -15,6 +16,8 @@ from tsa_core.api import (
     TsaError,
 )
 from tsa_core.api.wrong_types import describe
+from tsa_core.authority.causes import CauseKind, Causes
+from tsa_core.authority.plugin_calls import PluginCalls
 from tsa_core.authority.profile import Profile
 from tsa_core.config import DEFAULT_PROFILE
 from tsa_core.protocol import der, oids
@@ -23,29 +26,57 @@ from tsa_core.protocol.errors import DigestLengthMismatch
 CANNOT_SIGN = "the timestamp cannot be signed now; try again later"
 _NEVER_COPIED = frozenset({oids.ID_PE_QC_STATEMENTS})
 """Extensions that state what the authority is. They are never copied from a request."""
+_SELECTORS = "[policy] selectors"
+"""The pool of requests whose selectors wait. No profile has such a name."""
 
 
 class Admission:
-    """Chooses among `profiles`, which include `default`. `claimed` are extensions that processors handle."""
+    """Chooses among `profiles`, which include `default`. `claimed` are extensions that processors handle.
+
+    `calls` makes the PluginCalls of a selector from what errors call it and the cause that it hangs.
+    """
 
     def __init__(
-        self, profiles: Mapping[str, Profile], selectors: Sequence[tuple[str, PolicySelector]], claimed: frozenset[str]
+        self,
+        profiles: Mapping[str, Profile],
+        selectors: Sequence[tuple[str, PolicySelector]],
+        claimed: frozenset[str],
+        causes: Causes,
+        calls: Callable[..., PluginCalls] = PluginCalls,
     ) -> None:
         self._profiles = profiles
         self._default = profiles[DEFAULT_PROFILE]
-        self._selectors = tuple((name, selector.select) for name, selector in selectors)
+        self.remote = any(selector.latency == "remote" for _, selector in selectors)
+        """Whether a selector waits for a network."""
+        self._selectors: tuple[
+            tuple[str, Callable[[TimeStampReq, RequestContext], str | None], PluginCalls | None], ...
+        ] = tuple(
+            (
+                name,
+                selector.select,
+                calls(f"the policy selector {name!r}", hangs=causes.add(CauseKind.POLICY, name))
+                if selector.latency == "remote"
+                else None,
+            )
+            for name, selector in selectors
+        )
         self._claimed = claimed
 
     def profile(self, request: TimeStampReq, context: RequestContext) -> Profile:
-        """Return the profile that the URL names, else the first that a selector names, else the default one."""
+        """Return the profile that the URL names, else the first that a selector names, else the default one.
+
+        Raises TsaError alone. On the I/O thread, a selector that waits ends this run.
+        """
+        if self.remote:
+            context.enter(_SELECTORS)
         chosen = context.profile
-        for plugin, select in self._selectors:
+        for plugin, select, calls in self._selectors:
             try:
-                name = select(request, context)
+                name = select(request, context) if calls is None else calls.call(partial(select, request, context))
             except TsaError as error:
                 error.plugin = plugin
                 raise
-            except Exception as error:
+            except BaseException as error:
                 raise PluginCrash(f"the policy selector {plugin!r} crashed", plugin=plugin) from error
             if name is not None:
                 self.refuse_unknown(name, plugin)
@@ -70,6 +101,12 @@ class Admission:
                 f"there are: {', '.join(self._profiles)}",
                 plugin=plugin,
             )
+
+    def close(self) -> None:
+        """End the threads that call the selectors."""
+        for _, _, calls in self._selectors:
+            if calls is not None:
+                calls.close()
 
     def check(self, request: TimeStampReq, profile: Profile) -> None:
         """Refuse hashes, digests, policies and extensions that this profile does not accept (rules S5 to S9)."""

@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter_ns
 
-from tsa_core.api import AuditRecord, AuditSink, PluginCrash, PluginError, TsaError
+from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, PluginCrash, PluginError, TsaError
 from tsa_core.api.wrong_types import describe
+from tsa_core.authority.batch_guard import BatchGuard
 from tsa_core.authority.causes import CauseKind, Causes
 from tsa_core.authority.pending_request import PendingRequest
+from tsa_core.authority.plugin_calls import PluginCalls
+
+log = logging.getLogger(__name__)
 
 SINK_FAILED = "the audit sink could not store a record; the log says why"
 """The cause after a failure, until a record is stored or the sink's `health` says that it can be."""
 
 
 class AuditSinks:
-    """Stores records in sinks, given with the names that the configuration has for them."""
+    """Stores records in sinks, given with the names that the configuration has for them.
 
-    def __init__(self, sinks: Sequence[tuple[str, AuditSink]], causes: Causes) -> None:
-        self._all = tuple((name, sink, causes.add(CauseKind.AUDIT, name)) for name, sink in sinks)
-        self.failed = tuple(failed for _, _, failed in self._all)
+    `calls` makes the PluginCalls of a sink from what errors call it and the cause that it hangs.
+    """
+
+    def __init__(
+        self, sinks: Sequence[tuple[str, AuditSink]], causes: Causes, calls: Callable[..., PluginCalls] = PluginCalls
+    ) -> None:
+        self._all = tuple(
+            (
+                name,
+                sink,
+                causes.add(CauseKind.AUDIT, name),
+                calls(f"the audit sink {name!r}", hangs=causes.add(CauseKind.AUDIT, name), error=AuditError),
+            )
+            for name, sink in sinks
+        )
+        self.failed = tuple(failed for _, _, failed, _ in self._all)
         """The cause of each sink: active when the last records could not be stored."""
+        self.remote = any(sink.latency == "remote" for _, sink in sinks)
 
     def __bool__(self) -> bool:
         return bool(self._all)
 
-    def store(self, batch: Sequence[PendingRequest]) -> None:
-        """Store the audit records of a batch; raises TsaError, and nothing else, when a sink fails."""
+    def store(self, batch: Sequence[PendingRequest], guard: BatchGuard | None) -> None:
+        """Store the audit records of a batch; raises TsaError, and nothing else, when a sink fails or hangs.
+
+        With a guard the sinks are called in this thread, and the guard's owner notices when one hangs.
+        """
         for pending in batch:
             if (trace := pending.trace) is not None and not trace.audit_began:
                 trace.audit_began = perf_counter_ns()
         records = [_record(pending) for pending in batch]
-        for name, sink, failed in self._all:
+        for name, sink, failed, calls in self._all:
             try:
-                returned: object = sink.write_all(records)  # type: ignore[func-returns-value] # a wrong one may
+                if guard is None:
+                    returned: object = calls.call(partial(sink.write_all, records))
+                else:
+                    guard.begin(calls)
+                    returned = sink.write_all(records)  # type: ignore[func-returns-value] # a wrong one may
                 if returned is not None:
                     raise PluginError(
                         f"the audit sink {name!r} is wrong: write_all returned {describe(returned)}, not None",
@@ -43,11 +70,24 @@ class AuditSinks:
                 failed.set(SINK_FAILED)
                 error.plugin = name
                 raise
-            except Exception as error:
+            except BaseException as error:
                 failed.set(SINK_FAILED)
                 raise PluginCrash(f"the audit sink {name!r} crashed", plugin=name) from error
             if failed.reason:
                 failed.clear()
+
+    def tell(self, event: AuditEvent) -> None:
+        """Store an event in each sink; a failure is logged."""
+        for name, sink, _, calls in self._all:
+            try:
+                calls.call(partial(sink.event, event))
+            except BaseException:
+                log.exception("the audit sink %r did not take the event %s", name, event)
+
+    def close(self) -> None:
+        """End the threads that call the sinks."""
+        for _, _, _, calls in self._all:
+            calls.close()
 
 
 def _record(pending: PendingRequest) -> AuditRecord:

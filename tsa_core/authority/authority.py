@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from time import perf_counter_ns
 from types import MappingProxyType
 
 from tsa_core.api import (
+    AuditEvent,
     AuditSink,
-    ClockError,
     Observer,
     PKIFailureInfo,
     PluginCrash,
@@ -23,18 +24,19 @@ from tsa_core.api import (
     TokenDraft,
     TsaError,
 )
-from tsa_core.authority.admission import CANNOT_SIGN, Admission
+from tsa_core.authority.admission import Admission
 from tsa_core.authority.audit_sinks import AuditSinks
-from tsa_core.authority.causes import Cause, Causes
+from tsa_core.authority.batch_guard import BatchGuard
+from tsa_core.authority.causes import Cause, CauseKind, Causes
 from tsa_core.authority.gate import ClockGate
-from tsa_core.authority.limited_log import LimitedLog
-from tsa_core.authority.pending_request import PendingRequest, Reply, Stamp
+from tsa_core.authority.pending_request import LeaveThread, PendingRequest, Reply, Stamp, WorkOnBatch
+from tsa_core.authority.plugin_calls import DEFAULT_SECONDS, DEFAULT_THREADS, PluginCalls
 from tsa_core.authority.processors import Processors
 from tsa_core.authority.profile import SIGNER_FAILED, Profile
+from tsa_core.authority.replies import Replies
 from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.request import read_extensions, read_request
-from tsa_core.protocol.response import encode_rejection
 from tsa_core.protocol.tstinfo import SERIAL_OCTETS, encode_serials
 
 log = logging.getLogger(__name__)
@@ -46,8 +48,10 @@ _new_tuple = tuple.__new__
 class TimestampAuthority:
     """Issues timestamps for one or more profiles. Thread-safe.
 
-    What is the same for all requests is made at start. The objects of plugins are called directly. `profiles` must
-    include `default`. `causes` tells what stops tokens now. `distribution` says where a plugin comes from, for the log.
+    What is the same for all requests is made at start. `profiles` must include `default`. `causes` tells what stops
+    tokens now. Plugins whose `latency` is remote are called in at most `threads` threads each, and have `limits`
+    seconds for a call, by kind: audit, response, policy. `may_wait` says that audit sinks or processors are called,
+    which may wait for disks even when they are local. `distribution` says where a plugin comes from, for the log.
     """
 
     def __init__(
@@ -61,19 +65,32 @@ class TimestampAuthority:
         observers: Sequence[Observer] = (),
         causes: Causes | None = None,
         distribution: Callable[[str], str] = lambda _plugin: "",
+        limits: Mapping[CauseKind, float] = MappingProxyType({}),
+        threads: int = DEFAULT_THREADS,
     ) -> None:
-        self._distribution = distribution
         self.causes = causes or Causes()
+
+        def calls_of(kind: CauseKind) -> Callable[..., PluginCalls]:
+            return partial(PluginCalls, seconds=limits.get(kind, DEFAULT_SECONDS), threads=threads)
+
         for profile in profiles:
             self.causes.include(profile.signing)
+            self.causes.include(profile.hangs)
         self.profiles: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in profiles})
         self.gate = gate
-        self._processors = Processors(processors, self.causes)
+        self._processors = Processors(processors, self.causes, calls_of(CauseKind.RESPONSE))
         self._claimed = self._processors.request_extensions
-        self._admission = Admission(self.profiles, selectors, self._claimed)
-        self._audit_sinks = AuditSinks(audit_sinks, self.causes)
-        self._failures = LimitedLog(log)
-        self._observers = tuple(observers)
+        self._admission = Admission(self.profiles, selectors, self._claimed, self.causes, calls_of(CauseKind.POLICY))
+        self._audit_sinks = AuditSinks(audit_sinks, self.causes, calls_of(CauseKind.AUDIT))
+        self.may_wait = bool(processors or audit_sinks)
+        self._remote = self._processors.remote or self._audit_sinks.remote or gate.clock.latency == "remote"
+        self._here = PluginCalls(
+            "a key or a clock in this process's memory",
+            seconds=max(profile.sign_timeout for profile in profiles),
+            hangs=self.causes.add(CauseKind.SIGNER, "in memory"),
+        )
+        """Stands for what is called in the thread that answers a batch."""
+        self._replies = Replies(observers, distribution)
         self._stages = (self._prepare, self._sign, self._complete, *([self._process] if processors else []))
 
     def respond(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> Reply:
@@ -82,6 +99,7 @@ class TimestampAuthority:
         `trace` is filled in for the caller. Observers are told with or without it.
         """
         pending = self.admit(body, context, trace)
+        self._leave_thread(pending)
         self.respond_batch((pending,))
         return pending.answered
 
@@ -90,6 +108,7 @@ class TimestampAuthority:
         pending = self._new(context, trace)
         pending.request = request
         self._attempt(self._assign_profile, (pending,))
+        self._leave_thread(pending)
         self.respond_batch((pending,))
         reply = pending.answered
         if reply.rejection is not None:
@@ -103,7 +122,7 @@ class TimestampAuthority:
         pending = self._new(context, trace)
         if pending.trace is not None and waited:
             pending.trace.wait_began = pending.trace.started
-        return self._refuse(pending, rejection)
+        return self._replies.refuse(pending, rejection)
 
     def admit(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> PendingRequest:
         """Read a DER request and check whether its profile accepts it; never raises.
@@ -114,17 +133,19 @@ class TimestampAuthority:
         try:
             pending.request = read_request(body)
         except RequestRejected as rejection:
-            self._refuse(pending, rejection)
+            self._replies.refuse(pending, rejection)
             return pending
         if pending.trace is not None:
             pending.trace.parse_ended = perf_counter_ns()
         self._attempt(self._assign_profile, (pending,))
         return pending
 
-    def respond_batch(self, batch: Sequence[PendingRequest]) -> float:
-        """Answer a batch of admitted requests: each has its reply when this returns. Never raises.
+    def respond_batch(self, batch: Sequence[PendingRequest], guard: BatchGuard | None = None) -> float:
+        """Answer a batch of admitted requests: each has its reply when this returns.
 
-        Returns the seconds that grow with the size of the batch: all but those of the audit sinks.
+        Returns the seconds that grow with the size of the batch: all but those of the audit sinks. With a guard, no
+        thread is asked for: whoever has the guard looks at it, takes the batch when something hangs, and calls
+        `give_up`. Then this raises BatchTaken, as soon as what hangs returns, and nothing else.
 
         All requests pass a stage before the next stage begins, because a signature evicts other code and data from the
         CPU's caches: a batch of sixteen costs a fifth less than sixteen single requests. The requests share one reading
@@ -135,26 +156,54 @@ class TimestampAuthority:
         unanswered = [pending for pending in batch if pending.reply is None]
         if not unanswered:
             return 0.0
-        stamps: dict[str, Stamp] = {}
+        work = WorkOnBatch(guard)
+        if guard is not None:
+            guard.begin(self._here)
         for pending, serial_der in zip(
             unanswered, encode_serials(os.urandom(SERIAL_OCTETS * len(unanswered))), strict=True
         ):
-            pending.stamps = stamps
+            pending.batch = work
             pending.serial_der = serial_der
         for stage in self._stages:
-            self._attempt(stage, unanswered)
+            self._attempt(stage, unanswered, guard)
             unanswered = [pending for pending in unanswered if pending.reply is None]
         seconds = (perf_counter_ns() - started) / 1e9
+        failure = None
         if self._audit_sinks and unanswered:
             try:
-                self._audit_sinks.store(unanswered)
+                self._audit_sinks.store(unanswered, guard)
             except TsaError as error:
-                for pending in unanswered:
-                    self._fail(pending, error)
-                return seconds
+                failure = error
+        if guard is not None:
+            guard.claim()
         for pending in unanswered:
-            self._grant(pending)
+            if failure is None:
+                self._replies.grant(pending)
+            else:
+                self._replies.fail(pending, failure)
         return seconds
+
+    def give_up(self, batch: Sequence[PendingRequest], hanging: PluginCalls) -> None:
+        """Refuse the requests of a batch that was taken from the thread that works on it, or that waits behind one."""
+        for pending in batch:
+            if pending.reply is None:
+                self._replies.fail(pending, hanging.overdue())
+
+    def waits(self, profile: Profile) -> bool:
+        """Say whether requests of a profile wait for a backend, so that they run in threads."""
+        return profile.waits or self._remote
+
+    def audit(self, event: AuditEvent) -> None:
+        """Write an event into the audit trail; waits for the sinks, and logs failures."""
+        self._audit_sinks.tell(event)
+
+    def close(self) -> None:
+        """End the threads that call plugins; those whose calls hang are left to themselves."""
+        self._audit_sinks.close()
+        self._processors.close()
+        self._admission.close()
+        for profile in self.profiles.values():
+            profile.close()
 
     @property
     def failed_sinks(self) -> Sequence[Cause]:
@@ -168,73 +217,42 @@ class TimestampAuthority:
 
     def tell_unlogged(self, *, end: bool = False) -> None:
         """Log how many failures of requests were not logged; for a thread, once a second, and with `end` at the end."""
-        self._failures.flush(end=end)
+        self._replies.tell_unlogged(end=end)
 
     def _new(self, context: RequestContext, trace: RequestTrace | None) -> PendingRequest:
-        return PendingRequest(context, RequestTrace() if trace is None and self._observers else trace)
+        return PendingRequest(context, RequestTrace() if trace is None and self._replies.observed else trace)
 
-    def _attempt(self, stage: Callable[[PendingRequest], None], batch: Iterable[PendingRequest]) -> None:
+    def _attempt(
+        self,
+        stage: Callable[[PendingRequest], None],
+        batch: Iterable[PendingRequest],
+        guard: BatchGuard | None = None,
+    ) -> None:
         """Take each request through a stage. A request for which the stage raises is refused, a plugin's crash too."""
         for pending in batch:
             try:
                 stage(pending)
-            except TsaError as error:
-                self._fail(pending, error)
-            except Exception as error:  # noqa: BLE001 - logged with its traceback
-                kind, request_id = type(error).__name__, pending.context.request_id
-                self._failures.error(kind, request_id, "unexpected failure", cause=error)
-                self._refuse(pending, RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN))
+            except LeaveThread:
+                raise
+            except BaseException as error:  # noqa: BLE001 - sys.exit() in a plugin is no reason to end
+                if guard is None:
+                    self._replies.fail(pending, error)
+                    continue
+                with guard.lock:
+                    guard.check()
+                    self._replies.fail(pending, error)
 
-    def _grant(self, pending: PendingRequest) -> None:
-        pending.reply = _new_tuple(Reply, (pending.response, None))
-        if (trace := pending.trace) is not None:
-            trace.ended = perf_counter_ns()
-            if trace.audit_began:
-                trace.audit_ended = trace.ended
-            if self._observers:
-                self._tell(trace)
-
-    def _refuse(self, pending: PendingRequest, rejection: RequestRejected) -> Reply:
-        pending.reply = reply = Reply(encode_rejection(rejection.failure, rejection.text), rejection)
-        context = pending.context
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("request %s refused: %s: %s", context.request_id, rejection.failure.text, rejection.text)
-        if (trace := pending.trace) is not None:
-            trace.refuse(context, rejection.failure, rejection.text)
-            if self._observers:
-                self._tell(trace)
-        return reply
-
-    def _fail(self, pending: PendingRequest, error: TsaError) -> None:
-        """Refuse with the part of a failure that the requester may see, and log the rest."""
-        request_id, kind = pending.context.request_id, type(error).__name__
-        if isinstance(error, RequestRejected):
-            rejection = error
-        elif isinstance(error, ClockError):
-            self._failures.error(kind, request_id, f"no trusted time: {error}")
-            rejection = RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error))
-        else:
-            whence = self._whence(error.plugin)
-            if isinstance(error, PluginCrash):
-                self._failures.error(f"crash of {error.plugin}", request_id, f"{error}{whence}", cause=error.__cause__)
-            else:
-                self._failures.error(f"{kind} {error.plugin}", request_id, f"{kind}: {error}{whence}")
-            rejection = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN)
-        self._refuse(pending, rejection)
-
-    def _whence(self, plugin: str | None) -> str:
-        """Return what the log adds about the plugin that an error comes from."""
-        if plugin is None:
-            return ""
-        distribution = self._distribution(plugin)
-        return f" [plugin {plugin}{f', {distribution}' if distribution else ''}]"
+    def _leave_thread(self, pending: PendingRequest) -> None:
+        """Leave a thread that must not wait, for a request that is in no batch, if it has not left it already."""
+        if self.may_wait and pending.reply is None and not self.waits(pending.profile):
+            self._attempt(self._enter, (pending,))
 
     # -- the stages of a request --------------------------------------------------------------------------------
 
     def _assign_profile(self, pending: PendingRequest) -> None:
         """Choose the profile and refuse what it does not accept.
 
-        On the I/O thread, a profile whose signer waits for a backend ends this run (LeaveIoThread).
+        On the I/O thread, what waits for a backend ends this run (LeaveThread).
         """
         context, request, trace = pending.context, pending.request, pending.trace
         if trace is not None:
@@ -244,12 +262,21 @@ class TimestampAuthority:
         if trace is not None:
             trace.profile = profile.name
         self._admission.check(request, profile)
-        if profile.waits:
+        if self.waits(profile):
+            self._enter(pending)
+
+    def _enter(self, pending: PendingRequest) -> None:
+        """Go on in a thread that may wait. That is a phase where a backend is waited for, or when no thread is free."""
+        trace, began = pending.trace, perf_counter_ns()
+        try:
+            pending.context.enter(pending.profile.name)
+        finally:
             if trace is not None:
-                trace.wait_began = perf_counter_ns()
-            context.enter(profile.name)
-            if trace is not None:
-                trace.wait_ended = perf_counter_ns()
+                trace.wait_began = began
+        if trace is not None and self.waits(pending.profile):
+            trace.wait_ended = perf_counter_ns()
+        elif trace is not None:
+            trace.wait_began = 0
 
     def _prepare(self, pending: PendingRequest) -> None:
         """Read the clock and encode what is signed."""
@@ -257,7 +284,7 @@ class TimestampAuthority:
         pending.policy_der = policy_der = request.policy_der or profile.default_policy_der
         if trace is not None:
             trace.clock_began = perf_counter_ns()
-        stamp = pending.stamps.get(profile.name) or self._new_stamp(pending)
+        stamp = pending.batch.stamps.get(profile.name) or self._new_stamp(pending)
         pending.stamp = stamp
         if trace is not None:
             trace.clock_ended = perf_counter_ns()
@@ -278,7 +305,7 @@ class TimestampAuthority:
             serial_der=pending.serial_der,
             gen_time_der=stamp.gen_time_der,
             nonce_der=request.nonce_der,
-            extensions=self._extensions(request, profile, draft) if draft or request.extensions else b"",
+            extensions=self._extensions(pending, draft) if draft or request.extensions else b"",
             accuracy=stamp.accuracy,
         )
         pending.signed_attributes = attributes = template.signed_attributes(tst_info, stamp.signing_time_der)
@@ -297,7 +324,7 @@ class TimestampAuthority:
             profile.signing.set(SIGNER_FAILED)
             error.plugin = profile.settings.scheme
             raise
-        except Exception as error:
+        except BaseException as error:
             profile.signing.set(SIGNER_FAILED)
             plugin = profile.settings.scheme
             raise PluginCrash(
@@ -331,7 +358,7 @@ class TimestampAuthority:
         """Pass the reply through the response processors."""
         if pending.trace is not None:
             pending.trace.audit_began = perf_counter_ns()
-        pending.response = self._processors.process(pending.response, pending.draft)
+        pending.response = self._processors.process(pending.response, pending.draft, pending.batch.guard)
 
     def _new_stamp(self, pending: PendingRequest) -> Stamp:
         """Read the clock. The batch shares the time, unless the profile orders its tokens by time."""
@@ -341,22 +368,23 @@ class TimestampAuthority:
         if not profile.not_before <= time <= profile.not_after:
             reason = profile.outside_period(time)
             text = f"profile {profile.name}: no token for {time}: {reason}"
-            self._failures.error("period", pending.context.request_id, text)
+            self._replies.failures.error("period", pending.context.request_id, text)
             raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, f"this authority may not issue now: {reason}")
         accuracy = None if reading.uncertainty is None else profile.accuracy_for(reading.uncertainty)
         stamp = _new_tuple(Stamp, (time, *profile.encode_times(time), accuracy))
         if not profile.settings.ordering:
-            pending.stamps[profile.name] = stamp
+            pending.batch.stamps[profile.name] = stamp
         return stamp
 
-    def _extensions(self, request: TimeStampReq, profile: Profile, draft: TokenDraft | None) -> bytes:
+    def _extensions(self, pending: PendingRequest, draft: TokenDraft | None) -> bytes:
         """Return the encoded extensions that the template does not have.
 
         They are the request's, where the profile copies them, and then those of the response processors.
         """
+        request, profile = pending.request, pending.profile
         copied = profile.settings.allow_custom_extensions and request.extensions
         parts = [e.der for e in request.extensions if e.oid not in self._claimed] if copied else []
-        added = self._processors.extend(draft) if draft is not None else []
+        added = self._processors.extend(draft, pending.batch.guard) if draft is not None else []
         extensions = b"".join([*parts, *(part for _, part in added)])
         if extensions:
             try:
@@ -368,11 +396,3 @@ class TimestampAuthority:
                 wrong.plugin = adding[0] if len(adding) == 1 else None
                 raise wrong from None
         return extensions
-
-    def _tell(self, trace: RequestTrace) -> None:
-        outcome = trace.outcome()
-        for observer in self._observers:
-            try:
-                observer.observe(outcome)
-            except Exception:
-                log.exception("the observer %s crashed", type(observer).__name__)

@@ -25,7 +25,7 @@ class _Complaints:
         self._what = what
         self._next = 0.0
 
-    def tell(self, text: str, error: Exception | None = None) -> None:
+    def tell(self, text: str, error: BaseException | None = None) -> None:
         now = monotonic()
         if now >= self._next:
             self._next = now + _PAUSE_SECONDS
@@ -45,7 +45,7 @@ class CheckedClock(Clock):
             reading = self._now()
         except ClockError:
             raise
-        except Exception as error:
+        except BaseException as error:
             self._complaints.tell("crashed", error)
             raise ClockError("the time cannot be read now") from error
         if complaint := reading_complaint(reading):
@@ -66,7 +66,7 @@ class Monitors:
         """Return a verdict; one that closes the gate when the monitor crashed, or returned something else."""
         try:
             verdict = method()
-        except Exception as error:  # noqa: BLE001 - logged, and it closes the gate
+        except BaseException as error:  # noqa: BLE001 - logged, and it closes the gate
             self._complaints[method].tell("crashed", error)
             return _CRASHED
         if complaint := verdict_complaint(verdict):

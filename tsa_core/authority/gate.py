@@ -135,7 +135,7 @@ class ClockGate:
                     moved = (reading[0] - then).total_seconds() - now + monotonic
                     if -_MOVED_SECONDS < moved < _MOVED_SECONDS:
                         return reading if error_bound is None else _new_reading(TimeReading, (reading[0], error_bound))
-        except Exception:  # noqa: BLE001 - the evaluation calls the plugin again and reports its failure
+        except BaseException:  # noqa: BLE001 - the evaluation calls the plugin again and reports its failure
             return self._read_anew()
         return self._read_anew()
 
@@ -164,7 +164,7 @@ class ClockGate:
 
     def continue_from(self, before: ClockGate) -> None:
         """Take over the measurements, leap second and state of the same clock from the gate before a reload."""
-        if before.clock is not self.clock:
+        if before.clock != self.clock:
             return
         with before._lock:
             known = dict(zip(before._verdicts, before._histories, strict=True))
@@ -181,7 +181,8 @@ class ClockGate:
     def status(self) -> ClockStatus:
         """Return the current state."""
         self._ensure_watching()
-        return self._evaluate().status
+        # A clock that waits is read by the thread that watches, and not by the one that asks.
+        return self._held.status if self.clock.latency == "remote" and self._is_watching() else self._evaluate().status
 
     def verdicts(self) -> list[ClockVerdict]:
         """Return the monitors' last verdicts, to be shown."""

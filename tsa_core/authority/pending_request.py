@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from tsa_core.api import RequestContext, RequestRejected, TimeStampReq, TokenDraft
+from tsa_core.authority.batch_guard import BatchGuard
 from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.protocol.tstinfo import Accuracy
 
@@ -29,14 +30,32 @@ class Stamp(NamedTuple):
     accuracy: Accuracy | None
 
 
+class LeaveThread(BaseException):
+    """Ends a request's run in a thread that must not wait; its server runs it again in another.
+
+    No Exception, so that neither a framework nor a plugin catches it as a failure.
+    """
+
+
+class WorkOnBatch:
+    """What the requests of a batch share: `stamps` are times by profile, `guard` decides who answers."""
+
+    __slots__ = ("guard", "stamps")
+
+    def __init__(self, guard: BatchGuard | None) -> None:
+        self.guard = guard
+        self.stamps: dict[str, Stamp] = {}
+
+
 class PendingRequest:
     """A request that `TimestampAuthority.admit` has read and `respond_batch` answers.
 
     A refused request has its reply already. The other attributes are the authority's own, and each is set by the stage
-    that computes it. `stamps` are the times that the requests of a batch share, by profile.
+    that computes it.
     """
 
     __slots__ = (
+        "batch",
         "context",
         "draft",
         "policy_der",
@@ -48,17 +67,16 @@ class PendingRequest:
         "signature",
         "signed_attributes",
         "stamp",
-        "stamps",
         "to_sign",
         "trace",
         "tst_info",
     )
 
+    batch: WorkOnBatch
     profile: Profile
     request: TimeStampReq
     policy_der: bytes
     stamp: Stamp
-    stamps: dict[str, Stamp]
     serial_der: bytes
     draft: TokenDraft
     tst_info: bytes

@@ -24,6 +24,7 @@ from tsa_core.authority.causes import Cause, CauseKind
 from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.ordered_clock import OrderedClock
+from tsa_core.authority.plugin_calls import DEFAULT_THREADS, PluginCalls
 from tsa_core.authority.validity import OF_CERTIFICATE, days_between, issuing_period
 from tsa_core.config import ProfileSettings
 from tsa_core.protocol import der
@@ -34,6 +35,8 @@ from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy, TimeEncoder
 log = logging.getLogger(__name__)
 
 _TRIAL_MESSAGE = b"tsa-core trial signature"
+_GRACE_SECONDS = 0.5
+"""How much longer than `signer_timeout` a signature may take: signers end their attempts at that time themselves."""
 _TRIAL_GRACE_SECONDS = 5.0
 """How much longer than `signer_timeout` the trial signature may take before it counts as hanging."""
 SIGNER_FAILED = "the signer cannot sign now"
@@ -46,7 +49,8 @@ class Profile:
     The constructor raises ConfigError for a chain that must not issue, KeyMismatch for the chain of another key, and
     SignerError when the trial signature fails or does not verify. `chain` is the certificate chain, when it was read
     before. `previous` is the profile that a reload replaces by this one. `distribution` is where the signer's plugin
-    comes from, for messages.
+    comes from, for messages. A signer that waits makes at most `threads` signatures at the same time, the core's own
+    time limit included.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Profile:
         chain: CertificateChain | None = None,
         previous: Profile | None = None,
         distribution: str = "",
+        threads: int = DEFAULT_THREADS,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -80,6 +85,10 @@ class Profile:
         self.sign = signer.sign_digest or partial(signer.sign, timeout=self.sign_timeout)
         """Signs what `to_sign` returns."""
         self._trial_within_limit()
+        self.hangs = Cause(CauseKind.SIGNER, name, profile=name)
+        """Active while the signer does not return, although its time is over."""
+        self._calls = self._limit_calls(threads) if self.waits else None
+        self.sign = self._sign_in_thread if self.waits else self.sign
         self.verifies = self.waits if settings.verify_signatures is None else settings.verify_signatures
         """Whether every signature is verified: unless the settings say so, those of a signer that waits anyway."""
 
@@ -210,6 +219,24 @@ class Profile:
     def to_sign(self, message: bytes) -> bytes:
         """Return what `sign` takes: the digest of a message for a key in this process's memory, else the message."""
         return self.digest(message).digest() if self.digest is not None else message
+
+    def _limit_calls(self, threads: int) -> PluginCalls:
+        return PluginCalls(
+            f"{self._signer_label} of the profile {self.name!r}",
+            seconds=self.sign_timeout + _GRACE_SECONDS,
+            hangs=self.hangs,
+            error=SignerUnavailable,
+            threads=threads + 1,  # one for trial signatures
+        )
+
+    def _sign_in_thread(self, message: bytes) -> bytes:
+        assert self._calls is not None  # noqa: S101 - it is set together with this method
+        return self._calls.call(partial(self.signer.sign, message, timeout=self.sign_timeout))
+
+    def close(self) -> None:
+        """End the threads that call the signer."""
+        if self._calls is not None:
+            self._calls.close()
 
     def trial_signature(self) -> None:
         """Make a signature and verify it; raises SignerError when either fails, PluginError for no signature at all."""

@@ -2,14 +2,8 @@
 
 from tsa_core.config.load import CONFIG_VARIABLE, DEFAULT_PROFILE, Settings, load_settings
 from tsa_core.config.log_and_metrics import LogSettings, MetricsSettings
-from tsa_core.config.models import (
-    DEFAULT_POLICY,
-    ClockSettings,
-    PluginSection,
-    PluginTable,
-    ProfileSettings,
-    ServerSettings,
-)
+from tsa_core.config.models import DEFAULT_POLICY, ProfileSettings, ServerSettings
+from tsa_core.config.sections import ClockSettings, PluginSection, PluginTable
 
 __all__ = [
     "CONFIG_VARIABLE",

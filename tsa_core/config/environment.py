@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from pydantic import BaseModel
 
 from tsa_core.api.errors import ConfigError
-from tsa_core.config.models import PluginSection, ProfileSettings
+from tsa_core.config.models import ProfileSettings
+from tsa_core.config.sections import PluginSection
 
 ENV_PREFIX = "TSA_"
 CONFIG_VARIABLE = "TSA_CONFIG"

@@ -29,16 +29,15 @@ from tsa_core.config.environment import (
     unknown_setting,
 )
 from tsa_core.config.log_and_metrics import LogSettings, MetricsSettings
-from tsa_core.config.models import (
+from tsa_core.config.models import ProfileSettings, ServerSettings
+from tsa_core.config.sections import (
     AuditSettings,
     ClockSettings,
     HealthSettings,
     ObserveSettings,
     PluginTable,
     PolicySettings,
-    ProfileSettings,
     ResponseSettings,
-    ServerSettings,
 )
 
 __all__ = ["CONFIG_VARIABLE", "DEFAULT_PROFILE", "Settings", "load_settings"]

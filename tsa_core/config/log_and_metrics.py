@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tsa_core.config.models import Table
+from tsa_core.config.sections import Table
 
 
 class LogSettings(Table):

@@ -1,58 +1,18 @@
-"""The models of the core's settings. A plugin has the model of its own table.
-
-Unknown keys are errors. The plugin NAME defines the keys of a table `[clock.NAME]`, so such tables are kept unvalidated
-until the plugin is loaded.
-"""
+"""The models of the core's settings, but for the sections that select plugins. Unknown keys are errors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
 
 from tsa_core.api.fields import ConfigPath, Duration, Oid, TextList, split_text
+from tsa_core.config.sections import PluginTable, Table, none_text
 from tsa_core.protocol.hashes import DEFAULT_IMPRINT_HASHES, hash_by_name
 
 DEFAULT_POLICY = "1.3.6.1.4.1.57264.2"
 """The Sigstore Timestamp Authority's policy, so that its users need not change anything."""
-
-PluginTable: TypeAlias = dict[str, Any]
-
-
-def _none_text(value: object) -> object:
-    return None if isinstance(value, str) and value.strip().lower() == "none" else value
-
-
-class Table(BaseModel):
-    """A table without plugins' tables."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
-
-
-class PluginSection(BaseModel):
-    """A table that also holds one table per plugin, by the plugin's name."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, validate_default=True, hide_input_in_errors=True)
-
-    def plugin_table(self, name: str) -> PluginTable:
-        """Return the settings of the plugin `name`, empty when there are none."""
-        return dict((self.__pydantic_extra__ or {}).get(name, {}))
-
-    def plugin_tables(self) -> frozenset[str]:
-        """Return the names of all plugins that have a table here."""
-        return frozenset(self.__pydantic_extra__ or {})
-
-
-SectionT = TypeVar("SectionT", bound=PluginSection)
-
-
-def _refuse_without(section: SectionT, setting: str, plugins: Sequence[str], selected_by: str) -> SectionT:
-    """Return the section; raise ValueError when it has a setting for plugins of which it selects none."""
-    if not plugins and getattr(section, setting) != type(section).model_fields[setting].default:
-        raise ValueError(f"{setting} has no effect, because {selected_by} selects no plugin")
-    return section
 
 
 class ServerSettings(Table):
@@ -205,102 +165,6 @@ class ServerSettings(Table):
         return self.model_copy(update={**given, "http2": self.http2 is not False})
 
 
-class ClockSettings(PluginSection):
-    """`[clock]`: the source of time, and its monitors."""
-
-    source: str = Field("system", description="clock plugin")
-    monitors: TextList = Field(default_factory=list, description="clock monitor plugins; all must trust the clock")
-    disabled_monitors: TextList = Field(default_factory=list, description="monitors to leave out although listed")
-    on_failure: Literal["refuse", "warn"] = Field(
-        "refuse",
-        description="refuse: no token while the clock cannot be trusted; warn: issue all the same and log it",
-    )
-    unmonitored_step: Literal["refuse", "warn"] = Field(
-        "refuse",
-        description="without monitors, when the clock was set by more than the accuracy since the start; refuse: no "
-        "token until it is set back or the server is restarted; warn: issue all the same and log it",
-    )
-    widen_accuracy: bool = Field(
-        False,
-        description="when the clock may be off by more than the profile's accuracy, state the wider accuracy in the "
-        "token instead of refusing",
-    )
-    max_holdover: Duration = Field(
-        timedelta(hours=1), description="how long the last good measurement is relied upon when no new one succeeds"
-    )
-    drift_ppm: float = Field(
-        500.0,
-        ge=0,
-        le=10_000,
-        description="how fast the clock may drift between two measurements; 500, the most that time services correct: "
-        "30 ms in a minute",
-    )
-    step_threshold: Duration = Field(
-        timedelta(milliseconds=200),
-        description="a jump of the clock beyond this closes the gate until the next measurement; a smaller one "
-        "counts as an offset",
-    )
-    max_verdict_age: Duration = Field(
-        timedelta(minutes=5),
-        description="a monitor without a new verdict for longer has died, unless it sets a limit of its own",
-    )
-    leap: Literal["pause", "stop", "ignore"] = Field(
-        "pause",
-        description="around an announced leap second: pause for the two seconds that are ambiguous, stop from a "
-        "minute before until the clock was measured after it, or ignore it",
-    )
-
-    @property
-    def active_monitors(self) -> list[str]:
-        """The monitors that are listed and not disabled."""
-        return [name for name in self.monitors if name not in self.disabled_monitors]
-
-
-class PolicySettings(PluginSection):
-    """`[policy]`: the selectors that choose the profile."""
-
-    selectors: TextList = Field(default=["oid"], description="policy selector plugins, asked in this order")
-
-
-class ResponseSettings(PluginSection):
-    """`[response]`: the processors of granted replies."""
-
-    processors: TextList = Field(default_factory=list, description="response processor plugins, run in this order")
-
-
-class AuditSettings(PluginSection):
-    """`[audit]`: the sinks that must record a token before it is sent."""
-
-    sinks: TextList = Field(default_factory=list, description="audit sink plugins; all must accept")
-
-
-class ObserveSettings(PluginSection):
-    """`[observe]`: the observers of requests."""
-
-    observers: TextList = Field(default_factory=list, description="observer plugins")
-    queue_limit: int = Field(
-        10_000,
-        ge=1,
-        le=10_000_000,
-        description="requests that an observer has not been told of yet; it is not told of more",
-    )
-
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        return _refuse_without(self, "queue_limit", self.observers, "observers")
-
-
-class HealthSettings(PluginSection):
-    """`[health]`: what /readyz depends on beside what requests show."""
-
-    checks: TextList = Field(default_factory=list, description="health check plugins")
-    trial_interval: Annotated[Duration | None, BeforeValidator(_none_text)] = Field(
-        timedelta(minutes=1),
-        description="how long a signer may go unused before a trial signature shows whether it still signs; "
-        '"none": only after a failure',
-    )
-
-
 class ProfileSettings(Table):
     """`[profiles.NAME]`: one TSA identity."""
 
@@ -330,7 +194,7 @@ class ProfileSettings(Table):
     policies: Annotated[list[Oid], BeforeValidator(split_text)] = Field(
         default=[DEFAULT_POLICY], min_length=1, description="accepted policy OIDs; the first is the default"
     )
-    accuracy: Annotated[Duration | None, BeforeValidator(_none_text)] = Field(
+    accuracy: Annotated[Duration | None, BeforeValidator(none_text)] = Field(
         timedelta(seconds=1), description='stated accuracy of genTime; "none" leaves the field out'
     )
     fraction_digits: int = Field(0, ge=0, le=6, description="digits of genTime after the second")

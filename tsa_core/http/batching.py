@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from tsa_core.authority import PendingRequest
+from tsa_core.authority import BatchGuard, PendingRequest, PluginCalls
 
 log = logging.getLogger(__name__)
 
@@ -28,27 +28,42 @@ _MAX_SIZE = 32
 """A larger batch costs no less for each request."""
 
 
+class Responder(Protocol):
+    """Answers requests that came in batches."""
+
+    may_wait: bool
+    """Whether a batch may wait for a disk."""
+
+    def respond(self, batch: Sequence[BatchedRequest], guard: BatchGuard) -> float:
+        """Answer the requests, and return the seconds that grow with their number; raises BatchTaken.
+
+        The seconds are without those that an audit sink takes once for all requests.
+        """
+
+    def give_up(self, batch: Sequence[BatchedRequest], hanging: PluginCalls) -> None:
+        """Refuse the requests, because a plugin hangs."""
+
+
 class BatchedRequest:
     """A request that an application has read, and the way to send its reply.
 
-    `respond_batch` answers several such requests: it calls `answer` of each and then sets `answered`. It returns the
-    seconds that grow with the number of requests, so without the time that an audit sink takes once for all of them.
-    The server sets `answer` and `connection`. To hold `environ` keeps what the request belongs to open.
+    `responder` answers several such requests: it calls `answer` of each and then sets `answered`. The server sets
+    `answer` and `connection`. To hold `environ` keeps what the request belongs to open.
     """
 
-    __slots__ = ("answer", "answered", "connection", "environ", "pending", "request_id", "respond_batch")
+    __slots__ = ("answer", "answered", "connection", "environ", "pending", "request_id", "responder")
 
     answer: Callable[[str, list[tuple[str, str]], bytes], None]
     connection: Any
 
     def __init__(
         self,
-        respond_batch: Callable[[Sequence[BatchedRequest]], float],
+        responder: Responder,
         pending: PendingRequest,
         environ: dict[str, Any],
         request_id: str,
     ) -> None:
-        self.respond_batch = respond_batch
+        self.responder = responder
         self.answered = False
         self.pending = pending
         self.environ = environ
@@ -82,12 +97,12 @@ class Batch:
         if not requests:
             return 0
         seconds = 0.0
-        groups: dict[Any, list[BatchedRequest]] = {}
+        groups: dict[Responder, list[BatchedRequest]] = {}
         for each in requests:
-            groups.setdefault(each.respond_batch, []).append(each)
-        for respond_batch, group in groups.items():
+            groups.setdefault(each.responder, []).append(each)
+        for responder, group in groups.items():
             try:
-                seconds += respond_batch(group)
+                seconds += responder.respond(group, BatchGuard())
             except Exception:
                 lost = [each for each in group if not each.answered]
                 log.exception("%d requests could not be answered; their connections are closed", len(lost))

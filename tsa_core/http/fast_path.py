@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from tsa_core.api import RequestContext
-from tsa_core.authority import Reply
+from tsa_core.authority import BatchGuard, PluginCalls, Reply
 from tsa_core.config import ServerSettings
 from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
 from tsa_core.http.observability import RequestTracingMiddleware
@@ -36,8 +36,7 @@ def with_fast_path(
     if settings.http_ping_only or settings.rejections == "sigstore":
         return app
     limit = resource.max_body or 10**_MAX_DIGITS
-    id_header = resource.id_header.lower()
-    respond_batch = resource.authority.respond_batch
+    responder = _FastResponder(resource, tracing)
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         declared = environ.get("CONTENT_LENGTH") or ""
@@ -64,32 +63,51 @@ def with_fast_path(
         body = bytes(environ["wsgi.input"].read(int(declared)))
         add_to_batch = environ.get(BATCH)
         if add_to_batch is not None:
-            add_to_batch(BatchedRequest(answer_batch, resource.admit(body, context, environ), environ, request_id))
+            add_to_batch(BatchedRequest(responder, resource.admit(body, context, environ), environ, request_id))
             return DEFERRED
         reply = resource.respond(body, context, environ)
-        start_response(*head(reply, environ, request_id))
+        start_response(*responder.head(reply, environ, request_id))
         return [reply.der]
 
-    def head(reply: Reply, environ: dict[str, Any], request_id: str) -> tuple[str, list[tuple[str, str]]]:
-        status = resource.status_of(reply)
-        if tracing is not None:
-            tracing.end(environ, route=ROUTE, path=ROUTE, code=status[:3], request_id=request_id)
+    return application
+
+
+class _FastResponder:
+    """Answers the requests of the fast path, in batches or not."""
+
+    def __init__(self, resource: TimestampResource, tracing: RequestTracingMiddleware | None) -> None:
+        self._resource = resource
+        self._authority = resource.authority
+        self._tracing = tracing
+        self._id_header = resource.id_header.lower()
+        self.may_wait = resource.authority.may_wait
+
+    def head(self, reply: Reply, environ: dict[str, Any], request_id: str) -> tuple[str, list[tuple[str, str]]]:
+        """Return status and headers of a reply, and end its trace."""
+        status = self._resource.status_of(reply)
+        if self._tracing is not None:
+            self._tracing.end(environ, route=ROUTE, path=ROUTE, code=status[:3], request_id=request_id)
         return status, [
             ("cache-control", NO_CACHE),
-            (id_header, request_id),
+            (self._id_header, request_id),
             ("content-type", REPLY_TYPE),
             ("content-length", str(len(reply.der))),
         ]
 
-    def answer_batch(batch: Sequence[BatchedRequest]) -> float:
-        seconds = respond_batch([each.pending for each in batch])
-        for each in batch:
-            reply = each.pending.answered
-            each.answer(*head(reply, each.environ, each.request_id), reply.der)
-            each.answered = True
+    def respond(self, batch: Sequence[BatchedRequest], guard: BatchGuard) -> float:
+        seconds = self._authority.respond_batch([each.pending for each in batch], guard)
+        self._answer(batch)
         return seconds
 
-    return application
+    def give_up(self, batch: Sequence[BatchedRequest], hanging: PluginCalls) -> None:
+        self._authority.give_up([each.pending for each in batch], hanging)
+        self._answer(batch)
+
+    def _answer(self, batch: Sequence[BatchedRequest]) -> None:
+        for each in batch:
+            reply = each.pending.answered
+            each.answer(*self.head(reply, each.environ, each.request_id), reply.der)
+            each.answered = True
 
 
 def _header(environ: dict[str, Any], name: str) -> str | None:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Protocol
 
 from waitress.task import ThreadedTaskDispatcher
 
+from tsa_core.authority import LeaveThread
 from tsa_core.config import ServerSettings
 from tsa_core.http.batching import Batch
 
@@ -33,11 +34,8 @@ _SEND_DELAY_SECONDS = 0.001
 _WARNING_PAUSE_SECONDS = 10.0
 
 
-class LeaveIoThread(BaseException):
-    """Ends a request's run on the I/O thread; the pool of that name runs it again.
-
-    No Exception, so that neither Falcon nor a plugin catches it as a failure.
-    """
+class LeaveIoThread(LeaveThread):
+    """Ends a request's run on the I/O thread; the pool of that name runs it again."""
 
     def __init__(self, pool: str) -> None:
         super().__init__(pool)

@@ -21,8 +21,8 @@ from tsa_core.api import (
 )
 from tsa_core.api.clock import verdict_complaint
 from tsa_core.api.wrong_types import describe
-from tsa_core.authority import ClockGate, ClockReference, read_kernel_clock, system_reference
-from tsa_core.config import Settings
+from tsa_core.authority import ClockGate, ClockReference, LimitedClock, read_kernel_clock, system_reference
+from tsa_core.config import PluginSection, Settings
 from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, Kind, PluginHost
 from tsa_core.host.loading import at_fault
 
@@ -99,10 +99,15 @@ def open_clock(
     accuracy that the clock may drift out of between two measurements.
     """
     section = settings.clock
-    clock = host.open(CLOCK, section.source, section.plugin_table(section.source))
+    opened = host.open(CLOCK, section.source, section.plugin_table(section.source))
+    clock = opened
+    if opened.latency == "remote":
+        seconds = section.source_timeout.total_seconds()
+        clock = LimitedClock(opened, name=section.source, seconds=seconds, threads=settings.server.threads)
+    refuse_without_effect(section, "source_timeout", "clock", waits=opened.latency == "remote")
     if monitors is None:
         # A monitor that is kept measures the clock that it was started with.
-        same_clock = host.has_kept(clock)
+        same_clock = host.has_kept(opened)
         monitors = {
             name: host.open(CLOCK_MONITOR, name, section.plugin_table(name), keep=same_clock)
             for name in dict.fromkeys(section.active_monitors)
@@ -130,6 +135,14 @@ def _name(host: PluginHost, kind: Kind[Any], name: str) -> str:
     """Return what the log calls a plugin."""
     distribution = host.distribution(name)
     return f"the {kind.label} {name!r}{f' ({distribution})' if distribution else ''}"
+
+
+def refuse_without_effect(section: PluginSection, setting: str, table: str, *, waits: bool) -> None:
+    """Raise ConfigError for a time limit that was set for plugins none of which waits."""
+    if not waits and getattr(section, setting) != type(section).model_fields[setting].default:
+        raise ConfigError(
+            "it has no effect, because no plugin that is selected here waits for a network", path=f"{table}.{setting}"
+        )
 
 
 def _start(host: PluginHost, name: str, monitor: ClockMonitor, clock: Clock) -> None:

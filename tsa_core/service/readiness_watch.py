@@ -147,7 +147,7 @@ class ReadinessWatch:
         for name, cause in self._uncovered.items():
             _set(cause, text if status.issuing and name in status.uncovered else "")
         try:
-            now = gate.checked.now().time
+            now = datetime.now(UTC) if gate.clock.latency == "remote" else gate.checked.now().time
         except ClockError:
             now = datetime.now(UTC)
         for name, cause in self._certificates.items():

@@ -22,7 +22,7 @@ from tsa_core.api import (
     why_not_writable,
 )
 from tsa_core.api.fields import noting_files
-from tsa_core.authority import ClockChange, Profile, TimestampAuthority, parse_chain
+from tsa_core.authority import CauseKind, ClockChange, Profile, TimestampAuthority, parse_chain
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import (
     AUDIT_SINK,
@@ -36,7 +36,7 @@ from tsa_core.host import (
 from tsa_core.paths.certificate import serial_number
 from tsa_core.service.audit_heads import AuditHeads
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
-from tsa_core.service.opening import OpenedClock, adopt_signer, open_clock, open_signer
+from tsa_core.service.opening import OpenedClock, adopt_signer, open_clock, open_signer, refuse_without_effect
 from tsa_core.service.plugin_tables import refuse_tables_without_effect
 from tsa_core.service.queued_observer import QueuedObserver
 from tsa_core.service.readiness_watch import ReadinessCheck, ReadinessWatch
@@ -116,6 +116,7 @@ class Service:
                     chain=chain,
                     previous=before.get(name),
                     distribution=self.host.distribution(profile.scheme),
+                    threads=settings.server.threads,
                 )
             )
             if profile.certificate_chain is None:
@@ -139,13 +140,14 @@ class Service:
             (name, self._plugin(POLICY_SELECTOR, settings.policy, name)) for name in settings.policy.selectors
         ]
         bind_selectors(selectors, [profile.summary for profile in profiles], self.host)
+        waits = any(selector.latency == "remote" for _, selector in selectors)
+        refuse_without_effect(settings.policy, "selector_timeout", "policy", waits=waits)
         sinks: list[tuple[str, AuditSink]] = [
             (name, self._plugin(AUDIT_SINK, settings.audit, name)) for name in settings.audit.sinks
         ]
         processors: list[tuple[str, ResponseProcessor]] = [
             (name, self._plugin(RESPONSE_PROCESSOR, settings.response, name)) for name in settings.response.processors
         ]
-        self._audit_sinks = [sink for _, sink in sinks]
         directory = settings.server.state_directory
         self.audit_heads = AuditHeads(sinks, directory / "audit" if directory else None)
         self._observers = {
@@ -162,6 +164,12 @@ class Service:
             audit_sinks=sinks,
             distribution=self.host.distribution,
             observers=list(self._observers.values()),
+            limits={
+                CauseKind.POLICY: settings.policy.selector_timeout.total_seconds(),
+                CauseKind.RESPONSE: settings.response.processor_timeout.total_seconds(),
+                CauseKind.AUDIT: settings.audit.sink_timeout.total_seconds(),
+            },
+            threads=settings.server.threads,
         )
         self.watch: ReadinessWatch = ReadinessWatch(
             self.authority,
@@ -182,8 +190,8 @@ class Service:
 
     @property
     def waiting_profiles(self) -> int:
-        """The number of profiles whose signers wait for a backend, so that their requests need threads."""
-        return sum(profile.waits for profile in self.authority.profiles.values())
+        """The number of profiles whose requests wait for a backend, so that they need threads."""
+        return sum(self.authority.waits(profile) for profile in self.authority.profiles.values())
 
     def _files(self) -> set[Path]:
         chains = [profile.certificate_chain for profile in self.settings.profiles.values()]
@@ -222,14 +230,7 @@ class Service:
             details["error_bound_seconds"] = f"{status.error_bound.total_seconds():.6f}"
         if status.uncovered:
             details["uncovered_profiles"] = ",".join(status.uncovered)
-        self._audit(AuditEvent(kind="clock.state", time=change.time, details=details))
-
-    def _audit(self, event: AuditEvent) -> None:
-        for sink in self._audit_sinks:
-            try:
-                sink.event(event)
-            except Exception:
-                log.exception("an audit sink did not take the event %s", event)
+        self.authority.audit(AuditEvent(kind="clock.state", time=change.time, details=details))
 
     # -- lifetime -----------------------------------------------------------------------------------------------
 
@@ -264,7 +265,7 @@ class Service:
             if certificate is not None:
                 details[f"{prefix}certificate_sha256"] = certificate.fingerprint(hashes.SHA256()).hex()
                 details[f"{prefix}certificate_serial_number"] = f"{serial_number(certificate):x}"
-        self._audit(AuditEvent(kind="profile.certificate", time=datetime.now(UTC), details=details))
+        self.authority.audit(AuditEvent(kind="profile.certificate", time=datetime.now(UTC), details=details))
 
     def close(self) -> None:
         """Close all plugins that no other service uses; may be called more than once."""
@@ -276,6 +277,8 @@ class Service:
             self.clock.gate.stop()
         for observer in self._observers.values():
             observer.finish()
+        if hasattr(self, "authority"):
+            self.authority.close()
         self.host.close()
 
     def __enter__(self) -> Self:

@@ -132,6 +132,8 @@ class FakeMonitor(ClockMonitor):
 class ListAuditSink(AuditSink):
     """Keeps records in a list, `records`."""
 
+    latency = "local"
+
     def __init__(self, records: Iterable[AuditRecord] = ()) -> None:
         self.records = list(records)
 
@@ -142,6 +144,8 @@ class ListAuditSink(AuditSink):
 
 class FailingAuditSink(AuditSink):
     """Accepts nothing."""
+
+    latency = "local"
 
     def write(self, record: AuditRecord) -> None:
         """Raise."""

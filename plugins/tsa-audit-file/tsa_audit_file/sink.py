@@ -63,6 +63,8 @@ class FileAuditSink(AuditSink):
     meanwhile wait, and then one of them writes for all. So a slow disk delays tokens, but not by one sync for each.
     """
 
+    latency = "local"
+
     def __init__(self, journal: Journal, options: AuditFileOptions) -> None:
         self._journal = journal
         self._digests = options.digests

@@ -26,6 +26,8 @@ _MAX_PROBE_OCTETS: Final = 1_048_576
 class ArchiveProcessor(ResponseProcessor):
     """Keeps replies; returns them as they are."""
 
+    latency = "local"
+
     def __init__(self, store: TokenStore, *, required: bool) -> None:
         self._store = store
         self._required = required

@@ -1,0 +1,90 @@
+"""The replies: what becomes of a request is told to its client, the log, its trace and the observers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from time import perf_counter_ns
+
+from tsa_core.api import ClockError, Observer, PKIFailureInfo, PluginCrash, RequestRejected, TsaError
+from tsa_core.authority.admission import CANNOT_SIGN
+from tsa_core.authority.limited_log import LimitedLog
+from tsa_core.authority.pending_request import PendingRequest, Reply
+from tsa_core.authority.request_trace import RequestTrace
+from tsa_core.protocol.response import encode_rejection
+
+log = logging.getLogger(__name__)
+
+_new_tuple = tuple.__new__
+"""Makes a named tuple in half the time of its constructor."""
+
+
+class Replies:
+    """Grants and refuses requests; each of them once. `distribution` says where a plugin comes from, for the log."""
+
+    def __init__(self, observers: Sequence[Observer], distribution: Callable[[str], str]) -> None:
+        self._distribution = distribution
+        self._observers = tuple(observers)
+        self.observed = bool(observers)
+        """Whether there are observers, so that requests need a trace."""
+        self.failures = LimitedLog(log)
+
+    def tell_unlogged(self, *, end: bool = False) -> None:
+        """Log how many failures of requests were not logged."""
+        self.failures.flush(end=end)
+
+    def grant(self, pending: PendingRequest) -> None:
+        """Answer with the token."""
+        pending.reply = _new_tuple(Reply, (pending.response, None))
+        if (trace := pending.trace) is not None:
+            trace.ended = perf_counter_ns()
+            if trace.audit_began:
+                trace.audit_ended = trace.ended
+            if self.observed:
+                self._tell(trace)
+
+    def refuse(self, pending: PendingRequest, rejection: RequestRejected) -> Reply:
+        """Answer with a rejection, and return the reply."""
+        pending.reply = reply = Reply(encode_rejection(rejection.failure, rejection.text), rejection)
+        context = pending.context
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("request %s refused: %s: %s", context.request_id, rejection.failure.text, rejection.text)
+        if (trace := pending.trace) is not None:
+            trace.refuse(context, rejection.failure, rejection.text)
+            if self.observed:
+                self._tell(trace)
+        return reply
+
+    def fail(self, pending: PendingRequest, error: BaseException) -> None:
+        """Refuse with the part of a failure that the requester may see, and log the rest."""
+        request_id, kind = pending.context.request_id, type(error).__name__
+        if isinstance(error, RequestRejected):
+            rejection = error
+        elif isinstance(error, ClockError):
+            self.failures.error(kind, request_id, f"no trusted time: {error}")
+            rejection = RequestRejected(PKIFailureInfo.TIME_NOT_AVAILABLE, str(error))
+        else:
+            whence = self._whence(error.plugin) if isinstance(error, TsaError) else ""
+            if isinstance(error, PluginCrash):
+                self.failures.error(f"crash of {error.plugin}", request_id, f"{error}{whence}", cause=error.__cause__)
+            elif isinstance(error, TsaError):
+                self.failures.error(f"{kind} {error.plugin}", request_id, f"{kind}: {error}{whence}")
+            else:
+                self.failures.error(kind, request_id, "unexpected failure", cause=error)
+            rejection = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN)
+        self.refuse(pending, rejection)
+
+    def _whence(self, plugin: str | None) -> str:
+        """Return what the log adds about the plugin that an error comes from."""
+        if plugin is None:
+            return ""
+        distribution = self._distribution(plugin)
+        return f" [plugin {plugin}{f', {distribution}' if distribution else ''}]"
+
+    def _tell(self, trace: RequestTrace) -> None:
+        outcome = trace.outcome()
+        for observer in self._observers:
+            try:
+                observer.observe(outcome)
+            except BaseException:
+                log.exception("the observer %s crashed", type(observer).__name__)

@@ -1,0 +1,168 @@
+"""The models of the sections that select plugins, and of the limits of what is selected.
+
+The plugin NAME defines the keys of a table `[clock.NAME]`, so such tables are kept unvalidated until the plugin is
+loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tsa_core.api.fields import Duration, TextList
+
+PluginTable: TypeAlias = dict[str, Any]
+
+
+def none_text(value: object) -> object:
+    """Return None for the text none, with which a setting is left out."""
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+class Table(BaseModel):
+    """A table without plugins' tables."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+
+class PluginSection(BaseModel):
+    """A table that also holds one table per plugin, by the plugin's name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+    def plugin_table(self, name: str) -> PluginTable:
+        """Return the settings of the plugin `name`, empty when there are none."""
+        return dict((self.__pydantic_extra__ or {}).get(name, {}))
+
+    def plugin_tables(self) -> frozenset[str]:
+        """Return the names of all plugins that have a table here."""
+        return frozenset(self.__pydantic_extra__ or {})
+
+
+SectionT = TypeVar("SectionT", bound=PluginSection)
+
+
+def _refuse_without(section: SectionT, setting: str, plugins: Sequence[str], selected_by: str) -> SectionT:
+    """Return the section; raise ValueError when it has a setting for plugins of which it selects none."""
+    if not plugins and getattr(section, setting) != type(section).model_fields[setting].default:
+        raise ValueError(f"{setting} has no effect, because {selected_by} selects no plugin")
+    return section
+
+
+class ClockSettings(PluginSection):
+    """`[clock]`: the source of time, and its monitors."""
+
+    source: str = Field("system", description="clock plugin")
+    source_timeout: Duration = Field(
+        timedelta(seconds=5), description="time for a reading of a clock that waits; then timeNotAvailable"
+    )
+    monitors: TextList = Field(default_factory=list, description="clock monitor plugins; all must trust the clock")
+    disabled_monitors: TextList = Field(default_factory=list, description="monitors to leave out although listed")
+    on_failure: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="refuse: no token while the clock cannot be trusted; warn: issue all the same and log it",
+    )
+    unmonitored_step: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="without monitors, when the clock was set by more than the accuracy since the start; refuse: no "
+        "token until it is set back or the server is restarted; warn: issue all the same and log it",
+    )
+    widen_accuracy: bool = Field(
+        False,
+        description="when the clock may be off by more than the profile's accuracy, state the wider accuracy in the "
+        "token instead of refusing",
+    )
+    max_holdover: Duration = Field(
+        timedelta(hours=1), description="how long the last good measurement is relied upon when no new one succeeds"
+    )
+    drift_ppm: float = Field(
+        500.0,
+        ge=0,
+        le=10_000,
+        description="how fast the clock may drift between two measurements; 500, the most that time services correct: "
+        "30 ms in a minute",
+    )
+    step_threshold: Duration = Field(
+        timedelta(milliseconds=200),
+        description="a jump of the clock beyond this closes the gate until the next measurement; a smaller one "
+        "counts as an offset",
+    )
+    max_verdict_age: Duration = Field(
+        timedelta(minutes=5),
+        description="a monitor without a new verdict for longer has died, unless it sets a limit of its own",
+    )
+    leap: Literal["pause", "stop", "ignore"] = Field(
+        "pause",
+        description="around an announced leap second: pause for the two seconds that are ambiguous, stop from a "
+        "minute before until the clock was measured after it, or ignore it",
+    )
+
+    @property
+    def active_monitors(self) -> list[str]:
+        """The monitors that are listed and not disabled."""
+        return [name for name in self.monitors if name not in self.disabled_monitors]
+
+
+class PolicySettings(PluginSection):
+    """`[policy]`: the selectors that choose the profile."""
+
+    selectors: TextList = Field(default=["oid"], description="policy selector plugins, asked in this order")
+    selector_timeout: Duration = Field(
+        timedelta(seconds=5), description="time for a selector that waits for a network; then systemFailure"
+    )
+
+
+class ResponseSettings(PluginSection):
+    """`[response]`: the processors of granted replies."""
+
+    processors: TextList = Field(default_factory=list, description="response processor plugins, run in this order")
+    processor_timeout: Duration = Field(
+        timedelta(seconds=5), description="time for one call of a processor; then the reply is withheld (systemFailure)"
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        return _refuse_without(self, "processor_timeout", self.processors, "processors")
+
+
+class AuditSettings(PluginSection):
+    """`[audit]`: the sinks that must record a token before it is sent."""
+
+    sinks: TextList = Field(default_factory=list, description="audit sink plugins; all must accept")
+    sink_timeout: Duration = Field(
+        timedelta(seconds=5), description="time for one call of a sink; then tokens are withheld (systemFailure)"
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        return _refuse_without(self, "sink_timeout", self.sinks, "sinks")
+
+
+class ObserveSettings(PluginSection):
+    """`[observe]`: the observers of requests."""
+
+    observers: TextList = Field(default_factory=list, description="observer plugins")
+    queue_limit: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="requests that an observer has not been told of yet; it is not told of more",
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        return _refuse_without(self, "queue_limit", self.observers, "observers")
+
+
+class HealthSettings(PluginSection):
+    """`[health]`: what /readyz depends on beside what requests show."""
+
+    checks: TextList = Field(default_factory=list, description="health check plugins")
+    trial_interval: Annotated[Duration | None, BeforeValidator(none_text)] = Field(
+        timedelta(minutes=1),
+        description="how long a signer may go unused before a trial signature shows whether it still signs; "
+        '"none": only after a failure',
+    )
