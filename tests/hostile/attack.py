@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import socket
-import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from asn1crypto import parser, tsp
 
@@ -30,6 +30,13 @@ def head(*lines: str, method: str = "POST", path: str = PATH, version: str = "HT
     fields = [f"{method} {path} {version}", "Host: tsa.example", "Content-Type: application/timestamp-query", *lines]
     return "\r\n".join([*fields, "", ""]).encode("latin-1")
 
+
+KINDS = {
+    "waitress": ("http", ["--scheme", "http", "--server", "waitress"]),
+    "granian-tls": ("https", ["--scheme", "https"]),
+    "granian-plain": ("http", ["--scheme", "http", "--server", "granian"]),
+}
+"""The servers that are attacked: the scheme, and flags of `timestamp-server serve`."""
 
 GOOD = head(f"Content-Length: {len(REQUEST)}") + REQUEST
 
@@ -63,14 +70,40 @@ class Target:
 
     def exchange(self, data: bytes, *, limit: int = 1_000_000) -> bytes:
         """Send bytes and return all that comes back until the server closes or says no more."""
+        return self.exchange_until(data, limit=limit, seconds=0.4)[0]
+
+    def exchange_until(
+        self, data: bytes, *, limit: int = 1_000_000, seconds: float = HONEST_SECONDS
+    ) -> tuple[bytes, bool]:
+        """The same, but wait for so long; returns also whether the server has closed."""
         received = b""
-        with suppress(OSError, ssl.SSLError), self.connect() as connection:
-            connection.settimeout(0.4)
-            with suppress(BrokenPipeError, ConnectionResetError):
+        with self.connect() as connection:
+            connection.settimeout(seconds)
+            with suppress(OSError):  # it has closed already
                 connection.sendall(data)
-            while len(received) < limit and (part := connection.recv(65536)):
-                received += part
-        return received
+            try:
+                while len(received) < limit and (part := connection.recv(65536)):
+                    received += part
+            except TimeoutError:
+                return received, False
+            except OSError:
+                return received, True
+        return received, len(received) < limit
+
+
+@contextmanager
+def served(kind: str, folder: Path, *flags: str, environ: Mapping[str, str] | None = None) -> Iterator[Target]:
+    """Serve in one of the ways in KINDS; `folder` takes the files for TLS."""
+    scheme, chosen = KINDS[kind]
+    tls = TlsMaterial(folder)
+    if scheme == "https":
+        certificate, key = tls.write("server")
+        chosen = [*chosen, "--tls-port", "0", "--tls-certificate", str(certificate), "--tls-key", str(key)]
+    more = ["--port", "0", "--graceful-timeout", "2s", *flags]
+    with ServerProcess(None, *chosen, *more, environ=environ) as server:
+        target = Target(server, scheme, tls, kind)
+        target.stamp()
+        yield target
 
 
 def read_reply(connection: socket.socket) -> tuple[int, bytes]:
@@ -90,9 +123,35 @@ def read_reply(connection: socket.socket) -> tuple[int, bytes]:
     return int(lines[0].split()[1]), body
 
 
+class Reply(NamedTuple):
+    """One reply: its status, its headers by their names in lower case, and its body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def replies(received: bytes) -> list[Reply]:
+    """Return every reply in what came back; a body ends where its Content-Length says, or with what came back.
+
+    Bodies are DER, which ends without a line break: the next reply begins in the middle of a line.
+    """
+    found = []
+    while received.startswith(b"HTTP/1."):
+        top, _, rest = received.partition(b"\r\n\r\n")
+        first, *lines = top.decode("latin-1").split("\r\n")
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        status = int(first.split()[1])
+        length = 0 if status == 100 else int(headers.get("content-length", len(rest)))
+        found.append(Reply(status, headers, rest[:length]))
+        received = rest[length:]
+    assert not received, received
+    return found
+
+
 def statuses(received: bytes) -> list[int]:
     """Return the status of every reply in what came back."""
-    return [int(line.split()[1]) for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.")]
+    return [each.status for each in replies(received)]
 
 
 def idle_connections(wanted: int) -> int:

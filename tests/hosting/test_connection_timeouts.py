@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from contextlib import ExitStack
 
 import pytest
 
@@ -69,25 +68,6 @@ def test_a_client_that_reads_no_replies_is_cut_off() -> None:
             else:
                 raise AssertionError("the server waits for ever")
         assert server.post(REQUEST).status == 200
-
-
-def test_a_full_server_closes_the_idlest_and_serves_the_next() -> None:
-    with running_server(connection_limit=40) as server, ExitStack() as held:
-        idle = [held.enter_context(socket.create_connection(server.address, timeout=30)) for _ in range(60)]
-        assert server.post(REQUEST).status == 200
-        # The first of them are gone, and their clients can see it.
-        assert idle[0].recv(1) == b""
-
-
-def test_a_busy_connection_is_not_closed_to_make_room() -> None:
-    with running_server(connection_limit=40) as server, ExitStack() as held:
-        busy = held.enter_context(socket.create_connection(server.address, timeout=30))
-        busy.sendall(HEAD)
-        for _ in range(60):
-            held.enter_context(socket.create_connection(server.address, timeout=30))
-        assert server.post(REQUEST).status == 200
-        busy.sendall(REQUEST)
-        assert busy.recv(12) == b"HTTP/1.1 200"
 
 
 def test_a_head_beyond_the_limit_is_refused() -> None:

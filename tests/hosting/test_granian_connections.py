@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tsa_core.config import ServerSettings
-from tsa_core.hosting.granian.idle_connections import IdleConnections
+from tsa_core.hosting.granian.connection_watch import ConnectionWatch
 from tsa_core.hosting.pid_file import PidFile
 from tsa_core.hosting.sockets import listen
 
@@ -25,7 +25,7 @@ def test_a_look_at_the_connections_ends_no_lock_on_a_file(tmp_path: Path) -> Non
     settings = ServerSettings(port=0)
     listening = listen(settings)
     try:
-        IdleConnections(settings, listening).sweep()
+        ConnectionWatch(settings, listening).sweep()
         found = subprocess.run([sys.executable, "-c", HOLDER, tmp_path / "tsa.pid"], check=False, capture_output=True)
         assert found.returncode == 0, found.stderr
     finally:

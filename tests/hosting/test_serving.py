@@ -248,7 +248,7 @@ def test_the_loop_does_not_spin(waits: bool) -> None:
 @pytest.mark.parametrize("waits", [False, True])
 def test_connections_beyond_the_limit_wait_and_are_served_when_others_end(waits: bool) -> None:
     # The limit counts the listening socket and the trigger, too.
-    with running(waits=waits, connection_limit=6) as (_, port):
+    with running(waits=waits, connection_limit=6, connection_share=1) as (_, port):
         held = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(4)]
         for connection in held:
             connection.request("GET", "/ping")

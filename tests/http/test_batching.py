@@ -279,7 +279,7 @@ def test_a_crash_in_an_event_loop_is_an_answer() -> None:
         server="127.0.0.1:1",
         client="127.0.0.1:2",
         authority=None,
-        headers={"content-length": "0"},
+        headers={"host": "x", "content-length": "0"},
     )
     protocols = [Protocol() for _ in range(5)]
 

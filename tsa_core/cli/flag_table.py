@@ -189,7 +189,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         name="--max-request-body-size",
         setting="server.max_request_body_size",
-        help="Bytes; larger bodies are refused with 413, 0: no limit  [1048576]",
+        help="Bytes; larger bodies are refused with 413, 0: no limit  [65536]",
         type=click.IntRange(0),
         metavar="BYTES",
     ),
@@ -202,7 +202,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         name="--max-header-size",
         setting="server.max_header_size",
-        help="Size of a request's head, 64KiB or 1MB for example; longer ones are refused  [64KiB]",
+        help="Size of a request's head, 64KiB or 1MB for example; longer ones are refused  [16KiB]",
         metavar="SIZE",
     ),
     Flag(

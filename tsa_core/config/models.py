@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
 
 from tsa_core.api.fields import ConfigPath, Duration, Oid, TextList, split_text
+from tsa_core.config.networks import Networks
 from tsa_core.config.sections import PluginTable, Table, none_text
 from tsa_core.protocol.hashes import DEFAULT_IMPRINT_HASHES, hash_by_name
 
@@ -67,9 +68,9 @@ class ServerSettings(Table):
         "sigstore: HTTP 400 and JSON, as the Sigstore Timestamp Authority answers",
     )
     use_http_201: bool = Field(False, description="answer granted requests with 201; breaks several clients")
-    max_request_body_size: int = Field(1_048_576, ge=0, description="bytes; larger bodies get 413; 0: no limit")
+    max_request_body_size: int = Field(65_536, ge=0, description="bytes; larger bodies get 413; 0: no limit")
     max_header_size: ByteSize = Field(
-        ByteSize(65_536), ge=8192, le=16 * 1024 * 1024, description="bytes of a request's head; longer ones are refused"
+        ByteSize(16_384), ge=8192, le=16 * 1024 * 1024, description="bytes of a request's head; longer ones are refused"
     )
     engine: Literal["waitress", "granian"] = Field(
         "waitress", description="HTTP server without TLS; https is granian's with either"
@@ -100,6 +101,17 @@ class ServerSettings(Table):
     )
     connection_limit: int = Field(
         1000, ge=0, le=1_000_000, description="connections open at once; 0: as many as the system allows"
+    )
+    connection_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="the part of connection_limit that one address (IPv6: one /64 network) may hold; 1: no such limit",
+    )
+    trusted_proxies: Networks = Field(
+        default_factory=list,
+        description="reverse proxies, which may hold more connections than connection_share allows; nothing else is "
+        "believed of them",
     )
     read_timeout: Duration = Field(timedelta(seconds=30), description="time for a request to arrive; 0: no limit")
     write_timeout: Duration = Field(timedelta(seconds=30), description="time for a reply to be sent; 0: no limit")

@@ -27,6 +27,14 @@ def allow_many_open_files() -> None:
 
 def connection_limit(settings: ServerSettings) -> int:
     """Return the connection limit: that of the settings, or fewer if the limit on open files requires that."""
+    return min(settings.connection_limit or _MANY, _possible())
+
+
+def accept_limit(settings: ServerSettings) -> int:
+    """Return how many connections a server accepts that closes those beyond its limit a moment later."""
+    return min(2 * connection_limit(settings), _possible())
+
+
+def _possible() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = _MANY if soft == resource.RLIM_INFINITY else max(16, min(soft, _MANY) - _OTHER_FILES)
-    return min(settings.connection_limit or _MANY, possible)
+    return _MANY if soft == resource.RLIM_INFINITY else max(16, min(soft, _MANY) - _OTHER_FILES)

@@ -14,7 +14,7 @@ from granian.server.embed import Server
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.granian.rsgi import RsgiApplication
 from tsa_core.hosting.granian.settings import KEEP_LOGGING, http_options
-from tsa_core.hosting.open_files import connection_limit
+from tsa_core.hosting.open_files import accept_limit
 
 _BACKLOG = 1024
 _OVERLAP_SECONDS = 0.5
@@ -67,7 +67,7 @@ def embedded_server(
         port=port,
         interface=Interfaces.RSGI,
         websockets=False,
-        backpressure=connection_limit(settings),
+        backpressure=accept_limit(settings),
         log_level=LogLevels.error,  # else "Embedded server is experimental!" at every start
         log_dictconfig=KEEP_LOGGING,
         **http_options(settings),

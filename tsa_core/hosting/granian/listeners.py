@@ -16,10 +16,11 @@ from functools import partial
 from typing import Any, Self
 
 from tsa_core.config import ServerSettings
+from tsa_core.hosting.granian.connection_watch import ConnectionWatch
 from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
 from tsa_core.hosting.granian.event_loop import BoundedEventLoop
 from tsa_core.hosting.granian.http2_limits import Http2Limits
-from tsa_core.hosting.granian.idle_connections import IdleConnections
+from tsa_core.hosting.granian.peers import Peers
 from tsa_core.hosting.granian.rsgi import RsgiApplication
 from tsa_core.hosting.granian.thread_limits import ThreadLimits, threads_needed
 from tsa_core.hosting.tls_files import check_tls_files
@@ -44,24 +45,26 @@ class _Group:
         *,
         tls: bool,
         executor: Executor | None,
-        end: Callable[[IdleConnections, str], None],
+        end: Callable[[ConnectionWatch, str], None],
     ) -> None:
         limits = settings.over_tls() if tls else settings
         self.limits = limits
         self.sockets = sockets
         self.tls = tls
         self.servers: list[Any] = []
-        self.connections = IdleConnections(limits, sockets)
+        peers = Peers()
+        self.connections = ConnectionWatch(limits, sockets, peers)
         self.app = RsgiApplication(
             app,
             max_body=limits.max_request_body_size,
             read_seconds=limits.read_timeout.total_seconds(),
             executor=executor,
+            peers=peers,
             http2_limits=Http2Limits(limits, end=partial(end, self.connections)) if limits.http2 else None,
         )
 
     async def watch(self) -> None:
-        """Close idle connections periodically."""
+        """Close connections that are idle, slow or too many, periodically."""
         while True:
             await asyncio.sleep(await asyncio.to_thread(self.connections.sweep))
 
@@ -137,7 +140,7 @@ class GranianListeners:
             self._started.set()
             self._ended.set()
 
-    def _end(self, connections: IdleConnections, client: str) -> None:
+    def _end(self, connections: ConnectionWatch, client: str) -> None:
         """Close the connection of a client, without waiting; called in the event loop."""
         self._loop.run_in_executor(None, connections.end_client, client)
 

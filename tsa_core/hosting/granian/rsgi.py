@@ -16,8 +16,11 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
+from tsa_core.hosting.granian.head import check_head
 from tsa_core.hosting.granian.http2_limits import ConnectionLoad, Http2Limits, LimitExceeded
+from tsa_core.hosting.granian.peers import Peers
 from tsa_core.hosting.granian.wsgi_reply import WsgiReply
+from tsa_core.hosting.http_rules import max_chunks
 from tsa_core.http.batching import BATCH, Batch, BatchedRequest
 from tsa_core.http.thread_pools import QUEUED_SECONDS
 from tsa_core.http.wsgi_types import UNIX_PEER, WsgiApplication
@@ -78,12 +81,14 @@ class RsgiApplication:
         read_seconds: float,
         executor: Executor | None,
         http2_limits: Http2Limits | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._app = app
         self._max_body = max_body
         self._read_seconds = read_seconds or None
         self._executor = executor
         self._http2_limits = http2_limits
+        self._peers = peers or Peers()
         self._batch = Batch(_Reply.fail)
         self._scheduled = False
         self.pending = 0
@@ -94,14 +99,20 @@ class RsgiApplication:
             return
         self.pending += 1
         try:
-            if self._http2_limits is None or scope.http_version != "2":
-                await self._serve(scope, protocol, self._read(scope, protocol))
+            environ = _environ(scope)
+            http2 = scope.http_version == "2"
+            refusal = check_head(environ, http2=http2)
+            if refusal is not None:
+                refusal.send(protocol, http2=http2)
+            elif http2 and self._http2_limits is not None:
+                self._peers.note_http2(environ["REMOTE_ADDR"], environ["REMOTE_PORT"])
+                await self._serve_stream(scope, environ, protocol, self._http2_limits)
             else:
-                await self._serve_stream(scope, protocol, self._http2_limits)
+                await self._serve(environ, protocol, self._read(environ, protocol))
         finally:
             self.pending -= 1
 
-    async def _serve(self, scope: Any, protocol: Any, reading: Coroutine[Any, Any, bytes]) -> None:
+    async def _serve(self, environ: dict[str, Any], protocol: Any, reading: Coroutine[Any, Any, bytes]) -> None:
         try:
             async with asyncio.timeout(self._read_seconds):
                 body = await reading
@@ -113,39 +124,41 @@ class RsgiApplication:
             protocol.response_str(429, [("content-type", "text/plain")], "too much at once on this connection")
             return
         except RuntimeError as error:  # granian's errors: the client has disconnected, or sent invalid chunks
-            log.debug("%s %s: the body cannot be read: %s", scope.method, scope.path, error)
+            log.debug("%s %s: the body cannot be read: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error)
             protocol.response_str(400, [("content-type", "text/plain")], "the request's body cannot be read")
             return
-        await self._answer(scope, protocol, body)
+        environ["wsgi.input"] = io.BytesIO(body)
+        await self._answer(environ, protocol)
 
-    async def _serve_stream(self, scope: Any, protocol: Any, limits: Http2Limits) -> None:
+    async def _serve_stream(self, scope: Any, environ: dict[str, Any], protocol: Any, limits: Http2Limits) -> None:
         load = limits.add(scope.client or "")
         reservation = _Reservation(limits, load)
         try:
             if limits.admits(load):
-                await self._serve(scope, protocol, self._read_stream(scope, protocol, reservation))
+                await self._serve(environ, protocol, self._read_stream(scope, protocol, reservation))
             else:
                 protocol.response_str(503, [("content-type", "text/plain")], "too many requests are under way")
         finally:
             limits.remove(load, reservation.octets)
 
-    async def _read(self, scope: Any, protocol: Any) -> bytes:
+    async def _read(self, environ: dict[str, Any], protocol: Any) -> bytes:
         """Read the body, at most one byte beyond the limit: the application refuses such a body."""
-        headers = scope.headers
-        declared = headers.get("content-length")
-        if declared is None and "transfer-encoding" not in headers:
-            return b""
-        if not self._max_body:
-            return bytes(await protocol())
-        if declared is not None and declared.isdigit() and len(declared) < 19:
+        declared = environ.get("CONTENT_LENGTH")
+        if declared is not None:
             # A body whose declared length is above the limit is refused unread.
-            return bytes(await protocol()) if int(declared) <= self._max_body else b""
+            return bytes(await protocol()) if not self._max_body or int(declared) <= self._max_body else b""
+        if "HTTP_TRANSFER_ENCODING" not in environ:
+            return b""
         body = bytearray()
+        parts = 0
         async for part in protocol:
             body += part
-            if len(body) > self._max_body:
-                break
-        return bytes(body[: self._max_body + 1])
+            parts += 1
+            if self._max_body and len(body) > self._max_body:
+                return bytes(body[: self._max_body + 1])
+            if parts > max_chunks(len(body)):
+                raise RuntimeError("it has too many small chunks")
+        return bytes(body)
 
     async def _read_stream(self, scope: Any, protocol: Any, reservation: _Reservation) -> bytes:
         """Read the body of an HTTP/2 request, and count its octets for the connection.
@@ -159,7 +172,7 @@ class RsgiApplication:
             # Requests that arrived at the same time are counted before this one is answered.
             await asyncio.sleep(0)
             return b""
-        if declared is not None and declared.isdigit() and len(declared) < 19:
+        if declared is not None:
             if self._max_body and int(declared) > self._max_body:
                 return b""
             reservation.add(int(declared))
@@ -167,7 +180,7 @@ class RsgiApplication:
             reservation.add(0)  # raises when the connection has been ended meanwhile
             return read
         body = bytearray()
-        empty = 0
+        empty = parts = 0
         async for part in protocol:
             # granian does not report a cancelled stream; it gives empty parts without end.
             empty = 0 if part else empty + 1
@@ -175,12 +188,14 @@ class RsgiApplication:
                 raise RuntimeError("the stream was cancelled")
             reservation.add(len(part))
             body += part
+            parts += 1
+            if parts > max_chunks(len(body)):
+                raise RuntimeError("it has too many small parts")
             if self._max_body and len(body) > self._max_body:
                 break
         return bytes(body[: self._max_body + 1]) if self._max_body else bytes(body)
 
-    async def _answer(self, scope: Any, protocol: Any, body: bytes) -> None:
-        environ = _environ(scope, body)
+    async def _answer(self, environ: dict[str, Any], protocol: Any) -> None:
         try:
             reply = _Reply()
             if self._executor is None:
@@ -188,13 +203,17 @@ class RsgiApplication:
                 if not reply.collect(self._app, environ):
                     await reply.finished
             else:
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._executor, self._call, environ, reply, time.monotonic())
+                await self._answer_in_thread(self._executor, environ, reply)
         except Exception:
-            log.exception("%s %s failed", scope.method, scope.path)
+            log.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
             protocol.response_str(500, [("content-type", "text/plain")], "the server failed to answer")
             return
         protocol.response_bytes(reply.status, reply.headers, reply.body)
+
+    async def _answer_in_thread(self, executor: Executor, environ: dict[str, Any], reply: _Reply) -> None:
+        loop = asyncio.get_running_loop()
+        with self._peers.answering(environ["REMOTE_ADDR"], environ["REMOTE_PORT"]):
+            await loop.run_in_executor(executor, self._call, environ, reply, time.monotonic())
 
     def _call(self, environ: dict[str, Any], reply: _Reply, queued_at: float) -> None:
         environ[QUEUED_SECONDS] = time.monotonic() - queued_at
@@ -218,10 +237,11 @@ class RsgiApplication:
         self._batch.process()
 
 
-def _environ(scope: Any, body: bytes) -> dict[str, Any]:
-    """Return the WSGI environ of a request (PEP 3333)."""
+def _environ(scope: Any) -> dict[str, Any]:
+    """Return the WSGI environ of a request (PEP 3333), without its body."""
     headers = scope.headers
     host, _, port = (scope.server or "").rpartition(":")
+    client, _, client_port = (scope.client or "").rpartition(":")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
@@ -230,10 +250,10 @@ def _environ(scope: Any, body: bytes) -> dict[str, Any]:
         "SERVER_NAME": host.strip("[]"),
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]") if scope.client else UNIX_PEER,
+        "REMOTE_ADDR": client.strip("[]") or UNIX_PEER,
+        "REMOTE_PORT": client_port,
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": io.BytesIO(body),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,

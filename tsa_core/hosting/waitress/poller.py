@@ -52,15 +52,25 @@ class Poller(dict[int, Any]):
             self._poll.unregister(descriptor)
 
     def turn(self, timeout: float) -> None:
-        """Wait for events, `timeout` seconds at most, and let the channels handle them."""
+        """Wait for events, `timeout` seconds at most, and let the channels handle them.
+
+        Connections are accepted last: a new one may get the descriptor of one that was closed in this turn.
+        """
         self.turns += 1
+        listening = []
         for descriptor, flags in self._wait(timeout):
             channel = self.get(descriptor)
             if channel is None:
                 continue  # closed by an event before this one
+            if channel.accepting:
+                listening.append((channel, flags))
+                continue
             wasyncore.readwrite(channel, flags & (_READ | select.POLLOUT | _FAILED))
             if not getattr(channel, "requests", None):
                 self.refresh(channel)
+        for server, flags in listening:
+            wasyncore.readwrite(server, flags & (_READ | _FAILED))
+            self.refresh(server)
 
     def refresh(self, channel: Any) -> None:
         """Ask a channel again what it waits for."""

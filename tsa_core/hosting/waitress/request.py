@@ -1,4 +1,4 @@
-"""waitress's parser and task, with a cache of header blocks.
+"""waitress's parser and task, with rules for heads and bodies (head.py, body.py) and a cache of header blocks.
 
 A client on a kept connection sends the same header block with every request. So waitress's parse result for a block,
 and the environ made from it, are cached and copied. Requests of other kinds (chunked, HTTP/1.0, HEAD, those that end
@@ -11,21 +11,27 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
-from waitress.buffers import OverflowableBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
-from waitress.parser import HTTPRequestParser
-from waitress.receiver import FixedStreamReceiver
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask, hop_by_hop
 from waitress.utilities import build_http_date
 
+from tsa_core.hosting.http_rules import MAX_LENGTH_DIGITS
+from tsa_core.hosting.waitress.body import ChunkedBody, FixedBody
+from tsa_core.hosting.waitress.head import check_fields, check_lines, too_long
+from tsa_core.hosting.waitress.refusals import JsonErrorTask, Refusal
 from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
 from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, leave_io_thread, wait_here
 
 _MAX_CACHED = 256
 _MAX_HEADER_OCTETS = 2048
-_OF_ONE_REQUEST = frozenset({"adj", "headers", "header_plus", "header_bytes_received", "body_rcv"})
+BODY_SLACK = 65_536
+"""A body that is announced as longer than the limit, by this at most, is read and dropped: so its client, which sends
+it before it reads, gets the reply, and the connection is kept."""
+_OF_ONE_REQUEST = frozenset({"adj", "began", "headers", "header_plus", "header_bytes_received", "body_rcv"})
 _OF_ONE_CHANNEL = frozenset(
     {"REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "wsgi.input", "waitress.client_disconnected", BATCH}
 )
@@ -46,27 +52,87 @@ class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
     """waitress's parser, called once for each header block; for the I/O thread."""
 
     headers: dict[str, str]
+    connection_close: bool
+    body_rcv: FixedBody | ChunkedBody | None
+    error: Refusal | None
     cached: _CachedHead | None = None
     queued_seconds: float | None = None
     """How long the request has waited for a pool that runs it; None while it runs on the I/O thread."""
     _cache: dict[bytes, _CachedHead] = {}  # noqa: RUF012 - one for the process: the result depends on the octets alone
 
+    def __init__(self, adj: Any) -> None:
+        super().__init__(adj)
+        self.began = time.monotonic()
+        """When the request began to arrive."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether waitress may forget this request; never."""
+        return False
+
+    @empty.setter
+    def empty(self, _value: bool) -> None:
+        """Refuse a head of blank lines alone: a client could keep its connection busy with them."""
+        self.error = Refusal(HTTPStatus.BAD_REQUEST, "the head is empty")
+
     def parse_header(self, header_plus: bytes) -> None:
-        """Set the attributes from the header block; raises waitress's errors for an invalid one."""
+        """Set the attributes from the header block; `error` is the refusal of one that breaks a rule."""
         cached = self._cache.get(header_plus)
         if cached is None:
-            super().parse_header(header_plus)
+            self._parse_new(header_plus)
             plain = self.version == "1.1" and not (self.chunked or self.expect_continue or self.connection_close)
-            if plain and len(header_plus) <= _MAX_HEADER_OCTETS:
+            if plain and self.error is None and len(header_plus) <= _MAX_HEADER_OCTETS:
                 if len(self._cache) >= _MAX_CACHED:
                     self._cache.clear()
                 self.cached = self._cache[header_plus] = _CachedHead(self)
-            return
-        self.cached = cached
-        self.__dict__.update(cached.attributes)
-        self.headers = cached.headers.copy()
+        else:
+            self.cached = cached
+            self.__dict__.update(cached.attributes)
+            self.headers = cached.headers.copy()
         if self.content_length > 0:
-            self.body_rcv = FixedStreamReceiver(self.content_length, OverflowableBuffer(self.adj.inbuf_overflow))
+            self.body_rcv = FixedBody(self.content_length, self.adj.max_body)
+
+    def _parse_new(self, header_plus: bytes) -> None:
+        self.error = check_lines(header_plus)
+        if self.error is None:
+            try:
+                super().parse_header(header_plus)
+            except ParsingError as error:
+                self.error = Refusal(HTTPStatus.BAD_REQUEST, str(error))
+            except ValueError:  # Python reads no number of thousands of digits, nor some addresses
+                digits = self.headers.get("CONTENT_LENGTH", "")
+                self.error = (
+                    too_long()
+                    if len(digits) > MAX_LENGTH_DIGITS
+                    else Refusal(HTTPStatus.BAD_REQUEST, "the request's target is none")
+                )
+            else:
+                self.error = check_fields(self.version, self.headers, chunked=self.chunked)
+        self.body_rcv = None
+        connection = self.headers.get("CONNECTION", "")
+        if "," in connection and "close" in connection.lower().replace(" ", "").split(","):
+            self._close_afterwards()
+        if self.error is not None:
+            self._expect_no_body()
+        elif self.chunked:
+            self.body_rcv = ChunkedBody(self.adj.max_body)
+        elif self.content_length > self.adj.max_body and (
+            self.expect_continue or self.content_length > self.adj.max_body + BODY_SLACK
+        ):
+            # The application refuses it by its declared length, and the connection is closed after that.
+            self._close_afterwards()
+            self._expect_no_body()
+        elif not self.content_length:
+            self._expect_no_body()
+
+    def _close_afterwards(self) -> None:
+        self.connection_close = True
+        self.headers["CONNECTION"] = "close"  # which waitress's tasks go by; they know no list
+
+    def _expect_no_body(self) -> None:
+        """Let the request be complete with its head; waitress would ask for the body of one that it refuses."""
+        self.content_length = 0
+        self.chunked = self.expect_continue = False
 
 
 class Task(WSGITask):  # type: ignore[misc] # waitress has no types
@@ -156,8 +222,33 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
 
     parser_class = Parser
     task_class = Task
+    error_task_class = JsonErrorTask
     awaits_reply = False
     """Whether a request of this connection is in the batch."""
+    held = False
+    """Whether the next request waits until the client has read most of the replies to those before."""
+    addr: tuple[Any, ...] = ("",)
+
+    def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 - waitress's
+        super().__init__(server, sock, addr, adj, map=map)
+        server.slots.add(self)
+
+    def del_channel(self, map: Any = None) -> None:  # noqa: A002 - waitress's
+        """Leave the loop."""
+        super().del_channel(map)
+        self.server.slots.remove(self)
+
+    def hold(self) -> None:
+        """Let the next request wait."""
+        self.held = True
+        self.handle_write = self._write_and_go_on
+
+    def _write_and_go_on(self) -> None:
+        super().handle_write()
+        if self.connected and self.total_outbufs_len < self.adj.send_bytes:
+            self.held = False
+            del self.handle_write
+            self.server.add_task(self)
 
 
 @lru_cache(maxsize=256)

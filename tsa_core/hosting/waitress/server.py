@@ -16,6 +16,7 @@ idle clients would be an outage. The warning that waitress logs for each queued 
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import threading
 import time
@@ -29,6 +30,7 @@ from tsa_core.config import ServerSettings
 from tsa_core.hosting.open_files import connection_limit
 from tsa_core.hosting.waitress.poller import Poller
 from tsa_core.hosting.waitress.request import Channel
+from tsa_core.hosting.waitress.slots import Slots
 from tsa_core.hosting.waitress.timeouts import ConnectionTimeouts
 from tsa_core.http.thread_pools import Dispatcher
 from tsa_core.http.wsgi_types import UNIX_PEER
@@ -36,10 +38,9 @@ from tsa_core.http.wsgi_types import UNIX_PEER
 log = logging.getLogger(__name__)
 
 _SEND_BYTES = 262_144
-_BODY_SLACK = 65_536
-"""Added to the limit for bodies: waitress refuses a larger body unread, and the application a smaller one, in JSON."""
-_MAX_BODY = 2**31
-_TURN_SECONDS = 1.0
+_NEVER = 2**62
+"""Beyond every body: those have limits of our own, and go to no disk."""
+_ACCEPTED_PER_TURN = 16
 
 
 class _OnIoThread:
@@ -47,6 +48,22 @@ class _OnIoThread:
 
     channel_class = Channel
     io_thread: int | None = None
+    slots: Slots
+
+    def handle_accept(self) -> None:
+        """Accept the connections that wait, or as many as one turn of the loop may take."""
+        for _ in range(_ACCEPTED_PER_TURN):
+            before = self.slots.added
+            super().handle_accept()  # type: ignore[misc] # as below
+            if self.slots.added == before or not self.readable():  # type: ignore[attr-defined] # waitress's
+                return
+
+    def add_task(self, channel: Any) -> None:
+        """Queue a request; one whose earlier replies the client does not read has to wait until it does."""
+        if channel.total_outbufs_len >= _SEND_BYTES:
+            channel.hold()
+        else:
+            super().add_task(channel)  # type: ignore[misc] # as below
 
     def pull_trigger(self) -> None:
         """Wake the loop, from a thread that is not the loop's."""
@@ -65,7 +82,7 @@ class _UnixServer(_OnIoThread, UnixWSGIServer):  # type: ignore[misc] # waitress
 
 
 def _is_not_about_limits(record: logging.LogRecord) -> bool:
-    """Filter out what waitress logs at each turn of a full server; `ConnectionTimeouts` logs it less often."""
+    """Filter out what waitress logs at each turn of a full server; `Slots` logs it less often."""
     return not str(record.msg).startswith("total open connections")
 
 
@@ -90,21 +107,23 @@ class WaitressServer:
         self._ending = threading.RLock()  # a signal handler may interrupt the thread that holds it
         self._graceful_seconds = settings.graceful_timeout.total_seconds()
         idle_seconds = max(1, int(settings.idle_timeout.total_seconds()))
-        limit = settings.max_request_body_size
         adjustments = Adjustments(
             connection_limit=connection_limit(settings),
             channel_timeout=idle_seconds,
             cleanup_interval=min(30, idle_seconds),
             max_request_header_size=settings.max_header_size,
-            max_request_body_size=limit + _BODY_SLACK if limit else _MAX_BODY,
-            inbuf_overflow=_BODY_SLACK,  # the rest goes to disk, or slow clients would fill the memory
+            max_request_body_size=_NEVER,
+            inbuf_overflow=_NEVER,
+            outbuf_overflow=_NEVER,
             # The core uses no such header. A plugin that does must check the peer first (decision 031).
             clear_untrusted_proxy_headers=False,
             ident="tsa-core",
         )
         # As an argument it causes a deprecation warning; as long as waitress has it, its default makes the loop spin.
         adjustments.send_bytes = _SEND_BYTES
+        adjustments.max_body = settings.max_request_body_size or math.inf
         self._timeouts = ConnectionTimeouts(settings)
+        self._slots = Slots(settings)
         self._sweep_seconds = min(self._timeouts.sweep_seconds, idle_seconds)
         self._next_sweep = 0.0
         self._dispatcher = Dispatcher(self._loop, settings)
@@ -120,6 +139,8 @@ class WaitressServer:
             )
             for each in sockets
         ]
+        for server in self._servers:
+            server.slots = self._slots
 
     @property
     def turns(self) -> int:
@@ -141,7 +162,7 @@ class WaitressServer:
             server.io_thread = threading.get_ident()
         try:
             while not self._stopping:
-                self._turn(_TURN_SECONDS)
+                self._turn(self._slots.pause_seconds(len(self._loop)))
             self._drain()
         finally:
             self._close()
@@ -149,17 +170,17 @@ class WaitressServer:
     def _turn(self, timeout: float) -> None:
         self._loop.turn(timeout)
         self._dispatcher.run_queued()
-        for server in self._servers:
-            if server.in_connection_overflow:
-                self._loop.refresh(server)  # it may accept again once connections have ended
         now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + self._sweep_seconds
             # A server's `readable` also marks idle connections for closing and applies the connection limit.
             self._timeouts.sweep(self._channels())
             self._loop.refresh_all()
-        if self._timeouts.nearly_full(len(self._loop)):
-            self._timeouts.make_room(len(self._loop), self._channels())
+        if self._slots.nearly_full(len(self._loop)):
+            self._slots.make_room(len(self._loop), self._channels())
+        for server in self._servers:
+            if server.in_connection_overflow:
+                self._loop.refresh(server)  # it may accept again once connections have ended
 
     def _drain(self) -> None:
         for server in self._servers:
