@@ -132,9 +132,15 @@ def _return(one: Any, _options: Any) -> Any:
     return one
 
 
+@functools.cache
+def _plugins_of_the_core() -> dict[str, list[InstalledPlugin]]:
+    """Return the core's own plugins; looking through all that is installed is most of the time that opening takes."""
+    return {name: found for name, found in installed_plugins().items() if found[0].distribution == "tsa-core"}
+
+
 def _host(parts: Parts) -> tuple[PluginHost, dict[str, Any]]:
     """Return a host that knows the parts as plugins, and the settings that select them."""
-    installed = {name: found for name, found in installed_plugins().items() if found[0].distribution == "tsa-core"}
+    installed = dict(_plugins_of_the_core())
 
     def install(name: str, hook: str, options: type[Any], open_it: Callable[[Any], Any]) -> None:
         module = types.ModuleType(f"tests_parts_{next(_numbers)}_{name}")
