@@ -50,6 +50,21 @@ def tsa_signers() -> Iterable[Provider[Signer]]:  # type: ignore[empty-body] # d
 
 
 @hookspec
+def tsa_signers_of_scheme(scheme: str) -> Iterable[Provider[Signer]]:  # type: ignore[empty-body] # declares
+    """Register a signing backend for keys whose URI has a scheme that no installed plugin is named after.
+
+    Called at start for each such scheme, in plugins whose entry point names this hook,
+    `acme = "tsa_signer_acme.plugin:tsa_signers_of_scheme"`. What it yields is named as the scheme; it yields nothing
+    for a scheme that is not its own. It may look for a program or a file, and nothing more. Example::
+
+        @hookimpl
+        def tsa_signers_of_scheme(scheme):
+            if shutil.which(f"acme-{scheme}"):
+                yield Provider(name=scheme, summary=f"Program acme-{scheme}", options=AcmeOptions, open=open_signer)
+    """
+
+
+@hookspec
 def tsa_clocks() -> Iterable[Provider[Clock]]:  # type: ignore[empty-body] # declares
     """Register clock sources; `[clock] source` selects one.
 

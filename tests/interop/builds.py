@@ -26,6 +26,7 @@ HERE: Final = Path(__file__).parent
 _SECONDS: Final = 800
 REFERENCE_PROGRAMS: Final = ("timestamp-server", "timestamp-cli", "fetch-tsa-certs")
 """The programs of the Sigstore Timestamp Authority, which `built("reference")` has in its folder `bin`."""
+KMS_PLUGIN: Final = "sigstore-kms-goplugin"
 _REFERENCE: Final = "github.com/sigstore/timestamp-authority/v2"
 _COPY_DEPENDENCIES: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
@@ -70,22 +71,17 @@ def _run(*command: str, folder: Path, **environment: str) -> None:
         raise BuildFailed(f"{' '.join(command[:2])}: {done.stdout.strip()[-1500:]}")
 
 
-def _go(folder: Path) -> None:
+def _go(output: str, *packages: str) -> Callable[[Path], None]:
+    """Return what builds Go packages into a program, or into a folder where `output` ends with a slash."""
     flags = ("-trimpath", "-mod=readonly", "-ldflags=-s -w")
-    _run("go", "build", *flags, "-o", "interop", ".", folder=folder, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
 
+    def build(folder: Path) -> None:
+        if output.endswith("/"):
+            (folder / output).mkdir()
+        command = ("go", "build", *flags, "-o", output, *packages)
+        _run(*command, folder=folder, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
 
-def _helm(folder: Path) -> None:
-    flags = ("-trimpath", "-mod=readonly", "-ldflags=-s -w")
-    program = "helm.sh/helm/v3/cmd/helm"
-    _run("go", "build", *flags, program, folder=folder, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
-
-
-def _reference(folder: Path) -> None:
-    programs = [f"{_REFERENCE}/cmd/{name}" for name in REFERENCE_PROGRAMS]
-    flags = ("-trimpath", "-mod=readonly", "-ldflags=-s -w")
-    (folder / "bin").mkdir()
-    _run("go", "build", *flags, "-o", "bin/", *programs, folder=folder, GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
+    return build
 
 
 def _node(folder: Path) -> None:
@@ -103,13 +99,19 @@ def _rust(folder: Path) -> None:
     shutil.rmtree(folder / "target")
 
 
+_GO: Final[dict[str, tuple[tuple[int, int], Sequence[str]]]] = {"go": ((1, 25), ("version",))}
+
 LANGUAGES: Final[dict[str, Language]] = {
     language.name: language
     for language in (
-        Language(name="go", tools={"go": ((1, 25), ("version",))}, build=_go, start=("./interop",)),
-        Language(name="helm", tools={"go": ((1, 25), ("version",))}, build=_helm, start=("./helm",)),
+        Language(name="go", tools=_GO, build=_go("interop", "."), start=("./interop",)),
+        Language(name="helm", tools=_GO, build=_go("helm", "helm.sh/helm/v3/cmd/helm"), start=("./helm",)),
+        Language(name="kmsplugin", tools=_GO, build=_go(KMS_PLUGIN, "."), start=(f"./{KMS_PLUGIN}",)),
         Language(
-            name="reference", tools={"go": ((1, 25), ("version",))}, build=_reference, start=("bin/timestamp-server",)
+            name="reference",
+            tools=_GO,
+            build=_go("bin/", *(f"{_REFERENCE}/cmd/{name}" for name in REFERENCE_PROGRAMS)),
+            start=("bin/timestamp-server",),
         ),
         Language(
             name="node",

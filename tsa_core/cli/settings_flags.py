@@ -35,7 +35,11 @@ _SIGNER_OPTIONS = (
         help="memory: a new key at every start, for trial; file: --file-signer-key-path; kms: --kms-key-resource; "
         "tink: --tink-keyset-path and --tink-key-resource",
     ),
-    click.option("--kms-key-resource", metavar="URI", help="Key URI; its scheme names the signer plugin"),
+    click.option(
+        "--kms-key-resource",
+        metavar="URI",
+        help="Key URI; its scheme names the signer plugin, or a program sigstore-kms-SCHEME (tsa-signer-cliplugin)",
+    ),
     click.option("--file-signer-key-path", type=FILE, metavar="FILE", help="Private key, PEM or DER"),
     click.option("--tink-keyset-path", type=FILE, metavar="FILE", help="Encrypted Tink keyset, JSON or binary"),
 )

@@ -47,7 +47,7 @@ class InstalledPlugin:
         None for others, whose kind is known after loading only.
         """
         if self.hook:
-            return next((kind.name for kind in KINDS if kind.hook == self.hook), None)
+            return next((kind.name for kind in KINDS if self.hook in {kind.hook, kind.other_schemes_hook}), None)
         parts = self.distribution.lower().replace("_", "-").split("-")
         return parts[1] if len(parts) > 2 and parts[0] == "tsa" else None
 

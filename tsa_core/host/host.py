@@ -178,10 +178,7 @@ class PluginHost:
         owners: dict[str, str] = {}
         for module, registered in self._call(kind.hook):
             for provider in registered:
-                if complaint := provider_complaint(kind, provider):
-                    plugin = self._modules.get(module)
-                    label, name = (plugin.label, plugin.name) if plugin else (module, module)
-                    raise PluginError(f"the plugin {label}: {complaint}; {at_fault(plugin)}", plugin=name)
+                self._check_provider(kind, provider, module)
                 if provider.name in result:
                     raise PluginError(
                         f"the {kind.label} {provider.name!r} comes from both {owners[provider.name]} and {module}"
@@ -189,6 +186,38 @@ class PluginHost:
                 result[provider.name] = provider
                 owners[provider.name] = module
         return result
+
+    def _check_provider(self, kind: Kind[Any], provider: object, module: str) -> None:
+        if complaint := provider_complaint(kind, provider):
+            plugin = self._modules.get(module)
+            label, name = (plugin.label, plugin.name) if plugin else (module, module)
+            raise PluginError(f"the plugin {label}: {complaint}; {at_fault(plugin)}", plugin=name)
+
+    def _of_other_scheme(self, kind: Kind[T], scheme: str) -> Provider[T] | None:
+        """Ask the plugins whose entry point names the kind's hook for other schemes; None when none has this one.
+
+        Raises PluginError when several have it.
+        """
+        hook = kind.other_schemes_hook
+        for plugin in self.installed():
+            if hook and plugin.hook == hook:
+                self.load(plugin.name)
+        found: dict[str, Provider[T]] = {}
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls() if hook else ():
+            module = implementation.plugin_name
+            owner = self._modules.get(module)
+            for provider in ask_hook(hook, implementation.function, owner, module, scheme=scheme):
+                self._check_provider(kind, provider, module)
+                if provider.name != scheme:
+                    label = owner.label if owner else module
+                    what = f"{hook} yields {provider.name!r} for the scheme {scheme!r}"
+                    raise PluginError(f"the plugin {label}: {what}; {at_fault(owner)}", plugin=module)
+                found[module] = provider
+                if owner is not None:
+                    self._loaded[scheme] = owner
+        if len(found) > 1:
+            raise PluginError(f"the {kind.label} {scheme!r} comes from both {' and '.join(sorted(found))}")
+        return next(iter(found.values()), None)
 
     def commands(self) -> dict[str, Command]:
         """Return the subcommands that the loaded plugins add."""
@@ -215,6 +244,8 @@ class PluginHost:
 
         Raises PluginError when there is none; `install` is what it then tells people to type.
         """
+        if name not in self._installed and (other := self._of_other_scheme(kind, name)):
+            return other
         plugin = self.load(name, kind=kind, install=install)
         found = self.providers(kind).get(name)
         if found is None:

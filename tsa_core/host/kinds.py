@@ -42,6 +42,8 @@ class Kind(Generic[T]):
     close: str = "close"
     keeps: bool = True
     """Whether a reload keeps what is open already when its settings are the same."""
+    other_schemes_hook: str = ""
+    """The hook of plugins that provide this kind for schemes that no plugin is named after."""
     users_table: str = ""
     """Of what other plugins use: where in their tables its settings stand, `signer.PLUGIN.kek` for example."""
 
@@ -50,7 +52,16 @@ class Kind(Generic[T]):
         return self.users_table or f"{self.section}.{provider}"
 
 
-SIGNER: Kind[Signer] = Kind("signer", "signer", "tsa_signers", Signer, "signer", options=SignerOptions, keeps=False)
+SIGNER: Kind[Signer] = Kind(
+    "signer",
+    "signer",
+    "tsa_signers",
+    Signer,
+    "signer",
+    options=SignerOptions,
+    keeps=False,
+    other_schemes_hook="tsa_signers_of_scheme",
+)
 CLOCK: Kind[Clock] = Kind("clock", "clock source", "tsa_clocks", Clock, "clock")
 CLOCK_MONITOR: Kind[ClockMonitor] = Kind(
     "monitor", "clock monitor", "tsa_clock_monitors", ClockMonitor, "clock", close="stop"

@@ -55,12 +55,14 @@ def import_plugin(plugin: InstalledPlugin, *, seconds: float) -> ModuleType:
         ) from error
 
 
-def ask_hook(hook: str, function: Callable[[], Any], plugin: InstalledPlugin | None, module: str) -> list[Any]:
+def ask_hook(
+    hook: str, function: Callable[..., Any], plugin: InstalledPlugin | None, module: str, **arguments: Any
+) -> list[Any]:
     """Return what a plugin's implementation of a hook yields; raises PluginCrash for what it raises."""
     whose = f"the plugin {plugin.label}" if plugin else f"the plugin module {module}"
     name = plugin.name if plugin else module
     try:
-        registered = function()
+        registered = function(**arguments)
         if not hasattr(registered, "__iter__") or isinstance(registered, str | bytes):
             if inspect.iscoroutine(registered):
                 registered.close()  # or Python warns of it later, somewhere else

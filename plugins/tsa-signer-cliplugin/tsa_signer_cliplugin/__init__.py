@@ -1,0 +1,1 @@
+"""Signs timestamps by asking a program, as sigstore's KMS plugins are."""
