@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,7 @@ from tsa_core.host.discovery import CORE_DISTRIBUTION, InstalledPlugin, installe
 from tsa_core.host.inspection import provider_complaint
 from tsa_core.host.kinds import KEK, KINDS, SIGNER, Kind
 from tsa_core.host.loading import MADE_FOR_ANOTHER, ask_hook, at_fault, import_plugin, open_within
+from tsa_core.host.other_schemes import provider_of_scheme
 
 log = logging.getLogger(__name__)
 
@@ -194,30 +196,21 @@ class PluginHost:
             raise PluginError(f"the plugin {label}: {complaint}; {at_fault(plugin)}", plugin=name)
 
     def _of_other_scheme(self, kind: Kind[T], scheme: str) -> Provider[T] | None:
-        """Ask the plugins whose entry point names the kind's hook for other schemes; None when none has this one.
-
-        Raises PluginError when several have it.
-        """
-        hook = kind.other_schemes_hook
+        """Ask the plugins whose entry point names the kind's hook for other schemes; None when none has this one."""
+        if not (hook := kind.other_schemes_hook):
+            return None
         for plugin in self.installed():
-            if hook and plugin.hook == hook:
+            if plugin.hook == hook:
                 self.load(plugin.name)
-        found: dict[str, Provider[T]] = {}
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls() if hook else ():
-            module = implementation.plugin_name
-            owner = self._modules.get(module)
-            for provider in ask_hook(hook, implementation.function, owner, module, scheme=scheme):
-                self._check_provider(kind, provider, module)
-                if provider.name != scheme:
-                    label = owner.label if owner else module
-                    what = f"{hook} yields {provider.name!r} for the scheme {scheme!r}"
-                    raise PluginError(f"the plugin {label}: {what}; {at_fault(owner)}", plugin=module)
-                found[module] = provider
-                if owner is not None:
-                    self._loaded[scheme] = owner
-        if len(found) > 1:
-            raise PluginError(f"the {kind.label} {scheme!r} comes from both {' and '.join(sorted(found))}")
-        return next(iter(found.values()), None)
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        check = partial(self._check_provider, kind)
+        found = provider_of_scheme(kind, scheme, implementations, self._modules, check)
+        if found is None:
+            return None
+        provider, owner = found
+        if owner is not None:
+            self._loaded[scheme] = owner
+        return provider
 
     def commands(self) -> dict[str, Command]:
         """Return the subcommands that the loaded plugins add."""
