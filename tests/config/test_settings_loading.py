@@ -200,3 +200,23 @@ def test_trial_key_in_a_file_has_no_effect_and_is_refused(tmp_path: Path) -> Non
     path = tmp_path / "tsa.toml"
     path.write_text('[server]\ntrial_key = false\n[profiles.default]\nsigner = "memory:"\n')
     assert f"{path}: server.trial_key: has no effect in a file" in error_of(path)
+
+
+def test_repr_shows_no_settings_of_plugins() -> None:
+    """What of them is a secret, only the plugin knows; the core has them as they were written."""
+    secret = {"password": "hunter2", "nested": {"token": "hunter2"}}
+    sections = {"clock": "ntp", "policy": "network", "response": "archive", "audit": "auditfile", "observe": "otel"}
+    settings = load_settings(
+        overrides={
+            "signer": {"file": secret},
+            "certificate_authority": {"gcp": secret},
+            "profiles": {"default": {"signer": "file:hunter2.pem", "signer_options": secret}},
+            "health": {"acme": secret},
+            **{section: {plugin: secret} for section, plugin in sections.items()},
+        },
+        environ={},
+    )
+    for text in (repr(settings), str(settings), f"{settings.profiles} {settings.audit}"):
+        assert "hunter2" not in text
+        assert "accuracy=" in text or "auditfile='...'" in text
+    assert settings.audit.plugin_table("auditfile") == secret

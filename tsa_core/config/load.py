@@ -74,8 +74,8 @@ class Settings(BaseSettings):
     observe: ObserveSettings = ObserveSettings()
     health: HealthSettings = HealthSettings()
     profiles: dict[ProfileName, ProfileSettings] = Field(default_factory=dict)
-    signer: dict[str, PluginTable] = Field(default_factory=dict)
-    certificate_authority: dict[str, PluginTable] = Field(default_factory=dict)
+    signer: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
+    certificate_authority: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
     _base_directory: Path = PrivateAttr(default=Path())
     _config_file: Path | None = PrivateAttr(default=None)
 

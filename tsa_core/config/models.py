@@ -183,6 +183,7 @@ class ProfileSettings(Table):
     signer: str = Field(min_length=1, description="key URI; its scheme names the signer plugin", repr=False)
     signer_options: PluginTable = Field(
         default_factory=dict,
+        repr=False,
         description="settings of the signer for this profile alone, over those of [signer.NAME]",
     )
     signer_hash: Literal["sha256", "sha384", "sha512"] | None = Field(

@@ -6,7 +6,7 @@ loaded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
@@ -32,6 +32,11 @@ class PluginSection(BaseModel):
     """A table that also holds one table per plugin, by the plugin's name."""
 
     model_config = ConfigDict(extra="allow", frozen=True, validate_default=True, hide_input_in_errors=True)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Leave out what the tables of plugins hold: what of it is a secret, only the plugin knows."""
+        tables = self.plugin_tables()
+        return ((name, "..." if name in tables else value) for name, value in super().__repr_args__())
 
     def plugin_table(self, name: str) -> PluginTable:
         """Return the settings of the plugin `name`, empty when there are none."""
