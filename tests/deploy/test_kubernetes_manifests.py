@@ -88,9 +88,10 @@ def test_user_is_the_images() -> None:
 
 
 def test_probes_ask_what_they_should() -> None:
-    """A wrong clock takes a pod out of rotation; it does not restart it."""
+    """A wrong clock or a KMS that is down takes a pod out of rotation; it does not restart it."""
     assert container()["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    assert container()["startupProbe"]["httpGet"]["path"] == "/readyz"
+    assert container()["startupProbe"]["httpGet"]["path"] == "/healthz"
+    assert 'start = "wait"' in (FOLDER / "tsa.toml").read_text(encoding="utf-8")
     assert container()["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
 

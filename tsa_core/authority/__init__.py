@@ -1,6 +1,7 @@
 """The authority: profiles, serial numbers, the clock gate and the checks at start."""
 
 from tsa_core.authority.authority import TimestampAuthority
+from tsa_core.authority.awaited_signer import AwaitedSigner
 from tsa_core.authority.batch_guard import BatchGuard, BatchTaken
 from tsa_core.authority.causes import Cause, CauseKind, Causes
 from tsa_core.authority.chain import CertificateChain, load_chain, parse_chain, read_chain_file
@@ -11,12 +12,12 @@ from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
 from tsa_core.authority.limited_clock import LimitedClock
 from tsa_core.authority.pending_request import LeaveThread, PendingRequest, Reply
 from tsa_core.authority.plugin_calls import PluginCalls
-from tsa_core.authority.profile import SIGNER_FAILED, Profile
+from tsa_core.authority.profile import Profile
 from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.authority.validity import days_between, issuing_period
 
 __all__ = [
-    "SIGNER_FAILED",
+    "AwaitedSigner",
     "BatchGuard",
     "BatchTaken",
     "Cause",

@@ -32,7 +32,7 @@ from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.pending_request import LeaveThread, PendingRequest, Reply, Stamp, WorkOnBatch
 from tsa_core.authority.plugin_calls import DEFAULT_SECONDS, DEFAULT_THREADS, PluginCalls
 from tsa_core.authority.processors import Processors
-from tsa_core.authority.profile import SIGNER_FAILED, Profile
+from tsa_core.authority.profile import Profile
 from tsa_core.authority.replies import Replies
 from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.protocol.errors import EncodingError
@@ -321,22 +321,22 @@ class TimestampAuthority:
         try:
             signature: object = profile.sign(pending.to_sign)
         except SignerError as error:
-            profile.signing.set(SIGNER_FAILED)
+            profile.signing.set(profile.signer_failed)
             error.plugin = profile.settings.scheme
             raise
         except BaseException as error:
-            profile.signing.set(SIGNER_FAILED)
+            profile.signing.set(profile.signer_failed)
             plugin = profile.settings.scheme
             raise PluginCrash(
                 f"the signer plugin {plugin!r} of profile {profile.name!r} crashed", plugin=plugin
             ) from error
         if not isinstance(signature, bytes):
-            profile.signing.set(SIGNER_FAILED)
+            profile.signing.set(profile.signer_failed)
             raise profile.no_signature(signature)
         if profile.verifies and not profile.algorithm.is_valid(
             profile.signer.public_key, signature, pending.signed_attributes
         ):
-            profile.signing.set(SIGNER_FAILED)
+            profile.signing.set(profile.signer_failed)
             raise SignerError(f"profile {profile.name}: the signature does not verify; the key may have changed")
         profile.signed = True
         if profile.signing.reason:

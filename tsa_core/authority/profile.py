@@ -20,6 +20,7 @@ from tsa_core.api import (
 )
 from tsa_core.api.time_limit import Overdue, within_limit
 from tsa_core.api.wrong_types import describe
+from tsa_core.authority.awaited_signer import NOT_REACHED, AwaitedSigner
 from tsa_core.authority.causes import Cause, CauseKind
 from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
 from tsa_core.authority.gate import ClockGate
@@ -39,8 +40,7 @@ _GRACE_SECONDS = 0.5
 """How much longer than `signer_timeout` a signature may take: signers end their attempts at that time themselves."""
 _TRIAL_GRACE_SECONDS = 5.0
 """How much longer than `signer_timeout` the trial signature may take before it counts as hanging."""
-SIGNER_FAILED = "the signer cannot sign now"
-"""The reason of `Profile.signing` after a signature failed."""
+_SIGNER_FAILED = "the signer cannot sign now"
 
 
 class Profile:
@@ -50,7 +50,7 @@ class Profile:
     SignerError when the trial signature fails or does not verify. `chain` is the certificate chain, when it was read
     before. `previous` is the profile that a reload replaces by this one. `distribution` is where the signer's plugin
     comes from, for messages. A signer that waits makes at most `threads` signatures at the same time, the core's own
-    time limit included.
+    time limit included. With `may_wait`, a signer that is unavailable is no error, but the cause `signing`.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Profile:
         previous: Profile | None = None,
         distribution: str = "",
         threads: int = DEFAULT_THREADS,
+        may_wait: bool = False,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -84,7 +85,9 @@ class Profile:
         """Hashes a message for `sign`; None where `sign` takes the message."""
         self.sign = signer.sign_digest or partial(signer.sign, timeout=self.sign_timeout)
         """Signs what `to_sign` returns."""
-        self._trial_within_limit()
+        self.signing = Cause(CauseKind.SIGNER, name, profile=name)
+        """Active when the last signature failed."""
+        self._try_signer(may_wait=may_wait)
         self.hangs = Cause(CauseKind.SIGNER, name, profile=name)
         """Active while the signer does not return, although its time is over."""
         self._calls = self._limit_calls(threads) if self.waits else None
@@ -134,10 +137,14 @@ class Profile:
             extensions=[QUALIFIED_STATEMENT] if settings.qualified else [],
         )
         self.certificate_chain_pem = self.chain.pem()
-        self.signing = Cause(CauseKind.SIGNER, name, profile=name)
-        """Active when the last signature failed."""
         self.signed = True
         """Set by each signature, for whoever wants to know and clears it."""
+
+    @property
+    def signer_failed(self) -> str:
+        """The reason of `signing` after a signature failed."""
+        awaited = isinstance(self.signer, AwaitedSigner) and not self.signer.reached
+        return NOT_REACHED if awaited else _SIGNER_FAILED
 
     @property
     def available(self) -> bool:
@@ -248,6 +255,15 @@ class Profile:
                 f"profiles.{self.name}.signer: the trial signature does not verify under the signer's own public "
                 f"key ({self.algorithm.name}); {self._signer_label} is broken or its key changed"
             )
+
+    def _try_signer(self, *, may_wait: bool) -> None:
+        """Make the first trial signature; one that is unavailable is the cause `signing`, if it may be waited for."""
+        try:
+            self._trial_within_limit()
+        except SignerUnavailable:
+            if not may_wait:
+                raise
+            self.signing.set(self.signer_failed)
 
     def _trial_within_limit(self) -> None:
         """Make the first trial signature, of a signer that may hang or raise what it should not."""

@@ -12,6 +12,8 @@ import click
 from rich.markup import escape
 from rich.panel import Panel
 
+from tsa_core.api import PluginError, SignerError, one_line
+from tsa_core.authority import Profile
 from tsa_core.certs.rules import fraction_digits_complaint
 from tsa_core.cli import console
 from tsa_core.cli.check_chain import check_chain
@@ -254,22 +256,37 @@ def _gen_time_warnings(service: Service) -> list[str]:
     return [f"profiles.{name}.{complaint}" for name, complaint in complaints if complaint]
 
 
-def _check_profile(profile: Any) -> dict[str, str]:
+def _check_profile(profile: Profile) -> dict[str, str]:
     started = perf_counter()
-    profile.trial_signature()
-    milliseconds = (perf_counter() - started) * 1000
+    try:
+        profile.trial_signature()
+        trial = f"verified, {(perf_counter() - started) * 1000:.1f} ms"
+    except SignerError as error:
+        profile.signing.set(profile.signer_failed)
+        trial = f"failed: {one_line(error)}"
     days = (profile.not_after - datetime.now(UTC)).days
     return {
         "profile": profile.name,
         "signer": profile.settings.scheme,
-        **profile.signer.details(),
+        **_details(profile),
         "algorithm": profile.algorithm.name,
-        "trial signature": f"verified, {milliseconds:.1f} ms",
+        "trial signature": trial,
         "certificate": f"{profile.chain.leaf.subject.rfc4514_string()}, {days} days left",
         "chain": " <- ".join(c.subject.rfc4514_string() for c in profile.chain.certificates),
         "policies": ", ".join(profile.policies),
         "hashes": profile.hash_names,
     }
+
+
+def _details(profile: Profile) -> dict[str, str]:
+    """Return the signer's facts as texts; raises PluginError when it has none to give."""
+    try:
+        return {str(name): str(value) for name, value in profile.signer.details().items()}
+    except Exception as error:
+        scheme = profile.settings.scheme
+        raise PluginError(
+            f"the signer {scheme!r}: details failed: {type(error).__name__}: {error}", plugin=scheme
+        ) from error
 
 
 @server.command()

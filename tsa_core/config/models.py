@@ -122,6 +122,11 @@ class ServerSettings(Table):
     tcp_keep_alive: Duration = Field(
         timedelta(minutes=3), description="probes idle clients this often, by TCP; 0: never"
     )
+    start: Literal["fail", "wait"] = Field(
+        "fail",
+        description="fail: what cannot be had at the start, such as a signer's backend or a port, ends it with exit "
+        "code 75; wait: the server starts unready, refuses requests and tries again",
+    )
     open_timeout: Duration = Field(
         timedelta(seconds=30), description="time for each plugin to be imported and to open, at start and at a reload"
     )

@@ -322,14 +322,31 @@ class PluginHost:
         options = self.options(KEK, provider, settings, fixed=fixed, prefix=settings_prefix)
         return self.open_provider(KEK, provider, options)
 
+    def open_apart(self, kind: Kind[T], name: str, table: Mapping[str, Any], *, fixed: Mapping[str, Any]) -> T:
+        """Return what `open` returns; the caller closes it, and a reload does not keep it. From any thread."""
+        provider = self.provider(kind, name)
+        with relative_to(self._base_directory):
+            return self.open_provider(kind, provider, self.options(kind, provider, table, fixed=fixed))
+
     def adopt(
-        self, kind: Kind[T], name: str, table: Mapping[str, Any], opened: T, *, fixed: Mapping[str, Any], owner: str
+        self,
+        kind: Kind[T],
+        name: str,
+        table: Mapping[str, Any],
+        opened: T,
+        *,
+        fixed: Mapping[str, Any],
+        owner: str,
+        close: Callable[[], None] | None = None,
     ) -> None:
-        """Register an object that was opened before this process was forked, so that a reload can keep it."""
+        """Register an object that was opened elsewhere, so that a reload can keep it; `close` closes it, if it is ours.
+
+        Without `close`, the process that opened it before this one was forked closes it.
+        """
         provider = self.provider(kind, name)
         with relative_to(self._base_directory):
             options = self.options(kind, provider, table, fixed=fixed)
-        self._opened.append(_Opened((kind.name, name, owner), options, opened, _leave_open))
+        self._opened.append(_Opened((kind.name, name, owner), options, opened, close or _leave_open))
 
     def has_kept(self, opened: object) -> bool:
         """Say whether an object that `open` returned was kept from the previous host."""

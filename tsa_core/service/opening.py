@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
+
+from cryptography import x509
 
 from tsa_core.api import (
     Clock,
@@ -16,15 +20,27 @@ from tsa_core.api import (
     Signer,
     SignerError,
     SignerUnavailable,
+    TemporaryFailure,
     TimeSourceReport,
     TsaError,
+    UnsupportedKey,
+    signature_algorithm,
 )
 from tsa_core.api.clock import verdict_complaint
 from tsa_core.api.wrong_types import describe
-from tsa_core.authority import ClockGate, ClockReference, LimitedClock, read_kernel_clock, system_reference
+from tsa_core.authority import (
+    AwaitedSigner,
+    ClockGate,
+    ClockReference,
+    LimitedClock,
+    read_kernel_clock,
+    system_reference,
+)
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, Kind, PluginHost
 from tsa_core.host.loading import at_fault
+
+log = logging.getLogger(__name__)
 
 
 def _signer_settings(
@@ -65,16 +81,51 @@ def adopt_signer(
     host.adopt(SIGNER, scheme, table, signer, fixed=fixed, owner=name)
 
 
+def open_or_await_signer(
+    host: PluginHost, settings: Settings, name: str, *, certificate: x509.Certificate, certified_key: bytes | None
+) -> Signer:
+    """Open the signer of a profile; a stand-in that waits for it when its backend cannot be reached now.
+
+    Key and algorithm of the stand-in are those that `certificate`, the TSA's, and the profile's settings say.
+    """
+    try:
+        return open_signer(host, settings, name, certified_key=certified_key)
+    except TemporaryFailure as error:
+        profile = settings.profiles[name]
+        key = certificate.public_key()
+        try:
+            algorithm = signature_algorithm(key, digest=profile.signer_hash, pss=profile.rsa_pss)
+        except UnsupportedKey:
+            raise error from None  # the chain's rules would say more, but have no signer to judge it with
+        log.error("%s; the server starts without it, and tries again", error)  # noqa: TRY400 - no traceback
+        failure = str(error)
+    scheme, table, fixed = _signer_settings(settings, name, certified_key)
+    awaited = AwaitedSigner(
+        name,
+        public_key=key,  # type: ignore[arg-type] # as above
+        algorithm=algorithm,
+        opens=partial(host.open_apart, SIGNER, scheme, table, fixed=fixed),
+        failure=failure,
+    )
+    host.adopt(SIGNER, scheme, table, awaited, fixed=fixed, owner=name, close=awaited.close)
+    return awaited
+
+
 def open_shared_signers(host: PluginHost, settings: Settings) -> dict[str, Signer]:
     """Open the signers that worker processes can share, before they are forked; the host closes them.
 
-    A key made at start must be shared, or every worker would sign with its own key and chain.
+    A key made at start must be shared, or every worker would sign with its own key and chain. With start = "wait", what
+    cannot be had now is left to the workers.
     """
-    return {
-        name: open_signer(host, settings, name)
-        for name, profile in settings.profiles.items()
-        if host.provider(SIGNER, profile.scheme).fork_safe
-    }
+    shared = {}
+    for name, profile in settings.profiles.items():
+        if host.provider(SIGNER, profile.scheme).fork_safe:
+            try:
+                shared[name] = open_signer(host, settings, name)
+            except TemporaryFailure:
+                if settings.server.start == "fail":
+                    raise
+    return shared
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from tsa_core.api import HealthStatus
-from tsa_core.authority import SIGNER_FAILED, Cause, Profile
+from tsa_core.authority import Cause, Profile
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +147,6 @@ class TrialSignatures:
         except Exception as error:  # noqa: BLE001 - after any failure the profile is not ready
             if was_available:
                 log.warning("profile %r: a trial signature failed: %s", profile.name, error)
-            return HealthStatus(healthy=False, reason=SIGNER_FAILED)
+            return HealthStatus(healthy=False, reason=profile.signer_failed)
         self._used = monotonic()
         return HealthStatus(healthy=True)

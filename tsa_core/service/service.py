@@ -22,7 +22,7 @@ from tsa_core.api import (
     why_not_writable,
 )
 from tsa_core.api.fields import noting_files
-from tsa_core.authority import CauseKind, ClockChange, Profile, TimestampAuthority, parse_chain
+from tsa_core.authority import CauseKind, CertificateChain, ClockChange, Profile, TimestampAuthority, parse_chain
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import (
     AUDIT_SINK,
@@ -36,7 +36,14 @@ from tsa_core.host import (
 from tsa_core.paths.certificate import serial_number
 from tsa_core.service.audit_heads import AuditHeads
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
-from tsa_core.service.opening import OpenedClock, adopt_signer, open_clock, open_signer, refuse_without_effect
+from tsa_core.service.opening import (
+    OpenedClock,
+    adopt_signer,
+    open_clock,
+    open_or_await_signer,
+    open_signer,
+    refuse_without_effect,
+)
 from tsa_core.service.plugin_tables import refuse_tables_without_effect
 from tsa_core.service.queued_observer import QueuedObserver
 from tsa_core.service.readiness_watch import ReadinessCheck, ReadinessWatch
@@ -107,18 +114,24 @@ class Service:
             chain = None
             if pem := material.chains.get(name):
                 chain = parse_chain(pem, where=str(profile.certificate_chain))
-            profiles.append(
-                Profile(
-                    name,
-                    profile,
-                    self._open_signer(name, chain.certified_key() if chain else None),
-                    gate,
-                    chain=chain,
-                    previous=before.get(name),
-                    distribution=self.host.distribution(profile.scheme),
-                    threads=settings.server.threads,
-                )
+            # A reload must not put a signer that is to come in the place of one that signs.
+            may_wait = settings.server.start == "wait" and (
+                previous is None or (name in before and not before[name].available)
             )
+            opened = Profile(
+                name,
+                profile,
+                self._open_signer(name, chain, may_wait=may_wait),
+                gate,
+                chain=chain,
+                previous=before.get(name),
+                distribution=self.host.distribution(profile.scheme),
+                threads=settings.server.threads,
+                may_wait=may_wait,
+            )
+            profiles.append(opened)
+            if not opened.available:
+                self.warnings.append(f"Profile {name!r} issues nothing yet: {opened.signer_failed}.")
             if profile.certificate_chain is None:
                 self.warnings.append(
                     f"Profile {name!r} signs with a key and a test chain that were made at this start. Nobody should "
@@ -198,12 +211,15 @@ class Service:
         keys = [path for profile in self.authority.profiles.values() for path in profile.signer.files()]
         return {path for path in (*chains, *keys) if path is not None}
 
-    def _open_signer(self, name: str, certified_key: bytes | None) -> Signer:
-        """Return the profile's signer: the shared one when there is one, else opened here."""
+    def _open_signer(self, name: str, chain: CertificateChain | None, *, may_wait: bool) -> Signer:
+        """Return the profile's signer: the shared one when there is one, else opened here, or a stand-in."""
+        certified_key = chain.certified_key() if chain else None
         if signer := self._shared.get(name):
             adopt_signer(self.host, self.settings, name, signer, certified_key=certified_key)
             return signer
-        return open_signer(self.host, self.settings, name, certified_key=certified_key)
+        if chain is None or not may_wait:
+            return open_signer(self.host, self.settings, name, certified_key=certified_key)
+        return open_or_await_signer(self.host, self.settings, name, certificate=chain.leaf, certified_key=certified_key)
 
     # -- readiness ----------------------------------------------------------------------------------------------
 
