@@ -10,9 +10,9 @@ from typing import Any
 from tsa_core.config import Settings
 from tsa_core.hosting.facts import Facts
 from tsa_core.hosting.in_process import InProcess
-from tsa_core.hosting.patience import Patience, ToldToStop
 from tsa_core.hosting.pid_file import PidFile
 from tsa_core.hosting.sockets import Listeners, open_listeners
+from tsa_core.hosting.start_wait import StartWait, ToldToStop
 from tsa_core.hosting.strategy import ServeJob, Strategy
 from tsa_core.hosting.tls_files import check_tls_files
 from tsa_core.hosting.workers.strategy import Workers
@@ -48,15 +48,15 @@ def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | Non
 def _open_job(settings: Settings, read_again: ReadAgain, stack: ExitStack) -> ServeJob:
     """Open what belongs to the process that may fork others; the stack closes it."""
     server = settings.server
-    patience = Patience(server)
+    wait = StartWait(server)
     check_tls_files(server)
     pid_file = None
     if path := server.pid_file:
-        pid_file = patience.get(lambda: PidFile(path))
+        pid_file = wait.get(lambda: PidFile(path))
         stack.callback(pid_file.close)
     # First, because processes that share metrics must know so from the beginning.
-    observability = stack.enter_context(patience.get(lambda: Observability(settings, forks=server.workers > 1)))
-    listeners = patience.get(lambda: open_listeners(server))
+    observability = stack.enter_context(wait.get(lambda: Observability(settings, forks=server.workers > 1)))
+    listeners = wait.get(lambda: open_listeners(server))
     stack.callback(_close_in_parent, listeners, os.getpid())
     return ServeJob(
         settings=settings, listeners=listeners, read_again=read_again, pid_file=pid_file, observability=observability

@@ -27,7 +27,7 @@ class ToldToStop(Exception):
     """SIGTERM or SIGINT came while the server waited, before it served anything."""
 
 
-class Patience:
+class StartWait:
     """Tries again as long as `[server] start = "wait"` says so, with pauses that grow from 1 s to 30 s."""
 
     def __init__(self, settings: ServerSettings) -> None:
