@@ -201,7 +201,7 @@ def test_sink_whose_write_returns_something(caplog: pytest.LogCaptureFixture) ->
     )
 
 
-@pytest.mark.parametrize("wrong", READ, ids=repr)
+@pytest.mark.parametrize("wrong", READ, ids=map(str, range(len(READ))))
 def test_wrong_time(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
 
@@ -219,7 +219,7 @@ def test_wrong_time(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert not [record for record in caplog.records if record.exc_info]
 
 
-@pytest.mark.parametrize("wrong", VERDICTS, ids=repr)
+@pytest.mark.parametrize("wrong", VERDICTS, ids=map(str, range(len(VERDICTS))))
 def test_wrong_verdict(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
     monitor = FakeMonitor()
     with open_service(Parts(monitors=[monitor])) as service:
