@@ -9,14 +9,13 @@ from __future__ import annotations
 import difflib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pluggy
-from pydantic import ValidationError
 
 from tsa_core import hookspecs
 from tsa_core.api import (
@@ -29,7 +28,6 @@ from tsa_core.api import (
     Provider,
 )
 from tsa_core.api.fields import relative_to
-from tsa_core.api.provider import fields_of_the_core
 from tsa_core.api.wrong_types import describe
 from tsa_core.config import Settings
 from tsa_core.host.discovery import CORE_DISTRIBUTION, InstalledPlugin, installed_plugins
@@ -37,6 +35,7 @@ from tsa_core.host.inspection import provider_complaint
 from tsa_core.host.kinds import KEK, KINDS, SIGNER, Kind
 from tsa_core.host.loading import MADE_FOR_ANOTHER, ask_hook, at_fault, import_plugin, open_within
 from tsa_core.host.other_schemes import provider_of_scheme
+from tsa_core.host.plugin_options import validated
 
 log = logging.getLogger(__name__)
 
@@ -373,16 +372,7 @@ class PluginHost:
         `prefix` stands before the settings' names in messages; the kind's table unless given.
         """
         prefix = f"{kind.table(provider.name)}." if prefix is None else prefix
-        known = sorted(set(provider.options.model_fields) - fields_of_the_core(provider.options))
-        for key in table:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known) or 'none'}"
-                raise ConfigError(f"unknown setting {prefix}{key}; {hint}")
-        try:
-            return provider.options.model_validate({**table, **(fixed or {})})
-        except ValidationError as error:
-            raise ConfigError("\n".join(_setting_errors(error, prefix))) from None
+        return validated(provider, table, fixed=fixed or {}, prefix=prefix)
 
     def close(self) -> None:
         """Close everything that was opened, the last first; a failure is logged, and the rest is still closed.
@@ -404,9 +394,3 @@ class PluginHost:
 
 def _leave_open() -> None:
     """Close nothing: the process that opened the object closes it."""
-
-
-def _setting_errors(error: ValidationError, prefix: str) -> Iterable[str]:
-    for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        name = ".".join(map(str, problem["loc"]))
-        yield f"{f'{prefix}{name}'.rstrip('.')}: {problem['msg'].removeprefix('Value error, ')}"

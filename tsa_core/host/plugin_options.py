@@ -1,0 +1,37 @@
+"""Validates the settings of one plugin against the model that it gives."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from tsa_core.api import ConfigError, PluginOptions, Provider
+from tsa_core.api.provider import fields_of_the_core
+
+
+def validated(
+    provider: Provider[Any], table: Mapping[str, Any], *, fixed: Mapping[str, Any], prefix: str
+) -> PluginOptions:
+    """Return a table's settings, with those that the core fills in; raises ConfigError with a line for each error.
+
+    `prefix` stands before the settings' names in messages.
+    """
+    known = sorted(set(provider.options.model_fields) - fields_of_the_core(provider.options))
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known) or 'none'}"
+            raise ConfigError(f"unknown setting {prefix}{key}; {hint}")
+    try:
+        return provider.options.model_validate({**table, **fixed})
+    except ValidationError as error:
+        raise ConfigError("\n".join(_errors(error, prefix))) from None
+
+
+def _errors(error: ValidationError, prefix: str) -> Iterable[str]:
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        name = ".".join(map(str, problem["loc"]))
+        yield f"{f'{prefix}{name}'.rstrip('.')}: {problem['msg'].removeprefix('Value error, ')}"
