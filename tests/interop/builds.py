@@ -1,4 +1,4 @@
-"""Builds clients in Go, JavaScript, Java and Rust, and the reference system, once, into a folder of the user's cache.
+"""Builds clients in Go, JavaScript, Java and Rust, the reference system and judges of KMS clients, once, into a cache.
 
 A build is named by its sources and its toolchain's version; a change of either makes a new one. Exact versions are in
 the manifests beside the sources. `python -m tests.interop.builds` builds all that this machine has toolchains for.
@@ -106,6 +106,7 @@ LANGUAGES: Final[dict[str, Language]] = {
     for language in (
         Language(name="go", tools=_GO, build=_go("interop", "."), start=("./interop",)),
         Language(name="helm", tools=_GO, build=_go("helm", "helm.sh/helm/v3/cmd/helm"), start=("./helm",)),
+        Language(name="kms", tools=_GO, build=_go("kms", "."), start=("./kms",)),
         Language(name="kmsplugin", tools=_GO, build=_go(KMS_PLUGIN, "."), start=(f"./{KMS_PLUGIN}",)),
         Language(
             name="reference",

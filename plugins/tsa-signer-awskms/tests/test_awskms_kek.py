@@ -17,6 +17,7 @@ from tsa_signer_awskms.connection import KmsConnection
 from tsa_signer_awskms.kek import AwsKek, open_aws_kek
 from tsa_signer_awskms.options import AwsKekOptions
 
+QUOTA = "the account's request quota of KMS is used up; raise it, or spread the load"
 PLAINTEXT = b"\x08\x01 as long as a keyset" * 20
 ARN = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
@@ -118,7 +119,12 @@ def stubbed(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[AwsKek, Stubber]]
         ("InvalidKeyUsageException", 400, SignerError, "the key must have key usage ENCRYPT_DECRYPT"),
         ("DisabledException", 400, SignerError, "enable the key: aws kms enable-key"),
         ("SomethingNewException", 400, SignerError, ""),
-        ("ThrottlingException", 400, SignerUnavailable, ""),
+        (
+            "ThrottlingException",
+            400,
+            SignerUnavailable,
+            "the account's request quota of KMS is used up; raise it, or spread the load",
+        ),
         ("SomethingNewException", 503, SignerUnavailable, ""),
     ],
 )

@@ -48,17 +48,20 @@ _ACTIONS: Final = {
     "get_public_key": "kms:GetPublicKey",
     "sign": "kms:Sign",
 }
-_LAST_TRY: Final = 16
+_LAST_TRY: Final = 8
 """No try begins with less than this part of the time left, because each half of it has a client of its own."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HINTS: Final = {
     "DisabledException": "enable the key: aws kms enable-key",
-    "ExpiredTokenException": "the credentials have ended",
+    "ExpiredTokenException": "the credentials have ended; give new ones, or a profile or role that renews them",
     "KMSInvalidStateException": "the key is pending deletion or import; cancel that and enable it",
     "NotFoundException": "is the region right, is the account?",
-    "InvalidSignatureException": "is this machine's clock right?",
-    "UnrecognizedClientException": "the credentials are not valid",
+    "InvalidSignatureException": "is the secret access key the one of this access key?",
+    "ThrottlingException": "the account's request quota of KMS is used up; raise it, or spread the load",
+    "UnrecognizedClientException": "the credentials are not valid; is the access key id right, and is it enabled?",
 }
+_OTHER_TIME: Final = ("signature expired", "signature not yet current", "request has expired")
+"""How AWS says, whatever the code, that a request was signed at another time than its own."""
 
 
 class KmsConnection:
@@ -161,13 +164,18 @@ def _try(method: Any, action: str, key: str, parameters: dict[str, Any], hints: 
     except exceptions.ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        text = f"{where}: {code}: {one_line(error.response.get('Error', {}).get('Message', ''))}"
+        said = one_line(error.response.get("Error", {}).get("Message", ""))
+        text = f"{where}: {code}: {said}"
+        if said.lower().startswith(_OTHER_TIME):
+            raise SignerError(f"{text}; is this machine's clock right?") from None
+        if code in hints:
+            text += f"; {hints[code]}"
         if code in _RETRYABLE or status >= 500:
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
             raise SignerUnavailable(text, retry_after=retry_after(headers.get("retry-after"))) from None
         if code in {"AccessDeniedException", "AccessDenied"}:
             raise SignerError(f"{text}; the identity needs the IAM action {action} on this key") from None
-        raise SignerError(f"{text}; {hints[code]}" if code in hints else text) from None
+        raise SignerError(text) from None
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
         raise SignerError(
             f"{where}: {one_line(error)}; give AWS credentials by the environment, a profile or the machine's role"

@@ -16,6 +16,12 @@ _NEEDED: Final = {
     "list": "the permission keys/list",
     "sign": "the permission keys/sign (role Key Vault Crypto User)",
 }
+_REMEDIES: Final = {
+    "KeyDisabled": "enable the key's version",
+    "KeyExpired": "take a new version and its certificate into use, or set a later end",
+    "KeyNotYetValid": "wait for its beginning, or set an earlier one",
+    "KeyOperationForbidden": "allow the operation sign",
+}
 
 
 def explain(error: AzureError, operation: str, key: str) -> SignerError:
@@ -26,7 +32,9 @@ def explain(error: AzureError, operation: str, key: str) -> SignerError:
         status = error.status_code or last_status()
         wrong = status is not None and status >= 400 and status not in _PASSING - {401}
         text = f"{what}: no access token: {one_line(error.message)}"
-        return SignerError(text) if wrong else SignerUnavailable(text, retry_after=_wait(error))
+        if wrong:
+            return SignerError(f"{text}; is the credential right and in force, and is this machine's clock right?")
+        return SignerUnavailable(text, retry_after=_wait(error))
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _from_status(error, what, operation)
     return SignerUnavailable(f"{what}: the vault cannot be reached: {one_line(error.message)}")
@@ -41,10 +49,12 @@ def _from_status(error: HttpResponseError, what: str, operation: str) -> SignerE
     status = error.status_code or 0
     code, message = _codes(error)
     said = f"HTTP {status} {code}: {message}" if code else f"HTTP {status}"
+    if status == 429:
+        said += "; the vault's limit of transactions is reached; spread the load over keys in several vaults"
     if status in _PASSING:
         return SignerUnavailable(f"{what}: {said}", retry_after=_wait(error))
-    if status == 403 and not code.endswith(("KeyDisabled", "KeyExpired", "KeyNotYetValid", "KeyOperationForbidden")):
-        return SignerError(f"{what}: {said}; it needs {_NEEDED[operation]}")
+    if status == 403:
+        said += f"; {_REMEDIES.get(code.rpartition('/')[2], f'it needs {_NEEDED[operation]}')}"
     return SignerError(f"{what}: {said}")
 
 

@@ -250,7 +250,7 @@ def test_a_passing_refusal_is_tried_again(gcp_kms: GcpKms, open_signer: Callable
     assert_signs(signer)
     assert len(gcp_kms.calls) == 7
     gcp_kms.fail("AsymmetricSign", grpc.StatusCode[code], times=2)
-    with pytest.raises(SignerUnavailable, match="injected; tried 2 times"):
+    with pytest.raises(SignerUnavailable, match=r"injected.*; tried 2 times"):
         open_signer(gcp_kms.make_key("passing"), attempts=2).sign(MESSAGE, timeout=5)
 
 
@@ -282,10 +282,7 @@ def test_an_answer_that_is_damaged_once_is_asked_for_again(
     assert damaged
 
 
-@pytest.mark.parametrize("code", ["PERMISSION_DENIED", "UNAUTHENTICATED"])
-def test_a_missing_permission_is_named_and_not_tried_again(
-    gcp_kms: GcpKms, open_signer: Callable[..., Signer], code: str
-) -> None:
+def test_a_missing_permission_is_named_and_not_tried_again(gcp_kms: GcpKms, open_signer: Callable[..., Signer]) -> None:
     version = gcp_kms.make_key("denied")
     signer = open_signer(version)
     for method, permission, call in (
@@ -294,7 +291,7 @@ def test_a_missing_permission_is_named_and_not_tried_again(
         ("ListCryptoKeyVersions", "list", lambda: open_signer(f"{KEY_RING}/cryptoKeys/denied")),
     ):
         gcp_kms.calls.clear()
-        gcp_kms.fail(method, grpc.StatusCode[code])
+        gcp_kms.fail(method, grpc.StatusCode.PERMISSION_DENIED)
         with pytest.raises(SignerError, match=rf"needs cloudkms.cryptoKeyVersions.{permission} on") as caught:
             call()
         assert not isinstance(caught.value, SignerUnavailable)

@@ -19,6 +19,8 @@ from tsa_signer_gcpkms.transport import open_transport
 T = TypeVar("T")
 
 _SCOPE: Final = "https://www.googleapis.com/auth/cloudkms"
+_QUOTA: Final = "; the project's quota of Cloud KMS is used up; raise it, or spread the load"
+_CREDENTIALS: Final = "; have the credentials ended or been withdrawn, and is this machine's clock right?"
 _UNAVAILABLE: Final = (
     exceptions.Aborted,
     exceptions.Cancelled,
@@ -109,19 +111,25 @@ def _explained(call: Callable[[], T], where: str, permission: str, invalid: str 
     try:
         return call()
     except _UNAVAILABLE as error:
+        hint = _QUOTA if isinstance(error, exceptions.ResourceExhausted) else ""
         raise SignerUnavailable(
-            f"{where}: {type(error).__name__}: {one_line(error.message)}", retry_after=_retry_delay(error)
+            f"{where}: {type(error).__name__}: {one_line(error.message)}{hint}", retry_after=_retry_delay(error)
         ) from None
-    except (exceptions.PermissionDenied, exceptions.Unauthenticated) as error:
+    except exceptions.PermissionDenied as error:
         raise SignerError(
             f"{where}: {type(error).__name__}: {one_line(error.message)}; the identity needs {permission} on this key"
         ) from None
+    except exceptions.Unauthenticated as error:
+        reason = f" ({error.reason})" if error.reason else ""
+        raise SignerError(f"{where}: {type(error).__name__}{reason}: {one_line(error.message)}{_CREDENTIALS}") from None
     except exceptions.GoogleAPICallError as error:
         hint = f"; {invalid}" if invalid and isinstance(error, exceptions.InvalidArgument) else ""
+        if isinstance(error, exceptions.FailedPrecondition) and "not enabled" in error.message:
+            hint = "; enable it: gcloud kms keys versions enable"
         raise SignerError(f"{where}: {type(error).__name__}: {one_line(error.message)}{hint}") from None
     except GoogleAuthError as error:
         kind = SignerUnavailable if error.retryable else SignerError
-        raise kind(f"{where}: no access token: {type(error).__name__}: {one_line(error)}") from None
+        raise kind(f"{where}: no access token: {type(error).__name__}: {one_line(error)}{_CREDENTIALS}") from None
     except (grpc.RpcError, ValueError) as error:
         # ValueError: a call on a channel that is closed.
         raise SignerError(f"{where}: {type(error).__name__}: {one_line(error)}") from None

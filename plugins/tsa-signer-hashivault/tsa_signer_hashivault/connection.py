@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from tsa_core.api import SignerError, SignerUnavailable
 from tsa_signer_hashivault.settings import TransitSettings
 from tsa_signer_hashivault.vault_http import VaultHttp, VaultRefusal
 from tsa_signer_hashivault.vault_tokens import FileTokens, LoginTokens, Tokens
+
+_REMEDIES: Final = {
+    429: "; raise the server's quota for this path, or spread the load",
+    503: "; unseal the server, or point address to one that is active",
+}
 
 
 class TransitConnection:
@@ -66,7 +71,8 @@ class TransitConnection:
                     hint = f"is the transit engine mounted there? ({error.reason})"
                 raise SignerError(f"{where}: not found; {hint}, or is the namespace wrong?") from None
             if error.passes:
-                raise SignerUnavailable(f"{where}: {error}", retry_after=error.wait) from None
+                hint = _REMEDIES.get(error.status, "")
+                raise SignerUnavailable(f"{where}: {error}{hint}", retry_after=error.wait) from None
             if "requested version for signing" in error.reason:
                 refused = "lower the key's min_encryption_version, or take a newer version and its certificate into use"
             hint = f"; {refused}" if refused else ""
