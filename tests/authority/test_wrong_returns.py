@@ -121,11 +121,11 @@ PROCESSOR = {
 SELECTED = [7, b"default", ["default"], {"profile": "default"}, True, "nobody", "", "DEFAULT"]
 WRITTEN = [True, 1, "stored", EMPTY]
 READ = [
-    datetime.now(UTC),
+    datetime(2026, 6, 1, tzinfo=UTC),
     TimeReading("2026-06-01"),  # type: ignore[arg-type] # what a plugin may do
     TimeReading(datetime(2026, 6, 1)),  # noqa: DTZ001 - a naive one
     TimeReading(datetime(2026, 6, 1, tzinfo=timezone(timedelta(hours=2)))),
-    TimeReading(datetime.now(UTC), 0.5),  # type: ignore[arg-type] # what a plugin may do
+    TimeReading(datetime(2026, 6, 1, tzinfo=UTC), 0.5),  # type: ignore[arg-type] # what a plugin may do
     7,
     None,
 ]

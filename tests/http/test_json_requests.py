@@ -219,18 +219,19 @@ def test_http_201_for_granted_requests_alone() -> None:
         bad(server.post_json({}), UNDECODABLE)
 
 
-def with_extension() -> bytes:
-    return PlainRequest(extensions=(("1.2.3", False, b"\x05\x00"),)).encode()
+def with_extension(policy: str | None = None) -> bytes:
+    return PlainRequest(policy=policy, extensions=(("1.2.3", False, b"\x05\x00"),)).encode()
 
 
 REFUSED_DER = {
     "malformed": (b"nonsense", UNDECODABLE),
-    "empty": (b"", UNDECODABLE),
     "version": (b"\x30\x36\x02\x01\x02" + PlainRequest().encode()[5:], UNDECODABLE),
     "weak hash": (PlainRequest(hash_name="sha1", digest=bytes(20)).encode(), WEAK),
     "length": (PlainRequest(digest=bytes(20)).encode(), LENGTH),
+    "hash that is only unknown": (PlainRequest(hash_name="sha224", digest=bytes(28)).encode(), UNDECODABLE),
     "policy": (PlainRequest(policy="1.2.3.4").encode(), POLICY),
     "extension": (with_extension(), EXTENSION),
+    "policy and extension": (with_extension("1.2.3.4"), POLICY),
 }
 
 

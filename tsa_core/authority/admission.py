@@ -21,7 +21,7 @@ from tsa_core.authority.plugin_calls import PluginCalls
 from tsa_core.authority.profile import Profile
 from tsa_core.config import DEFAULT_PROFILE
 from tsa_core.protocol import der, oids
-from tsa_core.protocol.errors import DigestLengthMismatch
+from tsa_core.protocol.errors import DigestLengthMismatch, WeakHash
 
 CANNOT_SIGN = "the timestamp cannot be signed now; try again later"
 _NEVER_COPIED = frozenset({oids.ID_PE_QC_STATEMENTS})
@@ -114,7 +114,8 @@ class Admission:
         if algorithm is None:
             known = request.hash_algorithm
             name = known.name if known else request.hash_oid[:100]
-            raise RequestRejected(
+            rejection = WeakHash if name == "sha1" else RequestRejected
+            raise rejection(
                 PKIFailureInfo.BAD_ALG,
                 f"the hash algorithm {name} is not accepted; use one of: {profile.hash_names}",
             )
@@ -123,14 +124,14 @@ class Admission:
                 PKIFailureInfo.BAD_DATA_FORMAT,
                 f"a {algorithm.name} digest has {algorithm.digest_size} bytes, the request's has {len(request.digest)}",
             )
-        if request.extensions:
-            self._check_extensions(request, profile)
         if request.policy_der and request.policy_der not in profile.policies_by_der:
             raise RequestRejected(
                 PKIFailureInfo.UNACCEPTED_POLICY,
                 f"the policy {der.dotted(request.policy_der)[:100]} is not offered here; "
                 f"leave it out or ask for one of: {', '.join(profile.policies)}",
             )
+        if request.extensions:
+            self._check_extensions(request, profile)
 
     def _check_extensions(self, request: TimeStampReq, profile: Profile) -> None:
         for extension in request.extensions:

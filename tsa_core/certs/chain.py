@@ -40,9 +40,10 @@ class CertificateChain:
         except (ValueError, UnsupportedAlgorithm):
             return None
 
-    def selection(self, include: Literal["leaf", "intermediates", "full"]) -> list[bytes]:
+    def selection(self, include: Literal["none", "leaf", "intermediates", "full"]) -> list[bytes]:
         """Return the DER certificates that a token carries."""
-        last = {"leaf": 1, "intermediates": len(self.certificates) - 1, "full": len(self.certificates)}[include]
+        size = len(self.certificates)
+        last = {"none": 0, "leaf": 1, "intermediates": size - 1, "full": size}[include]
         return [certificate.public_bytes(Encoding.DER) for certificate in self.certificates[:last]]
 
     def pem(self) -> bytes:

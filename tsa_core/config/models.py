@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -12,6 +13,7 @@ from tsa_core.config.networks import Networks
 from tsa_core.config.sections import PluginTable, Table, none_text
 from tsa_core.protocol.hashes import DEFAULT_IMPRINT_HASHES, hash_by_name
 
+_OWN_PATHS = ("/api/", "/tsa/", "/ping", "/healthz", "/readyz", "/docs", "/openapi.json", "/swagger.json")
 DEFAULT_POLICY = "1.3.6.1.4.1.57264.2"
 """The Sigstore Timestamp Authority's policy, so that its users need not change anything."""
 
@@ -219,9 +221,11 @@ class ProfileSettings(Table):
     ordering: bool = Field(False, description="issue strictly increasing times and say so in the token")
     hashes: TextList = Field(default=list(DEFAULT_IMPRINT_HASHES), min_length=1, description="accepted imprint hashes")
     accept_sha1: bool = Field(False, description="accept SHA-1 imprints, for old clients that cannot do better")
-    include_chain: Literal["leaf", "intermediates", "full"] = Field(
-        "intermediates", description="certificates in a token when certReq asks for them"
+    include_chain: Literal["none", "leaf", "intermediates", "full"] = Field(
+        "intermediates",
+        description="certificates in a token when certReq asks for them; none breaks RFC 3161 2.4.1 to save space",
     )
+    paths: TextList = Field(default=[], description="further paths at which this profile answers POST")
     tsa_name: bool = Field(True, description="write the TSA's name into the token")
     qualified: bool = Field(False, description="mark tokens as qualified timestamps (EN 319 422)")
     algorithm_protection: bool = Field(False, description="add the cms-algorithm-protection attribute (RFC 6211)")
@@ -241,6 +245,14 @@ class ProfileSettings(Table):
                 raise ValueError(f"{algorithm.name} is too weak to be timestamped{hint}")
             result.append(algorithm.name)
         return result
+
+    @field_validator("paths")
+    @classmethod
+    def _usable_paths(cls, paths: list[str]) -> list[str]:
+        for path in paths:
+            if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path) or path.startswith(_OWN_PATHS):
+                raise ValueError(f"{path!r} cannot be a path; write /like/this, and not below {', '.join(_OWN_PATHS)}")
+        return paths
 
     @model_validator(mode="after")
     def _ordering_needs_fractions(self) -> Self:

@@ -8,18 +8,23 @@ from http import HTTPStatus
 
 import falcon
 
+from tsa_core.http import sigstore_mode
 from tsa_core.http.certchain import CertificateChainResource, TrustedRootResource
 from tsa_core.http.cors import with_cors
 from tsa_core.http.fast_path import ROUTE, with_fast_path
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
 from tsa_core.http.observability import RequestTracingMiddleware
+from tsa_core.http.openapi import openapi_document, swagger_document
 from tsa_core.http.ping_only import PingOnlyMiddleware
-from tsa_core.http.timestamp import TimestampResource
-from tsa_core.http.web_pages import DocsResource, LandingResource, OpenApiResource, Pages
+from tsa_core.http.timestamp import AliasResource, TimestampResource
+from tsa_core.http.web_pages import DescriptionResource, DocsResource, Pages, RootResource
 from tsa_core.http.wsgi_types import WsgiApplication
 from tsa_core.service import Service
 
 log = logging.getLogger(__name__)
+
+_MAX_PATH = 256
+"""Characters of a path that an error repeats."""
 
 
 def create_app(service: Service, tracing: RequestTracingMiddleware | None = None) -> WsgiApplication:
@@ -28,7 +33,10 @@ def create_app(service: Service, tracing: RequestTracingMiddleware | None = None
     if service.settings.server.http_ping_only:
         app.add_middleware(PingOnlyMiddleware())
     app.req_options.strip_url_path_trailing_slash = True
-    app.set_error_serializer(_serialize_error)
+    as_sigstore = service.settings.server.rejections == "sigstore"
+    if as_sigstore:
+        app.add_middleware(sigstore_mode.AnyCasePing())
+    app.set_error_serializer(sigstore_mode.serialize_error if as_sigstore else _serialize_error)
     app.add_error_handler(Exception, _unexpected)
 
     timestamp = TimestampResource(service.authority, service.settings.server)
@@ -43,11 +51,13 @@ def create_app(service: Service, tracing: RequestTracingMiddleware | None = None
     app.add_route("/readyz", ReadinessResource(service))
 
     pages = Pages()
-    description = OpenApiResource()
-    app.add_route("/", LandingResource(service, pages))
+    app.add_route("/", RootResource(service, pages, timestamp))
     app.add_route("/docs", DocsResource(pages))
-    app.add_route("/openapi.json", description)
-    app.add_route("/swagger.json", description)
+    app.add_route("/openapi.json", DescriptionResource(openapi_document()))
+    app.add_route("/swagger.json", DescriptionResource(swagger_document()))
+    for name, profile in service.authority.profiles.items():
+        for path in profile.settings.paths:
+            app.add_route(path, AliasResource(timestamp, name))
     return with_fast_path(with_cors(app), service.settings.server, timestamp, tracing)
 
 
@@ -56,8 +66,10 @@ def error_body(code: int, message: str) -> bytes:
     return json.dumps({"code": code, "message": message}, separators=(",", ":")).encode("utf-8")
 
 
-def _serialize_error(_request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
+def _serialize_error(request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
     message = error.description or HTTPStatus(error.status_code).phrase
+    if error.status_code == HTTPStatus.NOT_FOUND and error.description is None:
+        message = f"there is nothing at {request.path[:_MAX_PATH]}; timestamps are issued by POST to {ROUTE}"
     response.content_type = falcon.MEDIA_JSON
     response.data = error_body(error.status_code, message)
 

@@ -1,4 +1,4 @@
-"""The API's description: an OpenAPI 3.1 document, and an HTML page made from it."""
+"""The API's description: OpenAPI 3.1, an HTML page made from it, and Swagger 2.0."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def read_page(name: str) -> str:
 def openapi_document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the HTTP API."""
     document: dict[str, Any] = json.loads(read_page("openapi.json"))
+    document["info"]["version"] = __version__
+    return document
+
+
+def swagger_document() -> dict[str, Any]:
+    """Return the Swagger 2.0 document of the part that the Sigstore Timestamp Authority has, with its operationIds."""
+    document: dict[str, Any] = json.loads(read_page("swagger.json"))
     document["info"]["version"] = __version__
     return document
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tsa_core.api import PKIFailureInfo, RequestRejected
 from tsa_core.protocol import der
-from tsa_core.protocol.errors import DigestLengthMismatch, EncodingError
+from tsa_core.protocol.errors import DigestLengthMismatch, EncodingError, WeakHash
 from tsa_core.protocol.hashes import SHA256, SHA384, SHA512
 from tsa_core.protocol.request import MAX_NONCE_OCTETS, TimeStampReq, read_request
 
@@ -109,9 +109,9 @@ def error_message(rejection: RequestRejected) -> tuple[int, str]:
     """Return the HTTP status and message of the Sigstore Timestamp Authority for a rejection."""
     if isinstance(rejection, DigestLengthMismatch):
         return 400, "Message digest has incorrect length for specified algorithm"
+    if isinstance(rejection, WeakHash):
+        return 400, WEAK_HASH
     match rejection.failure:
-        case PKIFailureInfo.BAD_ALG:
-            return 400, WEAK_HASH
         case PKIFailureInfo.UNACCEPTED_POLICY:
             return 400, "unaccepted policy: requested TSA policy is not supported by the TSA"
         case PKIFailureInfo.UNACCEPTED_EXTENSION:

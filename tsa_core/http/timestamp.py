@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import math
 import os
@@ -14,6 +15,7 @@ import falcon
 from tsa_core.api import PKIFailureInfo, RequestContext, RequestRejected
 from tsa_core.authority import PendingRequest, Reply, RequestTrace, TimestampAuthority
 from tsa_core.config import ServerSettings
+from tsa_core.http import sigstore_mode
 from tsa_core.http.sigstore import JsonRequestError, error_message, read_json_request
 from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, wait_here
 
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 QUERY_TYPE = "application/timestamp-query"
 REPLY_TYPE = "application/timestamp-reply"
 JSON_TYPE = "application/json"
+_UNNAMED_TYPE = "application/octet-stream"
+"""What a body is that nobody has named (RFC 9110 8.3)."""
 
 BUSY = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, "too many requests are waiting; try again later")
 """The rejection of a request for which no thread is free in time."""
@@ -46,6 +50,7 @@ class TimestampResource:
         self.authority = authority
         self._granted = falcon.HTTP_201 if settings.use_http_201 else falcon.HTTP_200
         self._json_rejections = settings.rejections == "sigstore"
+        self._no_cache = sigstore_mode.NO_CACHE if self._json_rejections else {"Cache-Control": NO_CACHE}
         self.max_body = settings.max_request_body_size
         self._queue_seconds = settings.queue_timeout.total_seconds()
         self._next_warning = 0.0
@@ -59,7 +64,7 @@ class TimestampResource:
         """Answer one request."""
         # WSGI variables, because Falcon's properties cost as much as reading the whole timestamp request.
         environ = request.env
-        response.set_header("Cache-Control", NO_CACHE)
+        response.set_headers(self._no_cache)
         request_id = self.request_id(environ)
         response.set_header(self.id_header, request_id)
         if profile is not None and profile not in self.authority.profiles:
@@ -69,9 +74,12 @@ class TimestampResource:
             content_type = content_type.partition(";")[0].strip().lower()
         if content_type not in {QUERY_TYPE, JSON_TYPE}:
             raise falcon.HTTPUnsupportedMediaType(
-                description=f"unsupported media type {content_type[:80]!r}, only [{QUERY_TYPE} {JSON_TYPE}] are allowed"
+                description=f"unsupported media type {json.dumps(content_type[:80] or _UNNAMED_TYPE)}, "
+                f"only [{QUERY_TYPE} {JSON_TYPE}] are allowed"
             )
         body = self._read_body(request)
+        if self._json_rejections and not body:
+            raise sigstore_mode.body_required()
         context = RequestContext(
             request_id=request_id,
             client_address=environ.get("REMOTE_ADDR") or "",
@@ -184,6 +192,18 @@ class TimestampResource:
             if len(body) > limit:
                 raise _too_large(limit)
         return bytes(body)
+
+
+class AliasResource:
+    """POST at another path of a profile: `[profiles.NAME] paths`."""
+
+    def __init__(self, timestamp: TimestampResource, profile: str) -> None:
+        self._timestamp = timestamp
+        self._profile = profile
+
+    def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Answer one request with this profile."""
+        self._timestamp.on_post(request, response, self._profile)
 
 
 def _too_large(limit: int) -> falcon.HTTPError:

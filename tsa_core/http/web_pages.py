@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from html import escape
 from string import Template
+from typing import Any
 
 import falcon
 
@@ -16,6 +17,7 @@ from tsa_core import __version__
 from tsa_core.api.fields import format_duration
 from tsa_core.authority import CauseKind, ClockState, Profile
 from tsa_core.http.openapi import docs_page, openapi_document, read_page
+from tsa_core.http.timestamp import TimestampResource
 from tsa_core.service import Service
 
 _HOST = re.compile(
@@ -136,6 +138,14 @@ def _row(profile: Profile, stopping: list[CauseKind]) -> str:
     )
 
 
+class RootResource(LandingResource):
+    """/: the page to look at, and POST for clients that were given a bare host, as the default route answers it."""
+
+    def __init__(self, service: Service, pages: Pages, timestamp: TimestampResource) -> None:
+        super().__init__(service, pages)
+        self.on_post = timestamp.on_post
+
+
 class DocsResource:
     """GET and HEAD /docs: the API's description as a page."""
 
@@ -150,11 +160,11 @@ class DocsResource:
     on_head = on_get
 
 
-class OpenApiResource:
-    """GET and HEAD /openapi.json, and /swagger.json, where the Sigstore Timestamp Authority has it."""
+class DescriptionResource:
+    """GET and HEAD of a JSON document that describes the API: OpenAPI 3.1, or Swagger 2.0 with the same ids."""
 
-    def __init__(self) -> None:
-        self._document = json.dumps(openapi_document(), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
         """Answer."""

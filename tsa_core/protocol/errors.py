@@ -29,5 +29,9 @@ class DigestLengthMismatch(RequestRejected):
     """hashedMessage is not as long as its hash algorithm's output (RFC 3161 2.4.2: badDataFormat)."""
 
 
+class WeakHash(RequestRejected):
+    """The message imprint is SHA-1, which nobody should have timestamped any more (badAlg)."""
+
+
 class EncodingError(TsaError):
     """The bytes are not valid DER of the named structure."""
