@@ -16,11 +16,12 @@ from typing import Final
 from tsa_audit_file.chain import Link, encode
 from tsa_audit_file.shared_file import utc_text
 
-_FULL_SECONDS: Final = 5.0
+_FULL_SECONDS: Final = 300.0
 """How often a probe is stored on a file system that says it is full, and yet takes them."""
 _LINE_OCTETS: Final = 128
 """What a line has beside the members that the sink gives it."""
 _MAX_FILLER: Final = 8_192
+"""More than the last block of a file has room for, when the file system has no other."""
 
 
 class Proof:
@@ -30,6 +31,8 @@ class Proof:
         self._interval = interval
         self._proved_at = monotonic()
         self._end = Link()
+        self._full_until = float("-inf")
+        self._seems_full = False
         self.failed = 0
         """The octets that could not be stored, 0 when the last ones could be."""
 
@@ -52,16 +55,23 @@ class Proof:
         room = room_in(folder)
         if self.failed:
             return room is None or room >= self.failed
-        idle = monotonic() - self._proved_at
-        if room is not None and room < _LINE_OCTETS and idle >= _FULL_SECONDS:
+        now = monotonic()
+        self._seems_full = room is not None and room < _LINE_OCTETS and now >= self._full_until
+        if self._seems_full:
             return True
-        return self._interval is not None and idle >= self._interval
+        return self._interval is not None and now - self._proved_at >= self._interval
+
+    def probe_stored(self) -> None:
+        """Note that a probe was stored: a file system that says it is full does not know."""
+        if self._seems_full:
+            self._full_until = monotonic() + _FULL_SECONDS
 
     def probe(self) -> str:
-        """Return a record that needs as much room as what failed, up to 8 KiB."""
+        """Return a record that needs as much room as what failed, up to 8 KiB, or 8 KiB when the disk seems full."""
         fields = {"type": "probe", "time": utc_text(datetime.now(UTC)), "pid": os.getpid()}
-        if filler := min(max(0, self.failed - 2 * _LINE_OCTETS), _MAX_FILLER):
-            fields["filler"] = "0" * filler
+        needed = _MAX_FILLER if self._seems_full else self.failed - 2 * _LINE_OCTETS
+        if needed > 0:
+            fields["filler"] = "0" * min(needed, _MAX_FILLER)
         return encode(fields)
 
 

@@ -162,6 +162,7 @@ class FileAuditSink(AuditSink):
         self._proof.seen(self._journal.look())
         if self._sync_failure is not None or self._proof.due(self._journal.path.parent):
             self._append([self._proof.probe()])
+            self._proof.probe_stored()
         elif self._proof.failed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
