@@ -291,7 +291,7 @@ def short_lived(seconds: float, *, period: bool) -> Identity:
 def ends(scene: Scene, *, period: bool) -> Seen:
     """Serve until the certificate or the key's usage period ends, then reload with new ones."""
     tsa = TsaDirectory(scene.folder)
-    tsa.write(short_lived(12, period=period))
+    tsa.write(short_lived(25, period=period))
     scene.configure(tsa.config.read_text())
     with scene.serve(None) as server:
         assert server.grants()
