@@ -51,14 +51,14 @@ def error_of(path: Path | None = None, **arguments: object) -> str:
 def test_nothing_configured_means_the_memory_signer() -> None:
     settings = load_settings()
     assert settings.profiles["default"].signer == "memory:"
-    assert (settings.server.host, settings.server.port) == ("127.0.0.1", 3000)
+    assert (settings.server.host, settings.server.port) == (["127.0.0.1"], 3000)
 
 
 def test_flags_go_before_environment_before_file(tsa_toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSA_SERVER__PORT", "5000")
     monkeypatch.setenv("TSA_SERVER__HOST", "127.0.0.3")
     settings = load_settings(tsa_toml, overrides={"server": {"port": 6000}})
-    assert (settings.server.port, settings.server.host) == (6000, "127.0.0.3")
+    assert (settings.server.port, settings.server.host) == (6000, ["127.0.0.3"])
     assert settings.profiles["default"].accuracy == timedelta(milliseconds=500)
 
 

@@ -103,7 +103,7 @@ def test_configuration_is_one_that_the_server_reads(tmp_path: Path) -> None:
     (tmp_path / "tsa.toml").write_text(text.replace("/secrets/", f"{tmp_path}/"))
     settings = load_settings(tmp_path / "tsa.toml", environ={})
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
-    assert (settings.server.host, settings.server.port) == ("0.0.0.0", ports["http"])
+    assert (settings.server.host, settings.server.port) == (["0.0.0.0"], ports["http"])
     assert (settings.metrics.host, settings.metrics.port) == ("0.0.0.0", ports["metrics"])
     assert settings.server.watch
     mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}

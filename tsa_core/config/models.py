@@ -24,11 +24,17 @@ class ServerSettings(Table):
     schemes: Annotated[list[Literal["http", "https", "unix"]], BeforeValidator(split_text)] = Field(
         default=["http"], min_length=1, description="what is served: http, https, unix, or several of them"
     )
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: TextList = Field(
+        default=["127.0.0.1"],
+        min_length=1,
+        description="address or name to listen on, or a list of them; :: stands for all addresses, IPv4 among them",
+    )
     port: int = Field(3000, ge=0, le=65535, description="TCP port; 0 takes any free one and prints it")
     socket_path: ConfigPath | None = Field(None, description="Unix socket of the scheme unix")
     socket_mode: str = Field("0660", pattern=r"^0?[0-7]{3}$", description="permissions of the Unix socket, octal")
-    tls_host: str | None = Field(None, description="address of the scheme https; as host unless given")
+    tls_host: TextList | None = Field(
+        None, min_length=1, description="address of the scheme https, or a list of them; as host unless given"
+    )
     tls_port: int = Field(3443, ge=0, le=65535, description="TCP port of the scheme https; 0 takes any free one")
     tls_certificate: ConfigPath | None = Field(None, description="PEM file: the HTTPS certificate and its chain")
     tls_key: ConfigPath | None = Field(None, description="PEM file: the HTTPS certificate's private key")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from tsa_core.api import ConfigError, cannot_listen
 from tsa_core.config import ServerSettings
@@ -17,6 +18,10 @@ from tsa_core.hosting.open_files import allow_many_open_files
 from tsa_core.hosting.profiling import listen_for_profiling
 
 _BACKLOG = 1024
+_PORTS = 20
+"""How many ports are tried that the system offers for the first address, until one is free at all of them."""
+_ALL, _ALL_IPV4 = "::", "0.0.0.0"  # noqa: S104 - the operator asks for it
+_Address: TypeAlias = "tuple[socket.AddressFamily, tuple[Any, ...]]"
 _PROBES = 3
 """A connection is closed after so many keep-alive probes without an answer."""
 
@@ -60,8 +65,8 @@ def open_listeners(settings: ServerSettings) -> Listeners:
         if "http" in settings.schemes:
             plain += _listen_on(settings.host, settings.port, settings, flags="--host and --port")
         if "https" in settings.schemes:
-            host = settings.tls_host or settings.host
-            tls += _listen_on(host, settings.tls_port, settings.over_tls(), flags="--tls-host and --tls-port")
+            hosts = settings.tls_host or settings.host
+            tls += _listen_on(hosts, settings.tls_port, settings.over_tls(), flags="--tls-host and --tls-port")
         if "unix" in settings.schemes and settings.socket_path is not None:
             plain.append(_listen_on_unix(settings.socket_path, int(settings.socket_mode, 8)))
             unix_path = settings.socket_path
@@ -73,34 +78,70 @@ def open_listeners(settings: ServerSettings) -> Listeners:
 
 
 def listen(settings: ServerSettings) -> list[socket.socket]:
-    """Return a listening TCP socket for each address of the host; raises ConfigError when one cannot listen."""
+    """Return a listening TCP socket for each address of the hosts; raises ConfigError when one cannot listen."""
     return _listen_on(settings.host, settings.port, settings, flags="--host and --port")
 
 
-def _listen_on(host: str, port: int, settings: ServerSettings, *, flags: str) -> list[socket.socket]:
-    opened: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG)
+def _listen_on(hosts: Sequence[str], port: int, settings: ServerSettings, *, flags: str) -> list[socket.socket]:
+    for attempt in range(_PORTS):
         chosen = port
-        for family, kind, protocol, _, address in found:
-            new = socket.socket(family, kind, protocol)
-            opened.append(new)
-            new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _enable_keep_alive(new, settings.tcp_keep_alive)
-            if family == socket.AF_INET6:
-                new.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened: list[socket.socket] = []
+        for host, address in _addresses(hosts, port, flags=flags):
+            try:
+                opened.append(_listen_at(address, chosen, settings))
+            except OSError as error:
+                if error.errno == errno.EAFNOSUPPORT and host not in hosts:
+                    continue
+                for each in opened:
+                    each.close()
+                if not port and opened and error.errno == errno.EADDRINUSE and attempt < _PORTS - 1:
+                    break
+                raise _cannot_listen(host, port, error, flags=flags) from None
             # Port 0: all addresses get the port that the system chose for the first one.
-            new.bind((address[0], chosen, *address[2:]))
-            chosen = new.getsockname()[1]
-            new.listen(_BACKLOG)
-            new.setblocking(False)
-    except OSError as error:
-        for each in opened:
-            each.close()
-        raise cannot_listen(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another address with {flags}", error
-        ) from None
-    return opened
+            chosen = opened[-1].getsockname()[1]
+        else:
+            return opened
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _listen_at(address: _Address, port: int, settings: ServerSettings) -> socket.socket:
+    family, location = address
+    new = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _enable_keep_alive(new, settings.tcp_keep_alive)
+        if family == socket.AF_INET6:
+            # IPv4 has sockets of its own, so that its clients have addresses of IPv4 in logs and rules.
+            new.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        new.bind((location[0], port, *location[2:]))
+        new.listen(_BACKLOG)
+        new.setblocking(False)
+    except OSError:
+        new.close()
+        raise
+    return new
+
+
+def _addresses(hosts: Sequence[str], port: int, *, flags: str) -> list[tuple[str, _Address]]:
+    """Return each address of the hosts once, with the host that it belongs to; `::` has those of IPv4 too."""
+    found: dict[_Address, str] = {}
+    for host in (*hosts, _ALL_IPV4) if _ALL in hosts else hosts:
+        try:
+            infos = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+            )
+        except OSError as error:
+            raise _cannot_listen(host, port, error, flags=flags) from None
+        for family, _, _, _, location in infos:
+            found.setdefault((family, location), host)
+    return [(host, address) for address, host in found.items()]
+
+
+def _cannot_listen(host: str, port: int, error: OSError, *, flags: str) -> ConfigError:
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return cannot_listen(
+        f"cannot listen on {where}: {error.strerror or error}; choose another address with {flags}", error
+    )
 
 
 def _enable_keep_alive(listening: socket.socket, period: timedelta) -> None:

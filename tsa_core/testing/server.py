@@ -133,10 +133,15 @@ class ServerProcess:
             raise AssertionError(f"{error}; so far it said:\n{self.log}") from None
 
     def address(self, scheme: str = "http") -> tuple[str, int]:
-        """Return the host and port at which it listens for `http` or `https`, as it logged them."""
-        found = re.search(rf"listening on {scheme}://([0-9.]+):(\d+)", self.log)
-        assert found is not None, self.log
-        return found[1], int(found[2])
+        """Return the first host and port at which it listens for `http` or `https`, as it logged them."""
+        found = self.addresses(scheme)
+        assert found, self.log
+        return found[0]
+
+    def addresses(self, scheme: str = "http") -> list[tuple[str, int]]:
+        """Return all hosts and ports at which it listens for `http` or `https`, in the order of its log."""
+        found = re.findall(rf"listening on {scheme}://(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d+)", self.log)
+        return [(ipv6 or ipv4, int(port)) for ipv6, ipv4, port in found]
 
     @property
     def port(self) -> int:
@@ -147,7 +152,7 @@ class ServerProcess:
     def url(self) -> str:
         """Its origin for plain HTTP."""
         host, port = self.address()
-        return f"http://{host}:{port}"
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def workers(self) -> set[int]:
         """Return the process ids of its workers; Linux only."""
