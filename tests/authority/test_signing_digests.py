@@ -77,3 +77,18 @@ def test_a_key_that_fails_is_a_refusal_and_a_line_for_the_operator(caplog: pytes
     text = refused(reply(signer).der, "03050600000040")
     assert text == "the timestamp cannot be signed now; try again later"
     assert "request 7: the signer plugin 'test' of profile 'default' crashed" in caplog.text
+
+
+class Distant(KeyInMemory):
+    """A key in memory that says that it waits, and signs digests."""
+
+    latency = "remote"
+
+
+def test_signer_that_waits_may_sign_digests() -> None:
+    """In its thread it is asked for what was hashed for it; else the token would not verify."""
+    with open_service(Parts(signers={"p256": Distant("p256")})) as service:
+        profile = service.authority.profiles["default"]
+        assert profile.waits
+        assert profile.digest is not None
+        assert service.authority.respond(REQUEST, RequestContext()).rejection is None

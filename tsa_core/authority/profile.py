@@ -83,7 +83,8 @@ class Profile:
         self.sign_timeout = settings.signer_timeout.total_seconds()
         self.digest = self.algorithm.digest.new if signer.sign_digest else None
         """Hashes a message for `sign`; None where `sign` takes the message."""
-        self.sign = signer.sign_digest or partial(signer.sign, timeout=self.sign_timeout)
+        self._ask_signer = signer.sign_digest or partial(signer.sign, timeout=self.sign_timeout)
+        self.sign = self._ask_signer
         """Signs what `to_sign` returns."""
         self.signing = Cause(CauseKind.SIGNER, name, profile=name)
         """Active when the last signature failed."""
@@ -236,9 +237,9 @@ class Profile:
             threads=threads + 1,  # one for trial signatures
         )
 
-    def _sign_in_thread(self, message: bytes) -> bytes:
+    def _sign_in_thread(self, to_sign: bytes) -> bytes:
         assert self._calls is not None  # noqa: S101 - it is set together with this method
-        return self._calls.call(partial(self.signer.sign, message, timeout=self.sign_timeout))
+        return self._calls.call(partial(self._ask_signer, to_sign))
 
     def close(self) -> None:
         """End the threads that call the signer."""
