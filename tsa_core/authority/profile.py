@@ -83,8 +83,7 @@ class Profile:
         self.sign_timeout = settings.signer_timeout.total_seconds()
         self.digest = self.algorithm.digest.new if signer.sign_digest else None
         """Hashes a message for `sign`; None where `sign` takes the message."""
-        self._ask_signer = signer.sign_digest or partial(signer.sign, timeout=self.sign_timeout)
-        self.sign = self._ask_signer
+        self.sign = self._ask_signer = signer.sign_digest or partial(signer.sign, timeout=self.sign_timeout)
         """Signs what `to_sign` returns."""
         self.signing = Cause(CauseKind.SIGNER, name, profile=name)
         """Active when the last signature failed."""
