@@ -11,6 +11,7 @@ from bench.faults.fault import Seen, fault
 from bench.faults.scene import Scene, WatchedServer
 from bench.hung_mount import hung_mount
 from tests.rotation import Identity, TsaDirectory
+from tsa_core.config import load_settings
 
 
 @contextmanager
@@ -117,3 +118,44 @@ def open_key(scene: Scene) -> Seen:
     with scene.serve(None) as server:
         client, log = server.ask().words, server.logged("open to other users")
     return Seen(client=client, log=log, healed="with mode 0600, or 0440 when the file is another user's")
+
+
+@fault(
+    "file-broken-plugin", "A plugin that fails when it is imported is installed, and not selected; `--help`, `serve`"
+)
+def broken_plugin(scene: Scene) -> Seen:
+    """Nobody imports it."""
+    site = scene.folder / "site"
+    metadata = site / "tsa_signer_bomb-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (site / "bomb_plugin.py").write_text('raise RuntimeError("this module was imported")\n')
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tsa-signer-bomb\nVersion: 1.0\nSummary: A bomb\n")
+    (metadata / "entry_points.txt").write_text(
+        "[tsa_core.plugins]\nbomb = bomb_plugin\n[tsa_core.commands]\nbomb = bomb_plugin\n"
+    )
+    environ = {"PYTHONPATH": str(site)}
+    ran = scene.run("--help", environ=environ)
+    assert ran.code == 0, ran.output
+    assert "this module was imported" not in ran.output
+    line = next(line for line in ran.output.splitlines() if "A bomb" in line)
+    with scene.serve(environ=environ) as server:
+        client = server.ask().words
+        assert "this module was imported" not in server.log
+    return Seen(client=client, also=f"`--help` lists it by its metadata: {scene.plain(line)}", healed="-")
+
+
+@fault("file-settings-shown", "A program prints the settings, a password in the table of a plugin among them")
+def settings_shown(scene: Scene) -> Seen:
+    """What a plugin's table holds is left out."""
+    settings = load_settings(
+        overrides={
+            "signer": {"file": {"password": "hunter2"}},
+            "audit": {"sinks": ["auditfile"], "auditfile": {"path": str(scene.folder / "a"), "key": "hunter2"}},
+            "profiles": {"default": {"signer": "file:key.pem", "signer_options": {"password": "hunter2"}}},
+        },
+        environ={},
+    )
+    shown = repr(settings)
+    assert "hunter2" not in shown
+    assert "auditfile='...'" in shown
+    return Seen(client="nothing", also="`auditfile='...'` in place of the table", healed="-")
