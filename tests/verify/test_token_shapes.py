@@ -166,6 +166,15 @@ def test_shapes_are_bounded_in_number_and_size(monkeypatch: pytest.MonkeyPatch) 
     assert known.read(KNOWN, is_reply=True) is None
 
 
+def test_few_shapes_of_one_length_are_tried() -> None:
+    known = Shapes()
+    end = KNOWN.index(ATTRIBUTE) + len(ATTRIBUTE)
+    alike = [KNOWN[: end - 2] + bytes((tag, 0)) + KNOWN[end:] for tag in range(4, 12)]  # other unsigned attributes
+    for data in alike:
+        known.learn(data, read(data))
+    assert [known.read(data, is_reply=True) is not None for data in alike] == [False] * 4 + [True] * 4
+
+
 def test_a_token_in_ber_has_no_shape() -> None:
     indefinite = b"\x30\x80" + KNOWN[4:] + b"\x00\x00"
     known = Shapes()

@@ -25,6 +25,8 @@ from tsa_core.verify.statement import Reading, Statement
 
 MAX_SHAPES: Final = 64
 """Shapes that are remembered; an authority has about ten, by the lengths of ECDSA signatures, nonces and serials."""
+MAX_ALIKE: Final = 4
+"""Shapes of one length, all of which may have to be tried: those of several authorities, or of odd tokens of one."""
 MAX_OCTETS: Final = 1 << 14
 """The largest reply whose shape is remembered."""
 
@@ -149,7 +151,6 @@ class Shapes:
 
     def __init__(self) -> None:
         self._shapes: dict[tuple[int, bool], tuple[Shape, ...]] = {}
-        self._count = 0
         self._lock = threading.Lock()
 
     def read(self, data: bytes, *, is_reply: bool) -> Reading | None:
@@ -170,21 +171,15 @@ class Shapes:
             return
         key = (len(data), reading.status is not None)
         with self._lock:
-            if self._count == MAX_SHAPES:
-                self._drop_oldest()
             # The latest is tried first, and becomes the last to go.
-            self._shapes[key] = (shape, *self._shapes.pop(key, ()))
-            self._count += 1
+            self._shapes[key] = (shape, *self._shapes.pop(key, ())[: MAX_ALIKE - 1])
+            while sum(map(len, self._shapes.values())) > MAX_SHAPES:
+                del self._shapes[next(iter(self._shapes))]
 
     def forget(self) -> None:
         """Drop all shapes."""
         with self._lock:
             self._shapes.clear()
-            self._count = 0
-
-    def _drop_oldest(self) -> None:
-        key = next(iter(self._shapes))
-        self._count -= len(self._shapes.pop(key))
 
 
 def _find_places(data: bytes, *, is_reply: bool) -> _Places:
