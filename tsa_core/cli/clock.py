@@ -13,8 +13,8 @@ import click
 from tsa_core.api import ClockMonitor, TimeSourceReport, TsaError
 from tsa_core.authority import ClockStatus, read_kernel_clock
 from tsa_core.cli import console
-from tsa_core.cli.settings_flags import overrides, settings_options
-from tsa_core.config import load_settings
+from tsa_core.cli.reference_settings import load
+from tsa_core.cli.settings_flags import settings_options
 from tsa_core.host import PluginHost
 from tsa_core.logs import set_up_logging
 from tsa_core.service import open_clock
@@ -49,7 +49,7 @@ def clock(as_json: bool, wait: float, url: str | None, **parameters: Any) -> Non
 
 
 def _print_measured(parameters: dict[str, Any], wait: float, *, as_json: bool) -> bool:
-    settings = load_settings(parameters["config"], overrides=overrides(parameters))
+    settings = load(parameters).settings
     host = PluginHost.for_settings(settings)
     try:
         opened = open_clock(settings, host)

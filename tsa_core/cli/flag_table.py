@@ -231,6 +231,12 @@ FLAGS: tuple[Flag, ...] = (
     _duration("--cleanup-timeout", "server.idle_timeout", "Closes connections that are idle this long  [620s]"),
     _duration("--keep-alive", "server.tcp_keep_alive", "Probes idle clients this often, by TCP; 0: never  [3m]"),
     _duration("--graceful-timeout", "server.graceful_timeout", "Time for requests in flight after SIGTERM  [15s]"),
+    Flag(
+        name="--ntp-on-failure",
+        setting="clock.on_failure",
+        help="While the clock cannot be trusted: refuse, or warn and issue as Sigstore's TSA does  [refuse]",
+        type=click.Choice(["refuse", "warn"]),
+    ),
     _file("--pid-file", "server.pid_file", "File that gets the process id, for timestamp-server reload  [none]"),
     _switch("--watch", "server.watch", "Reload when configuration, chain or key files have changed  [false]"),
     _switch(

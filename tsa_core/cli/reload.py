@@ -11,7 +11,7 @@ import click
 
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.cli import console
-from tsa_core.config import load_settings
+from tsa_core.cli.reference_settings import load
 
 _LOOK_SECONDS = 0.05
 
@@ -77,7 +77,7 @@ def _refused(message: str) -> None:
 def _configured(config: Path | None) -> Path:
     if config is None:
         raise click.UsageError("which server? Give --config FILE, --pid-file FILE or --pid N")
-    path = load_settings(config).server.pid_file
+    path = load({"config": config}).settings.server.pid_file
     if path is None:
         raise ConfigError("no pid_file is configured; set it, or give --pid-file or --pid", path="server.pid_file")
     return path

@@ -20,13 +20,14 @@ from tsa_core.cli.check_chain import check_chain
 from tsa_core.cli.clock import clock
 from tsa_core.cli.flag_groups import GroupedCommand
 from tsa_core.cli.init import init
+from tsa_core.cli.migrate import migrate
 from tsa_core.cli.plugins import plugins
 from tsa_core.cli.program_group import add_program_commands, flags_after_the_command, long_flags
+from tsa_core.cli.reference_settings import load
 from tsa_core.cli.reload import reload
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
-from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
+from tsa_core.cli.settings_flags import flag_groups, settings_options
 from tsa_core.cli.trust_documents import signing_config, trusted_root
-from tsa_core.config import Settings, load_settings
 from tsa_core.host import COMMAND_GROUP, PluginHost, installed_plugins
 from tsa_core.logs import say, set_up_logging
 from tsa_core.service import Service, kind_text, selection, selection_text
@@ -84,6 +85,7 @@ def server() -> None:
 server.add_command(check_chain)
 server.add_command(clock)
 server.add_command(init)
+server.add_command(migrate)
 server.add_command(plugins)
 server.add_command(reload)
 server.add_command(signing_config)
@@ -121,8 +123,11 @@ def serve(**parameters: Any) -> None:
     from tsa_core.hosting.serving import serve as serve_http
 
     set_up_logging()
-    settings = _load(parameters)
+    loaded = load(parameters)
+    settings = loaded.settings
     set_up_logging(settings.log)
+    for note in loaded.notes:
+        log.info("%s", note)
     if not settings.server.core_dumps:
         forbid_memory_dumps()
     _warn_of_secrets(parameters)
@@ -135,7 +140,7 @@ def serve(**parameters: Any) -> None:
     serve_http(
         settings,
         announce,
-        read_again=lambda: _load(parameters),
+        read_again=lambda: load(parameters).settings,
     )
     stopped = "stopped: every request that had arrived was answered"
     if for_people:
@@ -150,10 +155,6 @@ _SECRET_FLAGS = {
     "tink_hcvault_token": "--tink-hcvault-token shows the token to everybody who can run ps on this machine; "
     "use VAULT_TOKEN or [signer.tink] hcvault_token = { file = ... } instead",
 }
-
-
-def _load(parameters: dict[str, Any]) -> Settings:
-    return load_settings(parameters["config"], overrides=overrides(parameters))
 
 
 def _warn_of_secrets(parameters: dict[str, Any]) -> None:
@@ -207,7 +208,10 @@ def check(as_json: bool, **parameters: Any) -> None:
     may later, as when the key's backend is down.
     """
     set_up_logging(level=logging.ERROR)
-    with Service(_load(parameters), checking=True) as service:
+    loaded = load(parameters)
+    for note in loaded.notes:
+        say(note)
+    with Service(loaded.settings, checking=True) as service:
         service.clock.gate.wait_for_monitors(_FIRST_ROUND_SECONDS)
         service.watch.ask_all(_HEALTH_SECONDS)
         for warning in (*service.warnings, *_gen_time_warnings(service), *_source_warnings(service)):

@@ -5,7 +5,7 @@ A flag that is not given leaves its setting to environment, file and default.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -58,29 +58,45 @@ _PROFILE_OPTIONS = (
         help="Further policies that may be asked for; repeat it for several",
     ),
 )
+_SIGNER_PARAMETERS = ("timestamp_signer", "kms_key_resource", "file_signer_key_path", "tink_keyset_path")
+_CLOCK_PARAMETERS = ("ntp_monitoring", "disable_ntp_monitoring")
+_POLICY_PARAMETERS = ("default_policy_oid", "accepted_policy_oids")
 _GROUPS_OF_OTHERS = {
-    "timestamp_signer": ":signer",
-    "kms_key_resource": ":signer",
-    "file_signer_key_path": ":signer",
-    "tink_keyset_path": ":signer",
-    "ntp_monitoring": ":clock",
-    "disable_ntp_monitoring": ":clock",
-    "include_chain_in_response": ":policy",
-    "default_policy_oid": ":policy",
-    "accepted_policy_oids": ":policy",
+    **dict.fromkeys(_SIGNER_PARAMETERS, ":signer"),
+    **dict.fromkeys(_CLOCK_PARAMETERS, ":clock"),
+    **dict.fromkeys(("include_chain_in_response", *_POLICY_PARAMETERS), ":policy"),
 }
+SETTING_PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    **{flag.setting: (flag.parameter,) for flag in FLAGS},
+    f"{DEFAULT_PROFILE}.signer": _SIGNER_PARAMETERS,
+    f"{DEFAULT_PROFILE}.include_chain": ("include_chain_in_response",),
+    f"{DEFAULT_PROFILE}.policies": _POLICY_PARAMETERS,
+    "clock.monitors": _CLOCK_PARAMETERS,
+    "clock.ntp.file": _CLOCK_PARAMETERS,
+    "clock.disabled_monitors": _CLOCK_PARAMETERS,
+}
+"""Every setting that flags give, and the parameters of the flags that have a part in it."""
 _CONFIG_OPTION = click.option(
-    "--config", type=FILE, metavar="FILE", envvar="TSA_CONFIG", help="Configuration file, tsa.toml"
+    "--config",
+    type=FILE,
+    metavar="FILE",
+    envvar="TSA_CONFIG",
+    help="Configuration file, tsa.toml, or timestamp-server.yaml as Sigstore's server has it",
 )
 
 
-def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --config and all flags of the table to a command; they arrive as one dict of parameters."""
-    for option in reversed(
-        (_CONFIG_OPTION, *_SIGNER_OPTIONS, *(flag.option() for flag in FLAGS), *_CLOCK_OPTIONS, *_PROFILE_OPTIONS)
-    ):
+def flag_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add all flags that give settings to a command; they arrive as one dict of parameters."""
+    options = (*_SIGNER_OPTIONS, *(flag.option() for flag in FLAGS), *_CLOCK_OPTIONS, *_PROFILE_OPTIONS)
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --config and all flags that give settings to a command; they arrive as one dict of parameters."""
+    decorated: Callable[..., Any] = _CONFIG_OPTION(flag_options(command))
+    return decorated
 
 
 def flag_groups() -> dict[str, str]:
@@ -120,6 +136,12 @@ def _put_clock(values: dict[str, Any], parameters: dict[str, Any]) -> None:
 
 _KEY_FLAGS = {"kms": "--kms-key-resource", "file": "--file-signer-key-path", "tink": "--tink-keyset-path"}
 """The signers of the reference system, and the flag that names the key of each."""
+
+
+def signer_parameters(*, other_than: str) -> frozenset[str]:
+    """Return the parameters that name the keys of the other signers of the reference system."""
+    others = {parameter_name(flag) for name, flag in _KEY_FLAGS.items() if name != other_than}
+    return frozenset(others | ({"tink_key_resource", "tink_hcvault_token"} if other_than != "tink" else set()))
 
 
 def _signer_uri(parameters: dict[str, Any]) -> str | None:

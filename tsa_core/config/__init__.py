@@ -1,5 +1,6 @@
 """The core's settings: the models, and the loader that merges flags, environment and file."""
 
+from tsa_core.config.fallback import Fallback
 from tsa_core.config.load import CONFIG_VARIABLE, DEFAULT_PROFILE, Settings, load_settings
 from tsa_core.config.log_and_metrics import LogSettings, MetricsSettings
 from tsa_core.config.models import DEFAULT_POLICY, ProfileSettings, ServerSettings
@@ -10,6 +11,7 @@ __all__ = [
     "DEFAULT_POLICY",
     "DEFAULT_PROFILE",
     "ClockSettings",
+    "Fallback",
     "LogSettings",
     "MetricsSettings",
     "PluginSection",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ from tsa_core.config.environment import (
     refuse_unread_variables,
     unknown_setting,
 )
+from tsa_core.config.fallback import Fallback
 from tsa_core.config.log_and_metrics import LogSettings, MetricsSettings
 from tsa_core.config.models import ProfileSettings, ServerSettings
 from tsa_core.config.sections import (
@@ -46,8 +48,9 @@ DEFAULT_PROFILE = "default"
 MEMORY_SIGNER = "memory:"
 """The default profile's key when there is no configuration."""
 
-_FILE_KEY = "_file"
+_FILE_KEY, _FALLBACK_KEY = "_file", "_fallback"
 _MAX_FILE_OCTETS = 4 * 1024 * 1024
+_NOTHING = Fallback()
 ProfileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -101,11 +104,12 @@ class Settings(BaseSettings):
         """Give the file, which is passed under a key of its own, a lower precedence than flags and environment."""
         assert isinstance(init_settings, InitSettingsSource)  # noqa: S101 - true by pydantic-settings' contract
         flags = dict(init_settings.init_kwargs)
-        file = flags.pop(_FILE_KEY, {})
+        file, fallback = flags.pop(_FILE_KEY, {}), flags.pop(_FALLBACK_KEY, {})
         return (
             InitSettingsSource(settings_cls, init_kwargs=flags),
             env_settings,
             InitSettingsSource(settings_cls, init_kwargs=file),
+            InitSettingsSource(settings_cls, init_kwargs=fallback),
         )
 
 
@@ -115,35 +119,37 @@ def load_settings(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     whole: bool = True,
+    fallback: Fallback = _NOTHING,
 ) -> Settings:
     """Return the settings; raises ConfigError with one line for each error.
 
     `config` is the configuration file, by default the one that TSA_CONFIG names. `overrides` are the flags as a nested
     dict. Without any configuration of profiles, the default profile uses the memory signer. A configuration file that
     names no signer is an error: the settings never fall back to a key that is lost at the end. When `whole` is false,
-    profiles may be missing; commands that need only plugins' tables use that.
+    profiles may be missing; commands that need only plugins' tables use that. `fallback` counts least; where it comes
+    from a file, TSA_CONFIG named that.
     """
     environ = os.environ if environ is None else environ
-    if config is None and (named := config_variable(environ)):
+    if config is None and fallback.file is None and (named := config_variable(environ)):
         config = Path(named)
     file = _read_file(config) if config else {}
     flags = dict(overrides or {})
     refuse_unread_variables(environ, {name: _model_of(name) for name in Settings.model_fields})
-    made_at_start = config is None and not _names_profiles(flags, environ)
+    made_at_start = config is None and fallback.file is None and not _names_profiles((flags, fallback.values), environ)
     if made_at_start:
         profile = flags.setdefault("profiles", {}).setdefault(DEFAULT_PROFILE, {})
         profile.setdefault("signer", MEMORY_SIGNER)
     try:
         base_directory = config.parent if config else Path()
         with relative_to(base_directory):
-            values: dict[str, Any] = {**flags, _FILE_KEY: file}
+            values: dict[str, Any] = {**flags, _FILE_KEY: file, _FALLBACK_KEY: dict(fallback.values)}
             settings = Settings(**values)
         settings._base_directory = base_directory
-        settings._config_file = config
+        settings._config_file = config or fallback.file
     except SettingsError as error:
         raise ConfigError(f"the environment cannot be read: {error}") from None
     except ValidationError as error:
-        raise ConfigError(_explain(error, config, flags, environ)) from None
+        raise ConfigError(_explain(error, partial(_origin, config, flags, environ, fallback))) from None
     if whole:
         if made_at_start and not settings.server.trial_key:
             raise ConfigError(
@@ -161,9 +167,9 @@ def load_settings(
     return settings
 
 
-def _names_profiles(flags: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
-    """Say whether flags or environment choose a signer."""
-    if any("signer" in profile for profile in flags.get("profiles", {}).values()):
+def _names_profiles(layers: Iterable[Mapping[str, Any]], environ: Mapping[str, str]) -> bool:
+    """Say whether one of the layers of settings, or the environment, chooses a signer."""
+    if any("signer" in profile for layer in layers for profile in layer.get("profiles", {}).values()):
         return True
     return any(re.fullmatch(r"TSA_PROFILES__.+__SIGNER", name.upper()) for name in environ)
 
@@ -173,7 +179,13 @@ def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the configuration file is not TOML: {error}", path=str(path)) from None
+        text = f"the configuration file is not TOML: {error}"
+        if path.suffix in {".yaml", ".yml", ".json"}:
+            text = (
+                "serve and check read such a file, in the words of Sigstore's server; all else needs tsa.toml, which "
+                f"`timestamp-server migrate {path.name}` prints"
+            )
+        raise ConfigError(text, path=str(path)) from None
 
 
 def _check_whole(settings: Settings, config: Path | None) -> None:
@@ -219,12 +231,12 @@ def _model_of(table: str) -> type[BaseModel] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
-def _explain(error: ValidationError, config: Path | None, flags: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+def _explain(error: ValidationError, origin_of: Callable[[tuple[int | str, ...]], str]) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         location = tuple(part for part in problem["loc"] if part != "[key]")
         path = ".".join(map(str, location))
-        origin = _origin(location, config, flags, environ)
+        origin = origin_of(location)
         if problem["type"] == "extra_forbidden":
             message = unknown_setting(path, _table_model(location[:-1]).model_fields)
         elif problem["type"] == "missing":
@@ -240,12 +252,13 @@ def _explain(error: ValidationError, config: Path | None, flags: Mapping[str, An
 
 
 def _origin(
-    location: tuple[int | str, ...],
     config: Path | None,
     flags: Mapping[str, Any],
     environ: Mapping[str, str],
+    fallback: Fallback,
+    location: tuple[int | str, ...],
 ) -> str:
-    """Return where a value came from: a flag, a variable or the file."""
+    """Return where a value came from: a flag, a variable or a file."""
     value: Any = flags
     for part in location:
         if not isinstance(value, Mapping) or part not in value:
@@ -256,4 +269,6 @@ def _origin(
     variable = ENV_PREFIX + "__".join(str(part) for part in location if isinstance(part, str)).upper()
     if any(name.upper() == variable for name in environ):
         return f"environment variable {variable}"
-    return str(config) if config else ""
+    if origin := fallback.origins.get(".".join(map(str, location))):
+        return origin
+    return str(config or fallback.file or "")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -75,7 +75,7 @@ def _go_duration(text: str) -> float:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the settings in a configuration file, TOML, JSON or, where PyYAML is installed, YAML.
+    """Return the settings in a configuration file, TOML, JSON or YAML.
 
     The keys are the flags' names, with dashes or underscores. Raises click.UsageError.
     """
@@ -99,10 +99,8 @@ def _parse(path: Path, text: str) -> Any:
     if path.suffix == ".json":
         return json.loads(text)
     if path.suffix in {".yaml", ".yml"}:
-        try:
-            yaml = importlib.import_module("yaml")
-        except ImportError:
-            raise ValueError("reading YAML needs PyYAML: pip install pyyaml, or write TOML") from None
+        import yaml
+
         try:
             return yaml.safe_load(text) or {}
         except yaml.YAMLError as error:
@@ -112,9 +110,9 @@ def _parse(path: Path, text: str) -> Any:
 
 def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
     """Make a file's settings the defaults of every command, and those in a command's table that command's."""
-    if path is None:
-        return None
     root = ctx.find_root().command
+    if path is None and (ctx.command is not root or (path := _automatic_file(os.environ)) is None):
+        return None
     commands = root.commands if isinstance(root, click.Group) else {}
     settings = read_config(path)
     tables = {name: settings.pop(name) for name in commands if isinstance(settings.get(name), dict)}
@@ -133,6 +131,14 @@ def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Pa
     else:
         ctx.default_map = defaults[ctx.command.name or ""]
     return path
+
+
+def _automatic_file(environ: Mapping[str, str]) -> Path | None:
+    """Return the file that Sigstore's client would read unasked: .timestamp.yaml in $HOME."""
+    if not (home := environ.get("HOME")):
+        return None
+    candidates = (Path(home, f".timestamp{suffix}") for suffix in (".json", ".toml", ".yaml", ".yml"))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _name(key: str) -> str:
@@ -187,7 +193,7 @@ _COMMON: Final = (
         is_eager=True,
         callback=_use_config,
         metavar="FILE",
-        help="A file with settings: TOML, JSON or YAML; the names are those of the flags.",
+        help="A file with settings: TOML, JSON or YAML; the names are those of the flags.  [$HOME/.timestamp.yaml]",
     ),
 )
 
