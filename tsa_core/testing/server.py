@@ -38,7 +38,7 @@ class ServerProcess:
     last line that it logs at its start. It has a session of its own, and is killed with its workers when it hangs.
     """
 
-    removed_variables: ClassVar[tuple[str, ...]] = ("TSA_",)
+    removed_variables: ClassVar[tuple[str, ...]] = ("TSA_", "TLS_", "HOST", "PORT", "SCHEME")
     """How the names of variables begin that the server does not inherit."""
 
     def __init__(

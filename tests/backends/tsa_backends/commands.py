@@ -32,7 +32,7 @@ def run_command(
     program: str = "timestamp-server",
     cwd: Path | None = None,
     environ: Mapping[str, str] | None = None,
-    removed: tuple[str, ...] = ("TSA_",),
+    removed: tuple[str, ...] = ("TSA_", "TLS_", "HOST", "PORT", "SCHEME"),
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of PROGRAMS to its end, one at a time.
 

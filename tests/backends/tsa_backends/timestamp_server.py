@@ -14,7 +14,7 @@ from asn1crypto import parser, tsp
 from tsa_backends.commands import run_command
 from tsa_core.testing import ServerProcess
 
-FOREIGN = ("TSA_", "VAULT_", "BAO_", "AWS_", "GOOGLE_", "AZURE_")
+FOREIGN = ("TSA_", "VAULT_", "BAO_", "AWS_", "GOOGLE_", "AZURE_", "TLS_", "HOST", "PORT", "SCHEME")
 """How the variables' names begin that would configure a signer by accident."""
 
 
