@@ -77,7 +77,7 @@ def test_it_means_what_the_file_means_with_flags_over_it(tmp_path: Path, monkeyp
     done = migrate("--port", "3005", "old.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = settings(tmp_path, done.stdout, monkeypatch)
-    assert (found["server"]["host"], found["server"]["port"]) == ("0.0.0.0", 3005)
+    assert (found["server"]["host"], found["server"]["port"]) == (["0.0.0.0"], 3005)
     assert found["profiles"]["default"]["signer"] == f"file:{tmp_path}/k.pem"
 
 

@@ -195,7 +195,7 @@ def test_flags_go_before_tsa_variables_before_the_references_before_its_file(her
 def test_a_tsa_toml_goes_before_the_references_variables(here: Path) -> None:
     Path("tsa.toml").write_text('[profiles.default]\nsigner = "memory:"\n[server]\nport = 5\n')
     found = loaded("--config", "tsa.toml", **{"PORT": "3", "HOST": "localhost", "TIMESTAMP-SIGNER": "file"})
-    assert (found.settings.server.port, found.settings.server.host) == (5, "localhost")
+    assert (found.settings.server.port, found.settings.server.host) == (5, ["localhost"])
     assert found.settings.profiles["default"].signer == "memory:"
     assert [note for note in found.notes if "PORT" in note or "TIMESTAMP" in note] == []
 
@@ -219,7 +219,7 @@ def test_a_flag_that_repeats_the_file_still_goes_before_a_variable(here: Path) -
 
 def test_variables_are_named_with_what_goes_before_them(here: Path) -> None:
     found = loaded(HOST="127.0.0.9", PORT="0", SCHEME="http", TSA_SERVER__SCHEMES="http")
-    assert (found.settings.server.host, found.settings.server.port) == ("127.0.0.9", 0)
+    assert (found.settings.server.host, found.settings.server.port) == (["127.0.0.9"], 0)
     assert found.notes == [
         "the variable HOST gives --host, as for Sigstore's server; TSA_SERVER__HOST goes before it",
         "the variable PORT gives --port, as for Sigstore's server; TSA_SERVER__PORT goes before it",
@@ -234,7 +234,7 @@ def test_schemes_are_separated_by_spaces_there(here: Path, scheme: str) -> None:
 def test_tls_variables_are_read_where_https_is_served(here: Path) -> None:
     tls = {"TLS_HOST": "127.0.0.3", "TLS_PORT": "0", "TLS_CERTIFICATE": "c.pem", "TLS_PRIVATE_KEY": "k.pem"}
     server = loaded("--scheme", "https", TLS_CA_CERTIFICATE="ca.pem", **tls).settings.server
-    assert (server.tls_host, server.tls_port) == ("127.0.0.3", 0)
+    assert (server.tls_host, server.tls_port) == (["127.0.0.3"], 0)
     assert (server.tls_certificate, server.tls_key, server.tls_ca) == (here / "c.pem", here / "k.pem", here / "ca.pem")
     for environ in ({"TSA_SERVER__SCHEMES": "https"}, {"SCHEME": "https"}):
         assert loaded(**tls, **environ).settings.server.tls_port == 0
