@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsa_core.api import ClockAnchor
@@ -59,6 +59,7 @@ def looks(*anchors: ClockAnchor) -> Looks:
 _STATES = st.sampled_from("*+-x~")
 
 
+@settings(deadline=None)
 @given(
     error=st.floats(-3, 3),
     correction=st.floats(-0.5, 0.5),
@@ -90,6 +91,7 @@ def test_the_bound_holds_the_truth_while_most_sources_are_honest(
     assert abs(error + way * correction) <= abs(bound.offset) + bound.uncertainty + 1e-9
 
 
+@settings(deadline=None)
 @given(step=st.floats(-0.19, 0.19), moment=st.floats(-99, -1), ages=st.lists(st.floats(1, 90), min_size=3, max_size=5))
 def test_a_small_step_since_a_measurement_is_in_the_bound(step: float, moment: float, ages: list[float]) -> None:
     """Somebody sets the clock, right before, by `step`; measurements before do not know of it, later ones do."""
@@ -102,6 +104,7 @@ def test_a_small_step_since_a_measurement_is_in_the_bound(step: float, moment: f
     assert abs(offset - step) <= bound.uncertainty + 1e-6
 
 
+@settings(deadline=None)
 @given(step=st.floats(-0.19, 0.19), ages=st.lists(st.floats(20, 90), min_size=3, max_size=5))
 def test_a_step_that_chronyd_makes_itself_is_in_the_bound(step: float, ages: list[float]) -> None:
     """chronyd corrects its old measurements itself, so that they tell what is true after the step."""
