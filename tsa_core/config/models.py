@@ -89,6 +89,10 @@ class ServerSettings(Table):
         "false: nowhere",
     )
     workers: int = Field(1, ge=1, le=256, description="processes that answer requests on the same addresses")
+    worker_timeout: Duration = Field(
+        timedelta(seconds=30),
+        description="with several workers: one whose loop has not run for so long is killed and replaced; 0: never",
+    )
     pin_workers: bool = Field(True, description="with granian and keys in memory, keep each worker on a CPU of its own")
     threads: int = Field(
         64,
@@ -170,6 +174,11 @@ class ServerSettings(Table):
         if self.http_ping_only and "https" not in self.schemes:
             raise ValueError(
                 "http_ping_only leaves nothing that issues timestamps without the scheme https (--scheme https)"
+            )
+        if self.workers == 1 and self.worker_timeout != type(self).model_fields["worker_timeout"].default:
+            raise ValueError(
+                "worker_timeout has no effect with one process, which has no parent: ask for more (workers), or let "
+                "the service manager watch it (systemd's WatchdogSec=)"
             )
         if self.http2 and self.engine == "waitress" and "https" not in self.schemes:
             raise ValueError(

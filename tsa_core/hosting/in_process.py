@@ -10,6 +10,7 @@ from collections.abc import Callable
 from tsa_core.config import Settings
 from tsa_core.hosting.facts import Facts, describe
 from tsa_core.hosting.granian.listeners import GranianListeners
+from tsa_core.hosting.heartbeat import Heartbeat, Loop, ServiceHeartbeat
 from tsa_core.hosting.notify import notify_stopping
 from tsa_core.hosting.reloading import ReloadControl
 from tsa_core.hosting.strategy import ServeJob, Started, freeze_startup_objects
@@ -38,7 +39,7 @@ class InProcess:
         self._reloading = threading.Thread(target=control.run, name="reload", daemon=True)
         signal.signal(signal.SIGHUP, control.request)
         try:
-            serve_here(self._live, self._job, lambda: started(facts))
+            serve_here(self._live, self._job, lambda: started(facts), ServiceHeartbeat())
         finally:
             control.stop()
             if self._reloading.is_alive():
@@ -74,11 +75,13 @@ class _Wait:
         os.write(self._write, b".")
 
 
-def serve_here(live: LiveService, job: ServeJob, started: Callable[[], None], *, slot: int = 0) -> None:
+def serve_here(
+    live: LiveService, job: ServeJob, started: Callable[[], None], heartbeat: Heartbeat, *, slot: int = 0
+) -> None:
     """Serve in this process until SIGTERM or SIGINT; `slot` counts the processes that serve the same sockets.
 
     granian, embedded, serves the sockets for TLS, and with `engine = "granian"` the plain ones too; else waitress
-    serves those. `started` is called when all are answered.
+    serves those. `started` is called when all are answered. The loops beat by `heartbeat` from then on.
     """
     service, listeners, observability = live.service, job.listeners, job.observability
     observability.follow(lambda: live.service)
@@ -91,11 +94,13 @@ def serve_here(live: LiveService, job: ServeJob, started: Callable[[], None], *,
         plain=listeners.plain if all_granian else (),
         waiting_profiles=service.waiting_profiles,
         slot=slot,
+        heartbeat=heartbeat,
     )
-    server = _Wait() if all_granian else WaitressServer(live, settings, sockets=listeners.plain)
+    server = _Wait() if all_granian else WaitressServer(live, settings, sockets=listeners.plain, heartbeat=heartbeat)
 
     def stop(*_: object) -> None:
         notify_stopping()
+        heartbeat.end()
         granian.accept_no_more()
         server.stop()
 
@@ -105,6 +110,8 @@ def serve_here(live: LiveService, job: ServeJob, started: Callable[[], None], *,
     job.serve_profiling()
     try:
         with granian:
+            if not all_granian:
+                heartbeat.beat(Loop.WAITRESS)  # else one that hangs before its first turn would never be missed
             started()
             freeze_startup_objects()
             server.run()

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 _SOCKET_VARIABLE = "NOTIFY_SOCKET"
 _service: int | None = None
 """The process that has sent READY=1."""
+_next_watchdog = 0.0
 
 
 def notify_ready(status: str = "") -> None:
@@ -36,6 +37,20 @@ def notify_stopping() -> None:
     """Report that the server shuts down; safe in a signal handler."""
     if _service == os.getpid():
         _send("STOPPING=1")
+
+
+def notify_watchdog() -> None:
+    """Report that requests are answered still, twice as often as the service manager wants to hear it, if it does."""
+    global _next_watchdog  # noqa: PLW0603 - as above
+    period = os.environ.get("WATCHDOG_USEC", "")
+    if _service != os.getpid() or not (period.isascii() and period.isdigit()):
+        return
+    if os.environ.get("WATCHDOG_PID", str(_service)) != str(_service):
+        return
+    now = time.monotonic()
+    if now >= _next_watchdog:
+        _next_watchdog = now + int(period) / 2_000_000
+        _send("WATCHDOG=1")
 
 
 def _one_line(text: str) -> str:

@@ -1,8 +1,8 @@
 """The listener that shows the metrics: GET /metrics, on an address of its own.
 
-It is a thread in each process that answers requests. Several processes share the listening socket and their counts, so
-any of them answers a scrape for all, also after one has died. The parent has no such thread: the thread could hold a
-lock while a worker is forked, which the worker would never get.
+It is a thread in each process that answers requests, and a few more while there are clients. Several processes share
+the listening socket and their counts, so any of them answers a scrape for all, also after one has died. The parent has
+no such thread: the thread could hold a lock while a worker is forked, which the worker would never get.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import socketserver
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -29,19 +30,39 @@ log = logging.getLogger(__name__)
 PATH = "/metrics"
 _POLL_SECONDS = 0.5
 _SLOW_CLIENT_SECONDS = 10
+MAX_THREADS = 8
+"""Scrapes that are answered at once; twice as many threads may still be ending."""
 
 
 class _Handler(WSGIRequestHandler):
     timeout = _SLOW_CLIENT_SECONDS
     server_version = "tsa-core"
     sys_version = ""
+    server: _Server
+
+    def parse_request(self) -> bool:
+        """Parse the head; from now on the connection is not closed for another one's sake."""
+        parsed = super().parse_request()
+        if parsed:
+            self.server.note_request(self.connection)
+        return parsed
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Log nothing."""
 
 
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    daemon_threads = True
+class _Server(WSGIServer):
+    """Answers each connection in a thread, of which there are MAX_THREADS at most.
+
+    When one more client comes, the oldest connection that has not asked for anything yet is closed.
+    """
+
+    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[socket.socket, None] = {}
+        """Connections whose request has not come yet, the oldest first."""
+        self._threads = 0
+        super().__init__(address, handler)
 
     def server_bind(self) -> None:
         """Bind without the DNS query for this machine's name that the base class makes."""
@@ -49,6 +70,49 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment] # of an internet socket
         self.setup_environ()
         self.socket.setblocking(False)  # another process may accept the connection first
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread of its own; refuse it when all threads are busy."""
+        with self._lock:
+            full = self._threads >= MAX_THREADS
+            oldest = next(iter(self._waiting), None)
+            if full and oldest is not None:
+                del self._waiting[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and ends
+            refused = full and (oldest is None or self._threads >= 2 * MAX_THREADS)
+            if not refused:
+                self._waiting[request] = None
+                self._threads += 1
+        if refused:
+            self.shutdown_request(request)
+            return
+        thread = threading.Thread(target=self._answer, args=(request, client_address), name="scrape", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            log.debug("a scrape of the metrics has no thread: %s", error)
+            self._forget(request)
+            self.shutdown_request(request)
+
+    def _answer(self, request: socket.socket, client_address: Any) -> None:
+        try:
+            self.finish_request(request, client_address)
+        except Exception:  # noqa: BLE001 - as in socketserver: one client's failure is nobody else's
+            self.handle_error(request, client_address)
+        finally:
+            self._forget(request)
+            self.shutdown_request(request)
+
+    def note_request(self, request: socket.socket) -> None:
+        """Note that a connection has asked for something."""
+        with self._lock:
+            self._waiting.pop(request, None)
+
+    def _forget(self, request: socket.socket) -> None:
+        with self._lock:
+            self._waiting.pop(request, None)
+            self._threads -= 1
 
     def handle_error(self, _request: Any, _client_address: Any) -> None:
         log.debug("a scrape of the metrics failed: %r", sys.exc_info()[1])

@@ -23,6 +23,7 @@ from tsa_core.hosting.granian.http2_limits import Http2Limits
 from tsa_core.hosting.granian.peers import Peers
 from tsa_core.hosting.granian.rsgi import RsgiApplication
 from tsa_core.hosting.granian.thread_limits import ThreadLimits, threads_needed
+from tsa_core.hosting.heartbeat import BEAT_SECONDS, Heartbeat, Loop, NoHeartbeat
 from tsa_core.hosting.tls_files import check_tls_files
 from tsa_core.http.wsgi_types import WsgiApplication
 
@@ -74,7 +75,7 @@ class GranianListeners:
 
     A context manager. Requests are answered in the event loop, unless there are profiles whose signers wait: then
     threads answer them, and each such profile has a limit on threads. Without sockets it does nothing. `slot` counts
-    the processes that serve the same sockets.
+    the processes that serve the same sockets, and `heartbeat` is told that the event loop runs.
     """
 
     def __init__(
@@ -86,8 +87,10 @@ class GranianListeners:
         plain: Sequence[socket.socket] = (),
         waiting_profiles: int,
         slot: int = 0,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self._settings = settings
+        self._heartbeat = heartbeat or NoHeartbeat()
         self._slot = slot
         self._executor = None
         if waiting_profiles:
@@ -122,6 +125,7 @@ class GranianListeners:
             self._loop = asyncio.get_running_loop()
             tasks = [asyncio.create_task(server.serve()) for server in self._servers()]
             watches = [asyncio.create_task(group.watch()) for group in self._groups]
+            watches.append(asyncio.create_task(self._beat()))
             self._loop.call_soon(self._started.set)
             for done in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(done, BaseException):
@@ -139,6 +143,11 @@ class GranianListeners:
         finally:
             self._started.set()
             self._ended.set()
+
+    async def _beat(self) -> None:
+        while True:
+            self._heartbeat.beat(Loop.GRANIAN)
+            await asyncio.sleep(BEAT_SECONDS)
 
     def _end(self, connections: ConnectionWatch, client: str) -> None:
         """Close the connection of a client, without waiting; called in the event loop."""

@@ -27,6 +27,7 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer, UnixWSGIServer
 
 from tsa_core.config import ServerSettings
+from tsa_core.hosting.heartbeat import BEAT_SECONDS, Heartbeat, Loop, NoHeartbeat
 from tsa_core.hosting.open_files import connection_limit
 from tsa_core.hosting.waitress.poller import Poller
 from tsa_core.hosting.waitress.request import Channel
@@ -89,7 +90,7 @@ def _is_not_about_limits(record: logging.LogRecord) -> bool:
 class WaitressServer:
     """Serves on listening sockets in `run` until `stop`, then drains and closes them.
 
-    `turns` counts the turns of its loop.
+    `turns` counts the turns of its loop, and `heartbeat` is told that it runs.
     """
 
     def __init__(
@@ -98,9 +99,12 @@ class WaitressServer:
         settings: ServerSettings,
         *,
         sockets: Sequence[socket.socket],
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         logging.getLogger("waitress").addFilter(_is_not_about_limits)
+        self._heartbeat = heartbeat or NoHeartbeat()
+        self._next_beat = 0.0
         self._loop = Poller()
         self._stopping = False
         self._ended = False
@@ -171,6 +175,9 @@ class WaitressServer:
         self._loop.turn(timeout)
         self._dispatcher.run_queued()
         now = time.monotonic()
+        if now >= self._next_beat:
+            self._next_beat = now + BEAT_SECONDS
+            self._heartbeat.beat(Loop.WAITRESS)
         if now >= self._next_sweep:
             self._next_sweep = now + self._sweep_seconds
             # A server's `readable` also marks idle connections for closing and applies the connection limit.

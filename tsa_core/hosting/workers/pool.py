@@ -1,7 +1,7 @@
 """Several processes on the same listening sockets.
 
 The parent binds, opens what processes can share, and forks. Each worker opens the rest, because connections and threads
-do not survive a fork. A worker that dies is replaced. SIGTERM and SIGINT shut all of them down.
+do not survive a fork. A worker that dies or hangs is replaced. SIGTERM and SIGINT shut all of them down.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NoReturn
 
 from tsa_core.api import ConfigError, TemporaryFailure, TsaError, UnavailableError
 from tsa_core.hosting.notify import notify_stopping
+from tsa_core.hosting.workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ _SHORT_LIFE_SECONDS = 5.0
 _MAX_PAUSE_SECONDS = 10.0
 _KILL_SLACK_SECONDS = 5.0
 _TURN_SECONDS = 0.2
+_START_SECONDS = 300.0
+"""Opening has limits of its own ([server] open_timeout for each plugin); this is for what hangs beside them."""
 
 
 class Report:
@@ -34,6 +39,7 @@ class Report:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
+        self._received = b""
         self.sent = False
 
     def send(self, message: Mapping[str, object]) -> None:
@@ -48,18 +54,38 @@ class Report:
     def expect(self) -> None:
         """In the parent, right after the fork: close the worker's end, so that no later worker inherits it."""
         os.close(self._write)
+        os.set_blocking(self._read, False)
 
     def receive_nothing(self) -> None:
         """In the parent, when there is no worker."""
         os.close(self._read)
         os.close(self._write)
 
-    def receive(self) -> dict[str, object]:
-        """In the parent: wait for the report; it is empty when the worker died before it sent one."""
-        with os.fdopen(self._read, "rb") as stream:
-            data = stream.read(_MAX_REPORT_OCTETS)
-        result: dict[str, object] = json.loads(data) if data else {}
-        return result
+    def poll(self, seconds: float = 0.0) -> dict[str, object] | None:
+        """In the parent: return the report, empty when the worker ended without one; None when it has not come yet."""
+        ready = select.poll()
+        ready.register(self._read, select.POLLIN)
+        while ready.poll(seconds * 1000):
+            data = os.read(self._read, 65_536)
+            self._received += data
+            if not data or len(self._received) > _MAX_REPORT_OCTETS:
+                os.close(self._read)
+                result: dict[str, object] = json.loads(self._received) if self._received else {}
+                return result
+        return None
+
+
+@dataclass(kw_only=True)
+class _Slot:
+    """A worker, `pid` None while there is none, and when the next one may be started in its place."""
+
+    pid: int | None = None
+    born: float = 0.0
+    due: float = 0.0
+    pause: float = 0.0
+    report: Report | None = None
+    """The report that has not come yet."""
+    killed: bool = False
 
 
 class WorkerPool:
@@ -69,7 +95,7 @@ class WorkerPool:
     `started`, serves until SIGTERM and returns. Slots count from 0; a worker that replaces another has its slot. The
     text of a TsaError that `work` raises before the report is shown to the operator. The parent calls `idle(seconds)`
     repeatedly while it has nothing else to do; it returns after about so many seconds, or after an event. `hung_up`
-    handles SIGHUP in the parent; workers ignore it.
+    handles SIGHUP in the parent; workers ignore it. A worker that the `watchdog` finds overdue is killed and replaced.
     """
 
     def __init__(
@@ -79,48 +105,67 @@ class WorkerPool:
         count: int,
         idle: Callable[[float], None] = time.sleep,
         hung_up: Callable[..., None] | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._work = work
         self._idle = idle
         self._hung_up = hung_up
-        self._count = count
+        self._watchdog = watchdog
         self._stopping = False
-        self._alive: dict[int, tuple[float, int]] = {}
-        """By process id: when the worker started, and its slot."""
+        self._slots = [_Slot() for _ in range(count)]
 
     def run(self, started: Callable[[Mapping[str, object]], None], *, graceful_seconds: float) -> None:
-        """Serve until SIGTERM or SIGINT; raises ConfigError when the first workers cannot start."""
+        """Serve until SIGTERM or SIGINT; raises ConfigError when the first workers cannot start.
+
+        It is an UnavailableError when another start may succeed, also after a worker that ended without a word.
+        """
         for number in _ENDS:
             signal.signal(number, self._stop)
         if self._hung_up is not None:
             signal.signal(signal.SIGHUP, self._hung_up)
         reports = self._fork_all(graceful_seconds)
-        messages = [report.receive() for report in reports]
-        failures = [str(message.get("error", "a worker ended before it served")) for message in messages]
-        if not all(message.get("serves") for message in messages):
+        messages = [self._receive(report) for report in reports]
+        wrong = next((message for message in messages if not message.get("serves")), None)
+        if wrong is not None and not self._stopping:
             self._stop()
             self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
-            wrong, message = next(each for each in zip(failures, messages, strict=True) if not each[1].get("serves"))
-            raise UnavailableError(wrong) if message.get("temporary") else ConfigError(wrong)
-        started(messages[0])
-        self._supervise()
+            text = str(wrong.get("error", "a worker ended before it served; the lines above may say why"))
+            raise UnavailableError(text) if wrong.get("temporary", True) else ConfigError(text)
+        if wrong is None:
+            started(messages[0])
+        while not self._stopping:
+            self._supervise()
+            self._idle(_TURN_SECONDS)
         self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
+
+    def _receive(self, report: Report) -> dict[str, object]:
+        """Wait for a report at the start; empty when it does not come in time."""
+        deadline = time.monotonic() + _START_SECONDS
+        while (message := report.poll(_TURN_SECONDS)) is None:
+            if time.monotonic() > deadline:
+                return {"error": f"a worker has not begun to serve within {_START_SECONDS:g} s"}
+        return message
 
     def _fork_all(self, graceful_seconds: float) -> list[Report]:
         try:
-            return [self._fork(slot) for slot in range(self._count)]
+            return [self._fork(number) for number in range(len(self._slots))]
         except OSError as error:
-            forked = len(self._alive)
+            forked = len(self._alive())
             self._stop()
             self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
-            raise ConfigError(
-                f"only {forked} of {self._count} workers can be started: {error.strerror}; ask for fewer, or allow "
-                "more processes (ulimit -u, systemd's TasksMax, a container's pids limit)",
+            raise UnavailableError(
+                f"only {forked} of {len(self._slots)} workers can be started: {error.strerror}; ask for fewer, or "
+                "allow more processes (ulimit -u, systemd's TasksMax, a container's pids limit)",
                 path="server.workers",
             ) from None
 
-    def _fork(self, slot: int) -> Report:
+    def _alive(self) -> list[_Slot]:
+        return [slot for slot in self._slots if slot.pid is not None]
+
+    def _fork(self, number: int) -> Report:
         report = Report()
+        if self._watchdog is not None:
+            self._watchdog.clear(number)
         sys.stdout.flush()
         sys.stderr.flush()
         # Else a signal right after the fork would run the parent's handler in the worker.
@@ -128,8 +173,9 @@ class WorkerPool:
         try:
             child = os.fork()
             if child == 0:
-                self._be_worker(report, slot)
-            self._alive[child] = time.monotonic(), slot
+                self._be_worker(report, number)
+            slot = self._slots[number]
+            slot.pid, slot.born, slot.killed = child, time.monotonic(), False
         except OSError:
             report.receive_nothing()
             raise
@@ -160,72 +206,84 @@ class WorkerPool:
             os._exit(code)
 
     def _supervise(self) -> None:
-        pause = 0.0
-        while not self._stopping:
-            ended = self._wait()
-            if ended is None or self._stopping:
+        """Look after each worker once, without waiting for any."""
+        for number, slot in enumerate(self._slots):
+            if self._stopping:
+                return
+            if slot.pid is None:
+                if time.monotonic() >= slot.due:
+                    self._replace(number, slot)
                 continue
-            child, status, lived, slot = ended
-            log.error("worker %d ended by itself (status %d) and is replaced", child, status)
-            pause = min(max(0.1, 2 * pause), _MAX_PAUSE_SECONDS) if lived < _SHORT_LIFE_SECONDS else 0.0
-            self._rest(pause)
-            self._replace(slot)
+            # By its id: other children of this process must not be reaped here.
+            child, status = os.waitpid(slot.pid, os.WNOHANG)
+            self._hear(slot)
+            if child:
+                self._note_end(slot, status)
+            elif not slot.killed:
+                self._kill_if_hung(number, slot)
 
-    def _replace(self, slot: int) -> None:
-        """Fork a worker for a slot, retrying, and wait until it has reported that it serves, or why it cannot."""
-        while not self._stopping:
-            try:
-                message = self._fork(slot).receive()
-            except OSError as error:
-                log.error("no worker can be started: %s; tried again", error)  # noqa: TRY400 - the system's own words
-                self._rest(_MAX_PAUSE_SECONDS)
-                continue
+    def _note_end(self, slot: _Slot, status: int) -> None:
+        """Decide when a worker that has ended is replaced: at once, or after pauses that grow while none lasts."""
+        now = time.monotonic()
+        short = now - slot.born < _SHORT_LIFE_SECONDS and not slot.killed
+        slot.pause = min(max(0.1, 2 * slot.pause), _MAX_PAUSE_SECONDS) if short else 0.0
+        slot.due = now + slot.pause
+        log.error("worker %d ended by itself (status %d) and is replaced", slot.pid, status)
+        slot.pid = slot.report = None
+
+    def _replace(self, number: int, slot: _Slot) -> None:
+        try:
+            slot.report = self._fork(number)
+        except OSError as error:
+            log.error("no worker can be started: %s; tried again", error)  # noqa: TRY400 - the system's own words
+            slot.due = time.monotonic() + _MAX_PAUSE_SECONDS
+
+    @staticmethod
+    def _hear(slot: _Slot) -> None:
+        """Log why a worker that was started in another's place cannot serve."""
+        if slot.report is not None and (message := slot.report.poll()) is not None:
+            slot.report = None
             if "error" in message:
                 log.error("a worker cannot serve: %s", message["error"])
+
+    def _kill_if_hung(self, number: int, slot: _Slot) -> None:
+        overdue = self._watchdog.overdue_seconds(number) if self._watchdog is not None else 0.0
+        if overdue:
+            log.error("worker %d has not answered for %.0f s; it is killed and replaced", slot.pid, overdue)
+        elif slot.report is not None and time.monotonic() - slot.born > _START_SECONDS:
+            log.error("worker %d has not begun to serve within %g s; it is killed", slot.pid, _START_SECONDS)
+        else:
             return
-
-    def _rest(self, seconds: float) -> None:
-        """Wait; meanwhile `idle` is called, and SIGTERM ends the wait."""
-        until = time.monotonic() + seconds
-        while not self._stopping and (left := until - time.monotonic()) > 0:
-            self._idle(min(left, _TURN_SECONDS))
-
-    def _wait(self) -> tuple[int, int, float, int] | None:
-        """Check whether a worker has ended; returns process id, status, lifetime in seconds and slot."""
-        for each in list(self._alive):
-            # Each by its id: other children of this process must not be reaped here.
-            child, status = os.waitpid(each, os.WNOHANG)
-            if child:
-                born, slot = self._alive.pop(child)
-                return child, status, time.monotonic() - born, slot
-        self._idle(_TURN_SECONDS)
-        return None
+        slot.killed = True
+        self._kill(slot, signal.SIGKILL)
 
     def _stop(self, *_: object) -> None:
         notify_stopping()
         self._stopping = True
-        for child in self._alive:
-            self._kill(child, signal.SIGTERM)
+        for slot in self._alive():
+            self._kill(slot, signal.SIGTERM)
 
     @staticmethod
-    def _kill(child: int, number: signal.Signals) -> None:
+    def _kill(slot: _Slot, number: signal.Signals) -> None:
+        if slot.pid is None:
+            return
         try:
-            os.kill(child, number)
+            os.kill(slot.pid, number)
         except ProcessLookupError:
-            log.debug("worker %d had already ended", child)
+            log.debug("worker %d had already ended", slot.pid)
 
     def _reap(self, deadline: float) -> None:
         """Wait for all workers; those that have not ended by the deadline are killed."""
-        while self._alive:
-            ended = [child for child in self._alive if os.waitpid(child, os.WNOHANG)[0]]
-            for child in ended:
-                del self._alive[child]
-            if ended:
+        while alive := self._alive():
+            for slot in alive:
+                if slot.pid is not None and os.waitpid(slot.pid, os.WNOHANG)[0]:
+                    slot.pid = None
+            if self._alive() != alive:
                 continue
             if time.monotonic() > deadline:
-                for each in self._alive:
-                    log.warning("worker %d did not end in time and is killed", each)
-                    self._kill(each, signal.SIGKILL)
+                for slot in alive:
+                    log.warning("worker %d did not end in time and is killed", slot.pid)
+                    self._kill(slot, signal.SIGKILL)
                 deadline = float("inf")
             else:
                 time.sleep(0.02)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tsa_core.hosting.facts import describe
+from tsa_core.hosting.heartbeat import WorkerHeartbeats
 from tsa_core.hosting.in_process import serve_here
+from tsa_core.hosting.notify import notify_watchdog
 from tsa_core.hosting.strategy import ServeJob, Started
 from tsa_core.hosting.workers.plan import WorkerPlans
 from tsa_core.hosting.workers.pool import WorkerPool
+from tsa_core.hosting.workers.watchdog import Watchdog
+
+_ENDING_SLACK_SECONDS = 10.0
 
 
 class Workers:
@@ -17,15 +22,26 @@ class Workers:
     def __init__(self, job: ServeJob) -> None:
         self._job = job
         self._plans = WorkerPlans(job.settings, describe)
+        self._heartbeats = WorkerHeartbeats(job.settings.server.workers)
 
     def run(self, started: Started) -> None:
         """Serve until SIGTERM or SIGINT."""
         job, plans = self._job, self._plans
-        pool = WorkerPool(self._work, count=job.settings.server.workers, idle=plans.idle, hung_up=plans.request)
+        server = job.settings.server
+        watchdog = Watchdog(
+            self._heartbeats,
+            seconds=server.worker_timeout.total_seconds(),
+            ending_seconds=server.graceful_timeout.total_seconds() + _ENDING_SLACK_SECONDS,
+        )
+        pool = WorkerPool(self._work, count=server.workers, idle=self._idle, hung_up=plans.request, watchdog=watchdog)
         pool.run(
             plans.then_accept_reloads(started, job.read_again, job.pid_file),
-            graceful_seconds=job.settings.server.graceful_timeout.total_seconds(),
+            graceful_seconds=server.graceful_timeout.total_seconds(),
         )
+
+    def _idle(self, seconds: float) -> None:
+        notify_watchdog()
+        self._plans.idle(seconds)
 
     def announced(self) -> None:
         """Do nothing: the parent carries out reloads while it waits for its workers."""
@@ -34,7 +50,7 @@ class Workers:
         """In a worker: open the service and serve."""
         live = self._plans.open_live(self._job.build_app)
         try:
-            serve_here(live, self._job, lambda: report(describe(live.service)), slot=slot)
+            serve_here(live, self._job, lambda: report(describe(live.service)), self._heartbeats.of(slot), slot=slot)
         finally:
             live.close()
 
