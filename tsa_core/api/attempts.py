@@ -29,21 +29,21 @@ def within_deadline(
     `call` is handed the seconds that are left and must not take longer. Between two tries there is a random pause, up
     to 50 ms at first and twice as much each time up to 1 s, so that clients of one backend do not come back together.
     After an error with `retry_after` the pause is longer by that, and where so much time is not left the error is
-    raised at once. No try begins after `attempts` tries, nor with less than `least` seconds left or twice what the
-    shortest try took.
+    raised at once. No try begins after `attempts` tries, nor with less than `least` seconds left, nor in the last
+    eighth of the time with less than twice what the longest try took.
 
     Raises the last SignerUnavailable, with the number of tries in its text, and at once whatever else `call` raises.
     """
     began = time.monotonic()
-    longest, shortest = _FIRST_PAUSE_SECONDS, timeout
+    longest, slowest = _FIRST_PAUSE_SECONDS, 0.0
     left, reason = timeout, ""
     for attempt in itertools.count(1):
         tried = time.monotonic()
         try:
             result = call(left)
         except SignerUnavailable as error:
-            shortest = min(shortest, time.monotonic() - tried)
-            needed = max(least, 2 * shortest)
+            slowest = max(slowest, time.monotonic() - tried)
+            needed = max(least, min(2 * slowest, timeout / 8))
             asked = error.retry_after or 0.0
             spare = began + timeout - time.monotonic() - asked - needed
             if spare > 0 and attempt != attempts:

@@ -89,8 +89,7 @@ func refusal(r *http.Request, body []byte) (string, string) {
 	operation := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "TrentService.")
 	if now.denies(operation) {
 		return "AccessDeniedException", fmt.Sprintf(
-			"User: arn:aws:iam::%s:user/tsa is not authorized to perform: kms:%s on this resource because no "+
-				"identity-based policy allows the kms:%s action", account, operation, operation)
+			"User: arn:aws:iam::%s:user/tsa is not authorized to perform: kms:%s", account, operation)
 	}
 	if throttled() {
 		return "ThrottlingException", "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
