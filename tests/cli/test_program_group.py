@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ def test_completion_without_descriptions(shell_name: str) -> None:
 def test_bash_completes_with_the_script(tmp_path: Path) -> None:
     bash = require_program("bash")
     (tmp_path / "script").write_text(run_command("completion", "bash").stdout)
-    (tmp_path / "timestamp-server").write_text("#!/bin/sh\nexec python -m tsa_core.cli.server\n")
+    (tmp_path / "timestamp-server").write_text(f"#!/bin/sh\nexec {sys.executable} -m tsa_core.cli.server\n")
     (tmp_path / "timestamp-server").chmod(0o755)
     typed = (
         "complete() { :; }; . ./script; COMP_WORDS=(timestamp-server serve --tls-read); COMP_CWORD=2; "

@@ -5,6 +5,7 @@ The rules are RFC 9112's, and the limits those of docs/operate/hostile.md. In gr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -138,14 +139,16 @@ def test_a_body_of_tiny_chunks_is_refused(target: Target) -> None:
 @pytest.mark.parametrize("declared", [70_000, 10**9])
 def test_a_body_has_sixty_four_kibibytes(target: Target, declared: int) -> None:
     with target.connect() as connection:
-        connection.sendall(head(f"Content-Length: {declared}") + bytes(70_000 if declared == 70_000 else 0))
+        with contextlib.suppress(OSError):  # it may close before it has got everything
+            connection.sendall(head(f"Content-Length: {declared}") + bytes(70_000 if declared == 70_000 else 0))
         assert connection.recv(12) == b"HTTP/1.1 413"
     accepted(target, head("Content-Length: 65536") + bytes(65536))
 
 
 def test_a_chunk_beyond_the_limit_is_refused(target: Target) -> None:
     with target.connect() as connection:
-        connection.sendall(head("Transfer-Encoding: chunked") + b"11170\r\n" + bytes(70_000))
+        with contextlib.suppress(OSError):  # it may close before it has got everything
+            connection.sendall(head("Transfer-Encoding: chunked") + b"11170\r\n" + bytes(70_000))
         assert connection.recv(12) == b"HTTP/1.1 413"
 
 

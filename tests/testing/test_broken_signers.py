@@ -289,7 +289,9 @@ def test_good_signer_passes_everything(outcomes: dict[str, Outcome], name: str) 
 def test_broken_signer_fails_where_it_should(
     outcomes: dict[str, Outcome], name: str, failed: set[str], message: str
 ) -> None:
-    assert outcomes[name].failed == failed
+    # On a loaded machine what is not thread-safe may fail by a server's few threads as well.
+    allowed = {"test_whole_token_verifies"} if name == "not_thread_safe" else set()
+    assert failed <= outcomes[name].failed <= failed | allowed
     assert message in outcomes[name].output
 
 

@@ -345,7 +345,7 @@ def test_retry_after_is_heeded_and_attempts_are_a_limit(fake: FakeKms, open_sign
     fake.error_headers = {}
     fake.errors = [(400, "ThrottlingException", "slow down")] * 2
     with pytest.raises(SignerUnavailable, match="tried 2 times"):
-        open_signer(fake, ARN, attempts=2).sign(MESSAGE, timeout=5)
+        open_signer(fake, ARN, attempts=2).sign(MESSAGE, timeout=60)
 
 
 def test_a_missing_permission_is_named_and_not_tried_again(fake: FakeKms, open_signer: Callable[..., Signer]) -> None:
