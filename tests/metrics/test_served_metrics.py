@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -215,11 +215,18 @@ def taken_port() -> Iterator[None]:
     """Somebody else listens where metrics are shown by default."""
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind(("127.0.0.1", 2112))
-            taken.listen()
-        except OSError:
-            pass  # another server's metrics are there, which is as good
+
+        def bound() -> bool:
+            try:
+                taken.bind(("127.0.0.1", 2112))
+                taken.listen()
+            except OSError:
+                return False
+            return True
+
+        # Servers of other tests have the port for a while; whoever has it for a minute will go on having it.
+        with suppress(AssertionError):
+            wait_until(bound, seconds=60, what="the port is free")
         yield
 
 
