@@ -254,6 +254,8 @@ class Server:
 
     url: str
     service: Service | None = None
+    stop: Callable[[], int] | None = None
+    """Ends the server, and returns how many connections had a request that was not answered."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -320,10 +322,15 @@ def running_server(
 
         thread = threading.Thread(target=run, name="test server")
         thread.start()
-        try:
-            yield Server(url=url, service=service)
-        finally:
+
+        def stop() -> int:
             http_server.stop()
             thread.join(timeout=30)
+            return http_server.cut_off
+
+        try:
+            yield Server(url=url, service=service, stop=stop)
+        finally:
+            stop()
         assert not thread.is_alive(), "the server did not stop"
         assert not failures, failures

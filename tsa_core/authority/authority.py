@@ -91,6 +91,7 @@ class TimestampAuthority:
         )
         """Stands for what is called in the thread that answers a batch."""
         self._replies = Replies(observers, distribution)
+        self._observed = bool(observers)
         self._stages = (self._prepare, self._sign, self._complete, *([self._process] if processors else []))
 
     def respond(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> Reply:
@@ -220,7 +221,7 @@ class TimestampAuthority:
         self._replies.tell_unlogged(end=end)
 
     def _new(self, context: RequestContext, trace: RequestTrace | None) -> PendingRequest:
-        return PendingRequest(context, RequestTrace() if trace is None and self._replies.observed else trace)
+        return PendingRequest(context, RequestTrace() if trace is None and self._observed else trace)
 
     def _attempt(
         self,
@@ -262,7 +263,7 @@ class TimestampAuthority:
         if trace is not None:
             trace.profile = profile.name
         self._admission.check(request, profile)
-        if self.waits(profile):
+        if profile.waits or self._remote:
             self._enter(pending)
 
     def _enter(self, pending: PendingRequest) -> None:

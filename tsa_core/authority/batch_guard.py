@@ -30,23 +30,29 @@ class BatchGuard:
 
     def begin(self, calls: PluginCalls) -> None:
         """Say which plugin is called now, in this thread and so without a limit of its own."""
-        self._calls = calls
+        # In this order, because another thread may look in between.
         self._since = monotonic()
+        self._calls = calls
 
     def is_overdue(self, now: float) -> bool:
         """Say whether the plugin that is called now has not returned in time."""
         calls = self._calls
         return calls is not None and now - self._since > calls.seconds
 
-    def take(self) -> PluginCalls | None:
-        """Take the batch from the thread that works on it, and return which plugin hangs; None when it is too late."""
+    @property
+    def hanging(self) -> PluginCalls | None:
+        """The plugin that hangs, once the batch was taken because of it."""
+        return self._overdue
+
+    def take(self) -> bool:
+        """Take the batch from the thread that works on it; returns False when that has claimed it."""
         with self.lock:
             if self._taken or self._calls is None:
-                return None
+                return False
             self._taken = True
             self._overdue = self._calls
-            self._overdue.say_hangs()
-            return self._overdue
+            self._overdue.lost()
+            return True
 
     def check(self) -> None:
         """With the lock: raise BatchTaken when the batch was taken."""
@@ -56,8 +62,13 @@ class BatchGuard:
     def claim(self) -> None:
         """Claim the batch, to answer it; raises BatchTaken when it was taken."""
         with self.lock:
-            if self._overdue is not None:
-                self._overdue.hangs.clear()
-                raise BatchTaken
+            self.check()
             self._taken = True
             self._calls = None
+
+    def end(self) -> None:
+        """Say that the thread works on the batch no more, whoever has answered it."""
+        with self.lock:
+            self._calls = None
+            if self._overdue is not None:
+                self._overdue.found()

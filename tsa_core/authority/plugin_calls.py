@@ -89,9 +89,16 @@ class PluginCalls:
         """Return the error for a call that has not returned in time."""
         return self._error(f"{self.what} has not returned within {self.seconds:g} s")
 
-    def say_hangs(self) -> None:
-        """Activate the cause, because a call has not returned in time."""
-        self.hangs.set(f"it has not returned within {self.seconds:g} s")
+    def lost(self) -> None:
+        """Count a call that somebody else made, in another thread than these, and has given up."""
+        with self._lock:
+            self._lose()
+
+    def found(self) -> None:
+        """Say that such a call has returned after all."""
+        with self._lock:
+            self._overdue -= 1
+            self._recover(in_time=False)
 
     def close(self) -> None:
         """End the idle threads, and the others when their calls return."""
@@ -135,14 +142,24 @@ class PluginCalls:
             if call.returned:
                 return False
             call.overdue = True
-            self._overdue += 1
-            if not self._suspect:
-                log.error("%s has not returned within %g s", self.what, self.seconds)
-            self._suspect = True
             if self._trying is call:
                 self._trying = None
-            self.say_hangs()
+            self._lose()
         return True
+
+    def _lose(self) -> None:
+        self._overdue += 1
+        if not self._suspect:
+            log.error("%s has not returned within %g s", self.what, self.seconds)
+        self._suspect = True
+        self.hangs.set(f"it has not returned within {self.seconds:g} s")
+
+    def _recover(self, *, in_time: bool) -> None:
+        """Trust the plugin again, when a call has returned in time, or all those that were given up have returned."""
+        if self._suspect and (in_time or not self._overdue):
+            log.warning("%s answers again", self.what)
+            self._suspect = False
+            self.hangs.clear()
 
     def _work(self, worker: _Worker) -> None:
         while True:
@@ -166,10 +183,7 @@ class PluginCalls:
             if self._trying is call:
                 self._trying = None
             self._overdue -= call.overdue
-            if self._suspect and (not call.overdue or not self._overdue):
-                log.warning("%s answers again", self.what)
-                self._suspect = False
-                self.hangs.clear()
+            self._recover(in_time=not call.overdue)
             if not self._closed:
                 self._idle.append(worker)
             else:

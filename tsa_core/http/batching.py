@@ -8,11 +8,13 @@ the request, gives it to BATCH as a BatchedRequest, and returns DEFERRED. `Batch
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
 
-from tsa_core.authority import BatchGuard, PendingRequest, PluginCalls
+from tsa_core.authority import BatchGuard, BatchTaken, PendingRequest, PluginCalls
 
 log = logging.getLogger(__name__)
 
@@ -70,17 +72,29 @@ class BatchedRequest:
         self.request_id = request_id
 
 
+class _Work(NamedTuple):
+    """What a thread works on."""
+
+    guard: BatchGuard
+    responder: Responder
+    requests: Sequence[BatchedRequest]
+
+
 class Batch:
     """Collects requests and answers them together. Its size adapts: a batch should take three milliseconds.
 
-    Thread-safe, but one thread at a time should call. `close` ends the connection of a request that could not be
-    answered. An application should not let that happen.
+    Thread-safe. One thread at a time answers: `process` returns at once while another thread is at it, and that one
+    answers the requests that were added meanwhile. While a plugin hangs in that thread, `give_up`, which another one
+    calls periodically, refuses the requests. `close` ends the connection of a request that could not be answered. An
+    application should not let that happen.
     """
 
     def __init__(self, close: Callable[[Any], None]) -> None:
         self._close = close
         self._requests: deque[BatchedRequest] = deque()
         self._target_size = 1
+        self._turn = threading.Lock()
+        self._work: _Work | None = None
 
     def add(self, request: BatchedRequest) -> None:
         """Add a request."""
@@ -91,31 +105,79 @@ class Batch:
         """Whether the batch should be processed before more requests are added."""
         return len(self._requests) >= self._target_size
 
-    def process(self) -> int:
-        """Answer all requests of the batch, and return how many there were."""
-        requests = self._take()
-        if not requests:
-            return 0
+    @property
+    def waiting(self) -> int:
+        """The number of requests that nobody works on yet."""
+        return len(self._requests)
+
+    def process(self) -> Sequence[BatchedRequest]:
+        """Answer all requests of the batch, and return them."""
+        done: Sequence[BatchedRequest] = ()
+        # Once more, because another thread may have added a request, and found that this one was at it.
+        while self._requests and self._turn.acquire(blocking=False):
+            try:
+                requests = self._take()
+                self._process(requests)
+            finally:
+                self._turn.release()
+            done = requests if not done else [*done, *requests]
+        return done
+
+    def _process(self, requests: Sequence[BatchedRequest]) -> None:
         seconds = 0.0
         groups: dict[Responder, list[BatchedRequest]] = {}
         for each in requests:
             groups.setdefault(each.responder, []).append(each)
         for responder, group in groups.items():
+            guard = BatchGuard()
+            self._work = _Work(guard, responder, group)
             try:
-                seconds += responder.respond(group, BatchGuard())
+                seconds += responder.respond(group, guard)
+            except BatchTaken:
+                seconds += _TARGET_SECONDS  # `give_up` has answered
             except Exception:
-                lost = [each for each in group if not each.answered]
-                log.exception("%d requests could not be answered; their connections are closed", len(lost))
-                for each in lost:
-                    self._close(each.connection)
+                log.exception("requests could not be answered")
+                self._abandon(group)
+            finally:
+                self._work = None
+                guard.end()
         if seconds > _TARGET_SECONDS:
             self._target_size = max(1, min(self._target_size, len(requests)) // 2)
         elif len(requests) >= self._target_size:
             self._target_size = min(_MAX_SIZE, self._target_size * 2)
-        return len(requests)
+
+    def give_up(self) -> Sequence[BatchedRequest]:
+        """Refuse the requests of a batch in which a plugin hangs, and those that wait behind it; return them."""
+        work = self._work
+        if work is None:
+            return ()
+        refused: list[BatchedRequest] = []
+        if work.guard.is_overdue(monotonic()) and work.guard.take():
+            refused += work.requests
+        hanging = work.guard.hanging
+        if hanging is None:
+            return ()
+        refused += self._take()
+        groups: dict[Responder, list[BatchedRequest]] = {}
+        for each in refused:
+            groups.setdefault(each.responder, []).append(each)
+        for responder, group in groups.items():
+            try:
+                responder.give_up(group, hanging)
+            except Exception:
+                log.exception("requests could not be refused")
+                self._abandon(group)
+        return refused
+
+    def _abandon(self, group: Sequence[BatchedRequest]) -> None:
+        """Close the connections of requests that an application could not answer."""
+        lost = [each for each in group if not each.answered]
+        log.error("%d requests could not be answered; their connections are closed", len(lost))
+        for each in lost:
+            self._close(each.connection)
 
     def _take(self) -> list[BatchedRequest]:
-        requests = []
+        requests: list[BatchedRequest] = []
         try:
             while True:
                 requests.append(self._requests.popleft())

@@ -14,13 +14,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from waitress.task import ThreadedTaskDispatcher
 
 from tsa_core.authority import LeaveThread
 from tsa_core.config import ServerSettings
-from tsa_core.http.batching import Batch
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +29,9 @@ ENTER = "tsa_core.enter"
 QUEUED_SECONDS = "tsa_core.queued_seconds"
 """In environ of a request that a pool runs: how long it stood in the queue; infinite when the queue was full."""
 
-_SEND_DELAY_SECONDS = 0.001
 _WARNING_PAUSE_SECONDS = 10.0
+_LAST_SECONDS = 0.1
+"""How long the end of the threads is waited for, when their requests have been answered or cut off."""
 
 
 class LeaveIoThread(LeaveThread):
@@ -49,13 +49,6 @@ def leave_io_thread(pool: str) -> NoReturn:
 
 def wait_here(_pool: str) -> None:
     """Let the request go on: it runs in a thread that may wait."""
-
-
-class ConnectionPoller(Protocol):
-    """Waits for events on connections; the server that runs the application provides it."""
-
-    def refresh(self, channel: Any) -> None:
-        """Ask a connection again whether it waits to be read or written."""
 
 
 class _PoolTask:
@@ -133,99 +126,15 @@ class Pool:
 
     def _run(self, channel: Any, waited: float) -> None:
         self._running += 1
-        _prepare_rerun(channel, waited)
+        prepare_rerun(channel, waited)
         self._threads.add_task(_PoolTask(self, channel))
 
     def shutdown(self) -> None:
         """End the threads; one that hangs ends with the process."""
-        self._threads.shutdown()
+        self._threads.shutdown(timeout=_LAST_SECONDS)
 
 
-class Dispatcher:
-    """Runs complete requests after each turn of the I/O loop, and sends the replies."""
-
-    def __init__(self, poller: ConnectionPoller, settings: ServerSettings) -> None:
-        self._poller = poller
-        self._settings = settings
-        self.batch = Batch(lambda channel: channel.handle_close())
-        """The requests that this turn of the loop has read."""
-        self._queue: deque[Any] = deque()
-        self._answered: list[Any] = []
-        self._pools: dict[str, Pool] = {}
-        self._done: deque[tuple[Pool, Any]] = deque()
-
-    def add_task(self, channel: Any) -> None:
-        """Queue a channel with a complete request.
-
-        waitress calls this, from a pool's thread when the request was pipelined.
-        """
-        self._queue.append(channel)
-
-    def run_queued(self) -> None:
-        """Answer the queued requests, pipelined ones included, and send the replies.
-
-        Replies are sent together: the first one wakes its client, and to send the others costs less meanwhile. Those
-        that are complete are not held for more than a millisecond.
-        """
-        while self._done:
-            pool, channel = self._done.popleft()
-            pool.finished()
-            self._send(channel)
-        for pool in self._pools.values():
-            while old := pool.pop_expired():
-                self._refuse(old[1], old[0])
-        queue, answered, batch = self._queue, self._answered, self.batch
-        deadline = 0.0
-        while queue:
-            channel = queue.popleft()
-            if channel.awaits_reply:
-                batch.process()  # replies to pipelined requests are sent in the order of the requests
-            try:
-                channel.service()
-            except LeaveIoThread as leaving:
-                self._run_in_pool(channel, leaving.pool)
-                continue
-            answered.append(channel)
-            now = time.perf_counter()
-            if len(answered) == 1:
-                deadline = now + _SEND_DELAY_SECONDS
-            if batch.full or now > deadline:
-                self._send_answered()
-        self._send_answered()
-
-    def _run_in_pool(self, channel: Any, name: str) -> None:
-        pool = self._pools.get(name)
-        if pool is None:
-            pool = self._pools[name] = Pool(self._settings, self._done)
-        if pool.add(channel):
-            self._poller.refresh(channel)  # nothing is read from it until it is answered
-        else:
-            self._refuse(channel, float("inf"))
-
-    def _refuse(self, channel: Any, waited: float) -> None:
-        """Run a request on the I/O thread: the application refuses it, because it has waited too long."""
-        _prepare_rerun(channel, waited)
-        channel.service()
-        self._send(channel)
-
-    def _send_answered(self) -> None:
-        self.batch.process()
-        for channel in self._answered:
-            self._send(channel)
-        self._answered.clear()
-
-    def _send(self, channel: Any) -> None:
-        if channel.connected and channel.writable():
-            channel.handle_write()
-        self._poller.refresh(channel)
-
-    def shutdown(self) -> None:
-        """End the pools."""
-        for pool in self._pools.values():
-            pool.shutdown()
-
-
-def _prepare_rerun(channel: Any, waited: float) -> None:
+def prepare_rerun(channel: Any, waited: float) -> None:
     """Prepare a request for its second run. The waiting time is stored on it, because its channel may have others."""
     request = channel.requests[0]
     request.queued_seconds = waited

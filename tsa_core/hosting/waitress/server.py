@@ -29,11 +29,12 @@ from waitress.server import TcpWSGIServer, UnixWSGIServer
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.heartbeat import BEAT_SECONDS, Heartbeat, Loop, NoHeartbeat
 from tsa_core.hosting.open_files import connection_limit
+from tsa_core.hosting.waitress.io_threads import IoThreads
 from tsa_core.hosting.waitress.poller import Poller
 from tsa_core.hosting.waitress.request import Channel
 from tsa_core.hosting.waitress.slots import Slots
 from tsa_core.hosting.waitress.timeouts import ConnectionTimeouts
-from tsa_core.http.thread_pools import Dispatcher
+from tsa_core.http.dispatching import Dispatcher, Overtaken
 from tsa_core.http.wsgi_types import UNIX_PEER
 
 log = logging.getLogger(__name__)
@@ -44,11 +45,16 @@ _NEVER = 2**62
 _ACCEPTED_PER_TURN = 16
 
 
+_LAST_SECONDS = 0.5
+"""How long the loop may take to end when it was told to."""
+
+
 class _OnIoThread:
     """Mixed into waitress's servers: requests run on the I/O thread, which need not be woken from itself."""
 
     channel_class = Channel
     io_thread: int | None = None
+    wake: Callable[[], None]
     slots: Slots
 
     def handle_accept(self) -> None:
@@ -69,7 +75,7 @@ class _OnIoThread:
     def pull_trigger(self) -> None:
         """Wake the loop, from a thread that is not the loop's."""
         if threading.get_ident() != self.io_thread:
-            super().pull_trigger()  # type: ignore[misc] # waitress's server, which stands beside this class, has it
+            self.wake()
 
 
 class _TcpServer(_OnIoThread, TcpWSGIServer):  # type: ignore[misc] # waitress has no types
@@ -130,7 +136,10 @@ class WaitressServer:
         self._slots = Slots(settings)
         self._sweep_seconds = min(self._timeouts.sweep_seconds, idle_seconds)
         self._next_sweep = 0.0
-        self._dispatcher = Dispatcher(self._loop, settings)
+        self._dispatcher = Dispatcher(self._loop, settings, self._wake)
+        self._drain_until = math.inf
+        self.cut_off = 0
+        """How many connections had a request that was not answered when `run` returned."""
         self._servers: list[Any] = [
             (_UnixServer if each.family == socket.AF_UNIX else _TcpServer)(
                 app,
@@ -145,6 +154,7 @@ class WaitressServer:
         ]
         for server in self._servers:
             server.slots = self._slots
+            server.wake = self._wake
 
     @property
     def turns(self) -> int:
@@ -153,23 +163,44 @@ class WaitressServer:
 
     def stop(self) -> None:
         """Ask `run` to end; safe in a signal handler and from other threads."""
-        self._stopping = True
-        # `run` may have ended already, or may end meanwhile when another thread calls this.
+        if not self._stopping:
+            self._drain_until = time.monotonic() + self._graceful_seconds
+            self._stopping = True
+        self._wake()
+
+    def _wake(self) -> None:
+        """Wake the loop, from any thread."""
+        # The loop may have ended already, or may end meanwhile when another thread calls this.
         with self._ending:
             if not self._ended:
                 for server in self._servers:
                     server.trigger.pull_trigger()
 
     def run(self) -> None:
-        """Serve until `stop`; then accept nothing more, finish what is in flight and return."""
+        """Serve until `stop`; then accept nothing more, finish what is in flight and return.
+
+        A thread of its own runs the loop. This one looks whether that hangs, and is free for signals.
+        """
+        threads = IoThreads(self._dispatcher, self._serve)
+        if not threads.run(lambda: self._drain_until + _LAST_SECONDS):
+            self.cut_off = max(self.cut_off, self._count_busy())
+            log.error("the loop that answers requests hangs, and is given up")
+
+    def _serve(self) -> None:
+        """Run the loop to its end, also from where another thread was when this one took over; raises Overtaken."""
         for server in self._servers:
             server.io_thread = threading.get_ident()
         try:
+            self._dispatcher.run_queued()  # what the thread before had read
             while not self._stopping:
                 self._turn(self._slots.pause_seconds(len(self._loop)))
             self._drain()
-        finally:
+        except Overtaken:
+            raise
+        except BaseException:
             self._close()
+            raise
+        self._close()
 
     def _turn(self, timeout: float) -> None:
         self._loop.turn(timeout)
@@ -191,15 +222,19 @@ class WaitressServer:
 
     def _drain(self) -> None:
         for server in self._servers:
-            server.accepting = False
-            server.del_channel()
-            server.socket.close()
-        deadline = time.monotonic() + self._graceful_seconds
-        while any(self._busy(channel) for channel in self._channels()):
-            if time.monotonic() >= deadline:
-                log.warning("requests were still in flight after %g s; they are cut off", self._graceful_seconds)
+            if server.accepting:
+                server.accepting = False
+                server.del_channel()
+                server.socket.close()
+        while busy := self._count_busy():
+            if time.monotonic() >= self._drain_until:
+                self.cut_off = busy
+                log.warning("%d requests were in flight after %g s; they are cut off", busy, self._graceful_seconds)
                 break
             self._turn(0.05)
+
+    def _count_busy(self) -> int:
+        return sum(self._busy(channel) for channel in self._channels())
 
     def _channels(self) -> list[Any]:
         return [channel for server in self._servers for channel in server.active_channels.values()]
@@ -207,7 +242,9 @@ class WaitressServer:
     @staticmethod
     def _busy(channel: Any) -> bool:
         """Say whether a request has partly arrived, is being answered, or has a reply that is not sent yet."""
-        return bool(channel.requests or channel.request is not None or channel.total_outbufs_len)
+        return bool(
+            channel.requests or channel.request is not None or channel.total_outbufs_len or channel.awaits_reply
+        )
 
     def _close(self) -> None:
         with self._ending:

@@ -103,7 +103,7 @@ class Slots:
 def _candidates(channels: Iterable[Any], shares: AddressShares | None = None) -> Iterator[Candidate]:
     now, wall = time.monotonic(), time.time()  # waitress notes activity by this clock
     for channel in channels:
-        if channel.requests and not channel.held:
+        if (channel.requests and not channel.held) or channel.awaits_reply:
             continue  # it is being answered
         idle = wall - channel.last_activity
         unread = bool(channel.total_outbufs_len)

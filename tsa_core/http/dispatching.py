@@ -1,0 +1,207 @@
+"""Runs complete requests on the I/O thread, and notices when that thread waits in the application.
+
+The I/O thread marks what it runs of the application, and of plugins, as a section. Whoever empties the section has
+taken over the thread's role: the thread, once it returns, touches nothing of the loop any more, hands over what it has
+done, and ends (Overtaken). So a disk that hangs costs a thread, and not the server. To mark a section costs 0.1 us.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from tsa_core.config import ServerSettings
+from tsa_core.http.batching import Batch, BatchedRequest
+from tsa_core.http.thread_pools import LeaveIoThread, Pool, prepare_rerun
+
+log = logging.getLogger(__name__)
+
+_SEND_DELAY_SECONDS = 0.001
+
+
+class Overtaken(BaseException):
+    """Ends the loop in a thread whose role another one has taken over."""
+
+
+class ConnectionPoller(Protocol):
+    """Waits for events on connections; the server that runs the application provides it."""
+
+    def refresh(self, channel: Any) -> None:
+        """Ask a connection again whether it waits to be read or written."""
+
+
+class Dispatcher:
+    """Runs complete requests after each turn of the I/O loop, and sends the replies.
+
+    `wake` wakes the loop from another thread. All methods are for the I/O thread, but for those that say otherwise.
+    """
+
+    def __init__(self, poller: ConnectionPoller, settings: ServerSettings, wake: Callable[[], None]) -> None:
+        self._poller = poller
+        self._settings = settings
+        self._wake = wake
+        self.batch = Batch(_close_later)
+        """The requests that this turn of the loop has read."""
+        self.section: list[None] = []
+        """Not empty while the I/O thread runs the application; a new list for each time."""
+        self._queue: deque[Any] = deque()
+        self._answered: list[Any] = []
+        self._pools: dict[str, Pool] = {}
+        self._done: deque[tuple[Pool, Any]] = deque()
+        self._late: deque[tuple[Any, str | None]] = deque()
+        """Connections that other threads have answered, or with the pool that must go on with their request."""
+        self._behind = False
+        """Whether requests wait behind a batch in which a plugin hangs."""
+        self._held: set[Any] = set()
+        """Connections with a request that waits for the reply to an earlier one, which hangs."""
+
+    def add_task(self, channel: Any) -> None:
+        """Queue a channel with a complete request.
+
+        waitress calls this, from another thread when the request was pipelined.
+        """
+        self._queue.append(channel)
+
+    def run_queued(self) -> None:
+        """Answer the queued requests, pipelined ones included, and send the replies; raises Overtaken.
+
+        Replies are sent together: the first one wakes its client, and to send the others costs less meanwhile. Those
+        that are complete are not held for more than a millisecond.
+        """
+        while self._late:
+            late, pool_name = self._late.popleft()
+            if pool_name is None:
+                self._deliver(late)
+            else:
+                self._run_in_pool(late, pool_name)
+        while self._done:
+            pool, channel = self._done.popleft()
+            pool.finished()
+            self._send(channel)
+        for pool in self._pools.values():
+            while old := pool.pop_expired():
+                self._refuse(old[1], old[0])
+        queue, batch = self._queue, self.batch
+        deadline = 0.0
+        while queue:
+            channel = queue.popleft()
+            if channel.awaits_reply:
+                # Replies to pipelined requests are sent in the order of the requests.
+                self._process_batch(then=channel)
+                if channel.awaits_reply:
+                    self._held.add(channel)
+                    continue
+            leaves_for = self._serve(channel)
+            if leaves_for is not None:
+                self._run_in_pool(channel, leaves_for)
+                continue
+            self._answered.append(channel)
+            now = time.perf_counter()
+            if len(self._answered) == 1:
+                deadline = now + _SEND_DELAY_SECONDS
+            if batch.full or now > deadline:
+                self._send_answered()
+        self._send_answered()
+
+    def take_over(self, section: list[None]) -> bool:
+        """From another thread: take the role of the I/O thread if it is still in this section."""
+        try:
+            section.pop()
+        except IndexError:
+            return False
+        return True
+
+    def give_up(self) -> None:
+        """From another thread: refuse the requests of a batch in which a plugin hangs, and those behind it."""
+        if refused := self.batch.give_up():
+            self._late.extend((each.connection, None) for each in refused)
+            self._wake()
+
+    def _serve(self, channel: Any) -> str | None:
+        """Run a request, and return the name of the pool that has to run it again, if one has to."""
+        pool = None
+        self.section = section = [None]
+        try:
+            channel.service()
+        except LeaveIoThread as leaving:
+            pool = leaving.pool
+        except BaseException:
+            log.exception("a request could not be answered; its connection is closed")
+            _close_later(channel)
+        try:
+            section.pop()
+        except IndexError:
+            self._late.append((channel, pool))
+            self._wake()
+            raise Overtaken from None
+        return pool
+
+    def _process_batch(self, then: Any = None) -> Sequence[BatchedRequest]:
+        """Answer the batch, and return its requests, which are not sent yet. `then` is the connection to serve next."""
+        self.section = section = [None]
+        done = self.batch.process()
+        try:
+            section.pop()
+        except IndexError:
+            self._late.extend((each.connection, None) for each in done)
+            if then is not None:
+                self._queue.append(then)
+            self._wake()
+            raise Overtaken from None
+        return done
+
+    def _run_in_pool(self, channel: Any, name: str) -> None:
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = Pool(self._settings, self._done)
+        if pool.add(channel):
+            self._poller.refresh(channel)  # nothing is read from it until it is answered
+        else:
+            self._refuse(channel, float("inf"))
+
+    def _refuse(self, channel: Any, waited: float) -> None:
+        """Run a request on the I/O thread: the application refuses it, because it has waited too long."""
+        prepare_rerun(channel, waited)
+        self._serve(channel)
+        self._send(channel)
+
+    def _send_answered(self) -> None:
+        answered, self._answered = self._answered, []
+        try:
+            done = self._process_batch()
+        except Overtaken:
+            self._late.extend((channel, None) for channel in answered)
+            self._wake()
+            raise
+        for channel in answered:
+            self._send(channel)
+        if self._behind:
+            for each in done:
+                self._deliver(each.connection)
+        self._behind = bool(self.batch.waiting)
+
+    def _deliver(self, channel: Any) -> None:
+        """Send what another thread has answered, and go on with a request that waited for that."""
+        self._send(channel)
+        if channel in self._held and not channel.awaits_reply:
+            self._held.discard(channel)
+            self._queue.append(channel)
+
+    def _send(self, channel: Any) -> None:
+        if channel.connected and channel.writable():
+            channel.handle_write()
+        self._poller.refresh(channel)
+
+    def shutdown(self) -> None:
+        """End the pools; threads that are still at work end with the process."""
+        for pool in self._pools.values():
+            pool.shutdown()
+
+
+def _close_later(channel: Any) -> None:
+    """Let the I/O thread close a connection when it has sent what there is to send."""
+    channel.awaits_reply = False
+    channel.will_close = True
