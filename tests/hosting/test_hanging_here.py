@@ -24,7 +24,8 @@ from tsa_core.testing import encode_request, ends_within, wait_until
 
 SYSTEM_FAILURE = "03050600000040"
 REQUEST = encode_request(b"here")
-ENGINES = ["waitress", pytest.param("granian", marks=pytest.mark.package("granian"))]
+ENGINES = ["waitress"]
+"""granian's event loop still waits for local plugins (decision 168)."""
 
 
 class Gate:
