@@ -137,16 +137,17 @@ def serve(**parameters: Any) -> None:
         (_announce if for_people else _log_announcement)(facts)
         notify_ready(f"listening on {' '.join(facts['addresses'])}")
 
-    serve_http(
+    complete = serve_http(
         settings,
         announce,
         read_again=lambda: load(parameters).settings,
     )
-    stopped = "stopped: every request that had arrived was answered"
+    fate = "every request that had arrived was answered" if complete else "requests were cut off; see the lines above"
+    stopped = f"stopped: {fate}"
     if for_people:
         say(stopped)
     else:
-        log.info(stopped)
+        log.log(logging.INFO if complete else logging.WARNING, stopped)
 
 
 _SECRET_FLAGS = {

@@ -26,8 +26,8 @@ class InProcess:
         self._live = LiveService(Service(job.settings), job.build_app)
         self._reloading: threading.Thread | None = None
 
-    def run(self, started: Started) -> None:
-        """Serve until SIGTERM or SIGINT."""
+    def run(self, started: Started) -> bool:
+        """Serve until SIGTERM or SIGINT; returns whether no request was cut off."""
         facts = describe(self._live.service)
         control = ReloadControl(
             self._job.settings,
@@ -39,7 +39,7 @@ class InProcess:
         self._reloading = threading.Thread(target=control.run, name="reload", daemon=True)
         signal.signal(signal.SIGHUP, control.request)
         try:
-            serve_here(self._live, self._job, lambda: started(facts), ServiceHeartbeat())
+            return serve_here(self._live, self._job, lambda: started(facts), ServiceHeartbeat())
         finally:
             control.stop()
             if self._reloading.is_alive():
@@ -64,6 +64,7 @@ class _Wait:
     """In waitress's place when granian serves all sockets: waits until it is told to stop."""
 
     def __init__(self) -> None:
+        self.cut_off = 0
         self._read, self._write = os.pipe()
 
     def run(self) -> None:
@@ -77,8 +78,10 @@ class _Wait:
 
 def serve_here(
     live: LiveService, job: ServeJob, started: Callable[[], None], heartbeat: Heartbeat, *, slot: int = 0
-) -> None:
-    """Serve in this process until SIGTERM or SIGINT; `slot` counts the processes that serve the same sockets.
+) -> bool:
+    """Serve in this process until SIGTERM or SIGINT, and return whether no request was cut off.
+
+    `slot` counts the processes that serve the same sockets.
 
     granian, embedded, serves the sockets for TLS, and with `engine = "granian"` the plain ones too; else waitress
     serves those. `started` is called when all are answered. The loops beat by `heartbeat` from then on.
@@ -115,5 +118,6 @@ def serve_here(
             started()
             freeze_startup_objects()
             server.run()
+        return not (server.cut_off or granian.cut_off)
     finally:
         observability.flush()

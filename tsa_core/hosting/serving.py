@@ -22,8 +22,8 @@ Announce = Callable[[Mapping[str, Any]], None]
 ReadAgain = Callable[[], Settings]
 
 
-def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight and return.
+def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | None = None) -> bool:
+    """Serve until SIGTERM or SIGINT, finish what is in flight, and return whether no request was cut off.
 
     `announce` is called once, when requests are answered, with `addresses`, `warnings` and `profiles`. `read_again`
     returns the settings as they are at a reload (SIGHUP); without it, a reload reads keys and chains alone. Raises
@@ -33,7 +33,7 @@ def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | Non
         try:
             job = _open_job(settings, read_again or (lambda: settings), stack)
         except ToldToStop:
-            return
+            return True
         strategy = _choose_strategy(job)
         stack.callback(strategy.close)
 
@@ -42,7 +42,7 @@ def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | Non
             job.observability.warn()
             strategy.announced()
 
-        strategy.run(started)
+        return strategy.run(started)
 
 
 def _open_job(settings: Settings, read_again: ReadAgain, stack: ExitStack) -> ServeJob:

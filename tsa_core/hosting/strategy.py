@@ -25,8 +25,8 @@ Started = Callable[[Facts], None]
 class Strategy(Protocol):
     """One way of serving. Its constructor opens what it serves, and `close` closes that."""
 
-    def run(self, started: Started) -> None:
-        """Serve until SIGTERM or SIGINT, finish the requests in flight and return.
+    def run(self, started: Started) -> bool:
+        """Serve until SIGTERM or SIGINT, finish the requests in flight, and return whether none of them was cut off.
 
         Calls `started` once, when requests are answered and SIGHUP is noted. Raises ConfigError, PluginError or
         SignerError when serving cannot begin.

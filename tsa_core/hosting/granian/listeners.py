@@ -89,6 +89,8 @@ class GranianListeners:
         slot: int = 0,
         heartbeat: Heartbeat | None = None,
     ) -> None:
+        self.cut_off = 0
+        """How many requests were not answered when `stop` returned."""
         self._settings = settings
         self._heartbeat = heartbeat or NoHeartbeat()
         self._slot = slot
@@ -170,6 +172,7 @@ class GranianListeners:
         while self._pending() and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
         if pending := self._pending():
+            self.cut_off = pending
             log.warning("%d requests to granian were still in flight; they are cut off", pending)
         # granian's threads must have nothing to do when the interpreter ends, or they crash the process.
         deadline = self._loop.time() + _LAST_SECONDS
@@ -201,6 +204,8 @@ class GranianListeners:
             return
         self.accept_no_more()
         self._thread.join(self._settings.graceful_timeout.total_seconds() + _START_SECONDS)
+        if self._thread.is_alive():
+            self.cut_off = max(self.cut_off, self._pending())
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
 

@@ -30,6 +30,8 @@ _SHORT_LIFE_SECONDS = 5.0
 _MAX_PAUSE_SECONDS = 10.0
 _KILL_SLACK_SECONDS = 5.0
 _TURN_SECONDS = 0.2
+_CUT_OFF = 3
+"""Exit code of a worker that ended with requests in flight."""
 _START_SECONDS = 300.0
 """Opening has limits of its own ([server] open_timeout for each plugin); this is for what hangs beside them."""
 
@@ -92,15 +94,16 @@ class WorkerPool:
     """Forks `count` workers and keeps that many alive until it is stopped.
 
     `work(report, slot)` runs in each worker: it opens what it needs, sends a report, which the parent passes to
-    `started`, serves until SIGTERM and returns. Slots count from 0; a worker that replaces another has its slot. The
-    text of a TsaError that `work` raises before the report is shown to the operator. The parent calls `idle(seconds)`
-    repeatedly while it has nothing else to do; it returns after about so many seconds, or after an event. `hung_up`
-    handles SIGHUP in the parent; workers ignore it. A worker that the `watchdog` finds overdue is killed and replaced.
+    `started`, serves until SIGTERM and returns; False when requests were cut off. Slots count from 0; a worker that
+    replaces another has its slot. The text of a TsaError that `work` raises before the report is shown to the operator.
+    The parent calls `idle(seconds)` repeatedly while it has nothing else to do; it returns after about so many seconds,
+    or after an event. `hung_up` handles SIGHUP in the parent; workers ignore it. A worker that the `watchdog` finds
+    overdue is killed and replaced.
     """
 
     def __init__(
         self,
-        work: Callable[[Callable[[Mapping[str, object]], None], int], None],
+        work: Callable[[Callable[[Mapping[str, object]], None], int], bool | None],
         *,
         count: int,
         idle: Callable[[float], None] = time.sleep,
@@ -112,10 +115,11 @@ class WorkerPool:
         self._hung_up = hung_up
         self._watchdog = watchdog
         self._stopping = False
+        self._complete = True
         self._slots = [_Slot() for _ in range(count)]
 
-    def run(self, started: Callable[[Mapping[str, object]], None], *, graceful_seconds: float) -> None:
-        """Serve until SIGTERM or SIGINT; raises ConfigError when the first workers cannot start.
+    def run(self, started: Callable[[Mapping[str, object]], None], *, graceful_seconds: float) -> bool:
+        """Serve until SIGTERM or SIGINT, and return whether every worker ended well; raises ConfigError at a bad start.
 
         It is an UnavailableError when another start may succeed, also after a worker that ended without a word.
         """
@@ -137,6 +141,7 @@ class WorkerPool:
             self._supervise()
             self._idle(_TURN_SECONDS)
         self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
+        return self._complete
 
     def _receive(self, report: Report) -> dict[str, object]:
         """Wait for a report at the start; empty when it does not come in time."""
@@ -192,8 +197,8 @@ class WorkerPool:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
-            self._work(lambda message: report.send({"serves": True, **message}), slot)
-            code = 0
+            complete = self._work(lambda message: report.send({"serves": True, **message}), slot)
+            code = _CUT_OFF if complete is False else 0
         except TsaError as error:
             if report.sent:
                 log.error("a worker cannot go on: %s", error)  # noqa: TRY400 - the operator's own mistake
@@ -228,6 +233,7 @@ class WorkerPool:
         short = now - slot.born < _SHORT_LIFE_SECONDS and not slot.killed
         slot.pause = min(max(0.1, 2 * slot.pause), _MAX_PAUSE_SECONDS) if short else 0.0
         slot.due = now + slot.pause
+        self._complete = False  # whatever it was answering is lost
         log.error("worker %d ended by itself (status %d) and is replaced", slot.pid, status)
         slot.pid = slot.report = None
 
@@ -276,8 +282,12 @@ class WorkerPool:
         """Wait for all workers; those that have not ended by the deadline are killed."""
         while alive := self._alive():
             for slot in alive:
-                if slot.pid is not None and os.waitpid(slot.pid, os.WNOHANG)[0]:
+                if slot.pid is None:
+                    continue
+                ended, status = os.waitpid(slot.pid, os.WNOHANG)
+                if ended:
                     slot.pid = None
+                    self._complete &= status == 0
             if self._alive() != alive:
                 continue
             if time.monotonic() > deadline:

@@ -24,8 +24,8 @@ class Workers:
         self._plans = WorkerPlans(job.settings, describe)
         self._heartbeats = WorkerHeartbeats(job.settings.server.workers)
 
-    def run(self, started: Started) -> None:
-        """Serve until SIGTERM or SIGINT."""
+    def run(self, started: Started) -> bool:
+        """Serve until SIGTERM or SIGINT; returns whether no worker cut a request off, or had to be killed."""
         job, plans = self._job, self._plans
         server = job.settings.server
         watchdog = Watchdog(
@@ -34,7 +34,7 @@ class Workers:
             ending_seconds=server.graceful_timeout.total_seconds() + _ENDING_SLACK_SECONDS,
         )
         pool = WorkerPool(self._work, count=server.workers, idle=self._idle, hung_up=plans.request, watchdog=watchdog)
-        pool.run(
+        return pool.run(
             plans.then_accept_reloads(started, job.read_again, job.pid_file),
             graceful_seconds=server.graceful_timeout.total_seconds(),
         )
@@ -46,11 +46,13 @@ class Workers:
     def announced(self) -> None:
         """Do nothing: the parent carries out reloads while it waits for its workers."""
 
-    def _work(self, report: Callable[[Mapping[str, object]], None], slot: int) -> None:
-        """In a worker: open the service and serve."""
+    def _work(self, report: Callable[[Mapping[str, object]], None], slot: int) -> bool:
+        """In a worker: open the service and serve; returns whether no request was cut off."""
         live = self._plans.open_live(self._job.build_app)
         try:
-            serve_here(live, self._job, lambda: report(describe(live.service)), self._heartbeats.of(slot), slot=slot)
+            return serve_here(
+                live, self._job, lambda: report(describe(live.service)), self._heartbeats.of(slot), slot=slot
+            )
         finally:
             live.close()
 

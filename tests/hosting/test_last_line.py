@@ -1,0 +1,79 @@
+"""The last line of the log says that every request was answered only where that is so."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.rotation import FLAGS, TsaDirectory
+from tsa_core.hosting.workers.pool import WorkerPool
+from tsa_core.testing import ServerProcess, encode_request
+
+pytestmark = pytest.mark.plugin("file")
+
+ANSWERED = "stopped: every request that had arrived was answered"
+CUT_OFF = "stopped: requests were cut off; see the lines above"
+HEAD = (
+    b"POST /api/v1/timestamp HTTP/1.1\r\nHost: tsa\r\n"
+    b"Content-Type: application/timestamp-query\r\nContent-Length: %d\r\n\r\n"
+)
+
+
+def stopped_log(folder: Path, engine: str, sent: bytes, *, answered: bool) -> str:
+    """Send octets, stop the server while the connection is open, and return its log."""
+    tsa = TsaDirectory(folder, server='graceful_timeout = "500ms"')
+    with ExitStack() as stack:
+        with ServerProcess(tsa.config, *FLAGS[engine]) as server:
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 60))
+            client.sendall(sent)
+            if answered:
+                assert client.recv(12) == b"HTTP/1.1 200"
+            else:
+                # Answered later than those octets have arrived, by a loop that reads what is there.
+                assert all(server.stamp(encode_request(b"meanwhile")).status == 200 for _ in range(5))
+        return server.log
+
+
+@pytest.mark.parametrize("engine", FLAGS)
+def test_all_answered(engine: str, tmp_path: Path) -> None:
+    body = encode_request(b"the document")
+    log = stopped_log(tmp_path, engine, HEAD % len(body) + body, answered=True)
+    assert ANSWERED in log
+    assert CUT_OFF not in log
+
+
+@pytest.mark.parametrize("engine", ["waitress", "waitress-2"])
+def test_a_request_that_is_cut_off(engine: str, tmp_path: Path) -> None:
+    log = stopped_log(tmp_path, engine, HEAD % 100, answered=False)
+    assert CUT_OFF in log
+    assert ANSWERED not in log
+
+
+def test_a_worker_that_died_took_its_requests_with_it() -> None:
+    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    calls: list[int] = []
+
+    def work(report: Callable[[Mapping[str, object]], None], _slot: int) -> None:
+        report({})
+        signal.pause()
+
+    def idle(_seconds: float) -> None:
+        calls.append(1)
+        alive = [slot.pid for slot in pool._slots if slot.pid is not None]
+        if len(calls) == 1:
+            os.kill(alive[0], signal.SIGKILL)
+        elif not pool._complete:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    pool = WorkerPool(work, count=1, idle=idle)
+    try:
+        assert pool.run(lambda _facts: None, graceful_seconds=5) is False
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
