@@ -109,7 +109,11 @@ class Families:
         python = platform.python_version()
         build.labels(__version__, _revision(), "unknown", f"python{python}", python).set(1)
 
-        # Shown from the start, so that a rate includes the first event.
+        # Shown from the start, so that a rate includes the first event, and so that every file of a process that shares
+        # its metrics is there before the disk is full: a file that is cut short makes each later scrape fail.
+        self.not_ready.labels("clock").set(0)
+        self.latency_by_api.labels("/api/v1/timestamp", "POST")
+        self.api_latency_summary.labels("/api/v1/timestamp", "200")
         for failure in PKIFailureInfo:
             self.rejections.labels(failure.text)
         self.show_clock_state("")
