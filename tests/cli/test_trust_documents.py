@@ -55,6 +55,14 @@ def test_a_key_that_is_made_at_every_start_is_not_published(tmp_path: Path) -> N
     assert "there is nothing to trust" in done.stderr
 
 
+@pytest.mark.parametrize("uri", ["https://user:secret@tsa.example.org", "https://user@tsa.example.org/tsr"])
+def test_no_password_is_published(tmp_path: Path, uri: str) -> None:
+    done = run_command("signing-config", "--uri", uri, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "leave them out" in done.stderr
+    assert "secret" not in done.stderr
+
+
 def test_an_unknown_profile_is_named(tmp_path: Path) -> None:
     done = run_command("trusted-root", "--profile", "nobody", cwd=tmp_path)
     assert (done.returncode, "there is no profile 'nobody'" in done.stderr) == (2, True)

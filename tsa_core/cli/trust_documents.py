@@ -33,7 +33,6 @@ def trusted_root(uri: str, profiles: tuple[str, ...], **parameters: Any) -> None
       timestamp-server trusted-root --config tsa.toml --uri https://tsa.example.org > trusted_root.json
     """  # noqa: D301 - the backslash is click's mark
     from tsa_core.certs.trust_documents import trusted_root as document_of
-    from tsa_core.client.transport import timestamp_url
     from tsa_core.service.material import read_material
     from tsa_core.service.published import published_authorities
 
@@ -43,7 +42,7 @@ def trusted_root(uri: str, profiles: tuple[str, ...], **parameters: Any) -> None
             f"--profile: there is no profile {unknown[0]!r}; there is {', '.join(settings.profiles)}"
         )
     material = read_material(settings)
-    address = timestamp_url(uri) if uri else ""
+    address = _published(uri) if uri else ""
     authorities = []
     for name in profiles or settings.profiles:
         chain = material.chains.get(name)
@@ -72,10 +71,19 @@ def signing_config(uri: str, operator: str, base: Path | None) -> None:
       timestamp-server signing-config --uri https://tsa.example.org --base signing_config.json > ours.json
     """  # noqa: D301 - the backslash is click's mark
     from tsa_core.certs.trust_documents import signing_config as document_of
-    from tsa_core.client.transport import timestamp_url
 
     kept = _read_base(base) if base is not None else None
-    console.print_json(document_of(timestamp_url(uri), start=datetime.now(UTC), operator=operator, base=kept))
+    console.print_json(document_of(_published(uri), start=datetime.now(UTC), operator=operator, base=kept))
+
+
+def _published(uri: str) -> str:
+    """Return the address at which timestamps are asked for; raises ConfigError for one that holds a password."""
+    from tsa_core.client.transport import timestamp_url, without_credentials
+
+    address = timestamp_url(uri)
+    if without_credentials(address) != address:
+        raise ConfigError("--uri is published, and holds a user or a password; leave them out")
+    return address
 
 
 def _read_base(path: Path) -> dict[str, Any]:
