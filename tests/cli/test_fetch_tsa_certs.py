@@ -143,8 +143,16 @@ def test_an_issued_certificate_for_another_key_is_refused(leaf: str, tmp_path: P
 
 
 @file_keys
-@pytest.mark.parametrize("profile", ["", '[profiles.default]\nsigner = "file:locked.pem"\n'], ids=["none", "one"])
-def test_an_encrypted_key_takes_its_password_from_the_configuration(parent: str, tmp_path: Path, profile: str) -> None:
+@pytest.mark.parametrize(
+    "tables",
+    [
+        "[signer.file]\n",
+        '[profiles.default]\nsigner = "file:locked.pem"\n[signer.file]\n',
+        '[signer.file]\npassword = "wrong"\n[certificate_signer.file]\n',
+    ],
+    ids=["no profile", "a profile", "of its own"],
+)
+def test_an_encrypted_key_takes_its_password_from_the_configuration(parent: str, tmp_path: Path, tables: str) -> None:
     """The file needs no profile for that: the plugin's table is all that is asked for."""
     encrypted = shared_key("ecdsa-p256").private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"pw")
@@ -153,7 +161,7 @@ def test_an_encrypted_key_takes_its_password_from_the_configuration(parent: str,
     (tmp_path / "locked.pem").chmod(0o600)
     (tmp_path / "password").write_text("pw\n")
     config = tmp_path / "tsa.toml"
-    config.write_text(f'{profile}[signer.file]\npassword = {{ file = "password" }}\n')
+    config.write_text(f'{tables}password = {{ file = "password" }}\n')
     result = fetch(
         *("--leaf-kms-resource", "file:locked.pem", "--parent-kms-resource", parent),
         *("--config", config, "--output", tmp_path / "chain.pem"),

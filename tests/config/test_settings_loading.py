@@ -210,6 +210,7 @@ def test_repr_shows_no_settings_of_plugins() -> None:
         overrides={
             "signer": {"file": secret},
             "certificate_authority": {"gcp": secret},
+            "certificate_signer": {"pkcs11": secret},
             "profiles": {"default": {"signer": "file:hunter2.pem", "signer_options": secret}},
             "health": {"acme": secret},
             **{section: {plugin: secret} for section, plugin in sections.items()},

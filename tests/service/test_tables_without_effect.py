@@ -46,7 +46,11 @@ def refusal(**sections: object) -> str:
         ("clock", "gps", 'add to [clock]: source = "gps"'),
         ("clock", "sntp", 'add to [clock]: monitors = ["sntp"]'),
         ("clock", "acme", 'add to [clock]: monitors = ["acme"] (or source = "acme")'),
-        ("signer", "hsm", 'let a profile sign with it: signer = "hsm:..."'),
+        (
+            "signer",
+            "hsm",
+            'let a profile sign with it: signer = "hsm:..."; for keys of certificates, write [certificate_signer.hsm]',
+        ),
     ],
 )
 def test_unselected_table_is_an_error_with_the_line_to_add(section: str, name: str, line: str) -> None:
@@ -63,6 +67,13 @@ def test_line_keeps_what_is_selected_already() -> None:
 def test_table_of_a_plugin_that_is_not_installed_says_so() -> None:
     message = refusal(audit={"ledgre": {}})
     assert message.startswith("[audit.ledgre] is the table of a plugin that is not installed; installed: acme, ")
+
+
+def test_tables_for_the_commands_that_make_certificates_are_left_alone() -> None:
+    """The complaint is about another table, which is looked at later."""
+    assert "[health.disk]" in refusal(
+        certificate_signer={"hsm": {}}, certificate_authority={"acme": {}}, health={"disk": {}}
+    )
 
 
 def test_monitor_that_is_listed_and_disabled_keeps_its_table() -> None:

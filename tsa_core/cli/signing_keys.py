@@ -44,11 +44,15 @@ class KeyOpener:
 
         `certified_key` is the SubjectPublicKeyInfo that a certificate has, for URIs that may name several keys.
 
-        A profile of the configuration that signs with the same key lends it its own settings. Raises ConfigError,
-        PluginError or SignerError.
+        Its settings are those of `[signer.SCHEME]`, then of `[certificate_signer.SCHEME]`, which a server does not
+        read, then of a profile that signs with the same key, then `table`. Raises ConfigError, PluginError or
+        SignerError.
         """
         scheme = _scheme(uri, option)
-        options: dict[str, Any] = {**self._settings.signer.get(scheme, {})}
+        options: dict[str, Any] = {
+            **self._settings.signer.get(scheme, {}),
+            **self._settings.certificate_signer.get(scheme, {}),
+        }
         fixed: dict[str, Any] = {"uri": uri, "certified_key": certified_key}
         for profile in self._settings.profiles.values():
             if profile.signer == uri:

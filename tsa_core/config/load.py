@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     profiles: dict[ProfileName, ProfileSettings] = Field(default_factory=dict)
     signer: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
     certificate_authority: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
+    certificate_signer: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
     _base_directory: Path = PrivateAttr(default=Path())
     _config_file: Path | None = PrivateAttr(default=None)
 

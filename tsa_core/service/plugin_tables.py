@@ -37,7 +37,8 @@ def _unselected(settings: Settings, host: PluginHost) -> Iterator[tuple[str, str
     schemes = {profile.scheme for profile in settings.profiles.values()}
     for name in settings.signer:
         if name not in schemes:
-            yield f"signer.{name}", name, f'let a profile sign with it: signer = "{name}:..."'
+            remedy = f'let a profile sign with it: signer = "{name}:..."'
+            yield f"signer.{name}", name, f"{remedy}; for keys of certificates, write [certificate_signer.{name}]"
     clock = settings.clock
     for name in sorted(clock.plugin_tables() - {clock.source, *clock.monitors}):
         yield f"clock.{name}", name, _clock_remedy(name, clock.monitors, host)
