@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 
-_PROJECT = tomllib.loads(Path(__file__).parent.with_name("pyproject.toml").read_text(encoding="utf-8"))["project"]
+_HERE = Path(__file__).resolve().parent
+_PROJECT = tomllib.loads(_HERE.with_name("pyproject.toml").read_text(encoding="utf-8"))["project"]
+sys.path.insert(0, str(_HERE / "extensions"))
 
 project = _PROJECT["name"]
 author = _PROJECT["authors"][0]["name"]
 copyright = author  # noqa: A001 - Sphinx wants this name
 version = release = _PROJECT["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["requirements.txt", "decisions/000-template.md"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "command_reference",  # what the commands say of themselves
+    "plugin_pages",  # one page for each folder in plugins/, from its README
+]
+exclude_patterns = ["requirements.txt", "decisions/000-template.md", "extensions", "static"]
 source_suffix = {".md": "markdown"}
 
 # `[a heading](page.md#a-heading)` works as it does where the pages are read unbuilt.
 myst_heading_anchors = 3
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
 
+# Two dashes are the beginning of a flag.
+smartquotes = False
+
+# Docstrings put code into single backquotes, as Markdown does.
+default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_class_signature = "separated"
+autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "__init__, __new__"}
+
+# The copy button leaves the prompt and what the command prints.
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
+copybutton_here_doc_delimiter = "EOF"
 
 # Nothing is fetched from elsewhere: the theme and its search are part of the site.
 html_theme = "furo"
-html_title = f"{project} {release}"
+html_title = project
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_theme_options = {"navigation_with_keys": True}

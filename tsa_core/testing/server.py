@@ -33,7 +33,7 @@ class ServerProcess:
     """Started as an operator would; a context manager that stops it by SIGTERM, after which it must end with 0.
 
     `config` is its configuration file, with which it listens on a free port of 127.0.0.1; more flags of
-    `timestamp-server serve` may follow. With None the flags say all there is to say, the port included. No TSA_...
+    `timestamp-server serve` may follow. With None the flags say all there is to say, the port included. No `TSA_...`
     variable of the test's own environment reaches the server; those in `environ` do. `wait_for` is a pattern of the
     last line that it logs at its start. It has a session of its own, and is killed with its workers when it hangs.
     """
