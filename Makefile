@@ -6,12 +6,19 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-PLUGINS ?= $(patsubst %/pyproject.toml,%,$(sort $(wildcard plugins/*/pyproject.toml)))
+PLUGINS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+INSTALL := $(BIN)/python .ci/install.py
 PYVERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
-METADATA := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
+# Every plugin's folder; those that `make serve` installs; those that PLUGINS adds, awskms for plugins/tsa-signer-awskms.
+FOLDERS := $(patsubst %/pyproject.toml,%,$(sort $(wildcard plugins/*/pyproject.toml)))
+BASIC := $(patsubst %,plugins/tsa-%,signer-memory signer-file monitor-chrony monitor-ntp)
+ADDED := $(foreach name,$(PLUGINS),$(filter plugins/tsa-$(name) %-$(name),$(FOLDERS)))
+UNKNOWN := $(strip $(foreach name,$(PLUGINS),$(if $(filter plugins/tsa-$(name) %-$(name),$(FOLDERS)),,$(name))))
+NAMES := $(patsubst signer-%,%,$(patsubst plugins/tsa-%,%,$(filter-out $(BASIC),$(FOLDERS))))
+$(if $(and $(filter serve,$(MAKECMDGOALS)),$(UNKNOWN)),$(error There is no plugin $(UNKNOWN); there are: $(NAMES)))
+METADATA := pyproject.toml constraints.txt $(FOLDERS:%=%/pyproject.toml)
 
 # Two workers per core, at most six: a test waits for its servers half of its time. Each takes a run of files, so that
 # a server which a module starts is started once, and whoever is done early takes over what others have not begun.
@@ -22,17 +29,19 @@ READY := $(VENV)/.stamp-python$(PYVERSION)
 SERVE := $(VENV)/.stamp-serve
 DEV := $(VENV)/.stamp-dev
 DOCS := $(VENV)/.stamp-docs
+DIST := $(VENV)/.stamp-dist
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test interop-clients bench bench-quick lint format types docs import-graph constraints clean
+.PHONY: help serve dist test interop-clients bench bench-quick lint format types docs import-graph constraints clean
 
 help: ## say what there is
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='options for the command']"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-serve: $(SERVE) ## serve timestamps on 127.0.0.1:3000 with the memory signer
+serve: $(SERVE) $(ADDED:plugins/%=$(VENV)/.stamp-plugin-%) ## serve timestamps on 127.0.0.1:3000; PLUGINS="awskms tink" adds plugins
+	@echo 'More plugins: make serve PLUGINS="awskms tink"; there are: $(NAMES)'
 	$(BIN)/timestamp-server serve $(ARGS)
 
 test: $(DEV) ## run the whole test suite; ARGS='-k name' chooses
@@ -63,6 +72,9 @@ docs: $(DOCS) ## build the documentation into site/; a warning is an error
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --doctree-dir site/.doctrees docs site
 	@echo "The documentation is in site/index.html"
 
+dist: $(DIST) ## build and check wheels, sdists, a wheelhouse and an SBOM in dist/
+	$(BIN)/python .ci/dist.py $(ARGS)
+
 import-graph: $(DEV) ## draw which room imports which, for the documentation
 	$(BIN)/python .ci/import_graph.py
 
@@ -88,17 +100,28 @@ $(READY):
 	@touch $@
 
 $(SERVE): $(READY) $(METADATA)
-	@echo "Installing tsa-core and its plugins into $(VENV)"
-	@$(PIP) --editable . $(PLUGINS:%=--editable %)
+	@echo "Installing tsa-core, its memory and file signers and its clock monitors into $(VENV)"
+	@$(INSTALL) . $(BASIC)
+	@rm -f $(VENV)/.stamp-plugin-*
+	@touch $@
+
+$(VENV)/.stamp-plugin-%: $(SERVE) plugins/%/pyproject.toml
+	@echo "Adding $*"
+	@$(INSTALL) plugins/$*
 	@touch $@
 
 # The serving packages are among these: no second run of pip for `make serve` after `make test`.
 $(DEV): $(READY) $(METADATA) requirements-dev.txt
 	@echo "Installing tsa-core, its plugins and the development tools into $(VENV)"
-	@$(PIP) --requirement requirements-dev.txt
-	@touch $(SERVE) $@
+	@$(INSTALL) --requirement requirements-dev.txt
+	@touch $(SERVE) $(FOLDERS:plugins/%=$(VENV)/.stamp-plugin-%) $@
 
 $(DOCS): $(SERVE) docs/requirements.txt
 	@echo "Installing the documentation tools into $(VENV)"
-	@$(PIP) --requirement docs/requirements.txt
+	@$(INSTALL) --requirement docs/requirements.txt
+	@touch $@
+
+$(DIST): $(READY) constraints.txt requirements-dist.txt
+	@echo "Installing the packaging tools into $(VENV)"
+	@$(INSTALL) --requirement requirements-dist.txt
 	@touch $@

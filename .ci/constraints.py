@@ -1,4 +1,4 @@
-"""Write constraints.txt: the exact version of everything that requirements-dev.txt and docs/requirements.txt need.
+"""Write constraints.txt: the exact version of everything that the lists of requirements need.
 
 Run it by `make constraints`, with the oldest Python that this repository supports (`make PYTHON=python3.11
 constraints`; Debian 12's is the oldest of those): what its pip chooses runs on the newer ones too, and what the
@@ -15,13 +15,14 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-REQUIREMENTS = ("requirements-dev.txt", "docs/requirements.txt")
+REQUIREMENTS = ("requirements-dev.txt", "requirements-dist.txt", "docs/requirements.txt")
 HEADER = """\
 # Exact versions for a reproducible set-up: pip install -c constraints.txt -r requirements-dev.txt
 #
-# Written by `make PYTHON=python3.11 constraints`; do not edit. It holds what requirements-dev.txt and
-# docs/requirements.txt need, directly or not, for every plugin at once, chosen with Python {python} because what
-# runs there runs on 3.12 and 3.13 too. To move one package only, edit its line and let the tests judge.
+# Written by `make PYTHON=python3.11 constraints`; do not edit. It holds what requirements-dev.txt,
+# requirements-dist.txt and docs/requirements.txt need, directly or not, for every plugin at once,
+# chosen with Python {python} because what runs there runs on 3.12 and 3.13 too. To move one package only, edit its
+# line and let the tests judge.
 """
 
 

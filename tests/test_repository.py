@@ -143,6 +143,7 @@ def test_plugin_metadata_is_complete(plugin: Path) -> None:
         assert table[field] == core[field], field
     assert table["description"]
     assert "tsa-core-plugin" in table["keywords"]
+    assert table["urls"]
     assert (plugin / table["readme"]).is_file()
     assert (plugin / package(plugin) / "py.typed").is_file()
     assert metadata(plugin)["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [package(plugin)]
@@ -208,6 +209,22 @@ def test_no_tracked_file_names_a_package_registry() -> None:
     hosts = re.compile("|".join(map(re.escape, REGISTRIES)).encode())
     found = {str(path.relative_to(ROOT)): hosts.findall(path.read_bytes()) for path in tracked_files()}
     assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_no_text_installs_a_package_of_ours_by_its_bare_name() -> None:
+    """On the public index tsa-core is a stranger's, and the plugins' names are anybody's."""
+    bare = re.compile(rb"pip install (?:-\S+ )*['\"]?tsa-[a-z]")
+    found = {str(path.relative_to(ROOT)): bare.findall(path.read_bytes()) for path in tracked_files()}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_make_serve_names_a_plugin_that_is_not_there() -> None:
+    make = require_program("make")
+    command = [make, "--dry-run", "serve", "PLUGINS=nosuch tink"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True)
+    assert result.returncode == 2
+    assert "There is no plugin nosuch; there are: audit-file " in result.stderr
+    assert " tink" in result.stderr
 
 
 def test_no_tracked_file_is_a_certificate_a_key_or_a_token() -> None:

@@ -385,7 +385,7 @@ def test_a_certificate_authority_of_a_plugin_issues_the_intermediate(
 
 @file_keys
 def test_a_certificate_authority_that_is_not_installed_is_named(leaf: str, parent: str, tmp_path: Path) -> None:
-    with pytest.raises(TsaError, match=r"no certificate authority 'nosuch' is installed; .*pip install tsa-ca-nosuch"):
+    with pytest.raises(TsaError, match="no certificate authority 'nosuch' is installed, and"):
         fetch(
             *("--leaf-kms-resource", leaf, "--parent-kms-resource", parent, "--output", tmp_path / "chain.pem"),
             *("--parent-ca", "nosuch:pool"),

@@ -77,7 +77,7 @@ def test_plugin_that_is_selected_and_does_not_import_is_one_line(fake_plugin: In
     result = run("plugins", "show", "bomb", site=fake_plugin("bomb", BOMB), status=2)
     assert result.stderr == (
         "timestamp-server: error: the plugin bomb (tsa-signer-bomb 1.0) could not be imported: RuntimeError: this "
-        "module was imported; try: pip install --force-reinstall tsa-signer-bomb\n"
+        "module was imported; try: install tsa-signer-bomb again from where it came\n"
     )
 
 

@@ -105,7 +105,7 @@ def test_a_missing_plugin_is_named_with_what_there_is_and_how_to_get_it() -> Non
     with pytest.raises(PluginError) as caught:
         PluginHost(installed(plugin("awskms", "m", "tsa-signer-awskms"))).open(SIGNER, "awskm", {})
     assert "no signer 'awskm' is installed; did you mean 'awskms'?" in str(caught.value)
-    assert "pip install tsa-signer-awskm" in str(caught.value)
+    assert "pip" not in str(caught.value)
 
 
 def test_only_plugins_of_the_kind_that_is_missing_are_offered() -> None:
@@ -159,7 +159,7 @@ def test_a_plugin_made_for_an_older_core_is_refused(requirement: str) -> None:
 @pytest.mark.parametrize("requirement", ["tsa-core>=9", "tsa-core>=0.2,<0.3", "tsa-core~=1.0", "tsa-core==9.*"])
 def test_a_plugin_made_for_a_newer_core_says_to_upgrade_the_core(requirement: str) -> None:
     host = PluginHost(installed(plugin("new", "whatever", requires=(requirement,))))
-    with pytest.raises(PluginError, match=r"needs tsa-core.*; upgrade the core, not the plugin: pip install"):
+    with pytest.raises(PluginError, match=r"needs tsa-core.*; upgrade the core, not the plugin: get tsa-core"):
         host.load("new")
 
 

@@ -104,7 +104,7 @@ def test_plugin_for_a_newer_core_says_what_to_upgrade(fake_plugin: Callable[...,
     config = configure(tmp_path, '[profiles.default]\nsigner = "wrong:"\n')
     result = run_command("serve", "--config", config, environ={"PYTHONPATH": str(site)})
     assert result.returncode == 2
-    assert "upgrade the core, not the plugin: pip install --upgrade 'tsa-core<0.3,>=0.2'" in result.stderr
+    assert "upgrade the core, not the plugin: get tsa-core<0.3,>=0.2 " in result.stderr
 
 
 @pytest.mark.plugin("memory")

@@ -152,7 +152,7 @@ def test_hook_of_a_newer_core(install: Callable[..., PluginHost]) -> None:
 
 def test_plugin_made_for_a_newer_core(install: Callable[..., PluginHost]) -> None:
     line = complaint(install("tsa-core>=0.2,<0.3", tsa_signers=no_providers), "signer")
-    assert "upgrade the core, not the plugin: pip install --upgrade 'tsa-core<0.3,>=0.2'" in line
+    assert "upgrade the core, not the plugin: get tsa-core<0.3,>=0.2 " in line
 
 
 def fail_to_import(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -35,6 +35,7 @@ from tsa_core.api.errors import (
 )
 from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, resolve_path
 from tsa_core.api.files import key_file, read_file, why_not_writable
+from tsa_core.api.installation import install_hint
 from tsa_core.api.kek import WRONG_KEK, KeyEncryptionKey, OpenKek
 from tsa_core.api.keys import KEY_KINDS, new_key
 from tsa_core.api.logs import keep_quiet, one_line
@@ -141,6 +142,7 @@ __all__ = [
     "cannot_listen",
     "describe_key",
     "hookimpl",
+    "install_hint",
     "keep_quiet",
     "key_file",
     "new_key",

@@ -52,6 +52,6 @@ class OpenKek(Protocol):
 
         `uri_setting` is the setting that the URI stands in, `signer.tink.key_resource` for example, and
         `settings_prefix` what makes a setting's full name of its own one, `signer.tink.kek.` for example: messages
-        name both. `install` is what to type when no installed plugin has the scheme. Raises ConfigError for a URI or
-        settings that cannot be used, PluginError when no plugin has the scheme.
+        name both. `install` is what to type when no installed plugin has the scheme and it is none of tsa-core's.
+        Raises ConfigError for a URI or settings that cannot be used, PluginError when no plugin has the scheme.
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from tsa_core.api import (
     CertificateAuthority,
@@ -21,9 +21,6 @@ from tsa_core.api import (
 )
 from tsa_core.config import load_settings
 from tsa_core.host import CERTIFICATE_AUTHORITY, SIGNER, PluginHost
-
-_INSTALL: Final = {"gcp": "pip install 'tsa-signer-gcpkms[ca]'"}
-"""What to install for --gcp-ca-parent, whose plugin is in the distribution of Google's KMS."""
 
 
 class KeyOpener:
@@ -74,9 +71,7 @@ class KeyOpener:
         scheme = _scheme(uri, option)
         table = self._settings.certificate_authority.get(scheme, {})
         try:
-            return self._host.open(
-                CERTIFICATE_AUTHORITY, scheme, table, fixed={"uri": uri}, install=_INSTALL.get(scheme, "")
-            )
+            return self._host.open(CERTIFICATE_AUTHORITY, scheme, table, fixed={"uri": uri})
         except CertificateAuthorityError as error:
             raise TsaError(f"{option}: {error}") from error
 

@@ -12,6 +12,7 @@ from packaging.version import InvalidVersion, Version
 
 from tsa_core import __version__
 from tsa_core.api import PluginError
+from tsa_core.api.installation import upgrade_hint
 from tsa_core.host.kinds import KINDS
 
 log = logging.getLogger(__name__)
@@ -64,9 +65,9 @@ class InstalledPlugin:
             if name == CORE_DISTRIBUTION and not requirement.specifier.contains(__version__, prereleases=True):
                 needs = f"the plugin {self.label} needs tsa-core{requirement.specifier}, this is {__version__}"
                 remedy = (
-                    f"upgrade the core, not the plugin: pip install --upgrade 'tsa-core{requirement.specifier}'"
+                    f"upgrade the core, not the plugin: {upgrade_hint(str(requirement.specifier))}"
                     if _wants_newer(requirement)
-                    else f"install a {self.distribution} made for it: pip install --upgrade {self.distribution}"
+                    else f"install a {self.distribution} made for it"
                 )
                 raise PluginError(f"{needs}; {remedy}", plugin=self.name)
 

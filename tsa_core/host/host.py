@@ -6,7 +6,6 @@ provides and closes everything in reverse order.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -32,8 +31,9 @@ from tsa_core.api.wrong_types import describe
 from tsa_core.config import Settings
 from tsa_core.host.discovery import CORE_DISTRIBUTION, InstalledPlugin, installed_plugins
 from tsa_core.host.inspection import provider_complaint
-from tsa_core.host.kinds import KEK, KINDS, SIGNER, Kind
+from tsa_core.host.kinds import KEK, KINDS, Kind
 from tsa_core.host.loading import MADE_FOR_ANOTHER, ask_hook, at_fault, import_plugin, open_within
+from tsa_core.host.missing import missing_text
 from tsa_core.host.other_schemes import provider_of_scheme
 from tsa_core.host.plugin_options import validated
 
@@ -138,15 +138,8 @@ class PluginHost:
                 f"two installed distributions call their plugin {name!r}: {names}; uninstall one of them",
                 plugin=name,
             )
-        label = kind.label if kind else "plugin"
-        known = [each for each in sorted(self._installed) if kind is None or self._may_offer(each, kind)]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise PluginError(
-            f"no {label} {name!r} is installed; {hint}installed: {', '.join(known) or 'none'}; "
-            f"to add it: {install or f'pip install tsa-{kind.name if kind else SIGNER.name}-{name}'}",
-            plugin=name,
-        )
+        found = [each for each in sorted(self._installed) if kind is None or self._may_offer(each, kind)]
+        raise PluginError(missing_text(kind, name, installed=found, install=install), plugin=name)
 
     def _may_offer(self, name: str, kind: Kind[Any]) -> bool:
         """Say whether a plugin of this name may be of the kind. No plugin but the core's own is imported."""

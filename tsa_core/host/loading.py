@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from tsa_core import __version__
-from tsa_core.api import PluginCrash, PluginError, PluginOptions, Provider, TsaError
+from tsa_core.api import PluginCrash, PluginError, PluginOptions, Provider, TsaError, install_hint
 from tsa_core.api.time_limit import Overdue, within_limit
 from tsa_core.api.wrong_types import describe
 from tsa_core.host.discovery import InstalledPlugin
@@ -49,7 +49,7 @@ def import_plugin(plugin: InstalledPlugin, *, seconds: float) -> ModuleType:
     except (Exception, SystemExit) as error:
         log.debug("plugin %s failed to import", plugin.name, exc_info=True)
         lacks = isinstance(error, ImportError) and (error.name or "").partition(".")[0] == _CORE
-        remedy = MADE_FOR_ANOTHER if lacks else f"try: pip install --force-reinstall {plugin.distribution}"
+        remedy = MADE_FOR_ANOTHER if lacks else f"try: {install_hint(plugin.distribution, again=True)}"
         raise PluginError(
             f"the plugin {plugin.label} could not be imported: {_said(error)}; {remedy}", plugin=plugin.name
         ) from error

@@ -1,4 +1,4 @@
-"""The contract test kit for plugin authors: pip install tsa-core[testing].
+"""The contract test kit for plugin authors; its requirements are the core's extra `testing`.
 
 Subclass the contract of what the plugin provides, override its fixtures, and pytest runs the demands of the core
 against the plugin. See docs/plugins. Nothing here is registered anywhere; opt in to the fixtures with

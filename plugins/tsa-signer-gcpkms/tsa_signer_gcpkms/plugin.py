@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tsa_core.api import CertificateAuthority, ConfigError, KeyEncryptionKey, Provider, Signer, hookimpl
+from tsa_core.api import CertificateAuthority, ConfigError, KeyEncryptionKey, Provider, Signer, hookimpl, install_hint
 from tsa_signer_gcpkms.options import GcpCaOptions, GcpKekOptions, GcpKmsOptions
 
 
@@ -26,7 +26,7 @@ def _open_authority(options: GcpCaOptions) -> CertificateAuthority:
     except ImportError as error:
         raise ConfigError(
             f"Google's CA Service needs a library that is not installed ({error.name}): "
-            "pip install 'tsa-signer-gcpkms[ca]'"
+            f"{install_hint('tsa-signer-gcpkms[ca]')}"
         ) from None
     return open_gcp_authority(options)
 

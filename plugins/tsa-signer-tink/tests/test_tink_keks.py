@@ -199,14 +199,14 @@ def test_scheme_that_no_plugin_has_is_refused_with_those_that_have_one() -> None
     text = str(caught.value)
     assert text.startswith("signer.tink.key_resource: no key encryption key 'azure-kms' is installed; ")
     assert "aws-kms, gcp-kms, hcvault" in text
-    assert text.endswith("to add it: pip install tsa-kek-azure-kms")
+    assert "pip" not in text
 
 
 @pytest.mark.parametrize(
-    ("uri", "extra"),
-    [("hcvault:///t/keys/k", "hcvault"), (f"aws-kms://{ARN}", "awskms"), ("gcp-kms://projects/p", "gcpkms")],
+    ("uri", "name"),
+    [("hcvault:///t/keys/k", "hashivault"), (f"aws-kms://{ARN}", "awskms"), ("gcp-kms://projects/p", "gcpkms")],
 )
-def test_known_scheme_without_its_plugin_is_refused_with_the_extra_that_brings_it(uri: str, extra: str) -> None:
+def test_known_scheme_without_its_plugin_is_refused_with_the_plugin_that_brings_it(uri: str, name: str) -> None:
     none: dict[str, list[InstalledPlugin]] = {}
-    with pytest.raises(PluginError, match=rf"to add it: pip install 'tsa-signer-tink\[{extra}\]'$"):
+    with pytest.raises(PluginError, match=rf"to add it: .*tsa-signer-{name}"):
         open_kek_aead(TinkOptions(key_resource=uri), PluginHost(none).open_kek)

@@ -5,7 +5,6 @@ No KMS is known here. Associated data are always empty, as in the keysets of tin
 
 from __future__ import annotations
 
-from importlib.metadata import metadata
 from typing import Any, Final
 
 from tink import aead
@@ -13,7 +12,6 @@ from tink import aead
 from tsa_core.api import ConfigError, KeyEncryptionKey, OpenKek, SignerError
 from tsa_signer_tink.options import TinkOptions
 
-_DISTRIBUTION: Final = "tsa-signer-tink"
 _KEY_SETTING: Final = "signer.tink.key_resource"
 _FORMS: Final = (
     "gcp-kms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, "
@@ -65,7 +63,7 @@ def open_kek_aead(options: TinkOptions, open_kek: OpenKek) -> KekAead:
         )
     scheme = uri.partition("://")[0]
     settings, prefix = _settings(options, scheme)
-    kek = open_kek(uri, settings, uri_setting=_KEY_SETTING, settings_prefix=prefix, install=_install(scheme))
+    kek = open_kek(uri, settings, uri_setting=_KEY_SETTING, settings_prefix=prefix)
     return KekAead(kek, timeout=options.start_timeout.total_seconds())
 
 
@@ -87,10 +85,3 @@ def _settings(options: TinkOptions, scheme: str) -> tuple[dict[str, Any], str]:
         names = ", ".join(f"{family}{name}" for name in named)
         raise ConfigError(f"with [signer.tink.kek] these settings go there, too: {names}", path="signer.tink")
     return options.kek, "signer.tink.kek."
-
-
-def _install(scheme: str) -> str:
-    """Return what brings the plugin of a scheme, if it is one of this distribution's extras; else nothing."""
-    extra = scheme.replace("-", "")
-    known = metadata(_DISTRIBUTION).get_all("Provides-Extra") or []
-    return f"pip install '{_DISTRIBUTION}[{extra}]'" if extra in known else ""
