@@ -220,7 +220,7 @@ def test_no_text_installs_a_package_of_ours_by_its_bare_name() -> None:
 
 def test_make_serve_names_a_plugin_that_is_not_there() -> None:
     make = require_program("make")
-    command = [make, "--dry-run", "serve", "PLUGINS=nosuch tink"]
+    command = (make, "--dry-run", "serve", "PLUGINS=nosuch tink")
     result = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True)
     assert result.returncode == 2
     assert "There is no plugin nosuch; there are: audit-file " in result.stderr
