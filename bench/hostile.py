@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -80,11 +81,11 @@ def _exchange(port: int) -> float | None:
     return time.monotonic() - started if received.startswith(b"HTTP/1.1 200") else None
 
 
-def measure(flags: Sequence[str], kind: str, sources: Sequence[str], *, python: Path) -> Waits:
-    """Attack a server, and measure an honest client meanwhile."""
-    server = Server(*flags, python=python)
+@contextmanager
+def attacked(port: int, kind: str, sources: Sequence[str]) -> Iterator[None]:
+    """Let a process of its own hold connections to a server while the block lasts."""
     attacker = subprocess.Popen(
-        [sys.executable, "-m", "bench.attackers", kind, str(server.port), ",".join(sources), "300"],
+        [sys.executable, "-m", "bench.attackers", kind, str(port), ",".join(sources), "300"],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -92,21 +93,35 @@ def measure(flags: Sequence[str], kind: str, sources: Sequence[str], *, python: 
         assert attacker.stdout is not None
         attacker.stdout.readline()
         time.sleep(0.5)
-        served, failed = [], 0
-        until = time.monotonic() + _MEASURED_SECONDS
-        while time.monotonic() < until:
-            took = _exchange(server.port)
-            if took is None:
-                failed += 1
-            else:
-                served.append(took * 1000)
-            time.sleep(_PAUSE_SECONDS)
-        return Waits(milliseconds=served, failed=failed)
+        yield
     finally:
         attacker.kill()
         attacker.wait()
         if attacker.stdout is not None:
             attacker.stdout.close()
+
+
+def honest_waits(port: int, *, seconds: float = _MEASURED_SECONDS) -> Waits:
+    """Get timestamps for so long, one after the other, each on a new connection."""
+    served, failed = [], 0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        took = _exchange(port)
+        if took is None:
+            failed += 1
+        else:
+            served.append(took * 1000)
+        time.sleep(_PAUSE_SECONDS)
+    return Waits(milliseconds=served, failed=failed)
+
+
+def measure(flags: Sequence[str], kind: str, sources: Sequence[str], *, python: Path) -> Waits:
+    """Attack a server, and measure an honest client meanwhile."""
+    server = Server(*flags, python=python)
+    try:
+        with attacked(server.port, kind, sources):
+            return honest_waits(server.port)
+    finally:
         server.close()
 
 

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -142,13 +142,16 @@ class Scene:
         environ: Mapping[str, str] | None = None,
         wait_for: str = "listening on ",
         prelude: str = "",
+        wrapper: Sequence[str] = (),
     ) -> Iterator[WatchedServer]:
         """Serve with a configuration, or with the tsa.toml that is there; it must end with 0 when told to stop.
 
-        `prelude` is Python that the server's process runs first: what cannot be done to it from outside.
+        `prelude` is Python that the server's process runs first: what cannot be done to it from outside. With a
+        `wrapper`, a command that runs the rest of its arguments, all settings are in the flags.
         """
-        config = self.folder / "tsa.toml" if toml is None else self.configure(toml)
+        config = None if wrapper else self.folder / "tsa.toml" if toml is None else self.configure(toml)
         server = WatchedServer(config, *flags, environ=environ, wait_for=wait_for)
+        server.command[:0] = wrapper
         server.folder = self.folder
         if prelude:
             server.command[1:3] = ["-c", f"{prelude}\nimport sys\nfrom tsa_core.cli.server import server\n{_RUN}"]

@@ -128,6 +128,10 @@ class Observability:
         if self._forks:
             self._stack.enter_context(shared_metrics())
         self._shares = directory() is not None
+        if self._shares:
+            from tsa_core.metrics.shared_file import use_shared_files
+
+            use_shared_files()
         from tsa_core.metrics.listener import MetricsListener
 
         try:

@@ -19,10 +19,14 @@ from typing import Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from tsa_core.api import cannot_listen
 from tsa_core.config import MetricsSettings
+from tsa_core.metrics.families import PREFIX
+from tsa_core.metrics.shared_file import ROOM
 from tsa_core.metrics.sharing import directory, forget_dead_processes
 
 log = logging.getLogger(__name__)
@@ -179,10 +183,31 @@ class MetricsListener:
         self.close()
 
 
+class _OfAllProcesses(Collector):
+    """The metrics of all processes that share theirs, and whether these are all; else those of this process."""
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: a registry would collect everything to learn the names."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics."""
+        shared = directory()
+        if shared is not None and shared.is_dir():
+            yield from MultiProcessCollector(None, str(shared)).collect()  # type: ignore[no-untyped-call] # as below
+        else:
+            yield from REGISTRY.collect()
+        yield GaugeMetricFamily(
+            f"{PREFIX}metrics_shared",
+            "1 when the metrics are of all processes; 0 when one has no room for its",
+            ROOM.enough,
+        )
+
+
 def _registry() -> CollectorRegistry:
     """Return the registry to show: of this process, or of all processes that share their metrics."""
     if directory() is None:
         return REGISTRY
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # the library has types, but not for this
+    registry.register(_OfAllProcesses())
     return registry

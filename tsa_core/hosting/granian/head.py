@@ -1,7 +1,8 @@
 """Rules for a request's head that hyper, inside granian, does not have (RFC 9112).
 
 hyper refuses heads of more than 100 lines or beyond `max_header_size`, lengths that differ, and Transfer-Encoding in
-HTTP/1.0. It closes a connection whose request has Content-Length and Transfer-Encoding, and may hide one of the two.
+HTTP/1.0. Of Content-Length and Transfer-Encoding in one head it may hide the former, so rsgi.py closes the connection
+after every request in chunks.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _HEADERS_WITHOUT_PREFIX = frozenset({"content-type", "content-length"})
 """Their names in environ do not begin with HTTP_ (PEP 3333)."""
 _MAX_EMPTY_PARTS = 3
+_CLOSE = ("connection", "close")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -206,9 +207,10 @@ class RsgiApplication:
                 await self._answer_in_thread(self._executor, environ, reply)
         except Exception:
             log.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
-            protocol.response_str(500, [("content-type", "text/plain")], "the server failed to answer")
+            headers = [("content-type", "text/plain")]
+            protocol.response_str(500, _closing(environ, headers), "the server failed to answer")
             return
-        protocol.response_bytes(reply.status, reply.headers, reply.body)
+        protocol.response_bytes(reply.status, _closing(environ, reply.headers), reply.body)
 
     async def _answer_in_thread(self, executor: Executor, environ: dict[str, Any], reply: _Reply) -> None:
         loop = asyncio.get_running_loop()
@@ -235,6 +237,15 @@ class RsgiApplication:
     def _process_batch(self) -> None:
         self._scheduled = False
         self._batch.process()
+
+
+def _closing(environ: dict[str, Any], headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers of a reply; the connection is closed after it when the request came in chunks.
+
+    hyper hides a Content-Length beside Transfer-Encoding, so any such request may be one that another reader frames
+    differently. What follows it is never read (RFC 9112 6.1; decision 200).
+    """
+    return [*headers, _CLOSE] if "HTTP_TRANSFER_ENCODING" in environ else headers
 
 
 def _environ(scope: Any) -> dict[str, Any]:
