@@ -34,6 +34,7 @@ from tsa_core.api import (
     Provider,
     RequestContext,
     ResponseProcessor,
+    Routes,
     Signer,
     SignerOptions,
     SignerUnavailable,
@@ -126,6 +127,7 @@ class Parts:
     processors: Sequence[ResponseProcessor] = ()
     sinks: Sequence[AuditSink] = ()
     observers: Sequence[Observer] = ()
+    routes: Sequence[Routes] = ()
 
 
 def _return(one: Any, _options: Any) -> Any:
@@ -171,6 +173,7 @@ def _host(parts: Parts) -> tuple[PluginHost, dict[str, Any]]:
         "response": {"processors": install_all("processor", "tsa_response_processors", parts.processors)},
         "audit": {"sinks": install_all("sink", "tsa_audit_sinks", parts.sinks)},
         "observe": {"observers": install_all("observer", "tsa_observers", parts.observers)},
+        "routes": {"plugins": install_all("routes", "tsa_routes", parts.routes)},
     }
     return PluginHost(installed), settings
 

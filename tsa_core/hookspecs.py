@@ -31,6 +31,7 @@ from tsa_core.api import (
     PolicySelector,
     Provider,
     ResponseProcessor,
+    Routes,
     Signer,
 )
 
@@ -150,6 +151,19 @@ def tsa_health_checks() -> Iterable[Provider[HealthCheck]]:  # type: ignore[empt
         @hookimpl
         def tsa_health_checks():
             yield Provider(name="disk", summary="Enough free space", options=DiskOptions, open=open_check)
+    """
+
+
+@hookspec
+def tsa_routes() -> Iterable[Provider[Routes]]:  # type: ignore[empty-body] # declares
+    """Register pages and other paths of the HTTP server; `[routes] plugins` selects any number.
+
+    Called once at start; what was opened is told of the authority by `bind`, and asked once for its `routes`. A path
+    that another plugin or the core has is an error. Example::
+
+        @hookimpl
+        def tsa_routes():
+            yield Provider(name="portal", summary="A page for people", options=PortalOptions, open=open_portal)
     """
 
 

@@ -35,6 +35,7 @@ SELECTED: dict[str, dict[str, Any]] = {
     "audit": {"audit": {"sinks": ["wrong"]}},
     "observer": {"observe": {"observers": ["wrong"]}},
     "health": {"health": {"checks": ["wrong"]}},
+    "routes": {"routes": {"plugins": ["wrong"]}},
 }
 """The settings that select the plugin `wrong`, by its kind."""
 HOOK_OF = {kind.name: kind.hook for kind in KINDS}

@@ -20,6 +20,7 @@ from tsa_core.api import (
     PluginOptions,
     PolicySelector,
     ResponseProcessor,
+    Routes,
     TimeReading,
 )
 from tsa_core.builtin.clock import SystemClock
@@ -217,6 +218,16 @@ WRONG = [
     ),
     Wrong(
         "monitor-start", "monitor", kind_of(FakeMonitor, start=raising(KeyError("x"))), "cannot be started: KeyError"
+    ),
+    # Routes.
+    Wrong("routes-none", "routes", returning(None), "open returned None, not a Routes"),
+    Wrong("routes-async", "routes", kind_of(Routes, routes=async_method), "its routes is an async function"),
+    Wrong("routes-text", "routes", kind_of(Routes, routes=returning("/page")), "routes returned a str, not a list"),
+    Wrong(
+        "routes-crash",
+        "routes",
+        kind_of(Routes, routes=raising(ValueError("'page' cannot be a path"))),
+        "cannot be a path",
     ),
 ]
 """The `open` of each is a function of no arguments."""

@@ -60,6 +60,16 @@ from tsa_core.api.record import (
 )
 from tsa_core.api.request import ProfileSummary, RequestContext, RequestExtension, TimeStampReq, TokenDraft
 from tsa_core.api.response import ResponseProcessor
+from tsa_core.api.routes import (
+    IMMUTABLE,
+    AuthorityAccess,
+    ClockReport,
+    ProfileReport,
+    Route,
+    RouteReply,
+    RouteRequest,
+    Routes,
+)
 from tsa_core.api.signer import KeySigner, LocalKeySigner, Signer
 from tsa_core.protocol.retry_after import retry_after
 from tsa_core.protocol.signatures import (
@@ -77,6 +87,7 @@ hookimpl = HookimplMarker(PROJECT)
 """Marks a plugin's implementation of one of the hooks in tsa_core.hookspecs."""
 
 __all__ = [
+    "IMMUTABLE",
     "KEY_KINDS",
     "PROJECT",
     "WRONG_KEK",
@@ -85,6 +96,7 @@ __all__ = [
     "AuditEvent",
     "AuditRecord",
     "AuditSink",
+    "AuthorityAccess",
     "CertificateAuthority",
     "CertificateAuthorityError",
     "CertificateAuthorityOptions",
@@ -92,6 +104,7 @@ __all__ = [
     "ClockAnchor",
     "ClockError",
     "ClockMonitor",
+    "ClockReport",
     "ClockVerdict",
     "Command",
     "ConfigError",
@@ -115,6 +128,7 @@ __all__ = [
     "PluginOptions",
     "PolicySelector",
     "PrivateKey",
+    "ProfileReport",
     "ProfileSummary",
     "Provider",
     "PublicKey",
@@ -123,6 +137,10 @@ __all__ = [
     "RequestOutcome",
     "RequestRejected",
     "ResponseProcessor",
+    "Route",
+    "RouteReply",
+    "RouteRequest",
+    "Routes",
     "Secret",
     "SignatureAlgorithm",
     "Signer",

@@ -23,6 +23,7 @@ _SELECT = {
     "audit": '[audit]\nsinks = ["{name}"]',
     "observer": '[observe]\nobservers = ["{name}"]',
     "health": '[health]\nchecks = ["{name}"]',
+    "routes": '[routes]\nplugins = ["{name}"]',
     "kek": 'key_resource = "{name}://KEY"   # where a plugin asks for the key that encrypts its own',
     "ca": "fetch-tsa-certs --parent-ca {name}:RESOURCE",
 }

@@ -40,6 +40,7 @@ from tsa_core.config.sections import (
     PluginTable,
     PolicySettings,
     ResponseSettings,
+    RoutesSettings,
 )
 
 __all__ = ["CONFIG_VARIABLE", "DEFAULT_PROFILE", "Settings", "load_settings"]
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
     observe: ObserveSettings = ObserveSettings()
     health: HealthSettings = HealthSettings()
+    routes: RoutesSettings = RoutesSettings()
     profiles: dict[ProfileName, ProfileSettings] = Field(default_factory=dict)
     signer: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
     certificate_authority: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
@@ -213,6 +215,7 @@ def _check_whole(settings: Settings, config: Path | None) -> None:
         ("audit", settings.audit),
         ("observe", settings.observe),
         ("health", settings.health),
+        ("routes", settings.routes),
     ):
         for name, table in (core.__pydantic_extra__ or {}).items():
             if not isinstance(table, dict):

@@ -162,6 +162,22 @@ class ObserveSettings(PluginSection):
         return _refuse_without(self, "queue_limit", self.observers, "observers")
 
 
+class RoutesSettings(PluginSection):
+    """`[routes]`: the pages and paths that plugins add."""
+
+    plugins: TextList = Field(default_factory=list, description="plugins that add pages and other paths")
+    handler_timeout: Duration = Field(
+        timedelta(seconds=5), gt=timedelta(0), description="time for one request to a plugin's path; then 503"
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        for name in self.plugins:
+            if self.plugins.count(name) > 1:
+                raise ValueError(f"plugins lists {name!r} twice")
+        return _refuse_without(self, "handler_timeout", self.plugins, "plugins")
+
+
 class HealthSettings(PluginSection):
     """`[health]`: what /readyz depends on beside what requests show."""
 

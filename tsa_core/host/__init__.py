@@ -13,6 +13,7 @@ from tsa_core.host.kinds import (
     OBSERVER,
     POLICY_SELECTOR,
     RESPONSE_PROCESSOR,
+    ROUTES,
     SIGNER,
     Kind,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "OBSERVER",
     "POLICY_SELECTOR",
     "RESPONSE_PROCESSOR",
+    "ROUTES",
     "SIGNER",
     "InstalledPlugin",
     "Kind",

@@ -18,6 +18,7 @@ from tsa_core.api import (
     PluginOptions,
     PolicySelector,
     ResponseProcessor,
+    Routes,
     Signer,
     SignerOptions,
 )
@@ -75,6 +76,7 @@ RESPONSE_PROCESSOR: Kind[ResponseProcessor] = Kind(
 AUDIT_SINK: Kind[AuditSink] = Kind("audit", "audit sink", "tsa_audit_sinks", AuditSink, "audit")
 OBSERVER: Kind[Observer] = Kind("observer", "observer", "tsa_observers", Observer, "observe")
 HEALTH_CHECK: Kind[HealthCheck] = Kind("health", "health check", "tsa_health_checks", HealthCheck, "health")
+ROUTES: Kind[Routes] = Kind("routes", "routes plugin", "tsa_routes", Routes, "routes", keeps=False)
 CERTIFICATE_AUTHORITY: Kind[CertificateAuthority] = Kind(
     "ca",
     "certificate authority",
@@ -102,6 +104,7 @@ KINDS: tuple[Kind[Any], ...] = (
     AUDIT_SINK,
     OBSERVER,
     HEALTH_CHECK,
+    ROUTES,
     CERTIFICATE_AUTHORITY,
     KEK,
 )

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 import falcon
 
+from tsa_core.api import PluginError
 from tsa_core.http import sigstore_mode
 from tsa_core.http.certchain import CertificateChainResource, TrustedRootResource
 from tsa_core.http.cors import with_cors
@@ -16,8 +17,9 @@ from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
 from tsa_core.http.observability import RequestTracingMiddleware
 from tsa_core.http.openapi import openapi_document, swagger_document
 from tsa_core.http.ping_only import PingOnlyMiddleware
+from tsa_core.http.plugin_routes import plugin_resources
 from tsa_core.http.timestamp import AliasResource, TimestampResource
-from tsa_core.http.web_pages import DescriptionResource, DocsResource, Pages, RootResource
+from tsa_core.http.web_pages import DescriptionResource, DocsResource, LandingResource, Pages, RootResource
 from tsa_core.http.wsgi_types import WsgiApplication
 from tsa_core.service import Service
 
@@ -51,13 +53,20 @@ def create_app(service: Service, tracing: RequestTracingMiddleware | None = None
     app.add_route("/readyz", ReadinessResource(service))
 
     pages = Pages()
-    app.add_route("/", RootResource(service, pages, timestamp))
+    resources = plugin_resources(service, timestamp)
+    root = resources.pop("/", None)
+    app.add_route("/", RootResource(root.on_get if root else LandingResource(service, pages).on_get, timestamp))
     app.add_route("/docs", DocsResource(pages))
     app.add_route("/openapi.json", DescriptionResource(openapi_document()))
     app.add_route("/swagger.json", DescriptionResource(swagger_document()))
     for name, profile in service.authority.profiles.items():
         for path in profile.settings.paths:
             app.add_route(path, AliasResource(timestamp, name))
+    for path, resource in resources.items():
+        try:
+            app.add_route(path, resource)
+        except ValueError as error:
+            raise PluginError(f"{resource.what} cannot have the path {path}: {error}") from None
     return with_fast_path(with_cors(app), service.settings.server, timestamp, tracing)
 
 

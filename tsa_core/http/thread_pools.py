@@ -29,6 +29,9 @@ ENTER = "tsa_core.enter"
 QUEUED_SECONDS = "tsa_core.queued_seconds"
 """In environ of a request that a pool runs: how long it stood in the queue; infinite when the queue was full."""
 
+ROUTES_POOL = "routes "
+"""Begins the names of the pools of plugins' routes; no profile's name has a space."""
+
 _WARNING_PAUSE_SECONDS = 10.0
 _LAST_SECONDS = 0.1
 """How long the end of the threads is waited for, when their requests have been answered or cut off."""

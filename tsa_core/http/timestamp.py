@@ -16,6 +16,7 @@ from tsa_core.api import PKIFailureInfo, RequestContext, RequestRejected
 from tsa_core.authority import PendingRequest, Reply, RequestTrace, TimestampAuthority
 from tsa_core.config import ServerSettings
 from tsa_core.http import sigstore_mode
+from tsa_core.http.request_body import read_body
 from tsa_core.http.sigstore import JsonRequestError, error_message, read_json_request
 from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, wait_here
 
@@ -34,7 +35,6 @@ TRACE = "tsa_core.trace"
 """In environ, when metrics or the access log are on: the RequestTrace to fill in."""
 
 NO_CACHE = "no-cache, no-store, max-age=0"
-_MAX_UNDECLARED_OCTETS = 1_048_576
 _MAX_REQUEST_ID = 128
 _WARNING_PAUSE_SECONDS = 10.0
 
@@ -77,7 +77,7 @@ class TimestampResource:
                 description=f"unsupported media type {json.dumps(content_type[:80] or _UNNAMED_TYPE)}, "
                 f"only [{QUERY_TYPE} {JSON_TYPE}] are allowed"
             )
-        body = self._read_body(request)
+        body = read_body(request, self.max_body or None)
         if self._json_rejections and not body:
             raise sigstore_mode.body_required()
         context = RequestContext(
@@ -167,32 +167,6 @@ class TimestampResource:
             return given
         return f"{self._id_prefix}-{next(self._id_count):x}"
 
-    def _read_body(self, request: falcon.Request) -> bytes:
-        """Read the body, at most as much as is allowed; 413 for more."""
-        declared = request.env.get("CONTENT_LENGTH")
-        limit = self.max_body
-        if not declared:
-            return self._read_undeclared_body(request)
-        # No body is as long as a number of more than 18 digits says, and Python refuses to read thousands of digits.
-        if not (declared.isascii() and declared.isdigit() and len(declared) <= 18):
-            raise _http_error(400, "Content-Length is not a number of bytes")
-        length = int(declared)
-        if limit and length > limit:
-            raise _too_large(limit)
-        return bytes(request.env["wsgi.input"].read(length))
-
-    def _read_undeclared_body(self, request: falcon.Request) -> bytes:
-        """Read a chunked body from a server that passes the chunks on; waitress collects them first."""
-        if not request.env.get("wsgi.input_terminated"):
-            return b""  # without a length there is no body (RFC 9112 6.3), and the stream may never end
-        limit = self.max_body or _MAX_UNDECLARED_OCTETS
-        body = bytearray()
-        while part := request.stream.read(limit + 1 - len(body)):
-            body += part
-            if len(body) > limit:
-                raise _too_large(limit)
-        return bytes(body)
-
 
 class AliasResource:
     """POST at another path of a profile: `[profiles.NAME] paths`."""
@@ -204,10 +178,6 @@ class AliasResource:
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
         """Answer one request with this profile."""
         self._timestamp.on_post(request, response, self._profile)
-
-
-def _too_large(limit: int) -> falcon.HTTPError:
-    return falcon.HTTPContentTooLarge(description=f"the request body is larger than {limit} bytes")
 
 
 def _http_error(status: int, message: str) -> falcon.HTTPError:

@@ -6,16 +6,17 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from string import Template
-from typing import Any
+from typing import Any, TypeAlias
 
 import falcon
 
 from tsa_core import __version__
+from tsa_core.api import ProfileReport
 from tsa_core.api.fields import format_duration
-from tsa_core.authority import CauseKind, ClockState, Profile
+from tsa_core.config import ServerSettings
 from tsa_core.http.openapi import docs_page, openapi_document, read_page
 from tsa_core.http.timestamp import TimestampResource
 from tsa_core.service import Service
@@ -24,24 +25,9 @@ _HOST = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
 )
 _NAMELESS = "this-server"
-_CLOCK = {
-    ClockState.UNMONITORED: "No monitor watches the clock; the operator vouches for it.",
-    ClockState.SYNCHRONISED: "The clock is watched, and right.",
-    ClockState.HOLDOVER: "The clock was right when it was last measured, and is still within its bounds.",
-    ClockState.LEAP: "A leap second makes the time ambiguous.",
-    ClockState.STEPPED: "The clock was set, and has not been measured since.",
-    ClockState.UNSYNCHRONISED: "The clock cannot be trusted now.",
-}
 
-
-_STOPPED = {
-    CauseKind.SIGNER: "The signer cannot sign.",
-    CauseKind.CERTIFICATE: "The certificate or its key may not be used now.",
-    CauseKind.CLOCK: "The clock cannot be trusted.",
-    CauseKind.AUDIT: "The audit trail takes no records.",
-    CauseKind.RESPONSE: "Replies cannot be completed.",
-    CauseKind.POLICY: "The profile cannot be chosen.",
-}
+Responder: TypeAlias = Callable[..., None]
+"""Answers a falcon.Request by filling in a falcon.Response."""
 
 
 class Pages:
@@ -83,66 +69,61 @@ class LandingResource:
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Answer."""
-        authority = self._service.authority
-        clock = authority.gate.status()
-        stopping = {name: self._service.watch.stopping(name) for name in authority.profiles}
-        text = _CLOCK[clock.state]
-        if clock.error_bound is not None:
-            text += f" It is off by {clock.error_bound.total_seconds() * 1000:.1f} ms at most."
-        if clock.issuing and not clock.state.trusted:
-            text += " Timestamps are issued all the same."
+        profiles = self._service.access.profiles()
         page = self._template.substitute(
             style=self._pages.style,
-            state=_state(stopping),
-            state_class="bad" if any(stopping.values()) else "good",
-            url=escape(self._address(request)),
+            state=_state(profiles),
+            state_class="bad" if any(profile.stopped_by for profile in profiles) else "good",
+            url=escape(address(request, self._service.settings.server)),
             base=".",
-            profiles="\n".join(_row(profile, stopping[profile.name]) for profile in authority.profiles.values()),
-            clock=escape(text),
+            profiles="\n".join(map(_row, profiles)),
+            clock=escape(self._service.access.clock().text),
             version=escape(__version__),
         )
         self._pages.send(response, page, cache="no-store")
 
     on_head = on_get
 
-    def _address(self, request: falcon.Request) -> str:
-        """Return this server's address as the client sees it; an invalid Host header is not used."""
-        if public := self._service.settings.server.public_url:
-            return public.rstrip("/")
-        given = request.env.get("HTTP_HOST") or ""
-        host = given if _HOST.fullmatch(given) else _NAMELESS
-        return f"{'https' if request.env['wsgi.url_scheme'] == 'https' else 'http'}://{host}"
+
+def address(request: falcon.Request, settings: ServerSettings) -> str:
+    """Return this server's address as the client sees it; an invalid Host header is not used."""
+    if public := settings.public_url:
+        return public.rstrip("/")
+    given = request.env.get("HTTP_HOST") or ""
+    host = given if _HOST.fullmatch(given) else _NAMELESS
+    return f"{'https' if request.env['wsgi.url_scheme'] == 'https' else 'http'}://{host}"
 
 
-def _state(stopping: Mapping[str, list[CauseKind]]) -> str:
-    """Return a sentence that says whether the profiles issue, and which kinds of things stop those that do not."""
-    kinds = dict.fromkeys(kind for each in stopping.values() for kind in each)
-    if not kinds:
+def _state(profiles: Sequence[ProfileReport]) -> str:
+    """Return a sentence that says whether the profiles issue, and what stops those that do not."""
+    reasons = dict.fromkeys(reason for profile in profiles for reason in profile.stopped_by)
+    if not reasons:
         return "It issues timestamps."
-    words = "It cannot issue timestamps now." if all(stopping.values()) else "Some of its profiles cannot issue now."
-    return " ".join([words, *(_STOPPED[kind] for kind in kinds)])
+    every = all(profile.stopped_by for profile in profiles)
+    words = "It cannot issue timestamps now." if every else "Some of its profiles cannot issue now."
+    return " ".join([words, *reasons])
 
 
-def _row(profile: Profile, stopping: list[CauseKind]) -> str:
+def _row(profile: ProfileReport) -> str:
     """Return a profile's row of the table."""
-    note = "<br>cannot issue now" if stopping else ""
-    leaf = profile.chain.leaf
-    accuracy = profile.settings.accuracy
-    path = "./api/v1/timestamp" if profile.name == "default" else f"./tsa/{profile.name}"
+    note = "<br>cannot issue now" if profile.stopped_by else ""
     policies = "<br>".join(f"<code>{escape(policy)}</code>" for policy in profile.policies)
     return (
-        f'<tr><td><a href="{escape(path)}/certchain">{escape(profile.name)}</a>{note}</td>'
-        f"<td>{escape(leaf.subject.rfc4514_string())}<br>until {profile.not_after:%Y-%m-%d}, "
-        f"{escape(profile.algorithm.name)}</td><td>{policies}</td>"
-        f"<td>{'not stated' if accuracy is None else escape(format_duration(accuracy))}</td></tr>"
+        f'<tr><td><a href=".{escape(profile.path)}/certchain">{escape(profile.name)}</a>{note}</td>'
+        f"<td>{escape(profile.subject)}<br>until {profile.not_after:%Y-%m-%d}, "
+        f"{escape(profile.algorithm)}</td><td>{policies}</td>"
+        f"<td>{'not stated' if profile.accuracy is None else escape(format_duration(profile.accuracy))}</td></tr>"
     )
 
 
-class RootResource(LandingResource):
-    """/: the page to look at, and POST for clients that were given a bare host, as the default route answers it."""
+class RootResource:
+    """/: the page to look at, and POST for clients that were given a bare host, as the default route answers it.
 
-    def __init__(self, service: Service, pages: Pages, timestamp: TimestampResource) -> None:
-        super().__init__(service, pages)
+    The page is what `page` answers, a plugin's for example.
+    """
+
+    def __init__(self, page: Responder, timestamp: TimestampResource) -> None:
+        self.on_get = self.on_head = page
         self.on_post = timestamp.on_post
 
 

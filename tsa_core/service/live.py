@@ -78,8 +78,8 @@ class LiveService:
             granian = settings.server.engine == "granian" or "https" in settings.server.schemes
             if granian and new.waiting_profiles > self.service.waiting_profiles:
                 raise ConfigError(
-                    "more signers than before wait for a network, and granian was started with threads for those that "
-                    "did; restart the server"
+                    "more signers than before wait for a network, or more plugins have pages, and granian was started "
+                    "with threads for those that did; restart the server"
                 )
             self._prepared = new, _Generation(self._build(new))
             new.clock.gate.wait_for_monitors(_FIRST_VERDICTS_SECONDS)

@@ -14,6 +14,7 @@ _LISTS: Mapping[str, str] = {
     "audit": "sinks",
     "observe": "observers",
     "health": "checks",
+    "routes": "plugins",
 }
 """The setting of each section that selects plugins; [clock] has two."""
 

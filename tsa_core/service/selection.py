@@ -18,6 +18,7 @@ def selection(settings: Settings) -> dict[str, list[str]]:
         "audit_sinks": settings.audit.sinks,
         "observers": settings.observe.observers,
         "health_checks": settings.health.checks,
+        "routes": settings.routes.plugins,
     }
     return {kind: list(dict.fromkeys(names)) for kind, names in chosen.items()}
 

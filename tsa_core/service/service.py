@@ -35,6 +35,7 @@ from tsa_core.host import (
 )
 from tsa_core.paths.certificate import serial_number
 from tsa_core.service.audit_heads import AuditHeads
+from tsa_core.service.authority_access import ServiceAccess
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
 from tsa_core.service.opening import (
     OpenedClock,
@@ -44,6 +45,7 @@ from tsa_core.service.opening import (
     open_signer,
     refuse_without_effect,
 )
+from tsa_core.service.plugin_routes import OpenedRoutes, open_routes
 from tsa_core.service.plugin_tables import refuse_tables_without_effect
 from tsa_core.service.queued_observer import QueuedObserver
 from tsa_core.service.readiness_watch import ReadinessCheck, ReadinessWatch
@@ -84,6 +86,8 @@ class Service:
         self.warnings: list[str] = []
         """Lines for the operator about what works but is unsafe in production."""
         self._observers: dict[str, QueuedObserver] = {}
+        self.routes: list[OpenedRoutes] = []
+        """What plugins add to the HTTP server."""
         try:
             material = material or read_material(settings)
             with noting_files() as files:
@@ -193,6 +197,8 @@ class Service:
             trial_interval=settings.health.trial_interval,
             previous=previous.watch if previous else None,
         )
+        self.access: ServiceAccess = ServiceAccess(self.authority, self.watch)
+        self.routes = open_routes(settings, self.host, self.access)
 
     def _plugin(self, kind: Kind[Any], section: PluginSection, name: str) -> Any:
         return self.host.open(kind, name, section.plugin_table(name))
@@ -203,8 +209,12 @@ class Service:
 
     @property
     def waiting_profiles(self) -> int:
-        """The number of profiles whose requests wait for a backend, so that they need threads."""
-        return sum(self.authority.waits(profile) for profile in self.authority.profiles.values())
+        """The number of profiles whose requests wait for a backend, so that they need threads.
+
+        Where there are any, plugins with pages count too: they share the threads.
+        """
+        waiting = sum(self.authority.waits(profile) for profile in self.authority.profiles.values())
+        return waiting + sum(each.handles for each in self.routes) if waiting else 0
 
     def _files(self) -> set[Path]:
         chains = [profile.certificate_chain for profile in self.settings.profiles.values()]
@@ -293,6 +303,8 @@ class Service:
             self.clock.gate.stop()
         for observer in self._observers.values():
             observer.finish()
+        for routes in self.routes:
+            routes.calls.close()
         if hasattr(self, "authority"):
             self.authority.close()
         self.host.close()

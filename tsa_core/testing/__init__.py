@@ -18,6 +18,7 @@ pytest.register_assert_rewrite(
     "tsa_core.testing.policy_contract",
     "tsa_core.testing.record_contract",
     "tsa_core.testing.response_contract",
+    "tsa_core.testing.routes_contract",
     "tsa_core.testing.signer_contract",
     "tsa_core.testing.tokens",
 )
@@ -45,6 +46,7 @@ from tsa_core.testing.policy_contract import PolicySelectorContract
 from tsa_core.testing.programs import missing, require_package, require_program
 from tsa_core.testing.record_contract import AuditSinkContract, ObserverContract, sample_outcome
 from tsa_core.testing.response_contract import ResponseProcessorContract
+from tsa_core.testing.routes_contract import RoutesContract, SampleAccess, sample_route_request
 from tsa_core.testing.samples import (
     SAMPLE_POLICY,
     encode_request,
@@ -95,6 +97,8 @@ __all__ = [
     "ProviderContract",
     "RefusingSigner",
     "ResponseProcessorContract",
+    "RoutesContract",
+    "SampleAccess",
     "ServerProcess",
     "SignerContract",
     "SteppingClock",
@@ -116,6 +120,7 @@ __all__ = [
     "sample_outcome",
     "sample_record",
     "sample_request",
+    "sample_route_request",
     "shared_key",
     "wait_until",
     "write_pem",

@@ -22,6 +22,7 @@ KINDS: Final = {
     "response": ("processor", "Response processor"),
     "audit": ("sink", "Audit sink"),
     "observer": ("observer", "Observer"),
+    "routes": ("pages", "Routes plugin"),
     "ca": ("authority", "Certificate authority"),
     "kek": ("kek", "Key encryption key"),
 }

@@ -21,6 +21,7 @@ from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
 from tsa_core.hosting.granian.event_loop import BoundedEventLoop
 from tsa_core.hosting.granian.http2_limits import Http2Limits
 from tsa_core.hosting.granian.peers import Peers
+from tsa_core.hosting.granian.route_threads import RouteThreads
 from tsa_core.hosting.granian.rsgi import RsgiApplication
 from tsa_core.hosting.granian.thread_limits import ThreadLimits, threads_needed
 from tsa_core.hosting.heartbeat import BEAT_SECONDS, Heartbeat, Loop, NoHeartbeat
@@ -46,6 +47,7 @@ class _Group:
         *,
         tls: bool,
         executor: Executor | None,
+        route_threads: RouteThreads,
         end: Callable[[ConnectionWatch, str], None],
     ) -> None:
         limits = settings.over_tls() if tls else settings
@@ -60,6 +62,7 @@ class _Group:
             max_body=limits.max_request_body_size,
             read_seconds=limits.read_timeout.total_seconds(),
             executor=executor,
+            route_threads=route_threads,
             peers=peers,
             http2_limits=Http2Limits(limits, end=partial(end, self.connections)) if limits.http2 else None,
         )
@@ -74,8 +77,9 @@ class GranianListeners:
     """Serves an application on listening sockets from `start` until `stop`, over TLS on those in `tls`.
 
     A context manager. Requests are answered in the event loop, unless there are profiles whose signers wait: then
-    threads answer them, and each such profile has a limit on threads. Without sockets it does nothing. `slot` counts
-    the processes that serve the same sockets, and `heartbeat` is told that the event loop runs.
+    threads answer them, and each such profile has a limit on threads. Plugins' paths always have threads. Without
+    sockets it does nothing. `slot` counts the processes that serve the same sockets, and `heartbeat` is told that the
+    event loop runs.
     """
 
     def __init__(
@@ -95,12 +99,21 @@ class GranianListeners:
         self._heartbeat = heartbeat or NoHeartbeat()
         self._slot = slot
         self._executor = None
+        self._route_threads = RouteThreads(threads=settings.threads, queue_limit=settings.queue_limit)
         if waiting_profiles:
             threads = threads_needed(settings, waiting_profiles)
             self._executor = ThreadPoolExecutor(threads, thread_name_prefix="granian")
             app = ThreadLimits(app, settings)
         self._groups = [
-            _Group(app, settings, sockets, tls=over_tls, executor=self._executor, end=self._end)
+            _Group(
+                app,
+                settings,
+                sockets,
+                tls=over_tls,
+                executor=self._executor,
+                route_threads=self._route_threads,
+                end=self._end,
+            )
             for sockets, over_tls in ((tls, True), (plain, False))
             if sockets
         ]
@@ -208,6 +221,7 @@ class GranianListeners:
             self.cut_off = max(self.cut_off, self._pending())
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
+        self._route_threads.shutdown()
 
     def __enter__(self) -> Self:
         self.start()

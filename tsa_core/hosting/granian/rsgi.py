@@ -19,10 +19,11 @@ from typing import Any
 from tsa_core.hosting.granian.head import check_head
 from tsa_core.hosting.granian.http2_limits import ConnectionLoad, Http2Limits, LimitExceeded
 from tsa_core.hosting.granian.peers import Peers
+from tsa_core.hosting.granian.route_threads import RoutePool, RouteThreads, leave_for_routes
 from tsa_core.hosting.granian.wsgi_reply import WsgiReply
 from tsa_core.hosting.http_rules import max_chunks
 from tsa_core.http.batching import BATCH, Batch, BatchedRequest
-from tsa_core.http.thread_pools import QUEUED_SECONDS
+from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, LeaveIoThread, wait_here
 from tsa_core.http.wsgi_types import UNIX_PEER, WsgiApplication
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ class RsgiApplication:
     """Calls a WSGI application for each request; `pending` counts those that are not answered yet.
 
     `read_seconds` limits the time for a body, and `max_body` its bytes; 0 means no limit. With an executor, requests
-    run in its threads. Without one they run in the event loop, in batches. HTTP/2 needs `http2_limits`.
+    run in its threads. Without one they run in the event loop, in batches; those to plugins' paths run in
+    `route_threads`. HTTP/2 needs `http2_limits`.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class RsgiApplication:
         max_body: int,
         read_seconds: float,
         executor: Executor | None,
+        route_threads: RouteThreads | None = None,
         http2_limits: Http2Limits | None = None,
         peers: Peers | None = None,
     ) -> None:
@@ -88,6 +91,7 @@ class RsgiApplication:
         self._max_body = max_body
         self._read_seconds = read_seconds or None
         self._executor = executor
+        self._route_threads = route_threads or RouteThreads(threads=1, queue_limit=0)
         self._http2_limits = http2_limits
         self._peers = peers or Peers()
         self._batch = Batch(_Reply.fail)
@@ -201,8 +205,14 @@ class RsgiApplication:
             reply = _Reply()
             if self._executor is None:
                 environ[BATCH] = partial(self._add_to_batch, reply)
-                if not reply.collect(self._app, environ):
-                    await reply.finished
+                environ[ENTER] = leave_for_routes
+                try:
+                    complete = reply.collect(self._app, environ)
+                except LeaveIoThread as leaving:
+                    await self._answer_beside_the_loop(self._route_threads.pool(leaving.pool), environ, reply)
+                else:
+                    if not complete:
+                        await reply.finished
             else:
                 await self._answer_in_thread(self._executor, environ, reply)
         except Exception:
@@ -211,6 +221,21 @@ class RsgiApplication:
             protocol.response_str(500, _closing(environ, headers), "the server failed to answer")
             return
         protocol.response_bytes(reply.status, _closing(environ, reply.headers), reply.body)
+
+    async def _answer_beside_the_loop(self, pool: RoutePool, environ: dict[str, Any], reply: _Reply) -> None:
+        """Run a request to a plugin's path again, where it may wait; the application refuses it when all wait."""
+        del environ[BATCH]
+        environ[ENTER] = wait_here
+        environ["wsgi.input"].seek(0)
+        if pool.full:
+            environ[QUEUED_SECONDS] = float("inf")
+            reply.collect(self._app, environ)
+            return
+        pool.pending += 1
+        try:
+            await self._answer_in_thread(pool.executor, environ, reply)
+        finally:
+            pool.pending -= 1
 
     async def _answer_in_thread(self, executor: Executor, environ: dict[str, Any], reply: _Reply) -> None:
         loop = asyncio.get_running_loop()

@@ -2,7 +2,8 @@
 
 A profile whose signer waits for a backend may have `[server] threads` signatures in progress, and as many requests that
 wait for one. Further requests are refused at once, and one that has waited longer than `queue_timeout` is refused too.
-The server has more threads than that, so one is always free for other profiles, /ping and /healthz.
+The server has more threads than that, so one is always free for other profiles, /ping and /healthz. The paths of a
+plugin are limited as a profile is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def threads_needed(settings: ServerSettings, waiting_profiles: int) -> int:
-    """Return how many threads a process needs; `waiting_profiles` counts the profiles whose signers wait."""
+    """Return how many threads a process needs; `waiting_profiles` counts what has limits, see above."""
     return 2 * settings.threads * waiting_profiles + _SPARE_THREADS if waiting_profiles else 1
 
 
