@@ -1,12 +1,15 @@
-"""Threads that bring more than the event loop can do are held, and never for ever."""
+"""Threads that bring more than the event loop can do are held, and never for ever; the loop is woken once."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
+from typing import Any
 
-from tsa_core.hosting.granian.event_loop import BoundedEventLoop
+import pytest
+
+from tsa_core.hosting.granian.event_loop import BoundedEventLoop, WakingEventLoop
 
 
 def test_a_thread_that_brings_too_much_waits_and_nothing_is_lost() -> None:
@@ -68,3 +71,38 @@ def test_a_loop_that_waits_for_the_thread_gets_on() -> None:
 
     with asyncio.Runner(loop_factory=BoundedEventLoop) as runner:
         runner.run(main())
+
+
+@pytest.mark.parametrize("kind", [WakingEventLoop, BoundedEventLoop])
+def test_a_busy_loop_is_woken_once_and_runs_all_that_was_submitted(kind: type[WakingEventLoop]) -> None:
+    """Each round: a thread submits twenty callbacks while the loop is busy; one octet lies in its socket."""
+    done: list[int] = []
+    octets: list[int] = []
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        process: Any = loop._process_self_data
+
+        def count(data: bytes) -> None:
+            octets.append(len(data))
+            process(data)
+
+        loop._process_self_data = count
+        for _ in range(50):
+            finished = asyncio.Event()
+
+            def submit(finished: asyncio.Event = finished) -> None:
+                for number in range(20):
+                    loop.call_soon_threadsafe(done.append, number)
+                loop.call_soon_threadsafe(finished.set)
+
+            thread = threading.Thread(target=submit)
+            thread.start()
+            thread.join(30)
+            assert not thread.is_alive()
+            await finished.wait()
+
+    with asyncio.Runner(loop_factory=kind) as runner:
+        runner.run(asyncio.wait_for(main(), 60))
+    assert done == [*range(20)] * 50
+    assert octets == [1] * 50

@@ -1,4 +1,9 @@
-"""An event loop with a bounded queue: a thread that submits callbacks waits while too many are queued.
+"""Event loops for granian, whose threads submit every request and every body to the loop.
+
+`WakingEventLoop` is woken once for all that is submitted while it is busy. asyncio's loops make a system call for each
+callback, and the thread that makes it competes with the loop's for Python's lock.
+
+`BoundedEventLoop` has a bounded queue, too: a thread that submits callbacks waits while too many are queued.
 
 granian submits every request to the event loop, however many are queued. With HTTP/1.1 a connection has one request at
 a time. With HTTP/2 a client that cancels its requests can submit them without end. A thread of granian that waits here
@@ -22,7 +27,28 @@ _MAX_WAIT_SECONDS = 0.5
 """No thread waits longer: the loop may be waiting for that thread, and both would wait for ever."""
 
 
-class BoundedEventLoop(asyncio.SelectorEventLoop):
+class WakingEventLoop(asyncio.SelectorEventLoop):
+    """Writes to the socket that wakes it only when nothing that was written there is unread.
+
+    A callback is queued before the loop is woken, and the loop runs what is queued after it has read that socket. So a
+    callback that finds the socket written to is run as well.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._woken = False
+
+    def _write_to_self(self) -> None:
+        if not self._woken:
+            self._woken = True
+            super()._write_to_self()  # type: ignore[misc]
+
+    def _process_self_data(self, data: bytes) -> None:
+        self._woken = False
+        super()._process_self_data(data)  # type: ignore[misc]
+
+
+class BoundedEventLoop(WakingEventLoop):
     """Counts the callbacks that other threads have submitted and that have not begun. A thread waits 0.5 s at most."""
 
     def __init__(self) -> None:

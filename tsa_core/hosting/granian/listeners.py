@@ -18,7 +18,7 @@ from typing import Any, Self
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.granian.connection_watch import ConnectionWatch
 from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
-from tsa_core.hosting.granian.event_loop import BoundedEventLoop
+from tsa_core.hosting.granian.event_loop import BoundedEventLoop, WakingEventLoop
 from tsa_core.hosting.granian.http2_limits import Http2Limits
 from tsa_core.hosting.granian.peers import Peers
 from tsa_core.hosting.granian.route_threads import RouteThreads
@@ -153,7 +153,7 @@ class GranianListeners:
             pin_to_one_cpu(self._settings, self._slot)
         try:
             http2 = any(group.limits.http2 for group in self._groups)
-            with asyncio.Runner(loop_factory=BoundedEventLoop if http2 else None) as runner:
+            with asyncio.Runner(loop_factory=BoundedEventLoop if http2 else WakingEventLoop) as runner:
                 runner.run(serve())
         finally:
             self._started.set()
