@@ -21,7 +21,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-PROGRAMS = {"timestamp-server": "tsa_core.cli.server", "fetch-tsa-certs": "tsa_core.cli.fetch_tsa_certs"}
+PROGRAMS = {
+    "timestamp-server": "tsa_core.cli.server",
+    "timestamp-cli": "tsa_core.cli.timestamp",
+    "fetch-tsa-certs": "tsa_core.cli.fetch_tsa_certs",
+}
 """Each with the module whose `main` it is."""
 _SECONDS = 120
 _one_at_a_time = threading.Lock()
