@@ -304,36 +304,45 @@ def running_server(
 
     With the engine `granian` its embedded server stands in waitress's place, the one that also speaks TLS.
     """
-    failures: list[BaseException] = []
     with open_service(parts, profiles=profiles, tables=tables, engine=engine, **server) as service:
-        sockets = listen(service.settings.server)
-        (url,) = urls(sockets)
-        app, settings = create_app(service), service.settings.server
         if engine == "granian":
+            sockets = listen(service.settings.server)
+            (url,) = urls(sockets)
+            app, settings = create_app(service), service.settings.server
             with GranianListeners(app, settings, tls=(), plain=sockets, waiting_profiles=service.waiting_profiles):
                 yield Server(url=url, service=service)
             for each in sockets:
                 each.close()
             return
-        http_server = WaitressServer(app, settings, sockets=sockets)
+        with served_by_waitress(service) as running:
+            yield running
 
-        def run() -> None:
-            try:
-                http_server.run()
-            except BaseException as error:  # noqa: BLE001 - reported below, in the test's own thread
-                failures.append(error)
 
-        thread = threading.Thread(target=run, name="test server")
-        thread.start()
+@contextmanager
+def served_by_waitress(service: Service) -> Iterator[Server]:
+    """Serve an opened service in a thread with our waitress server, then check that it ended in peace."""
+    failures: list[BaseException] = []
+    sockets = listen(service.settings.server)
+    (url,) = urls(sockets)
+    http_server = WaitressServer(create_app(service), service.settings.server, sockets=sockets)
 
-        def stop() -> int:
-            http_server.stop()
-            thread.join(timeout=30)
-            return http_server.cut_off
-
+    def run() -> None:
         try:
-            yield Server(url=url, service=service, stop=stop)
-        finally:
-            stop()
-        assert not thread.is_alive(), "the server did not stop"
-        assert not failures, failures
+            http_server.run()
+        except BaseException as error:  # noqa: BLE001 - reported below, in the test's own thread
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="test server")
+    thread.start()
+
+    def stop() -> int:
+        http_server.stop()
+        thread.join(timeout=30)
+        return http_server.cut_off
+
+    try:
+        yield Server(url=url, service=service, stop=stop)
+    finally:
+        stop()
+    assert not thread.is_alive(), "the server did not stop"
+    assert not failures, failures

@@ -226,6 +226,11 @@ def test_replies_may_be_read_by_every_site_and_say_so_only_when_asked(server: Se
     assert server.request("GET", "/nowhere", headers={"Origin": "null"}).headers["access-control-allow-origin"] == "*"
 
 
+def test_a_cache_does_not_give_a_page_the_reply_to_another_origin(server: Server) -> None:
+    for origin in ({}, {"Origin": "https://a.example"}):
+        assert server.request("GET", "/api/v1/timestamp/certchain", headers=origin).headers["vary"] == "Origin"
+
+
 def test_options_without_a_preflight_lists_the_methods(server: Server) -> None:
     reply = server.request("OPTIONS", "/api/v1/timestamp")
     assert "POST" in reply.headers["allow"]

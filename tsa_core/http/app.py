@@ -32,12 +32,12 @@ _MAX_PATH = 256
 def create_app(service: Service, tracing: RequestTracingMiddleware | None = None) -> WsgiApplication:
     """Return the WSGI application of an opened service; the caller closes the service and the tracing."""
     app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[tracing] if tracing else None)
-    if service.settings.server.http_ping_only:
-        app.add_middleware(PingOnlyMiddleware())
     app.req_options.strip_url_path_trailing_slash = True
     as_sigstore = service.settings.server.rejections == "sigstore"
     if as_sigstore:
-        app.add_middleware(sigstore_mode.AnyCasePing())
+        app.add_middleware(sigstore_mode.ReferenceRouting())
+    if service.settings.server.http_ping_only:
+        app.add_middleware(PingOnlyMiddleware())
     app.set_error_serializer(sigstore_mode.serialize_error if as_sigstore else _serialize_error)
     app.add_error_handler(Exception, _unexpected)
 
@@ -67,7 +67,7 @@ def create_app(service: Service, tracing: RequestTracingMiddleware | None = None
             app.add_route(path, resource)
         except ValueError as error:
             raise PluginError(f"{resource.what} cannot have the path {path}: {error}") from None
-    return with_fast_path(with_cors(app), service.settings.server, timestamp, tracing)
+    return with_fast_path(with_cors(app, post_varies=as_sigstore), service.settings.server, timestamp, tracing)
 
 
 def error_body(code: int, message: str) -> bytes:

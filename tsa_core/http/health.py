@@ -14,7 +14,7 @@ class PingResource:
 
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
         """Answer."""
-        response.content_type = falcon.MEDIA_TEXT
+        response.content_type = "text/plain"
         response.data = b"."
 
     on_head = on_get

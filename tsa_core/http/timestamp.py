@@ -17,13 +17,13 @@ from tsa_core.authority import PendingRequest, Reply, RequestTrace, TimestampAut
 from tsa_core.config import ServerSettings
 from tsa_core.http import sigstore_mode
 from tsa_core.http.request_body import read_body
-from tsa_core.http.sigstore import JsonRequestError, error_message, read_json_request
+from tsa_core.http.sigstore import UNDECODABLE, JsonRequestError, error_message, read_json_request
 from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, wait_here
 
 log = logging.getLogger(__name__)
 
 QUERY_TYPE = "application/timestamp-query"
-REPLY_TYPE = "application/timestamp-reply"
+REPLY_TYPE = sigstore_mode.REPLY_TYPE
 JSON_TYPE = "application/json"
 _UNNAMED_TYPE = "application/octet-stream"
 """What a body is that nobody has named (RFC 9110 8.3)."""
@@ -69,6 +69,8 @@ class TimestampResource:
         response.set_header(self.id_header, request_id)
         if profile is not None and profile not in self.authority.profiles:
             raise falcon.HTTPNotFound(description=f"there is no profile {profile[:64]!r} here")
+        if self._json_rejections and not sigstore_mode.has_body(environ):
+            raise sigstore_mode.body_required()
         content_type = environ.get("CONTENT_TYPE") or ""
         if content_type != QUERY_TYPE:
             content_type = content_type.partition(";")[0].strip().lower()
@@ -77,8 +79,13 @@ class TimestampResource:
                 description=f"unsupported media type {json.dumps(content_type[:80] or _UNNAMED_TYPE)}, "
                 f"only [{QUERY_TYPE} {JSON_TYPE}] are allowed"
             )
-        body = read_body(request, self.max_body or None)
-        if self._json_rejections and not body:
+        try:
+            body = read_body(request, self.max_body or None)
+        except falcon.HTTPContentTooLarge:
+            if self._json_rejections:
+                raise _http_error(400, UNDECODABLE) from None
+            raise
+        if self._json_rejections and not body:  # of chunks
             raise sigstore_mode.body_required()
         context = RequestContext(
             request_id=request_id,
@@ -181,4 +188,4 @@ class AliasResource:
 
 
 def _http_error(status: int, message: str) -> falcon.HTTPError:
-    return falcon.HTTPError(status, description=message)
+    return sigstore_mode.RefusedTimestamp(status, description=message)
