@@ -77,7 +77,7 @@ class Application:
         log.info("plugins: %s", selection_text(selection(self._settings)))
         atexit.register(self.close)
         CertificateWatch().look(
-            {"name": profile.name, "issues_until": profile.not_after.isoformat()}
+            {"name": profile.name, "issues_until": profile.not_after.isoformat(), "ends_with": profile.period.ends_with}
             for profile in service.authority.profiles.values()
         )
 

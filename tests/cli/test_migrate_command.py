@@ -12,7 +12,7 @@ import pytest
 
 from tsa_backends.commands import run_command
 from tsa_core.cli.migrate import render
-from tsa_core.cli.server import serve
+from tsa_core.cli.serve import serve
 from tsa_core.cli.settings_flags import SETTING_PARAMETERS, overrides
 from tsa_core.config import load_settings
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from tests import pki
 from tests.tls_material import TlsMaterial
-from tsa_core.cli.server import serve
+from tsa_core.cli.serve import serve
 from tsa_core.cli.settings_flags import overrides
 from tsa_core.config import load_settings
 from tsa_core.protocol.hashes import SHA256

@@ -15,7 +15,7 @@ import pytest
 from tsa_backends.commands import run_command
 from tsa_core.api import ConfigError
 from tsa_core.cli.reference_settings import Loaded, load
-from tsa_core.cli.server import serve
+from tsa_core.cli.serve import serve
 from tsa_core.testing import ServerProcess
 
 MEMORY = "timestamp-signer: memory\n"

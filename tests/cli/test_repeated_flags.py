@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from tests.cli.timestamp_shell import Shell
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
+from tsa_core.cli.program_group import all_commands
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.server import server
 from tsa_core.cli.timestamp import cli
@@ -19,7 +20,7 @@ from tsa_core.cli.timestamp import cli
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
-        for name, inner in command.commands.items():
+        for name, inner in all_commands(command).items():
             yield from commands(inner, (*path, name))
 
 

@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.serving import Parts, TestClock, open_service
 from tsa_core.api import ConfigError, LocalKeySigner, PKIFailureInfo, PrivateKey, RequestContext
+from tsa_core.authority.validity import OF_KEY
 from tsa_core.authority.validity import issuing_period, private_key_usage_period
 from tsa_core.service import CertificateWatch, Service
 from tsa_core.testing import Pki, encode_request, new_key
@@ -119,7 +120,7 @@ def test_readyz_tells_what_is_left(tmp_path: Path, pki: Pki, key: PrivateKey) ->
     with opened(tmp_path, certificate, pki, key) as service:
         (check,) = [check for check in service.readiness() if check.name == "certificate:default"]
         assert check.healthy
-        assert check.reason == "issues for 29 more days"
+        assert check.reason == "issues for 29 more days; the validity of the certificates ends then"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_the_narrowest_of_chain_and_key_counts(pki: Pki, key: PrivateKey) -> Non
 
 def test_warnings_get_louder(caplog: pytest.LogCaptureFixture) -> None:
     watch = CertificateWatch()
-    profiles = [{"name": "default", "issues_until": (NOW + 100 * DAY).isoformat()}]
+    profiles = [{"name": "default", "issues_until": (NOW + 100 * DAY).isoformat(), "ends_with": OF_KEY}]
     levels = []
     for left in (100, 91, 90, 89, 15, 14, 13, 1, 0.5, -1):
         caplog.clear()
@@ -185,7 +186,7 @@ def test_the_warning_comes_again_after_a_day(caplog: pytest.LogCaptureFixture, m
     time = [1000.0]
     monkeypatch.setattr("tsa_core.service.certificate_watch.monotonic", lambda: time[0])
     watch = CertificateWatch()
-    profiles = [{"name": "default", "issues_until": (NOW + 30 * DAY).isoformat()}]
+    profiles = [{"name": "default", "issues_until": (NOW + 30 * DAY).isoformat(), "ends_with": OF_KEY}]
     for _ in range(3):
         watch.look(profiles, now=NOW)
     assert len(caplog.records) == 1

@@ -6,7 +6,7 @@ import errno
 import socket
 from typing import Final
 
-from tsa_core.protocol.errors import RequestRejected, TsaError
+from tsa_core.protocol.errors import RequestRejected, TemporaryFailure, TsaError
 from tsa_core.protocol.signatures import UnsupportedKey
 
 __all__ = [
@@ -29,15 +29,6 @@ __all__ = [
 
 _PASSES: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOBUFS})
 """Why an address cannot be had now, although the setting may be right."""
-
-
-class TemporaryFailure(TsaError):
-    """What cannot be done now may be done later, though nobody changes a setting; base of other errors.
-
-    A command that fails with one ends with the exit code 75 (EX_TEMPFAIL of sysexits.h), so that a service manager
-    tries again. Whatever a provider's `open` raises of it, SignerUnavailable for example, says that it may be tried
-    again.
-    """
 
 
 class ConfigError(TsaError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tsa_core.api import KeyMismatch, PublicKey, SignatureAlgorithm, Signer, SignerError, SignerUnavailable, TsaError
-from tsa_core.certs.issuing import public_key_info
+from tsa_core.certs.issuing import key_fingerprint, public_key_info
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,11 @@ class AwaitedSigner(Signer):
         try:
             where = f"profiles.{self._profile}.signer"
             if public_key_info(signer.public_key) != public_key_info(self._public_key):
-                raise KeyMismatch(f"{where}: the signer's key is not the one that the certificate certifies")
+                raise KeyMismatch(
+                    f"{where}: the signer's key (SHA-256 {key_fingerprint(signer.public_key)}) is not the one that the "
+                    f"certificate certifies (SHA-256 {key_fingerprint(self._public_key)}); give the chain that was "
+                    "issued for this key, or the other key"
+                )
             if signer.algorithm != self._algorithm:
                 raise SignerError(
                     f"{where}: the signer signs with {signer.algorithm.name}, and this server has started for "

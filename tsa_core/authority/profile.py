@@ -26,7 +26,7 @@ from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, lo
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.ordered_clock import OrderedClock
 from tsa_core.authority.plugin_calls import DEFAULT_THREADS, PluginCalls
-from tsa_core.authority.validity import OF_CERTIFICATE, days_between, issuing_period
+from tsa_core.authority.validity import OF_CERTIFICATE, IssuingPeriod, days_between, issuing_period
 from tsa_core.config import ProfileSettings
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA1, HashAlgorithm
@@ -139,6 +139,11 @@ class Profile:
         self.certificate_chain_pem = self.chain.pem()
         self.signed = True
         """Set by each signature, for whoever wants to know and clears it."""
+
+    @property
+    def period(self) -> IssuingPeriod:
+        """The time in which it may issue, and what ends it."""
+        return self._period
 
     @property
     def signer_failed(self) -> str:

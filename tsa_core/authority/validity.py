@@ -20,10 +20,16 @@ OF_KEY = "private key usage period"
 
 @dataclass(frozen=True, kw_only=True)
 class IssuingPeriod:
-    """The first and the last instant of tokens, both included; `begins_with` and `ends_with` say what sets them."""
+    """The first and the last instant of tokens, both included; `begins_with` and `ends_with` say what sets them.
+
+    `certificates_end` is when the first certificate of the chain ends, `key_end` when the key must stop to sign, None
+    when nothing says so.
+    """
 
     not_before: datetime
     not_after: datetime
+    certificates_end: datetime
+    key_end: datetime | None = None
     begins_with: str = OF_CERTIFICATE
     ends_with: str = OF_CERTIFICATE
 
@@ -58,6 +64,7 @@ def issuing_period(
     """
     begin = max(certificate.not_valid_before_utc for certificate in certificates)
     end = min(certificate.not_valid_after_utc for certificate in certificates)
+    certificates_end, key_end = end, None
     begins_with = ends_with = OF_CERTIFICATE
     if until == "key-usage":
         key_begin, key_end = private_key_usage_period(certificates[0])
@@ -65,7 +72,14 @@ def issuing_period(
             begin, begins_with = key_begin, OF_KEY
         if key_end is not None and key_end < end:
             end, ends_with = key_end, OF_KEY
-    return IssuingPeriod(not_before=begin, not_after=end, begins_with=begins_with, ends_with=ends_with)
+    return IssuingPeriod(
+        not_before=begin,
+        not_after=end,
+        certificates_end=certificates_end,
+        key_end=key_end,
+        begins_with=begins_with,
+        ends_with=ends_with,
+    )
 
 
 def days_between(now: datetime, end: datetime) -> float:

@@ -7,6 +7,7 @@ the TBSCertificate (RFC 5280 4.1) and the CertificationRequestInfo (RFC 2986 4.1
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -137,6 +138,14 @@ def signature_identifier(algorithm: SignatureAlgorithm) -> bytes:
 def public_key_info(key: PublicKey) -> bytes:
     """Return a key's SubjectPublicKeyInfo, DER."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def key_fingerprint(key: PublicKey) -> str:
+    """Return the SHA-256 of a key's SubjectPublicKeyInfo in hexadecimal, by which people tell two keys apart.
+
+    It is what `openssl pkey -pubout -outform DER | sha256sum` prints.
+    """
+    return hashlib.sha256(public_key_info(key)).hexdigest()
 
 
 def _signed(content: bytes, identifier: bytes, signer: Signer, timeout: float) -> bytes:

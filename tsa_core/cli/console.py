@@ -1,24 +1,25 @@
 """How the commands talk to people and to scripts.
 
 Results go to stdout, everything else to stderr. Colour and tables appear on a terminal; piped output is plain.
+Every command imports this module, so it imports rich, which takes as long as a whole command, only for a terminal.
 """
 
 from __future__ import annotations
 
-import json
-import platform
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from tsa_core import __version__
-from tsa_core.api import TemporaryFailure, TsaError
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output, is_unicode, open_closed_descriptors
+from tsa_core.protocol.errors import TemporaryFailure, TsaError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -26,18 +27,34 @@ EXIT_TEMPORARY = 75
 """EX_TEMPFAIL of sysexits.h: what a service manager should try again."""
 
 
+def is_terminal(stream: IO[str]) -> bool:
+    """Say whether a person looks at a stream; FORCE_COLOR says so too, as for rich."""
+    return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
+
+
 def stdout() -> Console:
     """Return the console for results."""
+    from rich.console import Console
+
     return Console(file=sys.stdout, highlight=False)
 
 
 def stderr() -> Console:
     """Return the console for messages."""
+    from rich.console import Console
+
     return Console(file=sys.stderr, highlight=False)
+
+
+def tell(line: str) -> None:
+    """Print one line of a message on stderr; what is no printable character, and may be hostile, becomes a ?."""
+    click.echo("".join(c if c.isprintable() else "?" for c in line), err=True)
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; in ASCII where stdout cannot carry every character."""
+    import json
+
     click.echo(json.dumps(document, indent=2, ensure_ascii=not is_unicode(sys.stdout)))
 
 
@@ -48,11 +65,12 @@ def print_table(
 
     The first `fixed` columns keep their width, so that the last ones wrap in a narrow terminal.
     """
-    console = stdout()
-    if not console.is_terminal:
+    if not is_terminal(sys.stdout):
         for row in rows:
             click.echo("\t".join(row))
         return
+    from rich.table import Table
+
     table = Table(
         title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )
@@ -60,11 +78,22 @@ def print_table(
         table.add_column(column, overflow="fold", no_wrap=number < fixed)
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    stdout().print(table)
+
+
+def print_facts(columns: Sequence[str], rows: Sequence[Sequence[str]], *, fixed: int = 0) -> None:
+    """Print names with values: a table on a terminal, `name: value` on lines of their own when piped."""
+    if is_terminal(sys.stdout):
+        print_table(columns, rows, fixed=fixed)
+        return
+    for name, value in rows:
+        click.echo(f"{name}: {value}")
 
 
 def print_versions(*, as_json: bool) -> None:
     """Print the versions that a report of a fault should name."""
+    import platform
+
     from cryptography import __version__ as cryptography_version
     from cryptography.hazmat.backends.openssl.backend import backend
 
@@ -84,16 +113,23 @@ def print_versions(*, as_json: bool) -> None:
 
 def fail(program: str, message: str, code: int) -> NoReturn:
     """Print each line of `message` as an error of `program` and exit."""
-    console = stderr()
+    start = click.style(f"{program}: error:", fg="red", bold=True)
     for line in message.splitlines() or [message]:
-        console.print(f"[bold red]{program}: error:[/] ", end="")
-        console.print(line, markup=False, soft_wrap=True)
+        click.echo(f"{start} ", nl=False, err=True)
+        tell(line)
     raise SystemExit(code)
+
+
+def prepare_completion(program: str) -> None:
+    """Make our shells known to click when a shell asks the program to complete a line."""
+    if f"_{program}_COMPLETE".replace("-", "_").upper() in os.environ:
+        import tsa_core.cli.completion  # noqa: F401 - importing it is what makes them known
 
 
 def run(command: click.Command, program: str) -> NoReturn:
     """Run a command and turn every foreseen failure into lines on stderr and an exit code, never a traceback."""
     open_closed_descriptors()
+    prepare_completion(program)
     try:
         with guarded_output():
             code = refuse_repeated_flags(command).main(prog_name=program, standalone_mode=False)

@@ -329,7 +329,7 @@ def _check(chain: CertificateChain, leaf: Signer | None) -> None:
         raise TsaError("\n".join([*lines, "the chain was not written, because no server could issue with it"]))
     for finding in findings:
         if finding.outcome is Outcome.WARN:
-            console.stderr().print(f"{finding.rule.name}: {finding.reason}", markup=False, soft_wrap=True)
+            console.tell(f"{finding.rule.name}: {finding.reason}")
 
 
 def main() -> None:

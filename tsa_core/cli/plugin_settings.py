@@ -69,7 +69,7 @@ def _describe_model(
         if name in left_out:
             continue
         # A field that is left out of dumps, because it may hold secrets, is not in the schema.
-        default = None if field.is_required() else _toml(properties.get(name, {}).get("default"))
+        default = None if field.is_required() else toml_text(properties.get(name, {}).get("default"))
         yield SettingDescription(path + name, type_name(field.annotation), default, field.description or "")
         for table in _tables(field.annotation):
             yield from _describe_model(table, path=f"{path}{name}.")
@@ -88,7 +88,7 @@ def type_name(annotation: Any) -> str:
     """Return a type as operators call it: choices by their values, `list of path`, None left out."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return " | ".join(_toml(choice) for choice in arguments)
+        return " | ".join(toml_text(choice) for choice in arguments)
     if origin in {Union, types.UnionType}:
         parts = [type_name(argument) for argument in arguments if argument is not type(None)]
         return " | ".join(dict.fromkeys(parts))
@@ -104,8 +104,8 @@ def type_name(annotation: Any) -> str:
     return str(getattr(annotation, "__name__", annotation))
 
 
-def _toml(value: Any) -> str:
-    """Return a default as TOML writes it; empty for none."""
+def toml_text(value: Any) -> str:
+    """Return a value as TOML writes it; empty for none."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -113,5 +113,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(toml_text, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {toml_text(inner)}' for key, inner in value.items())} }}" if value else "{}"
     return str(value)

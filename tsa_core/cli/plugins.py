@@ -10,6 +10,7 @@ from rich.markup import escape
 from tsa_core.api import PluginError, Provider
 from tsa_core.cli import console
 from tsa_core.cli.plugin_settings import describe_settings
+from tsa_core.cli.program_group import HelpfulGroup
 from tsa_core.cli.scaffold import new
 from tsa_core.host import CORE_DISTRIBUTION, KINDS, InstalledPlugin, Kind, PluginHost
 
@@ -37,7 +38,7 @@ class _Row(NamedTuple):
     problem: str | None
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def plugins() -> None:
     """Show the plugins that are installed, and begin new ones."""
 

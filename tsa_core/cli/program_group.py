@@ -1,25 +1,81 @@
-"""What the programs with subcommands share: `help`, `completion`, `--version`, and flags that stand anywhere."""
+"""What the programs with subcommands share: commands that are imported when they are asked for, and `--version`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from importlib import import_module
+from typing import Any, Final, NamedTuple
 
 import click
-from click.shell_completion import FishComplete, ShellComplete, ZshComplete, add_completion_class, get_completion_class
 
 from tsa_core import __version__
 from tsa_core.cli.boolean_flag import BooleanFlag
+from tsa_core.cli.repeated_flags import refuse_repeated_flags
 
-SHELLS: Final = ("bash", "fish", "zsh")
-_PLAIN: Final = "-plain"
-"""At the end of a shell's name: without descriptions."""
+SHARED: Final = "Other"
+"""The group of the help in which `help`, `completion` and `version` stand."""
 
 
-def add_program_commands(group: click.Group, program: str) -> None:
-    """Add the commands `help` and `completion` and the flag `--version` to a program."""
-    group.add_command(_help())
-    group.add_command(_completion(program))
+class LazyCommand(NamedTuple):
+    """A command that is not imported yet: `module:name`, its line in the program's help, and the group there."""
+
+    place: str
+    summary: str
+    group: str = "Commands"
+
+
+class HelpfulGroup(click.Group):
+    """A group that shows its help, once, when it is called without any argument, and ends with 0."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; none are a question for help."""
+        return super().parse_args(ctx, args or ["--help"])
+
+
+class LazyGroup(HelpfulGroup):
+    """A group that imports a command when somebody asks for it, so that no command pays for another's imports."""
+
+    def __init__(self, *arguments: Any, lazy: Mapping[str, LazyCommand], **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.lazy = dict(lazy)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted({*super().list_commands(ctx), *self.lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, which is imported for it."""
+        if (found := super().get_command(ctx, cmd_name)) is not None or cmd_name not in self.lazy:
+            return found
+        module, _, name = self.lazy[cmd_name].place.partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table of a program is ours
+        self.add_command(refuse_repeated_flags(command), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by group, in the order of the table; none is imported for it."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.lazy.items():
+            sections.setdefault(command.group, []).append((name, command.summary))
+        for name in super().list_commands(ctx):
+            if name not in self.lazy:
+                summary = self.commands[name].get_short_help_str(limit=formatter.width)
+                sections.setdefault(SHARED, []).append((name, summary))
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def all_commands(group: click.Group) -> dict[str, click.Command]:
+    """Return every command of a group by name; a lazy one is imported."""
+    ctx = click.Context(group)
+    found = {name: group.get_command(ctx, name) for name in group.list_commands(ctx)}
+    return {name: command for name, command in found.items() if command is not None}
+
+
+def add_version_flag(group: click.Group, program: str) -> None:
+    """Add the flag `--version` to a program."""
     group.params.append(
         click.Option(
             # Not named `version`: a configuration file's table for the command of that name would be its default.
@@ -64,72 +120,3 @@ def flags_after_the_command(arguments: Sequence[str], flags: Mapping[str, bool])
         length = 2 if flags[name] and not separator else 1
         moved, rest = [*moved, *rest[:length]], rest[length:]
     return [rest[0], *moved, *rest[1:]] if rest else list(arguments)
-
-
-def _help() -> click.Command:
-    @click.command("help")
-    @click.argument("command", nargs=-1)
-    @click.pass_context
-    def show(ctx: click.Context, command: tuple[str, ...]) -> None:
-        """Show the help of the program or of a command."""
-        assert ctx.parent is not None  # noqa: S101 - it is a command of a group
-        shown = ctx.parent
-        for name in command:
-            group = shown.command
-            found = group.get_command(shown, name) if isinstance(group, click.Group) else None
-            if found is None:
-                raise click.UsageError(f"there is no command {' '.join(command)!r}", ctx=ctx.parent)
-            shown = click.Context(found, info_name=name, parent=shown)
-        click.echo(shown.get_help())
-
-    return show
-
-
-class _PlainZsh(ZshComplete):
-    name = f"zsh{_PLAIN}"
-    source_template = ZshComplete.source_template.replace("=zsh_complete", f"={name}_complete")
-
-    def format_completion(self, item: Any) -> str:
-        return f"{item.type}\n{item.value}\n_"
-
-
-class _PlainFish(FishComplete):
-    name = f"fish{_PLAIN}"
-    source_template = FishComplete.source_template.replace("=fish_complete", f"={name}_complete")
-
-    def format_completion(self, item: Any) -> str:
-        return f"{item.type},{item.value}"
-
-
-for _class in (_PlainZsh, _PlainFish):
-    add_completion_class(_class)
-
-
-def _completion(program: str) -> click.Command:
-    @click.command("completion")
-    @click.argument("shell", type=click.Choice(SHELLS))
-    @click.option("--no-descriptions", is_flag=True, help="Complete without descriptions; bash shows none anyway.")
-    @click.pass_context
-    def completion(ctx: click.Context, shell: str, no_descriptions: bool) -> None:
-        """Print a script that lets a shell complete this program's commands and flags.
-
-        \b
-        Examples:
-          source <(@ completion bash)
-          @ completion zsh > "${fpath[1]}/_@"
-          @ completion fish > ~/.config/fish/completions/@.fish
-        """  # noqa: D301 - the backslash is click's mark
-        found = get_completion_class(shell + _PLAIN if no_descriptions else shell) or get_completion_class(shell)
-        assert found is not None  # noqa: S101 - SHELLS are click's
-        root = ctx.find_root().command
-        click.echo(_script(found, root, program))
-
-    completion.help = (completion.help or "").replace("@", program)
-    return completion
-
-
-def _script(shell: type[ShellComplete], root: click.Command, program: str) -> str:
-    """Return the script. The program itself answers it, when the variable in the script is set."""
-    variable = f"_{program}_COMPLETE".replace("-", "_").upper()
-    instance = shell(root, {}, program, variable)
-    return shell.source_template % instance.source_vars()

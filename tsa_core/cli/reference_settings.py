@@ -5,6 +5,7 @@ Both count less than what is ours: flags, then TSA_... variables, then tsa.toml;
 
 from __future__ import annotations
 
+import copy
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -43,10 +44,18 @@ FLAG_NAMES: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """Settings, and lines about what they were read from beside what is ours."""
+    """Settings, lines about what they were read from beside what is ours, and what they were made of.
+
+    `flags` are the parameters that were given, `overrides` the settings that these make, `toml` the tsa.toml that was
+    read, None for none, and `fallback` what counts least.
+    """
 
     settings: Settings
     notes: list[str]
+    flags: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    toml: Path | None
+    fallback: Fallback
 
 
 @dataclass(kw_only=True)
@@ -88,7 +97,15 @@ def load(parameters: Mapping[str, Any]) -> Loaded:
             "names no signer; add timestamp-signer: kms, file or tink, or memory for a key that is made at every start",
             path=str(config),
         )
-    return Loaded(settings=load_settings(toml, overrides=values, fallback=fallback), notes=notes)
+    settings = load_settings(toml, overrides=copy.deepcopy(values), fallback=fallback)
+    return Loaded(
+        settings=settings,
+        notes=notes,
+        flags=flags,
+        overrides=values,
+        toml=settings.config_file if document is None else None,
+        fallback=fallback,
+    )
 
 
 def given_flags(parameters: Mapping[str, Any]) -> dict[str, Any]:

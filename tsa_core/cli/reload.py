@@ -44,7 +44,7 @@ def reload(config: Path | None, pid_file: Path | None, pid: int | None, wait: fl
     """  # noqa: D301 - the backslash is click's mark
     if pid is not None:
         _signal(pid)
-        console.stderr().print(f"asked process {pid} to reload; its log says what becomes of it")
+        console.tell(f"asked process {pid} to reload; its log says what becomes of it")
         return
     try:
         path = pid_file or _configured(config)
@@ -70,7 +70,7 @@ def reload(config: Path | None, pid_file: Path | None, pid: int | None, wait: fl
 
 
 def _refused(message: str) -> None:
-    console.stderr().print(f"reload refused, nothing has changed: {message}", markup=False, soft_wrap=True)
+    console.tell(f"reload refused, nothing has changed: {message}")
     click.get_current_context().exit(console.EXIT_FAILURE)
 
 

@@ -27,6 +27,11 @@ def describe(service: Service) -> dict[str, Any]:
                 "policy": profile.policies[0],
                 "not_after": f"{profile.not_after:%Y-%m-%d}",
                 "issues_until": profile.not_after.isoformat(),
+                "ends_with": profile.period.ends_with,
+                "certificates_end": profile.period.certificates_end.isoformat(),
+                "key_usage_end": profile.period.key_end.isoformat() if profile.period.key_end else None,
+                "signer": profile.settings.scheme,
+                "subject": profile.chain.leaf.subject.rfc4514_string(),
                 "chain_id": hashlib.sha256(profile.certificate_chain_pem).hexdigest(),
             }
             for profile in service.authority.profiles.values()

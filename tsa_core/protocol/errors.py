@@ -12,6 +12,15 @@ class TsaError(Exception):
     """The name of the plugin that raised it, where the core knows; for the log."""
 
 
+class TemporaryFailure(TsaError):
+    """What cannot be done now may be done later, though nobody changes a setting; base of other errors.
+
+    A command that fails with one ends with the exit code 75 (EX_TEMPFAIL of sysexits.h), so that a service manager
+    tries again. Whatever a provider's `open` raises of it, SignerUnavailable for example, says that it may be tried
+    again.
+    """
+
+
 class RequestRejected(TsaError):
     """The request cannot be granted; the requester gets the reason.
 

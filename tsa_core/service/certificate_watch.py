@@ -26,7 +26,8 @@ class CertificateWatch:
     def look(self, profiles: Iterable[Mapping[str, Any]], *, now: datetime | None = None) -> None:
         """Log a line for each profile that ends soon: at first, every day, and when the level rises.
 
-        `profiles` are mappings with `name` and `issues_until`, the last instant of tokens in ISO 8601.
+        `profiles` are mappings with `name`, `issues_until`, the last instant of tokens in ISO 8601, and `ends_with`,
+        what ends then.
         """
         now = now or datetime.now(UTC)
         for profile in profiles:
@@ -40,15 +41,12 @@ class CertificateWatch:
             if level <= said_level and monotonic() < said_at + _DAY_SECONDS:
                 continue
             self._said[key] = level, monotonic()
-            log.log(level, "%s", _sentence(profile["name"], end, left))
+            log.log(level, "%s", _sentence(profile["name"], end, left, profile["ends_with"]))
 
 
-def _sentence(name: str, end: datetime, left: float) -> str:
+def _sentence(name: str, end: datetime, left: float, ends_with: str) -> str:
     when = f"{end:%Y-%m-%d %H:%M:%S}Z"
     if left <= 0:
-        return f"profile {name} stopped issuing on {when}: its certificate or key usage period has ended; renew it"
+        return f"profile {name} stopped issuing on {when}: the {ends_with} has ended; renew it and reload"
     days = "less than a day" if left < 1 else f"{int(left)} day{'s' if left >= 2 else ''}"
-    return (
-        f"profile {name} stops issuing on {when}, in {days}, at the end of a certificate or of the key's usage "
-        "period; renew it and reload"
-    )
+    return f"profile {name} stops issuing on {when}, in {days}: the {ends_with} ends; renew it and reload"

@@ -159,7 +159,7 @@ class ReadinessWatch:
         yield CauseKind.CLOCK.value, clock_text(clock, self._clock_settings)
         for profile in self._authority.profiles.values():
             if (left := profile.days_remaining()) <= WARNING_DAYS:
-                yield self._certificates[profile.name].check, f"issues for {int(left)} more days"
+                yield self._certificates[profile.name].check, _days_left(left, profile.period.ends_with)
         for probe in self._probes:
             yield probe.cause.check, probe.status.reason
 
@@ -233,6 +233,10 @@ def _set(cause: Cause, reason: str) -> None:
         cause.set(reason)
     else:
         cause.clear()
+
+
+def _days_left(days: float, ends_with: str) -> str:
+    return f"issues for {int(days)} more days; the {ends_with} ends then"
 
 
 def clock_text(status: ClockStatus, settings: ClockSettings) -> str:

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tsa_core.api import describe_key
 from tsa_core.certs.chain import MAX_CERTIFICATES, issued_by, title
-from tsa_core.certs.issuing import public_key_info
+from tsa_core.certs.issuing import key_fingerprint, public_key_info
 from tsa_core.certs.rules.rule import ChainCase, NotJudged, Rule, extension, key_strength, rule
 from tsa_core.protocol.signatures import MIN_RSA_BITS
 
@@ -181,14 +181,15 @@ def key_is_the_signers(case: ChainCase) -> str | None:
     try:
         certified = case.leaf.public_key()
         same = public_key_info(certified) == public_key_info(case.public_key)  # type: ignore[arg-type] # X25519: unequal
-        kind = describe_key(certified)
+        kind = f"{describe_key(certified)}, SHA-256 {key_fingerprint(certified)}"  # type: ignore[arg-type] # as above
     except (ValueError, UnsupportedAlgorithm):
         same, kind = False, "of an unknown kind"
     if same:
         return None
+    own = f"{describe_key(case.public_key)}, SHA-256 {key_fingerprint(case.public_key)}"
     return (
-        f"the signer's key ({describe_key(case.public_key)}) is not the one that the "
-        f"{title(case.leaf)} certifies ({kind}); give the chain that was issued for this key, or the other key"
+        f"the signer's key ({own}) is not the one that the {title(case.leaf)} certifies ({kind}); give the chain that "
+        "was issued for this key, or the other key"
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
+
+from tsa_core.cli.program_group import all_commands
 
 PROGRAM: Final = "timestamp-cli"
 DEFAULT_SERVER: Final = "https://timestamp.sigstore.dev"
@@ -97,6 +97,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _parse(path: Path, text: str) -> Any:
     if path.suffix == ".json":
+        import json
+
         return json.loads(text)
     if path.suffix in {".yaml", ".yml"}:
         import yaml
@@ -105,6 +107,8 @@ def _parse(path: Path, text: str) -> Any:
             return yaml.safe_load(text) or {}
         except yaml.YAMLError as error:
             raise ValueError(" ".join(str(error).split())) from None
+    import tomllib
+
     return tomllib.loads(text)
 
 
@@ -113,7 +117,7 @@ def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Pa
     root = ctx.find_root().command
     if path is None and (ctx.command is not root or (path := _automatic_file(os.environ)) is None):
         return None
-    commands = root.commands if isinstance(root, click.Group) else {}
+    commands = all_commands(root) if isinstance(root, click.Group) else {}
     settings = read_config(path)
     tables = {name: settings.pop(name) for name in commands if isinstance(settings.get(name), dict)}
     flags = {name: _flags(command) for name, command in commands.items()}

@@ -84,7 +84,7 @@ def timestamp(ctx: click.Context, /, **flags: Any) -> None:
         write_reply(location, stamp.reply)
         written.append((stamp, location))
     for failure in result.failures:
-        console.stderr().print(f"{PROGRAM}: no timestamp from {failure}", markup=False, soft_wrap=True)
+        console.tell(f"{PROGRAM}: no timestamp from {failure}")
     for stamp in result.timestamps:
         for warning in stamp.warnings:
             click.echo(f"{PROGRAM}: warning: {stamp.url}: {warning}", err=True)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from tsa_core.cli.program_group import all_commands
+
 _PREFIX = "TIMESTAMP_"
 _SERVER_PREFIX = "TSA_"
 _SERVER = f"{_PREFIX}TIMESTAMP_SERVER"
@@ -18,7 +20,7 @@ _ALIKE = 0.85
 def known_variables(group: click.Group) -> frozenset[str]:
     """Return the variables that the flags of a group and its commands read."""
     names: set[str] = set()
-    for command in (group, *group.commands.values()):
+    for command in (group, *all_commands(group).values()):
         for parameter in command.params:
             variables = parameter.envvar or ()
             names.update([variables] if isinstance(variables, str) else variables)

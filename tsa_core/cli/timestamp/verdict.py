@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -70,12 +69,7 @@ def _notes(notes: Iterable[Note]) -> list[dict[str, str]]:
 def print_verdict(name: str, result: VerifiedTimestamp) -> None:
     """Print the verdict for people: a table on a terminal, a line for each fact otherwise."""
     click.echo(f"Successfully verified timestamp {name}")
-    rows = _rows(result)
-    if sys.stdout.isatty():
-        console.print_table(("Fact", "Verdict"), rows, fixed=1)
-        return
-    for fact, value in rows:
-        click.echo(f"{fact}: {value}")
+    console.print_facts(("Fact", "Verdict"), _rows(result), fixed=1)
 
 
 def _rows(result: VerifiedTimestamp) -> list[tuple[str, str]]:
