@@ -83,7 +83,11 @@ def _environment() -> dict[str, str]:
 def _cpu(arguments: Sequence[str], folder: Path) -> float:
     """Return the seconds of CPU, user and system, that a Python with these arguments takes to its end."""
     process = subprocess.Popen(
-        [sys.executable, "-P", *arguments], cwd=folder, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-P", *arguments],
+        cwd=folder,
+        env=_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -70,7 +70,10 @@ def test_it_signs_once_the_signer_is_there(waits: Callable[..., AwaitedSigner]) 
 @pytest.mark.parametrize(
     ("signer", "said"),
     [
-        (lambda: Later("p384"), r"SHA-256 [0-9a-f]{64}\) is not the one that the certificate certifies \(SHA-256 [0-9a-f]{64}\)"),
+        (
+            lambda: Later("p384"),
+            ") is not the one that the certificate certifies (SHA-256 ",
+        ),
         (lambda: Later(digest="sha512"), "this server has started for ecdsa-sha256; restart it, or say signer_hash"),
     ],
     ids=["another key", "another algorithm"],

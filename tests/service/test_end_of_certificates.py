@@ -14,8 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.serving import Parts, TestClock, open_service
 from tsa_core.api import ConfigError, LocalKeySigner, PKIFailureInfo, PrivateKey, RequestContext
-from tsa_core.authority.validity import OF_KEY
-from tsa_core.authority.validity import issuing_period, private_key_usage_period
+from tsa_core.authority.validity import OF_KEY, issuing_period, private_key_usage_period
 from tsa_core.service import CertificateWatch, Service
 from tsa_core.testing import Pki, encode_request, new_key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -119,10 +120,8 @@ def _own_context(server: ServerSettings) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_NONE
     if server.tls_ca is not None and server.tls_certificate and server.tls_key:
         # Clients must show a certificate; the server's own may do, when its CA is among those that are accepted.
-        try:
+        with contextlib.suppress(OSError, ssl.SSLError):
             context.load_cert_chain(server.tls_certificate, server.tls_key, password="")
-        except (OSError, ssl.SSLError):
-            pass
     return context
 
 
@@ -151,7 +150,7 @@ def _reason(error: Exception) -> str:
         return "there is no such socket; is the server running?"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {error.reason or error}"
-    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())[:200]
+    return " ".join(str(getattr(error, "strerror", None) or str(error) or type(error).__name__).split())[:200]
 
 
 def metrics_address(host: str, port: int) -> Address:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
+
 from tsa_core.cli import console
 from tsa_core.cli.flag_groups import GroupedCommand
 from tsa_core.cli.reference_settings import load
@@ -111,7 +112,9 @@ def _announce(facts: Mapping[str, Any]) -> None:
             from rich.markup import escape
             from rich.panel import Panel
 
-            console.stderr().print(Panel(escape(warning), title="not for real use", border_style="bold yellow", style="yellow"))
+            console.stderr().print(
+                Panel(escape(warning), title="not for real use", border_style="bold yellow", style="yellow")
+            )
         else:
             say(f"WARNING: {warning}")
     for line in _announcement(facts):

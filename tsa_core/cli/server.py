@@ -28,11 +28,14 @@ COMMANDS: Final = {
         _RUN,
     ),
     "init": LazyCommand(
-        "tsa_core.cli.init:init", "Make a timestamp authority in DIRECTORY: keys, certificates and tsa.toml.", _CONFIGURE
+        "tsa_core.cli.init:init",
+        "Make a timestamp authority in DIRECTORY: keys, certificates and tsa.toml.",
+        _CONFIGURE,
     ),
     "migrate": LazyCommand(
         "tsa_core.cli.migrate:migrate",
-        "Print the tsa.toml that means the same as flags of Sigstore's timestamp server, its configuration file, or both.",
+        "Print the tsa.toml that means the same as flags of Sigstore's timestamp server, its configuration file, or "
+        "both.",
         _CONFIGURE,
     ),
     "plugins": LazyCommand(

@@ -22,7 +22,7 @@ from tsa_core.logs import set_up_logging
 if TYPE_CHECKING:
     from tsa_core.config import Settings
 
-_SAMPLE: Final = re.compile(r'^(\w+)(?:\{([^}]*)\})? ([0-9.eE+-]+|NaN)', re.MULTILINE)
+_SAMPLE: Final = re.compile(r"^(\w+)(?:\{([^}]*)\})? ([0-9.eE+-]+|NaN)", re.MULTILINE)
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _COUNTERS: Final = {"tokens": "timestamp_authority_tokens_total", "rejections": "timestamp_authority_rejections_total"}
 
@@ -210,7 +210,7 @@ def _print(found: Status) -> None:
 
 def duration_text(seconds: int) -> str:
     """Return a duration in its two largest units: `3 d 4 h`."""
-    parts = []
+    parts: list[str] = []
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         count, seconds = divmod(seconds, size)
         if count or (parts and len(parts) < 2):

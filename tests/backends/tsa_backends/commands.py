@@ -100,7 +100,9 @@ def _serve() -> None:
     """Run the commands that come as lines of JSON on stdin; print the wait status of each."""
     mains = {program: importlib.import_module(module).main for program, module in PROGRAMS.items()}
     # What commands import when they are asked for or run, here already: else each child would import it anew.
-    importlib.import_module("tsa_core.cli.program_group").all_commands(importlib.import_module("tsa_core.cli.server").server)
+    importlib.import_module("tsa_core.cli.program_group").all_commands(
+        importlib.import_module("tsa_core.cli.server").server
+    )
     for module in ("tsa_core.hosting.serving", "tsa_core.cli.init_files", "tsa_core.client", "tsa_core.certs.rules"):
         importlib.import_module(module)
     for line in sys.stdin:
