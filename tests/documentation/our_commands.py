@@ -106,7 +106,7 @@ def _flags(command: click.Command) -> dict[str, click.Option]:
     flags = {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
     if command.name == "server":
         # The flags of `serve` may stand before a command's name.
-        from tsa_core.cli.server import serve
+        from tsa_core.cli.serve import serve
 
         return {**_flags(serve), **flags}
     return flags
