@@ -41,6 +41,8 @@ class Case:
     name: str
     body: bytes
     connections: int
+    close: bool = False
+    """Whether each request has a connection of its own."""
 
 
 def cases(*, quick: bool) -> Iterator[Case]:
@@ -54,6 +56,14 @@ def cases(*, quick: bool) -> Iterator[Case]:
         plain = (("without certificates", WITHOUT_CERTIFICATES),) if not quick else ()
         for name, body in (*plain, ("refused, SHA-1", REFUSED), ("refused, garbage", GARBAGE)):
             yield Case(server=server, kind="ecdsa-p256", name=name, body=body, connections=16)
+        yield Case(
+            server=server,
+            kind="ecdsa-p256",
+            name="a connection for each request",
+            body=WITH_CERTIFICATES,
+            connections=16,
+            close=True,
+        )
     for kind in () if quick else OTHER_KINDS:
         yield Case(server=f"granian {kind}", kind=kind, name="granted", body=WITH_CERTIFICATES, connections=16)
 
@@ -74,7 +84,8 @@ def run(*, quick: bool) -> list[Row]:
                 values.append(bare_signature_us(kind))
             for case in wanted:
                 server = running[case.server]
-                loads[case].append(server.load(case.body, connections=case.connections, seconds=seconds))
+                load = server.load(case.body, connections=case.connections, seconds=seconds, close=case.close)
+                loads[case].append(load)
     rows = [_row(case, loads[case], median(bare[case.kind])) for case in wanted]
     return [*rows, _scaling(loads)]
 

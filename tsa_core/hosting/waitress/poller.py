@@ -3,6 +3,9 @@
 waitress's own loop asks every connection at every turn whether it waits to read or write, so 1,000 idle clients cost
 more than 16 busy ones. This loop uses epoll, which keeps that list in the kernel. A connection is asked again only
 after an event, after its request was answered, or after the sweep for idle connections.
+
+Many clients open a connection for each request. Their request has usually arrived when the connection is accepted. So
+a new connection is read at once, and the kernel is told of it only when it stays.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from waitress import wasyncore
+from waitress.channel import HTTPChannel
 
 _READ = select.POLLIN | select.POLLPRI
 _FAILED = select.POLLERR | select.POLLHUP | select.POLLNVAL
@@ -29,6 +33,7 @@ class Poller(dict[int, Any]):
         super().__init__()
         self.turns = 0
         self._interest: dict[int, int] = {}
+        self._new: list[Any] = []
         self._poll: Any
         self._wait: Callable[[float], list[tuple[int, int]]]
         if hasattr(select, "epoll"):
@@ -39,11 +44,10 @@ class Poller(dict[int, Any]):
             self._wait = lambda seconds: self._poll.poll(int(seconds * 1000))
 
     def __setitem__(self, descriptor: int, channel: Any) -> None:
-        """Watch a channel that waitress has made."""
+        """Add a channel that waitress makes. It has not all its attributes yet, so it is asked later."""
         super().__setitem__(descriptor, channel)
         self._interest[descriptor] = 0
-        # A channel adds itself before it has all its attributes, so it is not asked: a new one always waits to read.
-        self._watch(descriptor, _READ)
+        self._new.append(channel)
 
     def __delitem__(self, descriptor: int) -> None:
         """Stop watching a channel that waitress is about to close."""
@@ -57,6 +61,7 @@ class Poller(dict[int, Any]):
         Connections are accepted last: a new one may get the descriptor of one that was closed in this turn.
         """
         self.turns += 1
+        self._begin_new()
         listening = []
         for descriptor, flags in self._wait(timeout):
             channel = self.get(descriptor)
@@ -71,6 +76,17 @@ class Poller(dict[int, Any]):
         for server, flags in listening:
             wasyncore.readwrite(server, flags & (_READ | _FAILED))
             self.refresh(server)
+        self._begin_new()
+
+    def _begin_new(self) -> None:
+        """Read new connections, and watch those that have not brought a complete request."""
+        new, self._new = self._new, []
+        for channel in new:
+            if isinstance(channel, HTTPChannel):
+                wasyncore.read(channel)
+                if channel.requests:
+                    continue
+            self.refresh(channel)
 
     def refresh(self, channel: Any) -> None:
         """Ask a channel again what it waits for."""

@@ -79,7 +79,13 @@ class _OnIoThread:
 
 
 class _TcpServer(_OnIoThread, TcpWSGIServer):  # type: ignore[misc] # waitress has no types
-    pass
+    def accept_connections(self) -> None:
+        """Listen, with the options that connections inherit."""
+        super().set_socket_options(self.socket)
+        super().accept_connections()
+
+    def set_socket_options(self, _connection: object) -> None:
+        """Set nothing: a connection has the options of the socket that it was accepted from."""
 
 
 class _UnixServer(_OnIoThread, UnixWSGIServer):  # type: ignore[misc] # waitress has no types
