@@ -37,10 +37,7 @@ def table(host: PluginHost, name: str) -> str:
 
 def _row(setting: SettingDescription) -> str:
     kind = setting.type.replace(" | ", " or ").replace("|", r"\|")
-    if setting.default is None:
-        default = "required"
-    else:
-        default = f"`{setting.default}`" if setting.default else ""
+    default = "required" if setting.default is None else f"`{setting.default}`" * bool(setting.default)
     meaning = setting.description.replace("|", r"\|")
     return f"| `{setting.name}` | {kind} | {default} | {meaning} |"
 

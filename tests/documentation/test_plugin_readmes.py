@@ -1,4 +1,4 @@
-"""Each plugin's README, which is its page on the site, says what an operator must know, with the settings that it has."""
+"""Each plugin's README, its page on the site too, says what an operator must know, with the settings that it has."""
 
 from __future__ import annotations
 
