@@ -26,6 +26,9 @@ from tests.serving import (
 )
 from tsa_core.api import AuditError, AuditRecord, RequestContext
 from tsa_core.authority import BatchGuard, PendingRequest, PluginCalls
+from tsa_core.config import ServerSettings
+from tsa_core.hosting.granian.loop_pools import LoopPools
+from tsa_core.hosting.granian.loop_work import LoopWork
 from tsa_core.hosting.granian.rsgi import RsgiApplication
 from tsa_core.http.batching import Batch, BatchedRequest
 
@@ -268,7 +271,10 @@ def test_a_crash_in_an_event_loop_is_an_answer() -> None:
         def response_str(self, status: int, _headers: object, _body: str) -> None:
             self.statuses.append(status)
 
-    rsgi = RsgiApplication(application_that_cannot_answer, max_body=0, read_seconds=1, executor=None)
+    work = LoopWork()
+    rsgi = RsgiApplication(
+        application_that_cannot_answer, max_body=0, read_seconds=1, work=work, pools=LoopPools(ServerSettings())
+    )
     scope = SimpleNamespace(
         proto="http",
         http_version="1.1",
@@ -284,6 +290,7 @@ def test_a_crash_in_an_event_loop_is_an_answer() -> None:
     protocols = [Protocol() for _ in range(5)]
 
     async def serve() -> None:
+        work.follow(asyncio.get_running_loop())
         await asyncio.gather(*(rsgi(scope, protocol) for protocol in protocols))
 
     asyncio.run(serve())

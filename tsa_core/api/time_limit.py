@@ -19,6 +19,10 @@ _PAUSE_SECONDS = 0.0002
 class Overdue(Exception):
     """A call has not returned in time. Its thread is left behind, because nothing can end it but the process's end."""
 
+    def __init__(self, thread: threading.Thread) -> None:
+        super().__init__(thread.name)
+        self.thread = thread
+
 
 class _Outcome:
     """What a call has come to: `result`, or `error` when it has raised."""
@@ -49,7 +53,7 @@ def within_limit(call: Callable[[], T], *, seconds: float, name: str) -> T:
         return call()
     thread.join(seconds)
     if thread.is_alive():
-        raise Overdue
+        raise Overdue(thread)
     _wait_for_end(thread)
     if outcome.error is not None:
         raise outcome.error

@@ -206,12 +206,12 @@ class ClockGate:
         self._watches = self._closes
         self._ensure_watching()
 
-    def stop(self) -> None:
-        """Stop watching; may be called more than once."""
+    def stop(self, *, seconds: float = 5.0) -> None:
+        """Stop watching, and wait for the end of that, `seconds` at most; may be called more than once."""
         self._stopping.set()
         self._wake.set()
         if self._watcher is not None:
-            self._watcher.join(5)
+            self._watcher.join(seconds)
 
     def _is_watching(self) -> bool:
         return self._watcher is not None and self._watcher.is_alive()

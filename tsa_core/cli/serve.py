@@ -64,17 +64,15 @@ def serve(**parameters: Any) -> None:
         (_announce if for_people else _log_announcement)(facts)
         notify_ready(f"listening on {' '.join(facts['addresses'])}")
 
-    complete = serve_http(
-        settings,
-        announce,
-        read_again=lambda: load(parameters).settings,
-    )
-    fate = "every request that had arrived was answered" if complete else "requests were cut off; see the lines above"
-    stopped = f"stopped: {fate}"
-    if for_people:
-        say(stopped)
-    else:
-        log.log(logging.INFO if complete else logging.WARNING, stopped)
+    def stopped(complete: bool) -> None:
+        answered, cut_off = "every request that had arrived was answered", "requests were cut off; see the lines above"
+        fate = answered if complete else cut_off
+        if for_people:
+            say(f"stopped: {fate}")
+        else:
+            log.log(logging.INFO if complete else logging.WARNING, "stopped: %s", fate)
+
+    serve_http(settings, announce, stopped, read_again=lambda: load(parameters).settings)
 
 
 _SECRET_FLAGS = {

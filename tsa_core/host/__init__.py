@@ -1,5 +1,7 @@
 """Finds, checks, opens and closes plugins; the only package that uses pluggy, beside hookspecs."""
 
+from tsa_core.host.at_work import plugins_at_work
+from tsa_core.host.closing import CLOSE_SECONDS
 from tsa_core.host.discovery import COMMAND_GROUP, CORE_DISTRIBUTION, GROUP, InstalledPlugin, installed_plugins
 from tsa_core.host.host import PluginHost
 from tsa_core.host.kinds import (
@@ -23,6 +25,7 @@ __all__ = [
     "CERTIFICATE_AUTHORITY",
     "CLOCK",
     "CLOCK_MONITOR",
+    "CLOSE_SECONDS",
     "COMMAND_GROUP",
     "CORE_DISTRIBUTION",
     "GROUP",
@@ -38,4 +41,5 @@ __all__ = [
     "Kind",
     "PluginHost",
     "installed_plugins",
+    "plugins_at_work",
 ]

@@ -6,8 +6,6 @@ provides and closes everything in reverse order.
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
@@ -29,6 +27,8 @@ from tsa_core.api import (
 from tsa_core.api.fields import relative_to
 from tsa_core.api.wrong_types import describe
 from tsa_core.config import Settings
+from tsa_core.host.at_work import note_import
+from tsa_core.host.closing import CLOSE_SECONDS, Opened, close_all, leave_open
 from tsa_core.host.discovery import CORE_DISTRIBUTION, InstalledPlugin, installed_plugins
 from tsa_core.host.inspection import provider_complaint
 from tsa_core.host.kinds import KEK, KINDS, Kind
@@ -37,26 +37,10 @@ from tsa_core.host.missing import missing_text
 from tsa_core.host.other_schemes import provider_of_scheme
 from tsa_core.host.plugin_options import validated
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 
 _OPEN_TIMEOUT = timedelta(seconds=30)
-
-
-class _Opened:
-    """One opened object. Several hosts may share it; the last one closes it."""
-
-    __slots__ = ("close", "instance", "key", "lock", "options", "users")
-
-    def __init__(self, key: tuple[str, str, str], options: PluginOptions, instance: Any, close: Any) -> None:
-        self.key = key
-        self.options = options
-        self.instance = instance
-        self.close: Callable[[], None] = close
-        self.users = 1
-        self.lock = threading.Lock()
 
 
 class PluginHost:
@@ -103,7 +87,7 @@ class PluginHost:
         self._loaded: dict[str, InstalledPlugin] = {}
         self._modules: dict[str, InstalledPlugin] = {}
         self._open_seconds = open_timeout.total_seconds()
-        self._opened: list[_Opened] = []
+        self._opened: list[Opened] = []
         self._kept: set[int] = set()
 
     # -- finding and loading ------------------------------------------------------------------------------------
@@ -122,6 +106,7 @@ class PluginHost:
             return self._loaded[name]
         plugin = self._find(name, kind, install)
         plugin.check_core_version()
+        note_import(plugin)
         module = import_plugin(plugin, seconds=self._open_seconds)
         if not self._manager.is_registered(module):
             self._register(module, plugin)
@@ -273,7 +258,7 @@ class PluginHost:
             return instance
         with relative_to(self._base_directory):
             opened = self.open_provider(kind, provider, options)
-        self._opened.append(_Opened(key, options, opened, getattr(opened, kind.close)))
+        self._opened.append(Opened(kind, key, options, opened, plugin=self._loaded.get(name)))
         return opened
 
     def open_provider(self, kind: Kind[T], provider: Provider[T], options: PluginOptions) -> T:
@@ -338,7 +323,10 @@ class PluginHost:
         provider = self.provider(kind, name)
         with relative_to(self._base_directory):
             options = self.options(kind, provider, table, fixed=fixed)
-        self._opened.append(_Opened((kind.name, name, owner), options, opened, close or _leave_open))
+        key = (kind.name, name, owner)
+        self._opened.append(
+            Opened(kind, key, options, opened, close=close or leave_open, plugin=self._loaded.get(name))
+        )
 
     def has_kept(self, opened: object) -> bool:
         """Say whether an object that `open` returned was kept from the previous host."""
@@ -348,7 +336,7 @@ class PluginHost:
         """Drop the reference to the previous host, so that former hosts can be freed."""
         self._previous = None
 
-    def _find_opened(self, key: tuple[str, str, str], options: PluginOptions) -> _Opened | None:
+    def _find_opened(self, key: tuple[str, str, str], options: PluginOptions) -> Opened | None:
         return next((each for each in self._opened if each.key == key and each.options == options), None)
 
     def options(
@@ -367,23 +355,16 @@ class PluginHost:
         prefix = f"{kind.table(provider.name)}." if prefix is None else prefix
         return validated(provider, table, fixed=fixed or {}, prefix=prefix)
 
-    def close(self) -> None:
-        """Close everything that was opened, the last first; a failure is logged, and the rest is still closed.
+    def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
+        """Close everything that was opened, the last first; what fails or hangs is logged, and the rest still closed.
 
         An object that a later host has kept stays open.
         """
-        while self._opened:
-            each = self._opened.pop()
+        opened, self._opened = self._opened, []
+        unused = []
+        for each in opened:
             with each.lock:
                 each.users -= 1
-                last = not each.users
-            if not last:
-                continue
-            try:
-                each.close()
-            except Exception:
-                log.exception("plugin %s failed to close", each.key[1])
-
-
-def _leave_open() -> None:
-    """Close nothing: the process that opened the object closes it."""
+                if not each.users:
+                    unused.append(each)
+        close_all(unused, seconds=seconds)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from tsa_core.config import Settings
+from tsa_core.hosting.ending import CLOSING_SHARE
 from tsa_core.hosting.facts import Facts, describe
 from tsa_core.hosting.granian.listeners import GranianListeners
 from tsa_core.hosting.heartbeat import Heartbeat, Loop, ServiceHeartbeat
@@ -43,7 +44,7 @@ class InProcess:
         finally:
             control.stop()
             if self._reloading.is_alive():
-                self._reloading.join(5)
+                self._reloading.join(min(1.0, self._job.ending.seconds_left() / 4))
 
     def announced(self) -> None:
         """Begin to carry out reloads, in a thread."""
@@ -57,7 +58,7 @@ class InProcess:
 
     def close(self) -> None:
         """Close the service."""
-        self._live.close()
+        self._live.close(seconds=self._job.ending.seconds_left() * CLOSING_SHARE)
 
 
 class _Wait:
@@ -104,6 +105,7 @@ def serve_here(
     def stop(*_: object) -> None:
         notify_stopping()
         heartbeat.end()
+        job.ending.begin()
         granian.accept_no_more()
         server.stop()
 
@@ -118,6 +120,7 @@ def serve_here(
             started()
             freeze_startup_objects()
             server.run()
-        return not (server.cut_off or granian.cut_off)
+        job.ending.complete = not (server.cut_off or granian.cut_off)
+        return job.ending.complete
     finally:
         observability.flush()

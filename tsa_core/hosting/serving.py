@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from tsa_core.config import Settings
+from tsa_core.hosting.ending import PROCESS_SLACK_SECONDS, Ending
 from tsa_core.hosting.facts import Facts
 from tsa_core.hosting.in_process import InProcess
 from tsa_core.hosting.pid_file import PidFile
@@ -22,16 +24,35 @@ Announce = Callable[[Mapping[str, Any]], None]
 ReadAgain = Callable[[], Settings]
 
 
-def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | None = None) -> bool:
-    """Serve until SIGTERM or SIGINT, finish what is in flight, and return whether no request was cut off.
+def serve(
+    settings: Settings, announce: Announce, stopped: Callable[[bool], None], *, read_again: ReadAgain | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, and finish what is in flight.
 
-    `announce` is called once, when requests are answered, with `addresses`, `warnings` and `profiles`. `read_again`
-    returns the settings as they are at a reload (SIGHUP); without it, a reload reads keys and chains alone. Raises
-    ConfigError, PluginError or SignerError, with a line for the operator, when serving cannot begin.
+    `announce` is called once, when requests are answered, with `addresses`, `warnings` and `profiles`. `stopped` is
+    called at the end, with whether no request was cut off. When something hangs then, the process ends with 0, at the
+    latest two seconds after `graceful_timeout`, and this function does not return. `read_again` returns the settings as
+    they are at a reload (SIGHUP); without it, a reload reads keys and chains alone. Raises ConfigError, PluginError or
+    SignerError, with a line for the operator, when serving cannot begin.
     """
+
+    def last_words(complete: bool) -> int:
+        stopped(complete)
+        return 0
+
+    ending = Ending(settings.server.graceful_timeout, slack=PROCESS_SLACK_SECONDS, last_words=last_words)
+    complete = _serve(settings, announce, read_again or (lambda: settings), ending)
+    hangs = ending.finish()
+    stopped(complete)
+    if hangs:
+        logging.shutdown()
+        os._exit(0)  # else the interpreter would wait for threads that hang
+
+
+def _serve(settings: Settings, announce: Announce, read_again: ReadAgain, ending: Ending) -> bool:
     with ExitStack() as stack:
         try:
-            job = _open_job(settings, read_again or (lambda: settings), stack)
+            job = _open_job(settings, read_again, ending, stack)
         except ToldToStop:
             return True
         strategy = _choose_strategy(job)
@@ -45,7 +66,7 @@ def serve(settings: Settings, announce: Announce, *, read_again: ReadAgain | Non
         return strategy.run(started)
 
 
-def _open_job(settings: Settings, read_again: ReadAgain, stack: ExitStack) -> ServeJob:
+def _open_job(settings: Settings, read_again: ReadAgain, ending: Ending, stack: ExitStack) -> ServeJob:
     """Open what belongs to the process that may fork others; the stack closes it."""
     server = settings.server
     wait = StartWait(server)
@@ -59,7 +80,12 @@ def _open_job(settings: Settings, read_again: ReadAgain, stack: ExitStack) -> Se
     listeners = wait.get(lambda: open_listeners(server))
     stack.callback(_close_in_parent, listeners, os.getpid())
     return ServeJob(
-        settings=settings, listeners=listeners, read_again=read_again, pid_file=pid_file, observability=observability
+        settings=settings,
+        listeners=listeners,
+        read_again=read_again,
+        pid_file=pid_file,
+        observability=observability,
+        ending=ending,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tsa_core.config import Settings
+from tsa_core.hosting.ending import Ending
 from tsa_core.hosting.facts import Facts
 from tsa_core.hosting.pid_file import PidFile
 from tsa_core.hosting.profiling import serve_profiling
@@ -36,18 +37,22 @@ class Strategy(Protocol):
         """Begin to carry out reloads; called when the operator has been told that the server answers requests."""
 
     def close(self) -> None:
-        """Close what was opened; called after `run`, also when that failed."""
+        """Close what was opened, as far as that ends in time; called after `run`, also when that failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServeJob:
-    """What is to be served, whichever strategy serves it. `read_again` returns the settings for a reload."""
+    """What is to be served, whichever strategy serves it. `read_again` returns the settings for a reload.
+
+    `ending` bounds the end of this process.
+    """
 
     settings: Settings
     listeners: Listeners
     read_again: Callable[[], Settings]
     pid_file: PidFile | None
     observability: Observability
+    ending: Ending
 
     def build_app(self, service: Service) -> WsgiApplication:
         """Return the application over a service; raises ConfigError when the TLS files cannot be used.

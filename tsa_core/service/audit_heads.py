@@ -47,11 +47,11 @@ class AuditHeads:
             return
         self._thread = thread
 
-    def close(self) -> None:
-        """Stop; may be called more than once."""
+    def close(self, *, seconds: float = 1.0) -> None:
+        """Stop, and wait `seconds` at most for the thread; may be called more than once."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(1.0)
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         while not self._stopping.wait(self._period):

@@ -125,11 +125,11 @@ class ClockProcess:
         """In a process forked from the parent: close the channel, so that the process notices the parent's end."""
         self._channel.close()
 
-    def stop(self) -> None:
-        """End the process, by closing its channel."""
+    def stop(self, *, seconds: float = _STOP_SECONDS) -> None:
+        """End the process, by closing its channel; it is killed when it has not ended within `seconds`."""
         self._channel.close()
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -11,10 +11,12 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 from typing import Any, TypeAlias
 
 from tsa_core.api import ClockMonitor, ConfigError, TsaError
 from tsa_core.config import Settings
+from tsa_core.host import CLOSE_SECONDS
 from tsa_core.service.material import Material
 from tsa_core.service.service import Service
 
@@ -52,6 +54,7 @@ class LiveService:
         self._generation = _Generation(build(service))
         self.on_commit: Callable[[], None] = lambda: None
         """Called after each commit, for listeners that have files to read again."""
+        self._closing = False
         self._prepared: tuple[Service, _Generation] | None = None
         self._retiring: list[threading.Thread] = []
 
@@ -75,14 +78,10 @@ class LiveService:
         self.abort()
         new = Service(settings, material=material, previous=self.service, monitors=monitors)
         try:
-            granian = settings.server.engine == "granian" or "https" in settings.server.schemes
-            if granian and new.waiting_profiles > self.service.waiting_profiles:
-                raise ConfigError(
-                    "more signers than before wait for a network, or more plugins have pages, and granian was started "
-                    "with threads for those that did; restart the server"
-                )
             self._prepared = new, _Generation(self._build(new))
             new.clock.gate.wait_for_monitors(_FIRST_VERDICTS_SECONDS)
+            if self._closing:
+                raise ConfigError("the server ends; the new configuration is not used")
         except BaseException:
             self._prepared = None
             new.close()
@@ -112,19 +111,25 @@ class LiveService:
         self._retiring = [each for each in self._retiring if each.is_alive()] + [thread]
         thread.start()
 
-    def abort(self) -> None:
+    def abort(self, *, seconds: float = CLOSE_SECONDS) -> None:
         """Close a prepared service without using it."""
         if self._prepared is not None:
             service, _ = self._prepared
             self._prepared = None
-            service.close()
+            service.close(seconds=seconds)
 
-    def close(self) -> None:
-        """Close all services; called when no request is in progress."""
-        self.abort()
+    def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
+        """Close all services within `seconds`; called when no request is in progress.
+
+        A reload that still opens plugins in its thread is left to that, and takes no effect.
+        """
+        self._closing = True
+        end = monotonic() + seconds
+        if self._prepared is not None:
+            self.abort(seconds=seconds / 3)
         for thread in self._retiring:
-            thread.join(1.0)
-        self.service.close()
+            thread.join(min(1.0, max(0.0, end - monotonic()) / 3))
+        self.service.close(seconds=max(0.0, end - monotonic()))
 
 
 def _retire(service: Service, idle: threading.Event) -> None:

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 _HELD_SECONDS = 0.05
 """How long outcomes wait for others: to wake the thread for each one would cost more than the rest."""
 _LAST_SECONDS = 1.0
-"""How long `finish` waits for the observer."""
+"""How long `finish` waits for the observer, unless it is told otherwise."""
 _WARNING_PAUSE_SECONDS = 10.0
 
 
@@ -58,12 +58,16 @@ class QueuedObserver(Observer):
             dropped, self._dropped = self._dropped, 0
         return dropped
 
-    def finish(self) -> None:
-        """Tell what is queued, for a second at most, and end the thread; what is left then is dropped."""
+    def stop(self) -> None:
+        """Tell what is queued, and then end the thread; returns at once."""
         self._ending.set()
         self._wake.set()
+
+    def finish(self, *, seconds: float = _LAST_SECONDS) -> None:
+        """Do so, and wait `seconds` at most; what is left then is dropped."""
+        self.stop()
         if self._thread is not None:
-            self._thread.join(_LAST_SECONDS)
+            self._thread.join(seconds)
         if left := len(self._queue):
             self._drop(left)
 

@@ -217,12 +217,12 @@ class ReadinessWatch:
         for probe in self._probes:
             probe.stop()
 
-    def close(self) -> None:
-        """Stop, and wait a moment for the threads; may be called more than once."""
+    def close(self, *, seconds: float = 1.0) -> None:
+        """Stop, and wait `seconds` at most for the threads; may be called more than once."""
         self.stop()
+        deadline = monotonic() + seconds
         if self._thread is not None:
-            self._thread.join(1.0)
-        deadline = monotonic() + 1.0
+            self._thread.join(seconds)
         for probe in self._probes:
             probe.join(max(0.0, deadline - monotonic()))
         self._authority.tell_unlogged(end=True)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any, Self
 
 from cryptography import x509
@@ -26,6 +27,7 @@ from tsa_core.authority import CauseKind, CertificateChain, ClockChange, Profile
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import (
     AUDIT_SINK,
+    CLOSE_SECONDS,
     HEALTH_CHECK,
     OBSERVER,
     POLICY_SELECTOR,
@@ -52,6 +54,9 @@ from tsa_core.service.readiness_watch import ReadinessCheck, ReadinessWatch
 from tsa_core.service.selector_trial import bind_selectors
 
 log = logging.getLogger(__name__)
+
+_THREADS_SECONDS = 2.0
+"""How long the ends of threads that may use plugins are waited for, at most, before the plugins are closed."""
 
 
 class Service:
@@ -209,12 +214,8 @@ class Service:
 
     @property
     def waiting_profiles(self) -> int:
-        """The number of profiles whose requests wait for a backend, so that they need threads.
-
-        Where there are any, plugins with pages count too: they share the threads.
-        """
-        waiting = sum(self.authority.waits(profile) for profile in self.authority.profiles.values())
-        return waiting + sum(each.handles for each in self.routes) if waiting else 0
+        """The number of profiles whose requests wait for a backend, so that they need threads."""
+        return sum(self.authority.waits(profile) for profile in self.authority.profiles.values())
 
     def _files(self) -> set[Path]:
         chains = [profile.certificate_chain for profile in self.settings.profiles.values()]
@@ -293,21 +294,36 @@ class Service:
                 details[f"{prefix}certificate_serial_number"] = f"{serial_number(certificate):x}"
         self.authority.audit(AuditEvent(kind="profile.certificate", time=datetime.now(UTC), details=details))
 
-    def close(self) -> None:
-        """Close all plugins that no other service uses; may be called more than once."""
+    def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
+        """Close all plugins that no other service uses; may be called more than once.
+
+        It takes no longer than `seconds`, whatever hangs: half of them, or a second, for the threads that may use
+        plugins, and the rest for the plugins.
+        """
+        end = monotonic() + seconds
+        threads_end = monotonic() + min(_THREADS_SECONDS, seconds / 2)
+
+        def left() -> float:
+            return max(0.0, threads_end - monotonic())
+
+        # Told first, and waited for afterwards, so that they end at the same time.
         if hasattr(self, "watch"):
-            self.watch.close()
-        if hasattr(self, "audit_heads"):
-            self.audit_heads.close()
-        if hasattr(self, "clock"):
-            self.clock.gate.stop()
+            self.watch.stop()
         for observer in self._observers.values():
-            observer.finish()
+            observer.stop()
+        if hasattr(self, "clock"):
+            self.clock.gate.stop(seconds=left())
+        if hasattr(self, "watch"):
+            self.watch.close(seconds=left())
+        if hasattr(self, "audit_heads"):
+            self.audit_heads.close(seconds=left())
+        for observer in self._observers.values():
+            observer.finish(seconds=left())
         for routes in self.routes:
             routes.calls.close()
         if hasattr(self, "authority"):
             self.authority.close()
-        self.host.close()
+        self.host.close(seconds=max(0.0, end - monotonic()))
 
     def __enter__(self) -> Self:
         return self

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
+from time import monotonic
 from typing import Any, Self
 
 from tsa_core.config import ServerSettings
@@ -20,11 +21,12 @@ from tsa_core.hosting.granian.connection_watch import ConnectionWatch
 from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
 from tsa_core.hosting.granian.event_loop import BoundedEventLoop, WakingEventLoop
 from tsa_core.hosting.granian.http2_limits import Http2Limits
+from tsa_core.hosting.granian.loop_pools import LoopPools
+from tsa_core.hosting.granian.loop_work import LoopWork
 from tsa_core.hosting.granian.peers import Peers
-from tsa_core.hosting.granian.route_threads import RouteThreads
 from tsa_core.hosting.granian.rsgi import RsgiApplication
-from tsa_core.hosting.granian.thread_limits import ThreadLimits, threads_needed
 from tsa_core.hosting.heartbeat import BEAT_SECONDS, Heartbeat, Loop, NoHeartbeat
+from tsa_core.hosting.io_threads import IoThreads
 from tsa_core.hosting.tls_files import check_tls_files
 from tsa_core.http.wsgi_types import WsgiApplication
 
@@ -33,7 +35,8 @@ log = logging.getLogger(__name__)
 _START_SECONDS = 30.0
 _REPLIES_LEAVE_SECONDS = 0.05
 """A reply that granian has may not be in the kernel's buffer yet; this is long enough for that."""
-_LAST_SECONDS = 5.0
+_LAST_SECONDS = 0.5
+"""How long the last replies may take to leave, once requests have been answered or cut off."""
 
 
 class _Group:
@@ -46,8 +49,8 @@ class _Group:
         sockets: Sequence[socket.socket],
         *,
         tls: bool,
-        executor: Executor | None,
-        route_threads: RouteThreads,
+        work: LoopWork,
+        pools: LoopPools,
         end: Callable[[ConnectionWatch, str], None],
     ) -> None:
         limits = settings.over_tls() if tls else settings
@@ -61,8 +64,8 @@ class _Group:
             app,
             max_body=limits.max_request_body_size,
             read_seconds=limits.read_timeout.total_seconds(),
-            executor=executor,
-            route_threads=route_threads,
+            work=work,
+            pools=pools,
             peers=peers,
             http2_limits=Http2Limits(limits, end=partial(end, self.connections)) if limits.http2 else None,
         )
@@ -98,29 +101,20 @@ class GranianListeners:
         self._settings = settings
         self._heartbeat = heartbeat or NoHeartbeat()
         self._slot = slot
-        self._executor = None
-        self._route_threads = RouteThreads(threads=settings.threads, queue_limit=settings.queue_limit)
-        if waiting_profiles:
-            threads = threads_needed(settings, waiting_profiles)
-            self._executor = ThreadPoolExecutor(threads, thread_name_prefix="granian")
-            app = ThreadLimits(app, settings)
+        self._work = LoopWork()
+        self._pools = LoopPools(settings)
+        self._waiting_profiles = waiting_profiles
         self._groups = [
-            _Group(
-                app,
-                settings,
-                sockets,
-                tls=over_tls,
-                executor=self._executor,
-                route_threads=self._route_threads,
-                end=self._end,
-            )
+            _Group(app, settings, sockets, tls=over_tls, work=self._work, pools=self._pools, end=self._end)
             for sockets, over_tls in ((tls, True), (plain, False))
             if sockets
         ]
         self._started = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop
+        self._loop: WakingEventLoop
+        self._stop_by = math.inf
+        """When everything must have ended, by the monotonic clock."""
 
     def start(self) -> None:
         """Begin to serve; raises ConfigError when the TLS files cannot be used."""
@@ -136,28 +130,41 @@ class GranianListeners:
         self._started.wait(_START_SECONDS)
 
     def _run(self) -> None:
-        async def serve() -> None:
-            self._loop = asyncio.get_running_loop()
-            tasks = [asyncio.create_task(server.serve()) for server in self._servers()]
-            watches = [asyncio.create_task(group.watch()) for group in self._groups]
-            watches.append(asyncio.create_task(self._beat()))
-            self._loop.call_soon(self._started.set)
-            for done in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(done, BaseException):
-                    log.error("a listener of granian failed: %s", done, exc_info=done)
-            await self._drain()
-            for watch in watches:
-                watch.cancel()
-
-        if self._executor is None:
+        """Look after the threads that run the event loop, until it ends."""
+        if not self._waiting_profiles:
             pin_to_one_cpu(self._settings, self._slot)
+        http2 = any(group.limits.http2 for group in self._groups)
+        self._loop = BoundedEventLoop() if http2 else WakingEventLoop()
+        serving = self._loop.create_task(self._serve())
+        serving.add_done_callback(lambda _: self._loop.stop())
+        threads = IoThreads(self._work, self._run_loop)
         try:
-            http2 = any(group.limits.http2 for group in self._groups)
-            with asyncio.Runner(loop_factory=BoundedEventLoop if http2 else WakingEventLoop) as runner:
-                runner.run(serve())
+            if threads.run(lambda: self._stop_by):
+                self._loop.end()
+            else:
+                self.cut_off = max(self.cut_off, self._pending())
+                log.error("the loop that answers granian's requests hangs, and is given up")
         finally:
             self._started.set()
             self._ended.set()
+
+    def _run_loop(self) -> None:
+        """Run the event loop to its end, also from where another thread was when this one took over."""
+        self._work.follow(self._loop)
+        self._loop.go_on()
+
+    async def _serve(self) -> None:
+        tasks = [asyncio.create_task(server.serve()) for server in self._servers()]
+        watches = [asyncio.create_task(group.watch()) for group in self._groups]
+        watches.append(asyncio.create_task(self._beat()))
+        self._loop.call_soon(self._started.set)
+        for done in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(done, BaseException):
+                log.error("a listener of granian failed: %s", done, exc_info=done)
+        await self._drain()
+        for left in asyncio.all_tasks() - {asyncio.current_task()}:
+            left.cancel()
+        await asyncio.sleep(0)
 
     async def _beat(self) -> None:
         while True:
@@ -181,16 +188,15 @@ class GranianListeners:
 
     async def _drain(self) -> None:
         """Wait for the requests that have arrived; granian sends their replies when they are complete."""
-        deadline = self._loop.time() + self._settings.graceful_timeout.total_seconds()
-        while self._pending() and self._loop.time() < deadline:
+        deadline = self._stop_by - _LAST_SECONDS
+        while self._pending() and monotonic() < deadline:
             await asyncio.sleep(0.02)
         if pending := self._pending():
             self.cut_off = pending
             log.warning("%d requests to granian were still in flight; they are cut off", pending)
         # granian's threads must have nothing to do when the interpreter ends, or they crash the process.
-        deadline = self._loop.time() + _LAST_SECONDS
         await asyncio.sleep(_REPLIES_LEAVE_SECONDS)
-        while await asyncio.to_thread(self._end_all) and self._loop.time() < deadline:
+        while await asyncio.to_thread(self._end_all) and monotonic() < self._stop_by - _LAST_SECONDS / 2:
             await asyncio.sleep(0.02)
 
     def reload_certificates(self) -> None:
@@ -207,6 +213,8 @@ class GranianListeners:
 
     def accept_no_more(self) -> None:
         """Stop accepting connections, without waiting; safe in a signal handler."""
+        graceful_seconds = self._settings.graceful_timeout.total_seconds()
+        self._stop_by = min(self._stop_by, monotonic() + graceful_seconds + _LAST_SECONDS)
         if self._started.is_set() and not self._ended.is_set():
             for server in self._servers():
                 self._loop.call_soon_threadsafe(server.stop)
@@ -216,12 +224,10 @@ class GranianListeners:
         if self._thread is None:
             return
         self.accept_no_more()
-        self._thread.join(self._settings.graceful_timeout.total_seconds() + _START_SECONDS)
+        self._thread.join(max(0.0, self._stop_by - monotonic()) + _LAST_SECONDS / 2)
         if self._thread.is_alive():
             self.cut_off = max(self.cut_off, self._pending())
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-        self._route_threads.shutdown()
+        self._pools.shutdown()
 
     def __enter__(self) -> Self:
         self.start()

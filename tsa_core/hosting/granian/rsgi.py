@@ -10,20 +10,16 @@ import asyncio
 import io
 import logging
 import sys
-import time
 from collections.abc import Coroutine
-from concurrent.futures import Executor
-from functools import partial
 from typing import Any
 
 from tsa_core.hosting.granian.head import check_head
 from tsa_core.hosting.granian.http2_limits import ConnectionLoad, Http2Limits, LimitExceeded
+from tsa_core.hosting.granian.loop_pools import LoopPools
+from tsa_core.hosting.granian.loop_work import LoopWork
 from tsa_core.hosting.granian.peers import Peers
-from tsa_core.hosting.granian.route_threads import RoutePool, RouteThreads, leave_for_routes
 from tsa_core.hosting.granian.wsgi_reply import WsgiReply
 from tsa_core.hosting.http_rules import max_chunks
-from tsa_core.http.batching import BATCH, Batch, BatchedRequest
-from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, LeaveIoThread, wait_here
 from tsa_core.http.wsgi_types import UNIX_PEER, WsgiApplication
 
 log = logging.getLogger(__name__)
@@ -33,24 +29,6 @@ _HEADERS_WITHOUT_PREFIX = frozenset({"content-type", "content-length"})
 _MAX_EMPTY_PARTS = 3
 _CLOSE = ("connection", "close")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class _Reply(WsgiReply):
-    """The application's reply; `finished` is set when its batch has been processed."""
-
-    __slots__ = ("finished",)
-
-    finished: asyncio.Future[None]
-
-    def answer(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.start(status, headers)
-        self.body = body
-        if not self.finished.done():
-            self.finished.set_result(None)
-
-    def fail(self) -> None:
-        if not self.finished.done():
-            self.finished.set_exception(RuntimeError("the request could not be finished"))
 
 
 class _Reservation:
@@ -71,9 +49,8 @@ class _Reservation:
 class RsgiApplication:
     """Calls a WSGI application for each request; `pending` counts those that are not answered yet.
 
-    `read_seconds` limits the time for a body, and `max_body` its bytes; 0 means no limit. With an executor, requests
-    run in its threads. Without one they run in the event loop, in batches; those to plugins' paths run in
-    `route_threads`. HTTP/2 needs `http2_limits`.
+    `read_seconds` limits the time for a body, and `max_body` its bytes; 0 means no limit. Requests are
+    `work` of the event loop, which runs them in batches; those that wait run in `pools`. HTTP/2 needs `http2_limits`.
     """
 
     def __init__(
@@ -82,20 +59,18 @@ class RsgiApplication:
         *,
         max_body: int,
         read_seconds: float,
-        executor: Executor | None,
-        route_threads: RouteThreads | None = None,
+        work: LoopWork,
+        pools: LoopPools,
         http2_limits: Http2Limits | None = None,
         peers: Peers | None = None,
     ) -> None:
         self._app = app
         self._max_body = max_body
         self._read_seconds = read_seconds or None
-        self._executor = executor
-        self._route_threads = route_threads or RouteThreads(threads=1, queue_limit=0)
         self._http2_limits = http2_limits
         self._peers = peers or Peers()
-        self._batch = Batch(_Reply.fail)
-        self._scheduled = False
+        self._work = work
+        self._pools = pools
         self.pending = 0
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
@@ -201,67 +176,15 @@ class RsgiApplication:
         return bytes(body[: self._max_body + 1]) if self._max_body else bytes(body)
 
     async def _answer(self, environ: dict[str, Any], protocol: Any) -> None:
-        try:
-            reply = _Reply()
-            if self._executor is None:
-                environ[BATCH] = partial(self._add_to_batch, reply)
-                environ[ENTER] = leave_for_routes
-                try:
-                    complete = reply.collect(self._app, environ)
-                except LeaveIoThread as leaving:
-                    await self._answer_beside_the_loop(self._route_threads.pool(leaving.pool), environ, reply)
-                else:
-                    if not complete:
-                        await reply.finished
-            else:
-                await self._answer_in_thread(self._executor, environ, reply)
-        except Exception:
-            log.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        reply: WsgiReply = await self._work.run(self._app, environ)
+        if reply.leaves_for is not None:
+            with self._peers.answering(environ["REMOTE_ADDR"], environ["REMOTE_PORT"]):
+                reply = await self._pools.run(reply.leaves_for, self._app, environ)
+        if reply.failed:
             headers = [("content-type", "text/plain")]
             protocol.response_str(500, _closing(environ, headers), "the server failed to answer")
-            return
-        protocol.response_bytes(reply.status, _closing(environ, reply.headers), reply.body)
-
-    async def _answer_beside_the_loop(self, pool: RoutePool, environ: dict[str, Any], reply: _Reply) -> None:
-        """Run a request to a plugin's path again, where it may wait; the application refuses it when all wait."""
-        del environ[BATCH]
-        environ[ENTER] = wait_here
-        environ["wsgi.input"].seek(0)
-        if pool.full:
-            environ[QUEUED_SECONDS] = float("inf")
-            reply.collect(self._app, environ)
-            return
-        pool.pending += 1
-        try:
-            await self._answer_in_thread(pool.executor, environ, reply)
-        finally:
-            pool.pending -= 1
-
-    async def _answer_in_thread(self, executor: Executor, environ: dict[str, Any], reply: _Reply) -> None:
-        loop = asyncio.get_running_loop()
-        with self._peers.answering(environ["REMOTE_ADDR"], environ["REMOTE_PORT"]):
-            await loop.run_in_executor(executor, self._call, environ, reply, time.monotonic())
-
-    def _call(self, environ: dict[str, Any], reply: _Reply, queued_at: float) -> None:
-        environ[QUEUED_SECONDS] = time.monotonic() - queued_at
-        reply.collect(self._app, environ)
-
-    def _add_to_batch(self, reply: _Reply, request: BatchedRequest) -> None:
-        """Add a request to the batch, which is processed when it is full, or at the event loop's next turn."""
-        loop = asyncio.get_running_loop()
-        reply.finished = loop.create_future()
-        request.connection = reply
-        request.answer = reply.answer
-        self._batch.add(request)
-        if self._batch.full:
-            self._batch.process()
-        elif not self._scheduled:
-            self._scheduled = True
-            loop.call_soon(self._process_batch)
-
-    def _process_batch(self) -> None:
-        self._scheduled = False
-        self._batch.process()
+        else:
+            protocol.response_bytes(reply.status, _closing(environ, reply.headers), reply.body)
 
 
 def _closing(environ: dict[str, Any], headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -28,8 +28,8 @@ from waitress.server import TcpWSGIServer, UnixWSGIServer
 
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.heartbeat import BEAT_SECONDS, Heartbeat, Loop, NoHeartbeat
+from tsa_core.hosting.io_threads import IoThreads
 from tsa_core.hosting.open_files import connection_limit
-from tsa_core.hosting.waitress.io_threads import IoThreads
 from tsa_core.hosting.waitress.poller import Poller
 from tsa_core.hosting.waitress.request import Channel
 from tsa_core.hosting.waitress.slots import Slots

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _PREPARE_SECONDS = 120.0
 _COMMIT_SECONDS = 30.0
+_MEANWHILE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +55,14 @@ class _Member:
 class WorkerFleet:
     """The parent's connections to its workers; made before the first fork, and used by one thread of the parent.
 
-    `describe` returns the facts of a service, which a worker sends to its parent.
+    `describe` returns the facts of a service, which a worker sends to its parent. `meanwhile` is called several times a
+    second while the parent waits for workers to carry out a command; `give_up` ends such waits.
     """
 
     def __init__(self, describe: Callable[[Service], Facts]) -> None:
         self._describe = describe
+        self.meanwhile: Callable[[], None] = lambda: None
+        self._given_up = False
         self._parent_end, self._worker_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._parent_end.setblocking(False)  # recv_fds takes flags and, in CPython 3.11, drops them
         self._members: dict[Connection, _Member] = {}
@@ -133,6 +137,10 @@ class WorkerFleet:
         self._parent_end.close()
         self._worker_end.close()
 
+    def give_up(self) -> None:
+        """Wait for no worker any more: the server ends. Safe in a signal handler."""
+        self._given_up = True
+
     def poll(self, timeout: float) -> None:
         """Register new workers, remove dead ones, and update those that started with an older plan."""
         for ready in wait([self._parent_end, *self._members], timeout):
@@ -206,9 +214,13 @@ class WorkerFleet:
         deadline = monotonic() + seconds
         answers: dict[Connection, Any] = {}
         while waiting := [channel for channel in channels if channel not in answers]:
-            ready = wait(waiting, max(0.0, deadline - monotonic()))
-            if not ready:
-                raise ConfigError(f"a worker did not open the new configuration within {seconds:g} s")
+            ready = wait(waiting, _MEANWHILE_SECONDS)
+            if self._given_up:
+                raise ConfigError("the server ends; the new configuration is not used")
+            self.meanwhile()
+            if not ready and monotonic() > deadline:
+                pids = ", ".join(str(self._members[channel].pid) for channel in waiting)
+                raise ConfigError(f"a worker did not open the new configuration within {seconds:g} s (pid {pids})")
             for channel in ready:
                 assert isinstance(channel, Connection)  # noqa: S101 - only these were given to wait()
                 answer = self._receive(channel)

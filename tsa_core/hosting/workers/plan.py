@@ -14,6 +14,7 @@ from tsa_core.authority import renew_system_reference
 from tsa_core.config import Settings
 from tsa_core.host import SIGNER, PluginHost
 from tsa_core.hosting.facts import Facts
+from tsa_core.hosting.notify import notify_watchdog
 from tsa_core.hosting.pid_file import PidFile
 from tsa_core.hosting.reloading import ReloadControl
 from tsa_core.hosting.workers.fleet import Plan, WorkerFleet
@@ -155,15 +156,32 @@ class WorkerPlans:
         before.host.close()
         return facts
 
-    def close(self) -> None:
-        """Close the clock's process and all signers; in a process forked from the parent, do nothing."""
+    def while_waiting(self, look: Callable[[], None]) -> None:
+        """Call `look` several times a second while a reload waits for workers."""
+
+        def meanwhile() -> None:
+            notify_watchdog()
+            look()
+
+        self._fleet.meanwhile = meanwhile
+
+    def end_reload(self) -> None:
+        """Let a reload that is in progress wait for no worker any more; safe in a signal handler."""
+        self._fleet.give_up()
+
+    def close(self, *, seconds: float) -> None:
+        """Close the clock's process and all signers within `seconds`; in a process forked from the parent, do nothing.
+
+        What hangs is left behind.
+        """
         if os.getpid() != self._owner:
             return
+        end = time.monotonic() + seconds
         if self._clock is not None:
-            self._clock.stop()
+            self._clock.stop(seconds=seconds / 2)
         self._relay.close()
         self._fleet.close()
-        self._current.host.close()
+        self._current.host.close(seconds=max(0.0, end - time.monotonic()))
 
 
 def _refuse_new_unique_keys(host: PluginHost, settings: Settings, shared: Mapping[str, Signer]) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from tsa_core.api import ConfigError, TemporaryFailure, TsaError, UnavailableError
+from tsa_core.hosting.ending import KILL_SLACK_SECONDS
 from tsa_core.hosting.notify import notify_stopping
 from tsa_core.hosting.workers.watchdog import Watchdog
 
@@ -28,12 +29,16 @@ _HANDLED = (*_ENDS, signal.SIGHUP)
 _MAX_REPORT_OCTETS = 1_048_576
 _SHORT_LIFE_SECONDS = 5.0
 _MAX_PAUSE_SECONDS = 10.0
-_KILL_SLACK_SECONDS = 5.0
 _TURN_SECONDS = 0.2
 _CUT_OFF = 3
 """Exit code of a worker that ended with requests in flight."""
 _START_SECONDS = 300.0
 """Opening has limits of its own ([server] open_timeout for each plugin); this is for what hangs beside them."""
+
+
+def exit_code_of_worker(complete: bool) -> int:
+    """Return the exit code that tells the parent whether every request was answered."""
+    return 0 if complete else _CUT_OFF
 
 
 class Report:
@@ -97,8 +102,8 @@ class WorkerPool:
     `started`, serves until SIGTERM and returns; False when requests were cut off. Slots count from 0; a worker that
     replaces another has its slot. The text of a TsaError that `work` raises before the report is shown to the operator.
     The parent calls `idle(seconds)` repeatedly while it has nothing else to do; it returns after about so many seconds,
-    or after an event. `hung_up` handles SIGHUP in the parent; workers ignore it. A worker that the `watchdog` finds
-    overdue is killed and replaced.
+    or after an event. `hung_up` handles SIGHUP in the parent; workers ignore it. A signal that ends the parent calls
+    `told_to_stop`, in the signal handler. A worker that the `watchdog` finds overdue is killed and replaced.
     """
 
     def __init__(
@@ -108,11 +113,14 @@ class WorkerPool:
         count: int,
         idle: Callable[[float], None] = time.sleep,
         hung_up: Callable[..., None] | None = None,
+        told_to_stop: Callable[[], None] = lambda: None,
         watchdog: Watchdog | None = None,
     ) -> None:
         self._work = work
         self._idle = idle
         self._hung_up = hung_up
+        self._told_to_stop = told_to_stop
+        self._stop_at = 0.0
         self._watchdog = watchdog
         self._stopping = False
         self._complete = True
@@ -132,7 +140,7 @@ class WorkerPool:
         wrong = next((message for message in messages if not message.get("serves")), None)
         if wrong is not None and not self._stopping:
             self._stop()
-            self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
+            self._reap(time.monotonic() + graceful_seconds + KILL_SLACK_SECONDS)
             text = str(wrong.get("error", "a worker ended before it served; the lines above may say why"))
             raise UnavailableError(text) if wrong.get("temporary", True) else ConfigError(text)
         if wrong is None:
@@ -140,7 +148,7 @@ class WorkerPool:
         while not self._stopping:
             self._supervise()
             self._idle(_TURN_SECONDS)
-        self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
+        self._reap(self._stop_at + graceful_seconds + KILL_SLACK_SECONDS)
         return self._complete
 
     def _receive(self, report: Report) -> dict[str, object]:
@@ -157,7 +165,7 @@ class WorkerPool:
         except OSError as error:
             forked = len(self._alive())
             self._stop()
-            self._reap(time.monotonic() + graceful_seconds + _KILL_SLACK_SECONDS)
+            self._reap(time.monotonic() + graceful_seconds + KILL_SLACK_SECONDS)
             raise UnavailableError(
                 f"only {forked} of {len(self._slots)} workers can be started: {error.strerror}; ask for fewer, or "
                 "allow more processes (ulimit -u, systemd's TasksMax, a container's pids limit)",
@@ -198,7 +206,7 @@ class WorkerPool:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             complete = self._work(lambda message: report.send({"serves": True, **message}), slot)
-            code = _CUT_OFF if complete is False else 0
+            code = exit_code_of_worker(complete is not False)
         except TsaError as error:
             if report.sent:
                 log.error("a worker cannot go on: %s", error)  # noqa: TRY400 - the operator's own mistake
@@ -209,6 +217,12 @@ class WorkerPool:
         finally:
             logging.shutdown()
             os._exit(code)
+
+    def look(self) -> None:
+        """While the parent waits for something else: kill workers that hang; `run` replaces those that have ended."""
+        for number, slot in enumerate(self._slots):
+            if not self._stopping and slot.pid is not None and not slot.killed:
+                self._kill_if_hung(number, slot)
 
     def _supervise(self) -> None:
         """Look after each worker once, without waiting for any."""
@@ -224,8 +238,7 @@ class WorkerPool:
             self._hear(slot)
             if child:
                 self._note_end(slot, status)
-            elif not slot.killed:
-                self._kill_if_hung(number, slot)
+        self.look()
 
     def _note_end(self, slot: _Slot, status: int) -> None:
         """Decide when a worker that has ended is replaced: at once, or after pauses that grow while none lasts."""
@@ -265,7 +278,10 @@ class WorkerPool:
 
     def _stop(self, *_: object) -> None:
         notify_stopping()
-        self._stopping = True
+        if not self._stopping:
+            self._stopping = True
+            self._stop_at = time.monotonic()
+            self._told_to_stop()
         for slot in self._alive():
             self._kill(slot, signal.SIGTERM)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from tsa_core.hosting.ending import CLOSING_SHARE, WORKER_SLACK_SECONDS, Ending
 from tsa_core.hosting.facts import describe
 from tsa_core.hosting.heartbeat import WorkerHeartbeats
 from tsa_core.hosting.in_process import serve_here
 from tsa_core.hosting.notify import notify_watchdog
 from tsa_core.hosting.strategy import ServeJob, Started
 from tsa_core.hosting.workers.plan import WorkerPlans
-from tsa_core.hosting.workers.pool import WorkerPool
+from tsa_core.hosting.workers.pool import WorkerPool, exit_code_of_worker
 from tsa_core.hosting.workers.watchdog import Watchdog
 
 _ENDING_SLACK_SECONDS = 10.0
@@ -33,11 +35,25 @@ class Workers:
             seconds=server.worker_timeout.total_seconds(),
             ending_seconds=server.graceful_timeout.total_seconds() + _ENDING_SLACK_SECONDS,
         )
-        pool = WorkerPool(self._work, count=server.workers, idle=self._idle, hung_up=plans.request, watchdog=watchdog)
-        return pool.run(
+        pool = WorkerPool(
+            self._work,
+            count=server.workers,
+            idle=self._idle,
+            hung_up=plans.request,
+            told_to_stop=self._begin_end,
+            watchdog=watchdog,
+        )
+        plans.while_waiting(pool.look)
+        complete = pool.run(
             plans.then_accept_reloads(started, job.read_again, job.pid_file),
             graceful_seconds=server.graceful_timeout.total_seconds(),
         )
+        job.ending.complete = complete
+        return complete
+
+    def _begin_end(self) -> None:
+        self._job.ending.begin()
+        self._plans.end_reload()
 
     def _idle(self, seconds: float) -> None:
         notify_watchdog()
@@ -48,14 +64,17 @@ class Workers:
 
     def _work(self, report: Callable[[Mapping[str, object]], None], slot: int) -> bool:
         """In a worker: open the service and serve; returns whether no request was cut off."""
-        live = self._plans.open_live(self._job.build_app)
+        ending = Ending(
+            self._job.settings.server.graceful_timeout, slack=WORKER_SLACK_SECONDS, last_words=exit_code_of_worker
+        )
+        job = replace(self._job, ending=ending)
+        live = self._plans.open_live(job.build_app)
         try:
-            return serve_here(
-                live, self._job, lambda: report(describe(live.service)), self._heartbeats.of(slot), slot=slot
-            )
+            return serve_here(live, job, lambda: report(describe(live.service)), self._heartbeats.of(slot), slot=slot)
         finally:
-            live.close()
+            live.close(seconds=ending.seconds_left() * CLOSING_SHARE)
+            ending.finish()
 
     def close(self) -> None:
         """Close what the workers were started with."""
-        self._plans.close()
+        self._plans.close(seconds=self._job.ending.seconds_left() * CLOSING_SHARE)

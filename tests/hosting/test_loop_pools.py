@@ -1,7 +1,9 @@
-"""granian queues requests itself: no profile may take all of its threads."""
+"""granian's requests that wait have pools: no profile takes the threads, or the event loop, of another."""
 
 from __future__ import annotations
 
+import asyncio
+import io
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,10 +15,10 @@ import pytest
 from asn1crypto import parser, tsp
 
 from tsa_backends.server_process import free_port
-from tsa_core.api import RequestRejected
 from tsa_core.config import ServerSettings
-from tsa_core.hosting.granian.thread_limits import ThreadLimits, threads_needed
-from tsa_core.http.thread_pools import ENTER
+from tsa_core.hosting.granian.loop_pools import LoopPools
+from tsa_core.hosting.granian.wsgi_reply import WsgiReply
+from tsa_core.http.thread_pools import QUEUED_SECONDS
 from tsa_core.testing import ServerProcess, encode_request
 
 SIGNER = """
@@ -54,64 +56,68 @@ def tsa_signers():
 
 
 class App:
-    """A WSGI application whose requests enter a thread limit and hold their place until the test lets them go."""
+    """A WSGI application whose requests hold their thread until the test lets them go."""
 
     def __init__(self) -> None:
         self.inside = threading.Semaphore(0)
         self.go = threading.Event()
 
     def __call__(self, environ: dict[str, Any], _start_response: Callable[..., Any]) -> Iterable[bytes]:
-        try:
-            environ[ENTER](environ["profile"])
-        except RequestRejected as rejection:
-            return [rejection.text.encode()]
+        if environ[QUEUED_SECONDS] > 0.1:
+            return [b"refused"]
         self.inside.release()
         assert self.go.wait(20)
         return [b"done"]
 
 
-def ask(limits: ThreadLimits, profile: str) -> bytes:
-    return b"".join(limits({"profile": profile}, lambda *_: None))
+class Asked:
+    """Requests to the pools of a server with 2 threads for each."""
+
+    def __init__(self, *, queue_limit: int, queue_timeout: str) -> None:
+        self.app = App()
+        self.pools = LoopPools(
+            ServerSettings.model_validate({"threads": 2, "queue_limit": queue_limit, "queue_timeout": queue_timeout})
+        )
+
+    def ask(self, pool: str) -> asyncio.Task[WsgiReply]:
+        environ = {"wsgi.input": io.BytesIO(), "REQUEST_METHOD": "POST", "PATH_INFO": "/"}
+        return asyncio.create_task(self.pools.run(pool, self.app, environ))
+
+    async def hold(self, pool: str) -> list[asyncio.Task[WsgiReply]]:
+        """Let two requests hold the threads of a pool."""
+        tasks = [self.ask(pool) for _ in range(2)]
+        for _ in tasks:
+            assert await asyncio.to_thread(self.app.inside.acquire, timeout=20)
+        return tasks
 
 
-def test_a_limit_bounds_its_profile_and_no_other() -> None:
-    app = App()
-    limits = ThreadLimits(app, ServerSettings(threads=2, queue_timeout="60s"))
-    with ThreadPoolExecutor(20) as pool:
-        first = [pool.submit(ask, limits, "slow") for _ in range(2)]
-        for _ in first:
-            assert app.inside.acquire(timeout=10)
-        waiting = [pool.submit(ask, limits, "slow") for _ in range(4)]
-        deadline = time.monotonic() + 10
-        while sum(future.done() for future in waiting) < 2:  # two wait for their turn, two are one too many
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        assert not app.inside.acquire(timeout=0.1)
-        other = pool.submit(ask, limits, "other")
-        assert app.inside.acquire(timeout=10)
-        app.go.set()
-        assert other.result(10) == b"done"
-        assert [future.result(10) for future in first] == [b"done"] * 2
-        answers = sorted(future.result(10) for future in waiting)
-    assert answers == [b"done"] * 2 + [b"too many requests are waiting; try again later"] * 2
+def test_a_pool_bounds_its_own_requests_and_no_others() -> None:
+    async def main() -> None:
+        asked = Asked(queue_limit=1, queue_timeout="60s")
+        held = await asked.hold("slow")
+        queued, one_too_many = asked.ask("slow"), asked.ask("slow")
+        assert (await one_too_many).body == b"refused"
+        others = await asked.hold("other")
+        assert not queued.done()
+        asked.app.go.set()
+        assert [(await task).body for task in (*held, *others)] == [b"done"] * 4
+        await queued
+        asked.pools.shutdown()
+
+    asyncio.run(main())
 
 
-def test_a_turn_that_does_not_come_in_time_is_refused() -> None:
-    app = App()
-    limits = ThreadLimits(app, ServerSettings(threads=1, queue_timeout="100ms"))
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(ask, limits, "slow")
-        assert app.inside.acquire(timeout=10)
-        assert pool.submit(ask, limits, "slow").result(10) == b"too many requests are waiting; try again later"
-        app.go.set()
-        assert first.result(10) == b"done"
-    assert ask(limits, "slow") == b"done"
+def test_what_waits_for_too_long_is_refused_while_all_threads_hang() -> None:
+    async def main() -> None:
+        asked = Asked(queue_limit=1, queue_timeout="150ms")
+        held = await asked.hold("slow")
+        assert (await asked.ask("slow")).body == b"refused"
+        assert not any(task.done() for task in held)
+        asked.app.go.set()
+        await asyncio.gather(*held)
+        asked.pools.shutdown()
 
-
-def test_threads_suffice_for_all_profiles_and_others() -> None:
-    settings = ServerSettings(threads=8)
-    assert threads_needed(settings, 0) == 1
-    assert threads_needed(settings, 2) > 2 * 2 * 8
+    asyncio.run(main())
 
 
 def status(reply: bytes) -> str:
@@ -124,7 +130,7 @@ def test_granian_answers_for_one_profile_while_another_hangs(fake_plugin: Callab
     flag = tmp_path / "hang"
     config = tmp_path / "tsa.toml"
     config.write_text(
-        '[server]\nengine = "granian"\nthreads = 2\nqueue_timeout = "60s"\n[profiles.default]\nsigner = "memory:"\n'
+        '[server]\nengine = "granian"\nthreads = 2\nqueue_limit = 2\nqueue_timeout = "60s"\n[profiles.default]\nsigner = "memory:"\n'
         f'[profiles.slow]\nsigner = "hang:{flag}"\n'
     )
     site = fake_plugin("hang", SIGNER)

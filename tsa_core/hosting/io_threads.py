@@ -1,8 +1,9 @@
-"""Runs the I/O loop in one thread at a time; when that thread waits in the application, another one goes on.
+"""Runs an I/O loop in one thread at a time; when that thread waits in the application, another one goes on.
 
-The thread that calls `run` looks 25 times a second whether the I/O thread is still in the section in which it was at
-the look before. Then a thread that stands by takes over. So nobody waits longer than a tenth of a second, and a request
-costs no change of threads. A thread that was overtaken finishes its requests, and ends.
+waitress's loop and granian's run so. The thread that calls `run` looks 25 times a second whether the I/O thread is
+still in the section in which it was at the look before. Then a thread that stands by takes over. So nobody waits longer
+than a tenth of a second, and a request costs no change of threads. A thread that was overtaken finishes its requests,
+and ends.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
-from tsa_core.http.dispatching import Dispatcher, Overtaken
+from tsa_core.http.dispatching import Overtaken
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +23,19 @@ _LOOK_SECONDS = 0.04
 _MAX_OVERTAKEN = 16
 """Threads that hang at the same time; the next one that hangs stops the server's loop."""
 _WARNING_PAUSE_SECONDS = 10.0
+
+
+class Role(Protocol):
+    """What the I/O thread runs of the application. It marks that as a section, which another thread can empty."""
+
+    section: list[None]
+    """Not empty while the I/O thread runs the application; a new list for each time."""
+
+    def take_over(self, section: list[None]) -> bool:
+        """Take the role of the I/O thread if it is still in this section."""
+
+    def give_up(self) -> None:
+        """Refuse the requests of a batch in which a plugin hangs, and those behind it."""
 
 
 class _StandBy:
@@ -51,8 +66,8 @@ class _StandBy:
 class IoThreads:
     """Calls `loop` until it returns or raises; it is called again, in another thread, when it was overtaken."""
 
-    def __init__(self, dispatcher: Dispatcher, loop: Callable[[], None]) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, role: Role, loop: Callable[[], None]) -> None:
+        self._role = role
         self._loop = loop
         self._seen: list[None] = []
         self._numbers = 0
@@ -90,11 +105,11 @@ class IoThreads:
         return True
 
     def _look(self) -> None:
-        self._dispatcher.give_up()
+        self._role.give_up()
         if self._stand_by is None:
             self._take_on()
-        section = self._dispatcher.section
-        if section and section is self._seen and self._may_overtake() and self._dispatcher.take_over(section):
+        section = self._role.section
+        if section and section is self._seen and self._may_overtake() and self._role.take_over(section):
             if self._current is not None:
                 self._overtaken.append(self._current)
             self._go_on()
