@@ -130,7 +130,8 @@ def test_granian_answers_for_one_profile_while_another_hangs(fake_plugin: Callab
     flag = tmp_path / "hang"
     config = tmp_path / "tsa.toml"
     config.write_text(
-        '[server]\nengine = "granian"\nthreads = 2\nqueue_limit = 2\nqueue_timeout = "60s"\n[profiles.default]\nsigner = "memory:"\n'
+        '[server]\nengine = "granian"\nthreads = 2\nqueue_limit = 2\nqueue_timeout = "60s"\n'
+        '[profiles.default]\nsigner = "memory:"\n'
         f'[profiles.slow]\nsigner = "hang:{flag}"\n'
     )
     site = fake_plugin("hang", SIGNER)
