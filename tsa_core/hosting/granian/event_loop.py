@@ -1,8 +1,8 @@
 """Event loops for granian, whose threads submit every request and every body to the loop.
 
 `WakingEventLoop` is woken once for all that is submitted while it is busy. asyncio's loops make a system call for each
-callback, and the thread that makes it competes with the loop's for Python's lock. Another thread can go on with it while
-a callback hangs in the thread before.
+callback, and the thread that makes it competes with the loop's for Python's lock. Another thread can go on with the
+loop while a callback hangs in the thread before.
 
 `BoundedEventLoop` has a bounded queue, too: a thread that submits callbacks waits while too many are queued.
 
