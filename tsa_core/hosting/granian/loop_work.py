@@ -2,8 +2,8 @@
 
 A request's task reads it and leaves it here. A callback of the loop, which belongs to no task, runs the application for
 all requests that were left, and answers them in batches. It marks what it runs as a section. Whoever empties the
-section has taken over the thread's role, and runs the loop (hosting/io_threads.py). The thread, once it returns, hands
-over what it has done, and ends.
+section has taken over the thread's role, and runs the loop (hosting/io_threads.py). The thread, once it returns, passes
+on what it has done, and ends.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class LoopWork:
     def give_up(self) -> None:
         """From another thread: refuse the requests of a batch in which a plugin hangs, and those behind it."""
         if refused := self._batch.give_up():
-            self._hand_over(each.connection for each in refused)
+            self._pass_on(each.connection for each in refused)
 
     def _run(self) -> None:
         self._scheduled = False
@@ -121,11 +121,11 @@ class LoopWork:
             each.connection.finish()
 
     def _leave(self, replies: Iterable[LoopReply]) -> NoReturn:
-        """In a thread that has lost its role: hand over the replies, and end."""
-        self._hand_over(replies)
+        """In a thread that has lost its role: pass its replies on, and end."""
+        self._pass_on(replies)
         raise _LeftLoop from None
 
-    def _hand_over(self, replies: Iterable[LoopReply]) -> None:
+    def _pass_on(self, replies: Iterable[LoopReply]) -> None:
         with suppress(RuntimeError):  # the loop is closed, and its requests have been cut off
             self._loop.call_soon_threadsafe(_finish, list(replies))
 
