@@ -1,4 +1,4 @@
-"""Every command and flag of the reference system's three programs is here, under its name and with its kind of value.
+"""Every command and flag of the reference system's programs is here, under its name and with its kind of value.
 
 `reference_commands.json` is generated from the reference's own programs (tests/interop/reference_commands.py).
 """
@@ -12,7 +12,9 @@ from typing import Any
 import click
 import pytest
 
+from tsa_core.cli.certificate_maker import certificate_maker
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
+from tsa_core.cli.maker_create import create
 from tsa_core.cli.server import server
 from tsa_core.cli.timestamp.program import cli
 
@@ -20,6 +22,7 @@ PROGRAMS: dict[str, click.Command] = {
     "timestamp-server": server,
     "timestamp-cli": cli,
     "fetch-tsa-certs": fetch_tsa_certs,
+    "certificate-maker": certificate_maker,
 }
 COMMANDS: dict[str, dict[str, dict[str, str]]] = json.loads(
     Path(__file__).with_name("reference_commands.json").read_text()
@@ -27,6 +30,8 @@ COMMANDS: dict[str, dict[str, dict[str, str]]] = json.loads(
 SAMPLES = {"duration": "1m30s", "int": "1", "uint": "1", "file": "artifact", "oid": "1.2.3", "string": "text"}
 """A value of each of the reference's types, for flags without a default."""
 OWN_SAMPLES = {"--config": "/dev/null", "--timestamp-signer": "kms", "--nonce": "5"}
+READ_BY_PLUGINS = frozenset({"AWS_REGION", "AZURE_TENANT_ID", "VAULT_ADDR", "VAULT_NAMESPACE", "VAULT_TOKEN"})
+"""Variables that the signers read, below their tables."""
 WITHOUT = frozenset({"completion powershell"})
 """Commands that are not here."""
 
@@ -89,6 +94,17 @@ def test_every_flag_is_here_and_takes_its_kind_of_value(command: str, flag: str,
         assert parameter.name in parsed(found, *rest, flag).params
     else:
         assert parsed(found, *rest, flag, value).params[parameter.name] == given
+
+
+@pytest.mark.parametrize(("flag", "described"), COMMANDS["certificate-maker create"].items())
+def test_the_certificate_makers_variables_are_read(flag: str, described: dict[str, str]) -> None:
+    [parameter] = [each for each in create.params if flag in each.opts]
+    read = {parameter.envvar} if isinstance(parameter.envvar, str) else set(parameter.envvar or ())
+    if described.get("variable") in READ_BY_PLUGINS:
+        assert not read
+    else:
+        # Without a variable of its own, the reference reads the one that is called as the flag.
+        assert {described.get("variable"), flag.removeprefix("--").replace("-", "_").upper()} - {None} <= read
 
 
 def test_a_flag_that_is_not_there_is_told_apart() -> None:

@@ -1,8 +1,8 @@
-"""The commands and flags of the Sigstore Timestamp Authority, as its own programs print them.
+"""The commands and flags of the Sigstore Timestamp Authority, as its own programs print them, and of Certificate Maker.
 
 `python -m tests.interop.reference_commands --write` builds the programs (builds.py) and writes what their help texts
-say into `tests/cli/reference_commands.json`. tests/cli compares our commands with that file; where Go is, a test
-compares the file with the programs.
+say into `tests/cli/reference_commands.json`; Certificate Maker, Fulcio's, takes minutes to build and is read from its
+source. tests/cli compares our commands with that file; where Go is, a test compares the file with the programs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any, Final
 from tests.interop.builds import HERE, REFERENCE_PROGRAMS, built
 
 TABLE: Final = HERE.parent / "cli" / "reference_commands.json"
+
+CERTIFICATE_MAKER: Final = "certificate-maker"
 
 _COBRA_FLAG: Final = re.compile(r"^ +(?:-\w, )?--(?P<name>[\w-]+)(?: (?P<type>[\w-]+))?(?: {2,}|$)(?P<text>.*)$")
 _GO_FLAG: Final = re.compile(r"^ +-(?P<name>[\w-]+)(?: (?P<type>\w+))?$")
@@ -37,7 +39,23 @@ def read() -> dict[str, Any]:
     manifest = (HERE / "reference" / "go.mod").read_text(encoding="utf-8")
     found = re.search(r"^require (\S+ v\S+)$", manifest, re.MULTILINE)
     assert found is not None, "go.mod names the module and its version"
-    return {"module": found[1], "commands": commands}
+    maker = built("certmaker")
+    [fulcio] = re.findall(r"^\t(\S+/fulcio v\S+)$", (maker / "go.mod").read_text(encoding="utf-8"), re.MULTILINE)
+    source = (maker / "fulcio" / "cmd" / "certificate_maker" / "certificate_maker.go").read_text(encoding="utf-8")
+    commands |= {CERTIFICATE_MAKER: {}, f"{CERTIFICATE_MAKER} create": dict(_source_flags(source))}
+    return {"module": found[1], "certificate_maker": fulcio, "commands": commands}
+
+
+def _source_flags(source: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the flags that a source gives to Cobra, each with the variable that it is bound to, if it is."""
+    variables = dict(re.findall(r'mustBindEnv\("([\w-]+)", "(\w+)"\)', source))
+    for kind, name, default in re.findall(r'createCmd\.Flags\(\)\.(\w+)\("([\w-]+)", (.+?), "', source):
+        described = {"type": kind.lower()}
+        if default != '""':
+            described["default"] = default.replace("*time.Hour", "h0m0s")
+        if name in variables:
+            described["variable"] = variables[name]
+        yield f"--{name}", described
 
 
 def _commands(folder: Path, words: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

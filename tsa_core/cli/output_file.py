@@ -6,7 +6,8 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -19,18 +20,64 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
     A file of that name is replaced; a server that reads meanwhile sees the old one or the new one.
     """
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    write_files([(path, data)], mode=mode)
+
+
+def write_files(files: Sequence[tuple[Path, bytes]], *, mode: int = 0o600) -> None:
+    """Write all of the files or none, each as `write_file` does; raises ConfigError, which names the one at fault.
+
+    When one cannot take its place, those before it are put back as they were.
+    """
+    with ExitStack() as stack:
+        staged = [(path, _staged(path, data, mode, stack)) for path, data in files]
+        former = [(path, _second_name(path, stack)) for path, _ in staged] if len(staged) > 1 else []
+        placed: list[Path] = []
         try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fchmod(stream.fileno(), mode)
-                os.fsync(stream.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
+            for path, temporary in staged:
+                with _named(path):
+                    temporary.replace(path)
+                placed.append(path)
+        except ConfigError:
+            for path, kept in former[: len(placed)]:
+                if kept is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    kept.replace(path)
             raise
+
+
+def _staged(path: Path, data: bytes, mode: int, stack: ExitStack) -> Path:
+    """Return a file beside `path` that holds the data; the stack removes what is left of it."""
+    with _named(path):
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        stack.callback(Path(name).unlink, missing_ok=True)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+    return Path(name)
+
+
+def _second_name(path: Path, stack: ExitStack) -> Path | None:
+    """Return a second name of the file that is there, None when none is; the stack removes the name."""
+    with _named(path):
+        folder = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")
+        stack.callback(Path(folder).rmdir)
+        kept = Path(folder, "former")
+        stack.callback(kept.unlink, missing_ok=True)
+        try:
+            kept.hardlink_to(path)
+        except FileNotFoundError:
+            return None
+    return kept
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn an OSError into a ConfigError that names the file."""
+    try:
+        yield
     except OSError as error:
         raise ConfigError(f"the file cannot be written: {error.strerror}", path=str(path)) from None
 

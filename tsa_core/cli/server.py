@@ -32,6 +32,11 @@ COMMANDS: Final = {
         "Make a timestamp authority in DIRECTORY: keys, certificates and tsa.toml.",
         _CONFIGURE,
     ),
+    "certificates": LazyCommand(
+        "tsa_core.cli.certificate_maker:certificates",
+        "Make certificate chains from templates, with keys in any backend; certificate-maker is the same.",
+        _CONFIGURE,
+    ),
     "migrate": LazyCommand(
         "tsa_core.cli.migrate:migrate",
         "Print the tsa.toml that means the same as flags of Sigstore's timestamp server, its configuration file, or "

@@ -35,18 +35,25 @@ class KeyOpener:
         self._host = PluginHost.for_settings(self._settings)
 
     def signer(
-        self, uri: str, *, option: str, table: Mapping[str, Any] | None = None, certified_key: bytes | None = None
+        self,
+        uri: str,
+        *,
+        option: str,
+        table: Mapping[str, Any] | None = None,
+        below: Mapping[str, Any] | None = None,
+        certified_key: bytes | None = None,
     ) -> Signer:
         """Open the signer of a key URI; `option` is the flag that gave it, for messages.
 
         `certified_key` is the SubjectPublicKeyInfo that a certificate has, for URIs that may name several keys.
 
-        Its settings are those of `[signer.SCHEME]`, then of `[certificate_signer.SCHEME]`, which a server does not
-        read, then of a profile that signs with the same key, then `table`. Raises ConfigError, PluginError or
+        Its settings are `below`, over them those of `[signer.SCHEME]`, of `[certificate_signer.SCHEME]`, which a server
+        does not read, of a profile that signs with the same key, and `table`. Raises ConfigError, PluginError or
         SignerError.
         """
         scheme = _scheme(uri, option)
         options: dict[str, Any] = {
+            **(below or {}),
             **self._settings.signer.get(scheme, {}),
             **self._settings.certificate_signer.get(scheme, {}),
         }

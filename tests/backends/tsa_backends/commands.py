@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 PROGRAMS = {
-    "timestamp-server": "tsa_core.cli.server",
-    "timestamp-cli": "tsa_core.cli.timestamp",
+    "certificate-maker": "tsa_core.cli.certificate_maker",
     "fetch-tsa-certs": "tsa_core.cli.fetch_tsa_certs",
+    "timestamp-cli": "tsa_core.cli.timestamp",
+    "timestamp-server": "tsa_core.cli.server",
 }
 """Each with the module whose `main` it is."""
 _SECONDS = 120
