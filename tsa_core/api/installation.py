@@ -33,6 +33,7 @@ OWN_PLUGINS: Final[Mapping[tuple[str, str], str]] = {
     ("observer", "otel"): "tsa-observer-otel",
     ("policy", "network"): "tsa-policy-network",
     ("response", "archive"): "tsa-response-archive",
+    ("routes", "web"): "tsa-web",
     ("signer", "awskms"): "tsa-signer-awskms",
     ("signer", "azurekms"): "tsa-signer-azurekms",
     ("signer", "cliplugin"): "tsa-signer-cliplugin",

@@ -1,0 +1,1 @@
+"""A page that timestamps and checks files in the browser, for tsa-core."""
