@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import ClassVar, NamedTuple, Self
 
@@ -18,6 +20,8 @@ from tsa_core.testing.waiting import wait_until
 
 _SECONDS = 120.0
 """How long anything may take; far above what it does take, on a machine with better things to do."""
+_STARVED_SECONDS = 480.0
+"""How much longer something may take in which the server waits for a CPU; Linux only."""
 _QUERY = {"Content-Type": "application/timestamp-query"}
 
 
@@ -55,7 +59,9 @@ class ServerProcess:
                 self.command += [] if flag in flags else [flag, value]
         self.command += map(str, flags)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(self.removed_variables)}
-        self._environment = {**inherited, "NO_COLOR": "1", "COLUMNS": "200", **(environ or {})}
+        # With a fault handler, it says where it hangs when it is ended for that.
+        own = {"NO_COLOR": "1", "COLUMNS": "200", "PYTHONFAULTHANDLER": "1"}
+        self._environment = {**inherited, **own, **(environ or {})}
         self._wait_for = wait_for
         self._lines: list[str] = []
         self._expected_code = 0
@@ -127,10 +133,42 @@ class ServerProcess:
             assert found or not ended, f"the server ended with {self.process.returncode}:\n{self.log}"
             return found
 
-        try:
-            wait_until(seen, seconds=_SECONDS, what=f"the server logs {pattern!r}")
-        except AssertionError as error:
-            raise AssertionError(f"{error}; so far it said:\n{self.log}") from None
+        started = monotonic()
+        while True:
+            try:
+                wait_until(seen, seconds=_SECONDS, what=f"the server logs {pattern!r}")
+            except AssertionError as error:
+                late = monotonic() - started - min(self._starved_seconds(), _STARVED_SECONDS)
+                if late >= _SECONDS or self.process.poll() is not None:
+                    self._show_where_it_hangs()
+                    raise AssertionError(f"{error}; so far it said:\n{self.log}") from None
+            else:
+                return
+
+    def _processes(self, pid: int) -> Iterator[int]:
+        """Yield a process and all that it has started, where /proc shows them."""
+        yield pid
+        with suppress(OSError):
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                yield from self._processes(int(child))
+
+    def _starved_seconds(self) -> float:
+        """Return for how long threads of the server were ready to run and got no CPU, as Linux counts it; else 0."""
+        nanoseconds = 0
+        for pid in self._processes(self.process.pid):
+            for statistics in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with suppress(OSError, IndexError):
+                    nanoseconds += int(statistics.read_text().split()[1])
+        return nanoseconds / 1e9
+
+    def _show_where_it_hangs(self) -> None:
+        """End its processes so that each writes where all of its threads are."""
+        if self.process.poll() is None:
+            for pid in reversed(list(self._processes(self.process.pid))):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGABRT)
+            self.process.wait(_SECONDS)
+            self._reader.join(_SECONDS)
 
     def address(self, scheme: str = "http") -> tuple[str, int]:
         """Return the first host and port at which it listens for `http` or `https`, as it logged them."""
