@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import stat
 import subprocess
 import sys
@@ -321,7 +322,7 @@ def test_on_a_terminal_it_asks_for_the_names_that_are_missing(tmp_path: Path) ->
     os.close(terminal)
     try:
         # A terminal keeps what is typed ahead.
-        os.write(controller, b"Typed Ltd\nfr\n")
+        os.write(controller, b"Typed Ltd\nfr\nuuid\n")
         shown = _read_all(controller)
         assert process.wait(60) == 0, shown
     finally:
@@ -330,8 +331,10 @@ def test_on_a_terminal_it_asks_for_the_names_that_are_missing(tmp_path: Path) ->
         os.close(controller)
     assert "Organization" in shown
     assert "Country" in shown
+    assert "Every token states the OID of the policy" in shown
     subject = load_chain(tmp_path / "tsa" / "chain.pem").leaf.subject.rfc4514_string()
     assert subject == "CN=Timestamp Authority,O=Typed Ltd,C=FR"
+    assert re.search(r'^policies = \["2\.25\.\d{30,39}"\]$', (tmp_path / "tsa" / "tsa.toml").read_text(), re.MULTILINE)
 
 
 def _read_all(descriptor: int) -> str:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tsa_core.api import ConfigError
 from tsa_core.certs import KEY_KINDS, Publication
+from tsa_core.certs.rules import PROFILES
 from tsa_core.cli import console
+from tsa_core.cli.init_profiles import POLICY_TEXT, Wishes, complete, new_policy, published_at
+from tsa_core.cli.init_targets import TARGETS
+from tsa_core.config import DEFAULT_POLICY
+from tsa_core.protocol import der
+from tsa_core.protocol.errors import EncodingError
+
+if TYPE_CHECKING:
+    from tsa_core.cli.init_files import NewAuthority
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -32,6 +42,17 @@ def _country(_context: click.Context, _parameter: click.Parameter, value: str | 
     if value and not re.fullmatch("[A-Za-z]{2}", value):
         raise click.BadParameter(f"{value!r} is no country; write its two letters, DE for example")
     return value.upper() if value else None
+
+
+def _policy(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value == "uuid":
+        return new_policy()
+    if value is not None:
+        try:
+            der.oid(value)
+        except EncodingError as error:
+            raise click.BadParameter(f"{error}; write an OID, 1.3.6.1.4.1.99999.1 for example, or uuid") from None
+    return value
 
 
 def _secret_name(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -98,7 +119,39 @@ def _days(default: int, flag: str, text: str) -> Callable[[FunctionT], FunctionT
     help="Where the issuers' certificates will be, http://.../{issuer}.cer; repeatable",
 )
 @click.option("--policy-oid", "certificate_policies", multiple=True, metavar="OID", help="Certificate policy")
-@click.option("--timestamp-policy", metavar="OID", help="Policy that tokens state  [1.3.6.1.4.1.57264.2]")
+@click.option(
+    "--publish-at",
+    metavar="URL",
+    help="Short for --crl-url URL/{issuer}.crl and --issuer-url URL/{issuer}.cer",
+)
+@click.option(
+    "--timestamp-policy",
+    metavar="OID",
+    callback=_policy,
+    help="Policy that tokens state, your own; uuid makes one under 2.25 that nobody else has, which clients written in "
+    f"Go and Rust cannot read  [asked for; Sigstore's, {DEFAULT_POLICY}]",
+)
+@click.option(
+    "--for",
+    "target",
+    type=click.Choice(list(TARGETS)),
+    default="here",
+    show_default=True,
+    help="Where the server will run: files, modes, owner, addresses and pid file are as deploy/ expects them",
+)
+@click.option(
+    "--offline",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIRECTORY",
+    help="Where the CAs' keys go  [DIRECTORY/offline; with --for systemd and container DIRECTORY-offline]",
+)
+@click.option(
+    "--profile",
+    "profiles",
+    type=click.Choice(list(PROFILES)),
+    multiple=True,
+    help="Make a chain that passes these rules of check-chain, or none; repeatable",
+)
 @click.option(
     "--kubernetes-secret",
     metavar="NAME",
@@ -114,6 +167,8 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
     \b
     Examples:
       timestamp-server init ./tsa --org 'Example Ltd' --country DE
+      timestamp-server init /etc/tsa --for systemd --profile etsi --org 'Example Ltd' --country DE \\
+          --publish-at http://pki.example.org --policy-oid 1.3.6.1.4.1.99999.1
       timestamp-server init ./tsa --key 'pkcs11:token=tsa;object=tsa?pin-source=/etc/tsa/pin' \\
           --signer-setting module=/usr/lib/softhsm/libsofthsm2.so
     """  # noqa: D301 - the backslashes are click's mark and the shell's
@@ -131,12 +186,14 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
                 f"{flag}: root and intermediate need an address each; write {{issuer}} for their name"
             )
     _refuse_what_is_there(directory)
-    organization, country = _ask(flags["org"], flags["country"])
+    offline = flags["offline"] or TARGETS[flags["target"]].offline(directory)
+    _refuse_what_is_there(offline)
+    wishes = _wishes(flags)
     authority = NewAuthority(
         directory=directory,
         algorithm=flags["algorithm"],
-        organization=organization,
-        country=country,
+        organization=wishes.organization or _DEFAULT_ORGANIZATION,
+        country=wishes.country,
         common_name=flags["common_name"],
         key_uri=key_uri,
         signer_settings=_settings(signer_settings),
@@ -146,14 +203,12 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
         intermediate_validity=timedelta(days=flags["intermediate_days"]),
         tsa_validity=timedelta(days=flags["days"]),
         key_use=timedelta(days=flags["private_key_days"]),
-        publication=Publication(
-            crl_urls=flags["crl_urls"],
-            ocsp_urls=flags["ocsp_urls"],
-            issuer_urls=flags["issuer_urls"],
-            policies=flags["certificate_policies"],
-        ),
-        timestamp_policy=flags["timestamp_policy"],
+        publication=wishes.publication,
+        timestamp_policy=wishes.timestamp_policy,
         kubernetes_secret=flags["kubernetes_secret"],
+        target=TARGETS[flags["target"]],
+        offline=flags["offline"],
+        profiles=flags["profiles"],
     )
     written = write_authority(authority)
     for path, meaning in written:
@@ -163,7 +218,13 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
             f"NOTE: {who} do not verify {authority.algorithm}; the page 'Which client verifies which key' has a table."
         )
         console.stderr().print(note, markup=False, soft_wrap=True)
-    _print_next(authority.directory)
+    if wishes.timestamp_policy in {None, DEFAULT_POLICY}:
+        note = (
+            f"NOTE: tokens state the policy {DEFAULT_POLICY}, which is Sigstore's; policies = [...] in tsa.toml, or "
+            "--timestamp-policy, states your own."
+        )
+        console.stderr().print(note, markup=False, soft_wrap=True)
+    _print_next(authority)
 
 
 def _refuse_what_is_there(directory: Path) -> None:
@@ -174,15 +235,40 @@ def _refuse_what_is_there(directory: Path) -> None:
         raise ConfigError(f"it cannot be read: {error.strerror}", path=str(directory)) from None
 
 
-def _ask(organization: str | None, country: str | None) -> tuple[str, str | None]:
-    """Return both names; ask for what is missing, on a terminal only."""
+def _wishes(flags: Mapping[str, Any]) -> Wishes:
+    """Return what goes into certificates and tokens; ask for what is missing, on a terminal only."""
+    publication = Publication(
+        crl_urls=flags["crl_urls"],
+        ocsp_urls=flags["ocsp_urls"],
+        issuer_urls=flags["issuer_urls"],
+        policies=flags["certificate_policies"],
+    )
+    if flags["publish_at"]:
+        publication = published_at(flags["publish_at"], publication)
+    wishes = Wishes(
+        organization=flags["org"],
+        country=flags["country"],
+        publication=publication,
+        timestamp_policy=flags["timestamp_policy"],
+    )
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
-    if interactive and organization is None:
-        organization = click.prompt("Organization", default=_DEFAULT_ORGANIZATION, err=True)
-        if country is None:
-            answer = click.prompt("Country, two letters, or nothing", default="", show_default=False, err=True)
-            country = _country(click.get_current_context(), init.params[0], answer.strip())
-    return organization or _DEFAULT_ORGANIZATION, country
+    if interactive and wishes.organization is None:
+        wishes = replace(wishes, organization=click.prompt("Organization", default=_DEFAULT_ORGANIZATION, err=True))
+        if wishes.country is None:
+            wishes = replace(wishes, country=_country(*_here(), _prompt("Country, two letters, or nothing")))
+        if wishes.timestamp_policy is None:
+            console.stderr().print(POLICY_TEXT, markup=False, soft_wrap=True)
+            wishes = replace(wishes, timestamp_policy=_policy(*_here(), _prompt("Policy OID") or None))
+    return complete(wishes, flags["profiles"], ask=_prompt if interactive else None)
+
+
+def _here() -> tuple[click.Context, click.Parameter]:
+    return click.get_current_context(), init.params[0]
+
+
+def _prompt(text: str) -> str:
+    answer: str = click.prompt(text, default="", show_default=False, err=True)
+    return answer.strip()
 
 
 def _password(variable: str | None) -> str | None:
@@ -205,20 +291,13 @@ def _settings(texts: Sequence[str]) -> dict[str, str]:
     return settings
 
 
-def _print_next(directory: Path) -> None:
-    offline = directory / "offline"
-    config, chain = directory / "tsa.toml", directory / "chain.pem"
+def _print_next(authority: NewAuthority) -> None:
     lines = [
         "",
-        f"The keys of root and intermediate are in {offline}, encrypted, their password beside them. The server does",
-        "not need them: move that directory to a medium that you lock away, and delete it here. Without it nobody can",
-        "issue the next TSA certificate; whoever has it can issue one in your name.",
+        f"The keys of root and intermediate are in {authority.offline_directory}, encrypted, their password beside",
+        "them. The server does not need them: move that directory to a medium that you lock away, and delete it here.",
+        "Without it nobody can issue the next TSA certificate; whoever has it can issue one in your name.",
         "",
-        "Now:",
-        f"    timestamp-server check --config {config}",
-        f"    timestamp-server serve --config {config}",
-        "and in another terminal:",
-        f"    timestamp-cli --timestamp_server http://127.0.0.1:3000 timestamp --artifact {config} --out response.tsr",
-        f"    timestamp-cli verify --artifact {config} --timestamp response.tsr --certificate-chain {chain}",
+        *authority.target.next_steps(authority.directory),
     ]
     console.stderr().print("\n".join(lines), markup=False, soft_wrap=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,18 +23,19 @@ from tsa_core.certs.hierarchy import (
     self_signed_root,
     tsa_certificate,
 )
-from tsa_core.certs.rules import ChainCase, Outcome, judge
+from tsa_core.certs.rules import ChainCase, Finding, Outcome, judge
+from tsa_core.cli.init_targets import TARGETS, Target
 from tsa_core.cli.output_file import write_file
 from tsa_core.cli.signing_keys import KeyOpener
 
 _PASSWORD_OCTETS: Final = 24
-_OFFLINE: Final = "offline"
 _OFFLINE_CONFIGURATION: Final = """\
-# For the machine that has this folder. The TSA's server makes a request for its next key:
-#     fetch-tsa-certs --leaf-kms-resource KEY-URI --org-name NAME --csr-out tsa.csr
-# Here, it becomes a certificate:
-#     fetch-tsa-certs --config offline.toml --parent-kms-resource file:intermediate.key --parent-chain chain.pem \\
-#         --csr-in tsa.csr --leaf-validity 3650 --private-key-days 396 --output new-chain.pem
+# For the machine that has this folder. The TSA's server makes its next key and a request for it:
+#     timestamp-server renew --config tsa.toml --csr-out tsa.csr
+# Here, the request becomes a certificate:
+#     timestamp-server renew --offline . --csr-in tsa.csr --chain-out new-chain.pem
+# The server takes key and certificate into use:
+#     timestamp-server renew --config tsa.toml --chain-in new-chain.pem
 
 [profiles.default]
 signer = "file:intermediate.key"
@@ -66,6 +68,14 @@ class NewAuthority:
     publication: Publication
     timestamp_policy: str | None
     kubernetes_secret: str | None = None
+    target: Target = TARGETS["here"]
+    offline: Path | None = None
+    profiles: Sequence[str] = ()
+
+    @property
+    def offline_directory(self) -> Path:
+        """Where the CAs' keys go."""
+        return self.offline or self.target.offline(self.directory)
 
     @property
     def names(self) -> Names:
@@ -84,9 +94,7 @@ class NewAuthority:
             "# Made by `timestamp-server init`. For plugins' settings: timestamp-server plugins show NAME",
             "",
             "[server]",
-            'host = "127.0.0.1"',
-            "port = 3000",
-            'pid_file = "tsa.pid"  # where timestamp-server reload finds the server',
+            *self.target.settings(),
             "",
             "# Without a monitor nobody notices a clock that is wrong. Install chrony, then:",
             "# [clock]",
@@ -98,15 +106,47 @@ class NewAuthority:
         ]
         if self.timestamp_policy:
             lines.append(f"policies = [{_text(self.timestamp_policy)}]")
+        return "\n".join([*lines, *self._signer_table()]) + "\n"
+
+    def pods_configuration(self) -> str:
+        """Return tsa.toml of the pods in deploy/kubernetes, which mount the Secret's files at /secrets."""
+        uri = self.key_uri or "file:/secrets/key.pem"
+        lines = [
+            "# Made by `timestamp-server init --for kubernetes`. Mounted at /etc/tsa; the secret's files at /secrets.",
+            "",
+            "[server]",
+            'host = "0.0.0.0"',
+            "port = 3000",
+            'graceful_timeout = "15s"',
+            'start = "wait" # a KMS that is down is waited for, unready; the readiness probe keeps clients away',
+            "watch = true # a new secret is taken into use without a restart",
+            "",
+            "[metrics]",
+            'host = "0.0.0.0"',
+            "port = 2112",
+            "",
+            "[log]",
+            'type = "prod"',
+            "",
+            "[profiles.default]",
+            f"signer = {_text(uri)}",
+            'certificate_chain = "/secrets/chain.pem"',
+        ]
+        if self.timestamp_policy:
+            lines.append(f"policies = [{_text(self.timestamp_policy)}]")
+        table = [line.replace('"tsa.password"', '"/secrets/key.password"') for line in self._signer_table()]
+        return "\n".join([*lines, *table]) + "\n"
+
+    def _signer_table(self) -> list[str]:
         scheme = (self.key_uri or "file:").partition(":")[0].lower()
         settings = {name: _text(value) for name, value in self.signer_settings.items()}
         if self.key_uri is None and self.password_variable:
             settings["password"] = f"{{ env = {_text(self.password_variable)} }}"
         elif self.key_uri is None:
             settings["password"] = '{ file = "tsa.password" }'  # noqa: S105 - where it is, not what
-        if settings:
-            lines += ["", f"[signer.{scheme}]", *(f"{name} = {value}" for name, value in settings.items())]
-        return "\n".join(lines) + "\n"
+        return (
+            ["", f"[signer.{scheme}]", *(f"{name} = {value}" for name, value in settings.items())] if settings else []
+        )
 
 
 def write_authority(authority: NewAuthority) -> list[tuple[Path, str]]:
@@ -115,29 +155,46 @@ def write_authority(authority: NewAuthority) -> list[tuple[Path, str]]:
     What was written is removed again when something fails. Raises ConfigError, PluginError, SignerError, and TsaError
     for a chain that no server could issue with.
     """
-    directory = authority.directory
+    directory, offline = authority.directory, authority.offline_directory
     existed = directory.exists()
+    made = [path for path in (directory, offline) if not path.exists()]
+    for path in (directory, offline):
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"the directory cannot be made: {error.strerror}", path=str(path)) from None
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (directory / _OFFLINE).mkdir(mode=0o700)
-    except OSError as error:
-        raise ConfigError(f"the directory cannot be made: {error.strerror}", path=str(directory)) from None
-    try:
-        return _write(authority)
+        written = _write(authority)
+        directory.chmod(authority.target.directory_mode)
+        if owner := authority.target.owner():
+            os.chown(directory, *owner)
     except BaseException:
-        for path in directory.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if not existed:
-            directory.rmdir()
+        for path in made:
+            shutil.rmtree(path, ignore_errors=True)
+        if existed:
+            _empty(directory)
         raise
+    return written
+
+
+def _empty(directory: Path) -> None:
+    for path in directory.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
-    directory, offline = authority.directory, authority.directory / _OFFLINE
+    directory, offline, target = authority.directory, authority.offline_directory, authority.target
+    owner = target.owner()
     written: list[tuple[Path, str]] = []
     secret: dict[str, str] = {}
 
-    def write(path: Path, data: bytes, meaning: str, *, mode: int = 0o600) -> None:
+    def write(path: Path, data: bytes, meaning: str, *, mode: int = target.secret_mode) -> None:
+        write_file(path, data, mode=mode)
+        if owner:
+            os.chown(path, *owner)
+        written.append((path, meaning))
+
+    def keep(path: Path, data: bytes, meaning: str, *, mode: int = 0o600) -> None:
         write_file(path, data, mode=mode)
         written.append((path, meaning))
 
@@ -160,21 +217,29 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
             at=datetime.now(UTC),
             public_key=signer.public_key,
             algorithm=signer.algorithm,
+            fraction_digits=(0,),  # the default
         )
-        if failed := [finding for finding in judge(case) if finding.outcome is Outcome.FAIL]:
-            raise TsaError("\n".join(f"{finding.rule.name}: {finding.reason}" for finding in failed))
+        refuse_what_fails(judge(case, authority.profiles))
     write(directory / "chain.pem", chain.pem(), "certificates: the TSA's, intermediate, root", mode=0o644)
     root = chain.certificates[-1].public_bytes(Encoding.PEM)
     write(directory / "root.pem", root, "the root's, for those who verify", mode=0o644)
+    secret["chain"] = chain.pem().decode()
     if authority.kubernetes_secret:
-        manifest = _kubernetes_secret(authority.kubernetes_secret, {**secret, "chain": chain.pem().decode()})
+        manifest = secret_manifest(authority.kubernetes_secret, secret)
         write(directory / "secret.yaml", manifest.encode(), "Kubernetes Secret with key, password and chain")
+    if target.name == "kubernetes":
+        below = directory / "kubernetes"
+        below.mkdir(mode=0o700)
+        names = {"private": "key.pem", "password": "key.password", "chain": "chain.pem"}
+        manifest = secret_manifest("tsa-signer", {names[name]: value for name, value in secret.items()})
+        write(below / "secret.yaml", manifest.encode(), "Secret tsa-signer, as deploy/kubernetes mounts it")
+        write(below / "tsa.toml", authority.pods_configuration().encode(), "configuration of the pods")
     password = secrets.token_urlsafe(_PASSWORD_OCTETS)
-    write(offline / "root.key", _encrypted(root_key, password), "key of the root, encrypted: take it offline")
-    write(offline / "intermediate.key", _encrypted(intermediate_key, password), "key of the intermediate, encrypted")
-    write(offline / "password", f"{password}\n".encode(), "password of these two")
-    write(offline / "chain.pem", chain.pem(), "the certificates again, for the next TSA certificate", mode=0o644)
-    write(offline / "offline.toml", _OFFLINE_CONFIGURATION.encode(), "settings for issuing the next TSA certificate")
+    keep(offline / "root.key", _encrypted(root_key, password), "key of the root, encrypted: take it offline")
+    keep(offline / "intermediate.key", _encrypted(intermediate_key, password), "key of the intermediate, encrypted")
+    keep(offline / "password", f"{password}\n".encode(), "password of these two")
+    keep(offline / "chain.pem", chain.pem(), "the certificates again, for the next TSA certificate", mode=0o644)
+    keep(offline / "offline.toml", _OFFLINE_CONFIGURATION.encode(), "settings for issuing the next TSA certificate")
     return written
 
 
@@ -217,7 +282,13 @@ def _encrypted(key: PrivateKey, password: str) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
-def _kubernetes_secret(name: str, entries: Mapping[str, str]) -> str:
+def refuse_what_fails(findings: Sequence[Finding]) -> None:
+    """Raise TsaError, a line for each rule that a chain breaks."""
+    if failed := [finding for finding in findings if finding.outcome is Outcome.FAIL]:
+        raise TsaError("\n".join(f"{finding.rule.name}: {finding.reason}" for finding in failed))
+
+
+def secret_manifest(name: str, entries: Mapping[str, str]) -> str:
     """Return the manifest of a Secret; JSON's strings are YAML's."""
     lines = ["apiVersion: v1", "kind: Secret", "metadata:", f"  name: {_text(name)}", "type: Opaque", "stringData:"]
     return "\n".join([*lines, *(f"  {key}: {_text(value)}" for key, value in entries.items())]) + "\n"

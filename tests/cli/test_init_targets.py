@@ -1,0 +1,173 @@
+"""timestamp-server init --for and --profile: what is made fits where it will run, and passes what was asked for."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from tsa_core.api import ConfigError, TsaError
+from tsa_core.authority import load_chain
+from tsa_core.certs.rules import ChainCase, Outcome, judge
+from tsa_core.cli import init_targets
+from tsa_core.cli.server import server
+from tsa_core.config import DEFAULT_POLICY, load_settings
+
+pytestmark = pytest.mark.plugin("file")
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+NAMES = ("--org", "Example Ltd", "--country", "DE")
+PUBLISHED = ("--publish-at", "http://pki.example.com/")
+
+
+def init(directory: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(server, ["init", str(directory), *arguments], catch_exceptions=False)
+
+
+def configuration(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def modes(directory: Path) -> dict[str, str]:
+    return {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in directory.iterdir()}
+
+
+def test_for_systemd_the_settings_are_those_of_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    result = init(tmp_path / "tsa", "--for", "systemd")
+    assert result.exit_code == 0, result.output
+    made = configuration(tmp_path / "tsa" / "tsa.toml")["server"]
+    unit = (DEPLOY / "systemd" / "tsa.service").read_text(encoding="utf-8")
+    assert made["pid_file"] == "/run/tsa/tsa.pid"
+    assert "\nRuntimeDirectory=tsa\n" in unit
+    assert made["state_directory"] == "/var/lib/tsa"
+    assert "\nStateDirectory=tsa\n" in unit
+    assert "\nUser=tsa\nGroup=tsa\nConfigurationDirectory=tsa\nConfigurationDirectoryMode=0750\n" in unit
+    assert made["host"] == "127.0.0.1"
+    # The service's group reads, and nobody else.
+    assert modes(tmp_path / "tsa") == {
+        "tsa.toml": "0o640",
+        "tsa.key": "0o640",
+        "tsa.password": "0o640",
+        "chain.pem": "0o644",
+        "root.pem": "0o644",
+    }
+    assert stat.S_IMODE((tmp_path / "tsa").stat().st_mode) == 0o750
+    assert f"chown -R root:tsa {tmp_path / 'tsa'}" in result.stderr
+    assert "tsa-sysusers.conf" in result.stderr
+    assert (DEPLOY / "systemd" / "tsa-sysusers.conf").read_text().splitlines()[-1].startswith("u tsa ")
+
+
+@pytest.mark.parametrize("target", ["systemd", "container"])
+def test_the_keys_of_the_cas_are_not_where_the_server_reads(tmp_path: Path, target: str) -> None:
+    result = init(tmp_path / "tsa", "--for", target)
+    assert not (tmp_path / "tsa" / "offline").exists()
+    assert set(modes(tmp_path / "tsa-offline")) == {
+        "root.key",
+        "intermediate.key",
+        "password",
+        "chain.pem",
+        "offline.toml",
+    }
+    assert stat.S_IMODE((tmp_path / "tsa-offline").stat().st_mode) == 0o700
+    assert f"are in {tmp_path / 'tsa-offline'}" in result.stderr
+
+
+def test_for_a_container_the_files_are_the_images_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owners: dict[str, tuple[int, int]] = {}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, user, group: owners.update({Path(path).name: (user, group)}))
+    result = init(tmp_path / "tsa", "--for", "container")
+    assert owners == dict.fromkeys(
+        ("tsa.toml", "tsa.key", "tsa.password", "chain.pem", "root.pem", "tsa"), (65532, 65532)
+    )
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    assert f"USER {init_targets.CONTAINER_USER}:{init_targets.CONTAINER_USER}" in dockerfile
+    made = configuration(tmp_path / "tsa" / "tsa.toml")["server"]
+    assert (made["host"], made["pid_file"], made["watch"]) == ("0.0.0.0", "/tmp/tsa.pid", True)
+    assert made["state_directory"] == "/var/lib/tsa"
+    assert "--user" not in result.stderr
+    assert f"-v {tmp_path / 'tsa'}:/etc/tsa:ro" in result.stderr
+
+
+def test_a_container_runs_as_whoever_made_the_files_without_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "getegid", lambda: 1001)
+    assert " --user 1000:1001 " in init(tmp_path / "tsa", "--for", "container").stderr
+
+
+def test_for_kubernetes_secret_and_settings_are_those_that_the_pods_mount(tmp_path: Path) -> None:
+    assert init(tmp_path / "tsa", "--for", "kubernetes", "--timestamp-policy", "1.3.6.1.4.1.99999.1").exit_code == 0
+    secret = yaml.safe_load((tmp_path / "tsa" / "kubernetes" / "secret.yaml").read_text(encoding="utf-8"))
+    for name, file in (("key.pem", "tsa.key"), ("key.password", "tsa.password"), ("chain.pem", "chain.pem")):
+        assert secret["stringData"][name].strip() == (tmp_path / "tsa" / file).read_text().strip()
+    deployment = yaml.safe_load((DEPLOY / "kubernetes" / "deployment.yaml").read_text(encoding="utf-8"))
+    [volume] = [each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "signer"]
+    assert volume["secret"]["secretName"] == secret["metadata"]["name"]
+    made = configuration(tmp_path / "tsa" / "kubernetes" / "tsa.toml")
+    assert made["profiles"]["default"].pop("policies") == ["1.3.6.1.4.1.99999.1"]
+    assert made == configuration(DEPLOY / "kubernetes" / "tsa.toml")
+    # What stays with the administrator serves, too, and renews.
+    load_settings(tmp_path / "tsa" / "tsa.toml", environ={})
+    assert modes(tmp_path / "tsa" / "kubernetes") == {"secret.yaml": "0o600", "tsa.toml": "0o600"}
+
+
+def test_the_keys_of_the_cas_go_where_they_are_told_to(tmp_path: Path) -> None:
+    init(tmp_path / "tsa", "--offline", str(tmp_path / "safe" / "cas"))
+    assert (tmp_path / "safe" / "cas" / "root.key").exists()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine").touch()
+    with pytest.raises(ConfigError, match="not empty"):
+        init(tmp_path / "other", "--offline", str(tmp_path / "taken"))
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("profile", "arguments"),
+    [
+        ("etsi", (*NAMES, *PUBLISHED, "--policy-oid", "1.3.6.1.4.1.99999.1")),
+        ("etsi", (*NAMES, *PUBLISHED, "--timestamp-policy", "1.3.6.1.4.1.99999.1", "--algorithm", "rsa-3072")),
+        ("csbr", PUBLISHED),
+        ("sigstore", ()),
+        ("acrobat", PUBLISHED),
+    ],
+)
+def test_a_chain_for_a_profile_passes_its_rules(tmp_path: Path, profile: str, arguments: tuple[str, ...]) -> None:
+    result = init(tmp_path / "tsa", "--profile", profile, *arguments)
+    assert result.exit_code == 0, result.output
+    chain = load_chain(tmp_path / "tsa" / "chain.pem")
+    case = ChainCase(certificates=chain.certificates, at=chain.leaf.not_valid_before_utc)
+    assert [finding for finding in judge(case, [profile]) if finding.outcome is Outcome.FAIL] == []
+
+
+def test_what_a_profile_needs_is_named_at_once(tmp_path: Path) -> None:
+    result = init(tmp_path / "tsa", "--profile", "etsi")
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert "--profile etsi needs --org NAME; --country CC; --publish-at URL" in said
+    result = init(tmp_path / "tsa", "--profile", "etsi", *NAMES, *PUBLISHED)
+    assert "needs the OID of the certificate policy" in " ".join(result.stderr.split())
+    assert not (tmp_path / "tsa").exists()
+
+
+def test_a_chain_that_cannot_pass_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(TsaError, match="csbr-key: "):
+        init(tmp_path / "tsa", "--profile", "csbr", *PUBLISHED, "--algorithm", "ed25519")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whose_policy_tokens_state_is_said(tmp_path: Path) -> None:
+    assert f"tokens state the policy {DEFAULT_POLICY}, which is Sigstore's" in init(tmp_path / "a").stderr
+    result = init(tmp_path / "b", "--timestamp-policy", "uuid")
+    assert "Sigstore's" not in result.stderr
+    settings = load_settings(tmp_path / "b" / "tsa.toml", environ={})
+    assert settings.profiles["default"].policies[0].startswith("2.25.")
+    assert init(tmp_path / "c", "--timestamp-policy", "mine").exit_code == 2
