@@ -15,7 +15,7 @@ from tests.interop.raw_requests import BODY_LIMIT, SERVERS
 from tests.interop.request_differences import REASONS, RESTORED, RFC3161, SIGSTORE, Reason
 from tests.serving import served_by_waitress
 from tsa_core.cli.reference_settings import load
-from tsa_core.cli.server import serve
+from tsa_core.cli.serve import serve
 from tsa_core.service import Service
 
 PAGE: Final = HERE.parents[1] / "docs" / "operate" / "sigstore-requests.md"
