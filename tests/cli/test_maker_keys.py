@@ -1,0 +1,31 @@
+"""Key identifiers of the Certificate Maker become key URIs, as the reference makes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tsa_core.cli.maker_keys import key_uri
+
+ARN = "arn:aws:kms:eu-west-1:111122223333:key/1"
+
+
+@pytest.mark.parametrize(
+    ("kms_type", "key_id", "uri"),
+    [
+        ("awskms", "alias/root", "awskms:///alias/root"),
+        ("awskms", ARN, f"awskms:///{ARN}"),
+        ("gcpkms", "projects/p/locations/l/keyRings/r/cryptoKeys/k", "gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k"),
+        ("azurekms", "azurekms:name=root-key;vault=vault", "azurekms://vault.vault.azure.net/root-key"),
+        (None, "azurekms:name=root-key;vault=vault", "azurekms://vault.vault.azure.net/root-key"),
+        ("hashivault", "root-key", "hashivault://root-key"),
+        ("openbao", "root-key", "openbao://root-key"),
+        ("acme", "root-key", "acme://root-key"),
+        ("file", "/etc/root.key", "file:/etc/root.key"),
+        ("pkcs11", "token=t;object=o", "pkcs11:token=t;object=o"),
+        (None, "pkcs11:token=t;object=o", "pkcs11:token=t;object=o"),
+        ("hashivault", "file:root.key", "file:root.key"),
+        ("hashivault", "awskms:///alias/root", "awskms:///alias/root"),
+    ],
+)  # fmt: skip
+def test_key_identifiers_become_key_uris(kms_type: str | None, key_id: str, uri: str) -> None:
+    assert key_uri(key_id, kms_type, option="--root-key-id") == uri
