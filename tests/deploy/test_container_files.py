@@ -58,13 +58,14 @@ def test_image_is_built_in_stages_and_runs_without_rights() -> None:
         (["--log-type", "prod", "serve"], ["timestamp-server", "--log-type", "prod", "serve"]),
         (["timestamp-cli", "version"], ["timestamp-cli", "version"]),
         (["fetch-tsa-certs", "-output", "x"], ["fetch-tsa-certs", "-output", "x"]),
+        (["certificate-maker", "create"], ["certificate-maker", "create"]),
         ([], ["timestamp-server"]),
     ],
 )
 def test_the_image_runs_the_server_with_its_name_or_without(
     tmp_path: Path, arguments: list[str], started: list[str]
 ) -> None:
-    for name in ("timestamp-server", "timestamp-cli", "fetch-tsa-certs"):
+    for name in ("timestamp-server", "timestamp-cli", "fetch-tsa-certs", "certificate-maker"):
         (tmp_path / name).write_text('#!/bin/sh\nfor word in "${0##*/}" "$@"; do echo "$word"; done\n')
         (tmp_path / name).chmod(0o755)
     script = DEPLOY / "entrypoint.sh"

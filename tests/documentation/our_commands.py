@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import click
 
-PROGRAMS = ("timestamp-server", "timestamp-cli", "fetch-tsa-certs")
+PROGRAMS = ("timestamp-server", "timestamp-cli", "fetch-tsa-certs", "certificate-maker")
 _SEPARATORS = {"|", "||", "&&", ";", "&"}
 _REDIRECTIONS = {">", ">>", "<", "<<", ">&"}
 _CHOICE_HOLE = re.compile(r"[A-Z]{2,}|\.\.\.|\$")
@@ -27,6 +27,10 @@ def program(name: str) -> click.Command:
         from tsa_core.cli.timestamp.program import cli
 
         return cli
+    if name == "certificate-maker":
+        from tsa_core.cli.certificate_maker import certificate_maker
+
+        return certificate_maker
     from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 
     return fetch_tsa_certs
