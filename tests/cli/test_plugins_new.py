@@ -73,11 +73,11 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(workshop: Path) -> Path:
     """Build a wheel of each and unpack it, which is what installing it would do."""
-    need("build", "hatchling")
+    need("hatchling")
     site = workshop.parent / "site"
     for folder in sorted(workshop.iterdir()):
         dist = workshop.parent / "dist" / folder.name
-        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", dist, folder, cwd=workshop)
+        run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", dist, cwd=folder)
         [wheel] = dist.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(site)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import falcon
 
-from tsa_core.api import Route, RouteReply, RouteRequest, TsaError
+from tsa_core.api import Route, RouteReply, RouteRequest
 from tsa_core.api.wrong_types import describe
 from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.config import ServerSettings
@@ -65,10 +65,7 @@ class PluginResource:
     def _handle(self, route: Route, request: falcon.Request, response: falcon.Response, /, **parameters: str) -> None:
         environ = request.env
         # On the I/O thread this ends the run, and a thread of the plugin's own pool runs the request again.
-        try:
-            environ.get(ENTER, wait_here)(f"{ROUTES_POOL}{self._opened.name}")
-        except TsaError:
-            raise _unavailable() from None
+        environ.get(ENTER, wait_here)(f"{ROUTES_POOL}{self._opened.name}")
         if environ.get(QUEUED_SECONDS, 0.0) > self._queue_seconds:
             raise _unavailable()
         request_id = self._request_id(environ)

@@ -45,6 +45,8 @@ enabled = false
 )
 DATA = b"The quick brown fox.\n" * 5000
 NAME = "Annual report 2026.pdf"
+ELSEWHERE = "tsa.test"
+"""A name of the server with which the browser does not trust plain HTTP, as it does on loopback."""
 A_LONG_NAME = "x" * 200 + ".pdf"
 MILLISECONDS = 60_000
 """How long anything in the browser may take, on a machine with better things to do."""
@@ -65,7 +67,7 @@ def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     chromium = require_program("chromium")
-    arguments = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+    arguments = [f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
     if os.geteuid() == 0:
         arguments.append("--no-sandbox")
     with sync_playwright() as playwright:
@@ -273,6 +275,18 @@ def test_without_a_script_the_state_and_the_commands_are_there(browser: Browser,
     page.context.close()
 
 
+def test_without_https_files_are_stamped_and_what_cannot_be_checked_is_said(
+    browser: Browser, server: ServerProcess
+) -> None:
+    page = Visit(browser, f"http://{ELSEWHERE}:{server.port}")
+    facts = page.stamp()
+    assert facts["SHA-256"] == hashlib.sha256(DATA).hexdigest()
+    assert page.page.inner_text("#stamp-result summary") == "4 checks passed, 2 could not be made"
+    assert "browsers check signatures on pages with HTTPS only" in page.page.inner_html("#stamp-result")
+    assert page.complaints == []
+    page.context.close()
+
+
 def test_everything_is_readable_and_nothing_overflows(visit: Visit, token: bytes) -> None:
     visit.stamp(DATA, A_LONG_NAME)
     visit.check(DATA + b".", token)
@@ -323,7 +337,8 @@ def test_hash_in_parts_is_the_hash_of_the_whole(visit: Visit) -> None:
           const { Sha256, sha256OfFile } = await import(`${folder}/sha256.js`);
           const { hex } = await import(`${folder}/der.js`);
           const { hashFile } = await import(`${folder}/checks.js`);
-          const bytes = Uint8Array.from({ length: 9 * 1024 * 1024 }, (_, index) => index % 251);
+          const bytes = new Uint8Array(9 * 1024 * 1024);
+          for (let index = 0; index < bytes.length; index++) bytes[index] = index % 251;
           const parts = [];
           const of = (length, step) => {
             const hash = new Sha256();
