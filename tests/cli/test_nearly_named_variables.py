@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.timestamp_shell import Shell
-from tsa_core.cli.timestamp import cli
+from tsa_core.cli.timestamp.group import cli
 from tsa_core.cli.timestamp.variables import known_variables, nearly_named
 
 KNOWN = known_variables(cli)

@@ -14,7 +14,7 @@ from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 from tsa_core.cli.program_group import all_commands
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.server import server
-from tsa_core.cli.timestamp import cli
+from tsa_core.cli.timestamp.group import cli
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

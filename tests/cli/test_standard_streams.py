@@ -98,6 +98,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """Runs a program with descriptors closed, as `program <&- >&- 2>&-` does in a shell."""
 SHOWS_DESCRIPTORS = """
 import os, sys
+os._exit = sys.exit  # timestamp-cli ends at once
 module = __import__(sys.argv.pop(1), fromlist=["main"])
 try:
     module.main()

@@ -94,7 +94,7 @@ def test_a_name_is_what_sigstores_package_ships(shell: Shell, tmp_path: Path, mo
 def test_without_that_package_the_name_is_explained(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sigstore", ModuleType("sigstore"))
     sys.modules["sigstore"].__spec__ = None
-    monkeypatch.setattr("tsa_core.cli.timestamp.trust.find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert "install it, or give --trusted-root" in shell.fails(2, *VERIFY, "--trust", "sigstore")
 
 

@@ -24,7 +24,7 @@ def program(name: str) -> click.Command:
 
         return server
     if name == "timestamp-cli":
-        from tsa_core.cli.timestamp.program import cli
+        from tsa_core.cli.timestamp.group import cli
 
         return cli
     if name == "certificate-maker":

@@ -6,15 +6,11 @@ flag is never its value: in `--nonce false` the word `false` is an argument of i
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import click
 
-# Go's strconv.ParseBool takes exactly these; yes, no, on and off are not among them.
-_WORDS: Final = {
-    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
-}
+from tsa_core.cli.boolean_words import WORDS
 
 
 def boolean_word(value: bool | str) -> bool:
@@ -22,9 +18,9 @@ def boolean_word(value: bool | str) -> bool:
     if isinstance(value, bool):
         return value
     word = value.strip()
-    if word not in _WORDS:
+    if word not in WORDS:
         raise click.BadParameter(f"{word!r} is neither true nor false")
-    return _WORDS[word]
+    return WORDS[word]
 
 
 class BooleanFlag(click.Option):

@@ -1,7 +1,8 @@
 """How the commands talk to people and to scripts.
 
 Results go to stdout, everything else to stderr. Colour and tables appear on a terminal; piped output is plain.
-Every command imports this module, so it imports rich, which takes as long as a whole command, only for a terminal.
+Every command imports this module, so it imports rich and click, which take as long as a whole command, when they are
+needed.
 """
 
 from __future__ import annotations
@@ -11,20 +12,20 @@ import sys
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-import click
-
 from tsa_core import __version__
-from tsa_core.cli.repeated_flags import refuse_repeated_flags
+from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output, is_unicode, open_closed_descriptors
 from tsa_core.protocol.errors import TemporaryFailure, TsaError
 
 if TYPE_CHECKING:
+    import click
     from rich.console import Console
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_TEMPORARY = 75
 """EX_TEMPFAIL of sysexits.h: what a service manager should try again."""
+_RED, _PLAIN = "\x1b[1;31m", "\x1b[0m"
 
 
 def is_terminal(stream: IO[str]) -> bool:
@@ -46,16 +47,23 @@ def stderr() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a text and the end of its line on stdout, or on stderr."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
 def tell(line: str) -> None:
     """Print one line of a message on stderr; what is no printable character, and may be hostile, becomes a ?."""
-    click.echo("".join(c if c.isprintable() else "?" for c in line), err=True)
+    echo("".join(c if c.isprintable() else "?" for c in line), err=True)
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; in ASCII where stdout cannot carry every character."""
     import json
 
-    click.echo(json.dumps(document, indent=2, ensure_ascii=not is_unicode(sys.stdout)))
+    echo(json.dumps(document, indent=2, ensure_ascii=not is_unicode(sys.stdout)))
 
 
 def print_table(
@@ -67,7 +75,7 @@ def print_table(
     """
     if not is_terminal(sys.stdout):
         for row in rows:
-            click.echo("\t".join(row))
+            echo("\t".join(row))
         return
     from rich.table import Table
 
@@ -87,7 +95,7 @@ def print_facts(columns: Sequence[str], rows: Sequence[Sequence[str]], *, fixed:
         print_table(columns, rows, fixed=fixed)
         return
     for name, value in rows:
-        click.echo(f"{name}: {value}")
+        echo(f"{name}: {value}")
 
 
 def print_versions(*, as_json: bool) -> None:
@@ -108,14 +116,15 @@ def print_versions(*, as_json: bool) -> None:
         print_json(facts)
     else:
         for name, value in facts.items():
-            click.echo(f"{name}: {value}")
+            echo(f"{name}: {value}")
 
 
 def fail(program: str, message: str, code: int) -> NoReturn:
     """Print each line of `message` as an error of `program` and exit."""
-    start = click.style(f"{program}: error:", fg="red", bold=True)
+    coloured = is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
+    start = f"{_RED}{program}: error:{_PLAIN} " if coloured else f"{program}: error: "
     for line in message.splitlines() or [message]:
-        click.echo(f"{start} ", nl=False, err=True)
+        sys.stderr.write(start)
         tell(line)
     raise SystemExit(code)
 
@@ -128,6 +137,10 @@ def prepare_completion(program: str) -> None:
 
 def run(command: click.Command, program: str) -> NoReturn:
     """Run a command and turn every foreseen failure into lines on stderr and an exit code, never a traceback."""
+    import click
+
+    from tsa_core.cli.repeated_flags import refuse_repeated_flags
+
     open_closed_descriptors()
     prepare_completion(program)
     try:
@@ -135,12 +148,14 @@ def run(command: click.Command, program: str) -> NoReturn:
             code = refuse_repeated_flags(command).main(prog_name=program, standalone_mode=False)
     except click.UsageError as error:
         if error.ctx is not None:
-            click.echo(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n", err=True)
+            echo(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n", err=True)
         fail(program, error.format_message(), EXIT_USAGE)
     except click.ClickException as error:
         fail(program, error.format_message(), EXIT_FAILURE)
     except click.Abort:
         fail(program, "interrupted", 130)
+    except UsageMistake as error:
+        fail(program, str(error), EXIT_USAGE)
     except TsaError as error:
         fail(program, str(error), EXIT_TEMPORARY if isinstance(error, TemporaryFailure) else EXIT_USAGE)
     except OutputError as error:

@@ -28,7 +28,9 @@ from tsa_core.certs.hierarchy import (
 from tsa_core.certs.issuing import public_key_info
 from tsa_core.certs.rules import ChainCase, Outcome, judge
 from tsa_core.cli import console
-from tsa_core.cli.output_file import refuse_inputs, write_file
+from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.output_file import write_file
+from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.cli.spellings import go_option
 from tsa_core.logs import set_up_logging
@@ -195,7 +197,10 @@ class _Order:
         ]
         for option, output in (("--output", self.output), ("--csr-out", self.csr_out)):
             if output is not None:
-                refuse_inputs(option, output, inputs)
+                try:
+                    refuse_inputs(option, output, inputs)
+                except UsageMistake as error:
+                    raise click.UsageError(str(error)) from None
         if [self.leaf, self.tink_keyset_path, self.csr_in].count(None) != 2:
             raise click.UsageError("give the leaf's key: --leaf-kms-resource, --tink-keyset-path or --csr-in")
         if (self.tink_keyset_path is None) != (self.tink_kms_resource is None):

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 EXIT_OUTPUT = 2
 """The result could not be written; 1 would say that a timestamp does not hold."""
@@ -64,6 +65,17 @@ def guarded_output() -> Iterator[None]:
             raise
         _discard_output()
         raise OutputError(error) from None
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End the process without freeing every object first, which takes a fifth of a short command.
+
+    For programs that leave nothing to do: no thread that must end, no file that must be closed.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def is_unicode(stream: object) -> bool:

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any, Final
 
 from cryptography import exceptions, x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
 from tsa_core.paths.algorithms import (
@@ -38,6 +37,12 @@ from tsa_core.paths.notes import Note
 from tsa_core.protocol import der
 from tsa_core.protocol.certificate import CertificateFields, certificate_fields
 from tsa_core.protocol.errors import EncodingError
+
+try:
+    # Where the public module has it from: that one imports ciphers and SSH too, as long as a command verifies a token.
+    from cryptography.hazmat.primitives._serialization import Encoding
+except ImportError:  # a later release may have moved it
+    from cryptography.hazmat.primitives.serialization import Encoding
 
 _PROCESSED: Final = frozenset(
     {

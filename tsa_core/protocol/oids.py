@@ -48,3 +48,5 @@ ID_ML_DSA_87: Final = "2.16.840.1.101.3.4.3.19"
 
 # ETSI EN 319 422
 ID_PE_QC_STATEMENTS: Final = "1.3.6.1.5.5.7.1.3"
+
+ID_REVOCATION_INFO_ARCHIVAL: Final = "1.2.840.113583.1.1.8"  # ISO 32000-1 12.8.3.3.2: adbe-revocationInfoArchival

@@ -1,8 +1,10 @@
 """Verification of RFC 3161 timestamps: rules V1 to V15, or an exception that names one."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from tsa_core.paths.findings import RevocationEvidence, RevocationFinding, RevocationStatus
 from tsa_core.paths.notes import Note
-from tsa_core.paths.revocation import Revocation, RevocationScope
 from tsa_core.verify.errors import (
     AmbiguousSigner,
     AuthorityNameMismatch,
@@ -33,7 +35,6 @@ from tsa_core.verify.errors import (
     WeakRequestHash,
 )
 from tsa_core.verify.expectations import Acceptance, Expectations, Subject
-from tsa_core.verify.request import verify_request
 from tsa_core.verify.statement import check_answer
 from tsa_core.verify.subject import hash_artifact
 from tsa_core.verify.tolerances import ALLOWANCES, DEFAULT_PERIODS, AlgorithmPeriod
@@ -41,6 +42,24 @@ from tsa_core.verify.trust import TrustAnchor, TrustStore
 from tsa_core.verify.trusted_authority import TrustedAuthority
 from tsa_core.verify.verdict import VerifiedTimestamp
 from tsa_core.verify.verifier import Verifier, verify_response, verify_token
+
+if TYPE_CHECKING:
+    from tsa_core.paths.revocation import Revocation, RevocationScope
+    from tsa_core.verify.request import verify_request
+else:
+    _LATER: Final = {
+        "Revocation": "tsa_core.paths.revocation",
+        "RevocationScope": "tsa_core.paths.revocation",
+        "verify_request": "tsa_core.verify.request",
+    }
+    """What is imported when it is asked for: a program that verifies one timestamp does without it."""
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_LATER[name]), name)
+        return value
+
 
 __all__ = [
     "ALLOWANCES",

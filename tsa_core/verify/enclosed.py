@@ -13,13 +13,13 @@ from tsa_core.paths.crl_reader import CertificateList
 from tsa_core.paths.der_fields import Fields
 from tsa_core.paths.ocsp_reader import OCSPResponse
 from tsa_core.paths.revocation_check import Enclosed
-from tsa_core.protocol import der
+from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.reply import SignerInfo, Token
 
 _ID_RI_OCSP_RESPONSE: Final = "1.3.6.1.5.5.7.16.2"
 _REVOCATION_VALUES: Final = der.oid("1.2.840.113549.1.9.16.2.24")
-_REVOCATION_INFO_ARCHIVAL: Final = der.oid("1.2.840.113583.1.1.8")
+_REVOCATION_INFO_ARCHIVAL: Final = der.oid(oids.ID_REVOCATION_INFO_ARCHIVAL)
 _SOURCE: Final = "in the token"
 _MAX_ENCLOSED: Final = 32
 """CRLs and OCSP responses that one token may bring; anyone can add some, and each may cost a signature check."""
@@ -33,8 +33,6 @@ def enclosed_evidence(token: Token, info: SignerInfo) -> Enclosed | None:
 
     What cannot be read is told as a problem and is no error: it may have been added by anyone.
     """
-    if not token.crls and not info.unsigned_attributes and _REVOCATION_INFO_ARCHIVAL not in info.attributes:
-        return None
     crls: list[CertificateList] = []
     responses: list[OCSPResponse] = []
     problems: list[str] = []

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, TypedDict, cast
+from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 from cryptography import x509
 
-from tsa_core.paths.revocation import Revocation
-from tsa_core.protocol.request import TimeStampReq
 from tsa_core.verify.statement import Octets
 from tsa_core.verify.tolerances import AlgorithmPeriod
+
+if TYPE_CHECKING:
+    from tsa_core.paths.revocation import Revocation
+    from tsa_core.protocol.request import TimeStampReq
 
 
 class Subject(TypedDict, total=False):

@@ -14,7 +14,6 @@ from tsa_core.paths.extensions import PARSING_ERRORS
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.verify.errors import PathError
 from tsa_core.verify.trusted_authority import TrustedAuthority, check_window
-from tsa_core.verify.trusted_root import read_trusted_root
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +107,9 @@ class TrustStore:
 
         Raises PathError when it cannot be read, or names no timestamp authority.
         """
+        # Not at the top: a command that trusts a chain does without it.
+        from tsa_core.verify.trusted_root import read_trusted_root
+
         return cls.from_authorities(read_trusted_root(document))
 
     @classmethod

@@ -10,17 +10,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, Unpack
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Unpack
 
 from cryptography.x509.oid import NameOID
 
 from tsa_core.paths.algorithms import STRICT, AlgorithmRules
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.findings import RevocationFinding, RevocationStatus
-from tsa_core.paths.revocation import Revocation, RevocationScope
-from tsa_core.protocol.reply import Token, is_token
+from tsa_core.protocol import der, oids
+from tsa_core.protocol.reply import SignerInfo, Token, is_token
 from tsa_core.protocol.tstinfo_reader import TSTInfo
-from tsa_core.verify.enclosed import enclosed_evidence
 from tsa_core.verify.errors import NotAccepted, ProofMissing, WeakAlgorithm, printable
 from tsa_core.verify.expectations import ACCEPTANCE, SUBJECT, Acceptance, Expectations, Subject, check_names, separate
 from tsa_core.verify.path import Path, PathBuilder
@@ -34,8 +34,11 @@ from tsa_core.verify.tolerances import NONCRITICAL_EKU, algorithm_rules, check_a
 from tsa_core.verify.trust import TrustStore
 from tsa_core.verify.verdict import VerifiedTimestamp
 
-_AT_HAND: Final = Revocation(scope=RevocationScope.AT_HAND)
-"""Without expectations about revocation, what a token itself brings is still heeded."""
+if TYPE_CHECKING:
+    from tsa_core.paths.revocation import Revocation
+    from tsa_core.paths.revocation_check import Enclosed
+
+_REVOCATION_INFO_ARCHIVAL: Final = der.oid(oids.ID_REVOCATION_INFO_ARCHIVAL)
 _MAX_PATHS: Final = 256
 _MAX_CACHED_OCTETS: Final = 1 << 16
 
@@ -160,10 +163,10 @@ class Verifier:
     def _check_revocation(
         self, token: Token, signed: SignedToken, path: Path, info: TSTInfo, time: datetime | None
     ) -> tuple[RevocationFinding, ...]:
-        enclosed = enclosed_evidence(token, signed.info)
+        enclosed = _enclosed(token, signed.info)
         if self._revocation is None and enclosed is None:
             return ()
-        revocation = self._revocation if self._revocation is not None else _AT_HAND
+        revocation = self._revocation if self._revocation is not None else _at_hand()
         embedded = readable(token.certificates, self._builder.known)
         return revocation.check(
             path,
@@ -210,6 +213,24 @@ class Verifier:
                     f"the signer's common name is {printable(', '.join(map(str, names))) or 'absent'!r}, "
                     f"not {self._common_name!r}"
                 )
+
+
+def _enclosed(token: Token, info: SignerInfo) -> Enclosed | None:
+    """Return the CRLs and OCSP responses that came with a token; most come with none and need no reader."""
+    if not token.crls and not info.unsigned_attributes and _REVOCATION_INFO_ARCHIVAL not in info.attributes:
+        return None
+    from tsa_core.verify.enclosed import enclosed_evidence
+
+    return enclosed_evidence(token, info)
+
+
+@lru_cache(maxsize=1)
+def _at_hand() -> Revocation:
+    """Return what holds without expectations about revocation: what a token itself brings is still heeded."""
+    # Not at the top: most tokens bring nothing, and a command that verifies one would pay for it.
+    from tsa_core.paths.revocation import Revocation, RevocationScope
+
+    return Revocation(scope=RevocationScope.AT_HAND)
 
 
 def verify_response(reply: Octets, *, trust: TrustStore, **expectations: Unpack[Expectations]) -> VerifiedTimestamp:

@@ -1,5 +1,5 @@
 """timestamp-cli: get, verify and inspect timestamps."""
 
-from tsa_core.cli.timestamp.program import cli, main, run
+from tsa_core.cli.timestamp.program import main, run
 
-__all__ = ["cli", "main", "run"]
+__all__ = ["main", "run"]

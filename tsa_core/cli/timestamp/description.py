@@ -6,12 +6,12 @@ The names are those of the reference's `timestamp-cli inspect --format json`, an
 from __future__ import annotations
 
 import base64
-from datetime import datetime
 from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
+from tsa_core.cli.timestamp.shown import shown_duration, shown_time
 from tsa_core.paths.certificate import PathCertificate, serial_number
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
@@ -181,16 +181,6 @@ def hash_name(info: TSTInfo) -> str:
         return info.hash_oid
     name = algorithm.name.upper()
     return name if "-" in name else name.replace("SHA", "SHA-")
-
-
-def shown_time(time: datetime) -> str:
-    """Return a UTC time in ISO 8601."""
-    return time.isoformat().replace("+00:00", "Z")
-
-
-def shown_duration(nanoseconds: int) -> str:
-    """Return a duration in seconds."""
-    return f"{nanoseconds / 1_000_000_000:g} s"
 
 
 def _general_name(encoded: bytes) -> str:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import click
+from typing import Final
 
 from tsa_core.cli import console
 from tsa_core.cli.timestamp.files import read_file
-from tsa_core.cli.timestamp.options import common, common_options, option
+from tsa_core.cli.timestamp.flags import Call, flag
+
+FLAGS: Final = (
+    flag("--timestamp", name="reply", required=True, metavar="FILE", help="The reply or the bare token; - for stdin."),
+)
 
 
-@click.command()
-@option("--timestamp", "reply", required=True, metavar="FILE", help="The reply or the bare token; - for stdin.")
-@common_options
-@click.pass_context
-def inspect(ctx: click.Context, /, **flags: Any) -> None:
+def inspect(call: Call) -> None:
     """Show what a timestamp says; nothing is verified."""
     from tsa_core.cli.timestamp.description import describe_reply, rows
 
-    description = describe_reply(read_file(flags["reply"]))
-    if common(ctx, "output_format") == "json":
+    description = describe_reply(read_file(call.flags["reply"]))
+    if call.as_json:
         console.print_json({"TimestampResponse": description})
     else:
         console.print_facts(("Field", "Value"), rows(description))

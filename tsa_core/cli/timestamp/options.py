@@ -1,77 +1,82 @@
-"""Options of timestamp-cli: flag, else TIMESTAMP_... variable, else configuration file, else default."""
+"""timestamp-cli's flags as click's options: flag, else TIMESTAMP_... variable, else configuration file or default."""
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 
+from tsa_core.cli.boolean_flag import BooleanFlag
 from tsa_core.cli.program_group import all_commands
+from tsa_core.cli.timestamp.flags import COMMON, CONFIG, Call, Flag
+from tsa_core.cli.timestamp.quick import HOME_FILES
 
-PROGRAM: Final = "timestamp-cli"
-DEFAULT_SERVER: Final = "https://timestamp.sigstore.dev"
 MAX_CONFIG_OCTETS: Final = 1 << 20
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+
+def click_option(flag: Flag) -> click.Option:
+    """Return click's option of a flag."""
+    attributes: dict[str, Any] = {"help": flag.help, "metavar": flag.metavar, "envvar": flag.variable}
+    attributes |= {"multiple": flag.multiple, "required": flag.required}
+    if flag.shown_default is not None:
+        attributes["show_default"] = True if flag.shown_default == str(flag.default) else flag.shown_default
+    if flag.default is not None:
+        attributes["default"] = flag.default
+    names = (*flag.spellings, flag.name)
+    if flag.boolean:
+        return BooleanFlag(names, **attributes)
+    if flag.name == CONFIG:
+        path = click.Path(path_type=Path, dir_okay=False)
+        return click.Option(names, type=path, is_eager=True, callback=_use_config, **attributes)
+    if flag.choices:
+        attributes["type"] = click.Choice(flag.choices)
+    elif flag.is_number:
+        attributes["type"] = click.IntRange(min=flag.least, max=flag.most)
+    elif flag.convert is not None:
+        attributes["type"] = _converted(flag.convert)
+    return click.Option(names, **attributes)
 
 
-def option(*names: str, **attributes: Any) -> Callable[[_F], _F]:
-    """Return click's option with its environment variable: TIMESTAMP_ and the flag's name with underscores."""
-    attributes.setdefault("envvar", f"TIMESTAMP_{names[0].lstrip('-').replace('-', '_').upper()}")
-    attributes.setdefault("show_envvar", False)
-    return click.option(*names, **attributes)
+def _converted(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def type_function(value: Any) -> Any:
+        try:
+            return convert(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return type_function
 
 
-def seconds(value: float | str) -> float:
-    """Return the seconds of a duration as Go writes it (`30s`, `1m30s`, `500ms`) or of a plain number."""
-    number = _go_duration(value.strip()) if isinstance(value, str) else float(value)
-    if not 0 < number <= 86400:
-        raise click.BadParameter(f"{value!r} is not a duration such as 30s or 1m")
-    return number
+def click_command(name: str, run: Callable[[Call], object], flags: Iterable[Flag]) -> click.Command:
+    """Return the command that runs `run`, whose docstring is its help."""
+
+    def callback(**values: Any) -> None:
+        ctx = click.get_current_context()
+        own = {key: value for key, value in values.items() if key not in _COMMON_NAMES}
+        run(Call(own, {key: common(ctx, key) for key in _COMMON_NAMES}, names_server=_names_server(ctx)))
+
+    options: list[click.Parameter] = [click_option(flag) for flag in (*flags, *COMMON)]
+    text = inspect.cleandoc(run.__doc__ or "")
+    return click.Command(name, params=options, callback=callback, help=text)
 
 
-def moment(value: str | datetime) -> datetime:
-    """Return an aware time in UTC; ISO 8601, and in UTC unless an offset is written."""
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
-    try:
-        time = datetime.fromisoformat(value.strip())
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{value[:40]!r} is not a time such as 2026-01-31T12:00:00Z") from None
+_COMMON_NAMES: Final = tuple(flag.name for flag in COMMON)
 
 
-def integer(value: int | str) -> int:
-    """Return a number written in decimal or, with 0x before it, in hexadecimal; of any length."""
-    if isinstance(value, int):
-        return value
-    digits = value.strip().lower()
-    try:
-        return int(digits, 16 if digits.removeprefix("-").startswith("0x") else 10)
-    except ValueError:
-        raise click.BadParameter(
-            f"{value[:40]!r} is not a number; longer ones than 4,300 digits are written 0x..."
-        ) from None
+def common_options() -> list[click.Parameter]:
+    """Return the options that may stand before or after the name of the command."""
+    return [click_option(flag) for flag in COMMON]
 
 
-def _go_duration(text: str) -> float:
-    """Return seconds, 0 for text that is not a duration."""
-    units = {"ms": 0.001, "h": 3600.0, "m": 60.0, "s": 1.0}
-    total, number = 0.0, ""
-    while text:
-        if text[0].isdigit() or text[0] == ".":
-            number, text = number + text[0], text[1:]
-            continue
-        unit = next((unit for unit in units if text.startswith(unit)), None)
-        if unit is None or not number.strip("."):
-            return 0.0
-        total, number, text = total + float(number) * units[unit], "", text[len(unit) :]
-    return total + (float(number) if number.strip(".") else 0.0)
+def _names_server(ctx: click.Context) -> bool:
+    contexts = [context for context in (ctx, ctx.parent) if context is not None]
+    sources = {context.get_parameter_source("timestamp_server") for context in contexts}
+    return not sources <= {ParameterSource.DEFAULT, None}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -141,7 +146,7 @@ def _automatic_file(environ: Mapping[str, str]) -> Path | None:
     """Return the file that Sigstore's client would read unasked: .timestamp.yaml in $HOME."""
     if not (home := environ.get("HOME")):
         return None
-    candidates = (Path(home, f".timestamp{suffix}") for suffix in (".json", ".toml", ".yaml", ".yml"))
+    candidates = (Path(home, name) for name in HOME_FILES)
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -162,51 +167,6 @@ def _defaults(flags: dict[str, click.Parameter], settings: dict[str, Any]) -> di
             single = parameter.multiple and isinstance(value, str)
             defaults[parameter.name] = [value] if single else value
     return defaults
-
-
-_COMMON: Final = (
-    option(
-        "--timestamp_server",
-        "--timestamp-server",
-        "timestamp_server",
-        multiple=True,
-        default=(DEFAULT_SERVER,),
-        show_default=DEFAULT_SERVER,
-        metavar="URL",
-        help="Where to get timestamps; repeat it for several. Without a path, /api/v1/timestamp is added.",
-    ),
-    option(
-        "--format",
-        "output_format",
-        type=click.Choice(["default", "json"]),
-        default="default",
-        show_default=True,
-        help="How results are printed.",
-    ),
-    option(
-        "--timeout",
-        type=seconds,
-        metavar="DURATION",
-        default=30.0,
-        show_default="30s",
-        help="How long to wait for a server.",
-    ),
-    option(
-        "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
-        is_eager=True,
-        callback=_use_config,
-        metavar="FILE",
-        help="A file with settings: TOML, JSON or YAML; the names are those of the flags.  [$HOME/.timestamp.yaml]",
-    ),
-)
-
-
-def common_options(function: _F) -> _F:
-    """Add the options that may stand before or after the name of the command."""
-    for decorate in reversed(_COMMON):
-        function = decorate(function)
-    return function
 
 
 def common(ctx: click.Context, name: str) -> Any:

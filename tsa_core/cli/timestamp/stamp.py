@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Any, Final
 
 from tsa_core.cli import console
-from tsa_core.cli.boolean_flag import BooleanFlag
-from tsa_core.cli.output_file import refuse_inputs
-from tsa_core.cli.timestamp.connection import connection_options, connection_settings
+from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.refuse_inputs import refuse_inputs
+from tsa_core.cli.timestamp.connection import CONNECTION_FLAGS, connection_settings
 from tsa_core.cli.timestamp.files import STANDARD, open_artifact, parse_digest, read_file, reading_errors, write_reply
-from tsa_core.cli.timestamp.options import PROGRAM, common, common_options, option
+from tsa_core.cli.timestamp.flags import PROGRAM, Call, flag
 from tsa_core.protocol.errors import TsaError
 
 if TYPE_CHECKING:
     from tsa_core.client import Timestamp
 
 
-@click.command()
-@option("--artifact", metavar="FILE", help="What to timestamp; - for standard input.")
-@option("--digest", metavar="HEX", help="Its digest, if it has been hashed already; sha384:HEX names the hash.")
-@option("--hash", "hash_name", metavar="NAME", help="sha256 (default), sha384, sha512, sha3-256, sha3-384, sha3-512.")
-@option("--nonce", cls=BooleanFlag, default=True, help="Send a random nonce (default: true).")
-@option("--certificate", cls=BooleanFlag, default=True, help="Ask for the signer's certificate (default: true).")
-@option("--tsa-policy", metavar="OID", help="Ask for this policy.")
-@option("--out", default="response.tsr", show_default=True, metavar="FILE", help="Where to put the reply; - is stdout.")
-@option("--threshold", type=click.IntRange(min=1), help="How many of several servers must answer (default: all).")
-@option("--verify-with", metavar="CHAIN", help="Accept only what verifies with this certificate chain.")
-@connection_options
-@common_options
-@click.pass_context
-def timestamp(ctx: click.Context, /, **flags: Any) -> None:
+FLAGS: Final = (
+    flag("--artifact", metavar="FILE", help="What to timestamp; - for standard input."),
+    flag("--digest", metavar="HEX", help="Its digest, if it has been hashed already; sha384:HEX names the hash."),
+    flag(
+        "--hash",
+        name="hash_name",
+        metavar="NAME",
+        help="sha256 (default), sha384, sha512, sha3-256, sha3-384, sha3-512.",
+    ),
+    flag("--nonce", boolean=True, default=True, help="Send a random nonce (default: true)."),
+    flag("--certificate", boolean=True, default=True, help="Ask for the signer's certificate (default: true)."),
+    flag("--tsa-policy", metavar="OID", help="Ask for this policy."),
+    flag(
+        "--out",
+        default="response.tsr",
+        shown_default="response.tsr",
+        metavar="FILE",
+        help="Where to put the reply; - is stdout.",
+    ),
+    flag("--threshold", least=1, help="How many of several servers must answer (default: all)."),
+    flag("--verify-with", metavar="CHAIN", help="Accept only what verifies with this certificate chain."),
+    *CONNECTION_FLAGS,
+)
+
+
+def timestamp(call: Call) -> None:
     """Get a timestamp for a file.
 
     The reply is checked against the request before it is written. Several servers write one file each:
@@ -49,26 +59,27 @@ def timestamp(ctx: click.Context, /, **flags: Any) -> None:
     from tsa_core.client.several import distinct_urls
     from tsa_core.verify import TrustStore, Verifier
 
-    as_json = common(ctx, "output_format") == "json"
+    flags = call.flags
+    as_json = call.as_json
     if as_json and flags["out"] == STANDARD:
-        raise click.UsageError("--out - and --format json both need standard output")
+        raise UsageMistake("--out - and --format json both need standard output")
     hash_name, digest = _digest_to_stamp(flags)
     chain = flags["verify_with"]
-    settings = connection_settings(ctx, flags)
+    settings = connection_settings(call)
     if chain is not None:
         settings["verifier"] = Verifier(TrustStore.from_chain(read_file(chain)))
-    servers: Sequence[str] = distinct_urls(common(ctx, "timestamp_server"))
+    servers: Sequence[str] = distinct_urls(call.common("timestamp_server"))
     threshold = flags["threshold"] or len(servers)
     if threshold > len(servers):
-        raise click.UsageError(f"--threshold is {threshold}, but there are only {len(servers)} servers")
+        raise UsageMistake(f"--threshold is {threshold}, but there are only {len(servers)} servers")
     if flags["out"] == STANDARD and len(servers) > 1:
-        raise click.UsageError("--out - takes the reply of one server only")
+        raise UsageMistake("--out - takes the reply of one server only")
     single = len(servers) == 1
     locations = [flags["out"] if single else _numbered(flags["out"], number + 1) for number in range(len(servers))]
     inputs = [(f"--{name.replace('_', '-')}", flags[name]) for name in _INPUTS]
     for location in locations:
         if location != STANDARD:
-            refuse_inputs("--out", location, [*inputs, ("--config", common(ctx, "config"))])
+            refuse_inputs("--out", location, [*inputs, ("--config", call.common("config"))])
     result = stamp_all(
         servers,
         threshold=threshold,
@@ -87,7 +98,7 @@ def timestamp(ctx: click.Context, /, **flags: Any) -> None:
         console.tell(f"{PROGRAM}: no timestamp from {failure}")
     for stamp in result.timestamps:
         for warning in stamp.warnings:
-            click.echo(f"{PROGRAM}: warning: {stamp.url}: {warning}", err=True)
+            console.tell(f"{PROGRAM}: warning: {stamp.url}: {warning}")
     _report_timestamps(written, several=len(servers) > 1, as_json=as_json)
 
 
@@ -95,26 +106,26 @@ _INPUTS = ("artifact", "verify_with", "ca", "client_certificate", "client_key", 
 """Flags that name a file to read, which --out must not name."""
 
 
-def _digest_to_stamp(flags: dict[str, Any]) -> tuple[str, bytes]:
+def _digest_to_stamp(flags: Mapping[str, Any]) -> tuple[str, bytes]:
     """Return the hash's name and the digest of what is to be timestamped."""
     from tsa_core.client.request import strong_hash
     from tsa_core.verify import hash_artifact
 
     if (flags["artifact"] is None) == (flags["digest"] is None):
-        raise click.UsageError("give either --artifact or --digest")
+        raise UsageMistake("give either --artifact or --digest")
     try:
         if flags["digest"] is not None:
             name, digest = parse_digest(flags["digest"])
             if flags["hash_name"] and name and strong_hash(name) is not strong_hash(flags["hash_name"]):
-                raise click.UsageError(f"--hash says {flags['hash_name']}, --digest says {name}")
+                raise UsageMistake(f"--hash says {flags['hash_name']}, --digest says {name}")
             name = name or flags["hash_name"] or _HASH_BY_SIZE.get(len(digest), "sha256")
             if len(digest) != strong_hash(name).digest_size:
-                raise click.UsageError(f"--digest has {len(digest)} bytes, which is no {name} digest")
+                raise UsageMistake(f"--digest has {len(digest)} bytes, which is no {name} digest")
             return name, digest
         name = flags["hash_name"] or "sha256"
         algorithm = strong_hash(name)
     except TsaError as error:
-        raise click.UsageError(str(error)) from None
+        raise UsageMistake(str(error)) from None
     with open_artifact(flags["artifact"]) as artifact:
         try:
             return name, hash_artifact(artifact, algorithm)
@@ -146,5 +157,5 @@ def _report_timestamps(written: Sequence[tuple[Timestamp, str]], *, several: boo
     for stamp, location in written:
         # With the reply itself on stdout, what people read goes elsewhere.
         by = f" by {stamp.url}" if several else ""
-        click.echo(f"Artifact timestamped at {stamp.time:%Y-%m-%d %H:%M:%S} UTC{by}", err=location == STANDARD)
-        click.echo(f"Wrote timestamp response to {location}", err=location == STANDARD)
+        console.echo(f"Artifact timestamped at {stamp.time:%Y-%m-%d %H:%M:%S} UTC{by}", err=location == STANDARD)
+        console.echo(f"Wrote timestamp response to {location}", err=location == STANDARD)

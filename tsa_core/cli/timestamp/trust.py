@@ -5,33 +5,27 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
-from functools import reduce
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-import click
-
+from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.files import read_file
-from tsa_core.cli.timestamp.options import common, option
+from tsa_core.cli.timestamp.flags import Call, flag
 
 if TYPE_CHECKING:
     from tsa_core.verify import TrustStore
 
-_F = TypeVar("_F", bound=Callable[..., Any])
 _MAX_FETCHED_OCTETS: Final = 4 << 20
 _SIGSTORE: Final = {
     "sigstore": "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev",
     "sigstore-staging": "https%3A%2F%2Ftuf-repo-cdn.sigstage.dev",
 }
 """Names of --trust, and the folders in which sigstore-python ships the trusted root of each."""
-_OPTIONS: Final = (
-    option("--certificate-chain", metavar="FILE", help="PEM chain up to its self-signed root, signer included or not."),
-    option("--root-certificates", metavar="FILE", help="PEM roots to trust."),
-    option("--intermediate-certificates", metavar="FILE", help="PEM certificates between signer and root."),
-    option("--trusted-root", metavar="FILE", help="Sigstore's TrustedRoot (JSON): its timestamp authorities."),
-    option(
+TRUST_FLAGS: Final = (
+    flag("--certificate-chain", metavar="FILE", help="PEM chain up to its self-signed root, signer included or not."),
+    flag("--root-certificates", metavar="FILE", help="PEM roots to trust."),
+    flag("--intermediate-certificates", metavar="FILE", help="PEM certificates between signer and root."),
+    flag("--trusted-root", metavar="FILE", help="Sigstore's TrustedRoot (JSON): its timestamp authorities."),
+    flag(
         "--trust",
         metavar="WHOM",
         help="sigstore or sigstore-staging (needs the package sigstore), a FILE with a chain or a TrustedRoot, or such "
@@ -41,21 +35,17 @@ _OPTIONS: Final = (
 _ONE_OF: Final = ("certificate_chain", "root_certificates", "trusted_root", "trust")
 
 
-def trust_options(command: _F) -> _F:
-    """Add the flags to a command."""
-    return reduce(lambda decorated, add: add(decorated), reversed(_OPTIONS), command)
-
-
-def trust_of(ctx: click.Context, flags: dict[str, Any]) -> TrustStore:
-    """Return what the flags trust; raises click.UsageError, PathError or ClientError."""
+def trust_of(call: Call) -> TrustStore:
+    """Return what the flags trust; raises UsageMistake, PathError or ClientError."""
     from tsa_core.verify import TrustStore
 
+    flags = call.flags
     given = [name for name in _ONE_OF if flags[name] is not None]
     if len(given) != 1:
-        raise click.UsageError("give one of --certificate-chain, --root-certificates, --trusted-root and --trust")
+        raise UsageMistake("give one of --certificate-chain, --root-certificates, --trusted-root and --trust")
     intermediates = flags["intermediate_certificates"]
     if intermediates is not None and given != ["root_certificates"]:
-        raise click.UsageError("--intermediate-certificates goes with --root-certificates")
+        raise UsageMistake("--intermediate-certificates goes with --root-certificates")
     [name] = given
     value: str = flags[name]
     if name == "certificate_chain":
@@ -64,14 +54,14 @@ def trust_of(ctx: click.Context, flags: dict[str, Any]) -> TrustStore:
         return TrustStore.from_files(read_file(value), read_file(intermediates) if intermediates is not None else b"")
     if name == "trusted_root":
         return TrustStore.from_trusted_root(read_file(value))
-    return _either(_named(ctx, value))
+    return _either(_named(call, value))
 
 
-def _named(ctx: click.Context, whom: str) -> bytes:
+def _named(call: Call, whom: str) -> bytes:
     if whom in _SIGSTORE:
         return _shipped(_SIGSTORE[whom])
     if re.match("[a-z]+://", whom):
-        return _fetched(whom, common(ctx, "timeout"))
+        return _fetched(whom, call.common("timeout"))
     return read_file(whom)
 
 
@@ -84,10 +74,13 @@ def _either(data: bytes) -> TrustStore:
 
 def _shipped(folder: str) -> bytes:
     """Return the trusted root that sigstore-python ships; nothing of it is imported, and nobody is asked."""
-    found = find_spec("sigstore")
+    from importlib import util
+    from pathlib import Path
+
+    found = util.find_spec("sigstore")
     places = list(found.submodule_search_locations or []) if found is not None else []
     if not places:
-        raise click.UsageError(
+        raise UsageMistake(
             "--trust: the roots of Sigstore come with the package sigstore; install it, or give --trusted-root FILE"
         )
     return read_file(str(Path(places[0]) / "_store" / folder / "trusted_root.json"))
@@ -96,7 +89,7 @@ def _shipped(folder: str) -> bytes:
 def _fetched(url: str, timeout: float) -> bytes:
     address, _, fingerprint = url.partition("#")
     if not address.startswith("https://") or not re.fullmatch("[0-9a-fA-F]{64}", fingerprint):
-        raise click.UsageError(
+        raise UsageMistake(
             "--trust: an address is https://...#SHA256, with the 64 hexadecimal digits of the file's SHA-256"
         )
     from tsa_core.client.deadline import Deadline
@@ -106,5 +99,5 @@ def _fetched(url: str, timeout: float) -> bytes:
         data = fetch(address, deadline=deadline, max_octets=_MAX_FETCHED_OCTETS)
     found = hashlib.sha256(data).hexdigest()
     if not hmac.compare_digest(found, fingerprint.lower()):
-        raise click.UsageError(f"--trust: what is at {address} has the SHA-256 {found}, not the one demanded")
+        raise UsageMistake(f"--trust: what is at {address} has the SHA-256 {found}, not the one demanded")
     return data

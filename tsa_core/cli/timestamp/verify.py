@@ -2,65 +2,71 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Any, Final
 
 from tsa_core.cli import console
+from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.files import STANDARD, open_artifact, parse_digest, read_file, reading_errors
-from tsa_core.cli.timestamp.options import common, common_options, integer, moment, option
+from tsa_core.cli.timestamp.flags import Call, flag, integer, moment
 from tsa_core.cli.timestamp.revocation import (
+    REVOCATION_FLAGS,
     fetched_revocation,
     fetches_evidence,
     given_revocation,
-    revocation_options,
     with_fetched_issuers,
 )
-from tsa_core.cli.timestamp.trust import trust_of, trust_options
+from tsa_core.cli.timestamp.trust import TRUST_FLAGS, trust_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tsa_core.verify import Revocation, TrustStore, VerificationError, VerifiedTimestamp
 
     _Check = Callable[..., VerifiedTimestamp]
 
 
-@click.command()
-@option("--timestamp", "reply", metavar="FILE", help="The reply or the bare token; - for stdin.")
-@option("--bundle", metavar="FILE", help="A Sigstore bundle instead: every RFC 3161 timestamp of its signature.")
-@option("--artifact", metavar="FILE", help="What was timestamped; - for standard input.")
-@option("--digest", metavar="HEX", help="Its digest instead; sha384:HEX names the hash.")
-@option("--request", metavar="FILE", help="The request that was sent: imprint, policy and nonce must match it.")
-@trust_options
-@option("--certificate", metavar="FILE", help="The only signer's certificate to accept.")
-@option("--nonce", type=integer, metavar="N", help="The nonce that the token must have; decimal, or 0x...")
-@option("--oid", metavar="OID", help="The policy that the token must have.")
-@option("--common-name", metavar="CN", help="The common name that the signer must have.")
-@option("--time", type=moment, metavar="TIME", help="Verify for this moment, 2026-01-31T12:00:00Z (default: genTime).")
-@option(
-    "--allow",
-    multiple=True,
-    metavar="NAME",
-    help="Accept although a rule refuses it: sha1, md5, rsa1024, noncritical-eku or tsa-name. Repeat it for more.",
+FLAGS: Final = (
+    flag("--timestamp", name="reply", metavar="FILE", help="The reply or the bare token; - for stdin."),
+    flag("--bundle", metavar="FILE", help="A Sigstore bundle instead: every RFC 3161 timestamp of its signature."),
+    flag("--artifact", metavar="FILE", help="What was timestamped; - for standard input."),
+    flag("--digest", metavar="HEX", help="Its digest instead; sha384:HEX names the hash."),
+    flag("--request", metavar="FILE", help="The request that was sent: imprint, policy and nonce must match it."),
+    *TRUST_FLAGS,
+    flag("--certificate", metavar="FILE", help="The only signer's certificate to accept."),
+    flag("--nonce", convert=integer, metavar="N", help="The nonce that the token must have; decimal, or 0x..."),
+    flag("--oid", metavar="OID", help="The policy that the token must have."),
+    flag("--common-name", metavar="CN", help="The common name that the signer must have."),
+    flag(
+        "--time",
+        convert=moment,
+        metavar="TIME",
+        help="Verify for this moment, 2026-01-31T12:00:00Z (default: genTime).",
+    ),
+    flag(
+        "--allow",
+        multiple=True,
+        metavar="NAME",
+        help="Accept although a rule refuses it: sha1, md5, rsa1024, noncritical-eku or tsa-name. Repeat it for more.",
+    ),
+    flag(
+        "--algorithms",
+        choices=("strict", "by-date"),
+        default="strict",
+        shown_default="strict",
+        help="by-date: accept an algorithm that is weak today if --proof shows that the timestamp is older than its "
+        "end.",
+    ),
+    flag(
+        "--proof",
+        multiple=True,
+        metavar="FILE",
+        help="A later timestamp over the one of --timestamp; a second --proof is over the first, and so on.",
+    ),
+    *REVOCATION_FLAGS,
 )
-@option(
-    "--algorithms",
-    type=click.Choice(["strict", "by-date"]),
-    default="strict",
-    show_default=True,
-    help="by-date: accept an algorithm that is weak today if --proof shows that the timestamp is older than its end.",
-)
-@option(
-    "--proof",
-    multiple=True,
-    metavar="FILE",
-    help="A later timestamp over the one of --timestamp; a second --proof is over the first, and so on.",
-)
-@revocation_options
-@common_options
-@click.pass_context
-def verify(ctx: click.Context, /, **flags: Any) -> None:
+
+
+def verify(call: Call) -> None:
     """Verify a timestamp of a file, and say what the verdict is worth.
 
     Exit code 0: the timestamp holds. 1: it does not, and one line says why. 2: the command cannot be run.
@@ -70,6 +76,7 @@ def verify(ctx: click.Context, /, **flags: Any) -> None:
       timestamp-cli verify --artifact release.tar.gz --timestamp release.tsr --certificate-chain chain.pem
       timestamp-cli verify --bundle release.sigstore.json --trust sigstore
     """  # noqa: D301 - the backslash is click's mark
+    flags = call.flags
     _check_combinations(flags)
     fetches = fetches_evidence(flags)
     revocation = given_revocation(flags)
@@ -78,72 +85,76 @@ def verify(ctx: click.Context, /, **flags: Any) -> None:
     try:
         check_allowances(flags["allow"])
     except ValueError as error:
-        raise click.UsageError(f"--allow: {error}") from None
-    trust = trust_of(ctx, flags)
+        raise UsageMistake(f"--allow: {error}") from None
+    trust = trust_of(call)
 
     def check(reply: bytes, signature: bytes | None = None) -> VerifiedTimestamp:
-        return _verdict(ctx, reply, flags, trust, revocation, fetches=fetches, signature=signature)
+        return _verdict(call, reply, trust, revocation, fetches=fetches, signature=signature)
 
-    (_verify_one if flags["bundle"] is None else _verify_bundle)(ctx, flags, check)
+    (_verify_one if flags["bundle"] is None else _verify_bundle)(call, check)
 
 
-def _check_combinations(flags: dict[str, Any]) -> None:
-    """Raise click.UsageError for flags that do not go together."""
+def _check_combinations(flags: Mapping[str, Any]) -> None:
+    """Raise UsageMistake for flags that do not go together."""
     if (flags["reply"] is None) == (flags["bundle"] is None):
-        raise click.UsageError("give --timestamp or --bundle")
+        raise UsageMistake("give --timestamp or --bundle")
     if flags["bundle"] is not None:
         for name in ("artifact", "digest", "request", "nonce", "proof"):
             if flags[name]:
-                raise click.UsageError(f"--{name} has no effect with --bundle: its timestamps are of its signature")
+                raise UsageMistake(f"--{name} has no effect with --bundle: its timestamps are of its signature")
     elif flags["artifact"] is None and flags["digest"] is None and flags["request"] is None:
-        raise click.UsageError("give --artifact, --digest or --request to say what the timestamp is about")
+        raise UsageMistake("give --artifact, --digest or --request to say what the timestamp is about")
     if flags["reply"] == STANDARD == flags["artifact"]:
-        raise click.UsageError("only one of --artifact and --timestamp can be standard input")
+        raise UsageMistake("only one of --artifact and --timestamp can be standard input")
     if flags["proof"] and flags["algorithms"] != "by-date":
-        raise click.UsageError("--proof goes with --algorithms by-date; otherwise it has no effect")
+        raise UsageMistake("--proof goes with --algorithms by-date; otherwise it has no effect")
 
 
-def _verify_one(ctx: click.Context, flags: dict[str, Any], check: _Check) -> None:
-    from tsa_core.cli.timestamp.verdict import print_verdict, verdict_document
+def _verify_one(call: Call, check: _Check) -> None:
+    from tsa_core.cli.timestamp.verdict import print_verdict
     from tsa_core.verify import VerificationError
 
-    reply = read_file(flags["reply"])
-    as_json = common(ctx, "output_format") == "json"
+    name = call.flags["reply"]
+    reply = read_file(name)
     try:
         result = check(reply)
     except VerificationError as error:
-        if as_json:
-            console.print_json({"TimestampPath": flags["reply"], **_refusal(error)})
+        if call.as_json:
+            console.print_json({"TimestampPath": name, **_refusal(error)})
         raise
-    if as_json:
-        console.print_json({"TimestampPath": flags["reply"], "Verified": True, **verdict_document(reply, result)})
+    if call.as_json:
+        from tsa_core.cli.timestamp.verdict_document import verdict_document
+
+        console.print_json({"TimestampPath": name, "Verified": True, **verdict_document(reply, result)})
     else:
-        print_verdict(flags["reply"], result)
+        print_verdict(name, result)
 
 
-def _verify_bundle(ctx: click.Context, flags: dict[str, Any], check: _Check) -> None:
-    from tsa_core.cli.timestamp.verdict import print_verdict, verdict_document
+def _verify_bundle(call: Call, check: _Check) -> None:
+    from tsa_core.cli.timestamp.verdict import print_verdict
     from tsa_core.verify import VerificationError
     from tsa_core.verify.sigstore_bundle import read_bundle
 
-    as_json = common(ctx, "output_format") == "json"
-    bundle = read_bundle(read_file(flags["bundle"]))
+    name = call.flags["bundle"]
+    bundle = read_bundle(read_file(name))
     results: list[tuple[bytes, VerifiedTimestamp]] = []
     try:
         results.extend((reply, check(reply, bundle.signature)) for reply in bundle.timestamps)
     except VerificationError as error:
         number = len(results) + 1
-        if as_json:
-            console.print_json({"BundlePath": flags["bundle"], "Timestamp": number, **_refusal(error)})
+        if call.as_json:
+            console.print_json({"BundlePath": name, "Timestamp": number, **_refusal(error)})
         else:
-            click.echo(f"timestamp {number} of {len(bundle.timestamps)} in {flags['bundle']}:", err=True)
+            console.tell(f"timestamp {number} of {len(bundle.timestamps)} in {name}:")
         raise
-    if as_json:
+    if call.as_json:
+        from tsa_core.cli.timestamp.verdict_document import verdict_document
+
         documents = [verdict_document(reply, result) for reply, result in results]
-        console.print_json({"BundlePath": flags["bundle"], "Verified": True, "Timestamps": documents})
+        console.print_json({"BundlePath": name, "Verified": True, "Timestamps": documents})
         return
     for number, (_, result) in enumerate(results, 1):
-        print_verdict(f"{number} of {len(results)} in {flags['bundle']}", result)
+        print_verdict(f"{number} of {len(results)} in {name}", result)
 
 
 def _refusal(error: VerificationError) -> dict[str, Any]:
@@ -151,30 +162,30 @@ def _refusal(error: VerificationError) -> dict[str, Any]:
 
 
 def _verdict(
-    ctx: click.Context,
+    call: Call,
     reply: bytes,
-    flags: dict[str, Any],
     trust: TrustStore,
     revocation: Revocation | None,
     *,
     fetches: bool,
     signature: bytes | None,
 ) -> VerifiedTimestamp:
+    flags = call.flags
     if flags["fetch_issuers"]:
-        trust = with_fetched_issuers(ctx, reply, trust)
+        trust = with_fetched_issuers(call, reply, trust)
     result = _verify(reply, flags, trust, None if fetches else revocation, signature)
     if fetches:
         # The paths are known and trusted by now, and so are the places that their certificates name.
         verdict: VerifiedTimestamp | None = result
         while verdict is not None:
-            revocation = fetched_revocation(ctx, verdict, flags, revocation)
+            revocation = fetched_revocation(call, verdict, revocation)
             verdict = verdict.proof
         result = _verify(reply, flags, trust, revocation, signature)
     return result
 
 
 def _verify(
-    reply: bytes, flags: dict[str, Any], trust: TrustStore, revocation: Revocation | None, signature: bytes | None
+    reply: bytes, flags: Mapping[str, Any], trust: TrustStore, revocation: Revocation | None, signature: bytes | None
 ) -> VerifiedTimestamp:
     from tsa_core.protocol.reply import is_token
     from tsa_core.verify import DEFAULT_PERIODS, Verifier

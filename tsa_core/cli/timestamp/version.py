@@ -12,8 +12,10 @@ from tsa_core.cli.timestamp.options import common, common_options
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@common_options
 @click.pass_context
 def version(ctx: click.Context, /, as_json: bool, **_: Any) -> None:
     """Print the versions of tsa-core, Python and the cryptographic library."""
     console.print_versions(as_json=as_json or common(ctx, "output_format") == "json")
+
+
+version.params += common_options()

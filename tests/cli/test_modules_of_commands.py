@@ -1,0 +1,78 @@
+"""No command imports more than it needs: a ceiling on the modules of each, which no machine's load can change."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.timestamp_shell import CHAIN, honest
+from tsa_core.client import TimestampClient
+from tsa_core.testing.http_tsa import HttpTsa
+
+CLIENT, SERVER = ("-m", "tsa_core.cli.timestamp"), ("-m", "tsa_core.cli.server")
+VERIFY = ("verify", "--artifact", "a.txt", "--timestamp", "r.tsr", "--certificate-chain", "chain.pem")
+PYDANTIC, HTTP = ("pydantic", "pydantic_core"), ("urllib3", "http.client", "ssl")
+FRAMEWORKS = ("click", "rich", *PYDANTIC, "pluggy", "asn1crypto", "importlib.metadata")
+
+
+def imported(folder: Path, *arguments: str) -> set[str]:
+    """Return the modules that a Python with these arguments imports to its end, those of its own start left out."""
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TSA_", "TIMESTAMP_", "PYTHON"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        cwd=folder,
+        env={**environ, "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
+@pytest.fixture(scope="module")
+def unit(tmp_path_factory: pytest.TempPathFactory) -> int:
+    """How many modules `import cryptography.x509` takes, which no verification does without."""
+    return len(imported(tmp_path_factory.mktemp("unit"), "-c", "import cryptography.x509"))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "a.txt").write_bytes(b"hello")
+    (folder / "chain.pem").write_bytes(CHAIN.pem)
+    with HttpTsa(honest) as tsa:
+        (folder / "r.tsr").write_bytes(TimestampClient(tsa.url).stamp(artifact=b"hello").reply)
+    return folder
+
+
+def check(modules: set[str], *, most: int, without: tuple[str, ...]) -> None:
+    assert modules.isdisjoint(without), sorted(modules.intersection(without))
+    assert len(modules) <= most, sorted(modules)
+
+
+def test_verify_imports_no_framework(files: Path, unit: int) -> None:
+    check(imported(files, *CLIENT, *VERIFY), most=unit + 95, without=(*FRAMEWORKS, *HTTP))
+
+
+def test_inspect_imports_no_framework(files: Path, unit: int) -> None:
+    without = [name for name in FRAMEWORKS if name != "asn1crypto"]  # which shows names of all kinds
+    check(imported(files, *CLIENT, "inspect", "--timestamp", "r.tsr"), most=unit + 110, without=(*without, *HTTP))
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("verify", "--help")])
+def test_the_clients_help_imports_click_alone(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    without = [name for name in FRAMEWORKS if name != "click"]
+    check(imported(tmp_path, *CLIENT, *arguments), most=150, without=(*without, *HTTP, "cryptography.x509"))
+
+
+def test_the_servers_version_imports_click_alone(tmp_path: Path) -> None:
+    without = [name for name in FRAMEWORKS if name != "click"]
+    check(imported(tmp_path, *SERVER, "--version"), most=130, without=(*without, *HTTP, "cryptography.x509"))

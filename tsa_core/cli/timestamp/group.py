@@ -1,0 +1,46 @@
+"""timestamp-cli as click sees it: for help, completion, variables, configuration files, and every mistake."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from tsa_core.cli.program_group import SHARED, LazyCommand, LazyGroup, add_version_flag
+from tsa_core.cli.timestamp import inspect, stamp, verify
+from tsa_core.cli.timestamp.flags import PROGRAM
+from tsa_core.cli.timestamp.options import click_command, common_options
+
+_SHARED: Final = {
+    "help": LazyCommand("tsa_core.cli.program_help:show_help", "Show the help of the program or of a command.", SHARED),
+    "completion": LazyCommand(
+        "tsa_core.cli.completion:completion",
+        "Print a script that lets a shell complete this program's commands and flags.",
+        SHARED,
+    ),
+    "version": LazyCommand(
+        "tsa_core.cli.timestamp.version:version",
+        "Print the versions of tsa-core, Python and the cryptographic library.",
+        SHARED,
+    ),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=_SHARED,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Every flag can also be a variable, TIMESTAMP_ and its name in capitals, or stand in the file of --config.",
+)
+def cli(**_: Any) -> None:
+    """Get, verify and inspect RFC 3161 timestamps."""
+
+
+cli.params += common_options()
+add_version_flag(cli, PROGRAM)
+for _command in (
+    click_command("timestamp", stamp.timestamp, stamp.FLAGS),
+    click_command("verify", verify.verify, verify.FLAGS),
+    click_command("inspect", inspect.inspect, inspect.FLAGS),
+):
+    cli.add_command(_command)
