@@ -21,7 +21,9 @@ from tsa_core.certs.maker import CertificateTemplate, Maker, Role, judge_made, r
 from tsa_core.certs.rules import Finding, Outcome
 from tsa_core.cli import console
 from tsa_core.cli.maker_keys import PROVIDER_FLAGS, key_file, key_uri, provider_settings, scheme_of, settings_of
-from tsa_core.cli.output_file import refuse_inputs, write_files
+from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.output_file import write_files
+from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.signing_keys import KeyOpener
 
 _ROLES: Final[tuple[Role, ...]] = ("root", "intermediate", "leaf")
@@ -146,7 +148,10 @@ class MakerOrder:
         outputs += [("--chain", self._flags["chain"])] if self._flags["chain"] else []
         seen: dict[Path, str] = {}
         for option, path in outputs:
-            refuse_inputs(option, path, inputs)
+            try:
+                refuse_inputs(option, path, inputs)
+            except UsageMistake as error:
+                raise click.UsageError(str(error)) from None
             if not os.access(path.parent, os.W_OK | os.X_OK):
                 raise ConfigError("there is no such folder, or it cannot be written to", path=str(path.parent))
             if (other := seen.setdefault(path.parent.resolve() / path.name, option)) != option:
