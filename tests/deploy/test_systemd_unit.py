@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tsa_core.cli.renew import EXIT_NOTHING_TO_DO, renew
 from tsa_core.testing import ServerProcess, encode_request, missing, require_program
 
 UNIT = Path(__file__).resolve().parents[2] / "deploy" / "systemd" / "tsa.service"
@@ -38,6 +39,27 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     result = analyze("verify", "--man=no", str(copy))
     complaints = [line for line in result.stderr.splitlines() if "tsa.service" in line]
     assert (result.returncode, complaints) == (0, []), result.stderr
+
+
+def test_systemd_accepts_the_renewal_and_its_timer(tmp_path: Path) -> None:
+    here = Path(sys.executable).with_name("timestamp-server")
+    for name in ("tsa-renew.service", "tsa-renew.timer"):
+        text = (UNIT.parent / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace("/usr/local/bin/timestamp-server", str(here)))
+    result = analyze("verify", "--man=no", str(tmp_path / "tsa-renew.service"), str(tmp_path / "tsa-renew.timer"))
+    complaints = [line for line in result.stderr.splitlines() if "tsa-renew" in line]
+    assert (result.returncode, complaints) == (0, []), result.stderr
+
+
+def test_the_renewal_is_a_command_that_there_is() -> None:
+    text = (UNIT.parent / "tsa-renew.service").read_text(encoding="utf-8")
+    [command] = re.findall(r"^ExecStart=\S+ (.*)$", text, flags=re.MULTILINE)
+    [issuer] = re.findall(r'^Environment="ISSUER=(.*)"$', text, flags=re.MULTILINE)
+    words = command.replace("$ISSUER", issuer).split()
+    assert words.pop(0) == "renew"
+    context = renew.make_context("renew", words)
+    assert (context.params["days_before"], str(context.params["csr_out"])) == (30, "/etc/tsa/tsa.csr")
+    assert f"SuccessExitStatus={EXIT_NOTHING_TO_DO}\n" in text
 
 
 def test_systemd_finds_little_exposed() -> None:

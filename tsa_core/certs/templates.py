@@ -31,6 +31,24 @@ class Publication:
     issuer_urls: Sequence[str] = ()
     policies: Sequence[str] = ()
 
+    @classmethod
+    def of_certificate(cls, certificate: x509.Certificate) -> Publication:
+        """Return what the issuer of a certificate published when it issued that."""
+        found = {extension.oid: extension.value for extension in certificate.extensions}
+        points = found.get(x509.CRLDistributionPoints.oid, ())
+        access = found.get(x509.AuthorityInformationAccess.oid, ())
+        policies = found.get(x509.CertificatePolicies.oid, ())
+
+        def urls(method: x509.ObjectIdentifier) -> list[str]:
+            return [str(each.access_location.value) for each in access if each.access_method == method]
+
+        return cls(
+            crl_urls=[str(name.value) for point in points for name in point.full_name or ()],
+            ocsp_urls=urls(AuthorityInformationAccessOID.OCSP),
+            issuer_urls=urls(AuthorityInformationAccessOID.CA_ISSUERS),
+            policies=[policy.policy_identifier.dotted_string for policy in policies],
+        )
+
     def of(self, issuer: str) -> Publication:
         """Return what one issuer publishes: `{issuer}` in the addresses becomes its short name."""
 

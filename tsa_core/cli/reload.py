@@ -6,12 +6,16 @@ import os
 import signal
 from pathlib import Path
 from time import monotonic, sleep
+from typing import TYPE_CHECKING
 
 import click
 
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.cli import console
 from tsa_core.cli.reference_settings import load
+
+if TYPE_CHECKING:
+    from tsa_core.hosting.pid_file import ReloadReport
 
 _LOOK_SECONDS = 0.05
 
@@ -52,6 +56,17 @@ def reload(config: Path | None, pid_file: Path | None, pid: int | None, wait: fl
         # The server would say the same, and it cannot even be found.
         _refused("; ".join(str(error).splitlines()))
         return
+    report = report_of_reload(path, wait)
+    if not report.succeeded:
+        _refused(report.message)
+    click.echo(f"reloaded: {report.message}")
+
+
+def report_of_reload(path: Path, wait: float) -> ReloadReport:
+    """Let the server that holds a pid file reload, and return what became of it within `wait` seconds.
+
+    Raises ConfigError when no server holds it, TsaError when it cannot be asked or does not say in time.
+    """
     # The HTTP room is heavy, and --pid does without.
     from tsa_core.hosting.pid_file import last_report, running_server
 
@@ -64,9 +79,7 @@ def reload(config: Path | None, pid_file: Path | None, pid: int | None, wait: fl
             raise TsaError(f"process {process} has not said within {wait:g} s what became of the reload; see its log")
         before = before or report
         sleep(_LOOK_SECONDS)
-    if not report.succeeded:
-        _refused(report.message)
-    click.echo(f"reloaded: {report.message}")
+    return report
 
 
 def _refused(message: str) -> None:

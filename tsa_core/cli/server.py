@@ -37,6 +37,11 @@ COMMANDS: Final = {
         "Make certificate chains from templates, with keys in any backend; certificate-maker is the same.",
         _CONFIGURE,
     ),
+    "renew": LazyCommand(
+        "tsa_core.cli.renew:renew",
+        "Make the next key and certificate of a running authority, and change to them.",
+        _CONFIGURE,
+    ),
     "migrate": LazyCommand(
         "tsa_core.cli.migrate:migrate",
         "Print the tsa.toml that means the same as flags of Sigstore's timestamp server, its configuration file, or "
