@@ -49,6 +49,7 @@ test: $(DEV) ## run the whole test suite; ARGS='-k name' chooses
 
 interop-clients: $(DEV) ## build the clients in Go, Node, Java and Rust that tests use; once, into the user's cache
 	$(BIN)/python -m tests.interop.builds
+	$(BIN)/python -m tests.interop.reference_tests
 
 bench: $(DEV) ## run the benchmarks and compare with the baselines
 	$(BIN)/python -m bench $(ARGS)

@@ -60,7 +60,7 @@ def test_json_stays_json_in_any_encoding() -> None:
     command = ("tsa_core.cli.timestamp", "inspect", "--timestamp", "r.tsr", "--format", "json")
     out, _ = start(command, subprocess.PIPE, PYTHONIOENCODING="cp1252").communicate(timeout=120)
     document = json.loads(out.decode("cp1252"))
-    assert "Müller" in document["TimestampResponse"]["Certificates"][0]["Subject"]
+    assert "Müller" in document["TimestampResponse"]["Certificates"][0]["SubjectName"]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[1:3]))

@@ -69,8 +69,11 @@ def test_the_window_of_a_trusted_root_counts(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "give one of --certificate-chain"),
-        (("--trust", "chain.pem", "--trusted-root", "root.json"), "give one of --certificate-chain"),
+        ((), "must be called with either only the --certificate-chain flag"),
+        (
+            ("--trust", "chain.pem", "--trusted-root", "root.json"),
+            "must be called with either only the --certificate-chain flag",
+        ),
         (("--trust", "chain.pem", "--intermediate-certificates", "chain.pem"), "goes with --root-certificates"),
         (("--trust", "http://tsa.example.org/root.json#" + 64 * "0"), "an address is https://...#SHA256"),
         (("--trust", "https://tsa.example.org/root.json"), "an address is https://...#SHA256"),

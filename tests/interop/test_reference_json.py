@@ -46,8 +46,11 @@ def ours(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
 
 
 def check_same(own: dict[str, Any], other: dict[str, Any]) -> None:
-    """Every name of theirs is there with the same value; certificates, which Go takes apart, by their bytes."""
-    assert [each["Raw"] for each in own["Certificates"]] == [each["Raw"] for each in other.pop("Certificates")]
+    """Every name of theirs is there with the same value; of certificates, which Go takes apart, these."""
+    certificates = zip(own["Certificates"], other.pop("Certificates"), strict=True)
+    for certificate, theirs_of_it in certificates:
+        for name in ("Raw", "Subject", "Issuer", "SerialNumber", "NotBefore", "NotAfter"):
+            assert certificate[name] == theirs_of_it[name]
     assert {name: own[name] for name in other} == other
 
 

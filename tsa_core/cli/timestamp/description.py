@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 from typing import Any, Final
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
 
 from tsa_core.cli.timestamp.shown import shown_duration, shown_time
 from tsa_core.paths.certificate import PathCertificate, serial_number
@@ -52,6 +54,16 @@ _GO_HASHES: Final = {
     oids.SHA3_512: 13,
 }
 """The numbers of Go's crypto.Hash."""
+_GO_LISTS: Final = {
+    "Country": NameOID.COUNTRY_NAME,
+    "Organization": NameOID.ORGANIZATION_NAME,
+    "OrganizationalUnit": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "Locality": NameOID.LOCALITY_NAME,
+    "Province": NameOID.STATE_OR_PROVINCE_NAME,
+    "StreetAddress": NameOID.STREET_ADDRESS,
+    "PostalCode": NameOID.POSTAL_CODE,
+}
+_GO_TEXTS: Final = {"SerialNumber": NameOID.SERIAL_NUMBER, "CommonName": NameOID.COMMON_NAME}
 _MACHINES: Final = frozenset(
     {"Raw", "RawToken", "HashAlgorithm", "Policy", "SerialNumberHex", "NonceHex", "AddTSACertificate", "Id"}
 )
@@ -63,6 +75,8 @@ _TITLES: Final = {
     "HashAlgorithmName": "Hash algorithm",
     "PolicyOID": "Policy",
     "HashedMessage": "Hashed message",
+    "SubjectName": "Subject",
+    "IssuerName": "Issuer",
     "SerialNumber": "Serial number",
     "NotBefore": "Valid from",
     "NotAfter": "Valid until",
@@ -204,14 +218,30 @@ def _certificate(data: bytes) -> dict[str, Any]:
     except (ValueError, VerificationError, UnsupportedAlgorithm) as error:
         return {"Error": printable(str(error)), **raw}
     return {
-        "Subject": printable(subject),
-        "Issuer": printable(issuer),
+        "Subject": _name(certificate.subject),
+        "SubjectName": printable(subject),
+        "Issuer": _name(certificate.issuer),
+        "IssuerName": printable(issuer),
         "SerialNumber": number(serial_number(certificate)),
         "NotBefore": shown_time(certificate.not_valid_before_utc),
         "NotAfter": shown_time(certificate.not_valid_after_utc),
         "PublicKey": key,
         "SHA256Fingerprint": certificate.fingerprint(hashes.SHA256()).hex(),
         **raw,
+    }
+
+
+def _name(name: x509.Name) -> dict[str, Any]:
+    """Return a name as Go's pkix.Name is in JSON: lists by field, null for none, and all attributes as they stand."""
+
+    def values(oid: x509.ObjectIdentifier) -> list[str]:
+        return [printable(str(each.value)) for each in name.get_attributes_for_oid(oid)]
+
+    return {
+        **{field: values(oid) or None for field, oid in _GO_LISTS.items()},
+        **{field: "".join(values(oid)[-1:]) for field, oid in _GO_TEXTS.items()},
+        "Names": [{"Type": arcs(each.oid.dotted_string), "Value": printable(str(each.value))} for each in name],
+        "ExtraNames": None,
     }
 
 
@@ -261,7 +291,7 @@ def rows(description: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]
         if isinstance(value, list) and value and isinstance(value[0], dict):
             for number, item in enumerate(value, 1):
                 result += rows(item, f"{title.removesuffix('s')} {number}: ")
-        elif name not in _MACHINES and value is not None and value != []:
+        elif name not in _MACHINES and value is not None and value != [] and not isinstance(value, dict):
             result.append((title, _shown(name, value)))
     return result
 

@@ -32,29 +32,37 @@ TRUST_FLAGS: Final = (
         "a file at https://...#SHA256, which is fetched and must have that SHA-256.",
     ),
 )
+_WRONG_FLAGS: Final = (
+    "the verify command must be called with either only the --certificate-chain flag or with the --root-certificates "
+    "and --intermediate-certificates flags"
+)
+"""The reference's words; a script may look for them."""
 _ONE_OF: Final = ("certificate_chain", "root_certificates", "trusted_root", "trust")
 
 
 def trust_of(call: Call) -> TrustStore:
     """Return what the flags trust; raises UsageMistake, PathError or ClientError."""
+    from tsa_core.paths.errors import PathError
     from tsa_core.verify import TrustStore
 
     flags = call.flags
     given = [name for name in _ONE_OF if flags[name] is not None]
     if len(given) != 1:
-        raise UsageMistake("give one of --certificate-chain, --root-certificates, --trusted-root and --trust")
+        raise UsageMistake(f"{_WRONG_FLAGS}, or with one of --trusted-root and --trust")
     intermediates = flags["intermediate_certificates"]
     if intermediates is not None and given != ["root_certificates"]:
-        raise UsageMistake("--intermediate-certificates goes with --root-certificates")
+        raise UsageMistake(f"{_WRONG_FLAGS}: --intermediate-certificates goes with --root-certificates")
     [name] = given
     value: str = flags[name]
-    if name == "certificate_chain":
-        return TrustStore.from_chain(read_file(value))
-    if name == "root_certificates":
-        return TrustStore.from_files(read_file(value), read_file(intermediates) if intermediates is not None else b"")
     if name == "trusted_root":
         return TrustStore.from_trusted_root(read_file(value))
-    return _either(_named(call, value))
+    if name == "trust":
+        return _either(_named(call, value))
+    data, between = read_file(value), read_file(intermediates) if intermediates is not None else b""
+    try:
+        return TrustStore.from_chain(data) if name == "certificate_chain" else TrustStore.from_files(data, between)
+    except PathError as error:
+        raise PathError(f"failed to parse intermediate and root certs from PEM file: {error}") from None
 
 
 def _named(call: Call, whom: str) -> bytes:

@@ -112,7 +112,7 @@ def _check_combinations(flags: Mapping[str, Any]) -> None:
 
 def _verify_one(call: Call, check: _Check) -> None:
     from tsa_core.cli.timestamp.verdict import print_verdict
-    from tsa_core.verify import VerificationError
+    from tsa_core.verify import MalformedTimestamp, VerificationError
 
     name = call.flags["reply"]
     reply = read_file(name)
@@ -121,6 +121,8 @@ def _verify_one(call: Call, check: _Check) -> None:
     except VerificationError as error:
         if call.as_json:
             console.print_json({"TimestampPath": name, **_refusal(error)})
+        if isinstance(error, MalformedTimestamp):  # in the reference's words, for which a script may look
+            raise MalformedTimestamp(f"error parsing response into Timestamp: {error}") from None
         raise
     if call.as_json:
         from tsa_core.cli.timestamp.verdict_document import verdict_document
