@@ -24,6 +24,7 @@ from tsa_core.certs import load_certificates
 from tsa_core.certs.maker import default_template
 from tsa_core.certs.rules import ChainCase, Outcome, judge
 from tsa_core.cli.certificate_maker import certificate_maker
+from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 from tsa_core.cli.output_file import write_files
 from tsa_core.testing import Pki, check_path_with_openssl, shared_key, write_pem
 
@@ -151,6 +152,25 @@ def test_a_chain_of_post_quantum_and_classical_keys_is_refused_on_request(make: 
     assert certificates_in(tmp_path) == set()
     assert make("--refuse-mixed-keys", *keys, roles="").exit_code == 0
     assert make("--leaf-key-id", quantum["leaf"], roles="root").exit_code == 0
+
+
+def test_fetch_tsa_certs_refuses_mixed_keys_on_request_too(tmp_path: Path) -> None:
+    quantum = write_key(tmp_path / "pq.key", "ml-dsa-65")
+    classical, output = write_key(tmp_path / "ec.key", "ecdsa-p256"), tmp_path / "chain.pem"
+    flags = ("--leaf-kms-resource", quantum, "--refuse-mixed-keys", "--output", str(output))
+    with pytest.raises(
+        ConfigError, match=r"mix post-quantum and classical keys \(parent: EC secp256r1, leaf: ML-DSA-65"
+    ):
+        CliRunner().invoke(fetch_tsa_certs, [*flags, "--parent-kms-resource", classical], catch_exceptions=False)
+    pki = Pki()
+    issued = pki.issue(shared_key("ml-dsa-65").public_key())
+    files = write_pem(tmp_path / "issued.pem", pki.chain(issued))
+    with pytest.raises(ConfigError, match=r"keys \(1\. certificate 'CN=.*: ML-DSA-65, 2\. certificate"):
+        CliRunner().invoke(fetch_tsa_certs, [*flags, "--chain-in", str(files)], catch_exceptions=False)
+    assert not output.exists()
+    pure = write_key(tmp_path / "pq2.key", "ml-dsa-87")
+    made = CliRunner().invoke(fetch_tsa_certs, [*flags, "--parent-kms-resource", pure], catch_exceptions=False)
+    assert made.exit_code == 0, made.output
 
 
 def test_one_key_for_two_certificates_is_refused(make: Make, tmp_path: Path) -> None:

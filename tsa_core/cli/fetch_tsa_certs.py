@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import click
 from cryptography import x509
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tsa_core import __version__
 from tsa_core.api import CertificateAuthorityError, ConfigError, PublicKey, Signer, TsaError
 from tsa_core.certs import CertificateChain, Publication, load_certificates, load_request, order_chain
+from tsa_core.certs.chain import title
 from tsa_core.certs.hierarchy import (
     Names,
     Validity,
@@ -26,8 +26,10 @@ from tsa_core.certs.hierarchy import (
     tsa_request,
 )
 from tsa_core.certs.issuing import public_key_info
+from tsa_core.certs.maker import refuse_mixed_keys
 from tsa_core.certs.rules import ChainCase, Outcome, judge
 from tsa_core.cli import console
+from tsa_core.cli.maker_keys import key_file
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.output_file import write_file
 from tsa_core.cli.refuse_inputs import refuse_inputs
@@ -116,6 +118,9 @@ _MAX_DAYS = 36_500
     metavar="FILE",
     help="Make the chain of issued certificates, in any order, for the leaf's key; repeatable",
 )
+@go_option(
+    "--refuse-mixed-keys", is_flag=True, help="Refuse a chain that has both post-quantum (ML-DSA) and classical keys"
+)
 @go_option("--output", type=_FILE, metavar="FILE", help="Where to write the chain, PEM, TSA's certificate first")
 @go_option("--config", type=_FILE, metavar="FILE", envvar="TSA_CONFIG", help="Configuration with plugins' settings")
 @click.version_option(__version__, message="%(prog)s %(version)s")
@@ -139,6 +144,7 @@ def fetch_tsa_certs(**flags: Any) -> None:
     with KeyOpener(order.config) as opener:
         if order.csr_in:
             chain = order.make(opener, *order.read_request(order.csr_in))
+            order.check_keys(chain)
             _check(chain, None)
             order.write(chain)
             return
@@ -153,6 +159,7 @@ def fetch_tsa_certs(**flags: Any) -> None:
             )
             return
         chain = order.collect(leaf) if order.chain_in else order.make(opener, leaf.public_key, order.names)
+        order.check_keys(chain)
         _check(chain, leaf)
     order.write(chain)
 
@@ -181,6 +188,7 @@ class _Order:
     policies: Sequence[str]
     csr_out: Path | None
     chain_in: Sequence[Path]
+    refuse_mixed_keys: bool
     output: Path | None
     config: Path | None
 
@@ -191,8 +199,8 @@ class _Order:
             ("--parent-chain", self.parent_chain),
             *(("--chain-in", path) for path in self.chain_in),
             ("--tink-keyset-path", self.tink_keyset_path),
-            ("--leaf-kms-resource", _key_file(self.leaf)),
-            ("--parent-kms-resource", _key_file(self.parent)),
+            ("--leaf-kms-resource", key_file(self.leaf)),
+            ("--parent-kms-resource", key_file(self.parent)),
             ("--config", self.config),
         ]
         for option, output in (("--output", self.output), ("--csr-out", self.csr_out)):
@@ -207,6 +215,8 @@ class _Order:
             raise click.UsageError("--tink-keyset-path and --tink-kms-resource go together")
         if self.csr_in and (self.csr_out or self.chain_in):
             raise click.UsageError("--csr-in makes a chain under the parent's key; leave --csr-out and --chain-in out")
+        if self.csr_out and self.refuse_mixed_keys:
+            raise click.UsageError("--refuse-mixed-keys is about a chain, and --csr-out makes none")
         if self.csr_out and (self.chain_in or self.parent or self.output):
             raise click.UsageError(
                 "--csr-out makes a request and no chain; leave the parent, --chain-in and --output out"
@@ -266,6 +276,12 @@ class _Order:
         request = load_request(path)
         return request.public_key, replace(self.names, tsa_subject=request.subject)
 
+    def check_keys(self, chain: CertificateChain) -> None:
+        """Raise ConfigError for a chain of post-quantum and classical keys, if such are to be refused."""
+        if self.refuse_mixed_keys:
+            certificates = enumerate(chain.certificates, 1)
+            refuse_mixed_keys({f"{number}. {title(each)}": each.public_key() for number, each in certificates})
+
     def write(self, chain: CertificateChain) -> None:
         """Write the chain and say what is in it."""
         assert self.output is not None  # noqa: S101 - check() has seen to it
@@ -286,6 +302,8 @@ class _Order:
         parent = opener.signer(self.parent, option="--parent-kms-resource")
         if public_key_info(parent.public_key) == public_key_info(leaf):
             raise ConfigError("the parent's key and the leaf's are one key; a TSA's key is for timestamps alone")
+        if self.refuse_mixed_keys:
+            refuse_mixed_keys({"parent": parent.public_key, "leaf": leaf})
         # What is wrong with the rest must be said before a CA issues, and bills, a certificate.
         names.name(names.tsa)
         self.publication.extensions()
@@ -312,12 +330,6 @@ class _Order:
             key_use=key_use,
             publication=self.publication,
         )
-
-
-def _key_file(uri: str | None) -> str | None:
-    """Return the file that a key URI names, `file:key.pem` or `file:///etc/key.pem`; None for keys elsewhere."""
-    parts = urlsplit(uri or "")
-    return unquote(parts.path) if parts.scheme == "file" else None
 
 
 def _check(chain: CertificateChain, leaf: Signer | None) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import mldsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-from tsa_core.api import ConfigError, PublicKey, describe_key
+from tsa_core.api import ConfigError, describe_key
 
 _POST_QUANTUM: Final = (mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87PublicKey)
 
 
-def refuse_mixed_keys(keys: Mapping[str, PublicKey]) -> None:
+def refuse_mixed_keys(keys: Mapping[str, CertificatePublicKeyTypes]) -> None:
     """Raise ConfigError when some of the keys are post-quantum (ML-DSA) and others classical.
 
     `keys` has what messages call each of them. A chain is as strong as its weakest signature: a post-quantum TSA under
