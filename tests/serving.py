@@ -27,6 +27,7 @@ from tsa_core.api import (
     AuditSink,
     Clock,
     ClockMonitor,
+    Guard,
     LocalKeySigner,
     NoOptions,
     Observer,
@@ -128,6 +129,7 @@ class Parts:
     sinks: Sequence[AuditSink] = ()
     observers: Sequence[Observer] = ()
     routes: Sequence[Routes] = ()
+    guards: Sequence[Guard] = ()
 
 
 def _return(one: Any, _options: Any) -> Any:
@@ -174,6 +176,7 @@ def _host(parts: Parts) -> tuple[PluginHost, dict[str, Any]]:
         "audit": {"sinks": install_all("sink", "tsa_audit_sinks", parts.sinks)},
         "observe": {"observers": install_all("observer", "tsa_observers", parts.observers)},
         "routes": {"plugins": install_all("routes", "tsa_routes", parts.routes)},
+        "middleware": {"guards": install_all("guard", "tsa_middleware", parts.guards)},
     }
     return PluginHost(installed), settings
 

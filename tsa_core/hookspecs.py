@@ -25,6 +25,7 @@ from tsa_core.api import (
     Clock,
     ClockMonitor,
     Command,
+    Guard,
     HealthCheck,
     KeyEncryptionKey,
     Observer,
@@ -164,6 +165,19 @@ def tsa_routes() -> Iterable[Provider[Routes]]:  # type: ignore[empty-body] # de
         @hookimpl
         def tsa_routes():
             yield Provider(name="portal", summary="A page for people", options=PortalOptions, open=open_portal)
+    """
+
+
+@hookspec
+def tsa_middleware() -> Iterable[Provider[Guard]]:  # type: ignore[empty-body] # declares
+    """Register guards, which decide who may use the HTTP server; `[middleware] guards` selects any number.
+
+    Called once at start; what was opened is asked for every request, in the order of that list, until one refuses.
+    Example::
+
+        @hookimpl
+        def tsa_middleware():
+            yield Provider(name="keys", summary="API keys in a file", options=KeysOptions, open=open_guard)
     """
 
 

@@ -19,7 +19,7 @@ from tsa_core.api import Signer, TemporaryFailure, TsaError
 from tsa_core.config import Settings, load_settings
 from tsa_core.host import PluginHost
 from tsa_core.http import create_app as create_http_app
-from tsa_core.http.app import error_body
+from tsa_core.http.errors import error_body
 from tsa_core.http.observability import Observability
 from tsa_core.logs import set_up_logging
 from tsa_core.service import CertificateWatch, Service, open_shared_signers, selection, selection_text

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.plugin("file"), pytest.mark.plugin("auditfile"), pytes
 
 AUDITED = '[audit]\nsinks = ["auditfile"]\n[audit.auditfile]\npath = "audit.jsonl"\n'
 NONE = "policy selectors: oid; response processors: none; audit sinks: none; observers: none; health checks: none"
-NONE += "; routes: none"
+NONE += "; routes: none; guards: none"
 
 
 def test_check_lists_them_with_their_distributions(tmp_path: Path) -> None:
@@ -32,6 +32,7 @@ def test_check_lists_them_with_their_distributions(tmp_path: Path) -> None:
         "observers": [],
         "health_checks": [],
         "routes": [],
+        "guards": [],
     }
     lines = run_command("check", "--config", str(config)).stdout.splitlines()
     assert [line.split() for line in lines if line.startswith(("audit sinks", "observers"))] == [

@@ -12,10 +12,10 @@ import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.logs.test_log_lines import EVIL, KEYS, trace_of, written
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, Identity
 from tsa_core.authority import RequestTrace
 from tsa_core.config import load_settings
-from tsa_core.logs.access import JsonAccessLog
+from tsa_core.logs.access import ConsoleAccessLog, JsonAccessLog
 from tsa_core.logs.formatting import LineFormatter
 from tsa_core.logs.keys import KEYS as SCHEMAS
 from tsa_core.logs.keys import KeysName
@@ -53,6 +53,26 @@ def test_a_request_says_the_same_under_other_names(schema: KeysName) -> None:
         assert value == expected, name
     rest = {"gcp": {"logging.googleapis.com/trace": "id-1"}, "ecs": {"ecs.version": "8.11.0"}}
     assert theirs == rest[schema]
+
+
+@pytest.mark.parametrize(
+    ("schema", "name", "tenant"),
+    [("plain", "identity", "tenant"), ("gcp", "identity", "tenant"), ("ecs", "user.name", "organization.name")],
+)
+def test_who_asked_is_said_when_there_are_guards(schema: KeysName, name: str, tenant: str) -> None:
+    assert name not in request_line(schema)
+    log = partial(JsonAccessLog, keys=SCHEMAS[schema], identities=True)
+    for identity, said in (
+        (None, (None, None)),
+        (Identity(name='a "b"'), ('a "b"', None)),
+        (Identity(name="alice", tenant="acme"), ("alice", "acme")),
+    ):
+        trace = RequestTrace()
+        trace.identity = identity
+        line = json.loads(written(log, trace=trace))
+        assert (line[name], line[tenant]) == said
+    people = written(partial(ConsoleAccessLog, identities=True), trace=trace)
+    assert ' identity="alice" tenant="acme" ' in people
 
 
 @pytest.mark.parametrize("schema", ["plain", *OTHERS])

@@ -36,6 +36,7 @@ SELECTED: dict[str, dict[str, Any]] = {
     "observer": {"observe": {"observers": ["wrong"]}},
     "health": {"health": {"checks": ["wrong"]}},
     "routes": {"routes": {"plugins": ["wrong"]}},
+    "guard": {"middleware": {"guards": ["wrong"]}},
 }
 """The settings that select the plugin `wrong`, by its kind."""
 HOOK_OF = {kind.name: kind.hook for kind in KINDS}

@@ -15,6 +15,7 @@ from tsa_core.api import (
     AuditSink,
     Clock,
     ClockVerdict,
+    Guard,
     HealthCheck,
     Observer,
     PluginOptions,
@@ -223,6 +224,9 @@ WRONG = [
     Wrong("routes-none", "routes", returning(None), "open returned None, not a Routes"),
     Wrong("routes-async", "routes", kind_of(Routes, routes=async_method), "its routes is an async function"),
     Wrong("routes-text", "routes", kind_of(Routes, routes=returning("/page")), "routes returned a str, not a list"),
+    Wrong("guard-none", "guard", returning(None), "open returned None, not a Guard"),
+    Wrong("guard-async", "guard", kind_of(Guard, check=async_method), "its check is an async function"),
+    Wrong("guard-latency", "guard", kind_of(Guard, check=returning(None), latency="slow"), "its latency is 'slow'"),
     Wrong(
         "routes-crash",
         "routes",

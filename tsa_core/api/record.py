@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from tsa_core.api.errors import AuditError
+from tsa_core.api.guard import Identity
 from tsa_core.api.wrong_types import describe
 from tsa_core.protocol.status import PKIFailureInfo
 
@@ -29,6 +30,8 @@ class AuditRecord:
     hash_oid: str
     digest: bytes
     response: bytes = field(repr=False)
+    identity: Identity | None = None
+    """Who asked, when a guard has found out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +105,8 @@ class RequestOutcome:
     `hash_name` and `serial_number` are None when the request was refused before they were known. `phases_ns` holds
     nanoseconds by phase, as far as the request came: parse, wait (for a thread), clock, sign, audit (with response
     processors), and `offsets_ns` when each began, counted from the request's beginning. `failed_phase` is the one that
-    failed. `algorithm` names the signature's algorithm once the signer was asked.
+    failed. `algorithm` names the signature's algorithm once the signer was asked. `identity` is
+    who asked, when a guard has found out.
     """
 
     request_id: str
@@ -117,6 +121,7 @@ class RequestOutcome:
     failed_phase: str | None = None
     algorithm: str | None = None
     reason: str = ""
+    identity: Identity | None = None
 
 
 class Observer(ABC):

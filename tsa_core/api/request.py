@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from tsa_core.api.guard import Identity
 from tsa_core.protocol.request import RequestExtension, TimeStampReq
 
 __all__ = ["ProfileSummary", "RequestContext", "RequestExtension", "TimeStampReq"]
@@ -24,12 +25,13 @@ class RequestContext:
 
     `client_address` is the socket's peer address, without a port; `unix` for a Unix socket, empty when unknown (another
     WSGI server may say `localhost` or nothing for a Unix socket). A plugin that uses a proxy's header must check the
-    peer first. `profile` is the one that the URL names, None on the default route.
+    peer first. `profile` is the one that the URL names, None on the default route. `identity` is who sends the request,
+    None when no guard has found out.
     `header(name)` returns a request header's value or None. `enter(name)` is for the core: it is called with the
     profile's name before a signer that waits, and the server may then run the request again in another thread.
     """
 
-    __slots__ = ("client_address", "enter", "header", "profile", "request_id")
+    __slots__ = ("client_address", "enter", "header", "identity", "profile", "request_id")
 
     def __init__(
         self,
@@ -39,12 +41,14 @@ class RequestContext:
         profile: str | None = None,
         header: Callable[[str], str | None] = _no_header,
         enter: Callable[[str], None] = _no_pool,
+        identity: Identity | None = None,
     ) -> None:
         self.request_id = request_id
         self.client_address = client_address
         self.profile = profile
         self.header = header
         self.enter = enter
+        self.identity = identity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
+from tsa_core.api.guard import Identity
+from tsa_core.api.http_headers import refuse_server_headers, refuse_unsendable
+
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 """The `cache` of what never changes under its path, such as a tile of a log, or a file whose name has its hash."""
 NOT_CACHED: Final = "no-store"
@@ -18,16 +21,6 @@ METHODS: Final = ("GET", "POST")
 
 _PART: Final = re.compile(r"[A-Za-z0-9._~-]+|\{[a-z][a-z0-9_]*\}", re.ASCII)
 _REST: Final = re.compile(r"\{[a-z][a-z0-9_]*:path\}", re.ASCII)
-_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
-_VALUE: Final = re.compile(r"[\t -~]*", re.ASCII)
-_OF_THE_CORE: Final = frozenset(
-    {
-        *("cache-control", "content-type", "content-length", "etag", "date", "server", "set-cookie"),
-        *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
-        *("proxy-authenticate", "proxy-authorization"),
-    }
-)
-"""Headers that are fields of RouteReply, or that the server writes; and cookies, which no reply here may set."""
 
 
 def _no_header(_name: str) -> str | None:
@@ -54,6 +47,8 @@ class RouteRequest:
     request_id: str = ""
     base_url: str = "http://127.0.0.1"
     header: Callable[[str], str | None] = field(default=_no_header, repr=False)
+    identity: Identity | None = None
+    """Who sends the request, when a guard has found out."""
     trace: object = field(default=None, repr=False)
     """For the core, which counts a token that `AuthorityAccess.issue` issues for this request."""
 
@@ -82,11 +77,8 @@ class RouteReply:
             raise ValueError(f"the body is a {type(self.body).__name__}, not bytes")
         if not re.fullmatch(r"[A-Za-z0-9._:+/=-]*", self.etag, re.ASCII):
             raise ValueError(f"{self.etag!r} cannot be an ETag; use letters and digits, a hash for example")
-        for name, value in {"Content-Type": self.content_type, "Cache-Control": self.cache, **self.headers}.items():
-            if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
-                raise ValueError(f"the header {name!r} cannot be sent: use printable ASCII")
-        if forbidden := sorted(name for name in self.headers if name.lower() in _OF_THE_CORE):
-            raise ValueError(f"a route cannot set the header {forbidden[0]}; see RouteReply")
+        refuse_unsendable({"Content-Type": self.content_type, "Cache-Control": self.cache, **self.headers})
+        refuse_server_headers(self.headers, "RouteReply")
 
 
 Handler: TypeAlias = Callable[[RouteRequest], RouteReply]

@@ -45,7 +45,6 @@ class Admission:
         calls: Callable[..., PluginCalls] = PluginCalls,
     ) -> None:
         self._profiles = profiles
-        self._default = profiles[DEFAULT_PROFILE]
         self.remote = any(selector.latency == "remote" for _, selector in selectors)
         """Whether a selector waits for a network."""
         self._selectors: tuple[
@@ -83,9 +82,11 @@ class Admission:
                 if chosen is None:
                     chosen = name
         if chosen is None:
-            return self._default
+            chosen = DEFAULT_PROFILE
         if chosen not in self._profiles:
             raise TsaError(f"there is no profile {chosen!r}")
+        if context.identity is not None and not context.identity.may_use(chosen):
+            raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"this client may not use the profile {chosen}")
         return self._profiles[chosen]
 
     def refuse_unknown(self, name: object, plugin: str) -> None:

@@ -102,4 +102,5 @@ def _record(pending: PendingRequest) -> AuditRecord:
         hash_oid=request.hash_oid,
         digest=request.digest,
         response=pending.response,
+        identity=context.identity,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter_ns
 
-from tsa_core.api import PKIFailureInfo, RequestContext, RequestOutcome, TimeStampReq
+from tsa_core.api import Identity, PKIFailureInfo, RequestContext, RequestOutcome, TimeStampReq
 
 PHASES = ("parse", "wait", "clock", "sign", "audit")
 """The timed phases: reading the request, waiting for a thread, reading the clock, signing, and response processors with
@@ -35,6 +35,7 @@ class RequestTrace:
     serial_der = b""
     failure: PKIFailureInfo | None = None
     reason = ""
+    identity: Identity | None = None
 
     def __init__(self) -> None:
         self.started = perf_counter_ns()
@@ -112,4 +113,5 @@ class RequestTrace:
             failed_phase=failed,
             algorithm=self.algorithm,
             reason=self.reason,
+            identity=context.identity if context else None,
         )

@@ -25,6 +25,7 @@ _SELECT = {
     "observer": '[observe]\nobservers = ["{name}"]',
     "health": '[health]\nchecks = ["{name}"]',
     "routes": '[routes]\nplugins = ["{name}"]',
+    "guard": '[middleware]\nguards = ["{name}"]',
     "kek": 'key_resource = "{name}://KEY"   # where a plugin asks for the key that encrypts its own',
     "ca": "fetch-tsa-certs --parent-ca {name}:RESOURCE",
 }

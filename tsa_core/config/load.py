@@ -36,6 +36,7 @@ from tsa_core.config.sections import (
     AuditSettings,
     ClockSettings,
     HealthSettings,
+    MiddlewareSettings,
     ObserveSettings,
     PluginTable,
     PolicySettings,
@@ -78,6 +79,7 @@ class Settings(BaseSettings):
     observe: ObserveSettings = ObserveSettings()
     health: HealthSettings = HealthSettings()
     routes: RoutesSettings = RoutesSettings()
+    middleware: MiddlewareSettings = MiddlewareSettings()
     profiles: dict[ProfileName, ProfileSettings] = Field(default_factory=dict)
     signer: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
     certificate_authority: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
@@ -216,6 +218,7 @@ def _check_whole(settings: Settings, config: Path | None) -> None:
         ("observe", settings.observe),
         ("health", settings.health),
         ("routes", settings.routes),
+        ("middleware", settings.middleware),
     ):
         for name, table in (core.__pydantic_extra__ or {}).items():
             if not isinstance(table, dict):

@@ -178,6 +178,19 @@ class RoutesSettings(PluginSection):
         return _refuse_without(self, "handler_timeout", self.plugins, "plugins")
 
 
+class MiddlewareSettings(PluginSection):
+    """`[middleware]`: the guards, which decide who may use the HTTP server."""
+
+    guards: TextList = Field(default_factory=list, description="guard plugins, asked in this order; all must agree")
+    guard_timeout: Duration = Field(
+        timedelta(seconds=2), gt=timedelta(0), description="time for a guard that waits for a network; then 503"
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        return _refuse_without(self, "guard_timeout", self.guards, "guards")
+
+
 class HealthSettings(PluginSection):
     """`[health]`: what /readyz depends on beside what requests show."""
 

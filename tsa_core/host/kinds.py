@@ -11,6 +11,7 @@ from tsa_core.api import (
     CertificateAuthorityOptions,
     Clock,
     ClockMonitor,
+    Guard,
     HealthCheck,
     KekOptions,
     KeyEncryptionKey,
@@ -77,6 +78,7 @@ AUDIT_SINK: Kind[AuditSink] = Kind("audit", "audit sink", "tsa_audit_sinks", Aud
 OBSERVER: Kind[Observer] = Kind("observer", "observer", "tsa_observers", Observer, "observe")
 HEALTH_CHECK: Kind[HealthCheck] = Kind("health", "health check", "tsa_health_checks", HealthCheck, "health")
 ROUTES: Kind[Routes] = Kind("routes", "routes plugin", "tsa_routes", Routes, "routes", keeps=False)
+GUARD: Kind[Guard] = Kind("guard", "guard", "tsa_middleware", Guard, "middleware")
 CERTIFICATE_AUTHORITY: Kind[CertificateAuthority] = Kind(
     "ca",
     "certificate authority",
@@ -105,6 +107,7 @@ KINDS: tuple[Kind[Any], ...] = (
     OBSERVER,
     HEALTH_CHECK,
     ROUTES,
+    GUARD,
     CERTIFICATE_AUTHORITY,
     KEK,
 )

@@ -1,8 +1,7 @@
-"""Makes the WSGI application: routes, error handlers, CORS and the fast path."""
+"""Makes the WSGI application: routes, error handlers, CORS, the fast path and the guards."""
 
 from __future__ import annotations
 
-import json
 import logging
 from http import HTTPStatus
 
@@ -12,7 +11,9 @@ from tsa_core.api import PluginError
 from tsa_core.http import sigstore_mode
 from tsa_core.http.certchain import CertificateChainResource, TrustedRootResource
 from tsa_core.http.cors import with_cors
+from tsa_core.http.errors import error_body
 from tsa_core.http.fast_path import ROUTE, with_fast_path
+from tsa_core.http.guarding import with_guards
 from tsa_core.http.health import HealthResource, PingResource, ReadinessResource
 from tsa_core.http.observability import RequestTracingMiddleware
 from tsa_core.http.openapi import openapi_document, swagger_document
@@ -67,12 +68,10 @@ def create_app(service: Service, tracing: RequestTracingMiddleware | None = None
             app.add_route(path, resource)
         except ValueError as error:
             raise PluginError(f"{resource.what} cannot have the path {path}: {error}") from None
-    return with_fast_path(with_cors(app, post_varies=as_sigstore), service.settings.server, timestamp, tracing)
-
-
-def error_body(code: int, message: str) -> bytes:
-    """Return the JSON of an error, for every reply but a TimeStampResp."""
-    return json.dumps({"code": code, "message": message}, separators=(",", ":")).encode("utf-8")
+    settings = service.settings.server
+    served = with_fast_path(with_cors(app, post_varies=as_sigstore), settings, timestamp, tracing)
+    queue_seconds = settings.queue_timeout.total_seconds()
+    return with_guards(served, service.guards, timestamp, tracing, queue_seconds=queue_seconds)
 
 
 def _serialize_error(request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:

@@ -17,7 +17,7 @@ from tsa_core.config import ServerSettings
 from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
 from tsa_core.http.observability import RequestTracingMiddleware
 from tsa_core.http.thread_pools import ENTER, wait_here
-from tsa_core.http.timestamp import NO_CACHE, QUERY_TYPE, REPLY_TYPE, TimestampResource
+from tsa_core.http.timestamp import IDENTITY, NO_CACHE, QUERY_TYPE, REPLY_TYPE, TimestampResource
 from tsa_core.http.wsgi_types import WsgiApplication
 
 ROUTE = "/api/v1/timestamp"
@@ -57,8 +57,9 @@ def with_fast_path(
         context = RequestContext(
             request_id=request_id,
             client_address=environ.get("REMOTE_ADDR") or "",
-            header=partial(_header, environ),
+            header=partial(header_of, environ),
             enter=environ.get(ENTER, wait_here),
+            identity=environ.get(IDENTITY),
         )
         body = bytes(environ["wsgi.input"].read(int(declared)))
         add_to_batch = environ.get(BATCH)
@@ -110,7 +111,7 @@ class _FastResponder:
             each.answered = True
 
 
-def _header(environ: dict[str, Any], name: str) -> str | None:
+def header_of(environ: dict[str, Any], name: str) -> str | None:
     """Return a request's header, as Falcon would."""
     variable = name.upper().replace("-", "_")
     if variable not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:

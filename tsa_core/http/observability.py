@@ -14,7 +14,7 @@ from tsa_core.api import ConfigError
 from tsa_core.authority import RequestTrace
 from tsa_core.config import Settings
 from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, wait_here
-from tsa_core.http.timestamp import TRACE
+from tsa_core.http.timestamp import IDENTITY, TRACE
 from tsa_core.logs import AccessLog, AnsweredRequest, access_log, dropped_lines
 from tsa_core.service import Service
 
@@ -76,6 +76,7 @@ class RequestTracingMiddleware:
         if self._recorder is not None:
             self._recorder.end(route=route, method=method, code=code, duration_ns=duration_ns, trace=trace)
         if self._access is not None:
+            trace.identity = environ.get(IDENTITY)
             client = environ.get("REMOTE_ADDR") or ""
             self._access.request(
                 _new_answered(AnsweredRequest, (time(), method, path, code, client, request_id, duration_ns, trace))
@@ -183,7 +184,7 @@ class Observability:
 
     def _open_middleware(self, service: Service) -> RequestTracingMiddleware | None:
         self._recorder = recorder = self._open_recorder(service) if self._counts else None
-        access = access_log(self._settings.log)
+        access = access_log(self._settings.log, identities=bool(self._settings.middleware.guards))
         if recorder is None and access is None:
             return None
         return RequestTracingMiddleware(recorder, access, request_id_header=self._settings.server.request_id_header)

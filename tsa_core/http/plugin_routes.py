@@ -18,7 +18,7 @@ from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.config import ServerSettings
 from tsa_core.http.request_body import read_body
 from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, ROUTES_POOL, wait_here
-from tsa_core.http.timestamp import TRACE, TimestampResource
+from tsa_core.http.timestamp import IDENTITY, TRACE, TimestampResource
 from tsa_core.http.web_pages import address
 from tsa_core.service import HandlerOverdue, OpenedRoutes, Service
 
@@ -81,6 +81,7 @@ class PluginResource:
             request_id=request_id,
             base_url=address(request, self._settings),
             header=request.get_header,
+            identity=environ.get(IDENTITY),
             trace=environ.get(TRACE),
         )
         _fill_in(request, response, self._ask(route, asked))

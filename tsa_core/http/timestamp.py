@@ -34,6 +34,9 @@ BUSY = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, "too many requests are wai
 TRACE = "tsa_core.trace"
 """In environ, when metrics or the access log are on: the RequestTrace to fill in."""
 
+IDENTITY = "tsa_core.identity"
+"""In environ, when there are guards: the Identity that they found, or None."""
+
 NO_CACHE = "no-cache, no-store, max-age=0"
 _MAX_REQUEST_ID = 128
 _WARNING_PAUSE_SECONDS = 10.0
@@ -55,7 +58,7 @@ class TimestampResource:
         self._queue_seconds = settings.queue_timeout.total_seconds()
         self._next_warning = 0.0
         self.id_header = settings.request_id_header
-        self._id_variable = "HTTP_" + settings.request_id_header.upper().replace("-", "_")
+        self.id_variable = "HTTP_" + settings.request_id_header.upper().replace("-", "_")
         # Unique across processes and starts, and cheaper than a random number for each request.
         self._id_prefix = os.urandom(6).hex()
         self._id_count = itertools.count(1)
@@ -93,6 +96,7 @@ class TimestampResource:
             profile=profile,
             header=request.get_header,
             enter=environ.get(ENTER, wait_here),
+            identity=environ.get(IDENTITY),
         )
         if content_type == QUERY_TYPE:
             reply = self.respond(body, context, environ)
@@ -168,7 +172,7 @@ class TimestampResource:
 
     def request_id(self, environ: dict[str, Any]) -> str:
         """Return the id of a request: that in the client's header if it is valid, else a new one."""
-        given: str | None = environ.get(self._id_variable)
+        given: str | None = environ.get(self.id_variable)
         # The id goes into a header and into the log: a space or a control character there could forge an entry.
         if given and len(given) <= _MAX_REQUEST_ID and given.isascii() and given.isprintable() and " " not in given:
             return given

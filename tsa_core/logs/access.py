@@ -33,11 +33,12 @@ class AnsweredRequest(NamedTuple):
 
 
 class AccessLog(ABC):
-    """Writes a line for each request; `digest` adds the message digest that was sent."""
+    """Writes a line for each request; `digest` adds the message digest that was sent, `identities` who sent it."""
 
-    def __init__(self, writer: LineWriter, *, digest: bool = False) -> None:
+    def __init__(self, writer: LineWriter, *, digest: bool = False, identities: bool = False) -> None:
         self._writer = writer
         self._digest = digest
+        self._identities = identities
         self._second = (0, "")
 
     def request(self, answered: AnsweredRequest) -> None:
@@ -60,8 +61,10 @@ class AccessLog(ABC):
 class JsonAccessLog(AccessLog):
     """JSON lines; docs/operate/logs.md is the schema. Every line has all keys, in the same order."""
 
-    def __init__(self, writer: LineWriter, *, digest: bool = False, keys: Keys = PLAIN) -> None:
-        super().__init__(writer, digest=digest)
+    def __init__(
+        self, writer: LineWriter, *, digest: bool = False, identities: bool = False, keys: Keys = PLAIN
+    ) -> None:
+        super().__init__(writer, digest=digest, identities=identities)
         duration, self._unit = keys.duration
         # %s is JSON already, but for times: the core's own words (profile, hash, failInfo) need no quoting.
         values = {
@@ -81,6 +84,7 @@ class JsonAccessLog(AccessLog):
             "serial": "%s",
             "fail_info": "%s",
             "reason": "%s",
+            **({"identity": "%s", "tenant": "%s"} if identities else {}),
             **({"digest": "%s"} if digest else {}),
         }
         named = [f'"{keys[name]}":{value}' for name, value in values.items()]
@@ -115,6 +119,13 @@ class JsonAccessLog(AccessLog):
             failure,
             reason,
         )
+        if self._identities:
+            who = trace.identity
+            values = (
+                *values,
+                quoted(who.name) if who else "null",
+                quoted(who.tenant) if who and who.tenant else "null",
+            )
         if not self._digest:
             return self._format % values
         digest = self._digest_sent(trace)
@@ -132,8 +143,10 @@ class JsonAccessLog(AccessLog):
 class ConsoleAccessLog(AccessLog):
     """Lines for people: first what happened, then `name=value` for each known value."""
 
-    def __init__(self, writer: LineWriter, *, digest: bool = False, colours: bool = False) -> None:
-        super().__init__(writer, digest=digest)
+    def __init__(
+        self, writer: LineWriter, *, digest: bool = False, identities: bool = False, colours: bool = False
+    ) -> None:
+        super().__init__(writer, digest=digest, identities=identities)
         self._colours = colours
 
     def line(self, answered: AnsweredRequest) -> str:
@@ -149,6 +162,8 @@ class ConsoleAccessLog(AccessLog):
             f"{duration_ns / 1e6:.2f}ms",
             f"client={client if client.isascii() and client.isprintable() else quoted(client)}",
         ]
+        if self._identities and (who := trace.identity):
+            words.append(f"identity={quoted(who.name)}" + (f" tenant={quoted(who.tenant)}" if who.tenant else ""))
         if trace.profile:
             words.append(f"profile={trace.profile}")
         if hash_name := trace.hash_name:

@@ -54,6 +54,8 @@ KEYS: Final[Mapping[KeysName, Keys]] = {
             "path": "url.path",
             "status": "http.response.status_code",
             "duration_ms": "event.duration",
+            "identity": "user.name",
+            "tenant": "organization.name",
             **{
                 name: f"tsa.{name}"
                 for name in ("profile", "hash", "outcome", "serial", "fail_info", "reason", "digest")

@@ -52,14 +52,17 @@ def set_up_logging(settings: LogSettings | None = None, *, level: int | None = N
         logging.getLogger(name).setLevel(max(chosen, logging.ERROR))
 
 
-def access_log(settings: LogSettings) -> AccessLog | None:
-    """Return the access log, which shares a writer with all other records; None when it is off."""
+def access_log(settings: LogSettings, *, identities: bool = False) -> AccessLog | None:
+    """Return the access log, which shares a writer with all other records; None when it is off.
+
+    With `identities` its lines say who sent a request, which guards find out.
+    """
     if not settings.access or settings.level not in {"debug", "info"}:
         return None
     writer = _writer() or LineWriter(_stderr())
     if settings.type == "prod":
-        return JsonAccessLog(writer, digest=settings.digest, keys=KEYS[settings.keys])
-    return ConsoleAccessLog(writer, digest=settings.digest, colours=_colours())
+        return JsonAccessLog(writer, digest=settings.digest, identities=identities, keys=KEYS[settings.keys])
+    return ConsoleAccessLog(writer, digest=settings.digest, identities=identities, colours=_colours())
 
 
 def say(line: str) -> None:

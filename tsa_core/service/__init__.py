@@ -2,6 +2,7 @@
 
 from tsa_core.service.certificate_watch import CertificateWatch
 from tsa_core.service.clock_relay import ClockRelay
+from tsa_core.service.guards import GuardFailed, Guards
 from tsa_core.service.live import LiveService
 from tsa_core.service.material import Material, read_material
 from tsa_core.service.opening import OpenedClock, open_clock, open_shared_signers, open_signer
@@ -13,6 +14,8 @@ from tsa_core.service.service import Service
 __all__ = [
     "CertificateWatch",
     "ClockRelay",
+    "GuardFailed",
+    "Guards",
     "HandlerOverdue",
     "LiveService",
     "Material",

@@ -76,6 +76,7 @@ class ServiceAccess(AuthorityAccess):
             client_address=request.client_address,
             profile=profile,
             header=request.header,
+            identity=request.identity,
         )
         trace = request.trace if isinstance(request.trace, RequestTrace) else None
         return self._authority.respond(query, context, trace).der

@@ -15,6 +15,7 @@ _LISTS: Mapping[str, str] = {
     "observe": "observers",
     "health": "checks",
     "routes": "plugins",
+    "middleware": "guards",
 }
 """The setting of each section that selects plugins; [clock] has two."""
 

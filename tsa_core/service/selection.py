@@ -19,6 +19,7 @@ def selection(settings: Settings) -> dict[str, list[str]]:
         "observers": settings.observe.observers,
         "health_checks": settings.health.checks,
         "routes": settings.routes.plugins,
+        "guards": settings.middleware.guards,
     }
     return {kind: list(dict.fromkeys(names)) for kind, names in chosen.items()}
 

@@ -38,6 +38,7 @@ from tsa_core.host import (
 from tsa_core.paths.certificate import serial_number
 from tsa_core.service.audit_heads import AuditHeads
 from tsa_core.service.authority_access import ServiceAccess
+from tsa_core.service.guards import Guards, open_guards
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
 from tsa_core.service.opening import (
     OpenedClock,
@@ -93,6 +94,8 @@ class Service:
         self._observers: dict[str, QueuedObserver] = {}
         self.routes: list[OpenedRoutes] = []
         """What plugins add to the HTTP server."""
+        self.guards: Guards | None = None
+        """Who decides which requests the HTTP server answers."""
         try:
             material = material or read_material(settings)
             with noting_files() as files:
@@ -204,6 +207,7 @@ class Service:
         )
         self.access: ServiceAccess = ServiceAccess(self.authority, self.watch)
         self.routes = open_routes(settings, self.host, self.access)
+        self.guards = open_guards(settings, self.host)
 
     def _plugin(self, kind: Kind[Any], section: PluginSection, name: str) -> Any:
         return self.host.open(kind, name, section.plugin_table(name))

@@ -13,6 +13,7 @@ import pytest
 pytest.register_assert_rewrite(
     "tsa_core.testing.ca_contract",
     "tsa_core.testing.clock_contract",
+    "tsa_core.testing.guard_contract",
     "tsa_core.testing.kek_contract",
     "tsa_core.testing.plugin_contract",
     "tsa_core.testing.policy_contract",
@@ -39,6 +40,7 @@ from tsa_core.testing.fakes import (
     RefusingSigner,
     SteppingClock,
 )
+from tsa_core.testing.guard_contract import GuardContract
 from tsa_core.testing.kek_contract import KekContract
 from tsa_core.testing.pki import KEY_KINDS, Pki, new_key, shared_key, write_pem
 from tsa_core.testing.plugin_contract import PluginFixtures, ProviderContract
@@ -84,6 +86,7 @@ __all__ = [
     "FakeMonitor",
     "FakeSigner",
     "FixedClock",
+    "GuardContract",
     "HttpReply",
     "IssuedToken",
     "KekContract",

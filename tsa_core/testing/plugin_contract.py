@@ -37,7 +37,7 @@ class PluginFixtures:
     """The fixtures of all contracts; override `plugin`, and `options` where the plugin cannot do without.
 
     `kind` is only needed for a module that provides several: signer, clock, monitor, policy, response, audit,
-    observer, health, routes, ca or kek. `provider_name` is only needed for one that provides several of a kind.
+    observer, health, routes, guard, ca or kek. `provider_name` is only needed for one that provides several of a kind.
     """
 
     kind: ClassVar[str] = ""

@@ -8,13 +8,14 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tsa_audit_file.verification import check_file
-from tsa_core.api import AuditError, AuditEvent, ConfigError
+from tsa_core.api import AuditError, AuditEvent, ConfigError, Identity
 from tsa_core.testing import on_threads, sample_record
 
 from .trail import intact, open_sink, opened, records, serials, trail
@@ -46,6 +47,19 @@ def test_lines_say_what_was_issued_and_nothing_that_nobody_asked_for(path: Path)
         "request_id": record.request_id,
         "client": record.client_address,
     }
+
+
+def test_lines_say_who_asked_when_a_guard_knows(path: Path) -> None:
+    who = Identity(name='the "first"', tenant="acme", how="api-key")
+    with opened(path) as sink:
+        sink.write(replace(sample_record(1), identity=who))
+        sink.write(replace(sample_record(2), identity=Identity(name="b")))
+    tokens = [record for record in records(path) if record["type"] == "token"]
+    assert [{name: line.get(name) for name in ("identity", "tenant", "how")} for line in tokens] == [
+        {"identity": 'the "first"', "tenant": "acme", "how": "api-key"},
+        {"identity": "b", "tenant": None, "how": None},
+    ]
+    intact(path)
 
 
 def test_records_that_come_together_are_one_write_and_one_sync(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,9 @@ class FileAuditSink(AuditSink):
             f'"type":"token","serial":"{record.serial_number:040x}","gen_time":"{second.text}{time.microsecond:06d}Z",'
             f'{text},"request_id":{json_string(record.request_id)},"client":{json_string(record.client_address)}'
         )
+        if (who := record.identity) is not None:
+            same_who = {"identity": who.name, "tenant": who.tenant, "how": who.how}
+            members += f",{encode({name: text for name, text in same_who.items() if text})}"
         if self._digests:
             members += f',"digest":"{record.digest.hex()}"'
         if self._tokens:

@@ -23,6 +23,7 @@ KINDS: Final = {
     "audit": ("sink", "Audit sink"),
     "observer": ("observer", "Observer"),
     "routes": ("pages", "Routes plugin"),
+    "guard": ("guard", "Guard"),
     "ca": ("authority", "Certificate authority"),
     "kek": ("kek", "Key encryption key"),
 }

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from tsa_core.hosting.http_rules import MAX_LENGTH_DIGITS, is_host
-from tsa_core.http.app import error_body
+from tsa_core.http.errors import error_body
 
 
 class Refusal(NamedTuple):

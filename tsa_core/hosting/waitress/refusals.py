@@ -8,7 +8,7 @@ from typing import Any
 from waitress.task import ErrorTask
 from waitress.utilities import Error
 
-from tsa_core.http.app import error_body
+from tsa_core.http.errors import error_body
 
 
 class Refusal(Error):  # type: ignore[misc] # waitress has no types

@@ -1,0 +1,103 @@
+"""Opens the guards, and asks them about each request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from tsa_core.api import Guard, GuardedRequest, GuardRefusal, Identity, TsaError
+from tsa_core.api.wrong_types import describe
+from tsa_core.authority import Cause, CauseKind, PluginCalls
+from tsa_core.authority.limited_log import LimitedLog
+from tsa_core.config import Settings
+from tsa_core.host import GUARD, PluginHost
+from tsa_core.service.opening import refuse_without_effect
+
+log = logging.getLogger(__name__)
+
+
+class GuardFailed(TsaError):
+    """A guard gave no answer; the request is refused, and the log says why."""
+
+
+class _GuardOverdue(TsaError):
+    """A guard has not answered in time, or hangs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    what: str
+    """The plugin and its distribution, for the log."""
+    check: Callable[[GuardedRequest], object]
+    calls: PluginCalls | None
+    """The threads that call a guard that waits for a network; None for another one."""
+
+
+class Guards:
+    """The selected guards, in their order; none of them when the settings select none. The host closes them."""
+
+    def __init__(self, settings: Settings, host: PluginHost) -> None:
+        section = settings.middleware
+        self._failures = LimitedLog(log)
+        self._guards: list[_Opened] = []
+        for name in section.guards:
+            guard: Guard = host.open(GUARD, name, section.plugin_table(name))
+            distribution = host.distribution(name)
+            what = f"the guard {name!r}{f' ({distribution})' if distribution else ''}"
+            calls = PluginCalls(
+                what,
+                seconds=section.guard_timeout.total_seconds(),
+                # Requests that it keeps out are refused with 503, and the log names it; tokens are not stopped by it.
+                hangs=Cause(CauseKind.HEALTH, name),
+                error=_GuardOverdue,
+                threads=settings.server.threads,
+            )
+            waits = guard.latency == "remote"
+            self._guards.append(_Opened(what=what, check=guard.check, calls=calls if waits else None))
+        self.wait = any(each.calls is not None for each in self._guards)
+        """Whether a guard waits for a network."""
+        refuse_without_effect(section, "guard_timeout", "middleware", waits=self.wait)
+
+    def __bool__(self) -> bool:
+        return bool(self._guards)
+
+    def ask(self, request: GuardedRequest) -> Identity | GuardRefusal | None:
+        """Return the first refusal, else the first identity that a guard knew, else None; raises GuardFailed alone."""
+        for each in self._guards:
+            answer = self._ask(each, request)
+            if isinstance(answer, GuardRefusal):
+                return answer
+            if answer is not None and request.identity is None:
+                request = replace(request, identity=answer)
+        return request.identity
+
+    def _ask(self, guard: _Opened, request: GuardedRequest) -> Identity | GuardRefusal | None:
+        try:
+            answer = guard.check(request) if guard.calls is None else guard.calls.call(partial(guard.check, request))
+        except _GuardOverdue as error:
+            self._failures.error("overdue", request.request_id, str(error))
+            raise GuardFailed("a guard does not answer") from None
+        except BaseException as error:
+            text = " ".join(str(error).split())
+            said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+            self._failures.error(type(error).__name__, request.request_id, f"{guard.what} failed: {said}")
+            log.debug("%s failed", guard.what, exc_info=error)
+            if not isinstance(error, Exception | SystemExit):
+                raise
+            raise GuardFailed("a guard failed") from None
+        if answer is None or isinstance(answer, Identity | GuardRefusal):
+            return answer
+        self._failures.error(
+            "type",
+            request.request_id,
+            f"{guard.what} is wrong: check returned {describe(answer)}, not an Identity, a GuardRefusal or None",
+        )
+        raise GuardFailed("a guard failed")
+
+
+def open_guards(settings: Settings, host: PluginHost) -> Guards | None:
+    """Return the selected guards, None when there are none; raises TsaError alone."""
+    guards = Guards(settings, host)
+    return guards or None
