@@ -148,7 +148,7 @@ def test_everybody_learns_who_asked() -> None:
     with running_server(parts) as server:
         granted(post(server, "alice").body)
         assert server.request("GET", "/me", headers={"X-API-Key": "alice"}).body == b"alice"
-        wait_until(lambda: outcomes, seconds=60, what="the observer is told")
+        wait_until(lambda: bool(outcomes), seconds=60, what="the observer is told")
     assert selected[-1] == ALICE
     assert outcomes[-1].identity == ALICE
 
