@@ -78,6 +78,8 @@ def examine(parameters: dict[str, Any]) -> Examined:
         found += _paths(loaded.settings)
         found += _opened(loaded.settings)
         found += ports(loaded.settings)
+    sections = list(dict.fromkeys(finding.section for finding in found))
+    found.sort(key=lambda finding: sections.index(finding.section))
     examined.next_steps = list(_next_steps(examined, loaded))
     return examined
 

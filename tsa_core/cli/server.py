@@ -18,13 +18,18 @@ from tsa_core.cli.program_group import (
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
 
 PROGRAM: Final = "timestamp-server"
-_RUN, _CONFIGURE, _LOOK, _PUBLISH = "Run a server", "Configure it", "Look what is wrong", "For those who verify"
+_RUN, _CONFIGURE, _LOOK, _PUBLISH = "Run a server", "Configure it", "Find out what is wrong", "For those who verify"
 
 COMMANDS: Final = {
     "serve": LazyCommand("tsa_core.cli.serve:serve", "Issue timestamps over HTTP, HTTPS or a Unix socket.", _RUN),
     "reload": LazyCommand(
         "tsa_core.cli.reload:reload",
         "Make a running server read configuration, chains and keys again, without losing a request.",
+        _RUN,
+    ),
+    "status": LazyCommand(
+        "tsa_core.cli.status:status",
+        "Show what a running server says of itself: readiness with every cause, profiles, certificates and counters.",
         _RUN,
     ),
     "init": LazyCommand(
@@ -50,6 +55,12 @@ COMMANDS: Final = {
     ),
     "plugins": LazyCommand(
         "tsa_core.cli.plugins:plugins", "Show the plugins that are installed, and begin new ones.", _CONFIGURE
+    ),
+    "config": LazyCommand("tsa_core.cli.config_show:config", "Show the settings that a server would have.", _CONFIGURE),
+    "doctor": LazyCommand(
+        "tsa_core.cli.doctor:doctor",
+        "Look at the installation, configuration, plugins, files, clock, certificates and ports, and say what to do.",
+        _LOOK,
     ),
     "check": LazyCommand(
         "tsa_core.cli.check:check",

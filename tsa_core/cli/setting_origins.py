@@ -37,7 +37,7 @@ from tsa_core.host import (
 DEFAULT: Final = "default"
 HIDDEN: Final = "(hidden)"
 _NOT_SET: Final = "(not set)"
-_SECRET_PARTS: Final = re.compile(r"(?i)((?:pin|password|passwd|secret|token)(?:-value)?=)[^;&]+")
+_SECRET_PARTS: Final = re.compile(r"(?i)((?:pin|password|passwd|secret)(?:-value)?=)[^;&]+")
 """Values within a key's URI that are secrets, as PKCS #11's pin-value."""
 
 
