@@ -14,7 +14,6 @@ import falcon
 
 from tsa_core.api import Route, RouteReply, RouteRequest
 from tsa_core.api.wrong_types import describe
-from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.config import ServerSettings
 from tsa_core.http.request_body import read_body
 from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, ROUTES_POOL, wait_here
@@ -48,7 +47,6 @@ class PluginResource:
         self._queue_seconds = self._settings.queue_timeout.total_seconds()
         self._request_id = timestamp.request_id
         self._id_header = timestamp.id_header
-        self._failures = LimitedLog(log)
         for route in routes:
             for method in route.methods:
                 responder = partial(self._send, route.answer) if isinstance(route.answer, RouteReply) else None
@@ -104,7 +102,7 @@ class PluginResource:
 
     def _tell(self, asked: RouteRequest, kind: str, text: str, error: BaseException | None) -> None:
         where = f"{asked.method} {asked.path[:_MAX_PATH]!r}"
-        self._failures.error(kind, asked.request_id, f"{self._opened.what} failed at {where}: {text}")
+        self._opened.failures.error(kind, asked.request_id, f"{self._opened.what} failed at {where}: {text}")
         if error is not None:
             log.debug("%s failed at %s", self._opened.what, where, exc_info=error)
 

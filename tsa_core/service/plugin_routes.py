@@ -19,6 +19,7 @@ from tsa_core.api import (
 )
 from tsa_core.api.wrong_types import describe
 from tsa_core.authority import Cause, CauseKind, PluginCalls
+from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.config import Settings
 from tsa_core.host import ROUTES, PluginHost
 from tsa_core.host.loading import at_fault
@@ -36,13 +37,14 @@ class HandlerOverdue(TsaError):
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedRoutes:
-    """The routes of one plugin, and the threads that call its handlers."""
+    """The routes of one plugin, the threads that call its handlers, and the log of their failures."""
 
     name: str
     what: str
     """The plugin and its distribution, for the log."""
     routes: Sequence[Route]
     calls: PluginCalls
+    failures: LimitedLog
 
     @property
     def handles(self) -> bool:
@@ -67,7 +69,7 @@ def open_routes(settings: Settings, host: PluginHost, access: AuthorityAccess) -
             threads=settings.server.threads,
         )
         routes = _ask(plugin, access, what, host, name)
-        opened.append(OpenedRoutes(name=name, what=what, routes=routes, calls=calls))
+        opened.append(OpenedRoutes(name=name, what=what, routes=routes, calls=calls, failures=LimitedLog(log)))
     _refuse_conflicts(settings, opened)
     refuse_without_effect(section, "handler_timeout", "routes", waits=any(each.handles for each in opened))
     return opened

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from tsa_core.api import AuditSink, ClockError, HealthCheck, ResponseProcessor, Signer
 from tsa_core.authority import Cause, CauseKind, ClockState, ClockStatus, TimestampAuthority
+from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.config import ClockSettings
 from tsa_core.service.certificate_watch import WARNING_DAYS
 from tsa_core.service.probes import Probe, TrialSignatures
@@ -70,6 +71,8 @@ class ReadinessWatch:
         self._certificates = {
             profile.name: causes.add(CauseKind.CERTIFICATE, profile.name, profile=profile.name) for profile in profiles
         }
+        self.further_logs: list[LimitedLog] = []
+        """Logs of failures beside the authority's, which tell once a second what they have not logged."""
         self._probes: list[Probe] = []
         for profile in profiles:
             trials = TrialSignatures(profile, trial_interval.total_seconds() if trial_interval else None)
@@ -199,6 +202,8 @@ class ReadinessWatch:
             probe.look()
         self._tell(self.checks())
         self._authority.tell_unlogged()
+        for each in self.further_logs:
+            each.flush()
 
     def _tell(self, checks: list[ReadinessCheck]) -> None:
         """Log what has changed. The clock gate logs changes of the clock's state itself."""
@@ -226,6 +231,8 @@ class ReadinessWatch:
         for probe in self._probes:
             probe.join(max(0.0, deadline - monotonic()))
         self._authority.tell_unlogged(end=True)
+        for each in self.further_logs:
+            each.flush(end=True)
 
 
 def _set(cause: Cause, reason: str) -> None:

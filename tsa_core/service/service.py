@@ -208,6 +208,7 @@ class Service:
         self.access: ServiceAccess = ServiceAccess(self.authority, self.watch)
         self.routes = open_routes(settings, self.host, self.access)
         self.guards = open_guards(settings, self.host)
+        self.watch.further_logs.extend(each.failures for each in self.routes)
 
     def _plugin(self, kind: Kind[Any], section: PluginSection, name: str) -> Any:
         return self.host.open(kind, name, section.plugin_table(name))

@@ -5,7 +5,7 @@ import { NOT_CHECKED, hashFile, runChecks } from "./checks.js";
 import { hex } from "./der.js";
 import { newRequest } from "./request.js";
 import { sha256OfFile } from "./sha256.js";
-import { HASHES, Refusal, readReply, serialText } from "./token.js";
+import { HASHES, Refusal, SHA256, readReply, serialText } from "./token.js";
 import {
   accuracyText, byId, checkList, command, download, facts, local, make, onFile, quoted, replace, say, sizeText, utc, verdict,
 } from "./view.js";
@@ -85,7 +85,7 @@ async function stampNow() {
     const token = readReply(reply);
     const state = await fetchState().catch(() => null);
     const chains = state && await fetchChains(state.profiles).catch(() => null);
-    const found = await runChecks(token, { fileDigest: digest, nonce, chains });
+    const found = await runChecks(token, { fileDigest: digest, fileHash: SHA256, nonce, chains });
     showStamp(turn, { file, digest, reply, token, state, found });
   } catch (error) {
     if (error instanceof Overtaken) return;
@@ -181,7 +181,7 @@ async function checkNow() {
       hashProblem = error;
     }
     const chains = await fetchState().then(({ profiles }) => fetchChains(profiles)).catch(() => null);
-    showChecks(turn, token, await runChecks(token, { fileDigest, hashProblem, chains }));
+    showChecks(turn, token, await runChecks(token, { fileDigest, fileHash: token.tst.hashOid, hashProblem, chains }));
   } catch (error) {
     if (!(error instanceof Overtaken)) check.fail(turn, explain(error));
   }

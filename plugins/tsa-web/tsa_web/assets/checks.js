@@ -24,8 +24,9 @@ export async function hashFile(file, oid, progress) {
   return digest(name, new Uint8Array(await file.arrayBuffer()));
 }
 
-// Runs all checks of a token. `fileDigest` is the file's by the token's own hash; `nonce` and `chains` may be null.
-export async function runChecks(token, { fileDigest, hashProblem, nonce, chains }) {
+// Runs all checks of a token. `fileDigest` is the file's by the hash `fileHash`, an OID. Without a `nonce` there is no
+// request to compare with; `chains` are null when they could not be fetched.
+export async function runChecks(token, { fileDigest, fileHash, hashProblem, nonce, chains }) {
   const results = [];
   const check = async (name, work) => {
     try {
@@ -41,6 +42,7 @@ export async function runChecks(token, { fileDigest, hashProblem, nonce, chains 
 
   await check("File", async () => {
     if (hashProblem) throw hashProblem;
+    if (fileHash !== tst.hashOid) return [false, `It is about a ${label}, which nobody asked for.`];
     return equal(fileDigest, tst.digest)
       ? [true, `The file's ${label} is the one that was timestamped.`]
       : [false, `It is another file, or it has changed. The file's ${label}, and the one that was timestamped:`, [hex(fileDigest), hex(tst.digest)]];
@@ -50,7 +52,14 @@ export async function runChecks(token, { fileDigest, hashProblem, nonce, chains 
       ? [true, "It repeats the random number of the request."]
       : [false, "The random number of the request is missing, or another."]));
   }
-  const certificate = await signerCertificate(token, chains);
+  let certificate = null;
+  let problem = null;
+  try {
+    certificate = await signerCertificate(token, chains);
+  } catch (error) {
+    problem = error;
+  }
+  const needCertificate = () => { if (problem) throw problem; };
   await check("Signed content", async () => {
     const attribute = signer.attributes.get(OID.messageDigest);
     const type = signer.attributes.get(OID.contentType);
@@ -61,11 +70,13 @@ export async function runChecks(token, { fileDigest, hashProblem, nonce, chains 
     return [same, same ? "The signature is over this time and this hash." : "The signature is over something else."];
   });
   await check("Signature", async () => {
+    needCertificate();
     if (!certificate) return [false, "The signer's certificate is neither in the timestamp nor among this authority's."];
     const right = await verify(certificate.key, signer.algorithm, signer.digestOid, signer.signature, signer.signed);
     return [right, right ? `By the key of ${certificate.name}.` : `It is not by the key of ${certificate.name}.`];
   });
   await check("Certificate", async () => {
+    needCertificate();
     if (!certificate) return [false, "There is no certificate."];
     const usage = certificate.extensions.get(OID.extendedKeyUsage);
     const usages = usage ? read(usage.value).children.map((node) => node.oid) : [];
@@ -75,7 +86,10 @@ export async function runChecks(token, { fileDigest, hashProblem, nonce, chains 
     const until = certificate.notAfter.toISOString().slice(0, 10);
     return [valid, valid ? `Its certificate was valid then, until ${until}.` : "Its certificate was not valid at that time."];
   });
-  await check("Root", async () => pathToRoot(certificate, tst.time.date, chains));
+  await check("Root", async () => {
+    needCertificate();
+    return pathToRoot(certificate, tst.time.date, chains);
+  });
   return { results, certificate };
 }
 
@@ -89,12 +103,9 @@ async function signerCertificate(token, chains) {
   let name = second ? "SHA-256" : "SHA-1";
   if (second && fields[0].tag === 0x30) name = HASHES[fields.shift().children[0].oid];
   const wanted = fields[0].as(0x04).content;
+  if (!name) throw new Unsupported("this page does not know the hash that binds the certificate");
   for (const candidate of [...token.certificates, ...(chains ?? []).flat()]) {
-    try {
-      if (isNamed(candidate, id) && equal(await digest(name, candidate.bytes), wanted)) return candidate;
-    } catch (error) {
-      if (!(error instanceof Unsupported)) throw error;
-    }
+    if (isNamed(candidate, id) && equal(await digest(name, candidate.bytes), wanted)) return candidate;
   }
   return null;
 }

@@ -1,6 +1,6 @@
 // Reads a TimeStampResp or a bare token (RFC 3161 2.4.2, RFC 5652), and certificates (RFC 5280). Judges nothing.
 
-import { DerError, equal, hex, read } from "./der.js";
+import { DerError, equal, read } from "./der.js";
 
 export const OID = {
   signedData: "1.2.840.113549.1.7.2",
@@ -13,9 +13,11 @@ export const OID = {
   timeStamping: "1.3.6.1.5.5.7.3.8",
 };
 
+export const SHA256 = "2.16.840.1.101.3.4.2.1";
+
 export const HASHES = {
   "1.3.14.3.2.26": "SHA-1",
-  "2.16.840.1.101.3.4.2.1": "SHA-256",
+  [SHA256]: "SHA-256",
   "2.16.840.1.101.3.4.2.2": "SHA-384",
   "2.16.840.1.101.3.4.2.3": "SHA-512",
 };
@@ -160,5 +162,3 @@ export function nameText(name) {
 export function serialText(serial) {
   return serial < 0n ? `-${(-serial).toString(16)}` : serial.toString(16);
 }
-
-export { hex };
