@@ -11,6 +11,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+_README = re.compile(r"\]\((?:\.\./)+plugins/(tsa-[a-z0-9-]+)/README\.md")
 _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)\s]+)\)")
 
 
@@ -52,7 +53,14 @@ def write_pages(app: Sphinx, *_: Any) -> None:
         page.unlink()
 
 
+def lead_to_pages(_app: Sphinx, docname: str, source: list[str]) -> None:
+    """Let a page's links to plugins' READMEs, which work where it is read without the site, lead to their pages."""
+    up = "../" * docname.count("/")
+    source[0] = _README.sub(lambda match: f"]({up}plugin/{match[1]}.md", source[0])
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect to Sphinx."""
     app.connect("config-inited", write_pages)
+    app.connect("source-read", lead_to_pages)
     return {"parallel_read_safe": True}

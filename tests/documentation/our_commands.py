@@ -12,6 +12,7 @@ import click
 PROGRAMS = ("timestamp-server", "timestamp-cli", "fetch-tsa-certs", "certificate-maker")
 _SEPARATORS = {"|", "||", "&&", ";", "&"}
 _REDIRECTIONS = {">", ">>", "<", "<<", ">&"}
+_KEYWORDS = {"!", "do", "done", "else", "fi", "if", "then", "while"}
 _CHOICE_HOLE = re.compile(r"[A-Z]{2,}|\.\.\.|\$")
 """What a page writes for a value that the reader chooses."""
 
@@ -38,7 +39,9 @@ def program(name: str) -> click.Command:
 
 def words(line: str) -> list[str]:
     """Return a shell line's words, with its separators as words of their own, and without its here document."""
-    lexer = shlex.shlex(line.partition("<<")[0].replace("\\\n", " "), posix=True, punctuation_chars="|&;<>")
+    lexer = shlex.shlex(
+        line.partition("<<")[0].replace("\\\n", " ").replace("\n", " ; "), posix=True, punctuation_chars="|&;<>"
+    )
     lexer.whitespace_split = True
     return list(lexer)
 
@@ -49,7 +52,9 @@ def _simple_commands(line: str) -> Iterator[list[str]]:
     redirected = False
     for word in [*words(line), ";"]:
         if word in _SEPARATORS:
-            if command:
+            while command and command[0] in _KEYWORDS:
+                command = command[1:]
+            if command and command[0] != "for":
                 yield command
             command = []
         elif word in _REDIRECTIONS:

@@ -62,13 +62,14 @@ class PageShell:
 
     def run(self, block: Block) -> None:
         """Type a block; raises AssertionError when a command fails or prints other lines than the block has."""
-        for step in block.steps():
+        steps = list(block.steps())
+        for step in steps:
             place = f"{block.place}: {step.command}"
             if block.runs_on:
                 self._serve(step)
                 continue
             printed, code = self._type(self._addressed(step.command))
-            assert code == 0, f"{place}\nended with {code}:\n{printed}"
+            assert code == (block.code if step is steps[-1] else 0), f"{place}\nended with {code}:\n{printed}"
             for line in filter(None, map(str.strip, step.output)):
                 assert any(_like(line, other) for other in printed.splitlines()), (
                     f"{place}\nprinted nothing like {line!r}, but:\n{printed}"

@@ -6,6 +6,7 @@ what a test does with it:
 
     <!-- not run: needs an AWS account -->      nothing is run; programs of ours must have the commands and flags
     <!-- runs on -->                            it is a server; it is started, and stopped when the page is done
+    <!-- ends with 1 -->                        its last command ends with this code
 
 Without one, everything is typed in a folder that the page has for itself.
 """
@@ -33,7 +34,7 @@ PAGES = (
 )
 SHELLS = ("console", "shell", "sh", "bash")
 _FENCE = re.compile(r"^(?P<indent> *)```\{?(?P<language>[\w-]*)")
-_COMMENT = re.compile(r"^ *<!-- (?:not run: (?P<reason>.+)|(?P<on>runs on)) -->$")
+_COMMENT = re.compile(r"^ *<!-- (?:not run: (?P<reason>.+)|(?P<on>runs on)|ends with (?P<code>\d+)) -->$")
 _HERE = re.compile(r"<<-?\s*'?(\w+)'?")
 
 
@@ -57,6 +58,8 @@ class Block:
     reason: str | None = None
     """Why it is not run."""
     runs_on: bool = False
+    code: int = 0
+    """With which its last command ends."""
 
     @property
     def place(self) -> str:
@@ -118,6 +121,7 @@ def blocks(page: Path) -> Iterator[Block]:
             text="\n".join(line.removeprefix(indent) for line in lines[number + 1 : end]),
             reason=before["reason"] if before else None,
             runs_on=bool(before and before["on"]),
+            code=int(before["code"] or 0) if before else 0,
         )
         number = end + 1
 

@@ -1,0 +1,47 @@
+"""What the documentation says of messages and proofs is there: in the source, and among the tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.documentation.shell_blocks import ROOT
+
+DOCS = ROOT / "docs"
+SOURCES = [*ROOT.glob("tsa_core/**/*.py"), *ROOT.glob("plugins/*/tsa_*/**/*.py")]
+
+
+def string_texts() -> str:
+    """Return all texts that the source can print, one per line, those in pieces put together and holes as a space."""
+    texts: list[str] = []
+    for source in SOURCES:
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                texts.append(
+                    "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+                )
+    return "\n".join(texts)
+
+
+def test_every_message_of_the_troubleshooting_page_is_one() -> None:
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    assert len(messages) > 20
+    texts = string_texts()
+    assert [message for message in messages if message.strip() not in texts] == []
+
+
+@pytest.mark.parametrize("page", [DOCS / "compare.md", ROOT / "README.md"], ids=lambda page: page.name)
+def test_every_proof_that_a_page_names_is_a_test(page: Path) -> None:
+    proofs = re.findall(r"`((?:tests|plugins|examples|bench)/[\w/.-]+)(?:::(\w+))?`", page.read_text(encoding="utf-8"))
+    for file, name in proofs:
+        path = ROOT / file
+        assert path.is_file(), file
+        assert not name or re.search(rf"^ *(?:async )?def {name}\(", path.read_text(encoding="utf-8"), re.MULTILINE), (
+            name
+        )
