@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,28 @@ def test_short_and_long_names_are_formatted_too(tmp_path: Path, name: str) -> No
         write_plugin(NewPlugin(kind=kind, title=name), tmp_path / kind)
     run(sys.executable, "-m", "ruff", "check", "--no-cache", ".", cwd=tmp_path)
     run(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".", cwd=tmp_path)
+
+
+@pytest.mark.plugin("file")
+@pytest.mark.parametrize(
+    ("name", "kind", "owner"),
+    [
+        ("file", "signer", "the plugin file (tsa-signer-file "),
+        ("file", "clock", "the plugin file (tsa-signer-file "),
+        ("f-ile", "signer", "the plugin file (tsa-signer-file "),
+        ("system", "clock", "the plugin system (tsa-core "),
+        ("serve", "command", "timestamp-server has the command 'serve' already"),
+        ("lambda", "command", "'lambda' is a word of Python's"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(tmp_path: Path, name: str, kind: str, owner: str) -> None:
+    result = server("plugins", "new", name, "--kind", kind, cwd=tmp_path, status=2)
+    assert f"timestamp-server: error: {owner}" in result.stderr
+    assert f"choose another name than {name}" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_distribution_that_is_taken_is_refused(tmp_path: Path, fake_plugin: Callable[..., Path]) -> None:
+    site = fake_plugin("other", "", distribution="tsa-signer-acme")
+    result = server("plugins", "new", "acme", cwd=tmp_path, path=site, status=2)
+    assert "the distribution tsa-signer-acme 1.0 is installed already; choose another name than acme" in result.stderr

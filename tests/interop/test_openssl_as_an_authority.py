@@ -37,8 +37,9 @@ def issue(tmp_path: Path) -> Issue:
     def run(folder: Path) -> str:
         configuration = folder / "openssl.cnf"
         configuration.write_text(CONFIGURATION.format(folder=folder))
-        command = [openssl, "ts", "-reply", "-config", configuration, "-queryfile", query, "-text"]
-        return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout
+        command: list[str | Path] = [openssl, "ts", "-reply", "-config", configuration, "-queryfile", query, "-text"]
+        issued = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)
+        return issued.stdout
 
     return run
 

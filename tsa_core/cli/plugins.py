@@ -26,6 +26,7 @@ _SELECT = {
     "health": '[health]\nchecks = ["{name}"]',
     "routes": '[routes]\nplugins = ["{name}"]',
     "guard": '[middleware]\nguards = ["{name}"]',
+    "command": "timestamp-server {name}",
     "kek": 'key_resource = "{name}://KEY"   # where a plugin asks for the key that encrypts its own',
     "ca": "fetch-tsa-certs --parent-ca {name}:RESOURCE",
 }

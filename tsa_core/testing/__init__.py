@@ -14,6 +14,7 @@ pytest.register_assert_rewrite(
     "tsa_core.testing.ca_contract",
     "tsa_core.testing.clock_contract",
     "tsa_core.testing.guard_contract",
+    "tsa_core.testing.health_contract",
     "tsa_core.testing.kek_contract",
     "tsa_core.testing.plugin_contract",
     "tsa_core.testing.policy_contract",
@@ -41,6 +42,7 @@ from tsa_core.testing.fakes import (
     SteppingClock,
 )
 from tsa_core.testing.guard_contract import GuardContract
+from tsa_core.testing.health_contract import HealthCheckContract
 from tsa_core.testing.kek_contract import KekContract
 from tsa_core.testing.pki import KEY_KINDS, Pki, new_key, shared_key, write_pem
 from tsa_core.testing.plugin_contract import PluginFixtures, ProviderContract
@@ -87,6 +89,7 @@ __all__ = [
     "FakeSigner",
     "FixedClock",
     "GuardContract",
+    "HealthCheckContract",
     "HttpReply",
     "IssuedToken",
     "KekContract",

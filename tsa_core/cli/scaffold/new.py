@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -13,6 +16,7 @@ import click
 
 from tsa_core import __version__
 from tsa_core.api import ConfigError, TsaError
+from tsa_core.host import COMMAND_GROUP, installed_plugins
 
 KINDS: Final = {
     "signer": ("signer", "Signing backend"),
@@ -22,6 +26,8 @@ KINDS: Final = {
     "response": ("processor", "Response processor"),
     "audit": ("sink", "Audit sink"),
     "observer": ("observer", "Observer"),
+    "health": ("check", "Health check"),
+    "command": ("command", "Command"),
     "routes": ("pages", "Routes plugin"),
     "guard": ("guard", "Guard"),
     "ca": ("authority", "Certificate authority"),
@@ -76,6 +82,11 @@ class NewPlugin:
             "kind": self.kind,
             "label": label.lower(),
             "module": module,
+            "function": self.title.replace("-", "_"),
+            # Help lists commands by a group of their own (decision 183).
+            "command_entry": f'\n[project.entry-points."{COMMAND_GROUP}"]\n{self.name} = "{self.package}.plugin"\n\n'
+            if self.kind == "command"
+            else "\n",
         }
 
 
@@ -108,6 +119,27 @@ def write_plugin(plugin: NewPlugin, folder: Path) -> list[Path]:
     return [*written, typed]
 
 
+def refuse_taken_names(plugin: NewPlugin, commands: Collection[str]) -> None:
+    """Raise ConfigError when what is installed has the plugin's name already, or a command of ours has.
+
+    Two plugins of one name stop the server, and two distributions of one name replace each other.
+    """
+    remedy = f"choose another name than {plugin.title}"
+    installed = {**installed_plugins(), **installed_plugins(group=COMMAND_GROUP)}
+    if taken := installed.get(plugin.name):
+        raise ConfigError(f"the plugin {taken[0].label} has the name {plugin.name!r} already; {remedy}")
+    try:
+        version = distribution(plugin.distribution).version
+    except PackageNotFoundError:
+        pass
+    else:
+        raise ConfigError(f"the distribution {plugin.distribution} {version} is installed already; {remedy}")
+    if plugin.kind == "command" and plugin.name in commands:
+        raise ConfigError(f"timestamp-server has the command {plugin.name!r} already; {remedy}")
+    if keyword.iskeyword(plugin.substitutions()["function"]):
+        raise ConfigError(f"{plugin.title!r} is a word of Python's; {remedy}")
+
+
 def _check_title(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", value) or len(value) > 24:
         raise click.BadParameter(
@@ -120,16 +152,20 @@ def _check_title(_context: click.Context, _parameter: click.Parameter, value: st
 @click.argument("name", callback=_check_title)
 @click.option("--kind", type=click.Choice(sorted(KINDS)), default="signer", show_default=True, help="What it provides.")
 @click.option("--directory", type=click.Path(path_type=Path), help="Where to write it.  [tsa-KIND-NAME]")
-def new(name: str, kind: str, directory: Path | None) -> None:
+@click.pass_context
+def new(context: click.Context, /, name: str, kind: str, directory: Path | None) -> None:
     """Write a new plugin: a complete distribution that passes its own tests at once.
 
     NAME is what configurations will call it, dashes left out: the signer acme-hsm answers to key URIs acmehsm:...
+    A name that something installed has already is refused.
 
     \b
     Example:
       timestamp-server plugins new acme-hsm --kind signer
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     plugin = NewPlugin(kind=kind, title=name)
+    program = context.find_root().command
+    refuse_taken_names(plugin, program.list_commands(context) if isinstance(program, click.Group) else ())
     folder = directory or Path(plugin.distribution)
     for path in write_plugin(plugin, folder):
         click.echo(path)
@@ -138,7 +174,7 @@ def new(name: str, kind: str, directory: Path | None) -> None:
         f"    cd {folder}\n"
         f"    pip install -e '.[test]'\n"
         f"    pytest\n"
-        f"    timestamp-server plugins show {plugin.name}\n\n"
+        f"    timestamp-server {plugin.name + ' --help' if kind == 'command' else 'plugins show ' + plugin.name}\n\n"
         f"then read {folder / 'README.md'}, which says what to change.",
         err=True,
     )
