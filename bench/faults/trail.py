@@ -44,6 +44,7 @@ def tampering(tamper: Callable[[Path], None], *accept: str, workers: int = 1) ->
             sleep(1.1)
             server.until(lambda: not any(server.grants() for _ in range(8)), what="no process issues tokens")
             client, log = server.ask().words, server.logged("critical.*No token leaves until")
+            server.until(lambda: "nobody has accepted it" in server.readyz(), what="/readyz says why")
             readyz, metric = server.readyz(), server.metric("audit_healthy")
             accepted = scene.run("audit", "accept", "--reason", "a drill", *accept, path)
             assert accepted.code == 0, accepted.output
@@ -110,6 +111,7 @@ def note_removed(scene: Scene) -> Seen:
         path.with_name("audit.jsonl.tampered").unlink()
         server.until(lambda: server.grants() or path.with_name("audit.jsonl.tampered").exists(), what="it looks again")
         assert not server.grants()
+        server.until(lambda: "nobody has accepted it" in server.readyz(), what="/readyz says why")
         log, readyz = server.logged("critical.*No token leaves until"), server.readyz()
         assert scene.run("audit", "accept", "--reason", "a drill", path).code == 0
         return Seen(client=client, log=log, readyz=readyz, healed=f"{server.healed()} after `audit accept`")
