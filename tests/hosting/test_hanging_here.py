@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.conformance.replies import granted, read_reply, refused
-from tests.serving import QUERY, HttpReply, Parts, Server, TestSink, running_server
+from tests.serving import QUERY, HttpReply, Parts, Server, TestSigner, TestSink, running_server
 from tsa_core.api import (
     AuditRecord,
     PolicySelector,
@@ -75,6 +75,20 @@ class Selector(PolicySelector):
         if not context.request_id.startswith("trial"):
             self.gate.pass_through()
         return None
+
+
+class HangingSigner(TestSigner):
+    """A key that is local, and hangs."""
+
+    sign_digest = None
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self.gate = gate
+
+    def sign(self, message: bytes, *, timeout: float) -> bytes:
+        self.gate.pass_through()
+        return super().sign(message, timeout=timeout)
 
 
 @pytest.fixture
@@ -200,18 +214,35 @@ def test_a_client_that_leaves_while_its_request_hangs_harms_nobody(gate: Gate) -
         )
 
 
-def test_a_selector_that_hangs_stops_its_own_requests_alone(gate: Gate) -> None:
-    with running_server(Parts(selectors=[Selector(gate)])) as server:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_selector_that_hangs_stops_its_own_requests_alone(engine: str, gate: Gate) -> None:
+    """However many ask: one thread hangs, and the others wait within the selector's limit, or are refused at once."""
+    limit = {"policy": {"selector_timeout": "300ms"}}
+    with running_server(Parts(selectors=[Selector(gate)]), engine=engine, tables=limit) as server:
         granted(server.post(REQUEST).body)
         gate.go.clear()
-        with asked(server, 3) as futures:
-            for _ in range(3):
-                gate.wait_for_one()
+        with asked(server, 40) as futures:
+            gate.wait_for_one()
+            wait_until(lambda: sum(map(Future.done, futures)) == 39, seconds=60, what="all others are refused")
             ask_all(server)
-            assert not any(future.done() for future in futures)
             gate.go.set()
-            for future in futures:
-                granted(future.result(60).body)
+            assert sum(read_reply(future.result(60).body).token is not None for future in futures) == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_local_signer_that_hangs_is_called_within_its_limit_for_requests_in_no_batch(engine: str, gate: Gate) -> None:
+    profiles = {"slow": {"signer": "test:slow", "signer_timeout": "300ms"}}
+    parts = Parts(signers={"p256": TestSigner(), "slow": HangingSigner(gate)})
+    with running_server(parts, profiles=profiles, engine=engine) as server:
+        gate.go.clear()
+        with ThreadPoolExecutor(40) as pool:
+            futures = [pool.submit(server.post, REQUEST, path="/tsa/slow") for _ in range(40)]
+            gate.wait_for_one()
+            wait_until(lambda: sum(map(Future.done, futures)) == 39, seconds=60, what="all others are refused")
+            ask_all(server)
+            granted(server.post(REQUEST).body)
+            gate.go.set()
+            assert sum(read_reply(future.result(60).body).token is not None for future in futures) == 1
 
 
 def test_the_end_does_not_wait_for_what_hangs_and_counts_it(gate: Gate) -> None:

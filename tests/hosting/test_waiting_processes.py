@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,7 @@ def test_sigterm_ends_the_server_while_everything_hangs(
         waiting = [ask(hanging.stamp, "/tsa/remote"), ask(hanging.stamp)]
         server.process.send_signal(signal.SIGHUP)
         for call in ("observe", "remote", "disk", "open"):
-            wait_until(lambda call=call: stuck.reached(call), seconds=60, what=f"{call} hangs")
+            wait_until(partial(stuck.reached, call), seconds=60, what=f"{call} hangs")
         server.process.send_signal(signal.SIGTERM)
         with ends_within(GRACEFUL_SECONDS + 2):
             assert server.process.wait() == 0

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Mapping
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any, cast
 
-from tsa_core.api import ClockMonitor
+import pytest
+
+from tsa_core.api import ClockMonitor, ConfigError
 from tsa_core.config import Settings
 from tsa_core.hosting.workers.fleet import Plan, WorkerFleet
 from tsa_core.service import LiveService, Material, Service
@@ -66,3 +70,26 @@ def test_a_reload_right_after_the_start_reaches_every_worker(tmp_path: Path) -> 
             os.kill(worker, signal.SIGKILL)
             os.waitpid(worker, 0)
         fleet.close()
+
+
+def test_while_a_reload_waits_for_a_worker_the_parent_looks_after_all_and_can_be_stopped() -> None:
+    """The worker never answers; whoever looks at the workers meanwhile stops the server at the third look."""
+    fleet = WorkerFleet(describe)
+    fleet.start(plan(1))
+    mine, parents = Pipe()
+    hello = (1).to_bytes(8, "big") + os.getpid().to_bytes(8, "big")
+    socket.send_fds(fleet._worker_end, [hello], [parents.fileno()])
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            fleet.give_up()
+
+    fleet.meanwhile = look
+    with pytest.raises(ConfigError, match="the server ends"):
+        fleet.prepare(plan(2))
+    assert len(looks) == 3
+    for each in (mine, parents):
+        each.close()
+    fleet.close()

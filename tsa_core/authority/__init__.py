@@ -1,5 +1,6 @@
 """The authority: profiles, serial numbers, the clock gate and the checks at start."""
 
+from tsa_core.authority.admission import may_hang
 from tsa_core.authority.authority import TimestampAuthority
 from tsa_core.authority.awaited_signer import AwaitedSigner
 from tsa_core.authority.batch_guard import BatchGuard, BatchTaken
@@ -41,6 +42,7 @@ __all__ = [
     "days_between",
     "issuing_period",
     "load_chain",
+    "may_hang",
     "parse_chain",
     "read_chain_file",
     "read_kernel_clock",

@@ -26,8 +26,14 @@ from tsa_core.protocol.errors import DigestLengthMismatch, WeakHash
 CANNOT_SIGN = "the timestamp cannot be signed now; try again later"
 _NEVER_COPIED = frozenset({oids.ID_PE_QC_STATEMENTS})
 """Extensions that state what the authority is. They are never copied from a request."""
+_CORE = "tsa_core."
 _SELECTORS = "[policy] selectors"
 """The pool of requests whose selectors wait. No profile has such a name."""
+
+
+def may_hang(selector: PolicySelector) -> bool:
+    """Say whether a selector may hang, also one that is local: the core has not written it."""
+    return not type(selector).__module__.startswith(_CORE)
 
 
 class Admission:
@@ -48,30 +54,51 @@ class Admission:
         self.remote = any(selector.latency == "remote" for _, selector in selectors)
         """Whether a selector waits for a network."""
         self._selectors: tuple[
-            tuple[str, Callable[[TimeStampReq, RequestContext], str | None], PluginCalls | None], ...
+            tuple[str, Callable[[TimeStampReq, RequestContext], str | None], bool, PluginCalls], ...
         ] = tuple(
             (
                 name,
                 selector.select,
-                calls(f"the policy selector {name!r}", hangs=causes.add(CauseKind.POLICY, name))
-                if selector.latency == "remote"
-                else None,
+                selector.latency == "remote",
+                calls(f"the policy selector {name!r}", hangs=causes.add(CauseKind.POLICY, name)),
             )
             for name, selector in selectors
         )
+        self._may_hang = any(may_hang(selector) for _, selector in selectors)
+        self._asked_here: list[None] = []
+        """Requests whose local selectors threads ask which must not wait: when one is there, it hangs."""
         self._claimed = claimed
 
     def profile(self, request: TimeStampReq, context: RequestContext) -> Profile:
         """Return the profile that the URL names, else the first that a selector names, else the default one.
 
-        Raises TsaError alone. On the I/O thread, a selector that waits ends this run.
+        Raises TsaError alone. On the I/O thread, a selector that waits ends this run, and so does one that hangs there.
         """
-        if self.remote:
+        if self.remote or self._asked_here:
             context.enter(_SELECTORS)
-        chosen = context.profile
-        for plugin, select, calls in self._selectors:
+            chosen = self._ask(request, context, limited=True)
+        elif self._may_hang:
+            self._asked_here.append(None)
             try:
-                name = select(request, context) if calls is None else calls.call(partial(select, request, context))
+                chosen = self._ask(request, context, limited=False)
+            finally:
+                self._asked_here.pop()
+        else:
+            chosen = self._ask(request, context, limited=False)
+        if chosen is None:
+            chosen = DEFAULT_PROFILE
+        if chosen not in self._profiles:
+            raise TsaError(f"there is no profile {chosen!r}")
+        if context.identity is not None and not context.identity.may_use(chosen):
+            raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"this client may not use the profile {chosen}")
+        return self._profiles[chosen]
+
+    def _ask(self, request: TimeStampReq, context: RequestContext, *, limited: bool) -> str | None:
+        """Return what the URL or a selector names; with `limited`, no selector takes longer than it may."""
+        chosen = context.profile
+        for plugin, select, remote, calls in self._selectors:
+            try:
+                name = calls.call(partial(select, request, context)) if remote or limited else select(request, context)
             except TsaError as error:
                 error.plugin = plugin
                 raise
@@ -81,13 +108,7 @@ class Admission:
                 self.refuse_unknown(name, plugin)
                 if chosen is None:
                     chosen = name
-        if chosen is None:
-            chosen = DEFAULT_PROFILE
-        if chosen not in self._profiles:
-            raise TsaError(f"there is no profile {chosen!r}")
-        if context.identity is not None and not context.identity.may_use(chosen):
-            raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"this client may not use the profile {chosen}")
-        return self._profiles[chosen]
+        return chosen
 
     def refuse_unknown(self, name: object, plugin: str) -> None:
         """Raise PluginError for what a selector returned, unless it is the name of a profile."""
@@ -105,9 +126,8 @@ class Admission:
 
     def close(self) -> None:
         """End the threads that call the selectors."""
-        for _, _, calls in self._selectors:
-            if calls is not None:
-                calls.close()
+        for *_, calls in self._selectors:
+            calls.close()
 
     def check(self, request: TimeStampReq, profile: Profile) -> None:
         """Refuse hashes, digests, policies and extensions that this profile does not accept (rules S5 to S9)."""

@@ -35,8 +35,8 @@ from tsa_core.authority.processors import Processors
 from tsa_core.authority.profile import Profile
 from tsa_core.authority.replies import Replies
 from tsa_core.authority.request_trace import RequestTrace
-from tsa_core.protocol.errors import EncodingError
-from tsa_core.protocol.request import read_extensions, read_request
+from tsa_core.authority.token_extensions import token_extensions
+from tsa_core.protocol.request import read_request
 from tsa_core.protocol.tstinfo import SERIAL_OCTETS, encode_serials
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,8 @@ class TimestampAuthority:
             hangs=self.causes.add(CauseKind.SIGNER, "in memory"),
         )
         """Stands for what is called in the thread that answers a batch."""
+        self._alone_here: list[None] = []
+        """Requests in no batch that threads work on which must not wait: when one is there, it hangs."""
         self._replies = Replies(observers, distribution)
         self._observed = bool(observers)
         self._stages = (self._prepare, self._sign, self._complete, *([self._process] if processors else []))
@@ -100,8 +102,7 @@ class TimestampAuthority:
         `trace` is filled in for the caller. Observers are told with or without it.
         """
         pending = self.admit(body, context, trace)
-        self._leave_thread(pending)
-        self.respond_batch((pending,))
+        self._respond_alone(pending)
         return pending.answered
 
     def issue(self, request: TimeStampReq, context: RequestContext, trace: RequestTrace | None = None) -> bytes:
@@ -109,8 +110,7 @@ class TimestampAuthority:
         pending = self._new(context, trace)
         pending.request = request
         self._attempt(self._assign_profile, (pending,))
-        self._leave_thread(pending)
-        self.respond_batch((pending,))
+        self._respond_alone(pending)
         reply = pending.answered
         if reply.rejection is not None:
             raise reply.rejection
@@ -243,10 +243,19 @@ class TimestampAuthority:
                     guard.check()
                     self._replies.fail(pending, error)
 
-    def _leave_thread(self, pending: PendingRequest) -> None:
-        """Leave a thread that must not wait, for a request that is in no batch, if it has not left it already."""
-        if self.may_wait and pending.reply is None and not self.waits(pending.profile):
+    def _respond_alone(self, pending: PendingRequest) -> None:
+        """Answer a request that is in no batch; in a thread that may wait when this one must not wait for it."""
+        here = self._alone_here
+        if (self.may_wait or here) and pending.reply is None and not self.waits(pending.profile):
             self._attempt(self._enter, (pending,))
+        if pending.entered:
+            self.respond_batch((pending,))
+            return
+        here.append(None)
+        try:
+            self.respond_batch((pending,))
+        finally:
+            here.pop()
 
     # -- the stages of a request --------------------------------------------------------------------------------
 
@@ -274,6 +283,7 @@ class TimestampAuthority:
         finally:
             if trace is not None:
                 trace.wait_began = began
+        pending.entered = True
         if trace is not None and self.waits(pending.profile):
             trace.wait_ended = perf_counter_ns()
         elif trace is not None:
@@ -306,7 +316,11 @@ class TimestampAuthority:
             serial_der=pending.serial_der,
             gen_time_der=stamp.gen_time_der,
             nonce_der=request.nonce_der,
-            extensions=self._extensions(pending, draft) if draft or request.extensions else b"",
+            extensions=(
+                token_extensions(pending, draft, self._processors, self._claimed)
+                if draft or request.extensions
+                else b""
+            ),
             accuracy=stamp.accuracy,
         )
         pending.signed_attributes = attributes = template.signed_attributes(tst_info, stamp.signing_time_der)
@@ -320,7 +334,8 @@ class TimestampAuthority:
             trace.serial_der = pending.serial_der
             trace.sign_began = perf_counter_ns()
         try:
-            signature: object = profile.sign(pending.to_sign)
+            sign = profile.sign_within_limit if pending.entered else profile.sign
+            signature: object = sign(pending.to_sign)
         except SignerError as error:
             profile.signing.set(profile.signer_failed)
             error.plugin = profile.settings.scheme
@@ -376,24 +391,3 @@ class TimestampAuthority:
         if not profile.settings.ordering:
             pending.batch.stamps[profile.name] = stamp
         return stamp
-
-    def _extensions(self, pending: PendingRequest, draft: TokenDraft | None) -> bytes:
-        """Return the encoded extensions that the template does not have.
-
-        They are the request's, where the profile copies them, and then those of the response processors.
-        """
-        request, profile = pending.request, pending.profile
-        copied = profile.settings.allow_custom_extensions and request.extensions
-        parts = [e.der for e in request.extensions if e.oid not in self._claimed] if copied else []
-        added = self._processors.extend(draft, pending.batch.guard) if draft is not None else []
-        extensions = b"".join([*parts, *(part for _, part in added)])
-        if extensions:
-            try:
-                read_extensions(profile.template.extensions + extensions)
-            except (EncodingError, RequestRejected) as error:
-                adding = list(dict.fromkeys(name for name, _ in added))
-                whose = f", to which {' and '.join(adding)} added," if adding else ""
-                wrong = TsaError(f"the extensions of the token{whose} are wrong: {error}")
-                wrong.plugin = adding[0] if len(adding) == 1 else None
-                raise wrong from None
-        return extensions

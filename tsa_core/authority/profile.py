@@ -90,8 +90,8 @@ class Profile:
         self._try_signer(may_wait=may_wait)
         self.hangs = Cause(CauseKind.SIGNER, name, profile=name)
         """Active while the signer does not return, although its time is over."""
-        self._calls = self._limit_calls(threads) if self.waits else None
-        self.sign = self._sign_in_thread if self.waits else self.sign
+        self._calls = self._limit_calls(threads)
+        self.sign = self.sign_within_limit if self.waits else self.sign
         self.verifies = self.waits if settings.verify_signatures is None else settings.verify_signatures
         """Whether every signature is verified: unless the settings say so, those of a signer that waits anyway."""
 
@@ -241,14 +241,13 @@ class Profile:
             threads=threads + 1,  # one for trial signatures
         )
 
-    def _sign_in_thread(self, to_sign: bytes) -> bytes:
-        assert self._calls is not None  # noqa: S101 - it is set together with this method
+    def sign_within_limit(self, to_sign: bytes) -> bytes:
+        """Do what `sign` does, in a thread that may wait, and give up in time whatever the signer does."""
         return self._calls.call(partial(self._ask_signer, to_sign))
 
     def close(self) -> None:
         """End the threads that call the signer."""
-        if self._calls is not None:
-            self._calls.close()
+        self._calls.close()
 
     def trial_signature(self) -> None:
         """Make a signature and verify it; raises SignerError when either fails, PluginError for no signature at all."""

@@ -16,11 +16,11 @@ from tsa_core.host import plugins_at_work
 
 log = logging.getLogger(__name__)
 
-PROCESS_SLACK_SECONDS = 1.7
+PROCESS_SLACK_SECONDS = 1.6
 """How much later than `graceful_timeout` the process that an operator has started is given up."""
-KILL_SLACK_SECONDS = 1.4
+KILL_SLACK_SECONDS = 1.3
 """How much later a worker is killed by its parent."""
-WORKER_SLACK_SECONDS = 1.1
+WORKER_SLACK_SECONDS = 1.0
 """How much later a worker is given up by itself."""
 CLOSING_SHARE = 0.8
 """How much of the time that a process has left its plugins may take to close."""

@@ -23,7 +23,15 @@ from tsa_core.api import (
     why_not_writable,
 )
 from tsa_core.api.fields import noting_files
-from tsa_core.authority import CauseKind, CertificateChain, ClockChange, Profile, TimestampAuthority, parse_chain
+from tsa_core.authority import (
+    CauseKind,
+    CertificateChain,
+    ClockChange,
+    Profile,
+    TimestampAuthority,
+    may_hang,
+    parse_chain,
+)
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import (
     AUDIT_SINK,
@@ -165,7 +173,7 @@ class Service:
             (name, self._plugin(POLICY_SELECTOR, settings.policy, name)) for name in settings.policy.selectors
         ]
         bind_selectors(selectors, [profile.summary for profile in profiles], self.host)
-        waits = any(selector.latency == "remote" for _, selector in selectors)
+        waits = any(may_hang(selector) for _, selector in selectors)
         refuse_without_effect(settings.policy, "selector_timeout", "policy", waits=waits)
         sinks: list[tuple[str, AuditSink]] = [
             (name, self._plugin(AUDIT_SINK, settings.audit, name)) for name in settings.audit.sinks

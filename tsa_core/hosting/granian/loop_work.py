@@ -127,15 +127,16 @@ class LoopWork:
 
     def _pass_on(self, replies: Iterable[LoopReply]) -> None:
         with suppress(RuntimeError):  # the loop is closed, and its requests have been cut off
-            self._loop.call_soon_threadsafe(_finish, list(replies))
+            self._loop.call_soon_threadsafe(self._take_up, list(replies))
+
+    def _take_up(self, replies: Iterable[LoopReply]) -> None:
+        """Send what another thread has answered, and answer what it has put into the batch."""
+        for reply in replies:
+            reply.finish()
+        self._run()
 
 
 def _add_to_batch(batch: Batch, reply: LoopReply, request: BatchedRequest) -> None:
     request.connection = reply
     request.answer = reply.answer
     batch.add(request)
-
-
-def _finish(replies: Iterable[LoopReply]) -> None:
-    for reply in replies:
-        reply.finish()

@@ -89,6 +89,8 @@ class RsgiApplication:
                 await self._serve_stream(scope, environ, protocol, self._http2_limits)
             else:
                 await self._serve(environ, protocol, self._read(environ, protocol))
+        except asyncio.CancelledError:
+            log.debug("%s %s was cut off", scope.method, scope.path)
         finally:
             self.pending -= 1
 
