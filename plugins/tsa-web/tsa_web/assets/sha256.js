@@ -94,8 +94,14 @@ export class Sha256 {
 
 const PART = 4 * 1024 * 1024;
 
-// The SHA-256 of a file of any size, in parts. `progress` is told a number between 0 and 1.
-export async function sha256OfFile(file, progress = () => {}) {
+const WHOLE = 64 * 1024 * 1024;
+
+// The SHA-256 of a file of any size; one of more than `whole` bytes is read in parts, for which `progress` is told a
+// number between 0 and 1. WebCrypto, where it is, hashes the others, several times as fast.
+export async function sha256OfFile(file, progress = () => {}, whole = WHOLE) {
+  if (globalThis.crypto?.subtle && file.size <= whole) {
+    return new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+  }
   const hash = new Sha256();
   for (let from = 0; from < file.size; from += PART) {
     hash.update(new Uint8Array(await file.slice(from, from + PART).arrayBuffer()));
