@@ -129,7 +129,7 @@ def _days(default: int, flag: str, text: str) -> Callable[[FunctionT], FunctionT
     metavar="OID",
     callback=_policy,
     help="Policy that tokens state, your own; uuid makes one under 2.25 that nobody else has, which clients written in "
-    f"Go and Rust cannot read  [asked for; Sigstore's, {DEFAULT_POLICY}]",
+    f"Go, and sigstore-rust, cannot read  [asked for; Sigstore's, {DEFAULT_POLICY}]",
 )
 @click.option(
     "--for",

@@ -23,8 +23,8 @@ _NEEDS: Final[dict[str, Sequence[str]]] = {
 """What each profile's rules ask for beyond what every chain has."""
 POLICY_TEXT: Final = """\
 Every token states the OID of the policy under which it was issued. Type one of your organization's own; or "uuid", for
-one under 2.25 that nobody else has, which clients written in Go and Rust (Sigstore's) cannot read; or press Enter for
-the one that Sigstore's authorities state."""
+one under 2.25 that nobody else has, which clients written in Go (cosign for example) and sigstore-rust cannot read; or
+press Enter for the one that Sigstore's authorities state."""
 
 
 @dataclass(frozen=True, kw_only=True)
