@@ -12,6 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from tsa_core import host
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.authority import load_chain
 from tsa_core.certs.rules import ChainCase, Outcome, judge
@@ -171,3 +172,14 @@ def test_whose_policy_tokens_state_is_said(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / "b" / "tsa.toml", environ={})
     assert settings.profiles["default"].policies[0].startswith("2.25.")
     assert init(tmp_path / "c", "--timestamp-policy", "mine").exit_code == 2
+
+
+@pytest.mark.plugin("memory")
+def test_help_says_to_try_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Try it: 'timestamp-server serve'" in CliRunner().invoke(server, ["--help"]).output
+    found = host.installed_plugins()
+    del found["memory"]
+    monkeypatch.setattr(host, "installed_plugins", lambda *_, **__: found)
+    without = " ".join(CliRunner().invoke(server, ["--help"]).output.split())
+    assert "Try it" not in without
+    assert "Begin with 'timestamp-server init ./tsa'" in without

@@ -140,6 +140,21 @@ class ServerGroup(LazyGroup):
                 formatter.write_dl(rows)
 
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say how to begin: with a trial where the signer that makes a key at start is installed, else with a key."""
+        from tsa_core.host import installed_plugins
+
+        if "memory" in installed_plugins():
+            super().format_epilog(ctx, formatter)
+            return
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(
+                "Begin with 'timestamp-server init ./tsa', then 'timestamp-server serve --config ./tsa/tsa.toml'. A trial "
+                "without a key of your own needs the signer memory, which is not installed."
+            )
+
+
 @click.group(
     cls=ServerGroup,
     lazy=COMMANDS,
