@@ -150,8 +150,8 @@ class ServerGroup(LazyGroup):
         formatter.write_paragraph()
         with formatter.indentation():
             formatter.write_text(
-                "Begin with 'timestamp-server init ./tsa', then 'timestamp-server serve --config ./tsa/tsa.toml'. A trial "
-                "without a key of your own needs the signer memory, which is not installed."
+                "Begin with 'timestamp-server init ./tsa', then 'timestamp-server serve --config ./tsa/tsa.toml'. "
+                "A trial without a key of your own needs the signer memory, which is not installed."
             )
 
 
