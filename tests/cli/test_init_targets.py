@@ -91,7 +91,7 @@ def test_for_a_container_the_files_are_the_images_users(tmp_path: Path, monkeypa
     dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     assert f"USER {init_targets.CONTAINER_USER}:{init_targets.CONTAINER_USER}" in dockerfile
     made = configuration(tmp_path / "tsa" / "tsa.toml")["server"]
-    assert (made["host"], made["pid_file"], made["watch"]) == ("0.0.0.0", "/tmp/tsa.pid", True)
+    assert (made["host"], made["pid_file"], made["watch"]) == ("0.0.0.0", "/var/lib/tsa/tsa.pid", True)
     assert made["state_directory"] == "/var/lib/tsa"
     assert "--user" not in result.stderr
     assert f"-v {tmp_path / 'tsa'}:/etc/tsa:ro" in result.stderr

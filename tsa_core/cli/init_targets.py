@@ -119,7 +119,8 @@ TARGETS: Final[dict[str, Target]] = {
         Target(
             name="container",
             host="0.0.0.0",  # noqa: S104 - what is reachable is what is published
-            pid_file="/tmp/tsa.pid",  # noqa: S108 - the container's own
+            # Not in /tmp, where anybody on the host could lay one for a renewal that root runs there.
+            pid_file="/var/lib/tsa/tsa.pid",
             state_directory="/var/lib/tsa",
             watch=True,
             offline_inside=False,

@@ -248,7 +248,8 @@ def _change(present: Present, uri: str, chain: CertificateChain, wait: float) ->
         report = report_of_reload(pid_file, wait) if pid_file else None
     except ConfigError as error:
         report = None
-        console.tell(str(error))
+        if not present.settings.server.watch:
+            console.tell(str(error))
     if report is not None and not report.succeeded:
         renewal.change_back(present, former)
         console.tell(f"the server refused, and {present.config} is as before: {report.message}")
