@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.tls_material import TlsMaterial
 from tsa_backends.commands import run_command
 from tsa_core.testing import ServerProcess, missing
 
@@ -118,21 +119,23 @@ def test_default_command_makes_no_key_that_nobody_asked_for() -> None:
 
 
 @pytest.mark.plugin("memory")
-def test_health_check_tells_a_server_that_can_issue_from_one_that_is_not_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_health_check_tells_a_server_that_can_issue_from_one_that_is_not_there(tmp_path: Path, scheme: str) -> None:
+    """By the configuration alone, which says where and how the server listens."""
     words = last_stage()["HEALTHCHECK"].partition(" CMD ")[2]
-    command = json.loads(words)
-    assert command[0] == "python"
-    command[0] = shutil.which("python3") or "python3"
+    program, *command = json.loads(words)
+    assert program == "timestamp-server"
+    certificate, key = TlsMaterial(tmp_path).write("server")
+    tls = f'schemes = ["https"]\ntls_certificate = "{certificate}"\ntls_key = "{key}"\n' if scheme == "https" else ""
     config = tmp_path / "tsa.toml"
-    config.write_text('[profiles.default]\nsigner = "memory:"\n')
-
-    def ask(port: int) -> int:
-        environment = {**os.environ, "TSA_SERVER__PORT": str(port)}
-        return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False).returncode
-
-    with ServerProcess(config) as server:
-        assert ask(server.port) == 0
-    assert ask(server.port) == 1
+    config.write_text(f'[server]\n{tls}[profiles.default]\nsigner = "memory:"\n')
+    port = "--tls-port" if tls else "--port"
+    environ = {"TSA_CONFIG": str(config)}
+    with ServerProcess(config, port, "0") as server:
+        environ[f"TSA_SERVER__{port[2:].replace('-', '_').upper()}"] = str(server.address(scheme)[1])
+        healthy = run_command(*command, environ=environ)
+        assert (healthy.returncode, healthy.stdout) == (0, ""), healthy.stderr
+    assert run_command(*command, environ=environ).returncode == 1
 
 
 def compose() -> dict[str, Any]:

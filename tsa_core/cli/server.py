@@ -139,7 +139,6 @@ class ServerGroup(LazyGroup):
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(rows)
 
-
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Say how to begin: with a trial where the signer that makes a key at start is installed, else with a key."""
         from tsa_core.host import installed_plugins
