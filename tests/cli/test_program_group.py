@@ -89,6 +89,35 @@ def test_completion_prints_a_script_that_names_the_program(shell_name: str) -> N
     assert "timestamp-server" in done.stdout
 
 
+def test_powershell_is_told_type_value_and_description() -> None:
+    """No PowerShell runs here: what its script asks is answered, and the script names what it is answered by."""
+    script = run_command("completion", "powershell").stdout
+    assert "-CommandName 'timestamp-server'" in script
+    assert "$env:_TIMESTAMP_SERVER_COMPLETE = 'powershell_complete'" in script
+    assert "%" not in script
+    asked = [
+        (
+            "timestamp-server\nserve\n--tls-read",
+            "--tls-read",
+            ["plain\t--tls-read-timeout\tAs --read-timeout, for https  [as"],
+        ),
+        ("timestamp-server\nserve\n--log-type", "", ["plain\tdev\tdev", "plain\tprod\tprod"]),
+        ("timestamp-server\nserve\n--config", "", ["file\t\t_"]),
+        ("timestamp-server\nplugins\nl", "l", ["plain\tlist\t"]),
+    ]
+    for words, incomplete, expected in asked:
+        variables = {"COMP_WORDS": words, **({"COMP_CWORD": incomplete} if incomplete else {})}
+        done = run_command(environ={**variables, "_TIMESTAMP_SERVER_COMPLETE": "powershell_complete"})
+        lines = done.stdout.splitlines()
+        assert len(lines) == len(expected), done
+        for line, start in zip(lines, expected, strict=True):
+            assert line.startswith(" ".join(start.split("  "))), done.stdout
+    assert (
+        "$env:_TIMESTAMP_SERVER_COMPLETE = 'powershell-plain_complete'"
+        in run_command("completion", "powershell", "--no-descriptions").stdout
+    )
+
+
 @pytest.mark.parametrize("shell_name", ["zsh", "fish"])
 def test_completion_without_descriptions(shell_name: str) -> None:
     script = run_command("completion", shell_name, "--no-descriptions").stdout

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tsa_backends.commands import run_command
+from tsa_core import __version__
 
 pytestmark = pytest.mark.plugin("memory", "file")
 
@@ -25,7 +27,15 @@ def errors(result: subprocess.CompletedProcess[str]) -> list[str]:
 
 def test_version_is_readable_and_json() -> None:
     assert run("version").stdout.startswith("tsa-core: ")
-    assert {"tsa-core", "python", "openssl"} <= set(json.loads(run("version", "--json").stdout))
+    document = json.loads(run("version", "--json").stdout)
+    assert {"tsa-core", "python", "openssl", "system"} <= set(document)
+    # These are what the reference prints (sigs.k8s.io/release-utils/version).
+    assert list(document)[:7] == [
+        *("gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform")
+    ]
+    assert document["gitVersion"] == f"v{__version__}"
+    assert re.fullmatch(r"[a-z]+/[a-z0-9_]+", document["platform"])
+    assert document["goVersion"] == f"python{document['python']}"
 
 
 def test_check_prints_what_it_found() -> None:

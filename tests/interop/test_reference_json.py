@@ -75,3 +75,12 @@ def test_the_same_names_types_and_values(
     own, other = ours(capsys, *verify), theirs(reference, tmp_path, *verify)
     assert own["TimestampPath"] == other["TimestampPath"]
     check_same(own["ParsedTimestamp"], other["ParsedTimestamp"])
+
+
+def test_version_has_the_references_fields_first(
+    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = theirs(reference, tmp_path, "version", "--json")
+    own = ours(capsys, "version", "--json")
+    assert list(own)[: len(other)] == list(other)
+    assert own["platform"] == other["platform"]

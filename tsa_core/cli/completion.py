@@ -7,13 +7,13 @@ from typing import Any, Final
 import click
 from click.shell_completion import FishComplete, ShellComplete, ZshComplete, add_completion_class, get_completion_class
 
-SHELLS: Final = ("bash", "fish", "zsh")
-_PLAIN: Final = "-plain"
-"""At the end of a shell's name: without descriptions."""
+from tsa_core.cli.powershell import PLAIN, PlainPowerShellComplete, PowerShellComplete
+
+SHELLS: Final = ("bash", "fish", "powershell", "zsh")
 
 
 class _PlainZsh(ZshComplete):
-    name = f"zsh{_PLAIN}"
+    name = f"zsh{PLAIN}"
     source_template = ZshComplete.source_template.replace("=zsh_complete", f"={name}_complete")
 
     def format_completion(self, item: Any) -> str:
@@ -21,14 +21,14 @@ class _PlainZsh(ZshComplete):
 
 
 class _PlainFish(FishComplete):
-    name = f"fish{_PLAIN}"
+    name = f"fish{PLAIN}"
     source_template = FishComplete.source_template.replace("=fish_complete", f"={name}_complete")
 
     def format_completion(self, item: Any) -> str:
         return f"{item.type},{item.value}"
 
 
-for _class in (_PlainZsh, _PlainFish):
+for _class in (_PlainZsh, _PlainFish, PowerShellComplete, PlainPowerShellComplete):
     add_completion_class(_class)
 
 
@@ -53,8 +53,9 @@ def completion(ctx: click.Context, shell: str, no_descriptions: bool) -> None:
       source <(@ completion bash)
       @ completion zsh > "${fpath[1]}/_@"
       @ completion fish > ~/.config/fish/completions/@.fish
+      @ completion powershell >> $PROFILE
     """  # noqa: D301 - the backslash is click's mark
-    found = get_completion_class(shell + _PLAIN if no_descriptions else shell) or get_completion_class(shell)
+    found = get_completion_class(shell + PLAIN if no_descriptions else shell) or get_completion_class(shell)
     assert found is not None  # noqa: S101 - SHELLS are click's
     root = ctx.find_root()
     click.echo(_script(found, root.command, str(root.info_name)))

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from tsa_core import __version__
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, guarded_output, is_unicode, open_closed_descriptors
 from tsa_core.protocol.errors import TemporaryFailure, TsaError
@@ -96,27 +95,6 @@ def print_facts(columns: Sequence[str], rows: Sequence[Sequence[str]], *, fixed:
         return
     for name, value in rows:
         echo(f"{name}: {value}")
-
-
-def print_versions(*, as_json: bool) -> None:
-    """Print the versions that a report of a fault should name."""
-    import platform
-
-    from cryptography import __version__ as cryptography_version
-    from cryptography.hazmat.backends.openssl.backend import backend
-
-    facts = {
-        "tsa-core": __version__,
-        "python": platform.python_version(),
-        "cryptography": cryptography_version,
-        "openssl": backend.openssl_version_text(),
-        "platform": platform.platform(),
-    }
-    if as_json:
-        print_json(facts)
-    else:
-        for name, value in facts.items():
-            echo(f"{name}: {value}")
 
 
 def fail(program: str, message: str, code: int) -> NoReturn:

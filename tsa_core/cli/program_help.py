@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tsa_core.cli import console
+from tsa_core.cli.versions import print_versions
 
 
 @click.command("help")
@@ -27,4 +27,4 @@ def show_help(ctx: click.Context, command: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def version(as_json: bool) -> None:
     """Print the versions of tsa-core, Python and the cryptographic library."""
-    console.print_versions(as_json=as_json)
+    print_versions(as_json=as_json)

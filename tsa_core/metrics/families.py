@@ -5,10 +5,8 @@ Every label has a bounded set of values: routes, methods, status codes, profiles
 
 from __future__ import annotations
 
-import json
 import platform
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
 from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Summary, disable_created_metrics
@@ -16,6 +14,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from tsa_core import __version__
 from tsa_core.api import PKIFailureInfo
 from tsa_core.authority import ClockState
+from tsa_core.host.revision import UNKNOWN, installed_revision
 
 PREFIX = "timestamp_authority_"
 UNRECOGNIZED = "unrecognized"
@@ -107,7 +106,7 @@ class Families:
         build = gauge("build_info", "1; the labels tell what was built, and with what", *labels)
         # The first four are the reference system's; where it has Go's version, that of Python stands.
         python = platform.python_version()
-        build.labels(__version__, _revision(), "unknown", f"python{python}", python).set(1)
+        build.labels(__version__, installed_revision(), UNKNOWN, f"python{python}", python).set(1)
 
         # Shown from the start, so that a rate includes the first event, and so that every file of a process that shares
         # its metrics is there before the disk is full: a file that is cut short makes each later scrape fail.
@@ -122,15 +121,6 @@ class Families:
         """Set the gauge of this state to 1 and the others to 0."""
         for each in ClockState:
             self.clock_state.labels(each.value).set(each.value == state)
-
-
-def _revision() -> str:
-    """Return the commit that was installed, where pip noted it (PEP 610), else `unknown`."""
-    try:
-        noted = json.loads(distribution("tsa-core").read_text("direct_url.json") or "{}")
-        return str(noted["vcs_info"]["commit_id"])
-    except (PackageNotFoundError, OSError, ValueError, KeyError, TypeError):
-        return "unknown"
 
 
 @cache

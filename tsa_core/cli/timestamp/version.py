@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from tsa_core.cli import console
 from tsa_core.cli.timestamp.options import common, common_options
+from tsa_core.cli.versions import print_versions
 
 
 @click.command()
@@ -15,7 +15,7 @@ from tsa_core.cli.timestamp.options import common, common_options
 @click.pass_context
 def version(ctx: click.Context, /, as_json: bool, **_: Any) -> None:
     """Print the versions of tsa-core, Python and the cryptographic library."""
-    console.print_versions(as_json=as_json or common(ctx, "output_format") == "json")
+    print_versions(as_json=as_json or common(ctx, "output_format") == "json")
 
 
 version.params += common_options()
