@@ -121,7 +121,9 @@ def test_a_comment_says_what_means_more_here(arguments: list[str], hint: str | N
     text = migrate(*arguments).stdout
     clock = text.partition("[clock]\n")[2].partition("\n[profiles")[0]
     assert (hint in clock) if hint else ("#" not in clock)
-    assert '# rejections = "sigstore"' in text
+    for line in ('# rejections = "sigstore"', "# max_request_body_size = 1048576", '# include_chain = "leaf"'):
+        assert line in text
+    assert "# include_chain" not in migrate("--include-chain-in-response=false").stdout
     assert "# rejections" not in migrate("--rejections", "rfc3161").stdout
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import cache
 from threading import Event
 
 import pytest
@@ -79,6 +80,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
+@cache
 def fields(method: str, *more: tuple[str, str], path: str = "/api/v1/timestamp") -> bytes:
     """Return a block of headers that says everything anew, without the table that both sides remember."""
     import hpack
@@ -97,9 +99,10 @@ Steps = tuple[bytes, bytes]
 
 def cancelled(method: str, *, body: bytes, end: bool) -> Callable[[int], Steps]:
     """Return what opens a stream, with a body that may be incomplete, and cancels it."""
-    block = fields(method, *([TYPE] if body else []), *([("content-length", str(len(REQUEST)))] if body else []))
+    more = [TYPE, ("content-length", str(len(REQUEST)))] if body else []
 
     def attack(stream: int) -> Steps:
+        block = fields(method, *more)
         opened = frame(HEADERS, END_HEADERS | (0 if body else END_STREAM), stream, block)
         sent = frame(DATA, END_STREAM if end else 0, stream, body) if body else b""
         return opened + sent, frame(RESET, 0, stream, CANCEL.to_bytes(4, "big"))

@@ -45,7 +45,7 @@ _MAX_DAYS = 36_500
 
 @click.command(
     PROGRAM,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help", "-help"], "max_content_width": 100},
     epilog="Then: timestamp-server check-chain chain.pem --key URI, and "
     "timestamp-server serve --timestamp-signer kms --kms-key-resource URI --certificate-chain-path chain.pem.",
 )

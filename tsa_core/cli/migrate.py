@@ -30,6 +30,12 @@ _HINTS: Final[Mapping[str, str]] = {
     "server.rejections": """\
 # To send errors of DER requests as HTTP 400 and JSON; here they are HTTP 200 and a TimeStampResp that says why:
 # rejections = "sigstore\"""",
+    "server.max_request_body_size": """\
+# To take requests as large as there; here the limit is 64 KiB:
+# max_request_body_size = 1048576""",
+    "profiles.default.include_chain": """\
+# Tokens that are asked for certificates have the intermediate ones, too. To put in the signer's alone, as there:
+# include_chain = "leaf\"""",
     "metrics.host": """\
 # To let everybody read the metrics; here they are on this machine's own address:
 # host = "0.0.0.0\"""",
@@ -110,11 +116,11 @@ def _settings_of(values: Mapping[str, Any], table: str) -> Iterator[tuple[str, A
 
 
 def _hint(name: str, table: Mapping[str, Any]) -> str | None:
-    """Return what to say of a setting that is not in the table, and is another one's default there."""
-    return next(
-        (hint for key, hint in _HINTS.items() if key.startswith(f"{name}.") and key.rpartition(".")[2] not in table),
-        None,
+    """Return what to say of settings that are not in the table, and whose default is another one there."""
+    hints = (
+        hint for key, hint in _HINTS.items() if key.rpartition(".")[0] == name and key.rpartition(".")[2] not in table
     )
+    return "\n".join(hints) or None
 
 
 def _clock_hint(clock: Mapping[str, Any]) -> str | None:
