@@ -75,6 +75,7 @@ export function say(element, text, { error = false } = {}) {
 export function onFile(input, take) {
   const place = input.closest(".drop");
   const over = (on) => () => place.classList.toggle("over", on);
+  input.addEventListener("click", () => { input.value = ""; }); // so that the same file can be chosen again
   input.addEventListener("change", () => { if (input.files.length) take(input.files[0]); });
   place.addEventListener("dragenter", over(true));
   place.addEventListener("dragleave", over(false));
