@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 PLUGINS ?=
+CONTAINER ?= docker
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python .ci/install.py
@@ -34,7 +35,7 @@ DIST := $(VENV)/.stamp-dist
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve dist test interop-clients bench bench-quick lint format types docs import-graph constraints clean
+.PHONY: help serve dist image test interop-clients bench bench-quick lint format types docs import-graph constraints clean
 
 help: ## say what there is
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='options for the command']"
@@ -75,6 +76,10 @@ docs: $(DOCS) ## build the documentation into site/; a warning is an error
 
 dist: $(DIST) ## build and check wheels, sdists, a wheelhouse and an SBOM in dist/
 	$(BIN)/python .ci/dist.py $(ARGS)
+
+image: ## build the container image and print its size; CONTAINER=podman instead of docker
+	BUILDAH_FORMAT=docker $(CONTAINER) build -f deploy/Dockerfile -t tsa-core $(ARGS) .
+	@$(CONTAINER) image inspect --format '{{.Size}}' tsa-core | awk '{ printf "tsa-core: %.0f MB\n", $$1 / 1e6 }'
 
 import-graph: $(DEV) ## draw which room imports which, for the documentation
 	$(BIN)/python .ci/import_graph.py
