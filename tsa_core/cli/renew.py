@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.reload import report_of_reload
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.config import DEFAULT_PROFILE
+from tsa_core.logs import set_up_logging
 
 if TYPE_CHECKING:
     from tsa_core.certs import CertificateChain
@@ -97,6 +99,8 @@ def renew(config: Path | None, **flags: Any) -> None:
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     from tsa_core.cli import renewal
 
+    # Root, who renews, owns keys that the service reads by its group; a warning of that mode would mislead.
+    set_up_logging(level=logging.ERROR)
     _refuse_contradictions(config, flags)
     with ExitStack() as stack:
         if flags["csr_in"]:
