@@ -29,5 +29,5 @@ def test_larger_file_is_refused_and_never_read_to_its_end(tmp_path: Path) -> Non
 def test_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nope\.pem: the private key cannot be read: No such file or directory$"):
         read_file(tmp_path / "nope.pem", "private key", limit=1)
-    with pytest.raises(ConfigError, match=r"the private key cannot be read: Is a directory$"):
+    with pytest.raises(ConfigError, match=r"the private key cannot be read: Is a directory; name the file itself$"):
         read_file(tmp_path, "private key", limit=1)

@@ -79,7 +79,7 @@ def test_a_chain_of_another_pki_is_refused(pki: Pki, key: PrivateKey) -> None:
 def test_the_key_must_be_the_certified_one(pki: Pki, key: PrivateKey) -> None:
     other = shared_key("ecdsa-p384")
     message = refusal(pki.chain(other.public_key()), key)
-    assert "the signer's key (EC secp256r1) is not the one" in message
+    assert "the signer's key (EC secp256r1, SHA-256 " in message
     assert "(EC secp384r1)" in message
 
 

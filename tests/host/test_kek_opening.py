@@ -105,7 +105,7 @@ def test_the_scheme_selects_the_plugin_and_its_options_validate_the_settings(hos
     ("uri", "settings", "message"),
     [
         ("xor-kms://key", {"octett": 1}, "unknown setting signer.s.kek.octett; did you mean 'octet'?"),
-        ("xor-kms://key", {"octet": "many"}, "signer.s.kek.octet: Input should be a valid integer"),
+        ("xor-kms://key", {"octet": "many"}, "signer.s.kek.octet: must be a whole number"),
         ("xor-kms://key", {"octet": 256}, "signer.s.kek.octet: too large"),
         ("xor-kms://key", {"uri": "xor-kms://other"}, "unknown setting signer.s.kek.uri; known here: octet"),
         ("xor-kms://none", {}, "signer.s.key: no such key"),

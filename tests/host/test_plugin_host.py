@@ -200,7 +200,7 @@ def test_settings_are_validated_and_unknown_ones_refused(module: Callable[..., s
     assert seen[0].colour == "blue"
     with pytest.raises(ConfigError, match=r"unknown setting clock\.colour\.color; did you mean 'colour'\?"):
         host.open(CLOCK, "colour", {"color": "blue"})
-    with pytest.raises(ConfigError, match=r"clock\.colour\.colour: Input should be a valid string"):
+    with pytest.raises(ConfigError, match=r"clock\.colour\.colour: must be a text"):
         host.open(CLOCK, "colour", {"colour": 3})
 
 

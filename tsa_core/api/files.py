@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -37,7 +38,17 @@ def unless_it_hangs(call: Callable[[], T], what: str, path: Path) -> T:
             path=str(path),
         ) from None
     except OSError as error:
-        raise ConfigError(f"the {what} cannot be read: {error.strerror}", path=str(path)) from None
+        raise ConfigError(
+            f"the {what} cannot be read: {error.strerror}{_remedy(error, path)}", path=str(path)
+        ) from None
+
+
+def _remedy(error: OSError, path: Path) -> str:
+    if error.errno == errno.ENOENT:
+        return "" if path.is_absolute() else f"; it was looked for in {Path.cwd()}"
+    if error.errno == errno.EACCES:
+        return "; let the user who runs this read it, and pass through the directories above it"
+    return "; name the file itself" if error.errno == errno.EISDIR else ""
 
 
 def read_file(path: Path, what: str, *, limit: int) -> bytes:

@@ -13,17 +13,18 @@ import click
 from tsa_core.api import ClockMonitor, TimeSourceReport, TsaError
 from tsa_core.authority import ClockStatus, read_kernel_clock
 from tsa_core.cli import console
+from tsa_core.cli.flag_groups import GroupedCommand
 from tsa_core.cli.reference_settings import load
-from tsa_core.cli.settings_flags import settings_options
+from tsa_core.cli.running_server import address_of
+from tsa_core.cli.settings_flags import flag_groups, settings_options
 from tsa_core.host import PluginHost
 from tsa_core.logs import set_up_logging
 from tsa_core.service import open_clock
 
 _READINESS_SECONDS = 10
-_MAX_READINESS_OCTETS = 1_048_576
 
 
-@click.command()
+@click.command(cls=GroupedCommand, groups=flag_groups())
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
@@ -164,27 +165,13 @@ def _text(duration: timedelta | None, *, sign: bool = False) -> str:
 
 def _print_served(url: str, *, as_json: bool) -> bool:
     """Print what a running server says at /readyz of its clock."""
-    # Not at the top: every start of a server would pay for an HTTP client.
-    import urllib.error
-    import urllib.request
-
-    if not url.startswith(("http://", "https://")):
-        raise click.UsageError("--url needs a URL such as http://127.0.0.1:3000")
-    address = f"{url.rstrip('/')}/readyz"
-    try:
-        with urllib.request.urlopen(address, timeout=_READINESS_SECONDS) as response:  # noqa: S310 - http(s), see above
-            body = response.read(_MAX_READINESS_OCTETS)
-    except urllib.error.HTTPError as error:
-        # 503 is the answer of a server that is not ready, and says why.
-        body = error.read(_MAX_READINESS_OCTETS)
-        error.close()
-    except (OSError, ValueError) as error:
-        raise TsaError(f"{address} cannot be read: {getattr(error, 'reason', None) or error}") from None
+    address = address_of(url)
+    body = address.get("/readyz", seconds=_READINESS_SECONDS).body
     try:
         check = next(check for check in json.loads(body)["checks"] if check["name"] == "clock")
         healthy, reason = bool(check["healthy"]), str(check.get("reason", ""))
     except (ValueError, LookupError, TypeError, StopIteration):
-        raise TsaError(f"{address} is not a timestamp-server's: it says nothing of a clock") from None
+        raise TsaError(f"what answers at {address.url} is no timestamp-server: it says nothing of a clock") from None
     if as_json:
         console.print_json({"healthy": healthy, "reason": reason})
     else:

@@ -117,7 +117,7 @@ def file_flags(path: Path) -> dict[str, Any]:
     """Return the parameters that a configuration file of Sigstore's server gives; raises ConfigError for another."""
     document = reference_document(path, FLAG_NAMES)
     if document is None:
-        raise ConfigError("this is a tsa.toml already", path=str(path))
+        raise ConfigError("this is a tsa.toml already; there is nothing to migrate", path=str(path))
     found = _Given()
     for flag, text in document.items():
         found.put(flag, text, f"{path}: {flag}")

@@ -100,6 +100,6 @@ def _signal(process: int) -> None:
     try:
         os.kill(process, signal.SIGHUP)
     except ProcessLookupError:
-        raise TsaError(f"there is no process {process}") from None
+        raise TsaError(f"there is no process {process}; is the server running?") from None
     except PermissionError:
         raise TsaError(f"process {process} is another user's; run this as that user") from None

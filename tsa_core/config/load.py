@@ -22,6 +22,7 @@ from pydantic_settings import (
 from tsa_core.api.errors import ConfigError
 from tsa_core.api.fields import relative_to
 from tsa_core.api.files import read_file
+from tsa_core.api.setting_errors import setting_error
 from tsa_core.config.environment import (
     CONFIG_VARIABLE,
     ENV_PREFIX,
@@ -53,6 +54,13 @@ MEMORY_SIGNER = "memory:"
 _FILE_KEY, _FALLBACK_KEY = "_file", "_fallback"
 _MAX_FILE_OCTETS = 4 * 1024 * 1024
 _NOTHING = Fallback()
+_FORMS = {
+    "profiles": "is no name of a profile; write small letters, digits, - and _, at most 63",
+    "socket_mode": 'is no mode; write three octal digits, "0660" for example',
+    "public_url": "is no address; write https://tsa.example.org, and a path behind it where there is one",
+    "request_id_header": "is no header's name; write letters, digits and hyphens",
+}
+"""What to say of texts that do not have the form of their setting."""
 ProfileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -184,7 +192,8 @@ def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        text = f"the configuration file is not TOML: {error}"
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        text = f"the configuration file is not TOML: {reason}"
         if path.suffix in {".yaml", ".yml", ".json"}:
             text = (
                 "serve and check read such a file, in the words of Sigstore's server; all else needs tsa.toml, which "
@@ -240,7 +249,7 @@ def _model_of(table: str) -> type[BaseModel] | None:
 
 def _explain(error: ValidationError, origin_of: Callable[[tuple[int | str, ...]], str]) -> str:
     lines = []
-    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+    for problem in error.errors(include_url=False, include_input=False):
         location = tuple(part for part in problem["loc"] if part != "[key]")
         path = ".".join(map(str, location))
         origin = origin_of(location)
@@ -253,7 +262,11 @@ def _explain(error: ValidationError, origin_of: Callable[[tuple[int | str, ...]]
                 description = f" ({field.description})" if field.description else ""
             message = f"{path} is missing{description}"
         else:
-            message = f"{path}: {problem['msg'].removeprefix('Value error, ')}"
+            form = _FORMS.get(
+                "profiles" if location[:-1] == ("profiles",) else str(location[-1:][0] if location else "")
+            )
+            wrong = problem["type"] == "string_pattern_mismatch" and form
+            message = f"{path}: {form if wrong else setting_error(problem)}"
         lines.append(f"{origin}: {message}" if origin else message)
     return "\n".join(lines)
 
@@ -267,6 +280,8 @@ def _origin(
 ) -> str:
     """Return where a value came from: a flag, a variable or a file."""
     value: Any = flags
+    # A list is given as a whole.
+    location = tuple(part for part in location if isinstance(part, str))
     for part in location:
         if not isinstance(value, Mapping) or part not in value:
             break

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from tsa_core.api import ConfigError, PluginOptions, Provider
 from tsa_core.api.provider import fields_of_the_core
+from tsa_core.api.setting_errors import setting_error
 
 
 def validated(
@@ -32,6 +33,6 @@ def validated(
 
 
 def _errors(error: ValidationError, prefix: str) -> Iterable[str]:
-    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+    for problem in error.errors(include_url=False, include_input=False):
         name = ".".join(map(str, problem["loc"]))
-        yield f"{f'{prefix}{name}'.rstrip('.')}: {problem['msg'].removeprefix('Value error, ')}"
+        yield f"{f'{prefix}{name}'.rstrip('.')}: {setting_error(problem)}"

@@ -139,8 +139,13 @@ def _addresses(hosts: Sequence[str], port: int, *, flags: str) -> list[tuple[str
 
 def _cannot_listen(host: str, port: int, error: OSError, *, flags: str) -> ConfigError:
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    remedy = {
+        errno.EADDRINUSE: "stop what listens there, or ",
+        errno.EACCES: "ports below 1024 need the capability CAP_NET_BIND_SERVICE; give it, or ",
+        errno.EADDRNOTAVAIL: "this machine does not have the address; ",
+    }.get(error.errno or 0, "")
     return cannot_listen(
-        f"cannot listen on {where}: {error.strerror or error}; choose another address with {flags}", error
+        f"cannot listen on {where}: {error.strerror or error}; {remedy}choose another address with {flags}", error
     )
 
 
