@@ -179,3 +179,26 @@ def test_addresses_that_cannot_be_are_refused(url: str) -> None:
 def test_policies_that_cannot_be_are_refused(oid: str) -> None:
     with pytest.raises(ConfigError, match="cannot be a certificate policy"):
         Publication(policies=[oid]).extensions()
+
+
+@pytest.mark.parametrize(
+    ("oid", "refused"), [("2.5.29.14", True), ("1.3.6.1.5.5.7.1.1", False)], ids=["its key identifier", "another"]
+)
+def test_an_issuers_certificate_with_an_extension_that_cannot_be_read(oid: str, refused: bool) -> None:
+    signer = LocalKeySigner(shared_key("ecdsa-p256"))
+    unreadable = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), b"\x30\x01")
+    extensions = [pair for pair in root_extensions(signer.public_key) if pair[0].oid.dotted_string != oid]
+    name = certificate_name("CA")
+    certificate = issue_certificate(
+        subject=name,
+        public_key=signer.public_key,
+        issuer=Issuer(name=name, signer=signer),
+        extensions=[*extensions, (unreadable, False)],
+        not_before=NOW,
+        not_after=NOW + timedelta(days=1),
+    )
+    if refused:
+        with pytest.raises(ConfigError, match="subject key identifier of the certificate 'CN=CA' cannot be read"):
+            Issuer.of(certificate, signer)
+    else:
+        assert Issuer.of(certificate, signer).key_identifier

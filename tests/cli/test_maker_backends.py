@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from tsa_backends.kms_program import KmsProgram
 from tsa_backends.ministack import REGION, SECRET_KEY, Ministack
 from tsa_backends.openbao import ROOT_TOKEN, OpenBao
 from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_backends.timestamp_server import run
 from tsa_core.certs import load_certificates
-from tsa_core.testing import check_path_with_openssl
-
-pytestmark = pytest.mark.plugin("awskms", "hashivault", "pkcs11")
+from tsa_core.testing import check_path_with_openssl, require_program
 
 
+@pytest.mark.plugin("awskms", "hashivault", "pkcs11")
 def test_a_root_in_a_token_an_intermediate_in_a_vault_and_a_leaf_in_a_kms(
     softhsm: SoftHsm, openbao: OpenBao, ministack: Ministack, tmp_path: Path
 ) -> None:
@@ -63,6 +64,26 @@ def test_a_root_in_a_token_an_intermediate_in_a_vault_and_a_leaf_in_a_kms(
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.plugin("cliplugin", "file")
+def test_a_program_of_sigstores_kms_protocol_issues_and_is_the_type_of_all_keys(tmp_path: Path) -> None:
+    require_program("openssl")
+    program = KmsProgram(tmp_path)
+    for kind in ("ecdsa-p384", "ecdsa-p256"):
+        program.make_key(kind)
+    made = run(
+        [
+            *("create", "tsa", "--kms-type", "demo", "--root-key-id", "ecdsa-p384", "--leaf-key-id", "ecdsa-p256"),
+            *("--root-cert", tmp_path / "root.pem", "--leaf-cert", tmp_path / "leaf.pem"),
+        ],
+        {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        program="certificate-maker",
+    )
+    assert made.returncode == 0, made.stderr
+    chain = [*load_certificates(tmp_path / "leaf.pem"), *load_certificates(tmp_path / "root.pem")]
+    check_path_with_openssl(chain, tmp_path)
+
+
+@pytest.mark.plugin("hashivault")
 def test_a_backend_that_refuses_leaves_no_file(openbao: OpenBao, tmp_path: Path) -> None:
     key = openbao.make_key("maker-refused")
     made = run(

@@ -15,10 +15,13 @@ from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tsa_core.api import ConfigError, PublicKey, SignatureAlgorithm, Signer, SignerError
+from tsa_core.paths.errors import printable
+from tsa_core.paths.extensions import PARSING_ERRORS, read_extensions
 from tsa_core.protocol import der, oids
+from tsa_core.protocol.errors import EncodingError
 
 Extensions: TypeAlias = Sequence[tuple[x509.ExtensionType, bool]]
 """Extensions in their order, each with its criticality."""
@@ -53,12 +56,18 @@ class Issuer:
         if public_key_info(signer.public_key) != certificate.public_key().public_bytes(
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         ):
-            raise ConfigError(f"the certificate {certificate.subject.rfc4514_string()!r} is for another key")
+            raise ConfigError(f"the certificate {_subject(certificate)} is for another key")
         try:
-            found = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-        except x509.ExtensionNotFound:
-            return cls(name=certificate.subject, signer=signer)
-        return cls(name=certificate.subject, signer=signer, key_identifier=found.value.digest)
+            found = read_extensions(certificate, certificate.public_bytes(Encoding.DER))
+        except (EncodingError, *PARSING_ERRORS) as error:
+            raise ConfigError(f"the certificate {_subject(certificate)} cannot be read: {error}") from None
+        if ExtensionOID.SUBJECT_KEY_IDENTIFIER in found.unreadable:
+            raise ConfigError(
+                f"the subject key identifier of the certificate {_subject(certificate)} cannot be read; issue it again"
+            )
+        identifier = found.parsed.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+        digest = identifier.value.digest if identifier is not None else None
+        return cls(name=certificate.subject, signer=signer, key_identifier=digest)
 
     @property
     def authority_key_identifier(self) -> x509.AuthorityKeyIdentifier:
@@ -66,6 +75,10 @@ class Issuer:
         if self.key_identifier is not None:
             return x509.AuthorityKeyIdentifier(self.key_identifier, None, None)
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.signer.public_key)
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    return repr(printable(certificate.subject.rfc4514_string()))
 
 
 def certificate_name(common_name: str, *, organization: str | None = None, country: str | None = None) -> x509.Name:

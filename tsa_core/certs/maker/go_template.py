@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, one_line
 from tsa_core.certs.maker.go_expressions import MAX_DEPTH, ExpressionError, Token, evaluate, tokens_of
 from tsa_core.certs.maker.template_functions import go_text, truth
 
@@ -168,7 +168,7 @@ class _Template:
                 yield True, action, start
 
     def _fail(self, text: str) -> NoReturn:
-        raise ConfigError(text, path=f"{self._where}, line {_line(self._source, self._at)}")
+        raise ConfigError(one_line(text), path=f"{self._where}, line {_line(self._source, self._at)}")
 
 
 def _line(text: str, offset: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, one_line
 from tsa_core.certs.maker.go_template import Rendered, render
 from tsa_core.certs.maker.located_json import JsonError, Place, parse_json
 from tsa_core.certs.maker.template_fields import PARTS, WITHOUT_EFFECT, Part, TemplateFields
@@ -29,7 +29,7 @@ class TemplateSource:
             known = known[:-1]
         line = self.rendered.line_of(self.places.get(known, 0))
         field = name or ".".join(map(str, place))
-        return ConfigError(f"{field}: {text}" if field else text, path=f"{self.where}, line {line}")
+        return ConfigError(one_line(f"{field}: {text}" if field else text), path=f"{self.where}, line {line}")
 
 
 def read_template(text: str, *, where: str, common_name: str) -> tuple[TemplateFields, TemplateSource]:
@@ -39,7 +39,7 @@ def read_template(text: str, *, where: str, common_name: str) -> tuple[TemplateF
         value, places = parse_json(rendered.text)
     except JsonError as error:
         line = rendered.line_of(error.offset)
-        raise ConfigError(f"the template yields no JSON: {error}", path=f"{where}, line {line}") from None
+        raise ConfigError(one_line(f"the template yields no JSON: {error}"), path=f"{where}, line {line}") from None
     source = TemplateSource(where=where, rendered=rendered, places=places)
     try:
         return TemplateFields.model_validate(value), source
