@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.documentation.shell_blocks import ROOT
@@ -34,6 +37,17 @@ def test_every_message_of_the_troubleshooting_page_is_one() -> None:
     assert len(messages) > 20
     texts = string_texts()
     assert [message for message in messages if message.strip() not in texts] == []
+
+
+def test_the_page_of_commands_has_every_program_and_finds_it() -> None:
+    page = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+    places = dict(re.findall(r"^```\{command-reference\} (\S+)\n(.+)$", page, re.MULTILINE))
+    for place in places:
+        module, _, name = place.partition(":")
+        if importlib.util.find_spec(module.partition(".")[0]) is not None:
+            assert isinstance(getattr(importlib.import_module(module), name), click.Command), place
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert scripts.keys() <= set(places.values())
 
 
 @pytest.mark.parametrize("page", [DOCS / "compare.md", ROOT / "README.md"], ids=lambda page: page.name)
