@@ -307,18 +307,24 @@ def running_server(
 
     With the engine `granian` its embedded server stands in waitress's place, the one that also speaks TLS.
     """
-    with open_service(parts, profiles=profiles, tables=tables, engine=engine, **server) as service:
-        if engine == "granian":
-            sockets = listen(service.settings.server)
-            (url,) = urls(sockets)
-            app, settings = create_app(service), service.settings.server
-            with GranianListeners(app, settings, tls=(), plain=sockets, waiting_profiles=service.waiting_profiles):
-                yield Server(url=url, service=service)
-            for each in sockets:
-                each.close()
-            return
-        with served_by_waitress(service) as running:
-            yield running
+    served = served_by_granian if engine == "granian" else served_by_waitress
+    with (
+        open_service(parts, profiles=profiles, tables=tables, engine=engine, **server) as service,
+        served(service) as running,
+    ):
+        yield running
+
+
+@contextmanager
+def served_by_granian(service: Service) -> Iterator[Server]:
+    """Serve an opened service with embedded granian, without TLS."""
+    sockets = listen(service.settings.server)
+    (url,) = urls(sockets)
+    app, settings = create_app(service), service.settings.server
+    with GranianListeners(app, settings, tls=(), plain=sockets, waiting_profiles=service.waiting_profiles):
+        yield Server(url=url, service=service)
+    for each in sockets:
+        each.close()
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -13,7 +14,7 @@ from tests.interop.raw_answers import Answer, ask_all
 from tests.interop.raw_request_bodies import all_groups, all_requests
 from tests.interop.raw_requests import BODY_LIMIT, SERVERS
 from tests.interop.request_differences import REASONS, RESTORED, RFC3161, SIGSTORE, Reason
-from tests.serving import served_by_waitress
+from tests.serving import Server, served_by_waitress
 from tsa_core.cli.reference_settings import load
 from tsa_core.cli.serve import serve
 from tsa_core.service import Service
@@ -23,11 +24,12 @@ BEGIN: Final = "<!-- made by python -m tests.interop.reference_requests --write 
 END: Final = "<!-- end -->\n"
 RESTORING: Final = ("--include-chain-in-response=false", f"--max-request-body-size={BODY_LIMIT}")
 """Flags that give the reference's defaults back beside --rejections=sigstore; the first is in both columns."""
+Serving = AbstractContextManager[Server]
 SAME: Final = "the same"
 _SHORT: Final = 110
 
 
-def own_answers(rejections: str) -> dict[str, Answer]:
+def own_answers(rejections: str, served: Callable[[Service], Serving] = served_by_waitress) -> dict[str, Answer]:
     """Ask our server, started with the reference's flags and `--rejections`."""
     answers: dict[str, Answer] = {}
     for name, flags in SERVERS.items():
@@ -41,7 +43,7 @@ def own_answers(rejections: str) -> dict[str, Answer]:
         server = settings.settings.server.model_copy(update={"http_ping_only": ping_only})
         with (
             Service(settings.settings.model_copy(update={"server": server})) as service,
-            served_by_waitress(service) as running,
+            served(service) as running,
         ):
             answers |= ask_all(running.address, (each for each in all_requests() if each.flags == name))
     return answers

@@ -9,10 +9,11 @@ import pytest
 
 from tests.interop.builds import BuildFailed, NoToolchain, not_on_this_machine
 from tests.interop.raw_answers import Answer
-from tests.interop.raw_request_bodies import all_requests
+from tests.interop.raw_request_bodies import all_groups, all_requests
 from tests.interop.reference_requests import ask_reference, recorded
 from tests.interop.request_differences import REASONS, RFC3161, SIGSTORE
 from tests.interop.request_table import PAGE, differences, own_answers, reasons_of, unexplained, with_table
+from tests.serving import served_by_granian
 from tsa_core.testing import missing
 
 pytestmark = [pytest.mark.plugin("memory"), pytest.mark.timeout(900)]  # the reference's first build
@@ -74,6 +75,26 @@ def test_what_the_reference_grants_is_granted(reference: dict[str, Answer], own:
         "JSON, nonce 10^400",
         "201: DER, one extension twice",
         "201: DER, nonce of 256 octets",
+    ]
+
+
+def test_over_granian_only_what_is_not_http_is_told_differently(own: dict[str, dict[str, Answer]]) -> None:
+    """It serves https; its own HTTP parser refuses without a text, and hands no path over as it was written."""
+    answers = own_answers(SIGSTORE, served_by_granian)
+    other = [name for name, answer in answers.items() if differences(own[SIGSTORE][name], answer) - {"server"}]
+    http = [request.name for request in all_groups()["Lengths and HTTP's own rules"]]
+    assert [name for name in other if name not in http] == [
+        "post in small letters",
+        "GET of a path with %0d%0a",
+        "GET of a path in UTF-8",
+        "GET of a path with half an escape",
+        "Content-Type twice",
+    ]
+    assert [name for name in other if answers[name].status // 100 == 2] == [
+        "Content-Type twice",
+        "one Content-Length twice",
+        "Content-Length and chunked",
+        "a header line that ends with LF only",
     ]
 
 
