@@ -22,6 +22,7 @@ from tsa_core.api import (
 )
 from tsa_core.http import create_app
 from tsa_core.http.observability import Observability
+from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, LeaveIoThread, leave_io_thread, wait_here
 from tsa_core.testing import encode_request, wait_until
 from tsa_core.verify import TrustStore, verify_response
 
@@ -207,6 +208,23 @@ class Echo(Routes):
 
     def routes(self) -> Sequence[Route]:
         return [Route(path="/other", answer=lambda _request: RouteReply(body=b"here"))]
+
+
+def test_handler_leaves_the_io_thread_and_a_constant_does_not() -> None:
+    with open_service(Parts(routes=[Portal()])) as service:
+        app = create_app(service)
+        statuses: list[str] = []
+
+        def get(path: str, **variables: Any) -> None:
+            environ = wsgi_environ(b"", REQUEST_METHOD="GET", PATH_INFO=path) | {ENTER: leave_io_thread, **variables}
+            app(environ, lambda status, *_: statuses.append(status))
+
+        get("/portal/style.css")
+        with pytest.raises(LeaveIoThread) as caught:
+            get("/portal/echo/a/b")
+        assert caught.value.pool == "routes routes0"
+        get("/portal/echo/a/b", **{ENTER: wait_here, QUEUED_SECONDS: float("inf")})
+    assert statuses == ["200 OK", "503 Service Unavailable"]
 
 
 def test_metrics_and_access_log_know_the_route_by_its_template(monkeypatch: pytest.MonkeyPatch) -> None:
