@@ -25,6 +25,7 @@ CORE: Final = "tsa-core"
 OWN_PLUGINS: Final[Mapping[tuple[str, str], str]] = {
     ("audit", "auditfile"): "tsa-audit-file",
     ("ca", "gcp"): "tsa-signer-gcpkms[ca]",
+    ("guard", "guard"): "tsa-guard",
     ("kek", "aws-kms"): "tsa-signer-awskms",
     ("kek", "gcp-kms"): "tsa-signer-gcpkms",
     ("kek", "hcvault"): "tsa-signer-hashivault",

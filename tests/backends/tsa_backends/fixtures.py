@@ -10,6 +10,7 @@ import pytest
 from tsa_backends.key_vault import KeyVault
 from tsa_backends.ministack import Ministack
 from tsa_backends.openbao import OpenBao
+from tsa_backends.redis_server import RedisServer
 from tsa_backends.softhsm import SoftHsm
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
     """A running OpenBao; tests make keys of their own and leave the server up."""
     server = OpenBao(tmp_path_factory.mktemp("openbao"))
+    server.start()
+    yield server
+    server.process.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A running Redis; tests count under names of their own and leave it up."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
     server.process.stop()

@@ -1,0 +1,1 @@
+"""API keys, bearer tokens, tenants and rate limits: a guard for tsa-core."""

@@ -1,0 +1,147 @@
+"""Bearer tokens of an identity provider: JSON Web Tokens, checked against its public keys."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import logging
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import OrderedDict
+from typing import Any, Final
+
+import jwt
+
+from tsa_core.api import ConfigError, Identity, UnavailableError, read_file
+from tsa_guard.options import Jwt
+
+log = logging.getLogger(__name__)
+
+_MAX_OCTETS: Final = 262_144
+_FETCH_SECONDS: Final = 10.0
+_STEP_SECONDS: Final = 5.0
+_MAX_TOKEN: Final = 8_192
+_CACHED: Final = 10_000
+_LEEWAY_SECONDS: Final = 30
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Follow nothing: the address in the settings is the one that was checked."""
+
+
+class BearerTokens:
+    """Says whose a token is. Thread-safe. The provider's keys are read again periodically, in a thread of its own."""
+
+    def __init__(self, settings: Jwt) -> None:
+        self._settings = settings
+        self._keys = self._read()
+        self._known: OrderedDict[bytes, tuple[float, Identity]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="jwks", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> jwt.PyJWKSet:
+        """Return the provider's keys; raises ConfigError, or UnavailableError when they may be there later."""
+        url = self._settings.jwks_url
+        where = url or str(self._settings.jwks)
+        if url is None:
+            assert self._settings.jwks is not None  # noqa: S101 - the options have one of the two
+            data = read_file(self._settings.jwks, "JSON Web Key Set", limit=_MAX_OCTETS)
+        else:
+            try:
+                data = _fetch(url)
+            except (OSError, http.client.HTTPException) as error:
+                raise UnavailableError(f"{where}: the identity provider's keys cannot be fetched: {error}") from None
+        if len(data) > _MAX_OCTETS:
+            raise ConfigError(f"there are more than {_MAX_OCTETS >> 10} KiB", path=where)
+        try:
+            return jwt.PyJWKSet.from_dict(json.loads(data))
+        except (ValueError, TypeError, AttributeError, RecursionError, jwt.PyJWTError) as error:
+            raise ConfigError(f"there is no JSON Web Key Set with a usable key: {error}", path=where) from None
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._settings.refresh.total_seconds()):
+            try:
+                keys = self._read()
+            except Exception as error:  # noqa: BLE001 - the thread must go on, and the keys stay as they were
+                log.warning("the identity provider's keys stay as they were: %s", error)
+                continue
+            with self._lock:
+                # A key that was taken back makes its tokens worthless, those that were good a moment ago, too.
+                self._keys = keys
+                self._known.clear()
+
+    def identity(self, token: str) -> Identity:
+        """Return whose token this is; raises ValueError, with a sentence for the client, when it does not count."""
+        if len(token) > _MAX_TOKEN:
+            raise ValueError("the token is too long")
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        with self._lock:
+            keys, known = self._keys, self._known.get(digest)
+        if known is not None and known[0] > time.time():
+            return known[1]
+        try:
+            key = _key_for(jwt.get_unverified_header(token), keys)
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[key.algorithm_name] if key.algorithm_name in self._settings.algorithms else [],
+                audience=self._settings.audience,
+                issuer=self._settings.issuer,
+                leeway=_LEEWAY_SECONDS,
+                options={"require": ["exp", "iss", "aud"]},
+            )
+        except jwt.PyJWTError as error:
+            raise ValueError(f"the token does not count: {error}") from None
+        identity = self._identity_of(claims)
+        with self._lock:
+            if keys is self._keys:
+                self._known[digest] = float(claims["exp"]), identity
+            while len(self._known) > _CACHED:
+                self._known.popitem(last=False)
+        return identity
+
+    def _identity_of(self, claims: dict[str, Any]) -> Identity:
+        name = claims.get(self._settings.name_claim)
+        tenant = claims.get(self._settings.tenant_claim) if self._settings.tenant_claim else ""
+        if not isinstance(name, str) or not isinstance(tenant, str) or (self._settings.tenant_claim and not tenant):
+            raise ValueError("the token does not say who you are, or which tenant you belong to")
+        try:
+            return Identity(name=name, tenant=tenant, how="jwt")
+        except ValueError:
+            raise ValueError("the token's name or tenant has characters that cannot be logged") from None
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ended.set()
+
+
+def _key_for(header: dict[str, Any], keys: jwt.PyJWKSet) -> jwt.PyJWK:
+    identifier = header.get("kid")
+    found = [key for key in keys.keys if identifier is None or key.key_id == identifier]
+    if len(found) != 1:
+        raise jwt.InvalidTokenError("no key of the identity provider is the one that it names")
+    return found[0]
+
+
+def _fetch(url: str) -> bytes:
+    """Return what an address gives; raises OSError or HTTPException. Ten seconds are the end, however it drips."""
+    deadline = time.monotonic() + _FETCH_SECONDS
+    data = bytearray()
+    opener = urllib.request.build_opener(_NoRedirects)
+    try:
+        opened = opener.open(url, timeout=_STEP_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise OSError(f"the answer is HTTP {error.code}") from None
+    with opened as response:
+        while len(data) <= _MAX_OCTETS and (part := response.read1(65_536)):
+            data += part
+            if time.monotonic() > deadline:
+                raise TimeoutError("it takes too long")
+    return bytes(data)

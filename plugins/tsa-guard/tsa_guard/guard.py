@@ -1,0 +1,146 @@
+"""The guard: who is it, may they, and not too often."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from tsa_core.api import Guard, GuardedRequest, GuardRefusal, Identity
+from tsa_guard.bearer import BearerTokens
+from tsa_guard.key_file import PREFIX, key_id, matches
+from tsa_guard.options import GuardOptions, Tenant
+from tsa_guard.rates import Rate, Rates
+from tsa_guard.watched_keys import WatchedKeys
+
+_HEADERS: Final = {"WWW-Authenticate": 'Bearer realm="timestamps", Basic realm="timestamps"'}
+_MAX_CREDENTIAL: Final = 16_384
+_IPV6_PREFIX: Final = 64
+
+
+class _Tenant:
+    """What a tenant may do, ready to be counted."""
+
+    def __init__(self, settings: Tenant, rates: Rates) -> None:
+        self.profiles = None if settings.profiles is None else frozenset(settings.profiles)
+        self.together: tuple[Rate, ...] = rates.make(settings.limits)
+        self.each: tuple[Rate, ...] = rates.make(settings.client_limits)
+
+
+class TenantGuard(Guard):
+    """Knows clients by API keys (X-API-Key, Bearer, Basic) and bearer tokens, and counts their requests."""
+
+    def __init__(self, options: GuardOptions, *, keys: WatchedKeys | None, tokens: BearerTokens | None) -> None:
+        self.latency: Literal["local", "remote"] = "remote" if options.shared else "local"
+        self._keys = keys
+        self._tokens = tokens
+        self._rates = Rates(options)
+        self._tenants = {name: _Tenant(tenant, self._rates) for name, tenant in options.tenants.items()}
+        self._each = self._rates.make(options.client_limits)
+        self._anonymous = options.anonymous == "allow"
+        self._anonymous_rates = self._rates.make(options.anonymous_limits)
+        profiles = options.anonymous_profiles
+        self._stranger = (
+            None if profiles is None else Identity(name="anonymous", how="none", profiles=frozenset(profiles))
+        )
+
+    def check(self, request: GuardedRequest) -> Identity | GuardRefusal | None:
+        """Return who sends a request, or why it is refused; raises CannotCount."""
+        try:
+            identity = self._who(request)
+        except _Refused as refused:
+            return GuardRefusal(status=401, text=str(refused), headers=_HEADERS)
+        if identity is None:
+            if not self._anonymous:
+                text = "say who you are: send your API key as X-API-Key, as bearer token, or as password"
+                return GuardRefusal(status=401, text=text, headers=_HEADERS)
+            return self._rates.count(self._anonymous_rates, "address", _network(request)) or self._stranger
+        if not identity.tenant:
+            return self._rates.count(self._each, "client", identity.how, identity.name) or identity
+        tenant = self._tenants.get(identity.tenant)
+        if tenant is None:
+            return GuardRefusal(status=403, text=f"the tenant {identity.tenant} is not served here")
+        return (
+            self._rates.count(tenant.each, "client", identity.tenant, identity.how, identity.name)
+            or self._rates.count(tenant.together, "tenant", identity.tenant)
+            or replace(identity, profiles=tenant.profiles)
+        )
+
+    def _who(self, request: GuardedRequest) -> Identity | None:
+        """Return whose credential this is, None when there is none; raises _Refused for one that does not count."""
+        given = request.header("X-API-Key")
+        if given:
+            return self._by_key(given.strip())
+        scheme, _, credential = (request.header("Authorization") or "").strip().partition(" ")
+        credential = credential.strip()
+        if not scheme:
+            return None
+        if len(credential) > _MAX_CREDENTIAL:
+            raise _Refused("the credential is too long")
+        if scheme.lower() == "basic":
+            return self._by_key(_password(credential))
+        if scheme.lower() != "bearer":
+            raise _Refused("use Bearer or Basic authentication")
+        if credential.startswith(PREFIX) or self._tokens is None:
+            return self._by_key(credential)
+        try:
+            return self._tokens.identity(credential)
+        except ValueError as error:
+            raise _Refused(str(error)) from None
+
+    def _by_key(self, text: str) -> Identity:
+        identifier = key_id(text)
+        key = self._keys.keys.get(identifier) if self._keys is not None and identifier else None
+        if key is None or not matches(key, text):
+            raise _Refused("this API key is not known here")
+        state = key.state(datetime.now(UTC))
+        if state != "valid":
+            raise _Refused(f"this API key is {state}")
+        return Identity(name=key.name, tenant=key.tenant, how="api-key")
+
+    def close(self) -> None:
+        """End the threads that read keys."""
+        if self._keys is not None:
+            self._keys.close()
+        if self._tokens is not None:
+            self._tokens.close()
+
+
+class _Refused(Exception):
+    """A credential that does not count; its text is for the client."""
+
+
+def _password(credential: str) -> str:
+    """Return the password of Basic authentication (RFC 7617); raises _Refused."""
+    try:
+        return base64.b64decode(credential, validate=True).decode("utf-8").partition(":")[2]
+    except (binascii.Error, ValueError):
+        raise _Refused("the Basic credential is not base64 of NAME:KEY") from None
+
+
+def _network(request: GuardedRequest) -> str:
+    """Return what a client without a key is counted by: its address, of IPv6 the network that one customer has."""
+    try:
+        address = ipaddress.ip_address(request.client_address.partition("%")[0])
+    except ValueError:
+        return request.client_address
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False))
+    return str(address)
+
+
+def open_guard(options: GuardOptions) -> TenantGuard:
+    """Return the guard; raises ConfigError, or UnavailableError when an identity provider does not answer."""
+    keys = WatchedKeys(options.keys) if options.keys is not None else None
+    try:
+        tokens = BearerTokens(options.jwt) if options.jwt is not None else None
+        return TenantGuard(options, keys=keys, tokens=tokens)
+    except BaseException:
+        if keys is not None:
+            keys.close()
+        raise

@@ -1,0 +1,123 @@
+"""The settings of `[middleware.guard]`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tsa_core.api import ConfigPath, Duration, PluginOptions, Secret, TextList
+
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Those with a public key; a secret shared with an identity provider is nothing for a timestamp server."""
+
+
+def parse_limits(texts: list[str]) -> list[str]:
+    """Return the texts when each is a limit, such as `10/second` or `100000 per day`; raises ValueError."""
+    from limits import parse
+
+    for text in texts:
+        try:
+            parse(text)
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is no limit; write 10/second, 100 per 10 seconds, 100000/day or 1000000/month"
+            ) from None
+    return texts
+
+
+class Tenant(BaseModel):
+    """`[middleware.guard.tenants.NAME]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    profiles: TextList | None = Field(None, description="profiles that it may use; all when left out")
+    limits: TextList = Field(default_factory=list, description="limits for all of its clients together")
+    client_limits: TextList = Field(default_factory=list, description="limits for each of its clients")
+
+    _limits = field_validator("limits", "client_limits")(parse_limits)
+
+
+class Jwt(BaseModel):
+    """`[middleware.guard.jwt]`: bearer tokens of an identity provider (RFC 9068, OpenID Connect)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    issuer: str = Field(min_length=1, description="the claim iss that tokens must have")
+    audience: str = Field(min_length=1, description="the claim aud that tokens must have")
+    jwks: ConfigPath | None = Field(None, description="file with the provider's public keys (RFC 7517)")
+    jwks_url: str | None = Field(None, description="https address of these keys, in place of the file")
+    refresh: Duration = Field(
+        timedelta(minutes=5), ge=timedelta(seconds=1), description="how often the keys are read again"
+    )
+    name_claim: str = Field("sub", description="the claim that names the client")
+    tenant_claim: str | None = Field(None, description="the claim that names its tenant")
+    algorithms: TextList = Field(default_factory=lambda: list(_ALGORITHMS), description="signature algorithms")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.jwks is None) == (self.jwks_url is None):
+            raise ValueError("give one of jwks and jwks_url")
+        if self.jwks_url is not None and not _is_safe(self.jwks_url):
+            raise ValueError("jwks_url must begin with https://, or with http:// and an address of this machine")
+        if unknown := sorted(set(self.algorithms) - set(_ALGORITHMS)):
+            raise ValueError(f"the algorithm {unknown[0]} cannot be used; choose among {', '.join(_ALGORITHMS)}")
+        return self
+
+
+def _is_safe(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"})
+    )
+
+
+class GuardOptions(PluginOptions):
+    """`[middleware.guard]`."""
+
+    keys: ConfigPath | None = Field(None, description="file of API keys, made by timestamp-server keys new")
+    jwt: Jwt | None = Field(None, description="bearer tokens of an identity provider: a table of its own")
+    tenants: dict[str, Tenant] = Field(default_factory=dict, description="what tenants may do: a table for each")
+    client_limits: TextList = Field(default_factory=list, description="limits for each client without a tenant")
+    anonymous: Literal["refuse", "allow"] = Field(
+        "refuse", description="allow: who shows no key is served too, within anonymous_limits"
+    )
+    anonymous_limits: TextList = Field(
+        default_factory=list, description="limits for each address (each /64 of IPv6) without a key"
+    )
+    anonymous_profiles: TextList | None = Field(None, description="profiles that it may use; all when left out")
+    storage: Secret | None = Field(
+        None,
+        description="redis://HOST:PORT/0 or rediss://...: where all servers count requests together; in each process "
+        "by itself when left out",
+    )
+    storage_timeout: Duration = Field(
+        timedelta(milliseconds=500), gt=timedelta(0), description="time for one answer of redis"
+    )
+    on_storage_failure: Literal["refuse", "allow"] = Field(
+        "refuse", description="refuse: 503 while requests cannot be counted; allow: serve without limits, and log it"
+    )
+
+    _limits = field_validator("client_limits", "anonymous_limits")(parse_limits)
+
+    @property
+    def shared(self) -> bool:
+        """Whether requests are counted outside this process."""
+        return self.storage is not None
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> Self:
+        if self.storage and self.storage.get_secret_value().partition("://")[0] not in {"redis", "rediss"}:
+            raise ValueError("storage must begin with redis:// or rediss://")
+        if self.keys is None and self.jwt is None and self.anonymous == "refuse":
+            raise ValueError('nobody could get in: give keys or jwt, or say anonymous = "allow"')
+        if self.keys is None and self.jwt is None and (self.tenants or self.client_limits):
+            raise ValueError("tenants and client_limits have no effect without keys or jwt")
+        if self.anonymous == "refuse" and (self.anonymous_limits or self.anonymous_profiles is not None):
+            raise ValueError('anonymous_limits and anonymous_profiles have no effect without anonymous = "allow"')
+        if not self.shared and (self.on_storage_failure == "allow" or "storage_timeout" in self.model_fields_set):
+            raise ValueError("storage_timeout and on_storage_failure have no effect without storage")
+        return self
