@@ -79,7 +79,7 @@ def refused(requests: Mapping[str, bytes], statuses: Sequence[int]) -> Act:
         assert not [line for line in logged if "[error" in line or "Traceback" in line], logged
         return Seen(
             client=joined(seen),
-            log=re.sub(r" [\d.]+ms| id=\S+(?=`)", "", server.plain(min(logged))) if logged else "",
+            log=server.plain(min(logged)) if logged else "",
             also="" if logged else "nothing",
             healed="at once: the next client got a token",
         )

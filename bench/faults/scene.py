@@ -24,6 +24,7 @@ MEMORY = '[profiles.default]\nsigner = "memory:"\n'
 SECONDS = 60.0
 """How long a fault may take to be seen or to heal, unless it says otherwise."""
 _SHOWN = 240
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _RUN = "server(sys.argv[1:])"
 _QUERY = {"Content-Type": "application/timestamp-query"}
 
@@ -186,12 +187,13 @@ class Scene:
 
 def plain(text: str, folder: Path) -> str:
     """Return text as code in one line, without what differs from run to run: the folder, ports, times, pids."""
-    text = " ".join(text.split()).replace(str(folder), "/srv/tsa")
+    text = " ".join(text.split()).replace(str(folder), "/srv/tsa").replace(str(_CHECKOUT), "/opt/tsa-core")
     text = re.sub(r"^(\d{4}-\d\d-\d\d[T ])?[\d:.]+Z? \[(\w+) *\] (.*?)( \[[\w.]+\])?$", r"\2: \3", text)
     text = re.sub(r"\brequest [\w-]+: ", "request ID: ", text)
     text = re.sub(r"(127\.0\.0\.\d+|\[::1\]|localhost):\d+", r"\1:PORT", text)
     text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
     text = re.sub(r"\bpid[ =]\d+", "pid PID", text)
+    text = re.sub(r"( \d{3}) [\d.]+ms\b|\b(id=)[\w-]+", lambda found: found[1] or f"{found[2]}ID", text)
     text = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
     return f"`{text.replace('`', chr(39)).replace('|', '/')}`"
 

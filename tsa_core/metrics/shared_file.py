@@ -2,7 +2,7 @@
 
 prometheus_client maps files with holes. On a full disk a write into a hole ends the process (SIGBUS), and a file that
 cannot be made is an error wherever something is counted. Here the blocks of a file are written before it is mapped,
-and values that find no room are kept in memory until there is some.
+and values that find no room are kept in memory until there is some (decision 201).
 """
 
 from __future__ import annotations
