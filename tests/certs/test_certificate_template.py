@@ -61,8 +61,8 @@ def test_every_field_is_in_the_certificate(tmp_path: Path) -> None:
         },
     )
     assert [(attribute.rfc4514_attribute_name, attribute.value) for attribute in certificate.subject] == [
-        ("C", "DE"), ("O", "Example Ltd"), ("L", "Berlin"), ("ST", "Berlin"), ("STREET", "Street 1"),
-        ("2.5.4.17", "10115"), ("CN", "tsa 1"), ("2.5.4.5", "7"), ("2.5.4.97", "VATDE-1"),
+        ("C", "DE"), ("ST", "Berlin"), ("L", "Berlin"), ("STREET", "Street 1"), ("2.5.4.17", "10115"),
+        ("O", "Example Ltd"), ("CN", "tsa 1"), ("2.5.4.5", "7"), ("2.5.4.97", "VATDE-1"),
     ]  # fmt: skip
     found = certificate.extensions
     usage = found.get_extension_for_class(x509.KeyUsage)

@@ -31,7 +31,7 @@ def rendered(template: str, common_name: str = "tsa.example.com") -> Rendered:
         ('{{ or "" .Subject.CommonName "x" }}{{ and 1 "" 2 }}', "tsa.example.com"),
         ('{{ default "x" "" }}{{ default "x" .Subject.CommonName }}', "xtsa.example.com"),
         ("{{ upper .Subject.CommonName | lower | quote }}", '"tsa.example.com"'),
-        ('{{ trim " a " }}{{ print 1 nil false }}', "a1<no value>false"),
+        ('{{ trim " a " }}{{ print 1 2 "b" 3 "c" "d" true false }}', "a1 2b3cdtrue false"),
         ("{{ toJson .Subject }}", '{"commonName": "tsa.example.com"}'),
         ('{{ if eq .Subject.CommonName "x" "tsa.example.com" }}yes{{ else }}no{{ end }}', "yes"),
         ("{{ if not .Subject.CommonName }}a{{ else if ne 1 2 }}b{{ else }}c{{ end }}", "b"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tsa_core.cli.maker_keys import key_uri
+from tsa_core.cli.maker_keys import PROVIDER_FLAGS, key_uri
+from tsa_core.host import SIGNER, PluginHost
 
 ARN = "arn:aws:kms:eu-west-1:111122223333:key/1"
 
@@ -29,3 +30,11 @@ ARN = "arn:aws:kms:eu-west-1:111122223333:key/1"
 )  # fmt: skip
 def test_key_identifiers_become_key_uris(kms_type: str | None, key_id: str, uri: str) -> None:
     assert key_uri(key_id, kms_type, option="--root-key-id") == uri
+
+
+@pytest.mark.plugin("awskms", "azurekms", "gcpkms", "hashivault")
+def test_flags_about_backends_are_settings_of_their_plugins() -> None:
+    host = PluginHost()
+    for schemes, setting in PROVIDER_FLAGS.values():
+        for scheme in schemes:
+            assert setting in host.provider(SIGNER, scheme).options.model_fields

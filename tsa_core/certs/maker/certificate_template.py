@@ -47,14 +47,14 @@ _EXTENDED_KEY_USAGES: Final = {
 }
 _ATTRIBUTES: Final = (
     ("country", NameOID.COUNTRY_NAME),
-    ("organization", NameOID.ORGANIZATION_NAME),
-    ("organizational_unit", NameOID.ORGANIZATIONAL_UNIT_NAME),
-    ("locality", NameOID.LOCALITY_NAME),
     ("province", NameOID.STATE_OR_PROVINCE_NAME),
+    ("locality", NameOID.LOCALITY_NAME),
     ("street_address", NameOID.STREET_ADDRESS),
     ("postal_code", NameOID.POSTAL_CODE),
+    ("organization", NameOID.ORGANIZATION_NAME),
+    ("organizational_unit", NameOID.ORGANIZATIONAL_UNIT_NAME),
 )
-"""The attributes of a name before its common name and serial number, in the order in which Go writes them."""
+"""The attributes of a name before its common name and serial number, in the order in which Go 1.26 writes them."""
 
 
 def default_template(role: Role) -> str:

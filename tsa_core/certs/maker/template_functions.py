@@ -34,7 +34,7 @@ def truth(value: Any) -> bool:
 def go_text(value: Any) -> str:
     """Return how Go prints a value."""
     if value is None:
-        return "<no value>"
+        return "<nil>"
     if isinstance(value, bool):
         return "true" if value else "false"
     return _to_json(value) if isinstance(value, Mapping) else str(value)
@@ -49,6 +49,16 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name[:1].lower() + name[1:]: _json_value(each) for name, each in value.items() if each}
     return value
+
+
+def _print(*values: Any) -> str:
+    """Join values as Go does: a space stands between two that are no texts."""
+    parts: list[str] = []
+    for number, value in enumerate(values):
+        if number and not isinstance(value, str) and not isinstance(values[number - 1], str):
+            parts.append(" ")
+        parts.append(go_text(value))
+    return "".join(parts)
 
 
 def _printf(pattern: str, *values: Any) -> str:
@@ -174,7 +184,7 @@ FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "ne": lambda first, second: first != second,
     "not": lambda value: not truth(value),
     "or": _or,
-    "print": lambda *values: "".join(map(go_text, values)),
+    "print": _print,
     "printf": _printf,
     "quote": lambda *values: " ".join(_to_json(go_text(value)) for value in values),
     "toJson": _to_json,
