@@ -17,8 +17,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 CORE: Final = "tsa-core"
 
@@ -78,7 +77,7 @@ def origin_of(core: Distribution | None) -> Origin:
             return Origin(kind="repository", place=address)
         if urlsplit(url).scheme != "file":
             return Origin(kind="unknown")
-        path = Path(url2pathname(urlsplit(url).path))
+        path = Path(unquote(urlsplit(url).path))
         if "dir_info" in record:
             return Origin(kind="checkout", place=str(path), editable=bool(record["dir_info"].get("editable")))
         return Origin(kind="wheels", place=str(path.parent))

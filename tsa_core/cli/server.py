@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import sys
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -16,6 +17,8 @@ from tsa_core.cli.program_group import (
     long_flags,
 )
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
+from tsa_core.cli.streams import end_at_once
+from tsa_core.hosting.garbage import collect_rarely
 
 PROGRAM: Final = "timestamp-server"
 _RUN, _CONFIGURE, _LOOK, _PUBLISH = "Run a server", "Configure it", "Find out what is wrong", "For those who verify"
@@ -168,10 +171,26 @@ def server(**_: Any) -> None:
 add_version_flag(server, PROGRAM)
 
 
+_SHORT: Final = frozenset({*COMMANDS, "-h", "--help", "--version"} - {"serve"})
+"""Words with which a command line may begin that leaves nothing to do when it has been carried out."""
+
+
 def main() -> None:
-    """Run timestamp-server."""
+    """Run timestamp-server, and raise SystemExit with its exit code."""
+    collect_rarely()
     console.run(server, PROGRAM)
 
 
+def program() -> NoReturn:
+    """Run timestamp-server as a process."""
+    try:
+        main()
+    except SystemExit as error:
+        if isinstance(error.code, int) and (not sys.argv[1:] or sys.argv[1] in _SHORT):
+            end_at_once(error.code)
+        raise
+    raise AssertionError("unreachable: main raises SystemExit")
+
+
 if __name__ == "__main__":
-    main()
+    program()

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from tsa_core.config import Settings
 from tsa_core.hosting.ending import CLOSING_SHARE
 from tsa_core.hosting.facts import Facts, describe
+from tsa_core.hosting.garbage import freeze_startup_objects
 from tsa_core.hosting.granian.listeners import GranianListeners
 from tsa_core.hosting.heartbeat import Heartbeat, Loop, ServiceHeartbeat
 from tsa_core.hosting.notify import notify_stopping
 from tsa_core.hosting.reloading import ReloadControl
-from tsa_core.hosting.strategy import ServeJob, Started, freeze_startup_objects
+from tsa_core.hosting.strategy import ServeJob, Started
 from tsa_core.hosting.waitress.server import WaitressServer
 from tsa_core.service import LiveService, Service
 

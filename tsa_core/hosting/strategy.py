@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -66,9 +65,3 @@ class ServeJob:
         """Answer profiling requests in this process, when the settings ask for that."""
         if self.listeners.profiling is not None:
             serve_profiling(self.listeners.profiling)
-
-
-def freeze_startup_objects() -> None:
-    """Exclude from garbage collection what lives as long as the process: else a collection stops requests for 30 ms."""
-    gc.collect()
-    gc.freeze()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import warnings
@@ -15,12 +14,11 @@ from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, end_at_once, guarded_output, open_closed_descriptors
 from tsa_core.cli.timestamp.flags import PROGRAM
 from tsa_core.cli.timestamp.quick import may_be_quick, quick_call, split_command
+from tsa_core.hosting.garbage import collect_rarely
 from tsa_core.protocol.errors import TsaError
 
 _QUICK: Final = {"timestamp": "stamp", "verify": "verify", "inspect": "inspect"}
 """Commands that need no click, and the modules that hold the function of that name and its FLAGS."""
-_OBJECTS: Final = 100_000
-"""How many more objects there are before garbage is collected."""
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -82,8 +80,7 @@ def _failed(text: str, code: int) -> int:
 
 def main() -> NoReturn:
     """Run timestamp-cli."""
-    # What is imported stays; to look through it again and again for garbage takes an eighth of a short command.
-    gc.set_threshold(_OBJECTS)
+    collect_rarely()
     open_closed_descriptors()
     # What cryptography thinks of other people's certificates does not help whoever reads our one line.
     warnings.simplefilter("ignore")
