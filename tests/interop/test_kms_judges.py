@@ -17,9 +17,10 @@ import pytest
 
 from tests.interop import builds
 from tests.interop.kms_judge import REGION, SECRET_KEY, AwsJudge, GcpJudge, KmsJudge
+from tsa_backends.relayed import RelayedSignerContract
 from tsa_backends.timestamp_server import FOREIGN, TimestampServer
 from tsa_core.api import Signer
-from tsa_core.testing import Pki, SignerContract, encode_request, wait_until, write_pem
+from tsa_core.testing import Pki, Relay, encode_request, wait_until, write_pem
 
 MESSAGE = b"a message"
 
@@ -135,7 +136,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequ
             monkeypatch.setenv(name, value)
 
 
-class JudgedSigner(SignerContract):
+class JudgedSigner(RelayedSignerContract):
     @pytest.fixture
     def secrets(self) -> list[str]:
         return [SECRET_KEY, "PRIVATE KEY", "Bearer"]
@@ -162,6 +163,14 @@ class TestAwsSigner(JudgedSigner):
         with AwsJudge(tmp_path) as gone:
             return open_signer(uri=f"awskms:///{gone.make_key()}", endpoint_url=gone.address)
 
+    @pytest.fixture
+    def backend_port(self, aws: AwsJudge) -> int:
+        return int(aws.address.rpartition(":")[2])
+
+    @pytest.fixture
+    def relayed(self, aws: AwsJudge, open_signer: Callable[..., Signer], relay: Relay) -> Signer:
+        return open_signer(uri=f"awskms:///{aws.make_key()}", endpoint_url=relay.url)
+
 
 @pytest.mark.plugin("gcpkms")
 class TestGcpSigner(JudgedSigner):
@@ -183,6 +192,14 @@ class TestGcpSigner(JudgedSigner):
     def unreachable_signer(self, tmp_path: Path, open_signer: Callable[..., Signer]) -> Signer:
         with GcpJudge(tmp_path) as gone:
             return open_signer(uri=f"gcpkms://{gone.make_key('gone')}", endpoint=gone.plain_address)
+
+    @pytest.fixture
+    def backend_port(self, gcp: GcpJudge) -> int:
+        return int(gcp.plain_address.rpartition(":")[2])
+
+    @pytest.fixture
+    def relayed(self, gcp_key: str, open_signer: Callable[..., Signer], relay: Relay) -> Signer:
+        return open_signer(uri=f"gcpkms://{gcp_key}", endpoint=f"127.0.0.1:{relay.port}")
 
 
 @pytest.mark.plugin("awskms")

@@ -49,6 +49,7 @@ from tsa_core.testing.plugin_contract import PluginFixtures, ProviderContract
 from tsa_core.testing.policy_contract import PolicySelectorContract
 from tsa_core.testing.programs import missing, require_package, require_program
 from tsa_core.testing.record_contract import AuditSinkContract, ObserverContract, sample_outcome
+from tsa_core.testing.relay import Relay
 from tsa_core.testing.response_contract import ResponseProcessorContract
 from tsa_core.testing.routes_contract import RoutesContract, SampleAccess, sample_route_request
 from tsa_core.testing.samples import (
@@ -102,6 +103,7 @@ __all__ = [
     "PolicySelectorContract",
     "ProviderContract",
     "RefusingSigner",
+    "Relay",
     "ResponseProcessorContract",
     "RoutesContract",
     "SampleAccess",

@@ -12,6 +12,7 @@ import pytest
 
 from tsa_core.api import Clock, ClockError, ClockMonitor, ClockVerdict, PluginOptions, Provider, TimeReading
 from tsa_core.builtin.clock import SystemClock
+from tsa_core.testing.latency import check_latency
 from tsa_core.testing.plugin_contract import PluginFixtures
 from tsa_core.testing.raising import raised
 from tsa_core.testing.threads import on_threads
@@ -92,6 +93,9 @@ class ClockContract(PluginFixtures):
     def test_time_does_not_go_back(self, clock: Clock) -> None:
         times = [clock.now().time for _ in range(_READINGS)]
         assert times == sorted(times), "successive readings went back"
+
+    def test_local_clock_does_not_wait(self, clock: Clock) -> None:
+        check_latency(clock.latency, clock.now, doing="now")
 
     def test_reading_is_fast(self, clock: Clock) -> None:
         if clock.latency == "remote":

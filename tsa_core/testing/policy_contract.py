@@ -17,6 +17,7 @@ from tsa_core.api import (
     RequestRejected,
     TimeStampReq,
 )
+from tsa_core.testing.latency import check_latency
 from tsa_core.testing.plugin_contract import PluginFixtures
 from tsa_core.testing.samples import SAMPLE_POLICY, sample_context, sample_request
 from tsa_core.testing.threads import on_threads
@@ -110,6 +111,9 @@ class PolicySelectorContract(PluginFixtures):
         pairs = [(stamp_request, context) for stamp_request in REQUESTS for context in CONTEXTS]
         alone = [_choice(selector, pair) for pair in pairs]
         assert on_threads(lambda pair: _choice(selector, pair), pairs) == alone
+
+    def test_local_selector_does_not_wait(self, selector: PolicySelector) -> None:
+        check_latency(selector.latency, lambda: _choice(selector, (REQUESTS[0], CONTEXTS[0])), doing="select")
 
     def test_choosing_is_fast(self, selector: PolicySelector) -> None:
         if selector.latency == "remote":

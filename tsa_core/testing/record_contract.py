@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from itertools import count
 from time import perf_counter
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from tsa_core.api import (
     Provider,
     RequestOutcome,
 )
+from tsa_core.testing.latency import check_latency
 from tsa_core.testing.plugin_contract import PluginFixtures
 from tsa_core.testing.raising import raised
 from tsa_core.testing.samples import sample_record
@@ -74,6 +76,10 @@ class AuditSinkContract(PluginFixtures):
 
     def test_is_a_sink(self, sink: AuditSink) -> None:
         assert isinstance(sink, AuditSink), "what `open` returns must extend tsa_core.api.AuditSink"
+
+    def test_local_sink_does_not_wait(self, sink: AuditSink) -> None:
+        serials = count(1)
+        check_latency(sink.latency, lambda: sink.write_all([sample_record(next(serials))]), doing="write_all")
 
     def test_record_is_stored_when_write_returns(
         self, sink: AuditSink, read_serial_numbers: Callable[[], Collection[int]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tsa_core.api import HealthStatus, PluginOptions, Provider, RequestRejected,
 from tsa_core.protocol import der
 from tsa_core.protocol.response import signed_parts
 from tsa_core.testing.fakes import FakeSigner
+from tsa_core.testing.latency import check_latency
 from tsa_core.testing.plugin_contract import PluginFixtures
 from tsa_core.testing.raising import raised
 from tsa_core.testing.samples import sample_draft
@@ -83,6 +85,16 @@ class ResponseProcessorContract(PluginFixtures):
         processed = processor.process(response, draft)
         assert isinstance(processed, bytes), f"process returned {type(processed).__name__}, not bytes"
         assert signed_parts(processed) == signed_parts(response), "process changed bytes under the signature"
+
+    def test_local_processor_does_not_wait(
+        self, processor: ResponseProcessor, response: bytes, draft: TokenDraft
+    ) -> None:
+        def extend_and_process() -> None:
+            with suppress(RequestRejected):
+                list(processor.extend(draft))
+                processor.process(response, draft)
+
+        check_latency(processor.latency, extend_and_process, doing="extend or process")
 
     def test_processed_token_verifies(self, processor: ResponseProcessor, tmp_path: Path) -> None:
         check_with_openssl(issue_token(FakeSigner(), tmp_path, processors=[processor]), tmp_path)

@@ -14,8 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tsa_core.api import Provider, PublicKey, Signer, SignerUnavailable, TsaError, signature_algorithm
+from tsa_core.api import Provider, PublicKey, Signer, SignerError, SignerUnavailable, TsaError, signature_algorithm
 from tsa_core.testing.diagnosis import explain, is_dss_signature
+from tsa_core.testing.latency import check_latency, returns_within
 from tsa_core.testing.plugin_contract import PluginFixtures
 from tsa_core.testing.raising import raised
 from tsa_core.testing.threads import on_threads
@@ -32,8 +33,9 @@ _SIGNATURE_SIZES = {"ed25519": 64, "ed448": 114, "ml-dsa-44": 2420, "ml-dsa-65":
 class SignerContract(PluginFixtures):
     """Subclass it as TestSigner; override `plugin` and `uri`, and `options` where the signer needs settings.
 
-    A signer with a backend must override `unreachable_signer` too. One whose key is in this process declares
-    `has_backend = False` instead. Every fixture may have params, to run the contract with several keys.
+    A signer with a backend must override `unreachable_signer`, `silent_signer` and `nonsense_signer` too. One whose key
+    is in this process declares `has_backend = False` instead. Every fixture may have params, to run the contract with
+    several keys.
     """
 
     kind = "signer"
@@ -47,6 +49,9 @@ class SignerContract(PluginFixtures):
     """Seconds that a signature may take with the backend gone."""
     timeout_slack: ClassVar[float] = 1.0
     """Seconds by which a busy machine may be late."""
+    keeps_time: ClassVar[bool] = True
+    """Whether `sign` ends in time when the backend is silent. A library that cannot be interrupted forbids that; then
+    the core's limit has to do, and each signature that hangs takes a thread."""
 
     # -- what to override -----------------------------------------------------------------------------------------
 
@@ -84,13 +89,31 @@ class SignerContract(PluginFixtures):
     @pytest.fixture
     def unreachable_signer(self) -> Signer | None:
         """Return a signer that was opened and whose backend has gone since; override it."""
-        if self.has_backend:
+        self._must_override("unreachable_signer", "whose backend is gone", needed=self.has_backend)
+        return None
+
+    @pytest.fixture
+    def silent_signer(self) -> Signer | None:
+        """Return a signer that was opened and whose backend takes requests and answers none; override it."""
+        needed = self.has_backend and self.keeps_time
+        self._must_override(
+            "silent_signer", "whose backend takes requests and answers none (Relay.hush)", needed=needed
+        )
+        return None
+
+    @pytest.fixture
+    def nonsense_signer(self) -> Signer | None:
+        """Return a signer that was opened and whose backend answers what is no answer; override it."""
+        self._must_override("nonsense_signer", "whose backend answers nonsense (Relay.babble)", needed=self.has_backend)
+        return None
+
+    def _must_override(self, fixture: str, what: str, *, needed: bool) -> None:
+        if needed:
             pytest.fail(
-                f"{type(self).__name__} must override the fixture `unreachable_signer` with a signer whose backend is "
-                "gone, or declare has_backend = False because the key is in this process",
+                f"{type(self).__name__} must override the fixture `{fixture}` with a signer {what}, or declare "
+                "has_backend = False because the key is in this process",
                 pytrace=False,
             )
-        return None
 
     # -- what it is -----------------------------------------------------------------------------------------------
 
@@ -228,6 +251,38 @@ class SignerContract(PluginFixtures):
             f"sign took {elapsed:.1f} s of {self.unreachable_timeout} s before it raised SignerUnavailable; set the "
             "SDK's connect and read time-outs from `timeout` and switch its retries off"
         )
+
+    def test_silent_backend_is_given_up_in_time(self, silent_signer: Signer | None) -> None:
+        if silent_signer is None:
+            assert not (self.has_backend and self.keeps_time), "silent_signer is None, and there is a backend"
+            return
+        limit = self.unreachable_timeout
+        remedy = "give every call of the backend a time limit: `timeout` is for all of them together"
+        raised(
+            SignerUnavailable,
+            lambda: returns_within(
+                lambda: silent_signer.sign(b"silence", timeout=limit),
+                seconds=limit + 10 * self.timeout_slack,
+                doing=f"signing with a backend that is silent, and {limit:g} s of time,",
+                remedy=remedy,
+            ),
+            doing="signing with a backend that is silent",
+            remedy=remedy,
+        )
+
+    def test_nonsense_from_the_backend_is_an_error(self, nonsense_signer: Signer | None) -> None:
+        if nonsense_signer is None:
+            assert not self.has_backend, "nonsense_signer is None, and there is a backend"
+            return
+        raised(
+            SignerError,
+            lambda: nonsense_signer.sign(b"nonsense", timeout=self.sign_timeout),
+            doing="signing with a backend that answers nonsense",
+            remedy="look whether the answer has the form that the backend's interface promises",
+        )
+
+    def test_local_signer_does_not_wait(self, signer: Signer) -> None:
+        check_latency(signer.latency, lambda: signer.sign(b"quick", timeout=self.sign_timeout), doing="sign")
 
     def test_no_secret_is_shown(self, signer: Signer, secrets: list[str]) -> None:
         shown = {"repr": repr(signer), "str": str(signer), "details()": str(dict(signer.details()))}

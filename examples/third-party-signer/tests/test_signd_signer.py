@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -128,6 +129,33 @@ class TestSigndSigner(SignerContract):
         signer = open_signer(own_signd.socket)
         own_signd.stop()
         return signer
+
+    @pytest.fixture
+    def silent_signer(self, own_signd: Signd, silent_socket: Path) -> Signer:
+        signer = open_signer(own_signd.socket)
+        own_signd.stop()
+        silent_socket.rename(own_signd.socket)
+        return signer
+
+    @pytest.fixture
+    def nonsense_signer(self, own_signd: Signd) -> Iterator[Signer]:
+        signer = open_signer(own_signd.socket)
+        own_signd.stop()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(str(own_signd.socket))
+            listener.listen()
+            threading.Thread(target=_answer_nonsense, args=(listener,), daemon=True).start()
+            yield signer
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def _answer_nonsense(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"<html>Please log in</html>")
 
 
 class TestOutages:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tsa_backends.ministack import REGION, SECRET_KEY, Ministack
+from tsa_backends.relayed import RelayedSignerContract
 from tsa_backends.server_contract import Deployment, RotatingServerContract
 from tsa_core.api import Signer
-from tsa_core.testing import ProviderContract, SignerContract
+from tsa_core.testing import ProviderContract, Relay
 from tsa_signer_awskms import plugin as plugin_module
 from tsa_signer_awskms.options import AwsKmsOptions
 
@@ -68,9 +69,9 @@ def environment() -> dict[str, str]:
     }
 
 
-def open_signer(server: Ministack, key: str) -> Signer:
+def open_signer(server: Ministack, key: str, *, address: str = "") -> Signer:
     (provider,) = plugin_module.tsa_signers()
-    return provider.open(AwsKmsOptions(uri=f"awskms:///{key}", endpoint_url=server.address))
+    return provider.open(AwsKmsOptions(uri=f"awskms:///{key}", endpoint_url=address or server.address))
 
 
 class TestProvider(ProviderContract):
@@ -85,7 +86,7 @@ class TestProvider(ProviderContract):
         return {"region": "eu-west-1", "aws_profile": "tsa"}
 
 
-class TestSigner(SignerContract):
+class TestSigner(RelayedSignerContract):
     @pytest.fixture
     def plugin(self) -> ModuleType:
         return plugin_module
@@ -107,6 +108,16 @@ class TestSigner(SignerContract):
         short_lived.start_if_down()
         signer = open_signer(short_lived, short_lived.make_key())
         short_lived.process.kill()
+        yield signer
+        signer.close()
+
+    @pytest.fixture
+    def backend_port(self, ministack: Ministack) -> int:
+        return ministack.port
+
+    @pytest.fixture
+    def relayed(self, ministack: Ministack, relay: Relay) -> Iterator[Signer]:
+        signer = open_signer(ministack, ministack.make_key(), address=relay.url)
         yield signer
         signer.close()
 

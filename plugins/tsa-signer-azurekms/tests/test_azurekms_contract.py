@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tsa_backends.key_vault import CLIENT_ID, CLIENT_SECRET, TENANT, TOKEN_MARK, KeyVault
+from tsa_backends.relayed import RelayedSignerContract
 from tsa_backends.server_contract import Deployment, RotatingServerContract
 from tsa_core.api import Signer
-from tsa_core.testing import ProviderContract, SignerContract
+from tsa_core.testing import ProviderContract, Relay
 from tsa_signer_azurekms import plugin as azure_plugin
 
 KINDS = ("ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "rsa-3072", "rsa-4096")
@@ -27,7 +28,7 @@ class TestAzureProvider(ProviderContract):
         return {"tenant_id": TENANT, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 
 
-class TestAzureSigner(SignerContract):
+class TestAzureSigner(RelayedSignerContract):
     @pytest.fixture
     def plugin(self) -> ModuleType:
         return azure_plugin
@@ -59,6 +60,15 @@ class TestAzureSigner(SignerContract):
         signer.sign(b"while it is there", timeout=self.sign_timeout)
         key_vault.kill()
         return signer
+
+    @pytest.fixture
+    def backend_port(self, key_vault: KeyVault) -> int:
+        return key_vault.port
+
+    @pytest.fixture
+    def relayed(self, open_signer: Callable[..., Signer], key_vault: KeyVault, relay: Relay) -> Signer:
+        key_vault.make_key("relayed", "ecdsa-p256")
+        return open_signer(uri=f"azurekms://127.0.0.1:{relay.port}/relayed")
 
 
 class TestAzureServer(RotatingServerContract):

@@ -57,3 +57,15 @@ class TestProgramSigner(SignerContract):
         signer = open_signer()
         program.act("refuse")
         return signer
+
+    @pytest.fixture
+    def silent_signer(self, open_signer: Callable[..., Signer], program: KmsProgram) -> Signer:
+        signer = open_signer()
+        program.act("freeze")
+        return signer
+
+    @pytest.fixture
+    def nonsense_signer(self, open_signer: Callable[..., Signer], program: KmsProgram) -> Signer:
+        signer = open_signer()
+        program.replace("cat > /dev/null; echo '<html>Please log in</html>'")
+        return signer

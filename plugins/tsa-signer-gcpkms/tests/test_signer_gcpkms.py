@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tsa_backends.gcp_kms import KEY_KINDS, GcpKms, write_service_account
+from tsa_backends.relayed import RelayedSignerContract
 from tsa_backends.server_contract import Deployment, RotatingServerContract
 from tsa_core.api import Signer
-from tsa_core.testing import ProviderContract, SignerContract, new_key, shared_key
+from tsa_core.testing import ProviderContract, Relay, new_key, shared_key
 from tsa_signer_gcpkms import plugin as plugin_module
 from tsa_signer_gcpkms.options import GcpKmsOptions
 
@@ -38,9 +39,9 @@ def short_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcpKms]:
     server.kill()
 
 
-def open_signer(server: GcpKms, version: str) -> Signer:
+def open_signer(server: GcpKms, version: str, *, endpoint: str = "") -> Signer:
     (provider,) = plugin_module.tsa_signers()
-    return provider.open(GcpKmsOptions(uri=f"gcpkms://{version}", endpoint=server.address, plaintext=True))
+    return provider.open(GcpKmsOptions(uri=f"gcpkms://{version}", endpoint=endpoint or server.address, plaintext=True))
 
 
 class TestProvider(ProviderContract):
@@ -55,7 +56,7 @@ class TestProvider(ProviderContract):
         return {"endpoint": "europe-west1-cloudkms.example.org:443", "start_timeout": "5s"}
 
 
-class TestSigner(SignerContract):
+class TestSigner(RelayedSignerContract):
     @pytest.fixture
     def plugin(self) -> ModuleType:
         return plugin_module
@@ -78,6 +79,16 @@ class TestSigner(SignerContract):
         short_lived.start()
         signer = open_signer(short_lived, short_lived.make_key("gone"))
         short_lived.kill()
+        yield signer
+        signer.close()
+
+    @pytest.fixture
+    def backend_port(self, gcp_kms: GcpKms) -> int:
+        return gcp_kms.port
+
+    @pytest.fixture
+    def relayed(self, gcp_kms: GcpKms, relay: Relay) -> Iterator[Signer]:
+        signer = open_signer(gcp_kms, gcp_kms.make_key("relayed"), endpoint=f"127.0.0.1:{relay.port}")
         yield signer
         signer.close()
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tsa_backends.openbao import ROOT_TOKEN, OpenBao
+from tsa_backends.relayed import RelayedSignerContract
 from tsa_backends.server_contract import Deployment, RotatingServerContract
 from tsa_core.api import Signer
-from tsa_core.testing import ProviderContract, SignerContract
+from tsa_core.testing import ProviderContract, Relay
 from tsa_signer_hashivault import plugin as plugin_module
 from tsa_signer_hashivault.options import TransitOptions
 
@@ -60,7 +61,7 @@ class TestOpenBaoProvider(TestVaultProvider):
         return "tsa-signer-hashivault"
 
 
-class TestSigner(SignerContract):
+class TestSigner(RelayedSignerContract):
     provider_name = "openbao"
 
     @pytest.fixture
@@ -80,6 +81,16 @@ class TestSigner(SignerContract):
         short_lived.start_if_down()
         signer = open_signer(short_lived, short_lived.make_key("gone"))
         short_lived.process.kill()
+        yield signer
+        signer.close()
+
+    @pytest.fixture
+    def backend_port(self, openbao: OpenBao) -> int:
+        return openbao.port
+
+    @pytest.fixture
+    def relayed(self, openbao: OpenBao, relay: Relay) -> Iterator[Signer]:
+        signer = open_signer(openbao, openbao.make_key("relayed"), address=relay.url)
         yield signer
         signer.close()
 

@@ -12,6 +12,7 @@ from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_core.api import Signer
 from tsa_core.testing import ProviderContract, SignerContract
 from tsa_signer_pkcs11 import plugin as pkcs11_plugin
+from tsa_signer_pkcs11.keys import Operation
 
 KINDS = ("ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519")
 
@@ -27,6 +28,8 @@ class TestPkcs11Provider(ProviderContract):
 
 
 class TestPkcs11Signer(SignerContract):
+    keeps_time = False  # a call into a module cannot be interrupted; the README says what follows
+
     @pytest.fixture
     def plugin(self) -> ModuleType:
         return pkcs11_plugin
@@ -46,4 +49,10 @@ class TestPkcs11Signer(SignerContract):
         signer = open_signer()
         signer.sign(b"while it is there", timeout=self.sign_timeout)
         softhsm.kill()
+        return signer
+
+    @pytest.fixture
+    def nonsense_signer(self, open_signer: Callable[..., Signer], monkeypatch: pytest.MonkeyPatch) -> Signer:
+        signer = open_signer()
+        monkeypatch.setattr(Operation, "sign", lambda operation, *_: operation.finish(b"\1"))
         return signer

@@ -36,6 +36,7 @@ _EDWARDS: Final[dict[bytes, type[ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
     bytes.fromhex("06032b6571"): ed448.Ed448PublicKey,
 }
 # RFC 8017 9.2, note 1: what stands before the digest in a PKCS #1 v1.5 signature.
+_EDDSA_OCTETS = {"ed25519": 64, "ed448": 114}
 _DIGEST_INFO: Final = {
     "sha256": bytes.fromhex("3031300d060960864801650304020105000420"),
     "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
@@ -239,31 +240,51 @@ def _operations(algorithm: SignatureAlgorithm, public_key: PublicKey) -> Iterato
             finish=_ecdsa_der,
         )
         yield _whole(Mechanism[f"ECDSA_{name.upper()}"], finish=_ecdsa_der)
-    elif algorithm.scheme == "rsa-pkcs1v15" and hashed:
+    elif isinstance(public_key, rsa.RSAPublicKey) and hashed:
+        yield from _rsa_operations(algorithm, hashed, _of_length((public_key.key_size + 7) // 8))
+    elif algorithm.scheme in _EDDSA_OCTETS:
+        # PKCS#11 3.0 2.3.14: Ed448 needs CK_EDDSA_PARAMS, here without prehash and context; Ed25519 needs none.
+        parameter = (False, None) if algorithm.scheme == "ed448" else None
+        yield _whole(Mechanism.EDDSA, parameter=parameter, finish=_of_length(_EDDSA_OCTETS[algorithm.scheme]))
+
+
+def _rsa_operations(
+    algorithm: SignatureAlgorithm, hashed: Callable[[bytes], Any], finish: Callable[[bytes], bytes]
+) -> Iterator[Operation]:
+    name = algorithm.digest.name
+    if algorithm.scheme == "rsa-pkcs1v15":
         prefix = _DIGEST_INFO[name]
         yield Operation(
             mechanism=Mechanism.RSA_PKCS,
             parameter=None,
             prepare=lambda message: prefix + hashed(message).digest(),
-            finish=bytes,
+            finish=finish,
         )
-        yield _whole(Mechanism[f"{name.upper()}_RSA_PKCS"])
-    elif algorithm.scheme == "rsa-pss" and hashed:
+        yield _whole(Mechanism[f"{name.upper()}_RSA_PKCS"], finish=finish)
+    elif algorithm.scheme == "rsa-pss":
         parameter = (Mechanism[name.upper()], MGF[name.upper()], algorithm.digest.digest_size)
         yield Operation(
             mechanism=Mechanism.RSA_PKCS_PSS,
             parameter=parameter,
             prepare=lambda message: hashed(message).digest(),
-            finish=bytes,
+            finish=finish,
         )
-        yield _whole(Mechanism[f"{name.upper()}_RSA_PKCS_PSS"], parameter=parameter)
-    elif algorithm.scheme in {"ed25519", "ed448"}:
-        # PKCS#11 3.0 2.3.14: Ed448 needs CK_EDDSA_PARAMS, here without prehash and context; Ed25519 needs none.
-        yield _whole(Mechanism.EDDSA, parameter=(False, None) if algorithm.scheme == "ed448" else None)
+        yield _whole(Mechanism[f"{name.upper()}_RSA_PKCS_PSS"], parameter=parameter, finish=finish)
 
 
-def _whole(mechanism: Mechanism, *, parameter: Any = None, finish: Callable[[bytes], bytes] = bytes) -> Operation:
+def _whole(mechanism: Mechanism, *, parameter: Any = None, finish: Callable[[bytes], bytes]) -> Operation:
     return Operation(mechanism=mechanism, parameter=parameter, prepare=bytes, finish=finish)
+
+
+def _of_length(octets: int) -> Callable[[bytes], bytes]:
+    """Return a function that returns a signature; it raises SignerError for one of another length."""
+
+    def checked(signature: bytes) -> bytes:
+        if len(signature) != octets:
+            raise SignerError(f"the token returned {len(signature)} bytes, and such a signature has {octets}")
+        return bytes(signature)
+
+    return checked
 
 
 def _ecdsa_der(signature: bytes) -> bytes:

@@ -1,0 +1,94 @@
+"""The kit fails what waits and says that it is local, and a signer that does not end in its time; it says why."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tsa_core.testing import FakeSigner, Relay, SignerContract
+from tsa_core.testing.latency import LOCAL_SECONDS, check_latency, returns_within
+
+_DOZE = threading.Event()
+
+
+class Hasty(SignerContract):
+    """A contract with short limits, so that these tests do not last."""
+
+    unreachable_timeout = 0.05
+    timeout_slack = 0.02
+
+
+class Endless(FakeSigner):
+    """Ignores its time limit."""
+
+    def __init__(self, ended: threading.Event) -> None:
+        super().__init__()
+        self.ended = ended
+
+    def sign(self, message: bytes, *, timeout: float) -> bytes:
+        self.ended.wait(60)
+        return super().sign(message, timeout=timeout)
+
+
+def test_a_signer_without_a_time_limit_fails() -> None:
+    ended = threading.Event()
+    with pytest.raises(pytest.fail.Exception, match=r"has not returned.*give every call of the backend a time limit"):
+        Hasty().test_silent_backend_is_given_up_in_time(Endless(ended))
+    ended.set()
+
+
+def test_what_is_local_and_waits_fails_and_is_told_what_to_say() -> None:
+    with pytest.raises(pytest.fail.Exception, match=r'write_all waits for .*says that it is local.*latency = "remote"'):
+        check_latency("local", lambda: _DOZE.wait(LOCAL_SECONDS + 0.02), doing="write_all")
+
+
+def test_what_is_remote_may_wait_and_what_is_local_may_compute() -> None:
+    check_latency("remote", lambda: pytest.fail("it is not even called"), doing="sign")
+    check_latency("local", lambda: sum(range(10_000)), doing="sign")
+
+
+def test_one_slow_call_of_several_is_no_verdict() -> None:
+    waits = iter([LOCAL_SECONDS + 0.02, 0])
+    check_latency("local", lambda: _DOZE.wait(next(waits)), doing="sign")
+
+
+def test_what_a_call_within_a_limit_raises_is_raised() -> None:
+    with pytest.raises(KeyError):
+        returns_within(lambda: dict[str, int]()["x"], seconds=60, doing="it", remedy="")
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """A backend that answers what it is sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                while data := connection.recv(100):
+                    connection.sendall(data)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+def test_a_relay_passes_on_and_falls_silent_on_the_same_connection(echo: int) -> None:
+    with Relay(echo) as relay, socket.create_connection(("127.0.0.1", relay.port), 60) as client:
+        client.sendall(b"one")
+        assert client.recv(100) == b"one"
+        relay.hush()
+        client.sendall(b"two")
+        client.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.recv(100)
+
+
+def test_a_relay_talks_nonsense_and_hangs_up(echo: int) -> None:
+    with Relay(echo) as relay, socket.create_connection(("127.0.0.1", relay.port), 60) as client:
+        relay.babble(b"nonsense")
+        client.sendall(b"one")
+        assert client.recv(100) == b"nonsense"
+        assert client.recv(100) == b""
