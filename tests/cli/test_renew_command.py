@@ -14,9 +14,11 @@ import yaml
 from click.testing import CliRunner, Result
 from cryptography import x509
 
+from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.authority import load_chain
 from tsa_core.cli import renewal
+from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 from tsa_core.cli.server import server
 from tsa_core.config import load_settings
 from tsa_core.service import Service
@@ -253,3 +255,35 @@ def test_what_renew_cannot_change_is_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("TSA_PROFILES__DEFAULT__SIGNER", "file:other.key")
     with pytest.raises(ConfigError, match="a variable or a flag names another signer"):
         renew(tmp_path / "tsa", "--offline", offline)
+
+
+@pytest.mark.plugin("pkcs11")
+def test_keys_in_tokens_issue_and_are_renewed(tmp_path: Path, softhsm: SoftHsm) -> None:
+    """The next key is made in its token; the CA's key is in another one and issues from there."""
+    pin, config, chain = tmp_path / "pin", tmp_path / "tsa.toml", tmp_path / "chain.pem"
+    pin.write_text(f"{PIN}\n")
+    own, issuers = softhsm.make_token("renewed"), softhsm.make_token("issuers")
+    first, second = softhsm.make_key(own, "tsa"), softhsm.make_key(own, "tsa-next", "ecdsa-p384")
+    softhsm.make_key(issuers, "ca", "rsa-2048")
+
+    def uri(token: str, name: str) -> str:
+        return f"pkcs11:token={token};object={name}?pin-source={pin}"
+
+    config.write_text(
+        f'[profiles.default]\nsigner = "{uri(own, "tsa")}"\ncertificate_chain = "chain.pem"\n'
+        f'[signer.pkcs11]\nmodule = "{softhsm.module}"\n'
+    )
+    arguments = ["--config", config, "--leaf-kms-resource", uri(own, "tsa"), "--output", chain]
+    arguments += ["--parent-kms-resource", uri(issuers, "ca"), "--private-key-days", "396"]
+    made = CliRunner().invoke(fetch_tsa_certs, list(map(str, arguments)), catch_exceptions=False)
+    assert made.exit_code == 0, made.output
+    assert leaf_in_use(tmp_path).public_key() == first
+    result = renew(tmp_path, "--key", uri(own, "tsa-next"), "--ca-key", uri(issuers, "ca"))
+    assert result.exit_code == 0, result.output
+    assert leaf_in_use(tmp_path).public_key() == second
+    assert PIN not in result.output
+    assert "Destroy" not in result.stderr
+    with pytest.raises(ConfigError, match="the next key is the one that signs now"):
+        renew(tmp_path, "--key", uri(own, "tsa-next"), "--ca-key", uri(issuers, "ca"))
+    with pytest.raises(ConfigError, match=r"the key is pkcs11's: make the next one there, then name it with --key"):
+        renew(tmp_path, "--ca-key", uri(issuers, "ca"))
