@@ -10,6 +10,7 @@ import pytest
 from tests.documentation.settings_tables import READMES, marked, table
 from tsa_core.cli.plugin_settings import describe_settings
 from tsa_core.host import KINDS, PluginHost, installed_plugins
+from tsa_core.testing import missing
 
 HEADINGS = ("Install", "Settings", "Permissions", "When something is wrong", "Limits")
 each_readme = pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.parent.name)
@@ -30,7 +31,7 @@ def test_its_tables_are_what_the_models_say(readme: Path) -> None:
     host = PluginHost()
     installed = {name for name, found in installed_plugins().items() if found[0].distribution == readme.parent.name}
     if not installed:
-        pytest.skip(f"{readme.parent.name} is not installed")
+        missing(f"{readme.parent.name} is not installed")
     for name, text in marked(readme):
         assert text == table(host, name), name
 

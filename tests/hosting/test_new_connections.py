@@ -133,7 +133,7 @@ def test_heads_with_connection_close_are_parsed_once() -> None:
     assert parsers[0].cached is parsers[1].cached
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the descriptors that epoll watches from /proc")
+@pytest.mark.needs(sys.platform == "linux", "reads the descriptors that epoll watches from /proc")
 def test_the_kernel_is_told_of_connections_that_stay_alone() -> None:
     """The application counts what epoll watches besides the listening socket and the trigger."""
     seen: list[tuple[int, int]] = []
