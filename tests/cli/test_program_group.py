@@ -13,7 +13,9 @@ import pytest
 from tests.cli.timestamp_shell import Shell
 from tsa_backends.commands import run_command
 from tsa_core import __version__
-from tsa_core.cli.program_group import flags_after_the_command
+from tsa_core.cli.program_group import LazyGroup, all_commands, flags_after_the_command
+from tsa_core.cli.server import server
+from tsa_core.cli.timestamp.group import cli
 from tsa_core.testing import require_program
 
 FLAGS = {"--port": True, "--http-ping-only": False, "--log-type": True}
@@ -143,3 +145,28 @@ def test_bash_completes_with_the_script(tmp_path: Path) -> None:
         [bash, "-c", typed], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
     )
     assert done.stdout == "--tls-read-timeout\n", done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["plugins"], ["config"]])
+def test_without_arguments_help_is_shown_once(words: list[str]) -> None:
+    bare, asked = run_command(*words), run_command(*words, "--help")
+    assert (bare.returncode, bare.stdout, bare.stderr) == (0, asked.stdout, "")
+    assert bare.stdout.count("Usage: ") == 1
+
+
+def test_the_client_without_arguments_shows_help_once(shell: Shell) -> None:
+    outcome = shell()
+    assert (outcome.code, outcome.out, outcome.err) == (0, shell("--help").out, "")
+
+
+@pytest.mark.parametrize("group", [server, cli])
+def test_the_programs_help_says_what_each_command_says_itself(group: LazyGroup) -> None:
+    commands = all_commands(group)
+    for name, lazy in group.lazy.items():
+        assert commands[name].get_short_help_str(limit=500) == lazy.summary, name
+
+
+def test_help_of_the_clock_has_the_groups_of_serve() -> None:
+    text = run_command("clock", "--help").stdout
+    assert text.index("\nOptions:") < text.index("\nKey and certificate:") < text.index("\nClock:")
+    assert "--wait SECONDS" in text[: text.index("\nKey and certificate:")]

@@ -92,7 +92,7 @@ def _warn_of_secrets(parameters: dict[str, Any]) -> None:
 def _announcement(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield lines that say what is served and where."""
     for profile in facts["profiles"]:
-        yield "profile {name}: {algorithm}, policy {policy}, certificate until {not_after}".format(**profile)
+        yield f"profile {profile['name']}: {profile['algorithm']}, policy {profile['policy']}, {_ends(profile)}"
     yield f"plugins: {selection_text(facts['selected'])}"
     if "metrics" in facts:
         yield f"metrics at {facts['metrics']}"
@@ -103,25 +103,29 @@ def _announcement(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"profiling on {address}"
 
 
+def _ends(profile: Mapping[str, Any]) -> str:
+    """Return when certificates and key end, as two facts."""
+    ends = f"certificate until {profile['certificates_end'][:10]}"
+    return f"{ends}, its key until {profile['key_usage_end'][:10]}" if profile["key_usage_end"] else ends
+
+
 def _announce(facts: Mapping[str, Any]) -> None:
     """Say on stderr what is served and where, and warn of keys that nobody should trust."""
-    for warning in facts["warnings"]:
-        if console.is_terminal(sys.stderr):
-            from rich.markup import escape
-            from rich.panel import Panel
+    if console.is_terminal(sys.stderr):
+        from tsa_core.cli.start_summary import print_summary
 
-            console.stderr().print(
-                Panel(escape(warning), title="not for real use", border_style="bold yellow", style="yellow")
-            )
-        else:
-            say(f"WARNING: {warning}")
+        print_summary(facts)
+        return
+    for warning in facts["warnings"]:
+        say(f"WARNING: {warning}")
     for line in _announcement(facts):
         say(line)
 
 
 def _log_announcement(facts: Mapping[str, Any]) -> None:
-    """Say the same as lines of the log, so that stderr has one format from the beginning."""
+    """Say the same in one line of the log, for programs; a warning has a line of its own, for its level."""
     for warning in facts["warnings"]:
         log.warning("%s", warning)
-    for line in _announcement(facts):
-        log.info("%s", line)
+    lines = [line.removesuffix("; Ctrl-C stops") for line in _announcement(facts) if line.startswith("listening on")]
+    serving = {name: value for name, value in facts.items() if name not in {"warnings", "files"}}
+    log.info("%s", "; ".join(lines), extra={"serving": serving})

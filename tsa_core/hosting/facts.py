@@ -10,16 +10,18 @@ from tsa_core.hosting.tls_files import tls_files
 from tsa_core.service import Service, selection
 
 Facts: TypeAlias = Mapping[str, Any]
-"""Fit for JSON: `warnings`, `files`, `selected` plugins and `profiles` of a service; of its server, `addresses` and
-`profiling`."""
+"""Fit for JSON: `warnings`, `files`, `selected` plugins, `clock` and `profiles` of a service; of its server,
+`addresses` and `profiling`."""
 
 
 def describe(service: Service) -> dict[str, Any]:
     """Return the facts of a service, when it starts or is reloaded."""
+    clock = service.clock.gate.status()
     return {
         "warnings": list(service.warnings),
         "files": sorted(map(str, {*service.files, *tls_files(service.settings.server)})),
         "selected": selection(service.settings),
+        "clock": {"state": clock.state.value, "issuing": clock.issuing, "reason": clock.reason},
         "profiles": [
             {
                 "name": profile.name,

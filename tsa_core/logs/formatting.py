@@ -73,13 +73,15 @@ class LineFormatter(logging.Formatter):
         renderer: list[Any]
         if self._kind == "prod":
             renderer = [_named(self._keys), structlog.processors.JSONRenderer()]
+            adders = [structlog.stdlib.ExtraAdder(["serving"])]
             time = structlog.processors.TimeStamper(fmt="iso", utc=True)
         else:
             # structlog's own tracebacks show the values of variables, which may be secrets.
+            adders = []
             renderer = [_guard, structlog.dev.ConsoleRenderer(colors=self._colours, pad_event_to=0)]
             time = structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False)
         return structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, time],
+            foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, time, *adders],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
