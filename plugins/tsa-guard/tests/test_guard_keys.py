@@ -216,8 +216,8 @@ def test_the_command(tmp_path: Path) -> None:
     ("table", "said"),
     [
         ({}, "nobody could get in"),
-        ({"anonymous": "allow", "tenants": {"a": {}}}, "no effect without keys or jwt"),
-        ({"anonymous": "allow", "client_limits": ["1/second"]}, "no effect without keys or jwt"),
+        ({"anonymous": "allow", "tenants": {"a": {}}}, "no effect without keys, jwt or"),
+        ({"anonymous": "allow", "client_limits": ["1/second"]}, "no effect without keys, jwt or"),
         ({"keys": "k", "anonymous_limits": ["1/second"]}, "no effect without anonymous"),
         ({"keys": "k", "client_limits": ["often"]}, "'often' is no limit"),
         ({"keys": "k", "tenants": {"a": {"limits": ["1/fortnight"]}}}, "is no limit"),

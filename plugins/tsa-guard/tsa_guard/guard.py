@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 from tsa_core.api import Guard, GuardedRequest, GuardRefusal, Identity
 from tsa_guard.bearer import BearerTokens
+from tsa_guard.client_certificates import ClientCertificateReader
 from tsa_guard.key_file import PREFIX, key_id, matches
 from tsa_guard.options import GuardOptions, Tenant
 from tsa_guard.rates import Rate, Rates
@@ -31,12 +33,20 @@ class _Tenant:
 
 
 class TenantGuard(Guard):
-    """Knows clients by API keys (X-API-Key, Bearer, Basic) and bearer tokens, and counts their requests."""
+    """Knows clients by API keys, bearer tokens and certificates, in this order, and counts their requests."""
 
-    def __init__(self, options: GuardOptions, *, keys: WatchedKeys | None, tokens: BearerTokens | None) -> None:
+    def __init__(
+        self,
+        options: GuardOptions,
+        *,
+        keys: WatchedKeys | None,
+        tokens: BearerTokens | None,
+        certificates: ClientCertificateReader | None,
+    ) -> None:
         self.latency: Literal["local", "remote"] = "remote" if options.shared else "local"
         self._keys = keys
         self._tokens = tokens
+        self._certificates = certificates
         self._rates = Rates(options)
         self._tenants = {name: _Tenant(tenant, self._rates) for name, tenant in options.tenants.items()}
         self._each = self._rates.make(options.client_limits)
@@ -77,7 +87,7 @@ class TenantGuard(Guard):
         scheme, _, credential = (request.header("Authorization") or "").strip().partition(" ")
         credential = credential.strip()
         if not scheme:
-            return None
+            return self._by_certificate(request)
         if len(credential) > _MAX_CREDENTIAL:
             raise _Refused("the credential is too long")
         if scheme.lower() == "basic":
@@ -88,6 +98,17 @@ class TenantGuard(Guard):
             return self._by_key(credential)
         try:
             return self._tokens.identity(credential)
+        except ValueError as error:
+            raise _Refused(str(error)) from None
+
+    def _by_certificate(self, request: GuardedRequest) -> Identity | None:
+        if self._certificates is None or not self._certificates.trusts(request.client_address):
+            return None
+        text = request.header(self._certificates.header)
+        if not text:
+            return None
+        try:
+            return self._certificates.identity(text)
         except ValueError as error:
             raise _Refused(str(error)) from None
 
@@ -107,6 +128,8 @@ class TenantGuard(Guard):
             self._keys.close()
         if self._tokens is not None:
             self._tokens.close()
+        if self._certificates is not None:
+            self._certificates.close()
 
 
 class _Refused(Exception):
@@ -136,11 +159,17 @@ def _network(request: GuardedRequest) -> str:
 
 def open_guard(options: GuardOptions) -> TenantGuard:
     """Return the guard; raises ConfigError, or UnavailableError when an identity provider does not answer."""
-    keys = WatchedKeys(options.keys) if options.keys is not None else None
-    try:
-        tokens = BearerTokens(options.jwt) if options.jwt is not None else None
-        return TenantGuard(options, keys=keys, tokens=tokens)
-    except BaseException:
-        if keys is not None:
-            keys.close()
-        raise
+    with ExitStack() as stack:
+        keys = tokens = certificates = None
+        if options.keys is not None:
+            keys = WatchedKeys(options.keys)
+            stack.callback(keys.close)
+        if options.jwt is not None:
+            tokens = BearerTokens(options.jwt)
+            stack.callback(tokens.close)
+        if options.client_certificates is not None:
+            certificates = ClientCertificateReader(options.client_certificates)
+            stack.callback(certificates.close)
+        guard = TenantGuard(options, keys=keys, tokens=tokens, certificates=certificates)
+        stack.pop_all()
+    return guard

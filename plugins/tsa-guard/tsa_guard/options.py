@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -66,6 +67,39 @@ class Jwt(BaseModel):
         return self
 
 
+class ClientCertificates(BaseModel):
+    """`[middleware.guard.client_certificates]`: mutual TLS, which a reverse proxy ends."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    header: str = Field(
+        "X-SSL-Client-Cert",
+        pattern="^[A-Za-z0-9-]+$",
+        description="the header with the certificate: PEM, percent-encoded (nginx: $ssl_client_escaped_cert), or "
+        "base64 of DER (HAProxy: ssl_c_der,base64)",
+    )
+    trusted_proxies: TextList = Field(
+        min_length=1,
+        description="proxies whose header is believed, addresses, networks or unix; of others it is ignored",
+    )
+    ca: ConfigPath = Field(description="PEM file with the certificates that directly issue clients' certificates")
+    crls: list[ConfigPath] = Field(
+        default_factory=list,
+        description="their revocation lists; with any, each issuer needs one that is not out of date",
+    )
+    tenant_from: Literal["none", "O", "OU"] = Field("none", description="what of the subject names the tenant")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, texts: list[str]) -> list[str]:
+        for text in texts:
+            try:
+                text == "unix" or ip_network(text)
+            except ValueError:
+                raise ValueError(f"{text!r} is no address, no network and not unix") from None
+        return texts
+
+
 def _is_safe(url: str) -> bool:
     from urllib.parse import urlsplit
 
@@ -80,6 +114,9 @@ class GuardOptions(PluginOptions):
 
     keys: ConfigPath | None = Field(None, description="file of API keys, made by timestamp-server keys new")
     jwt: Jwt | None = Field(None, description="bearer tokens of an identity provider: a table of its own")
+    client_certificates: ClientCertificates | None = Field(
+        None, description="certificates of clients, from a reverse proxy: a table of its own"
+    )
     tenants: dict[str, Tenant] = Field(default_factory=dict, description="what tenants may do: a table for each")
     client_limits: TextList = Field(default_factory=list, description="limits for each client without a tenant")
     anonymous: Literal["refuse", "allow"] = Field(
@@ -112,10 +149,11 @@ class GuardOptions(PluginOptions):
     def _has_an_effect(self) -> Self:
         if self.storage and self.storage.get_secret_value().partition("://")[0] not in {"redis", "rediss"}:
             raise ValueError("storage must begin with redis:// or rediss://")
-        if self.keys is None and self.jwt is None and self.anonymous == "refuse":
-            raise ValueError('nobody could get in: give keys or jwt, or say anonymous = "allow"')
-        if self.keys is None and self.jwt is None and (self.tenants or self.client_limits):
-            raise ValueError("tenants and client_limits have no effect without keys or jwt")
+        nobody = self.keys is None and self.jwt is None and self.client_certificates is None
+        if nobody and self.anonymous == "refuse":
+            raise ValueError('nobody could get in: give keys, jwt or client_certificates, or say anonymous = "allow"')
+        if nobody and (self.tenants or self.client_limits):
+            raise ValueError("tenants and client_limits have no effect without keys, jwt or client_certificates")
         if self.anonymous == "refuse" and (self.anonymous_limits or self.anonymous_profiles is not None):
             raise ValueError('anonymous_limits and anonymous_profiles have no effect without anonymous = "allow"')
         if not self.shared and (self.on_storage_failure == "allow" or "storage_timeout" in self.model_fields_set):

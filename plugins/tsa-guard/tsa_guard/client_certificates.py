@@ -1,0 +1,224 @@
+"""Client certificates (mutual TLS), as a reverse proxy that ends TLS passes them on in a header.
+
+The proxy has checked that the client has the key. Everything else about the certificate is checked here: issuer, time,
+revocation.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from ipaddress import IPv6Address, ip_address, ip_network
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+
+from tsa_core.api import ConfigError, Identity, TsaError, read_file
+from tsa_guard.options import ClientCertificates
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MAX_HEADER: Final = 16_384
+_MAX_FILE: Final = 64 * 1_048_576
+_LOOK_SECONDS: Final = 2.0
+_CACHED: Final = 1_000
+_USAGES: Final = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+
+
+class _Trust:
+    """The issuers and their revocation lists, as they were read."""
+
+    def __init__(self, settings: ClientCertificates) -> None:
+        self.issuers = _load(settings.ca, "issuers' certificates", x509.load_pem_x509_certificates)
+        self.lists: dict[x509.Name, x509.CertificateRevocationList] = {}
+        for path in settings.crls:
+            crl = _load(path, "revocation list", _read_crl)
+            if not any(_signed(crl, issuer) for issuer in self.issuers):
+                raise ConfigError("no certificate of `ca` has signed this revocation list", path=str(path))
+            if any(extension.critical for extension in crl.extensions):
+                raise ConfigError("this revocation list is not a whole one: a delta, or for some only", path=str(path))
+            self.lists[crl.issuer] = crl
+        self.must_have_lists = bool(settings.crls)
+
+
+class ClientCertificateReader:
+    """Says whose certificate a header holds. Thread-safe. Files that change are read again within two seconds."""
+
+    def __init__(self, settings: ClientCertificates) -> None:
+        self._settings = settings
+        self._header = settings.header
+        self._proxies = [ip_network(text) for text in settings.trusted_proxies if text != "unix"]
+        self._unix = "unix" in settings.trusted_proxies
+        self._files = [settings.ca, *settings.crls]
+        self._marks = self._look()
+        self._trust = _Trust(settings)
+        self._known: OrderedDict[bytes, tuple[datetime, Identity]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="client-crls", daemon=True)
+        self._thread.start()
+
+    @property
+    def header(self) -> str:
+        """The name of the header."""
+        return self._header
+
+    def trusts(self, client_address: str) -> bool:
+        """Say whether the header is believed when it comes from this peer."""
+        if client_address == "unix":
+            return self._unix
+        try:
+            address = ip_address(client_address.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._proxies)
+
+    def identity(self, text: str) -> Identity:
+        """Return whose certificate this is; raises ValueError, with a sentence for the client, if it does not count."""
+        if len(text) > _MAX_HEADER:
+            raise ValueError("the client certificate is too long")
+        now = datetime.now(UTC)
+        digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
+        with self._lock:
+            trust, known = self._trust, self._known.get(digest)
+        if known is not None and now < known[0]:
+            return known[1]
+        certificate = _certificate_in(text)
+        until = _check(certificate, trust, now)
+        identity = self._name(certificate)
+        with self._lock:
+            if trust is self._trust:
+                self._known[digest] = until, identity
+            while len(self._known) > _CACHED:
+                self._known.popitem(last=False)
+        return identity
+
+    def _name(self, certificate: x509.Certificate) -> Identity:
+        common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        name = str(common[-1].value) if common else certificate.subject.rfc4514_string()
+        tenant = ""
+        if self._settings.tenant_from != "none":
+            oid = NameOID.ORGANIZATION_NAME if self._settings.tenant_from == "O" else NameOID.ORGANIZATIONAL_UNIT_NAME
+            found = certificate.subject.get_attributes_for_oid(oid)
+            if len(found) != 1:
+                raise ValueError(f"the client certificate's subject has no {self._settings.tenant_from}, or several")
+            tenant = str(found[0].value)
+        try:
+            return Identity(name=name, tenant=tenant, how="client-certificate")
+        except ValueError:
+            raise ValueError("the client certificate's subject has characters that cannot be logged") from None
+
+    def _look(self) -> list[object]:
+        marks: list[object] = []
+        for path in self._files:
+            try:
+                status = path.stat()
+            except OSError:
+                marks.append(None)
+            else:
+                marks.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        return marks
+
+    def _run(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            marks = self._look()
+            if marks == self._marks:
+                continue
+            self._marks = marks
+            try:
+                trust = _Trust(self._settings)
+            except TsaError as error:
+                log.error("issuers and revocation lists of clients stay as they were: %s", error)  # noqa: TRY400 - says it all
+                continue
+            with self._lock:
+                self._trust = trust
+                self._known.clear()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        self._thread.join(_LOOK_SECONDS)
+
+
+def _load(path: Path, what: str, parse: Callable[[bytes], T]) -> T:
+    """Return what `parse` makes of a file; raises ConfigError."""
+    try:
+        return parse(read_file(path, what, limit=_MAX_FILE))
+    except ValueError:
+        raise ConfigError(f"there is no {what} that can be read", path=str(path)) from None
+
+
+def _read_crl(data: bytes) -> x509.CertificateRevocationList:
+    return x509.load_pem_x509_crl(data) if data.lstrip().startswith(b"-----") else x509.load_der_x509_crl(data)
+
+
+def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    key = issuer.public_key()
+    return crl.issuer == issuer.subject and crl.is_signature_valid(key)  # type: ignore[arg-type] # any other is no key
+
+
+def _certificate_in(text: str) -> x509.Certificate:
+    """Return the certificate: PEM, percent-encoded as nginx writes it, or base64 of DER as HAProxy does."""
+    try:
+        data = unquote_to_bytes(text.strip())
+        if data.startswith(b"-----"):
+            return x509.load_pem_x509_certificate(data)
+        return x509.load_der_x509_certificate(base64.b64decode(data.strip(b":"), validate=True))
+    except (ValueError, binascii.Error):
+        raise ValueError("the client certificate cannot be read") from None
+
+
+def _check(certificate: x509.Certificate, trust: _Trust, now: datetime) -> datetime:
+    """Return how long the certificate counts; raises ValueError."""
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        raise ValueError("the client certificate is not valid now")
+    if not any(_issued_by(certificate, issuer, now) for issuer in trust.issuers):
+        raise ValueError("the client certificate is of another issuer than those that count here")
+    _check_usage(certificate)
+    until = certificate.not_valid_after_utc
+    if trust.must_have_lists:
+        crl = trust.lists.get(certificate.issuer)
+        if crl is None:
+            raise ValueError("there is no revocation list of the client certificate's issuer here")
+        if crl.next_update_utc is None or now > crl.next_update_utc:
+            raise ValueError("the revocation list of the client certificate's issuer is out of date here")
+        if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
+            raise ValueError("the client certificate is revoked")
+        until = min(until, crl.next_update_utc)
+    return until
+
+
+def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate, now: datetime) -> bool:
+    if not issuer.not_valid_before_utc <= now <= issuer.not_valid_after_utc:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _check_usage(certificate: x509.Certificate) -> None:
+    """Refuse a certificate that is not for clients (RFC 5280 4.2.1.12), or that is a CA's."""
+    try:
+        for extension in certificate.extensions:
+            if extension.oid == ExtensionOID.EXTENDED_KEY_USAGE and not _USAGES & set(extension.value):
+                raise ValueError("the client certificate is not for clients")
+            if extension.oid == ExtensionOID.BASIC_CONSTRAINTS and extension.value.ca:
+                raise ValueError("the client certificate is a CA's")
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise ValueError("the client certificate cannot be read") from None
