@@ -21,17 +21,14 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-class _Lifetime(click.ParamType[timedelta]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        try:
-            lifetime = parse_duration(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a duration; write 8760h or 365d", param, ctx)
-        if lifetime < timedelta(minutes=10):
-            self.fail("a certificate is valid for 10 minutes at least", param, ctx)
-        return lifetime
+def _lifetime(value: str | timedelta) -> timedelta:
+    try:
+        lifetime = parse_duration(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a duration; write 8760h or 365d") from None
+    if lifetime < timedelta(minutes=10):
+        raise click.BadParameter("a certificate is valid for 10 minutes at least")
+    return lifetime
 
 
 def _option(name: str, *variables: str, **attributes: Any) -> Callable[[FunctionT], FunctionT]:
@@ -55,7 +52,7 @@ def _role_options(role: str, lifetime: str) -> Callable[[FunctionT], FunctionT]:
         ),
         _option(
             f"--{role}-lifetime",
-            type=_Lifetime(),
+            type=_lifetime,
             metavar="DURATION",
             default=lifetime,
             show_default=True,
