@@ -104,6 +104,7 @@ def test_powershell_is_told_type_value_and_description() -> None:
             ["plain\t--tls-read-timeout\tAs --read-timeout, for https  [as"],
         ),
         ("timestamp-server\nserve\n--log-type", "", ["plain\tdev\tdev", "plain\tprod\tprod"]),
+        ("timestamp-server\nserve\n--log-type\npr", "pr", ["plain\tprod\tprod"]),
         ("timestamp-server\nserve\n--config", "", ["file\t\t_"]),
         ("timestamp-server\nplugins\nl", "l", ["plain\tlist\t"]),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -56,7 +57,7 @@ def _staged(path: Path, data: bytes, mode: int, stack: ExitStack) -> Path:
 
 
 def _second_name(path: Path, stack: ExitStack) -> Path | None:
-    """Return a second name of the file that is there, None when none is; the stack removes the name."""
+    """Return a second name of the file that is there, or a copy, None when none is; the stack removes it."""
     with _named(path):
         folder = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")
         stack.callback(Path(folder).rmdir)
@@ -66,6 +67,8 @@ def _second_name(path: Path, stack: ExitStack) -> Path | None:
             kept.hardlink_to(path)
         except FileNotFoundError:
             return None
+        except OSError:  # a file of somebody else's, or a file system without links
+            shutil.copy2(path, kept)
     return kept
 
 
