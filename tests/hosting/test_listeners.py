@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -273,10 +274,18 @@ def test_tls_has_limits_of_its_own(tls: TlsMaterial) -> None:
         ServerProcess(None, *flags(tls, "--scheme", "http", *limits)) as server,
         socket.create_connection(server.address("http"), timeout=60) as plain,
         over_tls(server.address("https"), tls, protocols=["http/1.1"]) as secure,
+        over_tls(server.address("https"), tls, protocols=["http/1.1"]) as unfinished,
+        socket.create_connection(server.address("https"), timeout=60) as shy,
     ):
+        shy.sendall(b"\x16\x03\x01")  # and no more of its handshake
         plain.sendall(begun)
         secure.sendall(begun)
+        unfinished.sendall(head)
         assert secure.recv(1000).startswith(b"HTTP/1.1 408 ")
+        if Path("/proc/self/fd").is_dir():  # else a head has as long as a connection may be idle
+            for each in (unfinished, shy):
+                with contextlib.suppress(ssl.SSLError, ConnectionError):
+                    assert each.recv(1000) == b""
         plain.sendall(REQUEST[5:])
         assert plain.recv(1000).startswith(b"HTTP/1.1 200 ")
 

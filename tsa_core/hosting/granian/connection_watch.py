@@ -49,6 +49,7 @@ class ConnectionWatch:
         for connection in self._connections.look():
             answering = self._peers.is_answered(connection.client)
             self._note_unfinished(connection, now, answering=answering)
+            self._note_unasked(connection, now)
             if self._timed_out(connection, now, answering=answering):
                 connection.end()
             else:
@@ -81,6 +82,13 @@ class ConnectionWatch:
         elif connection.unfinished_since is None:
             connection.unfinished_since = now if connection.answered else now - connection.unsent_seconds
 
+    def _note_unasked(self, connection: KernelConnection, now: float) -> None:
+        """Note since when a client over TLS has been there without the head of a request."""
+        if self._peers.has_asked(connection.client):
+            connection.unasked_since = None
+        elif connection.unasked_since is None:
+            connection.unasked_since = now
+
     def _timed_out(self, connection: KernelConnection, now: float, *, answering: bool) -> bool:
         read = self._read_seconds
         if self._write_seconds and connection.stuck_seconds > self._write_seconds:
@@ -89,9 +97,9 @@ class ConnectionWatch:
             return False
         if read and not connection.received and connection.idle_seconds > read:
             return True
-        since = connection.unfinished_since
-        if read and since is not None and now - since > read + _SLACK_SECONDS:
-            return True
+        for since in (connection.unfinished_since, connection.unasked_since):
+            if read and since is not None and now - since > read + _SLACK_SECONDS:
+                return True
         return connection.idle_seconds > self._idle_seconds + read
 
     def _candidate(self, connection: KernelConnection, now: float) -> Candidate:

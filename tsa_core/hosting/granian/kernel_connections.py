@@ -25,7 +25,8 @@ class KernelConnection:
     """A connection, and what was seen of it last.
 
     `idle_seconds` passed since octets arrived, and `unsent_seconds` since some were sent to the client. `stuck_seconds`
-    says for how long octets have waited that the client does not take. `unfinished_since` is kept by who looks.
+    says for how long octets have waited that the client does not take. `unfinished_since` and `unasked_since` are
+    kept by who looks.
     """
 
     descriptor: int
@@ -37,6 +38,7 @@ class KernelConnection:
     unsent_seconds: float = 0.0
     stuck_seconds: float = 0.0
     unfinished_since: float | None = None
+    unasked_since: float | None = None
 
     def end(self) -> bool:
         """Shut the connection down if its descriptor still has it; granian notices and closes it."""

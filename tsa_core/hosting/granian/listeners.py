@@ -58,7 +58,7 @@ class _Group:
         self.sockets = sockets
         self.tls = tls
         self.servers: list[Any] = []
-        peers = Peers()
+        peers = Peers(tls=tls)
         self.connections = ConnectionWatch(limits, sockets, peers)
         self.app = RsgiApplication(
             app,

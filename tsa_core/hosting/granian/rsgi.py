@@ -80,6 +80,8 @@ class RsgiApplication:
         self.pending += 1
         try:
             environ = _environ(scope)
+            if self._peers.tls:
+                self._peers.note_request(environ["REMOTE_ADDR"], environ["REMOTE_PORT"])
             http2 = scope.http_version == "2"
             refusal = check_head(environ, http2=http2)
             if refusal is not None:
