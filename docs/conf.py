@@ -8,7 +8,8 @@ from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
 _PROJECT = tomllib.loads(_HERE.with_name("pyproject.toml").read_text(encoding="utf-8"))["project"]
-sys.path.insert(0, str(_HERE / "extensions"))
+# The plugins need not be installed for their commands to be described.
+sys.path[:0] = [str(_HERE / "extensions"), *map(str, _HERE.parent.glob("plugins/*"))]
 
 project = _PROJECT["name"]
 author = _PROJECT["authors"][0]["name"]
