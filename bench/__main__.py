@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import commands, inprocess, issue, observability, startup, steady, verify
+from bench import commands, guards, inprocess, issue, observability, startup, steady, verify
 from bench.measure import have_wrk
 from bench.report import Row, print_rows, write_baseline
 
@@ -33,6 +33,8 @@ def main() -> None:
             rows += startup.run(quick=False, alone=python)
     rows += commands.run(quick=arguments.quick)
     rows += observability.run(quick=arguments.quick)
+    if have_wrk() and guards.installed():
+        rows += guards.run(quick=arguments.quick)
     print_rows(rows)
     if arguments.update_baseline:
         write_baseline(rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from bench.measure import BARE_LOOP, Load, bare_signature_us, have_wrk, servers
@@ -41,8 +41,7 @@ class Case:
     name: str
     body: bytes
     connections: int
-    close: bool = False
-    """Whether each request has a connection of its own."""
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def cases(*, quick: bool) -> Iterator[Case]:
@@ -62,7 +61,7 @@ def cases(*, quick: bool) -> Iterator[Case]:
             name="a connection for each request",
             body=WITH_CERTIFICATES,
             connections=16,
-            close=True,
+            headers={"Connection": "close"},
         )
     for kind in () if quick else OTHER_KINDS:
         yield Case(server=f"granian {kind}", kind=kind, name="granted", body=WITH_CERTIFICATES, connections=16)
@@ -84,7 +83,7 @@ def run(*, quick: bool) -> list[Row]:
                 values.append(bare_signature_us(kind))
             for case in wanted:
                 server = running[case.server]
-                load = server.load(case.body, connections=case.connections, seconds=seconds, close=case.close)
+                load = server.load(case.body, connections=case.connections, seconds=seconds, headers=case.headers)
                 loads[case].append(load)
     rows = [_row(case, loads[case], median(bare[case.kind])) for case in wanted]
     return [*rows, _scaling(loads)]

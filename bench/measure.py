@@ -133,22 +133,25 @@ class Server:
             connection.close()
 
     def load(
-        self, body: bytes, *, connections: int, seconds: float, pause_ms: float = 0.0, close: bool = False
+        self,
+        body: bytes,
+        *,
+        connections: int,
+        seconds: float,
+        pause_ms: float = 0.0,
+        headers: Mapping[str, str] | None = None,
     ) -> Load:
         """Let wrk send one request over and over, and account for the server's CPU meanwhile.
 
-        After each reply a connection pauses for up to twice `pause_ms`, which is rounded to half milliseconds. With
-        `close` each request has a connection of its own.
+        After each reply a connection pauses for up to twice `pause_ms`, which is rounded to half milliseconds.
         """
         with tempfile.TemporaryDirectory() as directory:
             script = Path(directory) / "post.lua"
             octets = "".join(f"\\{octet:03d}" for octet in body)
             pause = f"function delay() return math.random(0, {round(2 * pause_ms)}) end\n" if pause_ms else ""
-            last = 'wrk.headers["Connection"] = "close"\n' if close else ""
-            script.write_text(
-                f'wrk.method = "POST"\nwrk.body = "{octets}"\nwrk.headers["Content-Type"] = "{QUERY}"\n{pause}{last}',
-                encoding="ascii",
-            )
+            sent = {"Content-Type": QUERY, **(headers or {})}
+            lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in sent.items())
+            script.write_text(f'wrk.method = "POST"\nwrk.body = "{octets}"\n{lines}{pause}', encoding="ascii")
             before = cpu_seconds(self.process.pid)
             result = subprocess.run(
                 [
