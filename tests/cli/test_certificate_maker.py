@@ -253,6 +253,8 @@ def test_what_the_environment_says_is_read_as_the_reference_reads_it_and_named(t
          "--root-template has no effect with --existing-root-cert"),
         ("--root-key-id file:r --leaf-key-id file:l --vault-token hunter2", "no key is in hashivault or openbao"),
         ("--root-key-id file:r --aws-region eu", "--aws-region has no effect: no key is in awskms"),
+        ("--root-key-id file:r --kms-type awskms", "--kms-type awskms has no effect: every key is written as"),
+        ("--root-key-id file:r --leaf-key-id file:l --enforce-intermediate-eku=false", "has no effect without"),
         ("--root-key-id file:r --chain c.pem", "--chain has no effect without --leaf-key-id"),
         ("--root-key-id file:r --leaf-key-id file:l --root-cert x --leaf-cert ./x", "--root-cert name one file"),
         ("--root-key-id file:r --root-lifetime 1m", "10 minutes at least"),
@@ -272,7 +274,11 @@ def test_default_templates_need_a_name(make: Make) -> None:
     assert result.exit_code == 2
     assert "COMMON-NAME is missing, or --root-template" in result.stderr
     Path("root.json").write_text('{"subject": "Acme", "basicConstraints": {"isCA": true}, "keyUsage": "certSign"}')
-    assert make("--root-template", "root.json", name="", roles="root").exit_code == 0
+    assert make("--root-template", "root.json", name="", roles="root").stderr == ""
+    unused = make("--root-template", "root.json", roles="root")
+    assert unused.stderr == (
+        "COMMON-NAME 'tsa.example.com' is in no certificate: no template has .Subject.CommonName\n"
+    )
 
 
 def test_an_output_never_takes_the_place_of_an_input(make: Make, tmp_path: Path) -> None:

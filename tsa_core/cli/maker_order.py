@@ -78,6 +78,8 @@ class MakerOrder:
             if path is None and not self._common_name:
                 raise click.UsageError(f"COMMON-NAME is missing, or --{role}-template, which writes the name")
             self._templates[role] = CertificateTemplate(role, path, common_name=self._common_name)
+        if self._common_name and not any(template.names_subject for template in self._templates.values()):
+            console.tell(f"COMMON-NAME {self._common_name!r} is in no certificate: no template has .Subject.CommonName")
 
     def make(self, opener: KeyOpener) -> MadeChain:
         """Make the certificates and judge them.
@@ -133,6 +135,11 @@ class MakerOrder:
         for flag, (wanted, _) in PROVIDER_FLAGS.items():
             if flag in self.typed and not schemes.intersection(wanted):
                 raise click.UsageError(f"--{flag.replace('_', '-')} has no effect: no key is in {' or '.join(wanted)}")
+        kms_type = self._flags["kms_type"]
+        if "kms_type" in self.typed and kms_type.lower() not in schemes:
+            raise click.UsageError(f"--kms-type {kms_type} has no effect: every key is written as a key URI of another")
+        if "enforce_intermediate_eku" in self.typed and "intermediate" not in self._uris:
+            raise click.UsageError("--enforce-intermediate-eku has no effect without --intermediate-key-id")
         if self._flags["chain"] and "leaf" not in self._uris:
             raise click.UsageError("--chain has no effect without --leaf-key-id")
 

@@ -66,8 +66,8 @@ def default_template(role: Role) -> str:
 class CertificateTemplate:
     """A template for one certificate.
 
-    `path` None is the default one. `common_name` may be empty. Raises ConfigError, here and when it is put to use,
-    which names the file and the line.
+    `path` None is the default one. `common_name` may be empty, and counts where `names_subject` is true. Raises
+    ConfigError, here and when it is put to use, which names the file and the line.
     """
 
     def __init__(self, role: Role, path: Path | None, *, common_name: str) -> None:
@@ -77,6 +77,7 @@ class CertificateTemplate:
         else:
             where = str(path)
             text = _decoded(read_file(path, "template", limit=_MAX_FILE_OCTETS), where)
+        self.names_subject: Final = ".Subject" in text
         self._fields, self._source = read_template(text, where=where, common_name=common_name)
         self.subject: Final = _name(self._fields.subject, "subject", self._source)
         if not self.subject.rdns:
