@@ -51,20 +51,20 @@ class Admission:
         calls: Callable[..., PluginCalls] = PluginCalls,
     ) -> None:
         self._profiles = profiles
+        self._default = profiles[DEFAULT_PROFILE]
         self.remote = any(selector.latency == "remote" for _, selector in selectors)
         """Whether a selector waits for a network."""
-        self._selectors: tuple[
-            tuple[str, Callable[[TimeStampReq, RequestContext], str | None], bool, PluginCalls], ...
-        ] = tuple(
-            (
-                name,
-                selector.select,
-                selector.latency == "remote",
-                calls(f"the policy selector {name!r}", hangs=causes.add(CauseKind.POLICY, name)),
+        self._selectors: tuple[tuple[str, Callable[[TimeStampReq, RequestContext], str | None], PluginCalls], ...] = (
+            tuple(
+                (
+                    name,
+                    selector.select,
+                    calls(f"the policy selector {name!r}", hangs=causes.add(CauseKind.POLICY, name)),
+                )
+                for name, selector in selectors
             )
-            for name, selector in selectors
         )
-        self._may_hang = any(may_hang(selector) for _, selector in selectors)
+        self._choose = self._choose_within_limits if any(may_hang(each) for _, each in selectors) else self._ask
         self._asked_here: list[None] = []
         """Requests whose local selectors threads ask which must not wait: when one is there, it hangs."""
         self._claimed = claimed
@@ -74,31 +74,31 @@ class Admission:
 
         Raises TsaError alone. On the I/O thread, a selector that waits ends this run, and so does one that hangs there.
         """
+        chosen = self._choose(request, context)
+        profile = self._default if chosen is None else self._profiles.get(chosen)
+        if profile is None:
+            raise TsaError(f"there is no profile {chosen!r}")
+        if context.identity is not None and not context.identity.may_use(profile.name):
+            raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"this client may not use the profile {profile.name}")
+        return profile
+
+    def _choose_within_limits(self, request: TimeStampReq, context: RequestContext) -> str | None:
+        """Do what `_ask` does, in a thread that may wait, when a selector waits, or one hangs in another thread."""
         if self.remote or self._asked_here:
             context.enter(_SELECTORS)
-            chosen = self._ask(request, context, limited=True)
-        elif self._may_hang:
-            self._asked_here.append(None)
-            try:
-                chosen = self._ask(request, context, limited=False)
-            finally:
-                self._asked_here.pop()
-        else:
-            chosen = self._ask(request, context, limited=False)
-        if chosen is None:
-            chosen = DEFAULT_PROFILE
-        if chosen not in self._profiles:
-            raise TsaError(f"there is no profile {chosen!r}")
-        if context.identity is not None and not context.identity.may_use(chosen):
-            raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"this client may not use the profile {chosen}")
-        return self._profiles[chosen]
+            return self._ask(request, context, limited=True)
+        self._asked_here.append(None)
+        try:
+            return self._ask(request, context)
+        finally:
+            self._asked_here.pop()
 
-    def _ask(self, request: TimeStampReq, context: RequestContext, *, limited: bool) -> str | None:
+    def _ask(self, request: TimeStampReq, context: RequestContext, limited: bool = False) -> str | None:
         """Return what the URL or a selector names; with `limited`, no selector takes longer than it may."""
         chosen = context.profile
-        for plugin, select, remote, calls in self._selectors:
+        for plugin, select, calls in self._selectors:
             try:
-                name = calls.call(partial(select, request, context)) if remote or limited else select(request, context)
+                name = calls.call(partial(select, request, context)) if limited else select(request, context)
             except TsaError as error:
                 error.plugin = plugin
                 raise

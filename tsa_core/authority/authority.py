@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import perf_counter_ns
 from types import MappingProxyType
+from typing import TypeAlias
 
 from tsa_core.api import (
     AuditEvent,
@@ -41,6 +42,7 @@ from tsa_core.protocol.tstinfo import SERIAL_OCTETS, encode_serials
 
 log = logging.getLogger(__name__)
 
+_Stage: TypeAlias = Callable[[PendingRequest], None]
 _new_tuple = tuple.__new__
 """Makes a named tuple in half the time of its constructor."""
 
@@ -94,7 +96,11 @@ class TimestampAuthority:
         """Requests in no batch that threads work on which must not wait: when one is there, it hangs."""
         self._replies = Replies(observers, distribution)
         self._observed = bool(observers)
-        self._stages = (self._prepare, self._sign, self._complete, *([self._process] if processors else []))
+        self._processes, self._stores = bool(processors), bool(audit_sinks)
+        last: tuple[_Stage, ...] = (self._complete, *([self._process] if processors else []))
+        self._stages: tuple[_Stage, ...] = (self._prepare, self._sign, *last)
+        # For a thread that may wait, and gives up in time what hangs.
+        self._stages_within_limits: tuple[_Stage, ...] = (self._prepare, partial(self._sign, limited=True), *last)
 
     def respond(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> Reply:
         """Answer a DER request; never raises. A failure of any kind becomes a rejection (RFC 3161 2.4.2).
@@ -141,7 +147,9 @@ class TimestampAuthority:
         self._attempt(self._assign_profile, (pending,))
         return pending
 
-    def respond_batch(self, batch: Sequence[PendingRequest], guard: BatchGuard | None = None) -> float:
+    def respond_batch(
+        self, batch: Sequence[PendingRequest], guard: BatchGuard | None = None, stages: Sequence[_Stage] = ()
+    ) -> float:
         """Answer a batch of admitted requests: each has its reply when this returns.
 
         Returns the seconds that grow with the size of the batch: all but those of the audit sinks. With a guard, no
@@ -165,12 +173,12 @@ class TimestampAuthority:
         ):
             pending.batch = work
             pending.serial_der = serial_der
-        for stage in self._stages:
+        for stage in stages or self._stages:
             self._attempt(stage, unanswered, guard)
             unanswered = [pending for pending in unanswered if pending.reply is None]
         seconds = (perf_counter_ns() - started) / 1e9
         failure = None
-        if self._audit_sinks and unanswered:
+        if self._stores and unanswered:
             try:
                 self._audit_sinks.store(unanswered, guard)
             except TsaError as error:
@@ -225,7 +233,7 @@ class TimestampAuthority:
 
     def _attempt(
         self,
-        stage: Callable[[PendingRequest], None],
+        stage: _Stage,
         batch: Iterable[PendingRequest],
         guard: BatchGuard | None = None,
     ) -> None:
@@ -246,10 +254,10 @@ class TimestampAuthority:
     def _respond_alone(self, pending: PendingRequest) -> None:
         """Answer a request that is in no batch; in a thread that may wait when this one must not wait for it."""
         here = self._alone_here
-        if (self.may_wait or here) and pending.reply is None and not self.waits(pending.profile):
-            self._attempt(self._enter, (pending,))
-        if pending.entered:
-            self.respond_batch((pending,))
+        if pending.reply is None and (self.may_wait or here or self.waits(pending.profile)):
+            if not self.waits(pending.profile):  # else it has entered already
+                self._attempt(self._enter, (pending,))
+            self.respond_batch((pending,), None, self._stages_within_limits)
             return
         here.append(None)
         try:
@@ -283,7 +291,6 @@ class TimestampAuthority:
         finally:
             if trace is not None:
                 trace.wait_began = began
-        pending.entered = True
         if trace is not None and self.waits(pending.profile):
             trace.wait_ended = perf_counter_ns()
         elif trace is not None:
@@ -300,7 +307,7 @@ class TimestampAuthority:
         if trace is not None:
             trace.clock_ended = perf_counter_ns()
         draft = None
-        if self._processors:
+        if self._processes:
             pending.draft = draft = TokenDraft(
                 profile=profile.name,
                 policy=profile.policies_by_der[policy_der],
@@ -327,15 +334,14 @@ class TimestampAuthority:
         # Hashed in this stage and not by the signer: a hash right after other hashes costs half as much.
         pending.to_sign = profile.to_sign(attributes)
 
-    def _sign(self, pending: PendingRequest) -> None:
+    def _sign(self, pending: PendingRequest, limited: bool = False) -> None:
         profile, trace = pending.profile, pending.trace
         if trace is not None:
             trace.algorithm = profile.algorithm.name
             trace.serial_der = pending.serial_der
             trace.sign_began = perf_counter_ns()
         try:
-            sign = profile.sign_within_limit if pending.entered else profile.sign
-            signature: object = sign(pending.to_sign)
+            signature: object = (profile.sign_within_limit if limited else profile.sign)(pending.to_sign)
         except SignerError as error:
             profile.signing.set(profile.signer_failed)
             error.plugin = profile.settings.scheme
@@ -346,7 +352,7 @@ class TimestampAuthority:
             raise PluginCrash(
                 f"the signer plugin {plugin!r} of profile {profile.name!r} crashed", plugin=plugin
             ) from error
-        if not isinstance(signature, bytes):
+        if type(signature) is not bytes and not isinstance(signature, bytes):
             profile.signing.set(profile.signer_failed)
             raise profile.no_signature(signature)
         if profile.verifies and not profile.algorithm.is_valid(

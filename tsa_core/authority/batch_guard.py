@@ -20,9 +20,9 @@ class BatchGuard:
 
     __slots__ = ("_calls", "_overdue", "_since", "_taken", "lock")
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        """Held while a request of the batch is answered before the batch is claimed."""
+    def __init__(self, lock: threading.Lock | None = None) -> None:
+        self.lock = lock or threading.Lock()
+        """Held while a request of the batch is answered before the batch is claimed; guards may share it."""
         self._calls: PluginCalls | None = None
         self._since = 0.0
         self._overdue: PluginCalls | None = None

@@ -58,7 +58,6 @@ class PendingRequest:
         "batch",
         "context",
         "draft",
-        "entered",
         "policy_der",
         "profile",
         "reply",
@@ -89,8 +88,6 @@ class PendingRequest:
     def __init__(self, context: RequestContext, trace: RequestTrace | None) -> None:
         self.context = context
         self.trace = trace
-        self.entered = False
-        """Whether this is a thread that may wait, since `context.enter` has returned."""
         self.reply: Reply | None = None
 
     @property

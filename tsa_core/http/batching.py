@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from tsa_core.authority import BatchGuard, BatchTaken, PendingRequest, PluginCalls
 
@@ -72,12 +72,15 @@ class BatchedRequest:
         self.request_id = request_id
 
 
-class _Work(NamedTuple):
-    """What a thread works on."""
+class _Work(BatchGuard):
+    """What a thread works on, and who answers it."""
 
-    guard: BatchGuard
-    responder: Responder
-    requests: Sequence[BatchedRequest]
+    __slots__ = ("requests", "responder")
+
+    def __init__(self, lock: threading.Lock, responder: Responder, requests: Sequence[BatchedRequest]) -> None:
+        super().__init__(lock)
+        self.responder = responder
+        self.requests = requests
 
 
 class Batch:
@@ -94,6 +97,7 @@ class Batch:
         self._requests: deque[BatchedRequest] = deque()
         self._target_size = 1
         self._turn = threading.Lock()
+        self._answering = threading.Lock()
         self._work: _Work | None = None
 
     def add(self, request: BatchedRequest) -> None:
@@ -125,14 +129,10 @@ class Batch:
 
     def _process(self, requests: Sequence[BatchedRequest]) -> None:
         seconds = 0.0
-        groups: dict[Responder, list[BatchedRequest]] = {}
-        for each in requests:
-            groups.setdefault(each.responder, []).append(each)
-        for responder, group in groups.items():
-            guard = BatchGuard()
-            self._work = _Work(guard, responder, group)
+        for responder, group in _by_responder(requests):
+            self._work = work = _Work(self._answering, responder, group)
             try:
-                seconds += responder.respond(group, guard)
+                seconds += responder.respond(group, work)
             except BatchTaken:
                 seconds += _TARGET_SECONDS  # `give_up` has answered
             except Exception:
@@ -140,7 +140,7 @@ class Batch:
                 self._abandon(group)
             finally:
                 self._work = None
-                guard.end()
+                work.end()
         if seconds > _TARGET_SECONDS:
             self._target_size = max(1, min(self._target_size, len(requests)) // 2)
         elif len(requests) >= self._target_size:
@@ -152,16 +152,13 @@ class Batch:
         if work is None:
             return ()
         refused: list[BatchedRequest] = []
-        if work.guard.is_overdue(monotonic()) and work.guard.take():
+        if work.is_overdue(monotonic()) and work.take():
             refused += work.requests
-        hanging = work.guard.hanging
+        hanging = work.hanging
         if hanging is None:
             return ()
         refused += self._take()
-        groups: dict[Responder, list[BatchedRequest]] = {}
-        for each in refused:
-            groups.setdefault(each.responder, []).append(each)
-        for responder, group in groups.items():
+        for responder, group in _by_responder(refused):
             try:
                 responder.give_up(group, hanging)
             except Exception:
@@ -177,9 +174,27 @@ class Batch:
             self._close(each.connection)
 
     def _take(self) -> list[BatchedRequest]:
+        queue = self._requests
         requests: list[BatchedRequest] = []
         try:
-            while True:
-                requests.append(self._requests.popleft())
-        except IndexError:
+            while queue:
+                requests.append(queue.popleft())
+        except IndexError:  # another thread has taken the last one
             return requests
+        return requests
+
+
+def _by_responder(requests: Sequence[BatchedRequest]) -> Iterable[tuple[Responder, Sequence[BatchedRequest]]]:
+    """Return the requests of each responder; there is more than one only for a moment, after a reload."""
+    if not requests:
+        return ()
+    first = requests[0].responder
+    for each in requests:
+        if each.responder is not first:
+            break
+    else:
+        return ((first, requests),)
+    groups: dict[Responder, list[BatchedRequest]] = {}
+    for each in requests:
+        groups.setdefault(each.responder, []).append(each)
+    return groups.items()
