@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.timestamp_shell import CHAIN, honest
+from tsa_core.cli.plugin_commands import names_in_metadata
 from tsa_core.client import TimestampClient
+from tsa_core.host import COMMAND_GROUP, GROUP, installed_plugins
 from tsa_core.testing.http_tsa import HttpTsa
 
 CLIENT, SERVER = ("-m", "tsa_core.cli.timestamp"), ("-m", "tsa_core.cli.server")
@@ -71,6 +73,18 @@ def test_inspect_imports_no_framework(files: Path, unit: int) -> None:
 def test_the_clients_help_imports_click_alone(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     without = [name for name in FRAMEWORKS if name != "click"]
     check(imported(tmp_path, *CLIENT, *arguments), most=150, without=(*without, *HTTP, "cryptography.x509"))
+
+
+def test_the_servers_help_imports_no_plugin_host(tmp_path: Path) -> None:
+    without = [name for name in FRAMEWORKS if name not in {"click", "importlib.metadata"}]
+    check(imported(tmp_path, *SERVER, "--help"), most=190, without=(*without, *HTTP, "cryptography.x509"))
+
+
+def test_the_help_lists_what_the_host_would_find() -> None:
+    for group, names in names_in_metadata().items():
+        found = installed_plugins(group=group)
+        assert names == {name: f"{each[0].summary} ({each[0].distribution})" for name, each in found.items()}
+    assert set(names_in_metadata()) == {COMMAND_GROUP, GROUP}
 
 
 def test_the_servers_version_imports_click_alone(tmp_path: Path) -> None:

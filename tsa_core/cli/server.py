@@ -135,18 +135,13 @@ class ServerGroup(LazyGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the built-in commands, then those of plugins, by their metadata: none is imported."""
         super().format_commands(ctx, formatter)
-        from tsa_core.host import COMMAND_GROUP, installed_plugins
-
-        found = installed_plugins(group=COMMAND_GROUP)
-        if rows := [(name, f"{each[0].summary} ({each[0].distribution})") for name, each in found.items()]:
+        if rows := list(_in_metadata(ctx)["tsa_core.commands"].items()):
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(rows)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Say how to begin: with a trial where the signer that makes a key at start is installed, else with a key."""
-        from tsa_core.host import installed_plugins
-
-        if "memory" in installed_plugins():
+        if "memory" in _in_metadata(ctx)["tsa_core.plugins"]:
             super().format_epilog(ctx, formatter)
             return
         formatter.write_paragraph()
@@ -155,6 +150,15 @@ class ServerGroup(LazyGroup):
                 "Begin with 'timestamp-server init ./tsa', then 'timestamp-server serve --config ./tsa/tsa.toml'. "
                 "A trial without a key of your own needs the signer memory, which is not installed."
             )
+
+
+def _in_metadata(ctx: click.Context) -> dict[str, dict[str, str]]:
+    """Return what the metadata say of plugins; looked for once for each help."""
+    from tsa_core.cli.plugin_commands import names_in_metadata
+
+    found: dict[str, dict[str, str]] = ctx.meta.setdefault(__name__, None) or names_in_metadata()
+    ctx.meta[__name__] = found
+    return found
 
 
 @click.group(
