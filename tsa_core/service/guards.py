@@ -40,7 +40,7 @@ class Guards:
 
     def __init__(self, settings: Settings, host: PluginHost) -> None:
         section = settings.middleware
-        self._failures = LimitedLog(log)
+        self.failures = LimitedLog(log)
         self._guards: list[_Opened] = []
         for name in section.guards:
             guard: Guard = host.open(GUARD, name, section.plugin_table(name))
@@ -60,6 +60,12 @@ class Guards:
         """Whether a guard waits for a network."""
         refuse_without_effect(section, "guard_timeout", "middleware", waits=self.wait)
 
+    def close(self) -> None:
+        """End the threads that call guards that wait."""
+        for each in self._guards:
+            if each.calls is not None:
+                each.calls.close()
+
     def __bool__(self) -> bool:
         return bool(self._guards)
 
@@ -77,19 +83,19 @@ class Guards:
         try:
             answer = guard.check(request) if guard.calls is None else guard.calls.call(partial(guard.check, request))
         except _GuardOverdue as error:
-            self._failures.error("overdue", request.request_id, str(error))
+            self.failures.error("overdue", request.request_id, str(error))
             raise GuardFailed("a guard does not answer") from None
         except BaseException as error:
             text = " ".join(str(error).split())
             said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-            self._failures.error(type(error).__name__, request.request_id, f"{guard.what} failed: {said}")
+            self.failures.error(type(error).__name__, request.request_id, f"{guard.what} failed: {said}")
             log.debug("%s failed", guard.what, exc_info=error)
             if not isinstance(error, Exception | SystemExit):
                 raise
             raise GuardFailed("a guard failed") from None
         if answer is None or isinstance(answer, Identity | GuardRefusal):
             return answer
-        self._failures.error(
+        self.failures.error(
             "type",
             request.request_id,
             f"{guard.what} is wrong: check returned {describe(answer)}, not an Identity, a GuardRefusal or None",

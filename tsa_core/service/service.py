@@ -216,6 +216,8 @@ class Service:
         self.access: ServiceAccess = ServiceAccess(self.authority, self.watch)
         self.routes = open_routes(settings, self.host, self.access)
         self.guards = open_guards(settings, self.host)
+        if self.guards is not None:
+            self.watch.further_logs.append(self.guards.failures)
         self.watch.further_logs.extend(each.failures for each in self.routes)
 
     def _plugin(self, kind: Kind[Any], section: PluginSection, name: str) -> Any:
@@ -334,6 +336,8 @@ class Service:
             observer.finish(seconds=left())
         for routes in self.routes:
             routes.calls.close()
+        if self.guards is not None:
+            self.guards.close()
         if hasattr(self, "authority"):
             self.authority.close()
         self.host.close(seconds=max(0.0, end - monotonic()))

@@ -9,9 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import logging
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -23,16 +20,14 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
-from tsa_core.api import ConfigError, Identity, TsaError, read_file
+from tsa_core.api import ConfigError, Identity, read_file
 from tsa_guard.options import ClientCertificates
-
-log = logging.getLogger(__name__)
+from tsa_guard.watched_files import WatchedFiles
 
 T = TypeVar("T")
 
 _MAX_HEADER: Final = 16_384
 _MAX_FILE: Final = 64 * 1_048_576
-_LOOK_SECONDS: Final = 2.0
 _CACHED: Final = 1_000
 _USAGES: Final = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 
@@ -51,24 +46,21 @@ class _Trust:
                 raise ConfigError("this revocation list is not a whole one: a delta, or for some only", path=str(path))
             self.lists[crl.issuer] = crl
         self.must_have_lists = bool(settings.crls)
+        self.known: dict[bytes, tuple[datetime, Identity]] = {}
+        """What was checked by these, by the hash of the header, and until when it counts."""
 
 
 class ClientCertificateReader:
-    """Says whose certificate a header holds. Thread-safe. Files that change are read again within two seconds."""
+    """Says whose certificate a header holds. Thread-safe. Files that change are read again within a second or two."""
 
     def __init__(self, settings: ClientCertificates) -> None:
         self._settings = settings
         self._header = settings.header
         self._proxies = [ip_network(text) for text in settings.trusted_proxies if text != "unix"]
         self._unix = "unix" in settings.trusted_proxies
-        self._files = [settings.ca, *settings.crls]
-        self._marks = self._look()
-        self._trust = _Trust(settings)
-        self._known: OrderedDict[bytes, tuple[datetime, Identity]] = OrderedDict()
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="client-crls", daemon=True)
-        self._thread.start()
+        self._trust = WatchedFiles(
+            "issuers and revocation lists of clients", [settings.ca, *settings.crls], lambda: _Trust(settings)
+        )
 
     @property
     def header(self) -> str:
@@ -93,18 +85,16 @@ class ClientCertificateReader:
             raise ValueError("the client certificate is too long")
         now = datetime.now(UTC)
         digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
-        with self._lock:
-            trust, known = self._trust, self._known.get(digest)
+        trust = self._trust.value
+        known = trust.known.get(digest)
         if known is not None and now < known[0]:
             return known[1]
         certificate = _certificate_in(text)
         until = _check(certificate, trust, now)
         identity = self._name(certificate)
-        with self._lock:
-            if trust is self._trust:
-                self._known[digest] = until, identity
-            while len(self._known) > _CACHED:
-                self._known.popitem(last=False)
+        if len(trust.known) >= _CACHED:
+            trust.known.clear()
+        trust.known[digest] = until, identity
         return identity
 
     def _name(self, certificate: x509.Certificate) -> Identity:
@@ -122,36 +112,9 @@ class ClientCertificateReader:
         except ValueError:
             raise ValueError("the client certificate's subject has characters that cannot be logged") from None
 
-    def _look(self) -> list[object]:
-        marks: list[object] = []
-        for path in self._files:
-            try:
-                status = path.stat()
-            except OSError:
-                marks.append(None)
-            else:
-                marks.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        return marks
-
-    def _run(self) -> None:
-        while not self._ended.wait(_LOOK_SECONDS):
-            marks = self._look()
-            if marks == self._marks:
-                continue
-            self._marks = marks
-            try:
-                trust = _Trust(self._settings)
-            except TsaError as error:
-                log.error("issuers and revocation lists of clients stay as they were: %s", error)  # noqa: TRY400 - says it all
-                continue
-            with self._lock:
-                self._trust = trust
-                self._known.clear()
-
     def close(self) -> None:
         """End the thread."""
-        self._ended.set()
-        self._thread.join(_LOOK_SECONDS)
+        self._trust.close()
 
 
 def _load(path: Path, what: str, parse: Callable[[bytes], T]) -> T:

@@ -8,15 +8,16 @@ import ipaddress
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Literal
 
 from tsa_core.api import Guard, GuardedRequest, GuardRefusal, Identity
 from tsa_guard.bearer import BearerTokens
 from tsa_guard.client_certificates import ClientCertificateReader
-from tsa_guard.key_file import PREFIX, key_id, matches
+from tsa_guard.key_file import PREFIX, ApiKey, key_id, matches, read_keys
 from tsa_guard.options import GuardOptions, Tenant
 from tsa_guard.rates import Rate, Rates
-from tsa_guard.watched_keys import WatchedKeys
+from tsa_guard.watched_files import WatchedFiles
 
 _HEADERS: Final = {"WWW-Authenticate": 'Bearer realm="timestamps", Basic realm="timestamps"'}
 _MAX_CREDENTIAL: Final = 16_384
@@ -39,7 +40,7 @@ class TenantGuard(Guard):
         self,
         options: GuardOptions,
         *,
-        keys: WatchedKeys | None,
+        keys: WatchedFiles[dict[str, ApiKey]] | None,
         tokens: BearerTokens | None,
         certificates: ClientCertificateReader | None,
     ) -> None:
@@ -114,7 +115,7 @@ class TenantGuard(Guard):
 
     def _by_key(self, text: str) -> Identity:
         identifier = key_id(text)
-        key = self._keys.keys.get(identifier) if self._keys is not None and identifier else None
+        key = self._keys.value.get(identifier) if self._keys is not None and identifier else None
         if key is None or not matches(key, text):
             raise _Refused("this API key is not known here")
         state = key.state(datetime.now(UTC))
@@ -162,7 +163,7 @@ def open_guard(options: GuardOptions) -> TenantGuard:
     with ExitStack() as stack:
         keys = tokens = certificates = None
         if options.keys is not None:
-            keys = WatchedKeys(options.keys)
+            keys = WatchedFiles("the API keys", [options.keys], partial(read_keys, options.keys))
             stack.callback(keys.close)
         if options.jwt is not None:
             tokens = BearerTokens(options.jwt)
