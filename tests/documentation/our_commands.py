@@ -110,6 +110,7 @@ def complaints(call: list[str]) -> list[str]:
     return found
 
 
+@functools.cache
 def _flags(command: click.Command) -> dict[str, click.Option]:
     options = [each for each in command.get_params(click.Context(command)) if isinstance(each, click.Option)]
     flags = {name: option for option in options for name in (*option.opts, *option.secondary_opts)}

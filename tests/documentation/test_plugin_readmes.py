@@ -25,24 +25,33 @@ def test_it_has_the_sections_that_all_have(readme: Path) -> None:
         assert "Key URI" in headings
 
 
+@pytest.fixture(scope="module")
+def names() -> dict[str, list[str]]:
+    """Return the names of each installed distribution's plugins."""
+    found: dict[str, list[str]] = {}
+    for name, plugins in installed_plugins().items():
+        found.setdefault(plugins[0].distribution, []).append(name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def host() -> PluginHost:
+    return PluginHost()
+
+
 @each_readme
-def test_its_tables_are_what_the_models_say(readme: Path) -> None:
+def test_its_tables_are_what_the_models_say(readme: Path, host: PluginHost, names: dict[str, list[str]]) -> None:
     """`python -m tests.documentation.settings_tables --write` makes them anew."""
-    host = PluginHost()
-    installed = {name for name, found in installed_plugins().items() if found[0].distribution == readme.parent.name}
-    if not installed:
+    if readme.parent.name not in names:
         missing(f"{readme.parent.name} is not installed")
     for name, text in marked(readme):
         assert text == table(host, name), name
 
 
 @each_readme
-def test_every_setting_of_the_plugin_is_in_a_table(readme: Path) -> None:
-    host = PluginHost()
+def test_every_setting_of_the_plugin_is_in_a_table(readme: Path, host: PluginHost, names: dict[str, list[str]]) -> None:
     documented = {line for _, text in marked(readme) for line in text.splitlines()}
-    for name, found in installed_plugins().items():
-        if found[0].distribution != readme.parent.name:
-            continue
+    for name in names.get(readme.parent.name, ()):
         host.load(name)
         for kind in KINDS:
             provider = host.providers(kind).get(name)

@@ -125,8 +125,7 @@ def refuse_taken_names(plugin: NewPlugin, commands: Collection[str]) -> None:
     Two plugins of one name stop the server, and two distributions of one name replace each other.
     """
     remedy = f"choose another name than {plugin.title}"
-    installed = {**installed_plugins(), **installed_plugins(group=COMMAND_GROUP)}
-    if taken := installed.get(plugin.name):
+    if taken := installed_plugins().get(plugin.name):
         raise ConfigError(f"the plugin {taken[0].label} has the name {plugin.name!r} already; {remedy}")
     try:
         version = distribution(plugin.distribution).version
