@@ -18,15 +18,15 @@ class BatchGuard:
     Another thread looks at `is_overdue`, and takes the batch from it. Only one of the two succeeds, and answers.
     """
 
-    __slots__ = ("_calls", "_overdue", "_since", "_taken", "lock")
+    # Of the class, because a guard is made for each batch and most of it stays as it is.
+    _calls: PluginCalls | None = None
+    _since = 0.0
+    _overdue: PluginCalls | None = None
+    _taken = False
 
     def __init__(self, lock: threading.Lock | None = None) -> None:
         self.lock = lock or threading.Lock()
         """Held while a request of the batch is answered before the batch is claimed; guards may share it."""
-        self._calls: PluginCalls | None = None
-        self._since = 0.0
-        self._overdue: PluginCalls | None = None
-        self._taken = False
 
     def begin(self, calls: PluginCalls) -> None:
         """Say which plugin is called now, in this thread and so without a limit of its own."""
@@ -62,12 +62,15 @@ class BatchGuard:
     def claim(self) -> None:
         """Claim the batch, to answer it; raises BatchTaken when it was taken."""
         with self.lock:
-            self.check()
+            if self._taken:
+                raise BatchTaken
             self._taken = True
             self._calls = None
 
     def end(self) -> None:
         """Say that the thread works on the batch no more, whoever has answered it."""
+        if self._calls is None and self._overdue is None:
+            return  # claimed, so nobody can take it any more
         with self.lock:
             self._calls = None
             if self._overdue is not None:

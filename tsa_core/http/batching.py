@@ -75,10 +75,8 @@ class BatchedRequest:
 class _Work(BatchGuard):
     """What a thread works on, and who answers it."""
 
-    __slots__ = ("requests", "responder")
-
     def __init__(self, lock: threading.Lock, responder: Responder, requests: Sequence[BatchedRequest]) -> None:
-        super().__init__(lock)
+        self.lock = lock  # all that the base class would do
         self.responder = responder
         self.requests = requests
 
@@ -118,7 +116,7 @@ class Batch:
         """Answer all requests of the batch, and return them."""
         done: Sequence[BatchedRequest] = ()
         # Once more, because another thread may have added a request, and found that this one was at it.
-        while self._requests and self._turn.acquire(blocking=False):
+        while self._requests and self._turn.acquire(False):
             try:
                 requests = self._take()
                 self._process(requests)

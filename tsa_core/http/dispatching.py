@@ -104,7 +104,8 @@ class Dispatcher:
                 deadline = now + _SEND_DELAY_SECONDS
             if batch.full or now > deadline:
                 self._send_answered()
-        self._send_answered()
+        if self._answered or self._behind or batch.waiting:
+            self._send_answered()
 
     def take_over(self, section: list[None]) -> bool:
         """From another thread: take the role of the I/O thread if it is still in this section."""
