@@ -135,7 +135,7 @@ def test_the_keys_of_the_cas_go_where_they_are_told_to(tmp_path: Path) -> None:
     ("profile", "arguments"),
     [
         ("etsi", (*NAMES, *PUBLISHED, "--policy-oid", "1.3.6.1.4.1.99999.1")),
-        ("etsi", (*NAMES, *PUBLISHED, "--timestamp-policy", "1.3.6.1.4.1.99999.1", "--algorithm", "rsa-3072")),
+        ("etsi", (*NAMES, *PUBLISHED, "--timestamp-policy", "1.3.6.1.4.1.99999.1", "--algorithm", "ecdsa-p384")),
         ("csbr", PUBLISHED),
         ("sigstore", ()),
         ("acrobat", PUBLISHED),

@@ -60,7 +60,7 @@ def leaf_in_use(authority: Path) -> x509.Certificate:
         return profile.chain.leaf
 
 
-def test_a_running_server_signs_with_the_next_key_and_remembers_the_former_chain(authority: Path) -> None:
+def test_a_running_server_signs_with_the_next_key_and_when_it_refuses_nothing_has_changed(authority: Path) -> None:
     trust = TrustStore.from_chain((authority / "root.pem").read_bytes())
     first = leaf_in_use(authority)
     with ServerProcess(authority / "tsa.toml") as running:
@@ -68,14 +68,23 @@ def test_a_running_server_signs_with_the_next_key_and_remembers_the_former_chain
         result = renew(authority, "--offline", authority / "offline")
         assert result.exit_code == 0, result.output
         assert "reloaded: profile default: new certificate" in result.stdout
+        assert "Destroy the former key" in result.stderr
         after = running.stamp(encode_request(b"after"))
         chains = running.get("/api/v1/timestamp/certchain?all=true").body
-    for reply, artifact in ((before, b"before"), (after, b"after")):
+        assert chains.count(b"BEGIN CERTIFICATE") == 6
+        second = leaf_in_use(authority)
+        assert second.public_key() != first.public_key()
+
+        # The server reads the whole file again, and nobody has this sink.
+        refused = (authority / "tsa.toml").read_bytes() + b'\n[audit]\nsinks = ["nosuch"]\n'
+        (authority / "tsa.toml").write_bytes(refused)
+        result = renew(authority, "--offline", authority / "offline")
+        assert result.exit_code == 1, result.output
+        assert "the server refused" in result.stderr
+        assert (authority / "tsa.toml").read_bytes() == refused
+        still = running.stamp(encode_request(b"still"))
+    for reply, artifact in ((before, b"before"), (after, b"after"), (still, b"still")):
         verify_response(reply.body, artifact=artifact, trust=trust)
-    assert chains.count(b"BEGIN CERTIFICATE") == 6
-    second = leaf_in_use(authority)
-    assert second.public_key() != first.public_key()
-    assert "Destroy the former key" in result.stderr
 
 
 def test_the_next_certificate_says_what_the_present_one_says(authority: Path) -> None:
@@ -137,18 +146,6 @@ def test_wherever_it_is_killed_the_configuration_serves(authority: Path, monkeyp
     assert renew(authority, "--offline", authority / "offline").exit_code == 0
     assert deadly["taken"] == 6, "another step is to be died at"
     assert leaf_in_use(authority) not in in_use
-
-
-def test_when_the_server_refuses_the_configuration_is_as_before(authority: Path) -> None:
-    before = (authority / "tsa.toml").read_bytes()
-    with ServerProcess(authority / "tsa.toml") as running:
-        (authority / "tsa.toml").write_bytes(before + b'\n[audit]\nsinks = ["nosuch"]\n')
-        changed = (authority / "tsa.toml").read_bytes()
-        result = renew(authority, "--offline", authority / "offline")
-        assert result.exit_code == 1, result.output
-        assert "the server refused" in result.stderr
-        assert (authority / "tsa.toml").read_bytes() == changed
-        assert running.stamp(encode_request(b"still")).status == 200
 
 
 def test_step_by_step_no_key_travels(authority: Path, tmp_path: Path) -> None:
