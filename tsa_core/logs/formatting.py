@@ -78,7 +78,10 @@ class LineFormatter(logging.Formatter):
         else:
             # structlog's own tracebacks show the values of variables, which may be secrets.
             adders = []
-            renderer = [_guard, structlog.dev.ConsoleRenderer(colors=self._colours, pad_event_to=0)]
+            console = structlog.dev.ConsoleRenderer(
+                colors=self._colours, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+            )
+            renderer = [_guard, console]
             time = structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False)
         return structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, time, *adders],

@@ -136,7 +136,8 @@ def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Pa
         raise click.UsageError(f"the configuration file {path} has a setting that does not exist: {unknown[0]}")
     defaults: dict[str, Any] = {name: _defaults(flags[name], {**settings, **tables.get(name, {})}) for name in commands}
     if ctx.command is root:
-        ctx.default_map = {**_defaults(own, settings), **defaults}
+        # An empty table would be the default of a flag that is called as its command is: --help.
+        ctx.default_map = {**_defaults(own, settings), **{name: table for name, table in defaults.items() if table}}
     else:
         ctx.default_map = defaults[ctx.command.name or ""]
     return path
