@@ -39,8 +39,7 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autodoc_class_signature = "separated"
-autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "__init__, __new__"}
+autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "model_config"}
 
 # The copy button leaves the prompt and what the command prints.
 copybutton_prompt_text = "$ "
