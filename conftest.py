@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib.metadata import entry_points
 
 import pytest
+
+# Where no process may keep what it has compiled, each one compiles the program and its dependencies anew, which is half
+# of what the start of a server costs; and each worker compiles every test.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 pytest.register_assert_rewrite("tsa_backends")
 pytest_plugins = ["tsa_backends.fixtures"]
