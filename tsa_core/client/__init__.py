@@ -1,5 +1,8 @@
 """A client of RFC 3161 timestamp authorities: build a request, send it, check the reply, explain a refusal."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from tsa_core.client.client import TimestampClient
 from tsa_core.client.deadline import Deadline
 from tsa_core.client.errors import (
@@ -15,15 +18,31 @@ from tsa_core.client.errors import (
     TransportError,
     UnexpectedAnswer,
 )
-from tsa_core.client.issuers import fetch_issuers
 from tsa_core.client.request import RequestArguments, RequestError, build_request
-from tsa_core.client.revocation import fetch_crls, fetch_revocation
 from tsa_core.client.settings import ClientSettings
 from tsa_core.client.several import Timestamps, stamp_all
 from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW, OutsideClockWindow
 from tsa_core.client.timestamp import Timestamp
 from tsa_core.client.tls import ClientSettingError
 from tsa_core.client.transport import fetch
+
+if TYPE_CHECKING:
+    from tsa_core.client.issuers import fetch_issuers
+    from tsa_core.client.revocation import fetch_crls, fetch_revocation
+else:
+    _LATER: Final = {
+        "fetch_crls": "tsa_core.client.revocation",
+        "fetch_issuers": "tsa_core.client.issuers",
+        "fetch_revocation": "tsa_core.client.revocation",
+    }
+    """What is imported when it is asked for: a program that gets one timestamp does without it."""
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_LATER[name]), name)
+        return value
+
 
 __all__ = [
     "DEFAULT_CLOCK_WINDOW",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import os
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -23,10 +23,20 @@ class ProxyUnusable(ValueError):
     """A variable names something that is no HTTP proxy; the text names the variable and no credentials."""
 
 
+def _named() -> dict[str, str]:
+    """Return the proxies that the environment names, by scheme."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return {}
+    # Not at the top: it imports what takes as long as the client itself, and most environments name no proxy.
+    from urllib.request import getproxies_environment
+
+    return getproxies_environment()
+
+
 def proxy_for(url: str) -> Proxy | None:
     """Return the proxy for a URL, None for a direct connection; raises ProxyUnusable."""
     parts = urlsplit(url)
-    named = getproxies_environment()
+    named = _named()
     variable = parts.scheme if named.get(parts.scheme) else "all"
     location = named.get(variable)
     if not location or bypassed(parts.hostname or "", parts.port or _PORTS[parts.scheme], named.get("no", "")):
