@@ -99,12 +99,15 @@ class LoopWork:
             environ[BATCH] = partial(_add_to_batch, batch, reply)
             environ[ENTER] = leave_io_thread
             self.section = section = [None]
-            reply.complete = reply.run(app, environ)
+            # Only set: when this thread is overtaken here, another one may have answered already.
+            if reply.run(app, environ):
+                reply.complete = True
             try:
                 section.pop()
             except IndexError:
                 self._leave([reply])
-            reply.finish()
+            if reply.complete:
+                reply.finish()
             if batch.full:
                 self._process()
         if batch.waiting:
