@@ -61,6 +61,9 @@ def test_what_a_page_types_works_and_prints_what_it_shows(
 @pytest.mark.plugin("archive")
 @pytest.mark.plugin("audit")
 @pytest.mark.plugin("tink")
+@pytest.mark.plugin("audit")
+@pytest.mark.plugin("archive")
+@pytest.mark.plugin("tink")
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_our_programs_have_the_commands_and_flags_that_a_page_names(page: Path) -> None:
     lines = [step.command for block in BLOCKS[page] for step in block.steps()]
