@@ -61,7 +61,8 @@ class Poller(dict[int, Any]):
         Connections are accepted last: a new one may get the descriptor of one that was closed in this turn.
         """
         self.turns += 1
-        self._begin_new()
+        if self._new:
+            self._begin_new()
         listening = []
         for descriptor, flags in self._wait(timeout):
             channel = self.get(descriptor)
@@ -76,7 +77,8 @@ class Poller(dict[int, Any]):
         for server, flags in listening:
             wasyncore.readwrite(server, flags & (_READ | _FAILED))
             self.refresh(server)
-        self._begin_new()
+        if self._new:
+            self._begin_new()
 
     def _begin_new(self) -> None:
         """Read new connections, and watch those that have not brought a complete request."""
