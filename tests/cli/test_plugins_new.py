@@ -116,7 +116,8 @@ def test_each_passes_its_own_tests(workshop: Path, site: Path) -> None:
     folders = sorted(workshop.iterdir())
     pytest_command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, f"--rootdir={workshop}"]
     options = ["--import-mode=importlib", "-p", "no:cacheprovider", "-W", "error"]
-    output = run(*pytest_command, *options, *folders, cwd=workshop, path=site).stdout
+    command: list[str | Path] = [*pytest_command, *options, *folders]
+    output = run(*command, cwd=workshop, path=site, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1").stdout
     assert "passed" in output
     assert "failed" not in output
     assert "skipped" not in output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -157,7 +158,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
     report = folder / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
     command += [f"--rootdir={folder}", f"--junitxml={report}", str(folder)]
-    outcome = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    outcome = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=240, check=False)
     assert outcome.returncode == 1, outcome.stdout + outcome.stderr
     found: dict[str, dict[str, str]] = {mistake.name: {} for mistake in MISTAKES}
     for case in ElementTree.parse(report).iter("testcase"):
