@@ -92,6 +92,7 @@ def test_yaml_values_are_taken_as_they_are_written(here: Path) -> None:
     assert settings.log.type == "prod"
 
 
+@pytest.mark.plugin("memory")
 def test_tsa_config_may_name_such_a_file(here: Path) -> None:
     Path("x.yaml").write_text(MEMORY + "port: 7\n")
     done = run_command("check", "--json", cwd=here, environ={"TSA_CONFIG": "x.yaml"})

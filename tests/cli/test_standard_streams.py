@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ from tests.cli.timestamp_shell import CHAIN
 from tsa_core.testing import forge
 from tsa_core.testing.forged_pki import issue, signer_extensions
 
-COMMANDS = [
-    ("tsa_core.cli.server", "check"),
+COMMANDS: list[Any] = [
+    pytest.param(("tsa_core.cli.server", "check"), marks=pytest.mark.plugin("memory")),
     ("tsa_core.cli.server", "check-chain", "chain.pem"),
     ("tsa_core.cli.server", "plugins", "list", "--json"),
     ("tsa_core.cli.server", "serve", "--help"),
