@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 
 import pytest
@@ -36,3 +38,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         condition, reason = mark.args
         if not condition:
             missing(reason)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Undo what a command of ours that ran in this process has set: its level would hide other tests' records."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in root.handlers[:]:
+        if type(handler).__module__.startswith("tsa_core."):
+            root.removeHandler(handler)
+            handler.close()

@@ -45,8 +45,10 @@ class InstalledPlugin:
     def kind_by_name(self) -> str | None:
         """The KIND that the metadata tell: by the entry point's hook, else by the name tsa-KIND-NAME.
 
-        None for others, whose kind is known after loading only.
+        `command` for one that only adds commands. None for others, whose kind is known after loading only.
         """
+        if self.hook == "tsa_commands":
+            return "command"
         if self.hook:
             return next((kind.name for kind in KINDS if self.hook in {kind.hook, kind.other_schemes_hook}), None)
         parts = self.distribution.lower().replace("_", "-").split("-")

@@ -132,7 +132,7 @@ class PluginHost:
         if distributions == {CORE_DISTRIBUTION}:
             self.load(name)
             return name in self.providers(kind)
-        others = {other.name for other in KINDS} - {kind.name}
+        others = {"command", *(other.name for other in KINDS)} - {kind.name}
         return any(plugin.kind_by_name not in others for plugin in self._installed[name])
 
     def _register(self, module: Any, plugin: InstalledPlugin) -> None:
