@@ -1,4 +1,4 @@
-"""waitress's parser and task, with rules for heads and bodies (head.py, body.py) and a cache of header blocks.
+"""waitress's parser, task and channel, with rules for heads and bodies (head.py, body.py) and a cache of header blocks.
 
 A client on a kept connection sends the same header block with every request. So waitress's parse result for a block,
 and the environ made from it, are cached and copied. Requests of other kinds (chunked, HTTP/1.0, HEAD) are not cached:
@@ -201,12 +201,16 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
 
     def _write_whole(self, status: str, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         channel = self.channel
-        channel.awaits_reply = False
         close = self.request.connection_close
-        with suppress(ClientDisconnected):  # the client is gone, so the reply is dropped
-            channel.write_soon(_head(status, headers, len(body), channel.adj.ident, close=close) + body)
+        reply = _head(status, headers, len(body), channel.adj.ident, close=close) + body
+        if self.request.queued_seconds is None:
+            channel.put(reply)
+        else:
+            with suppress(ClientDisconnected):  # the client is gone, so the reply is dropped
+                channel.write_soon(reply)
         if close:
             channel.close_when_flushed = True
+        channel.awaits_reply = False  # from here on the next request of this connection may be answered
         self.wrote_header = True
 
     def _write_in_parts(self, headers: Sequence[tuple[str, str]], body: Iterable[bytes]) -> None:
@@ -224,7 +228,7 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
 
 
 class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
-    """A connection that uses the parser and the task of this module."""
+    """A connection that uses this module's parser and task, and sends a whole reply past waitress's buffers."""
 
     parser_class = Parser
     task_class = Task
@@ -234,6 +238,8 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
     held = False
     """Whether the next request waits until the client has read most of the replies to those before."""
     addr: tuple[Any, ...] = ("",)
+    reply = b""
+    """A reply that is complete, while waitress's buffers are empty: sent as it is, it costs a third."""
 
     def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 - waitress's
         super().__init__(server, sock, addr, adj, map=map)
@@ -253,6 +259,74 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
         else:
             self.handle_close()
 
+    def readable(self) -> bool:
+        """Say whether to read: no request waits, and no reply is unsent."""
+        return not (
+            self.reply
+            or self.total_outbufs_len
+            or self.will_close
+            or self.close_when_flushed
+            or len(self.requests) > self.adj.channel_request_lookahead
+        )
+
+    def writable(self) -> bool:
+        """Say whether there is something to send, or to end."""
+        return bool(self.reply or self.total_outbufs_len or self.will_close or self.close_when_flushed)
+
+    def service(self) -> None:
+        """Answer a request, perhaps in another thread than the one that sends: the reply before goes to the buffers."""
+        if self.reply:
+            self._buffer_reply()
+        super().service()
+
+    def send_continue(self) -> None:
+        """Ask for the body of a request (100 Continue), behind the reply to the one before."""
+        if self.reply:
+            self._buffer_reply()
+        super().send_continue()
+
+    def put(self, reply: bytes) -> None:
+        """Take a complete reply, to be sent by `handle_write`; for who has the I/O thread's part in a request."""
+        if not self.connected:
+            return
+        waits = bool(self.reply or self.total_outbufs_len)
+        self.reply += reply
+        if waits:
+            self._buffer_reply()
+
+    def _buffer_reply(self) -> None:
+        reply, self.reply = self.reply, b""
+        with suppress(ClientDisconnected):  # the client is gone, so the reply is dropped
+            self.write_soon(reply)
+
+    def handle_write(self) -> None:
+        """Send what there is."""
+        if self.reply:
+            reply, self.reply = self.reply, b""
+            self.current_outbuf_count += len(reply)  # which says that this client was served
+            try:
+                sent = self.socket.send(reply)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.handle_close()
+                return
+            if sent < len(reply):
+                self.write_soon(reply[sent:])
+                return
+            self.last_activity = time.time()
+            if not (self.close_when_flushed or self.will_close):
+                return
+        super().handle_write()
+        if self.held and self.connected and self.total_outbufs_len < self.adj.send_bytes:
+            self.held = False
+            self.server.add_task(self)
+
+    def handle_close(self) -> None:
+        """Close the connection; what is not sent is dropped."""
+        self.reply = b""
+        super().handle_close()
+
     def del_channel(self, map: Any = None) -> None:  # noqa: A002 - waitress's
         """Leave the loop."""
         super().del_channel(map)
@@ -261,14 +335,6 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
     def hold(self) -> None:
         """Let the next request wait."""
         self.held = True
-        self.handle_write = self._write_and_go_on
-
-    def _write_and_go_on(self) -> None:
-        super().handle_write()
-        if self.connected and self.total_outbufs_len < self.adj.send_bytes:
-            self.held = False
-            del self.handle_write
-            self.server.add_task(self)
 
 
 @lru_cache(maxsize=256)

@@ -248,9 +248,8 @@ class WaitressServer:
     @staticmethod
     def _busy(channel: Any) -> bool:
         """Say whether a request has partly arrived, is being answered, or has a reply that is not sent yet."""
-        return bool(
-            channel.requests or channel.request is not None or channel.total_outbufs_len or channel.awaits_reply
-        )
+        unsent = channel.reply or channel.total_outbufs_len
+        return bool(channel.requests or channel.request is not None or channel.awaits_reply or unsent)
 
     def _close(self) -> None:
         with self._ending:
