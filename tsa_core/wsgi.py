@@ -21,7 +21,7 @@ from tsa_core.host import PluginHost
 from tsa_core.http import create_app as create_http_app
 from tsa_core.http.errors import error_body
 from tsa_core.http.observability import Observability
-from tsa_core.logs import set_up_logging
+from tsa_core.logs import end_log_thread, set_up_logging
 from tsa_core.service import CertificateWatch, Service, open_shared_signers, selection, selection_text
 
 log = logging.getLogger(__name__)
@@ -145,4 +145,6 @@ def create_app() -> Application:
         raise SystemExit(_EXIT_TEMPORARY if isinstance(error, TemporaryFailure) else _EXIT_CONFIG) from None
     for warning in app.warnings:
         log.warning(warning)
+    if _uwsgi_forks_later():
+        end_log_thread()
     return app

@@ -12,11 +12,10 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from tsa_core import host
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.authority import load_chain
 from tsa_core.certs.rules import ChainCase, Outcome, judge
-from tsa_core.cli import init_targets
+from tsa_core.cli import init_targets, plugin_commands
 from tsa_core.cli.server import server
 from tsa_core.config import DEFAULT_POLICY, load_settings
 
@@ -177,9 +176,9 @@ def test_whose_policy_tokens_state_is_said(tmp_path: Path) -> None:
 @pytest.mark.plugin("memory")
 def test_help_says_to_try_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Try it: 'timestamp-server serve'" in CliRunner().invoke(server, ["--help"]).output
-    found = host.installed_plugins()
-    del found["memory"]
-    monkeypatch.setattr(host, "installed_plugins", lambda *_, **__: found)
+    found = plugin_commands.names_in_metadata()
+    del found["tsa_core.plugins"]["memory"]
+    monkeypatch.setattr(plugin_commands, "names_in_metadata", lambda: found)
     without = " ".join(CliRunner().invoke(server, ["--help"]).output.split())
     assert "Try it" not in without
     assert "Begin with 'timestamp-server init ./tsa'" in without

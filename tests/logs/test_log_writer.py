@@ -249,3 +249,22 @@ def test_lines_let_go_of_their_facts_before_they_are_written(reader: Reader) -> 
     writer.close()
     assert made == list(range(100))
     assert reader.lines() == [str(number) for number in range(100)]
+
+
+def test_a_thread_that_was_ended_has_written_all_and_the_next_line_starts_another(reader: Reader) -> None:
+    """As in uWSGI's master, which forks without telling Python."""
+    others = set(threading.enumerate())
+
+    def writing() -> set[threading.Thread]:
+        return set(threading.enumerate()) - others
+
+    writer = LineWriter(reader.descriptor)
+    for number in range(3):
+        writer.write(f"{number}\n")
+        assert len(writing()) == 1
+        writer.end_thread()
+        assert writing() == set()
+        reader.wait_for(number + 1)
+    writer.end_thread()
+    writer.close()
+    assert reader.lines() == ["0", "1", "2"]

@@ -126,6 +126,7 @@ def _log_announcement(facts: Mapping[str, Any]) -> None:
     """Say the same in one line of the log, for programs; a warning has a line of its own, for its level."""
     for warning in facts["warnings"]:
         log.warning("%s", warning)
-    lines = [line.removesuffix("; Ctrl-C stops") for line in _announcement(facts) if line.startswith("listening on")]
+    addresses = ("listening on", "profiling on")
+    lines = [line.removesuffix("; Ctrl-C stops") for line in _announcement(facts) if line.startswith(addresses)]
     serving = {name: value for name, value in facts.items() if name not in {"warnings", "files"}}
     log.info("%s", "; ".join(lines), extra={"serving": serving})

@@ -16,7 +16,7 @@ from tsa_core.host import plugins_at_work
 
 log = logging.getLogger(__name__)
 
-PROCESS_SLACK_SECONDS = 1.6
+PROCESS_SLACK_SECONDS = 1.5
 """How much later than `graceful_timeout` the process that an operator has started is given up."""
 KILL_SLACK_SECONDS = 1.3
 """How much later a worker is killed by its parent."""
@@ -24,7 +24,7 @@ WORKER_SLACK_SECONDS = 1.0
 """How much later a worker is given up by itself."""
 CLOSING_SHARE = 0.8
 """How much of the time that a process has left its plugins may take to close."""
-_LAST_WORDS_SECONDS = 0.2
+_LAST_WORDS_SECONDS = 0.4
 """How long the last lines of the log may take when the process is given up: nobody may read it."""
 _SECONDS = 10.0
 """How long closing may take in a process that was not told to stop."""
@@ -33,13 +33,21 @@ _SECONDS = 10.0
 class Ending:
     """Ends this process `slack` seconds after `graceful_timeout`, counted from `begin`, unless `finish` comes before.
 
-    `last_words` is called then, with whether every request was answered, and returns the exit code.
+    Then `exit_code` and `last_words` are called with whether every request was answered.
     """
 
-    def __init__(self, graceful: timedelta, *, slack: float, last_words: Callable[[bool], int]) -> None:
+    def __init__(
+        self,
+        graceful: timedelta,
+        *,
+        slack: float,
+        exit_code: Callable[[bool], int],
+        last_words: Callable[[bool], None] = lambda _: None,
+    ) -> None:
         self.complete = False
         """Whether every request that had arrived was answered; to be set when the last one has been."""
         self._seconds = graceful.total_seconds() + slack
+        self._exit_code = exit_code
         self._last_words = last_words
         self._deadline = math.inf
         self._finished = threading.Lock()
@@ -72,12 +80,11 @@ class Ending:
         if self._finished.acquire(timeout=max(0.0, self._deadline - monotonic())):
             self._finished.release()
             return
-        code = [1]
-        _thread.start_new_thread(self._give_up, (code,))
+        _thread.start_new_thread(self._give_up, ())
         self._finished.acquire(timeout=_LAST_WORDS_SECONDS)
-        os._exit(code[0])
+        os._exit(self._exit_code(self.complete))
 
-    def _give_up(self, code: list[int]) -> None:
+    def _give_up(self) -> None:
         """Say what has not ended, and the last words, and let the process end."""
         try:
             lines = plugins_at_work()
@@ -85,7 +92,7 @@ class Ending:
                 log.error("%s; it ends with the process", line)
             if not lines:
                 log.error("the end hangs in %s; the process is ended", _where_main_thread_is())
-            code[0] = self._last_words(self.complete)
+            self._last_words(self.complete)
             logging.shutdown()
         finally:
             self._finished.release()

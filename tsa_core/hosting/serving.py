@@ -35,12 +35,9 @@ def serve(
     they are at a reload (SIGHUP); without it, a reload reads keys and chains alone. Raises ConfigError, PluginError or
     SignerError, with a line for the operator, when serving cannot begin.
     """
-
-    def last_words(complete: bool) -> int:
-        stopped(complete)
-        return 0
-
-    ending = Ending(settings.server.graceful_timeout, slack=PROCESS_SLACK_SECONDS, last_words=last_words)
+    ending = Ending(
+        settings.server.graceful_timeout, slack=PROCESS_SLACK_SECONDS, exit_code=lambda _: 0, last_words=stopped
+    )
     complete = _serve(settings, announce, read_again or (lambda: settings), ending)
     hangs = ending.finish()
     stopped(complete)

@@ -73,6 +73,12 @@ def say(line: str) -> None:
         sys.stderr.write(f"{line}\n")
 
 
+def end_log_thread() -> None:
+    """Write what waits and end the thread that writes, before a fork of which Python does not know."""
+    if (writer := _writer()) is not None:
+        writer.end_thread()
+
+
 def dropped_lines() -> int:
     """Return how many lines this process has dropped, because nobody read them in time."""
     writer = _writer()

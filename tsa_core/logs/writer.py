@@ -142,6 +142,21 @@ class LineWriter:
         if self._has_more() and not self._is_stuck():
             self._write_here()
 
+    def end_thread(self) -> None:
+        """Write the lines that wait, and end the thread; the next line starts another one.
+
+        For who forks without telling Python: what a thread holds at that moment is held in the new process for ever.
+        """
+        self.flush()
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        self._closed = True
+        self._wake.set()
+        self._now.set()
+        thread.join(PATIENCE_SECONDS)
+        self._thread, self._closed, self._woken = None, False, False
+
     def _has_more(self) -> bool:
         return bool(self._lines or self._texts or self._writing_since)
 

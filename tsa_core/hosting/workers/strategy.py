@@ -65,7 +65,7 @@ class Workers:
     def _work(self, report: Callable[[Mapping[str, object]], None], slot: int) -> bool:
         """In a worker: open the service and serve; returns whether no request was cut off."""
         ending = Ending(
-            self._job.settings.server.graceful_timeout, slack=WORKER_SLACK_SECONDS, last_words=exit_code_of_worker
+            self._job.settings.server.graceful_timeout, slack=WORKER_SLACK_SECONDS, exit_code=exit_code_of_worker
         )
         job = replace(self._job, ending=ending)
         live = self._plans.open_live(job.build_app)
