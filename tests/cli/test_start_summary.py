@@ -70,6 +70,24 @@ def test_a_terminal_shows_all_that_matters() -> None:
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("state", "issuing", "monitors", "colour"),
+    [
+        ("synchronised", True, ["ntp"], "\x1b[32m"),
+        ("unmonitored", True, [], "\x1b[33m"),
+        ("lost", False, [], "\x1b[1;31m"),
+    ],
+)
+def test_the_colour_says_whether_somebody_watches_the_clock(
+    state: str, issuing: bool, monitors: list[str], colour: str
+) -> None:
+    selected = {**FACTS["selected"], "clock_monitors": monitors}
+    facts = {**FACTS, "selected": selected, "clock": {"state": state, "issuing": issuing, "reason": ""}}
+    out = io.StringIO()
+    print_summary(facts, Console(file=out, width=110, force_terminal=True, color_system="standard", highlight=False))
+    assert f"{colour}{state}\x1b[0m" in out.getvalue()
+
+
 def test_a_narrow_terminal_cuts_nothing_off() -> None:
     text = shown(FACTS, width=40)
     assert all(len(line) <= 40 for line in text.splitlines())

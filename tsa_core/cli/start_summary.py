@@ -85,7 +85,7 @@ def _day(moment: str) -> str:
 def _rest(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     selected: Mapping[str, Sequence[str]] = facts["selected"]
     clock = facts["clock"]
-    style = "green" if clock["issuing"] else "bold red"
+    style = "bold red" if not clock["issuing"] else "green" if selected["clock_monitors"] else "yellow"
     monitors = ", ".join(selected["clock_monitors"]) or "no monitor"
     yield "clock", f"[{style}]{escape(clock['state'])}[/]  {escape(', '.join(selected['clock']))}, {escape(monitors)}"
     yield "audit", escape(", ".join(selected["audit_sinks"])) or "[dim]none[/]"
