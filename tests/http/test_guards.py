@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import threading
@@ -17,9 +18,12 @@ from tsa_core.api import (
     Guard,
     GuardedRequest,
     GuardRefusal,
+    HealthStatus,
     Identity,
     Observer,
+    PluginCrash,
     PolicySelector,
+    ProfileSummary,
     RequestContext,
     RequestOutcome,
     Route,
@@ -199,6 +203,63 @@ def test_a_guard_that_hangs_costs_its_time_limit_and_probes_are_answered(engine:
             go.set()
             guard.answer = None
         wait_until(lambda: post(server, "alice").status == 200, seconds=60, what="the guard answers again")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_refused_head_leaves_the_connection_in_order(engine: str) -> None:
+    """A reply to HEAD has no body (RFC 9110 9.3.2); one would be read as the beginning of the next reply."""
+    with running_server(Parts(guards=[Keys()]), engine=engine) as server:
+        connection = http.client.HTTPConnection(*server.address, timeout=60)
+        for method, key, status in (("HEAD", "", 401), ("HEAD", "", 401), ("GET", "alice", 200), ("GET", "", 401)):
+            connection.request(method, "/api/v1/timestamp/certchain", headers={"X-API-Key": key} if key else {})
+            reply = connection.getresponse()
+            assert reply.status == status
+            assert bool(reply.read()) == (method == "GET")
+        connection.close()
+
+
+def test_readyz_is_red_while_a_guard_cannot_answer() -> None:
+    class Counting(Keys):
+        healthy = True
+
+        def health(self) -> HealthStatus:
+            return HealthStatus(healthy=self.healthy, reason="" if self.healthy else "nobody can be counted")
+
+    guard = Counting()
+    with running_server(Parts(guards=[guard])) as server:
+
+        def ready() -> int:
+            return server.request("GET", "/readyz").status
+
+        wait_until(lambda: ready() == 200, seconds=60, what="it is ready")
+        guard.healthy = False
+        wait_until(lambda: ready() == 503, seconds=60, what="it is not ready")
+        checks = {check["name"]: check for check in server.request("GET", "/readyz").json["checks"]}
+        assert checks["guard:guard0"]["reason"] == "nobody can be counted"
+        guard.healthy = True
+        wait_until(lambda: ready() == 200, seconds=60, what="it is ready again")
+
+
+def test_a_guard_learns_the_profiles_and_may_refuse_its_settings() -> None:
+    class Bound(Keys):
+        names: Sequence[str] = ()
+
+        def bind(self, profiles: Sequence[ProfileSummary]) -> None:
+            self.names = [profile.name for profile in profiles]
+            if "wrong" in self.names:
+                raise ConfigError("no profile may be called wrong", path="middleware.x")
+
+    class Crashing(Keys):
+        def bind(self, profiles: Sequence[ProfileSummary]) -> None:
+            raise KeyError("x")
+
+    guard = Bound()
+    with open_service(Parts(guards=[guard]), profiles={"other": {}}):
+        assert sorted(guard.names) == ["default", "other"]
+    with pytest.raises(ConfigError, match=r"middleware\.x: no profile may be called wrong"):
+        open_service(Parts(guards=[guard]), profiles={"wrong": {}})
+    with pytest.raises(PluginCrash, match="the guard 'guard0' failed in bind: KeyError"):
+        open_service(Parts(guards=[Crashing()]))
 
 
 def test_without_guards_the_application_is_not_wrapped() -> None:

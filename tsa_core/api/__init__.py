@@ -35,7 +35,8 @@ from tsa_core.api.errors import (
 )
 from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, resolve_path
 from tsa_core.api.files import key_file, read_file, why_not_writable
-from tsa_core.api.guard import Guard, GuardedRequest, GuardRefusal, Identity
+from tsa_core.api.guard import Guard, GuardedRequest, GuardRefusal
+from tsa_core.api.identity import Identity
 from tsa_core.api.installation import install_hint
 from tsa_core.api.kek import WRONG_KEK, KeyEncryptionKey, OpenKek
 from tsa_core.api.keys import KEY_KINDS, new_key

@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
 from tsa_core.api.http_headers import refuse_server_headers, refuse_unsendable
-
-_NAME: Final = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?", re.ASCII)
-_WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", re.ASCII)
+from tsa_core.api.identity import Identity
+from tsa_core.api.record import HealthStatus
+from tsa_core.api.request import ProfileSummary
 
 
 def _no_header(_name: str) -> str | None:
     return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Who sends a request, as a guard has found out. Raises ValueError for what cannot be logged as it is.
-
-    `name` is the client's, `tenant` that of the customer or department which it belongs to, empty when there are none;
-    both are printable ASCII of at most 200 characters. `how` is a word for the way it was recognised, `api-key` or
-    `client-certificate` for example. `profiles` are those that it may use, None for all; a request for another one is
-    refused (badRequest), whichever way the profile was chosen.
-    """
-
-    name: str
-    tenant: str = ""
-    how: str = ""
-    profiles: frozenset[str] | None = None
-
-    def __post_init__(self) -> None:
-        """Check the texts: they go into logs, and into the audit trail."""
-        for label, text in (("name", self.name), *([("tenant", self.tenant)] if self.tenant else [])):
-            if not _NAME.fullmatch(text):
-                raise ValueError(
-                    f"{text!r:.80} cannot be the {label} of an identity: use up to 200 printable characters"
-                )
-        if self.how and not _WORD.fullmatch(self.how):
-            raise ValueError(f"{self.how!r:.80} cannot say how: use a word in lower case, api-key for example")
-
-    def may_use(self, profile: str) -> bool:
-        """Say whether this client may use a profile."""
-        return self.profiles is None or profile in self.profiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +69,23 @@ class Guard(ABC):
 
     latency: Literal["local", "remote"] = "remote"
 
+    def bind(self, profiles: Sequence[ProfileSummary]) -> None:  # noqa: B027 - optional
+        """Learn which profiles there are; called once at start, before `check`.
+
+        Raises ConfigError for a profile that the settings name and that does not exist.
+        """
+
     @abstractmethod
     def check(self, request: GuardedRequest) -> Identity | GuardRefusal | None:
         """Return who sends the request, a refusal, or None: the request may pass, and its sender is not known."""
+
+    def health(self) -> HealthStatus:
+        """Return whether the guard can answer, for /readyz: while it cannot, everybody is refused.
+
+        Called about once a second from a thread of its own, and may wait for a network; after 5 s without an answer
+        /readyz is red. `reason` is one line that everybody may see.
+        """
+        return HealthStatus(healthy=True)
 
     def close(self) -> None:  # noqa: B027 - optional
         """Release what the guard holds."""

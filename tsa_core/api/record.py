@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from tsa_core.api.errors import AuditError
-from tsa_core.api.guard import Identity
+from tsa_core.api.identity import Identity
 from tsa_core.api.wrong_types import describe
 from tsa_core.protocol.status import PKIFailureInfo
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from tsa_core.api.guard import Identity
+from tsa_core.api.identity import Identity
 from tsa_core.protocol.request import RequestExtension, TimeStampReq
 
 __all__ = ["ProfileSummary", "RequestContext", "RequestExtension", "TimeStampReq"]

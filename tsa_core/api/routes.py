@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from tsa_core.api.guard import Identity
 from tsa_core.api.http_headers import refuse_server_headers, refuse_unsendable
+from tsa_core.api.identity import Identity
 
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 """The `cache` of what never changes under its path, such as a tile of a log, or a file whose name has its hash."""

@@ -25,6 +25,8 @@ class CauseKind(StrEnum):
     """A response processor."""
     POLICY = "policy"
     """A policy selector."""
+    GUARD = "guard"
+    """A guard: while it does not answer, everybody is refused."""
     HEALTH = "health"
     """A health check: it makes /readyz red, and stops no tokens."""
 

@@ -123,7 +123,7 @@ class _GuardedApplication:
             *refused.headers.items(),
         ]
         start_response(f"{status.value} {status.phrase}", headers)
-        return [body]
+        return [body] if environ["REQUEST_METHOD"] != "HEAD" else []
 
 
 def _busy() -> _Refused:

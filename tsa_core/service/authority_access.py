@@ -25,6 +25,7 @@ _STOPPED: Final[Mapping[CauseKind, str]] = {
     CauseKind.AUDIT: "The audit trail takes no records.",
     CauseKind.RESPONSE: "Replies cannot be completed.",
     CauseKind.POLICY: "The profile cannot be chosen.",
+    CauseKind.GUARD: "The server cannot tell who may use it.",
 }
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tsa_core.api import Guard, GuardedRequest, GuardRefusal, Identity, TsaError
+from tsa_core.api import Guard, GuardedRequest, GuardRefusal, Identity, PluginCrash, ProfileSummary, TsaError
 from tsa_core.api.wrong_types import describe
-from tsa_core.authority import Cause, CauseKind, PluginCalls
+from tsa_core.authority import Cause, CauseKind, PluginCalls, TimestampAuthority
 from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.config import Settings
 from tsa_core.host import GUARD, PluginHost
+from tsa_core.host.loading import at_fault
 from tsa_core.service.opening import refuse_without_effect
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ class _GuardOverdue(TsaError):
 
 @dataclass(frozen=True, kw_only=True)
 class _Opened:
+    guard: Guard
+    failed: Cause
+    """That the guard says that it cannot answer."""
     what: str
     """The plugin and its distribution, for the log."""
     check: Callable[[GuardedRequest], object]
@@ -36,38 +40,43 @@ class _Opened:
 
 
 class Guards:
-    """The selected guards, in their order; none of them when the settings select none. The host closes them."""
+    """The selected guards, in their order. The host closes them."""
 
-    def __init__(self, settings: Settings, host: PluginHost) -> None:
+    def __init__(self, settings: Settings, host: PluginHost, authority: TimestampAuthority) -> None:
         section = settings.middleware
         self.failures = LimitedLog(log)
         self._guards: list[_Opened] = []
+        profiles = [profile.summary for profile in authority.profiles.values()]
         for name in section.guards:
             guard: Guard = host.open(GUARD, name, section.plugin_table(name))
+            _bind(guard, profiles, name, host)
             distribution = host.distribution(name)
             what = f"the guard {name!r}{f' ({distribution})' if distribution else ''}"
             calls = PluginCalls(
                 what,
                 seconds=section.guard_timeout.total_seconds(),
-                # Requests that it keeps out are refused with 503, and the log names it; tokens are not stopped by it.
-                hangs=Cause(CauseKind.HEALTH, name),
+                hangs=authority.causes.add(CauseKind.GUARD, name),
                 error=_GuardOverdue,
                 threads=settings.server.threads,
             )
             waits = guard.latency == "remote"
-            self._guards.append(_Opened(what=what, check=guard.check, calls=calls if waits else None))
+            failed = authority.causes.add(CauseKind.GUARD, name)
+            opened = _Opened(guard=guard, failed=failed, what=what, check=guard.check, calls=calls if waits else None)
+            self._guards.append(opened)
         self.wait = any(each.calls is not None for each in self._guards)
         """Whether a guard waits for a network."""
         refuse_without_effect(section, "guard_timeout", "middleware", waits=self.wait)
+
+    @property
+    def asked(self) -> list[tuple[Guard, Cause]]:
+        """The guards that tell their health, each with the cause that it cannot answer."""
+        return [(each.guard, each.failed) for each in self._guards if type(each.guard).health is not Guard.health]
 
     def close(self) -> None:
         """End the threads that call guards that wait."""
         for each in self._guards:
             if each.calls is not None:
                 each.calls.close()
-
-    def __bool__(self) -> bool:
-        return bool(self._guards)
 
     def ask(self, request: GuardedRequest) -> Identity | GuardRefusal | None:
         """Return the first refusal, else the first identity that a guard knew, else None; raises GuardFailed alone."""
@@ -103,7 +112,20 @@ class Guards:
         raise GuardFailed("a guard failed")
 
 
-def open_guards(settings: Settings, host: PluginHost) -> Guards | None:
+def _bind(guard: Guard, profiles: Sequence[ProfileSummary], name: str, host: PluginHost) -> None:
+    """Tell a guard of the profiles; raises TsaError alone."""
+    try:
+        guard.bind(profiles)
+    except TsaError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise PluginCrash(
+            f"the guard {name!r} failed in bind: {type(error).__name__}: {said}; {at_fault(host.plugin(name))}",
+            plugin=name,
+        ) from error
+
+
+def open_guards(settings: Settings, host: PluginHost, authority: TimestampAuthority) -> Guards | None:
     """Return the selected guards, None when there are none; raises TsaError alone."""
-    guards = Guards(settings, host)
-    return guards or None
+    return Guards(settings, host, authority) if settings.middleware.guards else None

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Final, TypeVar
 
-from tsa_core.api import AuditSink, ClockError, HealthCheck, ResponseProcessor, Signer
+from tsa_core.api import AuditSink, ClockError, Guard, HealthCheck, ResponseProcessor, Signer
 from tsa_core.authority import Cause, CauseKind, ClockState, ClockStatus, TimestampAuthority
 from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.config import ClockSettings
@@ -58,6 +58,7 @@ class ReadinessWatch:
         clock: ClockSettings,
         sinks: Sequence[tuple[str, AuditSink]] = (),
         processors: Sequence[tuple[str, ResponseProcessor]] = (),
+        guards: Sequence[tuple[Guard, Cause]] = (),
         checks: Sequence[tuple[str, HealthCheck]] = (),
         trial_interval: timedelta | None = None,
         previous: ReadinessWatch | None = None,
@@ -84,6 +85,7 @@ class ReadinessWatch:
         for (_, processor), failed in zip(processors, authority.failed_processors, strict=True):
             hold = _HOLD_SECONDS if type(processor).health is ResponseProcessor.health else 0.0
             self._probes.append(Probe(processor, failed, processor.health, limit=_ANSWER_SECONDS, hold=hold))
+        self._probes += [Probe(guard, failed, guard.health, limit=_ANSWER_SECONDS) for guard, failed in guards]
         for name, check in checks:
             cause = causes.add(CauseKind.HEALTH, name)
             cause.set(_UNASKED)

@@ -204,18 +204,19 @@ class Service:
             },
             threads=settings.server.threads,
         )
+        self.guards = open_guards(settings, self.host, self.authority)
         self.watch: ReadinessWatch = ReadinessWatch(
             self.authority,
             clock=settings.clock,
             sinks=sinks,
             processors=processors,
+            guards=self.guards.asked if self.guards is not None else (),
             checks=[(name, self._plugin(HEALTH_CHECK, settings.health, name)) for name in settings.health.checks],
             trial_interval=settings.health.trial_interval,
             previous=previous.watch if previous else None,
         )
         self.access: ServiceAccess = ServiceAccess(self.authority, self.watch)
         self.routes = open_routes(settings, self.host, self.access)
-        self.guards = open_guards(settings, self.host)
         if self.guards is not None:
             self.watch.further_logs.append(self.guards.failures)
         self.watch.further_logs.extend(each.failures for each in self.routes)

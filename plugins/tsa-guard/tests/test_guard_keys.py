@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tsa_backends.commands import run_command
-from tsa_core.api import ConfigError, GuardedRequest, GuardRefusal, Identity
+from tsa_core.api import ConfigError, GuardedRequest, GuardRefusal, Identity, ProfileSummary
 from tsa_core.testing import on_threads, wait_until
 from tsa_guard import key_file
 from tsa_guard.guard import TenantGuard, open_guard
@@ -209,7 +212,39 @@ def test_the_command(tmp_path: Path) -> None:
         assert len(refused.stderr.strip().splitlines()) == 1
     missing = run_command("keys", "list", "--file", tmp_path / "none")
     assert missing.returncode == 2
-    assert "`timestamp-server keys new` makes the file" in missing.stderr
+    assert "`timestamp-server keys new` makes it" in missing.stderr
+
+
+@given(scheme=st.sampled_from(["Bearer", "Basic", "", "Digest"]), credential=st.text(max_size=200))
+def test_whatever_is_sent_is_refused_and_breaks_nothing(scheme: str, credential: str) -> None:
+    with opened(keys=os.devnull) as guard:
+        refusal(ask(guard, Authorization=f"{scheme} {credential}"), 401)
+        refusal(ask(guard, X_API_Key=credential), 401)
+
+
+def test_the_file_keeps_its_mode_whatever_the_umask(path: Path) -> None:
+    add(path, name="a")
+    path.chmod(0o640)
+    before = os.umask(0o077)
+    try:
+        add(path, name="b")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_profiles_that_do_not_exist_are_an_error(path: Path) -> None:
+    add(path, name="a")
+    there = [ProfileSummary(name="default", policies=("1.2.3",))]
+    table = {"keys": str(path), "anonymous": "allow"}
+    with opened(**table, tenants={"acme": {"profiles": ["default"]}}) as guard:
+        guard.bind(there)
+    for wrong, said in (
+        ({"tenants": {"acme": {"profiles": ["defualt"]}}}, r"guard\.tenants\.acme\.profiles: there is no .* 'defualt'"),
+        ({"anonymous_profiles": ["free"]}, r"guard\.anonymous_profiles: there is no profile 'free'"),
+    ):
+        with opened(**table, **wrong) as guard, pytest.raises(ConfigError, match=said):
+            guard.bind(there)
 
 
 @pytest.mark.parametrize(

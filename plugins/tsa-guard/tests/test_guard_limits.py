@@ -108,6 +108,8 @@ def test_without_redis_requests_are_refused_unless_the_operator_says_otherwise(
                 server.process.kill()
             with pytest.raises(CannotCount) as caught:
                 ask(strict, X_API_Key=key)
+            assert not strict.health().healthy
+            assert lax.health().healthy, "it serves all the same"
             assert isinstance(ask(lax, X_API_Key=key), Identity)
             assert "requests are not limited" in caplog.text
             assert PASSWORD not in caplog.text + str(caught.value) + repr(caught.value)

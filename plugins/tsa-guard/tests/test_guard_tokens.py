@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsa_core.api import ConfigError, Identity, UnavailableError
-from tsa_core.testing import shared_key, wait_until
+from tsa_core.testing import ends_within, shared_key, wait_until
+from tsa_guard import bearer
 from tsa_guard.guard import open_guard
 from tsa_guard.options import GuardOptions
 
@@ -110,6 +113,10 @@ def encoded(data: bytes) -> str:
         lambda: jwt.encode({"iss": ISSUER, "aud": AUDIENCE, "exp": 2**33, "sub": "x"}, "", "none"),
         forged,
         lambda: "a.b.c",
+        lambda: encoded(b"[" * 5000) + ".e30.e30",
+        lambda: encoded(b'{"a":' * 800) + ".e30.e30",
+        lambda: token(exp="soon"),
+        lambda: encoded(b'{"alg":"ES256","kid":["first"]}') + ".e30.AAAA",
         lambda: "....",
         lambda: "x" * 9000,
     ],
@@ -178,6 +185,30 @@ def test_keys_from_an_address_are_replaced_while_it_runs(provider: _Provider, ca
             what="the new key counts",
         )
         refusal(ask(guard, Authorization=f"Bearer {first}"), 401)
+
+
+def test_a_provider_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sends an octet of its head from time to time, so no single wait is too long."""
+    monkeypatch.setattr(bearer, "_FETCH_SECONDS", 0.5)
+    ended = threading.Event()
+
+    def drip(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not ended.wait(0.05):
+                connection.sendall(b"a")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=drip, args=(listening,))
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        try:
+            with ends_within(60), pytest.raises(UnavailableError, match="cannot be fetched"):
+                open_guard(GuardOptions.model_validate(table(jwks_url=url)))
+        finally:
+            ended.set()
+            thread.join(60)
 
 
 @pytest.mark.parametrize(

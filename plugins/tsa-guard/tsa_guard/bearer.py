@@ -6,12 +6,13 @@ import hashlib
 import http.client
 import json
 import logging
+import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import jwt
 
@@ -28,18 +29,13 @@ _CACHED: Final = 10_000
 _LEEWAY_SECONDS: Final = 30
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Follow nothing: the address in the settings is the one that was checked."""
-
-
 class BearerTokens:
     """Says whose a token is. Thread-safe. The provider's keys are read again periodically, in a thread of its own."""
 
     def __init__(self, settings: Jwt) -> None:
         self._settings = settings
         self._keys = self._read()
-        self._known: OrderedDict[bytes, tuple[float, Identity]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[int, Identity]] = OrderedDict()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="jwks", daemon=True)
@@ -47,14 +43,13 @@ class BearerTokens:
 
     def _read(self) -> jwt.PyJWKSet:
         """Return the provider's keys; raises ConfigError, or UnavailableError when they may be there later."""
-        url = self._settings.jwks_url
-        where = url or str(self._settings.jwks)
-        if url is None:
-            assert self._settings.jwks is not None  # noqa: S101 - the options have one of the two
-            data = read_file(self._settings.jwks, "JSON Web Key Set", limit=_MAX_OCTETS)
+        url, path = self._settings.jwks_url, self._settings.jwks
+        where = url or str(path)
+        if path is not None:
+            data = read_file(path, "JSON Web Key Set", limit=_MAX_OCTETS)
         else:
             try:
-                data = _fetch(url)
+                data = _fetch(where)
             except (OSError, http.client.HTTPException) as error:
                 raise UnavailableError(f"{where}: the identity provider's keys cannot be fetched: {error}") from None
         if len(data) > _MAX_OCTETS:
@@ -98,10 +93,13 @@ class BearerTokens:
             )
         except jwt.PyJWTError as error:
             raise ValueError(f"the token does not count: {error}") from None
+        except (ValueError, TypeError, ArithmeticError, RecursionError):
+            # What PyJWT does not expect of JSON: lists in lists in lists, numbers beyond all time.
+            raise ValueError("the token does not count: it cannot be read") from None
         identity = self._identity_of(claims)
         with self._lock:
             if keys is self._keys:
-                self._known[digest] = float(claims["exp"]), identity
+                self._known[digest] = claims["exp"], identity
             while len(self._known) > _CACHED:
                 self._known.popitem(last=False)
         return identity
@@ -130,18 +128,37 @@ def _key_for(header: dict[str, Any], keys: jwt.PyJWKSet) -> jwt.PyJWK:
 
 
 def _fetch(url: str) -> bytes:
-    """Return what an address gives; raises OSError or HTTPException. Ten seconds are the end, however it drips."""
-    deadline = time.monotonic() + _FETCH_SECONDS
-    data = bytearray()
-    opener = urllib.request.build_opener(_NoRedirects)
+    """Return what an address gives; raises OSError or HTTPException. However it drips, ten seconds are the end of it.
+
+    Redirects are not followed, and no proxy is asked: the address in the settings is the one that was checked.
+    """
+    parts = urlsplit(url)
+    make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = make(parts.hostname or "", parts.port, timeout=_STEP_SECONDS)
     try:
-        opened = opener.open(url, timeout=_STEP_SECONDS)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise OSError(f"the answer is HTTP {error.code}") from None
-    with opened as response:
-        while len(data) <= _MAX_OCTETS and (part := response.read1(65_536)):
-            data += part
-            if time.monotonic() > deadline:
-                raise TimeoutError("it takes too long")
-    return bytes(data)
+        connection.connect()
+        opened: socket.socket = connection.sock
+        late = threading.Event()
+        end = threading.Timer(_FETCH_SECONDS, _shut, (opened, late))
+        end.daemon = True
+        end.start()
+        try:
+            connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
+            response = connection.getresponse()
+            data = response.read(_MAX_OCTETS + 1)
+        finally:
+            end.cancel()
+    finally:
+        connection.close()
+    if late.is_set():
+        raise TimeoutError(f"it takes longer than {_FETCH_SECONDS:g} s")
+    if response.status != http.HTTPStatus.OK:
+        raise OSError(f"the answer is HTTP {response.status}")
+    return data
+
+
+def _shut(opened: socket.socket, late: threading.Event) -> None:
+    """End whatever waits for this socket: to the reader that looks like the end of the answer, hence `late`."""
+    late.set()
+    with suppress(OSError):  # it has just been closed
+        opened.shutdown(socket.SHUT_RDWR)

@@ -5,13 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Literal
 
-from tsa_core.api import Guard, GuardedRequest, GuardRefusal, Identity
+from tsa_core.api import (
+    ConfigError,
+    Guard,
+    GuardedRequest,
+    GuardRefusal,
+    HealthStatus,
+    Identity,
+    ProfileSummary,
+)
 from tsa_guard.bearer import BearerTokens
 from tsa_guard.client_certificates import ClientCertificateReader
 from tsa_guard.key_file import PREFIX, ApiKey, key_id, matches, read_keys
@@ -54,9 +63,25 @@ class TenantGuard(Guard):
         self._anonymous = options.anonymous == "allow"
         self._anonymous_rates = self._rates.make(options.anonymous_limits)
         profiles = options.anonymous_profiles
+        self._named = [(f"tenants.{name}.profiles", frozenset(t.profiles or ())) for name, t in options.tenants.items()]
+        self._named.append(("anonymous_profiles", frozenset(profiles or ())))
         self._stranger = (
             None if profiles is None else Identity(name="anonymous", how="none", profiles=frozenset(profiles))
         )
+
+    def bind(self, profiles: Sequence[ProfileSummary]) -> None:
+        """Refuse profiles that the settings name and that do not exist; raises ConfigError."""
+        there = {profile.name for profile in profiles}
+        for path, names in self._named:
+            if unknown := sorted(names - there):
+                raise ConfigError(
+                    f"there is no profile {unknown[0]!r}; there are: {', '.join(sorted(there))}",
+                    path=f"middleware.guard.{path}",
+                )
+
+    def health(self) -> HealthStatus:
+        """Return whether requests can be counted, where that decides who may pass."""
+        return self._rates.health()
 
     def check(self, request: GuardedRequest) -> Identity | GuardRefusal | None:
         """Return who sends a request, or why it is refused; raises CannotCount."""

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tsa_core.api import ConfigError, Identity
+from tsa_core.api import ConfigError, Identity, read_file
 
 PREFIX: Final = "tsak_"
 _KEY: Final = re.compile(r"tsak_([a-z0-9]{12})_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -91,15 +91,9 @@ def new_key(*, name: str, tenant: str = "", expires: datetime | None = None) -> 
 
 def read_keys(path: Path) -> dict[str, ApiKey]:
     """Return the keys by identifier; raises ConfigError, with the line, for a file that cannot be used."""
-    try:
-        if path.stat().st_size > _MAX_OCTETS:
-            raise ConfigError(f"it is larger than {_MAX_OCTETS >> 20} MiB", path=str(path))
-        return _parse(path.read_bytes().splitlines(), path)
-    except OSError as error:
-        raise ConfigError(
-            f"the keys cannot be read: {error.strerror or error}; `timestamp-server keys new` makes the file",
-            path=str(path),
-        ) from None
+    if not path.exists():
+        raise ConfigError("there is no such file; `timestamp-server keys new` makes it", path=str(path))
+    return _parse(read_file(path, "file of API keys", limit=_MAX_OCTETS).splitlines(), path)
 
 
 def _parse(lines: Iterable[bytes], path: Path) -> dict[str, ApiKey]:
@@ -148,6 +142,7 @@ def _write(path: Path, keys: Mapping[str, ApiKey]) -> None:
         mode = (old.st_mode & 0o777) if path.exists() else _MODE
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)  # whatever the umask: the server reads what root has written
             for key in keys.values():
                 fields = {name: text for name, text in asdict(key).items() if text}
                 stream.write(json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n")

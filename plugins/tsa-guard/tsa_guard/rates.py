@@ -13,7 +13,7 @@ from limits.errors import ConfigurationError, StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
 
-from tsa_core.api import ConfigError, GuardRefusal, TsaError
+from tsa_core.api import ConfigError, GuardRefusal, HealthStatus, TsaError
 from tsa_guard.options import GuardOptions
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,12 @@ class Rates:
         return tuple(
             Rate(text, self._fixed if parse(text).get_expiry() >= _QUOTA_SECONDS else self._sliding) for text in items
         )
+
+    def health(self) -> HealthStatus:
+        """Return whether requests can be counted; when they are served all the same, it does not matter."""
+        if self._allow or self._storage.check():
+            return HealthStatus(healthy=True)
+        return HealthStatus(healthy=False, reason="requests cannot be counted: the storage does not answer")
 
     def count(self, rates: Sequence[Rate], *name: str) -> GuardRefusal | None:
         """Count a request; return the refusal when a limit is reached. Raises CannotCount."""

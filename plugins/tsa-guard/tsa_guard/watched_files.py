@@ -47,6 +47,8 @@ class WatchedFiles(Generic[T]):
                 self.value = self._read()
             except TsaError as error:
                 log.error("%s stay as they were: %s", self._what, error)  # noqa: TRY400 - says it all
+            except Exception:  # without this thread a key that is revoked would count for ever
+                log.exception("%s stay as they were", self._what)
             else:
                 log.info("%s were read again", self._what)
 
