@@ -51,6 +51,7 @@ def test_status_tells_all_that_is_known(running: Running) -> None:
     assert {profile["name"] for profile in document["profiles"]} == {"default", "other"}
     assert all(profile["days_left"] > 3000 for profile in document["profiles"])
     assert document["tokens"] == {"default": 1}
+    assert document["counters_from"].endswith("/metrics")
     assert "clock" in {check["name"] for check in document["checks"]}
     assert document["notes"] == []
 

@@ -38,6 +38,8 @@ class Status:
     uptime_seconds: int | None = None
     checks: list[dict[str, Any]] = field(default_factory=list)
     profiles: list[dict[str, Any]] = field(default_factory=list)
+    counters_from: str | None = None
+    """Where the counters come from: another server may have this address for metrics, and then they are its own."""
     tokens: dict[str, int] | None = None
     rejections: dict[str, int] | None = None
     notes: list[str] = field(default_factory=list)
@@ -170,11 +172,13 @@ def _add_profiles(found: Status, address: Address, names: list[str], seconds: fl
 def _add_counters(found: Status, host: str, port: int, seconds: float) -> None:
     from tsa_core.cli.running_server import metrics_address
 
+    address = metrics_address(host, port)
     try:
-        text = metrics_address(host, port).get("/metrics", seconds=seconds).body.decode("utf-8", "replace")
+        text = address.get("/metrics", seconds=seconds).body.decode("utf-8", "replace")
     except NoAnswer as error:
         found.notes.append(f"no counters: {error}")
         return
+    found.counters_from = f"{address.url}/metrics"
     counted: dict[str, dict[str, int]] = {name: {} for name in _COUNTERS}
     for metric, labels, value in _SAMPLE.findall(text):
         if metric == "process_start_time_seconds" and found.started is None:
@@ -200,6 +204,8 @@ def _print(found: Status) -> None:
         if profile["key_usage_ends"]:
             ends += f", the key signs until {profile['key_usage_ends'][:10]}"
         rows.append((f"profile {profile['name']}", f"{ends}, {profile['days_left']} days left"))
+    if found.counters_from is not None:
+        rows.append(("counted by", f"whoever answers at {found.counters_from}"))
     for name, counts in (("tokens", found.tokens), ("rejections", found.rejections)):
         if counts is not None:
             rows.append((name, ", ".join(f"{label}: {count}" for label, count in counts.items()) or "none yet"))
