@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.authority import load_chain
 from tsa_core.certs.rules import ChainCase, Outcome, judge
-from tsa_core.cli import init_targets, plugin_commands
+from tsa_core.cli import init_files, init_targets, plugin_commands
+from tsa_core.cli.output_file import write_file
 from tsa_core.cli.server import server
 from tsa_core.config import DEFAULT_POLICY, load_settings
 
@@ -83,6 +84,13 @@ def test_for_a_container_the_files_are_the_images_users(tmp_path: Path, monkeypa
     owners: dict[str, tuple[int, int]] = {}
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "chown", lambda path, user, group: owners.update({Path(path).name: (user, group)}))
+
+    def written(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None = None) -> None:
+        if owner is not None:
+            owners[path.name] = owner
+        write_file(path, data, mode=mode)
+
+    monkeypatch.setattr(init_files, "write_file", written)
     result = init(tmp_path / "tsa", "--for", "container")
     assert owners == dict.fromkeys(
         ("tsa.toml", "tsa.key", "tsa.password", "chain.pem", "root.pem", "tsa"), (65532, 65532)

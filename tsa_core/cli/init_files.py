@@ -189,9 +189,7 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
     secret: dict[str, str] = {}
 
     def write(path: Path, data: bytes, meaning: str, *, mode: int = target.secret_mode) -> None:
-        write_file(path, data, mode=mode)
-        if owner:
-            os.chown(path, *owner)
+        write_file(path, data, mode=mode, owner=owner)
         written.append((path, meaning))
 
     def keep(path: Path, data: bytes, meaning: str, *, mode: int = 0o600) -> None:

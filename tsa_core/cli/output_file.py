@@ -12,21 +12,24 @@ from pathlib import Path
 from tsa_core.api import ConfigError
 
 
-def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def write_file(path: Path, data: bytes, *, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
     """Write a file whole or not at all, with exactly this mode; raises ConfigError when it cannot be written.
 
-    A file of that name is replaced; a server that reads meanwhile sees the old one or the new one.
+    A file of that name is replaced; a server that reads meanwhile sees the old one or the new one. `owner` is a user's
+    and a group's number; the file has them before it takes its place.
     """
-    write_files([(path, data)], mode=mode)
+    write_files([(path, data)], mode=mode, owner=owner)
 
 
-def write_files(files: Sequence[tuple[Path, bytes]], *, mode: int = 0o600) -> None:
+def write_files(
+    files: Sequence[tuple[Path, bytes]], *, mode: int = 0o600, owner: tuple[int, int] | None = None
+) -> None:
     """Write all of the files or none, each as `write_file` does; raises ConfigError, which names the one at fault.
 
     When one cannot take its place, those before it are put back as they were.
     """
     with ExitStack() as stack:
-        staged = [(path, _staged(path, data, mode, stack)) for path, data in files]
+        staged = [(path, _staged(path, data, mode, owner, stack)) for path, data in files]
         former = [(path, _second_name(path, stack)) for path, _ in staged] if len(staged) > 1 else []
         placed: list[Path] = []
         try:
@@ -43,7 +46,7 @@ def write_files(files: Sequence[tuple[Path, bytes]], *, mode: int = 0o600) -> No
             raise
 
 
-def _staged(path: Path, data: bytes, mode: int, stack: ExitStack) -> Path:
+def _staged(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None, stack: ExitStack) -> Path:
     """Return a file beside `path` that holds the data; the stack removes what is left of it."""
     with _named(path):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -51,6 +54,8 @@ def _staged(path: Path, data: bytes, mode: int, stack: ExitStack) -> Path:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
+            if owner is not None:
+                os.fchown(stream.fileno(), *owner)
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
     return Path(name)

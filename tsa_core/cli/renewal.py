@@ -182,9 +182,8 @@ def _encryption(present: Present) -> KeySerializationEncryption:
 def _write_like(old: Path, new: Path, data: bytes) -> None:
     """Write a file with the mode of another, and its owner where that can be given."""
     status = old.stat()
-    write_file(new, data, mode=stat.S_IMODE(status.st_mode))
-    if os.geteuid() == 0:
-        os.chown(new, status.st_uid, status.st_gid)
+    owner = (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
+    write_file(new, data, mode=stat.S_IMODE(status.st_mode), owner=owner)
 
 
 def open_own(present: Present, opener: KeyOpener, uri: str, *, option: str) -> Signer:
