@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from rich.console import Console
@@ -41,9 +40,9 @@ def start(command: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
 
 
 def read(terminal: int, until: str = "") -> str:
-    """Return what is printed until a text comes, or until the program has ended."""
+    """Return what is printed until a pattern matches, or until the program has ended."""
     printed = b""
-    while not until or until not in printed.decode(errors="replace"):
+    while not until or not re.search(until, printed.decode(errors="replace")):
         try:
             printed += os.read(terminal, 65536)
         except OSError:  # the other end is closed
@@ -67,10 +66,7 @@ def main() -> None:
         init.wait()
         serve = "timestamp-server serve --config tsa/tsa.toml"
         server, terminal = start(serve, folder)
-        printed = read(terminal, until=ADDRESS)
-        time.sleep(1)
-        os.set_blocking(terminal, False)
-        show(serve, printed + read(terminal))
+        show(serve, read(terminal, until=r"Ctrl-C stops[^\n]*\n"))
         for command in (STAMP, VERIFY):
             process, other = start(command, folder)
             show(command, read(other))

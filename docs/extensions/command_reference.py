@@ -18,7 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 
 # Imported here, before autodoc imports with TYPE_CHECKING set, under which pydantic cannot make its models.
 import tsa_core.cli.server
-import tsa_core.testing  # noqa: F401
+import tsa_core.testing  # noqa: F401 - for the comment above alone
 
 Records = list[tuple[str, str]]
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from tsa_core.api import ConfigError, Identity, read_file
@@ -130,8 +130,11 @@ def _read_crl(data: bytes) -> x509.CertificateRevocationList:
 
 
 def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    key = issuer.public_key()
-    return crl.issuer == issuer.subject and crl.is_signature_valid(key)  # type: ignore[arg-type] # any other is no key
+    key: Any = issuer.public_key()
+    try:
+        return crl.issuer == issuer.subject and crl.is_signature_valid(key)
+    except (TypeError, UnsupportedAlgorithm):  # this kind of key signs no lists
+        return False
 
 
 def _certificate_in(text: str) -> x509.Certificate:
