@@ -32,6 +32,7 @@ from tsa_core.api import (
     Routes,
     TimeStampReq,
 )
+from tsa_core.config import load_settings
 from tsa_core.http.app import create_app
 from tsa_core.testing import encode_request, wait_until
 
@@ -271,6 +272,8 @@ def test_without_guards_the_application_is_not_wrapped() -> None:
 def test_a_time_limit_without_a_guard_that_waits_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"middleware\.guard_timeout"):
         open_service(Parts(guards=[Keys()]), tables={"middleware": {"guard_timeout": "1s"}})
+    with pytest.raises(ConfigError, match="guards lists 'a' twice"):
+        load_settings(overrides={"middleware": {"guards": ["a", "a"]}}, environ={})
     with pytest.raises(ConfigError, match="selects no plugin"):
         open_service(tables={"middleware": {"guard_timeout": "1s"}})
 

@@ -57,6 +57,13 @@ def _refuse_without(section: SectionT, setting: str, plugins: Sequence[str], sel
     return section
 
 
+def _refuse_twice(setting: str, names: Sequence[str]) -> None:
+    """Raise ValueError for a plugin that a list has twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{setting} lists {name!r} twice")
+
+
 class ClockSettings(PluginSection):
     """`[clock]`: the source of time, and its monitors."""
 
@@ -172,9 +179,7 @@ class RoutesSettings(PluginSection):
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
-        for name in self.plugins:
-            if self.plugins.count(name) > 1:
-                raise ValueError(f"plugins lists {name!r} twice")
+        _refuse_twice("plugins", self.plugins)
         return _refuse_without(self, "handler_timeout", self.plugins, "plugins")
 
 
@@ -188,6 +193,7 @@ class MiddlewareSettings(PluginSection):
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
+        _refuse_twice("guards", self.guards)
         return _refuse_without(self, "guard_timeout", self.guards, "guards")
 
 
