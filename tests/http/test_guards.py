@@ -269,7 +269,7 @@ def test_without_guards_the_application_is_not_wrapped() -> None:
         assert type(create_app(guarded)).__name__ == "_GuardedApplication"
 
 
-def test_a_time_limit_without_a_guard_that_waits_is_an_error() -> None:
+def test_settings_without_an_effect_are_errors() -> None:
     with pytest.raises(ConfigError, match=r"middleware\.guard_timeout"):
         open_service(Parts(guards=[Keys()]), tables={"middleware": {"guard_timeout": "1s"}})
     with pytest.raises(ConfigError, match="guards lists 'a' twice"):
