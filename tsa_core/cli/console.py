@@ -53,9 +53,12 @@ def echo(text: str, *, err: bool = False) -> None:
     stream.flush()
 
 
-def tell(line: str) -> None:
-    """Print one line of a message on stderr; what is no printable character, and may be hostile, becomes a ?."""
-    echo("".join(c if c.isprintable() else "?" for c in line), err=True)
+def tell(line: str, *, start: str = "") -> None:
+    """Print one line of a message on stderr; what is no printable character, and may be hostile, becomes a ?.
+
+    `start` is printed before it as it is. All of it is one write: the thread that writes the log may write, too.
+    """
+    echo(start + "".join(c if c.isprintable() else "?" for c in line), err=True)
 
 
 def print_json(document: Any) -> None:
@@ -101,9 +104,11 @@ def fail(program: str, message: str, code: int) -> NoReturn:
     """Print each line of `message` as an error of `program` and exit."""
     coloured = is_terminal(sys.stderr) and not os.environ.get("NO_COLOR")
     start = f"{_RED}{program}: error:{_PLAIN} " if coloured else f"{program}: error: "
+    if logging := sys.modules.get("logging"):  # its warnings may say why, so they come first
+        for handler in logging.getLogger().handlers:
+            handler.flush()
     for line in message.splitlines() or [message]:
-        sys.stderr.write(start)
-        tell(line)
+        tell(line, start=start)
     raise SystemExit(code)
 
 
