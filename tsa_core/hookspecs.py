@@ -123,7 +123,8 @@ def tsa_response_processors() -> Iterable[Provider[ResponseProcessor]]:  # type:
 def tsa_audit_sinks() -> Iterable[Provider[AuditSink]]:  # type: ignore[empty-body] # declares
     """Register audit sinks; `[audit] sinks` selects any number, and all must accept or no token leaves.
 
-    Called once at start. Example::
+    Called once at start. With `open_trail`, which returns a `tsa_core.api.trail.Trail`, `timestamp-server audit` reads
+    what the sink wrote. Example::
 
         @hookimpl
         def tsa_audit_sinks():

@@ -59,9 +59,9 @@ def test_what_a_page_types_works_and_prints_what_it_shows(
 
 
 @pytest.mark.plugin("archive")
-@pytest.mark.plugin("audit")
+@pytest.mark.plugin("auditfile")
 @pytest.mark.plugin("tink")
-@pytest.mark.plugin("audit")
+@pytest.mark.plugin("auditfile")
 @pytest.mark.plugin("archive")
 @pytest.mark.plugin("tink")
 @pytest.mark.parametrize("page", PAGES, ids=name)

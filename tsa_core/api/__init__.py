@@ -58,6 +58,7 @@ from tsa_core.api.record import (
     HealthCheck,
     HealthStatus,
     Observer,
+    RefusalRecord,
     RequestOutcome,
 )
 from tsa_core.api.request import ProfileSummary, RequestContext, RequestExtension, TimeStampReq, TokenDraft
@@ -138,6 +139,7 @@ __all__ = [
     "ProfileSummary",
     "Provider",
     "PublicKey",
+    "RefusalRecord",
     "RequestContext",
     "RequestExtension",
     "RequestOutcome",

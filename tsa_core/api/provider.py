@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -13,6 +14,8 @@ from tsa_core.protocol.signatures import PublicKey
 
 if TYPE_CHECKING:
     import click
+
+    from tsa_core.api.trail import Trail
 
 T = TypeVar("T", covariant=True)  # noqa: PLC0105 - one letter, as typing's own generics have
 
@@ -117,6 +120,11 @@ class Provider(Generic[T]):
     """Whether a reload keeps what is open when its settings are the same, instead of opening it again. None leaves it
     to the kind: signers and policy selectors are opened again, because key files, key versions and profiles change
     without their settings; everything else is kept. True is for a key that exists only once, made at start."""
+    open_trail: Callable[..., Trail] | None = None
+    """Of an audit sink: returns its trail, for `timestamp-server audit` and for anchoring, from the sink's own options.
+    It changes nothing, and may be called while servers write. None: the sink's records cannot be read back."""
+    trail_of_files: Callable[[Sequence[Path], bytes | None], Trail] | None = None
+    """Of an audit sink that stores files: returns the trail of files that are named, with the key of their chain."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,25 @@ class AuditEvent:
     details: Mapping[str, str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class RefusalRecord:
+    """One request that got no token, for sinks that want to know.
+
+    `time` is this machine's when it was refused. `reason` is the text that the requester was given. `profile`,
+    `hash_oid` and `digest` are None when the request was refused before they were known.
+    """
+
+    request_id: str
+    client_address: str
+    time: datetime
+    failure: PKIFailureInfo
+    reason: str
+    profile: str | None = None
+    hash_oid: str | None = None
+    digest: bytes | None = None
+    identity: Identity | None = None
+
+
 class AuditSink(ABC):
     """Keeps records. Thread-safe. All selected sinks must accept a record, or the token does not leave.
 
@@ -56,6 +75,8 @@ class AuditSink(ABC):
     """
 
     latency: Literal["local", "remote"] = "remote"
+    wants_refusals: bool = False
+    """Whether requests that got no token are recorded too, by `write_refusals`; read once, after it was opened."""
 
     @abstractmethod
     def write(self, record: AuditRecord) -> None:
@@ -71,6 +92,14 @@ class AuditSink(ABC):
             returned: object = self.write(record)
             if returned is not None:  # a coroutine, for example, which has stored nothing
                 raise AuditError(f"write returned {describe(returned)}, not None")
+
+    def write_refusals(self, records: Sequence[RefusalRecord]) -> None:  # noqa: ARG002 - for those that want them
+        """Store requests that were refused, from a background thread, after their replies have left.
+
+        Called only when `wants_refusals` is true. Raises AuditError, which is logged and counted and stops nothing: a
+        refusal that is not recorded takes no token from anybody.
+        """
+        raise AuditError(f"{type(self).__name__} wants refusals and has no write_refusals")
 
     def event(self, event: AuditEvent) -> None:  # noqa: B027 - optional: a sink may keep tokens alone
         """Store an event, from a background thread. Raises AuditError, which is logged and stops nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from tsa_core.api import (
     PKIFailureInfo,
     PluginCrash,
     PolicySelector,
+    RefusalRecord,
     RequestContext,
     RequestRejected,
     ResponseProcessor,
@@ -40,8 +40,6 @@ from tsa_core.authority.token_extensions import token_extensions
 from tsa_core.protocol.request import read_request
 from tsa_core.protocol.tstinfo import SERIAL_OCTETS, encode_serials
 
-log = logging.getLogger(__name__)
-
 _Stage: TypeAlias = Callable[[PendingRequest], None]
 _new_tuple = tuple.__new__
 """Makes a named tuple in half the time of its constructor."""
@@ -54,6 +52,7 @@ class TimestampAuthority:
     tokens now. Plugins whose `latency` is remote are called in at most `threads` threads each, and have `limits`
     seconds for a call, by kind: audit, response, policy. `may_wait` says that audit sinks or processors are called,
     which may wait for disks even when they are local. `distribution` says where a plugin comes from, for the log.
+    `refusals` are called with each request that gets no token, and must not wait.
     """
 
     def __init__(
@@ -67,6 +66,7 @@ class TimestampAuthority:
         observers: Sequence[Observer] = (),
         causes: Causes | None = None,
         distribution: Callable[[str], str] = lambda _plugin: "",
+        refusals: Sequence[Callable[[RefusalRecord], None]] = (),
         limits: Mapping[CauseKind, float] = MappingProxyType({}),
         threads: int = DEFAULT_THREADS,
     ) -> None:
@@ -94,7 +94,7 @@ class TimestampAuthority:
         """Stands for what is called in the thread that answers a batch."""
         self._alone_here: list[None] = []
         """Requests in no batch that threads work on which must not wait: when one is there, it hangs."""
-        self._replies = Replies(observers, distribution)
+        self._replies = Replies(observers, distribution, refusals)
         self._observed = bool(observers)
         self._processes, self._stores = bool(processors), bool(audit_sinks)
         last: tuple[_Stage, ...] = (self._complete, *([self._process] if processors else []))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from time import perf_counter_ns
 
-from tsa_core.api import ClockError, Observer, PKIFailureInfo, PluginCrash, RequestRejected, TsaError
+from tsa_core.api import ClockError, Observer, PKIFailureInfo, PluginCrash, RefusalRecord, RequestRejected, TsaError
 from tsa_core.authority.admission import CANNOT_SIGN
 from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.authority.pending_request import PendingRequest, Reply
@@ -20,9 +21,18 @@ _new_tuple = tuple.__new__
 
 
 class Replies:
-    """Grants and refuses requests; each of them once. `distribution` says where a plugin comes from, for the log."""
+    """Grants and refuses requests; each of them once.
 
-    def __init__(self, observers: Sequence[Observer], distribution: Callable[[str], str]) -> None:
+    `distribution` says where a plugin comes from, for the log. `refusals` are told of each refused request.
+    """
+
+    def __init__(
+        self,
+        observers: Sequence[Observer],
+        distribution: Callable[[str], str],
+        refusals: Sequence[Callable[[RefusalRecord], None]] = (),
+    ) -> None:
+        self._refusals = tuple(refusals)
         self._distribution = distribution
         self._observers = tuple(observers)
         self.observed = bool(observers)
@@ -53,6 +63,10 @@ class Replies:
             trace.refuse(context, rejection.failure, rejection.text)
             if self.observed:
                 self._tell(trace)
+        if self._refusals:
+            record = _refusal(pending, rejection)
+            for put in self._refusals:
+                put(record)
         return reply
 
     def fail(self, pending: PendingRequest, error: BaseException) -> None:
@@ -88,3 +102,20 @@ class Replies:
                 observer.observe(outcome)
             except BaseException:
                 log.exception("the observer %s crashed", type(observer).__name__)
+
+
+def _refusal(pending: PendingRequest, rejection: RequestRejected) -> RefusalRecord:
+    """Return the record of a refused request, with what was known of it."""
+    context = pending.context
+    profile, request = getattr(pending, "profile", None), getattr(pending, "request", None)
+    return RefusalRecord(
+        request_id=context.request_id,
+        client_address=context.client_address,
+        time=datetime.now(UTC),
+        failure=rejection.failure,
+        reason=rejection.text,
+        profile=context.profile if profile is None else profile.name,
+        hash_oid=None if request is None else request.hash_oid,
+        digest=None if request is None else request.digest,
+        identity=context.identity,
+    )

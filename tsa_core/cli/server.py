@@ -80,6 +80,7 @@ COMMANDS: Final = {
         "Compare the clock with what the configured monitors ask, once, and print every answer.",
         _LOOK,
     ),
+    "audit": LazyCommand("tsa_core.cli.audit.group:audit", "Verify, search, export and keep the audit trail.", _LOOK),
     "trusted-root": LazyCommand(
         "tsa_core.cli.trust_documents:trusted_root",
         "Print the TrustedRoot (JSON) with which Sigstore's clients verify timestamps of this authority.",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
@@ -31,11 +31,15 @@ from tsa_core.host.at_work import note_import
 from tsa_core.host.closing import CLOSE_SECONDS, Opened, close_all, leave_open
 from tsa_core.host.discovery import CORE_DISTRIBUTION, InstalledPlugin, installed_plugins
 from tsa_core.host.inspection import provider_complaint
-from tsa_core.host.kinds import KEK, KINDS, Kind
+from tsa_core.host.kinds import AUDIT_SINK, KEK, KINDS, Kind
 from tsa_core.host.loading import MADE_FOR_ANOTHER, ask_hook, at_fault, import_plugin, open_within
 from tsa_core.host.missing import missing_text
 from tsa_core.host.other_schemes import provider_of_scheme
 from tsa_core.host.plugin_options import validated
+from tsa_core.host.trails import trail_of
+
+if TYPE_CHECKING:
+    from tsa_core.api.trail import Trail
 
 T = TypeVar("T")
 
@@ -304,6 +308,12 @@ class PluginHost:
         provider = self.provider(kind, name)
         with relative_to(self._base_directory):
             return self.open_provider(kind, provider, self.options(kind, provider, table, fixed=fixed))
+
+    def open_trail(self, name: str, table: Mapping[str, Any]) -> Trail:
+        """Return the trail of the audit sink `name`, which the caller closes; raises TsaError alone."""
+        provider = self.provider(AUDIT_SINK, name)
+        with relative_to(self._base_directory):
+            return trail_of(provider, self.options(AUDIT_SINK, provider, table), self._loaded.get(name))
 
     def adopt(
         self,

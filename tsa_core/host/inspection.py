@@ -14,7 +14,16 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, Final
 
-from tsa_core.api import Clock, ClockError, Provider, PublicKey, ResponseProcessor, SignatureAlgorithm, Signer
+from tsa_core.api import (
+    AuditSink,
+    Clock,
+    ClockError,
+    Provider,
+    PublicKey,
+    ResponseProcessor,
+    SignatureAlgorithm,
+    Signer,
+)
 from tsa_core.api.clock import reading_complaint
 from tsa_core.api.wrong_types import describe, with_article
 from tsa_core.host.kinds import Kind
@@ -47,6 +56,12 @@ def provider_complaint(kind: Kind[Any], provider: object) -> str:
         return f"its open is {describe(opens)}, not a function"
     if inspect.iscoroutinefunction(opens):
         return "its open is an async function (async def), which nothing would await"
+    for what in ("open_trail", "trail_of_files"):
+        function: object = getattr(provider, what)
+        if function is not None and kind.base is not AuditSink:
+            return f"it has {what}, which is for audit sinks"
+        if function is not None and not callable(function):
+            return f"its {what} is {describe(function)}, not a function"
     return ""
 
 
@@ -73,7 +88,10 @@ def _complaints(base: type[Any], opened: Any) -> Iterator[str]:
             yield from _property_complaints(name, opened)
     if (latency := getattr(opened, "latency", "local")) not in _LATENCIES:
         yield f"its latency is {latency!r}; it must be one of: {', '.join(map(repr, _LATENCIES))}"
-    if isinstance(opened, Signer):
+    if isinstance(opened, AuditSink) and opened.wants_refusals:
+        if type(opened).write_refusals is AuditSink.write_refusals:
+            yield "its wants_refusals is true, and it has no write_refusals"
+    elif isinstance(opened, Signer):
         yield from _signer_complaints(opened)
     elif isinstance(opened, ResponseProcessor):
         oids: object = opened.request_extensions

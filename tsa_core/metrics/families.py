@@ -86,6 +86,9 @@ class Families:
             "audit_healthy", "1 when the audit sink can store and its trail is intact", "sink"
         )
         self.audit_head = gauge("audit_head_number", "The number of the last record in the audit trail", "sink")
+        self.refusals_lost = counter(
+            "audit_refusals_lost_total", "Refused requests that an audit sink wanted and could not record", "sink"
+        )
         self.log_lines_dropped = counter(
             "log_lines_dropped_total", "Lines of the log that were dropped, because nobody read them in time"
         )

@@ -211,6 +211,8 @@ class Recorder:
         self._lines_counted = dropped
         for name, count in self._current().take_dropped_outcomes().items():
             families.outcomes_dropped.labels(name).inc(count)
+        for name, count in self._current().take_lost_refusals().items():
+            families.refusals_lost.labels(name).inc(count)
 
     def _look_at_profiles(self) -> None:
         families, now = self._families, datetime.now(UTC)

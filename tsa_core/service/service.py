@@ -59,6 +59,7 @@ from tsa_core.service.opening import (
 from tsa_core.service.plugin_routes import OpenedRoutes, open_routes
 from tsa_core.service.plugin_tables import refuse_tables_without_effect
 from tsa_core.service.queued_observer import QueuedObserver
+from tsa_core.service.queued_refusals import QueuedRefusals
 from tsa_core.service.readiness_watch import ReadinessCheck, ReadinessWatch
 from tsa_core.service.selector_trial import bind_selectors
 
@@ -100,6 +101,7 @@ class Service:
         self.warnings: list[str] = []
         """Lines for the operator about what works but is unsafe in production."""
         self._observers: dict[str, QueuedObserver] = {}
+        self._refusals: dict[str, QueuedRefusals] = {}
         self.routes: list[OpenedRoutes] = []
         """What plugins add to the HTTP server."""
         self.guards: Guards | None = None
@@ -183,6 +185,7 @@ class Service:
         ]
         directory = settings.server.state_directory
         self.audit_heads = AuditHeads(sinks, directory / "audit" if directory else None)
+        self._refusals = {name: QueuedRefusals(name, sink) for name, sink in sinks if sink.wants_refusals}
         self._observers = {
             name: QueuedObserver(
                 name, self._plugin(OBSERVER, settings.observe, name), limit=settings.observe.queue_limit
@@ -197,6 +200,7 @@ class Service:
             audit_sinks=sinks,
             distribution=self.host.distribution,
             observers=list(self._observers.values()),
+            refusals=[refusals.put for refusals in self._refusals.values()],
             limits={
                 CauseKind.POLICY: settings.policy.selector_timeout.total_seconds(),
                 CauseKind.RESPONSE: settings.response.processor_timeout.total_seconds(),
@@ -227,6 +231,10 @@ class Service:
     def take_dropped_outcomes(self) -> dict[str, int]:
         """Return how many requests each observer was not told of since the last call."""
         return {name: observer.take_dropped() for name, observer in self._observers.items()}
+
+    def take_lost_refusals(self) -> dict[str, int]:
+        """Return how many refused requests each audit sink that wants them has not recorded since the last call."""
+        return {name: refusals.take_lost() for name, refusals in self._refusals.items()}
 
     @property
     def waiting_profiles(self) -> int:
@@ -325,16 +333,17 @@ class Service:
         # Told first, and waited for afterwards, so that they end at the same time.
         if hasattr(self, "watch"):
             self.watch.stop()
-        for observer in self._observers.values():
-            observer.stop()
+        queued: tuple[QueuedObserver | QueuedRefusals, ...] = (*self._observers.values(), *self._refusals.values())
+        for each in queued:
+            each.stop()
         if hasattr(self, "clock"):
             self.clock.gate.stop(seconds=left())
         if hasattr(self, "watch"):
             self.watch.close(seconds=left())
         if hasattr(self, "audit_heads"):
             self.audit_heads.close(seconds=left())
-        for observer in self._observers.values():
-            observer.finish(seconds=left())
+        for each in queued:
+            each.finish(seconds=left())
         for routes in self.routes:
             routes.calls.close()
         if self.guards is not None:

@@ -23,6 +23,7 @@ pytest.register_assert_rewrite(
     "tsa_core.testing.routes_contract",
     "tsa_core.testing.signer_contract",
     "tsa_core.testing.tokens",
+    "tsa_core.testing.trail_contract",
 )
 
 # ruff: noqa: E402 - the imports must come after the line above
@@ -58,6 +59,7 @@ from tsa_core.testing.samples import (
     sample_context,
     sample_draft,
     sample_record,
+    sample_refusal,
     sample_request,
 )
 from tsa_core.testing.server import HttpReply, ServerProcess
@@ -72,6 +74,7 @@ from tsa_core.testing.tokens import (
     issue_token,
     make_authority,
 )
+from tsa_core.testing.trail_contract import TrailContract
 from tsa_core.testing.waiting import ends_within, wait_until
 
 __all__ = [
@@ -110,6 +113,7 @@ __all__ = [
     "ServerProcess",
     "SignerContract",
     "SteppingClock",
+    "TrailContract",
     "check_path_with_openssl",
     "check_token",
     "check_with_openssl",
@@ -127,6 +131,7 @@ __all__ = [
     "sample_draft",
     "sample_outcome",
     "sample_record",
+    "sample_refusal",
     "sample_request",
     "sample_route_request",
     "shared_key",

@@ -22,7 +22,7 @@ from tsa_core.api import (
 from tsa_core.testing.latency import check_latency
 from tsa_core.testing.plugin_contract import PluginFixtures
 from tsa_core.testing.raising import raised
-from tsa_core.testing.samples import sample_record
+from tsa_core.testing.samples import sample_record, sample_refusal
 from tsa_core.testing.threads import on_threads
 
 _RECORDS = 64
@@ -162,6 +162,15 @@ class AuditSinkContract(PluginFixtures):
             doing="writing several records to a sink that cannot store",
             remedy="catch it in write_all()",
         )
+
+    def test_refusals_are_taken_by_those_that_want_them(
+        self, sink: AuditSink, read_serial_numbers: Callable[[], Collection[int]]
+    ) -> None:
+        if not sink.wants_refusals:
+            return
+        sink.write_refusals([sample_refusal(1), sample_refusal(2, known=False)])
+        sink.write(sample_record(3))
+        assert list(read_serial_numbers()) == [3], "a refused request has no token"
 
     def test_close_twice(self, open_sink: Callable[[], AuditSink]) -> None:
         sink = open_sink()

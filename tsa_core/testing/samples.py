@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tsa_core.api import AuditRecord, RequestContext, TimeStampReq, TokenDraft
+from tsa_core.api import AuditRecord, PKIFailureInfo, RefusalRecord, RequestContext, TimeStampReq, TokenDraft
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import read_request
@@ -86,4 +86,18 @@ def sample_record(number: int = 1) -> AuditRecord:
         hash_oid=SHA256.oid,
         digest=hashlib.sha256(b"%d" % number).digest(),
         response=b"0\x03\x02\x01\x00",
+    )
+
+
+def sample_refusal(number: int = 1, *, known: bool = True) -> RefusalRecord:
+    """Return the record of a refused request; with `known` false, one that was refused before it was read."""
+    return RefusalRecord(
+        request_id=f"sample-{number}",
+        client_address="127.0.0.1",
+        time=datetime(2026, 6, 1, 12, tzinfo=UTC),
+        failure=PKIFailureInfo.BAD_ALG if known else PKIFailureInfo.BAD_DATA_FORMAT,
+        reason="the hash algorithm md5 is not accepted" if known else "this is no TimeStampReq",
+        profile="default" if known else None,
+        hash_oid=SHA256.oid if known else None,
+        digest=hashlib.sha256(b"%d" % number).digest() if known else None,
     )

@@ -5,27 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsa_audit_file import plugin
-from tsa_audit_file.chain import NOTHING
-from tsa_audit_file.verification import check_file
 from tsa_core.api import ConfigError
+from tsa_core.api.trail import NOTHING
+from tsa_core.cli.audit.group import audit
 from tsa_core.testing import sample_record
 
-from .trail import opened, records, trail
+from .trail import opened, records, reports_of, trail
 
 
 def run(*arguments: object) -> Result:
-    [command] = plugin.tsa_commands()
-    assert command.name == "audit"
-    loaded = command.load()
-    assert isinstance(loaded, click.Group)
-    return CliRunner().invoke(loaded, [str(argument) for argument in arguments])
+    return CliRunner().invoke(audit, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -70,7 +64,7 @@ def test_oldest_files_are_missed_unless_the_line_before_is_given(path: Path, tmp
         assert run("verify", "--from", before, file).exit_code == 0
         result = run("verify", file)
         assert result.exit_code == (0 if file == trail(path)[0] else 1)
-        assert ("older files are missing" in result.stdout) == (file != trail(path)[0])
+        assert ("older lines are missing" in result.stdout) == (file != trail(path)[0])
         last = json.loads(file.read_text().splitlines()[-1])
         before = f"{last['seq']}:{last['hash']}"
     (tmp_path / "head").write_text(before + "\n")
@@ -95,7 +89,7 @@ def test_verify_finds_a_missing_file(path: Path) -> None:
     first, _, *rest = trail(path)
     result = run("verify", first, *rest)
     assert result.exit_code == 1
-    assert f"does not continue {first.name}" in result.stdout
+    assert f"does not continue {first}" in result.stdout
 
 
 @pytest.mark.parametrize("line", [0, 1, 4])
@@ -207,7 +201,7 @@ def test_every_change_of_a_byte_is_found(tmp_path_factory: pytest.TempPathFactor
     byte = data.draw(st.integers(0, 255).filter(lambda value: value != whole[at]))
     path = tmp_path_factory.getbasetemp() / "changed.jsonl"
     path.write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
-    assert check_file(path).damage
+    assert reports_of([path])[0].damage
 
 
 # -- show -----------------------------------------------------------------------------------------------------------
@@ -241,7 +235,7 @@ def test_show_goes_on_after_a_damaged_line(path: Path) -> None:
     path.write_bytes(b"junk\n" + path.read_bytes())
     result = run("show", path)
     assert result.exit_code == 0
-    assert "line 1: this is no line of an audit file" in result.stderr
+    assert "line 1: this is no line of an audit trail" in result.stderr
 
 
 def test_help_has_examples() -> None:

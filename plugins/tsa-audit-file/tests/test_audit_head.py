@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tsa_audit_file.command import audit
+from tsa_core.cli.audit.group import audit
 from tsa_core.service.audit_heads import AuditHeads
 from tsa_core.testing import sample_record, wait_until
 

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tsa_audit_file.verification import check_file
 from tsa_core.api import AuditError, AuditEvent, ConfigError, Identity
 from tsa_core.testing import on_threads, sample_record
 
-from .trail import intact, open_sink, opened, records, serials, trail
+from .trail import intact, open_sink, opened, records, reports_of, serials, trail
 
 KEY = "a key of some length"
 
@@ -235,9 +234,9 @@ def test_key_makes_a_chain_that_nobody_without_it_can_make(path: Path) -> None:
     with opened(path, key=KEY) as sink:
         sink.write(sample_record(1))
     intact(path, key=KEY.encode())
-    assert "hash does not fit" in check_file(path, key=b"another key, but as long").damage
+    assert "hash does not fit" in reports_of([path], key=b"another key, but as long")[0].damage
     with pytest.raises(ConfigError, match="written with a key"):
-        check_file(path)
+        reports_of([path])
     with opened(path, key=KEY) as sink:
         sink.write(sample_record(2))
     assert serials(path) == [1, 2]

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tsa_audit_file.verification import check_files
 from tsa_core.testing import ServerProcess, encode_request, on_threads, wait_until
 
-from .trail import records, serials, trail
+from .trail import records, reports_of, serials, trail
 
 pytestmark = pytest.mark.plugin("memory")
 
@@ -36,7 +35,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def check(path: Path) -> None:
-    assert [report.damage for report in check_files(trail(path))] == [""] * len(trail(path))
+    assert [report.damage for report in reports_of(trail(path))] == [""] * len(trail(path))
 
 
 def run_audit(*arguments: str | Path) -> str:

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tsa_audit_file.command import audit
 from tsa_audit_file.sink import FileAuditSink
 from tsa_audit_file.tampering import fault_path
-from tsa_audit_file.verification import check_files
 from tsa_core.api import AuditError
+from tsa_core.cli.audit.group import audit
 from tsa_core.testing import sample_record
 
-from .trail import intact, open_sink, records, serials, trail
+from .trail import intact, open_sink, records, reports_of, serials, trail
 
 KEY = "a key of some length"
 
@@ -117,7 +116,7 @@ def test_no_token_leaves_until_it_is_accepted(
     assert serials(path)[-3:] == [9, 9, 9]
     [event] = [record for record in records(path) if record.get("kind") == "audit.accepted"]
     assert event["details"]["reason"] == "a drill"
-    [*_, last] = check_files([path], key=key.encode() if key else None)
+    [*_, last] = reports_of([path], key=key.encode() if key else None)
     assert "accepted by an operator" in last.accepted[0]
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tsa_audit_file import plugin
-from tsa_audit_file.chain import Link
 from tsa_audit_file.options import AuditFileOptions
 from tsa_audit_file.sink import FileAuditSink
-from tsa_audit_file.verification import check_files, distinct
+from tsa_audit_file.trail import distinct, trail_of_files
+from tsa_core.api.trail import Link, SegmentReport, check_trail
 
 
 def open_sink(path: Path, **options: Any) -> FileAuditSink:
@@ -46,6 +46,11 @@ def serials(path: Path) -> list[int]:
 
 def intact(path: Path, **arguments: Any) -> None:
     """Fail unless the whole chain is as it was written."""
-    reports = check_files(trail(path), **arguments)
+    reports = reports_of(trail(path), **arguments)
     assert [report.damage for report in reports] == [""] * len(reports)
     assert reports[0].first == Link()
+
+
+def reports_of(files: list[Path], *, key: bytes | None = None) -> list[SegmentReport]:
+    """What the check of some files finds, in the order in which they were written."""
+    return check_trail(trail_of_files(files, key)).segments

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tsa_audit_file.chain import BrokenChainError, Link
 from tsa_audit_file.ends import check_known, read_first_unchecked
 from tsa_audit_file.tampering import TamperedError
+from tsa_core.api.trail import BrokenChainError, Link
 
 
 class Ancestor(NamedTuple):

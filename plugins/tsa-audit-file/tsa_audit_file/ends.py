@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tsa_audit_file.chain import MAX_LINE_OCTETS, BrokenChainError, Hash, Link, check_line, read_line, tail_of
 from tsa_audit_file.tampering import TamperedError
+from tsa_core.api.trail import MAX_LINE_OCTETS, BrokenChainError, Hash, Link, check_line, read_line, tail_of
 
 FORMAT_VERSION: Final = 1
 _BLOCK: Final = 65_536

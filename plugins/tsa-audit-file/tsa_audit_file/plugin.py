@@ -1,15 +1,16 @@
-"""Registers the audit sink that writes files, and the command that reads and checks them."""
+"""Registers the audit sink that writes files, and the trail that they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsa_audit_file.options import AuditFileOptions
-from tsa_core.api import AuditSink, Command, Provider, hookimpl
+from tsa_core.api import AuditSink, Provider, hookimpl
 
 if TYPE_CHECKING:
-    import click
+    from tsa_core.api.trail import Trail
 
 
 def _open(options: AuditFileOptions) -> AuditSink:
@@ -25,10 +26,17 @@ def _open_for_check(options: AuditFileOptions) -> AuditSink:
     return try_sink(options, key_of(options))
 
 
-def _load_command() -> click.Command:
-    from tsa_audit_file.command import audit
+def _open_trail(options: AuditFileOptions) -> Trail:
+    from tsa_audit_file.sink import key_of
+    from tsa_audit_file.trail import trail_at
 
-    return audit
+    return trail_at(options.path, key_of(options))
+
+
+def _trail_of_files(files: Sequence[Path], key: bytes | None) -> Trail:
+    from tsa_audit_file.trail import trail_of_files
+
+    return trail_of_files(files, key)
 
 
 @hookimpl
@@ -40,10 +48,6 @@ def tsa_audit_sinks() -> Iterable[Provider[AuditSink]]:
         options=AuditFileOptions,
         open=_open,
         open_for_check=_open_for_check,
+        open_trail=_open_trail,
+        trail_of_files=_trail_of_files,
     )
-
-
-@hookimpl
-def tsa_commands() -> Iterable[Command]:
-    """Register `timestamp-server audit`."""
-    yield Command(name="audit", summary="Show and check the files of the audit trail", load=_load_command)

@@ -13,8 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from tsa_audit_file.chain import Link, encode
-from tsa_audit_file.shared_file import utc_text
+from tsa_core.api.trail import Link, encode, utc_text
 
 _FULL_SECONDS: Final = 300.0
 """How often a probe is stored on a file system that says it is full, and yet takes them."""

@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tsa_audit_file.chain import BrokenChainError, Link, begin_hash, encode, seal
 from tsa_audit_file.descent import Ancestor, descends
 from tsa_audit_file.ends import FORMAT_VERSION, End, check_known, follow_end, read_end, read_first
 from tsa_audit_file.tampering import Fault, TamperedError, forget_fault, read_fault, write_fault
+from tsa_core.api.trail import BrokenChainError, Link, begin_hash, encode, seal, utc_text
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +34,6 @@ _DAY_SECONDS: Final = 86_400
 _LOOK_SECONDS: Final = 1.0
 """How often to look whether the file still has its name; looking costs as much as writing a line does."""
 _NEVER: Final = math.inf
-
-
-def utc_text(moment: datetime) -> str:
-    """Return a time as the files have it."""
-    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 class SharedFile:

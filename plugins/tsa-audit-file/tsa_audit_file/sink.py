@@ -6,26 +6,24 @@ the request id), when, and which serial number went out; the digest and the toke
 
 from __future__ import annotations
 
-import base64
 import errno
 import logging
 import os
 import threading
 import weakref
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from tsa_audit_file.chain import BrokenChainError, encode, json_string
 from tsa_audit_file.journal import Journal
 from tsa_audit_file.options import AuditFileOptions
 from tsa_audit_file.proof import Proof
-from tsa_audit_file.shared_file import utc_text
 from tsa_audit_file.sync_thread import SyncThread
 from tsa_audit_file.tampering import TamperedError
-from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, ConfigError, HealthStatus
+from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, ConfigError, HealthStatus, RefusalRecord
+from tsa_core.api.trail import BrokenChainError, TokenMembers, encode, event_members, refusal_members, utc_text
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +43,6 @@ class _Waiting:
         self.woken.acquire()
 
 
-class _Second:
-    """The texts of all times within one second, up to the microseconds; they cost more than the rest of a line."""
-
-    __slots__ = ("start", "stop", "text")
-
-    def __init__(self, moment: datetime) -> None:
-        self.start = moment.replace(microsecond=0)
-        self.stop = self.start + timedelta(seconds=1)
-        self.text = utc_text(self.start)[:-7]
-
-
 class FileAuditSink(AuditSink):
     """Writes records to a journal.
 
@@ -68,15 +55,13 @@ class FileAuditSink(AuditSink):
     def __init__(self, journal: Journal, options: AuditFileOptions) -> None:
         self._journal = journal
         self._digests = options.digests
-        self._tokens = options.tokens
+        self._members = TokenMembers(digests=options.digests, tokens=options.tokens)
+        self.wants_refusals = options.refusals
         self._sync_always = options.sync == "always"
         self._interval = options.sync_interval.total_seconds() if options.sync == "interval" else None
         self._closed = False
         self._health = HealthStatus(healthy=True)
         self._probe_interval = options.probe_interval.total_seconds() if options.probe_interval else None
-        self._texts: dict[tuple[str, str, str], str] = {}
-        """What is the same for many tokens: as many as profiles, policies and hashes are configured."""
-        self._second = _Second(datetime.min.replace(tzinfo=UTC))
         self._start_anew()
         _living.add(self)
 
@@ -105,31 +90,13 @@ class FileAuditSink(AuditSink):
         """Store records in one write, with one sync; raises AuditError when that fails, for all of them."""
         self._store([self._members(record) for record in records])
 
-    def _members(self, record: AuditRecord) -> str:
-        same = (record.profile, record.policy, record.hash_oid)
-        if (text := self._texts.get(same)) is None:
-            text = self._texts[same] = encode(dict(zip(("profile", "policy", "hash_oid"), same, strict=True)))
-        time = record.gen_time
-        second = self._second
-        if not second.start <= time < second.stop:
-            second = self._second = _Second(time)
-        members = (
-            f'"type":"token","serial":"{record.serial_number:040x}","gen_time":"{second.text}{time.microsecond:06d}Z",'
-            f'{text},"request_id":{json_string(record.request_id)},"client":{json_string(record.client_address)}'
-        )
-        if (who := record.identity) is not None:
-            same_who = {"identity": who.name, "tenant": who.tenant, "how": who.how}
-            members += f",{encode({name: text for name, text in same_who.items() if text})}"
-        if self._digests:
-            members += f',"digest":"{record.digest.hex()}"'
-        if self._tokens:
-            members += f',"response":"{base64.b64encode(record.response).decode("ascii")}"'
-        return members
+    def write_refusals(self, records: Sequence[RefusalRecord]) -> None:
+        """Store refused requests in one write, with one sync; raises AuditError when that fails."""
+        self._store([refusal_members(record, digests=self._digests) for record in records])
 
     def event(self, event: AuditEvent) -> None:
         """Store an event; raises AuditError when that fails."""
-        details = dict(event.details)
-        self._store([encode({"type": "event", "kind": event.kind, "time": utc_text(event.time), "details": details})])
+        self._store([event_members(event)])
 
     def begin(self) -> None:
         """Say that this process writes from now on, which also proves that it can; raises AuditError.

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tsa_audit_file.chain import NOTHING, BrokenChainError, Link
+from tsa_core.api.trail import NOTHING, BrokenChainError, Link
 
 log = logging.getLogger(__name__)
 

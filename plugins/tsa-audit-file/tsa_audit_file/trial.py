@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from tsa_audit_file.chain import BrokenChainError, begin_hash
 from tsa_audit_file.ends import read_end, read_first
 from tsa_audit_file.options import AuditFileOptions
 from tsa_audit_file.tampering import read_fault
 from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, why_not_writable
+from tsa_core.api.trail import BrokenChainError, begin_hash
 
 
 class AuditFileTrial(AuditSink):

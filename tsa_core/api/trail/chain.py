@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol, Self
 
-from tsa_core.api import TsaError
+from tsa_core.api.errors import TsaError
 
 NOTHING: Final = "0" * 64
 """What the first hash of all is chained to."""
@@ -30,7 +31,7 @@ json_string: Final = json.encoder.encode_basestring_ascii
 
 
 class BrokenChainError(TsaError):
-    """A line that is no line of an audit file, or does not fit the one before it."""
+    """A line that is no line of an audit trail, or does not fit the one before it."""
 
 
 class Link(NamedTuple):
@@ -39,8 +40,18 @@ class Link(NamedTuple):
     seq: int = 0
     digest: str = NOTHING
 
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.digest}"
+
 
 BEGINNING: Final = Link()
+_LINK_TEXT: Final = re.compile(r"([0-9]{1,18}):([0-9A-Fa-f]{64})", re.ASCII)
+
+
+def parse_link(text: str) -> Link | None:
+    """Return the link that `NUMBER:HASH` means, None for any other text."""
+    found = _LINK_TEXT.fullmatch(text)
+    return Link(int(found[1]), found[2].lower()) if found else None
 
 
 class Hash(Protocol):
@@ -89,7 +100,7 @@ def read_line(line: bytes) -> tuple[dict[str, Any], Link]:
     """Return a line's object and the link that it claims; raises BrokenChainError for anything else."""
     hash_at = len(line) - _TAIL_OCTETS
     if not line.endswith(_END) or hash_at < 0 or line[hash_at : hash_at + len(_HASH)] != _HASH:
-        raise BrokenChainError("this is no line of an audit file")
+        raise BrokenChainError("this is no line of an audit trail")
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,0 +1,100 @@
+"""Checks a whole trail: each segment by itself, that each continues the one before it, and what must be in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+from tsa_core.api.trail.chain import BEGINNING, Link, begin_hash, parse_link
+from tsa_core.api.trail.segment import PRUNED, Note, SegmentReport, check_segment
+from tsa_core.api.trail.trail import Trail
+
+
+@dataclass(kw_only=True)
+class TrailReport:
+    """What the check of a trail found. `faults` are those that are no segment's own, in words."""
+
+    segments: list[SegmentReport] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    missing: list[Link] = field(default_factory=list)
+    """Links that were asked for and are in no segment."""
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults and not self.missing and not any(report.damage for report in self.segments)
+
+    @property
+    def notes(self) -> Iterator[Note]:
+        """The trail's events about itself, those of all chains."""
+        return (note for report in self.segments for note in report.notes)
+
+    @property
+    def found(self) -> set[Link]:
+        """The links that were asked for and are there."""
+        return {link for report in self.segments for link in report.found}
+
+
+def check_trail(
+    trail: Trail,
+    *,
+    marks: Collection[Link] = (),
+    starts: Collection[Link] = (),
+    tell: Callable[[SegmentReport], None] = lambda _report: None,
+) -> TrailReport:
+    """Check all lines of a trail; `marks` must be among them. `tell` is called with each segment's report at once.
+
+    Each chain must begin with line 1, or behind one of `starts`, or where an event of the trail says that the lines
+    before were pruned. A link of `starts` that begins no chain is a fault.
+    """
+    report = TrailReport()
+    begun, wanted = begin_hash(trail.key), frozenset(marks)
+    before: dict[str, SegmentReport] = {}
+    firsts: list[SegmentReport] = []
+    for segment in trail.segments():
+        checked = check_segment(segment, begun, marks=wanted)
+        report.segments.append(checked)
+        previous = before.get(segment.chain)
+        before[segment.chain] = checked
+        if previous is None:
+            firsts.append(checked)
+        elif not previous.damage and not checked.damage and checked.first != previous.last:
+            checked.damage = (
+                f"it does not continue {previous.name}, which ends with number {previous.last.seq}: "
+                f"it continues number {checked.first.seq}; something between them is missing, or was cut off"
+            )
+        tell(checked)
+    pruned = _pruned(report)
+    for first in firsts:
+        if not first.damage:
+            first.damage = _wrong_start(first, report, frozenset(starts), pruned.get(first.chain, frozenset()))
+    found = report.found
+    report.missing = [link for link in marks if link not in found]
+    report.faults.extend(trail.faults())
+    return report
+
+
+def _pruned(report: TrailReport) -> dict[str, frozenset[Link]]:
+    """Return the last lines that were removed on purpose, by chain."""
+    found: dict[str, frozenset[Link]] = {}
+    for note in report.notes:
+        if note.kind == PRUNED and (link := parse_link(note.details.get("last", ""))):
+            chain = note.details.get("chain", "")
+            found[chain] = found.get(chain, frozenset()) | {link}
+    return found
+
+
+def _wrong_start(first: SegmentReport, report: TrailReport, starts: frozenset[Link], pruned: frozenset[Link]) -> str:
+    """Return what is wrong with where a chain begins; a prune that was interrupted has left some of its lines."""
+    start = first.first
+    if start in (starts or {BEGINNING}):
+        return ""
+    passed = {start} | {each.last for each in report.segments if each.chain == first.chain and not each.damage}
+    if any(start.seq <= link.seq and link in passed for link in pruned):
+        return ""
+    if not starts:
+        return (
+            f"it does not begin the trail, but continues line {start.seq}: older lines are missing; "
+            f"if they are kept elsewhere and end with that line, give --from {start}"
+        )
+    return f"it continues {start}, and not {' or '.join(map(str, sorted(starts)))}"
