@@ -111,6 +111,16 @@ def _java(folder: Path) -> None:
     _run("javac", "-cp", "lib/*", "-d", "classes", "Interop.java", folder=folder)
 
 
+def _java_judge(program: str) -> Callable[[Path], None]:
+    """Return what builds a judge that is one Java file."""
+
+    def build(folder: Path) -> None:
+        _run("mvn", "-q", "-B", _COPY_DEPENDENCIES, "-DoutputDirectory=lib", folder=folder)
+        _run("javac", "-cp", "lib/*", "-d", "classes", f"{program}.java", folder=folder)
+
+    return build
+
+
 def _rust(folder: Path) -> None:
     _run("cargo", "build", "--quiet", folder=folder, CARGO_TARGET_DIR="target")
     shutil.copy2(folder / "target" / "debug" / "interop", folder / "interop")
@@ -144,6 +154,12 @@ LANGUAGES: Final[dict[str, Language]] = {
             tools={"javac": ((17, 0), ("--version",)), "mvn": ((3, 6), ("--version",))},
             build=_java,
             start=("java", "-cp", "classes" + os.pathsep + "lib/*", "Interop"),
+        ),
+        Language(
+            name="timestampeddata",
+            tools={"javac": ((17, 0), ("--version",)), "mvn": ((3, 6), ("--version",))},
+            build=_java_judge("TimestampedData"),
+            start=("java", "-cp", "classes" + os.pathsep + "lib/*", "TimestampedData"),
         ),
         Language(name="rust", tools={"cargo": ((1, 85), ("--version",))}, build=_rust, start=("./interop",)),
     )

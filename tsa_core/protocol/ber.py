@@ -14,6 +14,8 @@ from tsa_core.protocol.errors import EncodingError
 
 MAX_DEPTH: Final = 32
 """Levels of nesting; a token with certificates has 15."""
+MAX_VALUES: Final = 1 << 20
+"""Values in one input: each is an object in memory, and a megabyte holds half as many at most."""
 
 _CONSTRUCTED: Final = 0x20
 _CONSTRUCTED_OCTET_STRING: Final = der.OCTET_STRING | _CONSTRUCTED
@@ -22,18 +24,22 @@ _CONSTRUCTED_OCTET_STRING: Final = der.OCTET_STRING | _CONSTRUCTED
 def definite(data: bytes) -> bytes:
     """Return the one BER value in `data` with minimal definite lengths and primitive OCTET STRINGs.
 
-    Raises EncodingError for anything else than exactly one value and for more than MAX_DEPTH levels.
+    Raises EncodingError for anything else than exactly one value, for more than MAX_DEPTH levels and for more than
+    MAX_VALUES values.
     """
-    value, offset = _value(data, 0, len(data), 1)
+    value, offset = _value(data, 0, len(data), 1, [MAX_VALUES])
     if offset != len(data):
         raise EncodingError(f"{len(data) - offset} bytes follow the value")
     return value
 
 
-def _value(data: bytes, offset: int, end: int, depth: int) -> tuple[bytes, int]:
+def _value(data: bytes, offset: int, end: int, depth: int, budget: list[int]) -> tuple[bytes, int]:
     """Return the value at `offset`, re-encoded, and the offset after it."""
     if depth > MAX_DEPTH:
         raise EncodingError(f"the data is nested more than {MAX_DEPTH} levels deep")
+    budget[0] -= 1
+    if budget[0] < 0:
+        raise EncodingError(f"the data holds more than {MAX_VALUES} values")
     if offset + 2 > end:
         raise EncodingError(f"the data ends at byte {end}, where a value should begin")
     tag = data[offset]
@@ -42,10 +48,10 @@ def _value(data: bytes, offset: int, end: int, depth: int) -> tuple[bytes, int]:
     if data[offset + 1] == 0x80:
         if not tag & _CONSTRUCTED:
             raise EncodingError(f"the primitive value at byte {offset} has an indefinite length")
-        return _constructed(data, tag, offset + 2, end, depth, indefinite=True)
+        return _constructed(data, tag, offset + 2, end, depth, budget=budget, indefinite=True)
     start, stop = _definite_length(data, offset, end)
     if tag & _CONSTRUCTED:
-        return _constructed(data, tag, start, stop, depth, indefinite=False)
+        return _constructed(data, tag, start, stop, depth, budget=budget, indefinite=False)
     return der.tlv(tag, data[start:stop]), stop
 
 
@@ -63,12 +69,14 @@ def _definite_length(data: bytes, offset: int, end: int) -> tuple[int, int]:
     return start, start + size
 
 
-def _constructed(data: bytes, tag: int, offset: int, end: int, depth: int, *, indefinite: bool) -> tuple[bytes, int]:
+def _constructed(
+    data: bytes, tag: int, offset: int, end: int, depth: int, *, budget: list[int], indefinite: bool
+) -> tuple[bytes, int]:
     parts: list[bytes] = []
     while offset < end:
         if indefinite and data[offset : offset + 2] == b"\x00\x00":
             break
-        part, offset = _value(data, offset, end, depth + 1)
+        part, offset = _value(data, offset, end, depth + 1, budget)
         parts.append(part)
     else:
         if indefinite:

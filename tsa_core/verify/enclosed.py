@@ -28,14 +28,17 @@ _Reader = Callable[[bytes], CertificateList | OCSPResponse]
 _Found = Iterator[tuple[_Reader, bytes]]
 
 
-def enclosed_evidence(token: Token, info: SignerInfo) -> Enclosed | None:
+def enclosed_evidence(token: Token, info: SignerInfo, beside: bytes | None = None) -> Enclosed | None:
     """Return the CRLs and OCSP responses that came with a token; None when there are none.
 
-    What cannot be read is told as a problem and is no error: it may have been added by anyone.
+    `beside` is a CRL that came beside it. What cannot be read is told as a problem and is no error: it may have been
+    added by anyone.
     """
     crls: list[CertificateList] = []
     responses: list[OCSPResponse] = []
     problems: list[str] = []
+    if beside is not None:
+        _collect(_crl, beside, crls, responses, problems)
     for source in (_in_signed_data(token.crls), _in_unsigned_attributes(info), _in_signed_attributes(info)):
         try:
             for read, data in source:

@@ -90,22 +90,34 @@ class Verifier:
         self._shapes.forget()
 
     def _verify(
-        self, data: bytes, subject: Subject, *, is_reply: bool, moment: datetime | None = None
+        self,
+        data: bytes,
+        subject: Subject,
+        *,
+        is_reply: bool,
+        moment: datetime | None = None,
+        proof: VerifiedTimestamp | None = None,
+        crl: bytes | None = None,
     ) -> VerifiedTimestamp:
-        """Verify a reply or a token; `moment` is for what evidence must speak where the subject has no time."""
+        """Verify a reply or a token; `moment` is for what evidence must speak where the subject has no time.
+
+        `proof` is a timestamp that has been verified and covers `data` with all that is enclosed in it; `crl` is one
+        that came with the token. Both are of a file with layers, whose subjects have no proofs of their own.
+        """
         if subject.get("digest") is None and subject.get("artifact") is None and subject.get("request") is None:
             raise TypeError("verification needs the artifact, its digest or the request")
         time = subject.get("time")
         if time is not None and time.tzinfo is None:
             raise TypeError("the time of verification must be an aware datetime")
-        proof, by_date, rules = None, self._without_proof, self._rules
+        layered, by_date, rules = proof is not None, self._without_proof, self._rules
         proofs = subject.get("proofs", ())
-        reading = self._shapes.read(data, is_reply=is_reply) if not proofs else None
+        reading = self._shapes.read(data, is_reply=is_reply) if not proofs and proof is None else None
         new_shape = reading is None
         if reading is None:
             status, token = open_reply(data) if is_reply else (None, open_token(data))
         if proofs:
             proof = self._prove(data, proofs, time or moment)
+        if proof is not None:
             by_date = ByDate(periods=self._periods, existed=proof.latest or proof.gen_time)
             rules = algorithm_rules(self._allow | by_date.strong_then)
         try:
@@ -126,7 +138,11 @@ class Verifier:
         self._check_acceptance(info, path)
         check_subject(info, algorithm, subject)
         moment = time or moment
-        findings = self._check_revocation(token, signed, path, info, moment)
+        # Of a file with layers the proof covers the enclosed evidence too. Otherwise evidence is of today, and must be
+        # strong today, however old the token's algorithms may be.
+        evidence_rules = rules if layered and not self._has_evidence else algorithm_rules(self._allow)
+        enclosed = _enclosed(token, signed.info, crl)
+        findings = self._check_revocation(token, enclosed, path, info, time=moment, rules=evidence_rules)
         notes = remarks(token, statement, path, by_date, self._allow)
         if new_shape and known_path:
             # Not from the first token of an authority: most programs verify one, and would learn for nothing.
@@ -160,10 +176,21 @@ class Verifier:
     def _builder_for(self, rules: AlgorithmRules) -> PathBuilder:
         return PathBuilder(self._trust, rules, critical=NONCRITICAL_EKU not in self._allow)
 
+    @property
+    def _has_evidence(self) -> bool:
+        """Whether revocation evidence was given besides what tokens bring."""
+        return self._revocation is not None and bool(self._revocation.crls or self._revocation.ocsp_responses)
+
     def _check_revocation(
-        self, token: Token, signed: SignedToken, path: Path, info: TSTInfo, time: datetime | None
+        self,
+        token: Token,
+        enclosed: Enclosed | None,
+        path: Path,
+        info: TSTInfo,
+        *,
+        time: datetime | None,
+        rules: AlgorithmRules,
     ) -> tuple[RevocationFinding, ...]:
-        enclosed = _enclosed(token, signed.info)
         if self._revocation is None and enclosed is None:
             return ()
         revocation = self._revocation if self._revocation is not None else _at_hand()
@@ -175,8 +202,7 @@ class Verifier:
             at=time,
             certificates=(*self._builder.known.values(), *embedded),
             enclosed=enclosed,
-            # A proof makes old algorithms of the token good; evidence is of today, and must be strong today.
-            algorithms=algorithm_rules(self._allow),
+            algorithms=rules,
         )
 
     def _path(self, token: Token, signed: SignedToken, time: datetime, rules: AlgorithmRules) -> tuple[Path, bool]:
@@ -215,13 +241,18 @@ class Verifier:
                 )
 
 
-def _enclosed(token: Token, info: SignerInfo) -> Enclosed | None:
+def _enclosed(token: Token, info: SignerInfo, crl: bytes | None) -> Enclosed | None:
     """Return the CRLs and OCSP responses that came with a token; most come with none and need no reader."""
-    if not token.crls and not info.unsigned_attributes and _REVOCATION_INFO_ARCHIVAL not in info.attributes:
+    if (
+        crl is None
+        and not token.crls
+        and not info.unsigned_attributes
+        and _REVOCATION_INFO_ARCHIVAL not in info.attributes
+    ):
         return None
     from tsa_core.verify.enclosed import enclosed_evidence
 
-    return enclosed_evidence(token, info)
+    return enclosed_evidence(token, info, crl)
 
 
 @lru_cache(maxsize=1)

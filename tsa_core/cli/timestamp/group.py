@@ -11,6 +11,15 @@ from tsa_core.cli.timestamp import inspect, stamp, verify
 from tsa_core.cli.timestamp.flags import PROGRAM
 from tsa_core.cli.timestamp.options import click_command, common_options
 
+_LONG_TERM: Final = "For decades"
+"""The group of the help for what keeps timestamps verifiable, and finds them in files."""
+_LAZY: Final = {
+    "extend": LazyCommand(
+        "tsa_core.cli.timestamp.longterm_commands:EXTEND",
+        "Put a later timestamp over one, before it weakens.",
+        _LONG_TERM,
+    ),
+}
 _SHARED: Final = {
     "help": LazyCommand("tsa_core.cli.program_help:show_help", "Show the help of the program or of a command.", SHARED),
     "completion": LazyCommand(
@@ -28,7 +37,7 @@ _SHARED: Final = {
 
 @click.group(
     cls=LazyGroup,
-    lazy=_SHARED,
+    lazy={**_LAZY, **_SHARED},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every flag can also be a variable, TIMESTAMP_ and its name in capitals, or stand in the file of --config.",
 )

@@ -8,6 +8,7 @@ from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.files import STANDARD, open_artifact, parse_digest, read_file, reading_errors
 from tsa_core.cli.timestamp.flags import Call, flag, integer, moment
+from tsa_core.cli.timestamp.layers import names_timestamped_data, verify_layers
 from tsa_core.cli.timestamp.revocation import (
     REVOCATION_FLAGS,
     fetched_revocation,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 FLAGS: Final = (
-    flag("--timestamp", name="reply", metavar="FILE", help="The reply or the bare token; - for stdin."),
+    flag("--timestamp", name="reply", metavar="FILE", help="The reply, the bare token or a .tsd; - for stdin."),
     flag("--bundle", metavar="FILE", help="A Sigstore bundle instead: every RFC 3161 timestamp of its signature."),
     flag("--artifact", metavar="FILE", help="What was timestamped; - for standard input."),
     flag("--digest", metavar="HEX", help="Its digest instead; sha384:HEX names the hash."),
@@ -77,6 +78,8 @@ def verify(call: Call) -> None:
       timestamp-cli verify --bundle release.sigstore.json --trust sigstore
     """  # noqa: D301 - the backslash is click's mark
     flags = call.flags
+    if names_timestamped_data(flags["reply"]) and flags["bundle"] is None:
+        return verify_layers(call)
     _check_combinations(flags)
     fetches = fetches_evidence(flags)
     revocation = given_revocation(flags)
@@ -91,7 +94,7 @@ def verify(call: Call) -> None:
     def check(reply: bytes, signature: bytes | None = None) -> VerifiedTimestamp:
         return _verdict(call, reply, trust, revocation, fetches=fetches, signature=signature)
 
-    (_verify_one if flags["bundle"] is None else _verify_bundle)(call, check)
+    return (_verify_one if flags["bundle"] is None else _verify_bundle)(call, check)
 
 
 def _check_combinations(flags: Mapping[str, Any]) -> None:
