@@ -100,7 +100,9 @@ def main() -> None:
         size = sum(path.stat().st_size for path in place.iterdir()) / 1e6
         say(f"dist/{place.name}: {len(list(place.iterdir()))} files, {size:.1f} MB")
     wheel = next(WHEELHOUSE.glob("tsa_core-*.whl"))
-    say(f"install offline: pip install --no-index --find-links dist/wheelhouse dist/wheelhouse/{wheel.name}")
+    offline = "pip install --no-index --find-links dist/wheelhouse"
+    say(f"install the server offline: {offline} 'dist/wheelhouse/{wheel.name}[server]', and a plugin for the key")
+    say(f"install what verifies: {offline} dist/wheelhouse/{wheel.name}")
 
 
 if __name__ == "__main__":

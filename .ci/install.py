@@ -44,6 +44,7 @@ def requirements(folders: Sequence[str]) -> list[str]:
     for folder in folders:
         project = tomllib.loads(Path(folder, "pyproject.toml").read_text(encoding="utf-8"))["project"]
         found += [each for each in project["dependencies"] if not each.startswith("tsa-")]
+        found += project.get("optional-dependencies", {}).get("server", [])
     return list(dict.fromkeys(found))
 
 

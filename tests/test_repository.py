@@ -90,7 +90,7 @@ def test_every_plugin_folder_is_a_distribution() -> None:
 def test_requirements_dev_installs_every_package_of_the_repository() -> None:
     text = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
     editable = re.findall(r"^-e (\S+)$", text, flags=re.MULTILINE)
-    assert editable == [".", *(f"plugins/{plugin.name}" for plugin in PLUGINS)]
+    assert editable == [".[server]", *(f"plugins/{plugin.name}" for plugin in PLUGINS)]
 
 
 def test_tox_tests_every_plugin_alone() -> None:
@@ -129,7 +129,7 @@ def test_plugin_has_the_version_of_the_core_and_depends_on_its_range(plugin: Pat
     version = project(ROOT)["version"]
     release = Version(version)
     assert project(plugin)["version"] == version
-    expected = f"tsa-core>={release.major}.{release.minor},<{release.major}.{release.minor + 1}"
+    expected = f"tsa-core[server]>={release.major}.{release.minor},<{release.major}.{release.minor + 1}"
     assert [text for text in project(plugin)["dependencies"] if Requirement(text).name == "tsa-core"] == [expected]
 
 
@@ -184,7 +184,7 @@ def test_plugin_module_has_hooks_only_and_nothing_imports_it(folder: Path) -> No
 def test_oldest_constraints_are_the_floors_that_the_core_and_its_own_signers_declare() -> None:
     lines = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
     pinned = [line for line in lines if line and not line.startswith("#")]
-    floors = list(project(ROOT)["dependencies"])
+    floors = [*project(ROOT)["dependencies"], *project(ROOT)["optional-dependencies"]["server"]]
     for name in ("file", "memory"):
         more = project(ROOT / "plugins" / f"tsa-signer-{name}")["dependencies"]
         floors += [text for text in more if text not in floors and not text.startswith("tsa-core")]

@@ -5,6 +5,10 @@ Settings come from the file that TSA_CONFIG names and from TSA_... variables; se
 
 from __future__ import annotations
 
+from tsa_core.server_extra import require_server
+
+require_server("tsa_core.wsgi")  # before the imports that would fail without a word of what to install
+
 import atexit
 import logging
 import os

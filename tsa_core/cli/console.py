@@ -32,6 +32,13 @@ def is_terminal(stream: IO[str]) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
 
 
+def has_rich() -> bool:
+    """Say whether tables, colours and progress bars can be had; an installation for verification alone has no rich."""
+    from importlib.util import find_spec
+
+    return find_spec("rich") is not None
+
+
 def stdout() -> Console:
     """Return the console for results."""
     from rich.console import Console
@@ -71,11 +78,11 @@ def print_json(document: Any) -> None:
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None, fixed: int = 0
 ) -> None:
-    """Print a table on a terminal, tab-separated lines without a heading when piped.
+    """Print a table on a terminal, tab-separated lines without a heading when piped, or where rich is not installed.
 
     The first `fixed` columns keep their width, so that the last ones wrap in a narrow terminal.
     """
-    if not is_terminal(sys.stdout):
+    if not is_terminal(sys.stdout) or not has_rich():
         for row in rows:
             echo("\t".join(row))
         return
@@ -92,8 +99,8 @@ def print_table(
 
 
 def print_facts(columns: Sequence[str], rows: Sequence[Sequence[str]], *, fixed: int = 0) -> None:
-    """Print names with values: a table on a terminal, `name: value` on lines of their own when piped."""
-    if is_terminal(sys.stdout):
+    """Print names with values: a table on a terminal with rich, else `name: value` on lines of their own."""
+    if is_terminal(sys.stdout) and has_rich():
         print_table(columns, rows, fixed=fixed)
         return
     for name, value in rows:

@@ -223,7 +223,10 @@ class ProviderContract(PluginFixtures):
     def test_distribution_depends_on_a_range_of_tsa_core(self, installed: Distribution) -> None:
         requirements = [Requirement(text) for text in installed.requires or ()]
         plain = [r for r in requirements if r.name.lower().replace("_", "-") == "tsa-core" and not r.marker]
-        assert plain, 'the distribution does not depend on tsa-core; add "tsa-core>=0.1,<0.2" to its dependencies'
+        assert plain, 'the distribution does not require tsa-core; add "tsa-core[server]>=0.1,<0.2" to its dependencies'
+        assert any("server" in requirement.extras for requirement in plain), (
+            f"{plain[0]} brings no server, without which nothing loads a plugin; depend on tsa-core[server]"
+        )
         for requirement in plain:
             operators = {specifier.operator for specifier in requirement.specifier}
             assert not operators & {"==", "==="}, f"{requirement} pins tsa-core; depend on a range"

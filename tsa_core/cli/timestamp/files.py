@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final
 
+from tsa_core.cli.console import has_rich
 from tsa_core.cli.mistake import UsageMistake
 
 MAX_FILE_OCTETS: Final = 64 << 20
@@ -59,7 +60,7 @@ def open_artifact(name: str) -> Iterator[BinaryIO]:
         raise UsageMistake(f"{name} cannot be read: {error.strerror}") from None
     with file:
         size = os.fstat(file.fileno()).st_size
-        if size < PROGRESS_OCTETS or not sys.stderr.isatty():
+        if size < PROGRESS_OCTETS or not sys.stderr.isatty() or not has_rich():
             yield file
             return
         from rich.console import Console

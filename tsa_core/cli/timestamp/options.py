@@ -106,8 +106,10 @@ def _parse(path: Path, text: str) -> Any:
 
         return json.loads(text)
     if path.suffix in {".yaml", ".yml"}:
-        import yaml
-
+        try:
+            import yaml
+        except ModuleNotFoundError:
+            raise ValueError("PyYAML is not installed; install it, or write the file as TOML or JSON") from None
         try:
             return yaml.safe_load(text) or {}
         except yaml.YAMLError as error:
