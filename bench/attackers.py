@@ -13,15 +13,24 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from tsa_core.testing import encode_request
+
 HEAD = b"POST /api/v1/timestamp HTTP/1.1\r\nHost: tsa.example\r\nContent-Type: application/timestamp-query\r\n"
+BODY = encode_request()
+WHOLE = HEAD + f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
 KINDS = {
     "silence": (1010, b""),
     "heads": (1010, HEAD),
     "bodies": (1010, HEAD + b"Content-Length: 60\r\n\r\n0"),
     "names": (200, HEAD + b"X:\r\n" * 15_992 + b"\r\n"),
     "chunks": (50, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 60_000),
+    "pipelines": (16, WHOLE * 1000),
+    "pings": (16, b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n" * 1000),
+    "crowd": (500, WHOLE * 1000),
 }
 """How many connections each kind holds, and what it sends on each."""
+_AGAIN = frozenset({"pipelines", "pings", "crowd"})
+"""Kinds whose connections send their data again and again, and read the replies."""
 _PER_SECOND = 200
 """Connections that are opened again; the first ones are opened as fast as the server accepts."""
 _TURN_SECONDS = 0.05
@@ -30,6 +39,7 @@ _TURN_SECONDS = 0.05
 def attack(kind: str, port: int, sources: Sequence[str], seconds: float) -> None:
     """Hold the connections of a kind for so long."""
     wanted, data = KINDS[kind]
+    again = memoryview(data) if kind in _AGAIN else memoryview(b"")
     poll = select.poll()
     held: dict[int, tuple[socket.socket, memoryview]] = {}
     deadline = time.monotonic() + seconds
@@ -56,7 +66,7 @@ def attack(kind: str, port: int, sources: Sequence[str], seconds: float) -> None
         while (left := ends - time.monotonic()) > 0:
             for descriptor, flags in poll.poll(left * 1000):
                 connection, rest = held[descriptor]
-                if not _go_on(connection, rest, flags, held, poll):
+                if not _go_on(connection, rest, flags, held, poll, again):
                     poll.unregister(descriptor)
                     del held[descriptor]
                     connection.close()
@@ -70,15 +80,16 @@ def _go_on(
     flags: int,
     held: dict[int, tuple[socket.socket, memoryview]],
     poll: select.poll,
+    again: memoryview,
 ) -> bool:
-    """Send what is left and drop what comes; returns whether the connection is still open."""
+    """Send what is left, then `again`, and drop what comes; returns whether the connection is still open."""
     try:
         if flags & (select.POLLERR | select.POLLHUP):
             return False
         if flags & select.POLLIN and not connection.recv(65_536):
             return False
         if flags & select.POLLOUT:
-            rest = rest[connection.send(rest) :]
+            rest = rest[connection.send(rest) :] or again
             held[connection.fileno()] = connection, rest
             if not rest:
                 poll.modify(connection, select.POLLIN)

@@ -44,6 +44,11 @@ ATTACKS: dict[str, tuple[str, Sequence[str]]] = {
     "1,010 unfinished bodies, 100 addresses": ("bodies", _MANY),
     "200 heads of 15,992 equal names, again and again": ("names", _ONE),
     "50 bodies in chunks of one octet, again and again": ("chunks", _ONE),
+    "16 connections of 1,000 pipelined requests, again and again, one address": ("pipelines", _ONE),
+    "16 connections of 1,000 pipelined requests, the honest client's own address": ("pipelines", _SAME),
+    "16 connections of 1,000 pipelined requests, 16 addresses": ("pipelines", _MANY),
+    "16 connections of 1,000 pipelined GET /ping, one address": ("pings", _ONE),
+    "500 connections of 1,000 pipelined requests, one address": ("crowd", _ONE),
 }
 SERVERS = {"waitress": ("--server", "waitress"), "granian": ("--server", "granian")}
 

@@ -6,7 +6,7 @@ runs it again. So a slow backend delays its own profiles only. Other profiles, /
 
 A pool starts up to `[server] threads` threads as they are needed. Its queue has a limit in length (`queue_limit`) and
 in age (`queue_timeout`). A request beyond either is refused at once, with systemFailure and a text, even while the
-backend hangs.
+backend hangs. Addresses take turns in it (FairQueue).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from tsa_core.authority import LeaveThread
 from tsa_core.config import ServerSettings
+from tsa_core.http.fair_queue import FairQueue
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,9 @@ class Pool:
 
     def __init__(self, settings: ServerSettings, done: deque[tuple[Pool, Any]]) -> None:
         self.done = done
-        self.waiting: deque[tuple[float, Any]] = deque()
+        self._waiting = FairQueue()
+        self._since: dict[Any, float] = {}
+        """When each connection of the queue came into it, the oldest in front."""
         self._limit = settings.queue_limit
         self._queue_seconds = settings.queue_timeout.total_seconds()
         self._max_threads = settings.threads
@@ -91,8 +94,9 @@ class Pool:
         """Run a channel's request, or queue it; returns False when the queue is full, or no thread can be started."""
         if self._running < self._max_threads and self._has_thread():
             self._run(channel, 0.0)
-        elif self._started and len(self.waiting) < self._limit:
-            self.waiting.append((time.monotonic(), channel))
+        elif self._started and len(self._since) < self._limit:
+            self._waiting.add(channel)
+            self._since[channel] = time.monotonic()
         else:
             return False
         return True
@@ -100,15 +104,21 @@ class Pool:
     def finished(self) -> None:
         """Note that a request has been answered, and run the next one."""
         self._running -= 1
-        if self.waiting:
-            since, channel = self.waiting.popleft()
-            self._run(channel, time.monotonic() - since)
+        if self._since:
+            channel = self._waiting.take()
+            self._run(channel, time.monotonic() - self._since.pop(channel))
 
     def pop_expired(self) -> tuple[float, Any] | None:
         """Remove a request that has waited too long; returns its seconds and channel, None when there is none."""
-        if self.waiting and (waited := time.monotonic() - self.waiting[0][0]) > self._queue_seconds:
-            return waited, self.waiting.popleft()[1]
-        return None
+        if not self._since:
+            return None
+        channel, since = next(iter(self._since.items()))
+        waited = time.monotonic() - since
+        if waited <= self._queue_seconds:
+            return None
+        del self._since[channel]
+        self._waiting.remove(channel)
+        return waited, channel
 
     def _has_thread(self) -> bool:
         """Say whether a thread is free or can be started; the operating system may allow no more."""

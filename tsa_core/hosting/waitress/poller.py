@@ -25,8 +25,9 @@ class Poller(dict[int, Any]):
     """The map from descriptors to waitress's channels, servers and triggers, and the loop over it.
 
     waitress adds to its map and removes from it; this map passes both on to the kernel. `turns` counts the turns of
-    the loop. The caller answers every complete request before the next turn, so a channel with such a request is not
-    asked until then. That saves two system calls for each request.
+    the loop. The caller answers most complete requests before the next turn, so a channel with such a request is not
+    asked until then. That saves two system calls for each request. One whose request waits for longer is asked when
+    more arrives on it.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,10 @@ class Poller(dict[int, Any]):
                 continue  # closed by an event before this one
             if channel.accepting:
                 listening.append((channel, flags))
+                continue
+            if flags & _READ and getattr(channel, "requests", None):
+                self.refresh(channel)  # its request waits for its turn; nothing is read until then
+                wasyncore.readwrite(channel, flags & (select.POLLOUT | _FAILED))
                 continue
             wasyncore.readwrite(channel, flags & (_READ | select.POLLOUT | _FAILED))
             if not getattr(channel, "requests", None):

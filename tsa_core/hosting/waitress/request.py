@@ -28,6 +28,8 @@ from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, leave_io_thread, w
 
 _MAX_CACHED = 256
 _MAX_HEADER_OCTETS = 2048
+_BETWEEN_OCTETS = 2048
+"""What is read at once where a request may begin: a few requests at most, since all of them are parsed at once."""
 BODY_SLACK = 65_536
 """A body that is announced as longer than the limit, by this at most, is read and dropped: so its client, which sends
 it before it reads, gets the reply, and the connection is kept."""
@@ -238,6 +240,8 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
     held = False
     """Whether the next request waits until the client has read most of the replies to those before."""
     addr: tuple[Any, ...] = ("",)
+    holder = ""
+    """The address or network whose share of the connections, and turns, this one counts for; empty for none."""
     reply = b""
     """A reply that is complete, while waitress's buffers are empty: sent as it is, it costs a third."""
 
@@ -248,7 +252,7 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
     def handle_read(self) -> None:
         """Read what has arrived; of a new connection that may be nothing yet."""
         try:
-            data = self.socket.recv(self.adj.recv_bytes)
+            data = self.socket.recv(_BETWEEN_OCTETS if self.request is None else self.adj.recv_bytes)
         except BlockingIOError:
             return
         except OSError:

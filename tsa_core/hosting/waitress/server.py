@@ -209,7 +209,7 @@ class WaitressServer:
         self._close()
 
     def _turn(self, timeout: float) -> None:
-        self._loop.turn(timeout)
+        self._loop.turn(0.0 if self._dispatcher.behind else timeout)
         self._dispatcher.run_queued()
         now = time.monotonic()
         if now >= self._next_beat:

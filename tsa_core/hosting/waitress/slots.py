@@ -38,7 +38,7 @@ class Slots:
     def add(self, channel: Any) -> None:
         """Count a new channel. When its address has used up its share, close others of it, or else this one."""
         self.added += 1
-        name = self._shares.holder(channel.addr[0]).name
+        name = channel.holder = self._shares.holder(channel.addr[0]).name
         if not name:
             return
         held = self._by_holder.setdefault(name, {})
@@ -54,7 +54,7 @@ class Slots:
 
     def remove(self, channel: Any) -> None:
         """Count a channel no more; without effect for one that was not counted."""
-        name = self._shares.holder(channel.addr[0]).name
+        name = channel.holder
         held = self._by_holder.get(name)
         if held is not None:
             held.pop(channel, None)
