@@ -25,6 +25,7 @@ class Subject(TypedDict, total=False):
     `time`, aware, which is genTime unless given. `proofs` are later timestamps, each a TimeStampResp or a
     TimeStampToken: the first over this timestamp, the second over the first, and so on. They prove that an algorithm
     that is weak today was strong when the timestamp already existed (rule V20), and need `algorithm_periods`.
+    `existed`, aware, takes their place where something else proves by when the timestamp existed: an evidence record.
     """
 
     artifact: Octets | None
@@ -35,6 +36,7 @@ class Subject(TypedDict, total=False):
     policy: str | None
     time: datetime | None
     proofs: Sequence[bytes]
+    existed: datetime | None
 
 
 class Acceptance(TypedDict, total=False):

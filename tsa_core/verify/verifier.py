@@ -104,21 +104,20 @@ class Verifier:
         `proof` is a timestamp that has been verified and covers `data` with all that is enclosed in it; `crl` is one
         that came with the token. Both are of a file with layers, whose subjects have no proofs of their own.
         """
-        if subject.get("digest") is None and subject.get("artifact") is None and subject.get("request") is None:
-            raise TypeError("verification needs the artifact, its digest or the request")
-        time = subject.get("time")
-        if time is not None and time.tzinfo is None:
-            raise TypeError("the time of verification must be an aware datetime")
-        layered, by_date, rules = proof is not None, self._without_proof, self._rules
-        proofs = subject.get("proofs", ())
-        reading = self._shapes.read(data, is_reply=is_reply) if not proofs and proof is None else None
+        _check_arguments(subject)
+        time, proofs, existed = subject.get("time"), subject.get("proofs", ()), subject.get("existed")
+        layered = proof is not None or existed is not None
+        by_date, rules = self._without_proof, self._rules
+        reading = self._shapes.read(data, is_reply=is_reply) if not proofs and not layered else None
         new_shape = reading is None
         if reading is None:
             status, token = open_reply(data) if is_reply else (None, open_token(data))
         if proofs:
             proof = self._prove(data, proofs, time or moment)
         if proof is not None:
-            by_date = ByDate(periods=self._periods, existed=proof.latest or proof.gen_time)
+            existed = proof.latest or proof.gen_time
+        if existed is not None:
+            by_date = ByDate(periods=self._periods, existed=existed)
             rules = algorithm_rules(self._allow | by_date.strong_then)
         try:
             if reading is None:
@@ -138,7 +137,7 @@ class Verifier:
         self._check_acceptance(info, path)
         check_subject(info, algorithm, subject)
         moment = time or moment
-        # Of a file with layers the proof covers the enclosed evidence too. Otherwise evidence is of today, and must be
+        # Of what has layers the proof covers the enclosed evidence too. Otherwise evidence is of today, and must be
         # strong today, however old the token's algorithms may be.
         evidence_rules = rules if layered and not self._has_evidence else algorithm_rules(self._allow)
         enclosed = _enclosed(token, signed.info, crl)
@@ -239,6 +238,19 @@ class Verifier:
                     f"the signer's common name is {printable(', '.join(map(str, names))) or 'absent'!r}, "
                     f"not {self._common_name!r}"
                 )
+
+
+def _check_arguments(subject: Subject) -> None:
+    """Raise TypeError for arguments that say too little, or one thing twice."""
+    if subject.get("digest") is None and subject.get("artifact") is None and subject.get("request") is None:
+        raise TypeError("verification needs the artifact, its digest or the request")
+    time, existed = subject.get("time"), subject.get("existed")
+    if time is not None and time.tzinfo is None:
+        raise TypeError("the time of verification must be an aware datetime")
+    if existed is not None and existed.tzinfo is None:
+        raise TypeError("the moment at which it existed must be an aware datetime")
+    if existed is not None and subject.get("proofs", ()):
+        raise TypeError("proofs and existed say the same: give one of them")
 
 
 def _enclosed(token: Token, info: SignerInfo, crl: bytes | None) -> Enclosed | None:

@@ -1,0 +1,54 @@
+"""Evidence records of RFC 4998: proof for decades that any number of objects existed, renewed before it weakens."""
+
+from tsa_core.evidence.algorithms import PLANNED_ENDS, AlgorithmEnd
+from tsa_core.evidence.errors import (
+    AlgorithmEnded,
+    EncryptedObjects,
+    EvidenceError,
+    GroupMismatch,
+    LayerInvalid,
+    LinkBroken,
+    MalformedRecord,
+    ObjectNotCovered,
+    OrderWrong,
+    RecordRefused,
+)
+from tsa_core.evidence.making import (
+    make_records,
+    record_of_token,
+    renew_hash_trees,
+    renew_timestamps,
+    stamper,
+)
+from tsa_core.evidence.objects import DataGroup
+from tsa_core.evidence.syntax import ArchiveTimeStamp, EvidenceRecord
+from tsa_core.evidence.verdict import Place, VerifiedLayer, VerifiedRecord
+from tsa_core.evidence.verifier import EvidenceVerifier, verify_record
+
+__all__ = [
+    "PLANNED_ENDS",
+    "AlgorithmEnd",
+    "AlgorithmEnded",
+    "ArchiveTimeStamp",
+    "DataGroup",
+    "EncryptedObjects",
+    "EvidenceError",
+    "EvidenceRecord",
+    "EvidenceVerifier",
+    "GroupMismatch",
+    "LayerInvalid",
+    "LinkBroken",
+    "MalformedRecord",
+    "ObjectNotCovered",
+    "OrderWrong",
+    "Place",
+    "RecordRefused",
+    "VerifiedLayer",
+    "VerifiedRecord",
+    "make_records",
+    "record_of_token",
+    "renew_hash_trees",
+    "renew_timestamps",
+    "stamper",
+    "verify_record",
+]
