@@ -21,8 +21,9 @@ from tsa_core.evidence.making import (
     stamper,
 )
 from tsa_core.evidence.objects import DataGroup
+from tsa_core.evidence.place import Place
 from tsa_core.evidence.syntax import ArchiveTimeStamp, EvidenceRecord
-from tsa_core.evidence.verdict import Place, VerifiedLayer, VerifiedRecord
+from tsa_core.evidence.verdict import VerifiedLayer, VerifiedRecord
 from tsa_core.evidence.verifier import EvidenceVerifier, verify_record
 
 __all__ = [

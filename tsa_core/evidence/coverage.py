@@ -12,8 +12,8 @@ from typing import NamedTuple
 from tsa_core.evidence.errors import GroupMismatch, LinkBroken, ObjectNotCovered, RecordRefused
 from tsa_core.evidence.hash_tree import root_of
 from tsa_core.evidence.making import renewed_value
+from tsa_core.evidence.place import Place
 from tsa_core.evidence.syntax import ArchiveTimeStamp, EvidenceRecord, encode_sequence
-from tsa_core.evidence.verdict import Place
 from tsa_core.paths.notes import Note
 from tsa_core.protocol.hashes import HashAlgorithm
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from tsa_core.evidence.place import Place
 from tsa_core.protocol.errors import TsaError
 from tsa_core.verify.errors import VerificationError
-
-if TYPE_CHECKING:
-    from tsa_core.evidence.verdict import Place
 
 
 class EvidenceError(TsaError):
