@@ -40,7 +40,7 @@ def test_whatever_is_named_goes_before_it(
 ) -> None:
     (home / ".timestamp.yaml").write_text(f"timestamp_server: {tsa.url}\nout: h.tsr\n")
     assert shell(*STAMP, "--out", "flag.tsr").code == 0
-    Path("c.yaml").write_text(f"timestamp_server: {tsa.url}\nout: config.tsr\n")
+    Path("c.yaml").write_text(f"timestamp_server: {tsa.url}\nout: config.tsr\nforce: true\n")
     assert shell("--config", "c.yaml", *STAMP).code == 0
     assert shell(*STAMP, "--config", "c.yaml", "--hash", "sha384").code == 0
     monkeypatch.setenv("TIMESTAMP_OUT", "variable.tsr")

@@ -63,10 +63,18 @@ def test_one_of_several_outputs_that_names_the_artifact_is_refused(shell: Shell,
     assert Path("r.2.tsr").read_bytes() == b"an artifact with such a name"
 
 
-def test_an_output_may_replace_an_older_output(shell: Shell, tsa: HttpTsa) -> None:
-    for _ in range(2):
-        arguments = ("timestamp", "--artifact", "a.txt", "--timestamp_server", tsa.url, "--out", "r.tsr")
-        assert shell(*arguments).code == 0
+@pytest.mark.parametrize("flag", ["--out", "--token-out"])
+def test_an_older_timestamp_is_replaced_with_force_alone(shell: Shell, tsa: HttpTsa, flag: str) -> None:
+    arguments = ("timestamp", "--artifact", "a.txt", "--timestamp_server", tsa.url, flag, "r.tsr")
+    Path("r.tsr").touch()  # as mktemp makes it
+    assert shell(*arguments).code == 0
+    older = Path("r.tsr").read_bytes()
+    assert "--force" in shell.fails(2, *arguments)
+    assert Path("r.tsr").read_bytes() == older
+    assert len(tsa.received) == 1, "refused before the server is asked"
+    assert shell(*arguments, "--force").code == 0
+    assert Path("r.tsr").read_bytes() != older
+    assert shell(*arguments[:-1], "/dev/null").code == 0
 
 
 @pytest.mark.parametrize("option", ["--chain-in", "--parent-chain", "--csr-in", "--config", "--leaf-kms-resource"])

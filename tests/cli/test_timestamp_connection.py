@@ -51,7 +51,7 @@ def test_flags_that_cannot_be_used(shell: Shell, tsa: HttpTsa, arguments: tuple[
 
 def test_a_bearer_token_needs_https(shell: Shell, tsa: HttpTsa) -> None:
     Path("token").write_text(SECRET)
-    command = ("timestamp", "--artifact", "a.txt", "--timestamp_server", tsa.url, "--token-file", "token")
+    command = ("timestamp", "--artifact", "a.txt", "--timestamp_server", tsa.url, "--token-file", "token", "--force")
     other = (*command, "--timestamp_server", "http://tsa.invalid/")
     message = shell.fails(2, *other)
     assert "tsa.invalid over plain http" in message
@@ -71,7 +71,7 @@ def test_credentials_are_not_for_the_public_default_server(shell: Shell, flag: s
 def test_the_server_may_stand_before_the_command_and_in_the_configuration(
     shell: Shell, tsa: HttpTsa, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ("timestamp", "--artifact", "a.txt", "--header", "X-A: b")
+    command = ("timestamp", "--artifact", "a.txt", "--header", "X-A: b", "--force")
     assert shell("--timestamp_server", tsa.url, *command).code == 0
     Path("c.json").write_text(json.dumps({"timestamp_server": tsa.url, "timestamp": {"retries": 1}}))
     assert shell(*command, "--config", "c.json").code == 0

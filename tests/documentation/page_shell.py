@@ -26,6 +26,7 @@ _RUN = {
     "curl",
     "diff",
     "echo",
+    "find",
     "grep",
     "ls",
     "mkdir",

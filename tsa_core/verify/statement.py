@@ -129,16 +129,35 @@ def check_answer(reply: Octets, request: bytes | TimeStampReq) -> TSTInfo:
     _, token = open_reply(reply)
     signed, info, _ = read_statement(token)
     check_request(info, parsed)
+    _check_own_signature(signed, info, token, needed=parsed.cert_req)
+    return info
+
+
+def check_imprint(timestamp: Octets, digest: bytes, algorithm: HashAlgorithm, *, bare_token: bool) -> TSTInfo:
+    """Return the TSTInfo of a timestamp of a digest, without trusting anyone; for a request that nobody kept.
+
+    Everything that `check_answer` checks is checked but what only the request says: nonce and policy. Raises a
+    VerificationError.
+    """
+    token = open_token(timestamp) if bare_token else open_reply(timestamp)[1]
+    signed, info, found = read_statement(token)
+    if found is not algorithm or info.hashed_message != digest:
+        raise ImprintMismatch(f"the token is not about this {algorithm.name} digest")
+    _check_own_signature(signed, info, token, needed=False)
+    return info
+
+
+def _check_own_signature(signed: SignedToken, info: TSTInfo, token: Token, *, needed: bool) -> None:
+    """Check the signature with the signer's certificate in the token; unless it is `needed`, it may be missing."""
     try:
         signer = find_signer(signed, readable(token.certificates))
     except SignerCertificateMissing:
-        if parsed.cert_req:
+        if needed:
             raise SignerCertificateMissing("the signer's certificate was asked for but is not in the token") from None
-        return info
+        return
     check_signer(signer)
     check_signature(signed, signer)
     check_tsa_name(info, signer)
-    return info
 
 
 def octets(source: Octets) -> bytes:

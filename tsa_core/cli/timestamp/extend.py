@@ -8,7 +8,7 @@ from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.timestamp.connection import CONNECTION_FLAGS, connection_settings
-from tsa_core.cli.timestamp.files import STANDARD, read_file, write_reply
+from tsa_core.cli.timestamp.files import STANDARD, read_file, write_timestamp
 from tsa_core.cli.timestamp.flags import PROGRAM, Call, flag
 from tsa_core.cli.timestamp.layers import verdict_on
 from tsa_core.cli.timestamp.revocation import REVOCATION_FLAGS, fetched_revocation, given_revocation
@@ -124,7 +124,7 @@ def _archive(call: Call) -> TimeStampedData:
 
 
 def _write(call: Call, archive: TimeStampedData) -> None:
-    write_reply(call.flags["out"], archive.encode())
+    write_timestamp(call.flags["out"], archive.encode(), force=True)
 
 
 def _report(call: Call, archive: TimeStampedData, verdict: VerifiedTimestamp, before: str) -> None:

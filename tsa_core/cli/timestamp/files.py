@@ -1,9 +1,10 @@
-"""Files of timestamp-cli: `-` for the standard streams, limits, replies that nobody else may read, progress."""
+"""Files of timestamp-cli: `-` for the standard streams, limits, timestamps that are not overwritten, progress."""
 
 from __future__ import annotations
 
 import io
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,18 +35,46 @@ def read_file(name: str, limit: int = MAX_FILE_OCTETS) -> bytes:
     return data
 
 
-def write_reply(name: str, data: bytes) -> None:
-    """Write a reply to a file that only its owner may read, or to standard output; raises UsageMistake."""
+def read_timestamp(name: str) -> bytes:
+    """Return the reply or bare token in a file, also where that is PEM; raises UsageMistake."""
+    data = read_file(name)
+    if data.lstrip()[:10] != b"-----BEGIN":
+        return data
+    from tsa_core.cli.timestamp.tokens import without_armor
+
+    return without_armor(data)
+
+
+def write_timestamp(name: str, data: bytes, *, force: bool) -> None:
+    """Write a timestamp to a file with the umask's mode, or to standard output; raises UsageMistake.
+
+    A file that is there, unless it is empty, is replaced only with `force`.
+    """
     try:
         if name == STANDARD:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             return
-        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - Path.open cannot set the mode at creation
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        if not force and not os.path.lexists(name):
+            flags |= os.O_EXCL
+        elif not force:
+            refuse_existing(name)
+        descriptor = os.open(name, flags, 0o666)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - Path.open takes no flags
             file.write(data)
     except OSError as error:
         raise UsageMistake(f"{name} cannot be written: {error.strerror}") from None
+
+
+def refuse_existing(name: str) -> None:
+    """Raise UsageMistake for a file that holds something; devices, pipes and empty files do not count."""
+    try:
+        status = os.stat(name)  # noqa: PTH116 - as above
+    except OSError:
+        return
+    if stat.S_ISREG(status.st_mode) and status.st_size:
+        raise UsageMistake(f"{name} is there already, and an older timestamp may be worth more; --force replaces it")
 
 
 @contextmanager

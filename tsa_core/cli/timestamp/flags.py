@@ -55,8 +55,12 @@ def flag(*spellings: str, help: str, name: str | None = None, **attributes: Any)
 class Call:
     """One call of a command: the values of its flags, and of those that may also stand before the command's name."""
 
-    def __init__(self, flags: Mapping[str, Any], common: Mapping[str, Any], *, names_server: bool) -> None:
+    def __init__(
+        self, flags: Mapping[str, Any], common: Mapping[str, Any], *, names_server: bool, paths: Sequence[str] = ()
+    ) -> None:
         self.flags = flags
+        self.paths = tuple(paths)
+        """The words after the command that are no flags: files, directories, patterns, `-`."""
         self.names_server = names_server
         """Whether somebody said which server to ask, so that it is not the default one."""
         self._common = common

@@ -48,8 +48,8 @@ def cli(**_: Any) -> None:
 cli.params += common_options()
 add_version_flag(cli, PROGRAM)
 for _command in (
-    click_command("timestamp", stamp.timestamp, stamp.FLAGS),
-    click_command("verify", verify.verify, verify.FLAGS),
+    click_command("timestamp", stamp.timestamp, stamp.FLAGS, paths=True),
+    click_command("verify", verify.verify, verify.FLAGS, paths=True),
     click_command("inspect", inspect.inspect, inspect.FLAGS),
 ):
     cli.add_command(_command)

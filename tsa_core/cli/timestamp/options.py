@@ -52,19 +52,26 @@ def _converted(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return type_function
 
 
-def click_command(name: str, run: Callable[[Call], object], flags: Iterable[Flag]) -> click.Command:
-    """Return the command that runs `run`, whose docstring is its help."""
+def click_command(
+    name: str, run: Callable[[Call], object], flags: Iterable[Flag], *, paths: bool = False
+) -> click.Command:
+    """Return the command that runs `run`, whose docstring is its help; with `paths`, it takes files without a flag."""
 
-    def callback(**values: Any) -> None:
+    def callback(**values: Any) -> object:
         ctx = click.get_current_context()
+        files = values.pop(_PATHS, ())
         own = {key: value for key, value in values.items() if key not in _COMMON_NAMES}
-        run(Call(own, {key: common(ctx, key) for key in _COMMON_NAMES}, names_server=_names_server(ctx)))
+        common_values = {key: common(ctx, key) for key in _COMMON_NAMES}
+        return run(Call(own, common_values, names_server=_names_server(ctx), paths=files))
 
     options: list[click.Parameter] = [click_option(flag) for flag in (*flags, *COMMON)]
+    if paths:
+        options.append(click.Argument([_PATHS], nargs=-1, metavar="[FILE]...", type=click.UNPROCESSED))
     text = inspect.cleandoc(run.__doc__ or "")
     return click.Command(name, params=options, callback=callback, help=text)
 
 
+_PATHS: Final = "paths"
 _COMMON_NAMES: Final = tuple(flag.name for flag in COMMON)
 
 
@@ -159,7 +166,12 @@ def _name(key: str) -> str:
 
 def _flags(command: click.Command) -> dict[str, click.Parameter]:
     """Return a command's parameters by the names of their flags, with underscores."""
-    return {_name(flag.lstrip("-")): parameter for parameter in command.params for flag in parameter.opts}
+    return {_name(flag.lstrip("-")): parameter for parameter in _options(command) for flag in parameter.opts}
+
+
+def _options(command: click.Command) -> list[click.Parameter]:
+    """Return the parameters that a variable or a configuration file may give: not the files of a command line."""
+    return [parameter for parameter in command.params if isinstance(parameter, click.Option)]
 
 
 def _defaults(flags: dict[str, click.Parameter], settings: dict[str, Any]) -> dict[str, Any]:

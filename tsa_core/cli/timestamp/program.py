@@ -26,7 +26,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with guarded_output():
-            return 0 if _run_quick(words) else _run_click(words)
+            code = _run_quick(words)
+            return _run_click(words) if code is None else code
     except UsageMistake as error:
         return _failed(str(error), console.EXIT_USAGE)
     except KeyboardInterrupt:
@@ -37,19 +38,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return EXIT_OUTPUT if error.quiet else _failed(str(error), EXIT_OUTPUT)
 
 
-def _run_quick(words: Sequence[str]) -> bool:
-    """Run a command line that needs no click; return whether it was one."""
+def _run_quick(words: Sequence[str]) -> int | None:
+    """Run a command line that needs no click and return its exit code; None when it is not such a one."""
     if not may_be_quick(os.environ) or (found := split_command(words)) is None:
-        return False
+        return None
     before, name = found
     if name not in _QUICK:
-        return False
+        return None
     module = import_module(f"tsa_core.cli.timestamp.{_QUICK[name]}")
     call = quick_call(before, module.FLAGS)
     if call is None:
-        return False
-    getattr(module, name)(call)
-    return True
+        return None
+    return getattr(module, name)(call) or 0
 
 
 def _run_click(words: Sequence[str]) -> int:

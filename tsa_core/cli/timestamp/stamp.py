@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,14 +10,24 @@ from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.timestamp.connection import CONNECTION_FLAGS, connection_settings
-from tsa_core.cli.timestamp.files import STANDARD, open_artifact, parse_digest, read_file, reading_errors, write_reply
+from tsa_core.cli.timestamp.files import (
+    STANDARD,
+    open_artifact,
+    parse_digest,
+    read_file,
+    reading_errors,
+    refuse_existing,
+    write_timestamp,
+)
 from tsa_core.cli.timestamp.flags import PROGRAM, Call, flag
+from tsa_core.cli.timestamp.many_flags import MANY_STAMP_FLAGS, is_for_many, refuse_flags_for_many
 from tsa_core.protocol.errors import TsaError
 
 if TYPE_CHECKING:
-    from tsa_core.client import Timestamp
+    from tsa_core.client import ClientSettings, Timestamp
 
 
+DEFAULT_OUT: Final = "response.tsr"
 FLAGS: Final = (
     flag("--artifact", metavar="FILE", help="What to timestamp; - for standard input."),
     flag("--digest", metavar="HEX", help="Its digest, if it has been hashed already; sha384:HEX names the hash."),
@@ -32,54 +42,70 @@ FLAGS: Final = (
     flag("--tsa-policy", metavar="OID", help="Ask for this policy."),
     flag(
         "--out",
-        default="response.tsr",
-        shown_default="response.tsr",
+        default=DEFAULT_OUT,
+        shown_default=DEFAULT_OUT,
         metavar="FILE",
         help="Where to put the reply; - is stdout.",
     ),
+    flag("--token-out", metavar="FILE", help="Where to put the bare token of the reply; - is stdout."),
     flag("--threshold", least=1, help="How many of several servers must answer (default: all)."),
     flag("--verify-with", metavar="CHAIN", help="Accept only what verifies with this certificate chain."),
+    *MANY_STAMP_FLAGS,
     *CONNECTION_FLAGS,
 )
 
 
-def timestamp(call: Call) -> None:
-    """Get a timestamp for a file.
+def timestamp(call: Call) -> int | None:
+    """Get a timestamp for a file, or for many.
 
     The reply is checked against the request before it is written. Several servers write one file each:
     response.1.tsr, response.2.tsr and so on.
 
+    FILEs are files, directories, patterns in quotes, and - for standard input. Each gets its timestamp beside it
+    (a.txt.tsr), or in --out-dir. What has a valid timestamp there already is not asked for again: after an interruption
+    the same command does the rest.
+
     \b
     Examples:
       timestamp-cli timestamp --artifact release.tar.gz --out release.tsr
+      timestamp-cli timestamp --each dist/ --out-dir stamps
+      find archive -name '*.pdf' -print0 | timestamp-cli timestamp --each --from-file -
+      timestamp-cli timestamp --each --sums SHA256SUMS
+      timestamp-cli timestamp --artifact a.txt --token-out a.tst
       timestamp-cli timestamp --artifact a.txt --timestamp_server https://a.example --timestamp_server \\
           https://b.example --threshold 1
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     from tsa_core.client import stamp_all
     from tsa_core.client.several import distinct_urls
-    from tsa_core.verify import TrustStore, Verifier
 
     flags = call.flags
     as_json = call.as_json
-    if as_json and flags["out"] == STANDARD:
+    chain = flags["verify_with"]
+    if is_for_many(call):
+        from tsa_core.cli.timestamp.many.stamping import stamp_many
+
+        return stamp_many(call, _settings(call, chain))
+    refuse_flags_for_many(call)
+    if as_json and STANDARD in (flags["out"], flags["token_out"]):
         raise UsageMistake("--out - and --format json both need standard output")
     hash_name, digest = _digest_to_stamp(flags)
-    chain = flags["verify_with"]
-    settings = connection_settings(call)
-    if chain is not None:
-        settings["verifier"] = Verifier(TrustStore.from_chain(read_file(chain)))
+    settings = _settings(call, chain)
     servers: Sequence[str] = distinct_urls(call.common("timestamp_server"))
     threshold = flags["threshold"] or len(servers)
     if threshold > len(servers):
         raise UsageMistake(f"--threshold is {threshold}, but there are only {len(servers)} servers")
-    if flags["out"] == STANDARD and len(servers) > 1:
+    if STANDARD in (flags["out"], flags["token_out"]) and len(servers) > 1:
         raise UsageMistake("--out - takes the reply of one server only")
     single = len(servers) == 1
-    locations = [flags["out"] if single else _numbered(flags["out"], number + 1) for number in range(len(servers))]
+    outputs = _outputs(flags)
+    locations = [
+        [name if single else _numbered(name, number + 1) for name, _ in outputs] for number in range(len(servers))
+    ]
     inputs = [(f"--{name.replace('_', '-')}", flags[name]) for name in _INPUTS]
-    for location in locations:
-        if location != STANDARD:
-            refuse_inputs("--out", location, [*inputs, ("--config", call.common("config"))])
+    for location in (each for group in locations for each in group if each != STANDARD):
+        refuse_inputs("--out", location, [*inputs, ("--config", call.common("config"))])
+        if not flags["force"]:
+            refuse_existing(location)
     result = stamp_all(
         servers,
         threshold=threshold,
@@ -91,15 +117,41 @@ def timestamp(call: Call) -> None:
         **settings,
     )
     written = []
-    for stamp, location in zip(result.timestamps, locations, strict=False):
-        write_reply(location, stamp.reply)
-        written.append((stamp, location))
+    for stamp, group in zip(result.timestamps, locations, strict=False):
+        for location, (_, convert) in zip(group, outputs, strict=True):
+            write_timestamp(location, convert(stamp.reply), force=bool(flags["force"]))
+        written.append((stamp, group[0]))
     for failure in result.failures:
         console.tell(f"{PROGRAM}: no timestamp from {failure}")
     for stamp in result.timestamps:
         for warning in stamp.warnings:
             console.tell(f"{PROGRAM}: warning: {stamp.url}: {warning}")
     _report_timestamps(written, several=len(servers) > 1, as_json=as_json)
+    return None
+
+
+def _outputs(flags: Mapping[str, Any]) -> list[tuple[str, Callable[[bytes], bytes]]]:
+    """Return the files of a timestamp, and what makes the content of each of a reply: the reply, the token, or both."""
+    token_out = flags["token_out"]
+    outputs: list[tuple[str, Callable[[bytes], bytes]]] = []
+    if token_out is None or flags["out"] != DEFAULT_OUT:
+        outputs.append((flags["out"], bytes))
+    if token_out is not None:
+        if token_out == flags["out"]:
+            raise UsageMistake("--out and --token-out name the same file")
+        from tsa_core.cli.timestamp.tokens import bare_token
+
+        outputs.append((token_out, bare_token))
+    return outputs
+
+
+def _settings(call: Call, chain: str | None) -> ClientSettings:
+    from tsa_core.verify import TrustStore, Verifier
+
+    settings = connection_settings(call)
+    if chain is not None:
+        settings["verifier"] = Verifier(TrustStore.from_chain(read_file(chain)))
+    return settings
 
 
 _INPUTS = ("artifact", "verify_with", "ca", "client_certificate", "client_key", "token_file")

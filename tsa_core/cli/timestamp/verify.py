@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
-from tsa_core.cli.timestamp.files import STANDARD, open_artifact, parse_digest, read_file, reading_errors
+from tsa_core.cli.timestamp.files import (
+    STANDARD,
+    open_artifact,
+    parse_digest,
+    read_file,
+    read_timestamp,
+    reading_errors,
+)
 from tsa_core.cli.timestamp.flags import Call, flag, integer, moment
 from tsa_core.cli.timestamp.layers import names_timestamped_data, verify_layers
+from tsa_core.cli.timestamp.many_flags import MANY_VERIFY_FLAGS, is_for_many, refuse_flags_for_many
 from tsa_core.cli.timestamp.revocation import (
     REVOCATION_FLAGS,
     fetched_revocation,
@@ -21,7 +29,7 @@ from tsa_core.cli.timestamp.trust import TRUST_FLAGS, trust_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tsa_core.verify import Revocation, TrustStore, VerificationError, VerifiedTimestamp
+    from tsa_core.verify import Revocation, TrustStore, VerificationError, VerifiedTimestamp, Verifier
 
     _Check = Callable[..., VerifiedTimestamp]
 
@@ -64,23 +72,37 @@ FLAGS: Final = (
         help="A later timestamp over the one of --timestamp; a second --proof is over the first, and so on.",
     ),
     *REVOCATION_FLAGS,
+    *MANY_VERIFY_FLAGS,
 )
 
 
-def verify(call: Call) -> None:
-    """Verify a timestamp of a file, and say what the verdict is worth.
+def verify(call: Call) -> int | None:
+    """Verify a timestamp of a file, or the timestamps of many, and say what the verdict is worth.
 
-    Exit code 0: the timestamp holds. 1: it does not, and one line says why. 2: the command cannot be run.
+    Exit code 0: the timestamp holds. 1: it does not, or one of many does not or is missing, and a line says why. 2: the
+    command cannot be run.
+
+    FILEs are files, directories, patterns in quotes, and - for standard input: what was given to `timestamp`. Their
+    timestamps are beside them (a.txt.tsr, .tst, .p7s), or in --out-dir.
 
     \b
     Examples:
       timestamp-cli verify --artifact release.tar.gz --timestamp release.tsr --certificate-chain chain.pem
       timestamp-cli verify --bundle release.sigstore.json --trust sigstore
+      timestamp-cli verify dist/ --out-dir stamps --certificate-chain chain.pem --report junit
     """  # noqa: D301 - the backslash is click's mark
     flags = call.flags
-    if names_timestamped_data(flags["reply"]) and flags["bundle"] is None:
-        return verify_layers(call)
-    _check_combinations(flags)
+    many = is_for_many(call)
+    if many:
+        from tsa_core.cli.timestamp.many import verifying
+
+        verifying.check_flags(call)
+    else:
+        refuse_flags_for_many(call)
+        if names_timestamped_data(flags["reply"]) and flags["bundle"] is None:
+            verify_layers(call)
+            return None
+        _check_combinations(flags)
     fetches = fetches_evidence(flags)
     revocation = given_revocation(flags)
     from tsa_core.verify.tolerances import check_allowances
@@ -90,6 +112,11 @@ def verify(call: Call) -> None:
     except ValueError as error:
         raise UsageMistake(f"--allow: {error}") from None
     trust = trust_of(call)
+    if many:
+        from tsa_core.cli.timestamp.many.checking import Checker
+
+        checker = Checker(call, trust, revocation, lambda *of: _verifier(flags, *of), fetches=fetches)
+        return verifying.verify_many(call, checker, alone=fetches or bool(flags["fetch_issuers"]))
 
     def check(reply: bytes, signature: bytes | None = None) -> VerifiedTimestamp:
         return _verdict(call, reply, trust, revocation, fetches=fetches, signature=signature)
@@ -118,7 +145,7 @@ def _verify_one(call: Call, check: _Check) -> None:
     from tsa_core.verify import MalformedTimestamp, VerificationError
 
     name = call.flags["reply"]
-    reply = read_file(name)
+    reply = read_timestamp(name)
     try:
         result = check(reply)
     except VerificationError as error:
@@ -193,20 +220,8 @@ def _verify(
     reply: bytes, flags: Mapping[str, Any], trust: TrustStore, revocation: Revocation | None, signature: bytes | None
 ) -> VerifiedTimestamp:
     from tsa_core.protocol.reply import is_token
-    from tsa_core.verify import DEFAULT_PERIODS, Verifier
-    from tsa_core.verify.trust import read_certificates
 
-    policies = [flags["oid"]] if flags["oid"] is not None else []
-    exact = read_certificates(read_file(flags["certificate"])) if flags["certificate"] is not None else ()
-    verifier = Verifier(
-        trust,
-        tsa_certificate=exact[0] if exact else None,
-        policies=policies,
-        common_name=flags["common_name"],
-        revocation=revocation,
-        allow=flags["allow"],
-        algorithm_periods=DEFAULT_PERIODS if flags["algorithms"] == "by-date" else (),
-    )
+    verifier = _verifier(flags, trust, revocation)
     call = verifier.verify_token if is_token(reply) else verifier.verify_response
     name, digest = parse_digest(flags["digest"]) if flags["digest"] is not None else (None, None)
     request = read_file(flags["request"]) if flags["request"] is not None else None
@@ -216,7 +231,7 @@ def _verify(
         "request": request,
         "nonce": flags["nonce"],
         "time": flags["time"],
-        "proofs": tuple(map(read_file, flags["proof"])),
+        "proofs": tuple(map(read_timestamp, flags["proof"])),
     }
     if signature is not None:
         return call(reply, artifact=signature, **arguments)
@@ -227,3 +242,20 @@ def _verify(
             return call(reply, artifact=artifact, **arguments)
         except OSError as error:
             raise reading_errors(flags["artifact"], error) from None
+
+
+def _verifier(flags: Mapping[str, Any], trust: TrustStore, revocation: Revocation | None) -> Verifier:
+    """Return what verifies by the flags that say which timestamps are accepted."""
+    from tsa_core.verify import DEFAULT_PERIODS, Verifier
+    from tsa_core.verify.trust import read_certificates
+
+    exact = read_certificates(read_file(flags["certificate"])) if flags["certificate"] is not None else ()
+    return Verifier(
+        trust,
+        tsa_certificate=exact[0] if exact else None,
+        policies=[flags["oid"]] if flags["oid"] is not None else [],
+        common_name=flags["common_name"],
+        revocation=revocation,
+        allow=flags["allow"],
+        algorithm_periods=DEFAULT_PERIODS if flags["algorithms"] == "by-date" else (),
+    )

@@ -1,0 +1,1 @@
+"""timestamp-cli for many files: imported when `timestamp` or `verify` gets files, or lists of names or of sums."""

@@ -1,0 +1,155 @@
+"""One file's timestamp: what is there already, or else what the server gives."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final, TypedDict
+
+from tsa_core.cli.timestamp.files import MAX_FILE_OCTETS
+from tsa_core.cli.timestamp.many.gate import Gate
+from tsa_core.cli.timestamp.many.item import Item
+from tsa_core.cli.timestamp.many.outcome import Outcome, State
+from tsa_core.cli.timestamp.many.places import base_of, write_new
+from tsa_core.cli.timestamp.many.reading import Unreadable, digest_of
+from tsa_core.cli.timestamp.many.tokens import check_token
+from tsa_core.cli.timestamp.tokens import bare_token
+from tsa_core.client import ClientError, ConnectionFailed, Timestamp, TimestampClient, UnexpectedAnswer
+from tsa_core.client.request import build_request
+from tsa_core.protocol.hashes import HashAlgorithm
+from tsa_core.verify import VerificationError, Verifier
+
+_BUSY: Final = frozenset({429, 503})
+_THIS_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
+"""Errors of writing that say nothing about other files."""
+_TRIES_AGAIN: Final = 2
+_PAUSE: Final = 0.5
+"""Seconds after the first connection that broke; twice as many after the second."""
+_IN_A_ROW: Final = 20
+"""So many failures of the server, one after the other, end the run."""
+
+
+class Asked(TypedDict):
+    """What every request of a run asks for besides."""
+
+    nonce: bool
+    certificate: bool
+    policy: str | None
+
+
+@dataclass(kw_only=True)
+class Asking:
+    """Gets timestamps for files, one for each, and puts each into a file of its own; used from many threads."""
+
+    client: TimestampClient
+    algorithm: HashAlgorithm
+    asked: Asked
+    verifier: Verifier | None
+    out_dir: str | None
+    suffix: str
+    force: bool
+    gate: Gate
+    stop: threading.Event = field(default_factory=threading.Event)
+    fatal: str = ""
+    """Why the run ended early."""
+    _failures: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def timestamp(self, item: Item) -> Outcome:
+        """Return what became of a file; `stop` is set when it is of no use to go on."""
+        algorithm = item.algorithm or self.algorithm
+        try:
+            digest, size = digest_of(item, algorithm)
+        except Unreadable as error:
+            return Outcome(item=item, state=State.FAILED, text=str(error))
+        location = f"{base_of(item.name, self.out_dir)}.{self.suffix}"
+        if not self.force and (found := self._found(item, location, digest, algorithm)) is not None:
+            return found
+        request = build_request(digest=digest, hash_name=algorithm.name, **self.asked)
+        answer = self._ask(item, request)
+        if isinstance(answer, Outcome):
+            return answer
+        data = answer.reply if self.suffix == "tsr" else bare_token(answer.reply)
+        try:
+            write_new(location, data, replace=self.force)
+        except FileExistsError:  # from another run, meanwhile
+            found = self._found(item, location, digest, algorithm)
+            text = f"{location} is written by another program"
+            return found or Outcome(item=item, state=State.FAILED, text=text)
+        except OSError as error:
+            return self._cannot_write(item, location, error)
+        return Outcome(
+            item=item,
+            state=State.STAMPED,
+            time=answer.time,
+            location=location,
+            digest=digest,
+            size=size,
+            warnings=answer.warnings,
+        )
+
+    def _found(self, item: Item, location: str, digest: bytes, algorithm: HashAlgorithm) -> Outcome | None:
+        """Return the outcome for a file whose timestamp, or something else, is there already."""
+        try:
+            with open(location, "rb") as file:
+                data = file.read(MAX_FILE_OCTETS)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return Outcome(
+                item=item, state=State.FAILED, text=f"{location} is there and cannot be read: {error.strerror}"
+            )
+        try:
+            info = check_token(data, digest, algorithm, self.verifier)
+        except VerificationError as error:
+            text = f"{location} is there and is no timestamp of the file as it is now ({error}); --force replaces it"
+            return Outcome(item=item, state=State.FAILED, text=text)
+        return Outcome(item=item, state=State.KEPT, time=info.gen_time, location=location, digest=digest)
+
+    def _ask(self, item: Item, request: bytes) -> Timestamp | Outcome:
+        broken = 0
+        while self.gate.wait(self.stop):
+            sent = time.monotonic()
+            try:
+                answer = self.client.send(request)
+            except UnexpectedAnswer as error:
+                if error.status not in _BUSY:
+                    return self._refused(item, error)
+                if not self.gate.busy(error.retry_after, sent):
+                    return self._end(item, f"the server stays busy: {error}")
+            except ConnectionFailed as error:
+                broken += 1
+                if broken > _TRIES_AGAIN:
+                    return self._refused(item, error)
+                self.stop.wait(broken * _PAUSE)
+            except ClientError as error:
+                return self._refused(item, error)
+            else:
+                self.gate.good()
+                with self._lock:
+                    self._failures = 0
+                return answer
+        return Outcome(item=item, state=State.UNASKED)
+
+    def _refused(self, item: Item, error: ClientError) -> Outcome:
+        with self._lock:
+            self._failures += 1
+            many = self._failures >= _IN_A_ROW
+        if many:
+            return self._end(item, f"{_IN_A_ROW} requests failed one after the other; the last one: {error}")
+        return Outcome(item=item, state=State.FAILED, text=f"no timestamp from {error}")
+
+    def _cannot_write(self, item: Item, location: str, error: OSError) -> Outcome:
+        text = f"{location} cannot be written: {error.strerror}"
+        if isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError) or error.errno in _THIS_NAME:
+            return Outcome(item=item, state=State.FAILED, text=text)
+        # A full disk takes no other timestamp either: the server would be asked for nothing.
+        return self._end(item, text)
+
+    def _end(self, item: Item, why: str) -> Outcome:
+        with self._lock:
+            self.fatal = self.fatal or why
+        self.stop.set()
+        return Outcome(item=item, state=State.FAILED, text=why)

@@ -1,0 +1,98 @@
+"""timestamp-cli verify FILE...: the verdicts on many files."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from typing import Final
+
+from tsa_core.cli import console
+from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.timestamp.files import STANDARD
+from tsa_core.cli.timestamp.flags import PROGRAM, Call
+from tsa_core.cli.timestamp.many.checking import Checker
+from tsa_core.cli.timestamp.many.item import Item
+from tsa_core.cli.timestamp.many.progress import progress_bar
+from tsa_core.cli.timestamp.many.report import reporter_of
+from tsa_core.cli.timestamp.many.result import Result, Verdict, count_words
+from tsa_core.cli.timestamp.many.sources import find_items
+
+_SINGLE: Final = ("reply", "bundle", "artifact", "digest", "request", "nonce", "proof")
+_WORTH_PROCESSES: Final = 500
+"""From so many files on, several processes verify; below, starting them takes longer than they save."""
+_CHUNK: Final = 50
+
+
+def check_flags(call: Call) -> None:
+    """Raise UsageMistake for flags that have no effect on many files."""
+    for name in _SINGLE:
+        if call.flags[name]:
+            flag = "timestamp" if name == "reply" else name
+            raise UsageMistake(f"--{flag} is for one timestamp; it does not go with FILEs, --from-file and --sums")
+    if call.as_json and call.flags["report"] is not None:
+        raise UsageMistake("--format json and --report both say how verdicts are printed")
+
+
+def verify_many(call: Call, checker: Checker, *, alone: bool) -> int:
+    """Verify all files and return the exit code: 0 when each has a timestamp that holds, else 1.
+
+    `alone` keeps the work in this process, which then fetches things once.
+    """
+    items = find_items(call)
+    reporter = reporter_of("json" if call.as_json else call.flags["report"] or "table", quiet=call.flags["quiet"])
+    jobs = 1 if alone else call.flags["jobs"] or os.cpu_count() or 1
+    results: list[Result] = []
+    with progress_bar("verified", len(items)) as advance, closing(_results(items, checker, jobs)) as arriving:
+        for result in arriving:
+            results.append(result)
+            reporter.add(result)
+            advance("")
+            if call.flags["fail_fast"] and not result.holds:
+                break
+    untried = [Result(name=item.name, verdict=Verdict.UNTRIED) for item in items[len(results) :]]
+    reporter.end()
+    _tell(call, [*results, *untried])
+    return 0 if all(result.holds for result in (*results, *untried)) else console.EXIT_FAILURE
+
+
+def _results(items: Sequence[Item], checker: Checker, jobs: int) -> Generator[Result, None, None]:
+    """Yield the results in the order of the files."""
+    if jobs == 1 or len(items) < _WORTH_PROCESSES or any(item.name == STANDARD for item in items):
+        yield from map(checker.check, items)
+        return
+    global _checker  # noqa: PLW0603 - what forked processes find in their memory
+    _checker = checker
+    with multiprocessing.get_context("fork").Pool(jobs, initializer=_leave_interrupts) as pool:
+        yield from pool.imap(_check, items, chunksize=_CHUNK)
+
+
+_checker: Checker | None = None
+
+
+def _check(item: Item) -> Result:
+    assert _checker is not None  # noqa: S101 - set before the fork
+    return _checker.check(item)
+
+
+def _leave_interrupts() -> None:
+    """Leave Ctrl-C to the process that forked this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _tell(call: Call, results: Sequence[Result]) -> None:
+    """Print on standard error how many hold, and what was checked of none (rule V19)."""
+    sums = len(call.flags["sums"])
+    if sums:
+        console.tell(f"{PROGRAM}: the files of --sums were not read: their digests are those of the list")
+    unchecked: dict[str, tuple[int, str]] = {}
+    for result in results:
+        for code, text in result.unchecked:
+            unchecked[code] = (unchecked.get(code, (0, ""))[0] + 1, text)
+    if not call.flags["quiet"]:
+        for count, text in unchecked.values():
+            console.tell(f"{PROGRAM}: not checked, of {count:,}: {text}")
+    if not call.flags["quiet"] or not all(result.holds for result in results):
+        console.tell(f"{PROGRAM}: {count_words(results)}")

@@ -1,0 +1,76 @@
+"""Flags of `timestamp` and `verify` for many files; data alone, because the commands for one file import it too."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.timestamp.flags import Call, flag, seconds
+
+SUFFIXES: Final = ("tsr", "tst", "p7s")
+"""How files with timestamps end: a reply, and a bare token by either of two customs."""
+REPORTS: Final = ("table", "jsonl", "junit", "sarif")
+SOURCE_FLAGS: Final = (
+    flag(
+        "--from-file",
+        multiple=True,
+        metavar="LIST",
+        help="Read names of files from LIST: a line each, or each ended by NUL (find -print0); - for stdin.",
+    ),
+    flag(
+        "--sums",
+        multiple=True,
+        metavar="SUMS",
+        help="Take digests from the output of sha256sum, sha384sum or sha512sum, also with --tag; the files are not "
+        "read.",
+    ),
+)
+OUT_DIR: Final = flag(
+    "--out-dir",
+    metavar="DIR",
+    help="Where the timestamps of FILEs are: DIR/a/b.txt.tsr for a/b.txt (default: beside each file).",
+)
+MANY_STAMP_FLAGS: Final = (
+    *SOURCE_FLAGS,
+    flag("--each", boolean=True, help="Ask the server once for every FILE."),
+    OUT_DIR,
+    flag(
+        "--suffix",
+        choices=SUFFIXES,
+        metavar="|".join(SUFFIXES),
+        help="How the timestamps of FILEs end: tsr, the server's reply (default); tst and p7s, the bare token in it.",
+    ),
+    flag("--force", boolean=True, help="Replace files that are there already."),
+    flag("--jobs", least=1, most=16, metavar="N", help="How many requests may be on their way (default: 8)."),
+    flag(
+        "--max-wait",
+        convert=seconds,
+        metavar="DURATION",
+        help="How long to do as a busy server says (Retry-After) before giving up (default: 10m).",
+    ),
+)
+MANY_VERIFY_FLAGS: Final = (
+    *SOURCE_FLAGS,
+    OUT_DIR,
+    flag(
+        "--report",
+        choices=REPORTS,
+        metavar="|".join(REPORTS),
+        help="How the verdicts on FILEs are printed (default: table).",
+    ),
+    flag("--quiet", boolean=True, help="Print only what does not hold."),
+    flag("--fail-fast", boolean=True, help="Stop at the first of FILEs that does not hold."),
+    flag("--jobs", least=1, most=64, metavar="N", help="How many processes verify (default: one for each CPU)."),
+)
+
+
+def is_for_many(call: Call) -> bool:
+    """Say whether a command was given files, or lists of them, and not the one artifact of a flag."""
+    return bool(call.paths or call.flags["from_file"] or call.flags["sums"])
+
+
+def refuse_flags_for_many(call: Call) -> None:
+    """Raise UsageMistake for a flag that would have no effect on the one artifact of a flag."""
+    for name in ("each", "out_dir", "suffix", "report", "fail_fast"):
+        if call.flags.get(name):
+            raise UsageMistake(f"--{name.replace('_', '-')} goes with FILEs, --from-file or --sums")
