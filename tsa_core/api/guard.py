@@ -40,12 +40,14 @@ class GuardRefusal:
     """A refusal. Raises ValueError for what cannot be sent.
 
     401: say who you are; `headers` should have WWW-Authenticate (RFC 9110 11.6.1). 403: not for you. 429: too much;
-    `headers` should have Retry-After, in seconds (RFC 6585 4). `text` is for the client, in a sentence.
+    `headers` should have Retry-After, in seconds (RFC 6585 4). `text` is for the client, in a sentence. `identity` is
+    whom the guard refuses, when it knows that: for the access log and the metrics.
     """
 
     status: Literal[401, 403, 429]
     text: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    identity: Identity | None = None
 
     def __post_init__(self) -> None:
         """Check everything."""

@@ -11,6 +11,10 @@ PHASES = ("parse", "wait", "clock", "sign", "audit")
 audit sinks."""
 
 
+GUARD_ROUTE = "guard"
+"""In place of the route of a request that a guard has refused."""
+
+
 class RequestTrace:
     """The times of one request's phases, by perf_counter_ns(); 0 for a phase that did not begin.
 

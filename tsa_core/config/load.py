@@ -8,9 +8,9 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, PrivateAttr, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -94,6 +94,14 @@ class Settings(BaseSettings):
     certificate_signer: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
     _base_directory: Path = PrivateAttr(default=Path())
     _config_file: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _tenants_need_guards(self) -> Self:
+        if self.metrics.tenants and not (self.metrics.enabled and self.middleware.guards):
+            raise ValueError(
+                "metrics.tenants has no effect without metrics and [middleware] guards, which find the tenants out"
+            )
+        return self
 
     @property
     def base_directory(self) -> Path:

@@ -39,3 +39,10 @@ class MetricsSettings(Table):
     enabled: bool = Field(True, description="count and measure, and serve the metrics at /metrics")
     host: str = Field("127.0.0.1", description="address to listen on; all clients that reach it can read the metrics")
     port: int = Field(2112, ge=0, le=65535, description="TCP port; 0 takes any free one and prints it")
+    tenants: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="tenants whose requests are counted, the first ones that come; those beyond are counted together "
+        "as other; 0: none",
+    )

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from tsa_core.api import GuardedRequest, GuardRefusal, Identity, TsaError
+from tsa_core.authority import GUARD_ROUTE
 from tsa_core.http.errors import error_body
 from tsa_core.http.fast_path import header_of
 from tsa_core.http.observability import RequestTracingMiddleware
@@ -24,8 +25,6 @@ UNGUARDED: Final = frozenset({"/ping", "/healthz", "/readyz"})
 
 _POOL: Final = "[middleware] guards"
 """The pool of requests whose guards wait. No profile has such a name."""
-_ROUTE: Final = "guard"
-"""What metrics count refused requests under."""
 _BUSY: Final = "the server cannot tell now whether you may use it; try again later"
 
 
@@ -44,8 +43,11 @@ def with_guards(
 class _Refused(Exception):
     """Ends the processing of a request; says what its client is told."""
 
-    def __init__(self, status: HTTPStatus, text: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, status: HTTPStatus, text: str, headers: Mapping[str, str], identity: Identity | None = None
+    ) -> None:
         super().__init__(text)
+        self.identity = identity
         self.status = status
         self.headers = headers
 
@@ -75,6 +77,7 @@ class _GuardedApplication:
         try:
             environ[IDENTITY] = self._identity(environ, request_id)
         except _Refused as refused:
+            environ[IDENTITY] = refused.identity
             return self._refuse(refused, environ, start_response, request_id)
         # The same identifier in the reply, the log and the audit trail as the guard has seen.
         environ[self._resource.id_variable] = request_id
@@ -103,7 +106,7 @@ class _GuardedApplication:
         except GuardFailed:
             raise _busy() from None
         if isinstance(answer, GuardRefusal):
-            raise _Refused(HTTPStatus(answer.status), answer.text, answer.headers)
+            raise _Refused(HTTPStatus(answer.status), answer.text, answer.headers, answer.identity)
         return answer
 
     def _refuse(
@@ -113,7 +116,7 @@ class _GuardedApplication:
         if self._tracing is not None:
             self._tracing.begin(environ)
             path = environ["PATH_INFO"]
-            self._tracing.end(environ, route=_ROUTE, path=path, code=str(status.value), request_id=request_id)
+            self._tracing.end(environ, route=GUARD_ROUTE, path=path, code=str(status.value), request_id=request_id)
         body = error_body(status.value, str(refused))
         headers = [
             ("content-type", "application/json"),

@@ -36,9 +36,17 @@ class RequestTracingMiddleware:
     nothing: metrics and access log do that later, for many requests at once.
     """
 
-    def __init__(self, recorder: Recorder | None, access: AccessLog | None, *, request_id_header: str) -> None:
+    def __init__(
+        self,
+        recorder: Recorder | None,
+        access: AccessLog | None,
+        *,
+        request_id_header: str,
+        identities: bool = True,
+    ) -> None:
         self._recorder = recorder
         self._access = access
+        self._identities = identities
         self._id_header = request_id_header
 
     def begin(self, environ: dict[str, Any]) -> None:
@@ -73,10 +81,11 @@ class RequestTracingMiddleware:
         if 0 < queued_seconds < _INFINITE:
             duration_ns += int(queued_seconds * 1e9)
         method = environ["REQUEST_METHOD"]
+        if self._identities:
+            trace.identity = environ.get(IDENTITY)
         if self._recorder is not None:
             self._recorder.end(route=route, method=method, code=code, duration_ns=duration_ns, trace=trace)
         if self._access is not None:
-            trace.identity = environ.get(IDENTITY)
             client = environ.get("REMOTE_ADDR") or ""
             self._access.request(
                 _new_answered(AnsweredRequest, (time(), method, path, code, client, request_id, duration_ns, trace))
@@ -184,16 +193,22 @@ class Observability:
 
     def _open_middleware(self, service: Service) -> RequestTracingMiddleware | None:
         self._recorder = recorder = self._open_recorder(service) if self._counts else None
-        access = access_log(self._settings.log, identities=bool(self._settings.middleware.guards))
+        guarded = bool(self._settings.middleware.guards)
+        access = access_log(self._settings.log, identities=guarded)
         if recorder is None and access is None:
             return None
-        return RequestTracingMiddleware(recorder, access, request_id_header=self._settings.server.request_id_header)
+        id_header = self._settings.server.request_id_header
+        return RequestTracingMiddleware(recorder, access, request_id_header=id_header, identities=guarded)
 
     def _open_recorder(self, service: Service) -> Recorder:
         from tsa_core.metrics.families import default_families
         from tsa_core.metrics.recorder import Recorder
+        from tsa_core.metrics.sharing import directory
+        from tsa_core.metrics.tenants import TenantNames
 
-        recorder = Recorder(default_families(), service, dropped_lines=dropped_lines)
+        limit = self._settings.metrics.tenants
+        tenants = TenantNames(limit, directory) if limit else None
+        recorder = Recorder(default_families(), service, dropped_lines=dropped_lines, tenants=tenants)
         if self._shares:
             recorder.start()
         if self._listener is not None:

@@ -1,6 +1,7 @@
 """The metrics by name. Those of the Sigstore Timestamp Authority keep its names, but are in seconds, as the names say.
 
-Every label has a bounded set of values: routes, methods, status codes, profiles, algorithms and words of RFC 3161.
+Every label has a bounded set of values: routes, methods, status codes, profiles, algorithms, words of RFC 3161, and
+tenants, of which the settings allow a number.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ class Families:
         self.rejections = counter("rejections_total", "Timestamp requests refused, by PKIFailureInfo", "failure")
         self.queue_refusals = counter(
             "queue_refusals_total", "Timestamp requests refused because they had waited too long for a thread"
+        )
+        self.tenant_requests = counter(
+            "tenant_requests_total", "Requests by the tenant that a guard has found out", "tenant", "outcome"
         )
         self.signatures = counter("signatures_total", "Signatures asked of signers", "algorithm", "outcome")
         self.signer_latency = histogram(

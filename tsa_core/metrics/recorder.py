@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from tsa_core.api import PKIFailureInfo
-from tsa_core.authority import RequestTrace
+from tsa_core.authority import GUARD_ROUTE, RequestTrace
 from tsa_core.metrics.families import UNRECOGNIZED, Families
 from tsa_core.metrics.tally import Tally
+from tsa_core.metrics.tenants import TenantNames
 from tsa_core.service import Service
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,18 @@ class Recorder:
 
     `bring_up_to_date` passes on the sums and reads the state of clock and certificates. The metrics listener of this
     process calls it before each scrape. `start` lets a thread call it once a second, for another process's listener.
-    `dropped_lines` returns how many lines of the log this process has dropped.
+    `dropped_lines` returns how many lines of the log this process has dropped. With `tenants` requests are counted by
+    tenant, too.
     """
 
-    def __init__(self, families: Families, service: Service, *, dropped_lines: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        families: Families,
+        service: Service,
+        *,
+        dropped_lines: Callable[[], int] = lambda: 0,
+        tenants: TenantNames | None = None,
+    ) -> None:
         self._families = families
         self._dropped_lines = dropped_lines
         self._lines_counted = 0
@@ -58,6 +67,8 @@ class Recorder:
         self._tokens: dict[str, int] = {}
         self._rejections: dict[PKIFailureInfo, int] = {}
         self._queue_refusals = 0
+        self._tenants = tenants
+        self._by_tenant: dict[tuple[str, str], int] = {}
         self._profiles: set[str] = set()
         self._checks: set[str] = set()
         self._stopping = threading.Event()
@@ -102,6 +113,10 @@ class Recorder:
                 tally.add(duration_ns)
                 if trace.ended:
                     self._note_outcome(trace)
+                if self._tenants is not None:
+                    tenant = self._tenants.label(trace.identity.tenant if trace.identity else "")
+                    by_tenant = tenant, _outcome(route, trace)
+                    self._by_tenant[by_tenant] = self._by_tenant.get(by_tenant, 0) + 1
 
     def _new_request_tally(self, key: tuple[str | None, str, str]) -> Tally:
         route, method, code = key
@@ -161,6 +176,7 @@ class Recorder:
             tokens, self._tokens = self._tokens, {}
             rejections, self._rejections = self._rejections, {}
             queue_refusals, self._queue_refusals = self._queue_refusals, 0
+            by_tenant, self._by_tenant = self._by_tenant, {}
             in_flight = self._in_flight
         for (route, method, code), tally in requests.items():
             path = route or UNRECOGNIZED
@@ -179,6 +195,8 @@ class Recorder:
         for failure, count in rejections.items():
             families.rejections.labels(failure.text).inc(count)
         families.queue_refusals.inc(queue_refusals)
+        for (tenant, outcome), count in by_tenant.items():
+            families.tenant_requests.labels(tenant, outcome).inc(count)
         families.in_flight.set(in_flight)
 
     def _look_at_clock(self) -> None:
@@ -227,6 +245,15 @@ class Recorder:
         self._profiles = {profile.name for profile in profiles}
         first_end = min(profile.not_after for profile in profiles)
         families.valid_days.set((first_end - now).total_seconds() / _DAY_SECONDS)
+
+
+def _outcome(route: str | None, trace: RequestTrace) -> str:
+    """Return what became of a request, as the metrics by tenant say it."""
+    if route == GUARD_ROUTE:
+        return "refused"
+    if not trace.ended:
+        return "page"
+    return "granted" if trace.failure is None else "rejected"
 
 
 def _tally(tallies: dict[K, Tally], key: K) -> Tally:

@@ -83,7 +83,7 @@ class Guards:
         for each in self._guards:
             answer = self._ask(each, request)
             if isinstance(answer, GuardRefusal):
-                return answer
+                return answer if answer.identity or not request.identity else replace(answer, identity=request.identity)
             if answer is not None and request.identity is None:
                 request = replace(request, identity=answer)
         return request.identity

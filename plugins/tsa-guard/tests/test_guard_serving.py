@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tsa_backends.redis_server import PASSWORD, RedisServer
-from tsa_core.testing import ServerProcess, encode_request, require_program
+from tsa_backends.server_process import free_port
+from tsa_core.testing import ServerProcess, encode_request, require_program, wait_until
 
 from .test_guard_keys import add
 
@@ -35,12 +38,25 @@ def curl(server: ServerProcess, *arguments: str, path: str = "/api/v1/timestamp"
     return int(status), body
 
 
+def tenants(port: int) -> dict[tuple[str, str], float]:
+    """Return the counts by tenant and outcome, of all workers."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as reply:
+        text = reply.read().decode()
+    return {
+        (sample.labels["tenant"], sample.labels["outcome"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "timestamp_authority_tenant_requests_total"
+    }
+
+
 @pytest.mark.parametrize("engine", ["waitress", "granian"])
 def test_401_403_and_429_with_curl(engine: str, tmp_path: Path, redis_server: RedisServer) -> None:
     keys = tmp_path / "keys.jsonl"
     good, other = add(keys, name="good", tenant=f"acme {engine}"), add(keys, name="other", tenant="evil")
     (tmp_path / "redis-url").write_text(redis_server.url)
     config = tmp_path / "tsa.toml"
+    metrics_port = free_port()
     config.write_text(
         f"""
         [server]
@@ -48,6 +64,9 @@ def test_401_403_and_429_with_curl(engine: str, tmp_path: Path, redis_server: Re
         workers = 2
         [profiles.default]
         signer = "memory:"
+        [metrics]
+        port = {metrics_port}
+        tenants = 1
         [profiles.inner]
         signer = "memory:"
         [middleware]
@@ -76,6 +95,14 @@ def test_401_403_and_429_with_curl(engine: str, tmp_path: Path, redis_server: Re
         # Both workers count together.
         statuses = [curl(server, "--header", f"X-API-Key: {good}")[0] for _ in range(4)]
         assert statuses == [200, 200, 429, 429]
+        counts = {
+            ("evil", "refused"): 1,
+            ("other", "granted"): 5,
+            ("other", "rejected"): 1,
+            ("other", "refused"): 2,
+            ("none", "refused"): 1,
+        }
+        wait_until(lambda: tenants(metrics_port) == counts, seconds=30, what="each request is counted once")
         log = server.log
     assert '"identity":"good"' in log or 'identity="good"' in log
     for secret in (good, other, PASSWORD):

@@ -95,15 +95,15 @@ class TenantGuard(Guard):
                 return GuardRefusal(status=401, text=text, headers=_HEADERS)
             return self._rates.count(self._anonymous_rates, "address", _network(request)) or self._stranger
         if not identity.tenant:
-            return self._rates.count(self._each, "client", identity.how, identity.name) or identity
+            return _of(identity, self._rates.count(self._each, "client", identity.how, identity.name)) or identity
         tenant = self._tenants.get(identity.tenant)
         if tenant is None:
-            return GuardRefusal(status=403, text=f"the tenant {identity.tenant} is not served here")
-        return (
-            self._rates.count(tenant.each, "client", identity.tenant, identity.how, identity.name)
-            or self._rates.count(tenant.together, "tenant", identity.tenant)
-            or replace(identity, profiles=tenant.profiles)
-        )
+            text = f"the tenant {identity.tenant} is not served here"
+            return GuardRefusal(status=403, text=text, identity=identity)
+        refusal = self._rates.count(
+            tenant.each, "client", identity.tenant, identity.how, identity.name
+        ) or self._rates.count(tenant.together, "tenant", identity.tenant)
+        return _of(identity, refusal) or replace(identity, profiles=tenant.profiles)
 
     def _who(self, request: GuardedRequest) -> Identity | None:
         """Return whose credential this is, None when there is none; raises _Refused for one that does not count."""
@@ -156,6 +156,11 @@ class TenantGuard(Guard):
             self._tokens.close()
         if self._certificates is not None:
             self._certificates.close()
+
+
+def _of(identity: Identity, refusal: GuardRefusal | None) -> GuardRefusal | None:
+    """Return a refusal that says whose it is."""
+    return replace(refusal, identity=identity) if refusal is not None else None
 
 
 class _Refused(Exception):
