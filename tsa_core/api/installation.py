@@ -25,6 +25,7 @@ __all__ = [
 
 OWN_PLUGINS: Final[Mapping[tuple[str, str], str]] = {
     ("audit", "auditfile"): "tsa-audit-file",
+    ("audit", "auditsql"): "tsa-audit-sql",
     ("ca", "gcp"): "tsa-signer-gcpkms[ca]",
     ("guard", "guard"): "tsa-guard",
     ("kek", "aws-kms"): "tsa-signer-awskms",

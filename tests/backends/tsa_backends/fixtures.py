@@ -10,6 +10,7 @@ import pytest
 from tsa_backends.key_vault import KeyVault
 from tsa_backends.ministack import Ministack
 from tsa_backends.openbao import OpenBao
+from tsa_backends.postgresql_server import PostgresqlServer
 from tsa_backends.redis_server import RedisServer
 from tsa_backends.softhsm import SoftHsm
 
@@ -34,6 +35,17 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.start()
     yield server
     server.process.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """A running PostgreSQL that waits for no disk; tests make databases of their own and leave it up."""
+    server = PostgresqlServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture(scope="session")

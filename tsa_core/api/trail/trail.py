@@ -96,6 +96,13 @@ class Trail(ABC):
         """
         raise UnsupportedByTrail(f"the sink {self.name} has nothing that an operator could accept")
 
+    def migrate(self) -> Sequence[str]:
+        """Bring the store to the form that this version of the sink writes; return what was done, in lines.
+
+        For a store whose form may be an old one, tables for example. The trail must open in spite of that.
+        """
+        raise UnsupportedByTrail(f"the sink {self.name} has nothing to migrate")
+
     def anchors(self) -> Iterator[Anchor]:
         """Yield the stored anchors by number; raises BrokenAnchorError, with its name, for what is none."""
         raise UnsupportedByTrail(f"the sink {self.name} keeps no anchors")

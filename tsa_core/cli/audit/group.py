@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "prune": LazyCommand(
         "tsa_core.cli.audit.prune:prune", "Remove old records, so that the rest can still be verified.", _CHANGE
     ),
+    "migrate": LazyCommand("tsa_core.cli.audit.migrate:migrate", "Bring the tables of a database up to date.", _CHANGE),
     "accept": LazyCommand(
         "tsa_core.cli.audit.accept:accept",
         "Accept a trail that is not as it was left, so that tokens are issued.",

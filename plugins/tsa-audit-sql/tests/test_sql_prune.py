@@ -1,0 +1,117 @@
+"""What was pruned is gone, and what stays verifies and says so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+
+import pytest
+
+from tsa_audit_sql import pruning, sealing, sink, upkeep, writer
+from tsa_core.api.trail import Query
+
+from .databases import TrailDatabase, record
+
+MAY, JUNE, JULY, AUGUST, SEPTEMBER = (datetime(2026, month, 1, tzinfo=UTC) for month in range(5, 10))
+
+
+class Clock:
+    """What processes of tests take for the time."""
+
+    moment = MAY
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+
+    class Faked(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override] # a Faked is none
+            return clock.moment
+
+    for module in (writer, sink, sealing, upkeep, pruning):
+        monkeypatch.setattr(module, "datetime", Faked)
+    return clock
+
+
+def fill(database: TrailDatabase, clock: Clock, first: int = 1) -> None:
+    """Two processes with rows around the beginning of July; the first one has a row of June behind one of July."""
+    times = [MAY + timedelta(days=1), JUNE, JULY - timedelta(seconds=2), JULY - timedelta(seconds=1), JULY]
+    times += [JULY - timedelta(milliseconds=1), JULY + timedelta(days=3)]
+    clock.moment = MAY
+    with database.opened() as one, database.opened() as other:
+        for number, moment in enumerate(times, first):
+            clock.moment = moment
+            one.write(record(number, moment))
+            if moment == JUNE:
+                other.write(record(first + 50, moment))
+            if number % 2:
+                one._upkeep.seal()
+
+
+@pytest.fixture
+def filled(database: TrailDatabase, clock: Clock) -> TrailDatabase:
+    fill(database, clock)
+    clock.moment = SEPTEMBER
+    return database
+
+
+def test_prune_removes_a_beginning_of_each_chain(filled: TrailDatabase) -> None:
+    with filled.trail() as trail:
+        planned = trail.prune(JULY, dry_run=True)
+        assert len(filled.serials()) == 8
+        assert trail.prune(JULY) == planned
+        assert list(trail.find(Query(until=JULY - timedelta(seconds=1), types=frozenset({"token"})))) == []
+    # The row of June that was stored behind one of July stays: a chain loses its beginning alone.
+    assert sorted(filled.serials()) == [5, 6, 7]
+    report = filled.check()
+    assert filled.damage() == []
+    assert len([text for each in report.segments for text in each.accepted]) == 3
+    assert report.segments[0].first.seq == 5
+    assert int(filled.sql("SELECT min(seq) FROM audit_seal")[0]) > 1
+
+
+def test_prune_again_and_everything(filled: TrailDatabase, clock: Clock) -> None:
+    with filled.trail() as trail:
+        trail.prune(JULY)
+    fill(filled, clock, first=101)
+    clock.moment = SEPTEMBER
+    with filled.trail() as trail:
+        trail.prune(AUGUST)
+        assert list(trail.find(Query(until=AUGUST))) == []
+        assert trail.prune(AUGUST, dry_run=True) == []
+    assert filled.serials() == []
+    assert filled.damage() == []
+
+
+def test_rows_that_no_prune_removed_are_missed(filled: TrailDatabase) -> None:
+    with filled.trail() as trail:
+        trail.prune(JULY)
+    filled.sql("DELETE FROM audit_record WHERE writer = 1 AND seq <= 6")
+    filled.sql("UPDATE audit_writer SET start_seq = 6 WHERE id = 1")
+    assert any("number 7 follows 6" in each or "hash does not fit" in each for each in filled.damage())
+
+
+def test_a_process_goes_on_after_all_of_its_rows_were_pruned(database: TrailDatabase) -> None:
+    with database.opened() as sink:
+        sink.write(record(1))
+        with database.trail() as trail:
+            trail.prune(datetime.now(UTC) + timedelta(minutes=1))
+        assert database.serials() == []
+        sink.write(record(2))
+        assert sink.health().healthy
+    assert database.serials() == [2]
+    assert database.damage() == []
+
+
+def test_months_of_postgresql_go_as_a_whole(filled: TrailDatabase) -> None:
+    if "path" in filled.options:
+        assert filled.sql("SELECT name FROM sqlite_master WHERE name LIKE 'audit_record_2%'") == []
+        return
+    months = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'audit_record_2026_0%' ORDER BY 1"
+    assert {"audit_record_2026_05", "audit_record_2026_06", "audit_record_2026_07"} <= set(filled.sql(months))
+    with filled.trail() as trail:
+        trail.prune(JULY)
+    # June has a row that stays.
+    assert "audit_record_2026_05" not in filled.sql(months)
+    assert filled.sql("SELECT count(*) FROM audit_record_2026_06") == ["1"]

@@ -1,0 +1,104 @@
+"""SQLite: one file beside its log (WAL), for the processes of one machine."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import Connection, delete, event, exists, select
+
+from tsa_audit_sql.database import Database
+from tsa_audit_sql.schema import records, writers
+
+_FILE_MODE: Final = 0o600
+_FOLDER_MODE: Final = 0o700
+_READING: Final = "audit_reading"
+
+
+class SqliteDatabase(Database):
+    """A file. Transactions that write take the lock at once, so that none has to give up half way."""
+
+    setting: ClassVar[str] = "audit.auditsql.path"
+
+    def __init__(self, path: Path, *, seconds: float) -> None:
+        self._path = path
+        self.where = str(path)
+        super().__init__("sqlite+pysqlite://", seconds=seconds)
+        event.listen(self.engine, "begin", _begin)
+
+    def make(self) -> None:
+        """Make the file, for its owner alone, when it is not there."""
+        self._path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE_MODE)
+        except FileExistsError:
+            return
+        try:
+            if os.geteuid() == 0:
+                # A command of root's must leave a file that the server may write to.
+                folder = self._path.parent.stat()
+                os.fchown(descriptor, folder.st_uid, folder.st_gid)
+        finally:
+            os.close(descriptor)
+
+    def _connect(self) -> Any:
+        connection = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=self.seconds,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Connect for reading; all that is read is of one moment."""
+        with self.engine.connect() as connection:
+            connection.execution_options(**{_READING: True})
+            with connection.begin():
+                yield connection
+
+    def lock_schema(self, connection: Connection) -> None:
+        """BEGIN IMMEDIATE has locked the whole file."""
+
+    def try_lock_seals(self, connection: Connection) -> bool:  # noqa: ARG002 - the file has one lock
+        """Return True: what two processes computed at once is found out when they store it."""
+        return True
+
+    def interrupt(self, connection: Connection) -> None:
+        """Let a statement fail; one that waits for the lock fails by itself in time."""
+        driver = connection.connection.driver_connection
+        if isinstance(driver, sqlite3.Connection):
+            driver.interrupt()
+
+    def why_not_writable(self, connection: Connection, *, tables: bool) -> str:  # noqa: ARG002 - the file has one mode
+        """Return why a server could not write here."""
+        return "" if os.access(self._path, os.W_OK) else "it may not be written to"
+
+    def make_room(self, months: Collection[datetime]) -> None:
+        """Do nothing: there is one table."""
+
+    def remove_months(self, connection: Connection, before: datetime) -> None:
+        """Remove rows one by one; SQLite uses their pages again."""
+        gone = exists(
+            select(writers.c.id).where(writers.c.id == records.c.writer, records.c.seq <= writers.c.start_seq)
+        )
+        connection.execute(delete(records).where(records.c.at < before, gone))
+
+
+def _begin(connection: Connection) -> None:
+    reading = connection.get_execution_options().get(_READING, False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
