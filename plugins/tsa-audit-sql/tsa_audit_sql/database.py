@@ -16,10 +16,6 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from tsa_audit_sql.options import AuditSqlOptions
-from tsa_core.api import ConfigError
-from tsa_core.api.installation import install_hint
-
 _MAX_REASON = 300
 
 
@@ -115,23 +111,3 @@ class Database(ABC):
     def forget(self) -> None:
         """In a forked process: leave the connections to the parent."""
         self.engine.dispose(close=False)
-
-
-def open_database(options: AuditSqlOptions, *, writes: bool = True) -> Database:
-    """Return the database that the settings name; connects nowhere. Raises ConfigError for a URL that is none.
-
-    `writes` says whether a server that only reads, a standby, will not do.
-    """
-    if options.path is not None:
-        from tsa_audit_sql.sqlite import SqliteDatabase
-
-        return SqliteDatabase(options.path, seconds=options.timeout.total_seconds())
-    try:
-        from tsa_audit_sql.postgresql import PostgresqlDatabase
-    except ImportError as error:
-        raise ConfigError(
-            f"PostgreSQL needs psycopg ({error}); {install_hint('tsa-audit-sql[postgresql]')}",
-            path="audit.auditsql.url",
-        ) from None
-    assert options.url is not None  # noqa: S101 - the options have looked
-    return PostgresqlDatabase(options.url.get_secret_value(), seconds=options.timeout.total_seconds(), writes=writes)

@@ -16,9 +16,10 @@ from time import monotonic
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from tsa_audit_sql.database import Database, open_database
+from tsa_audit_sql.database import Database
 from tsa_audit_sql.group_commit import GroupCommit
 from tsa_audit_sql.migrating import prepare, unreachable
+from tsa_audit_sql.opening import open_database
 from tsa_audit_sql.options import AuditSqlOptions
 from tsa_audit_sql.rows import Row, Rows, event_row, own_row
 from tsa_audit_sql.upkeep import Upkeep

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Final
 from sqlalchemy import Connection, Select, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from tsa_audit_sql.database import Database, open_database
+from tsa_audit_sql.database import Database
 from tsa_audit_sql.migrating import prepare, unreachable
+from tsa_audit_sql.opening import open_database
 from tsa_audit_sql.options import AuditSqlOptions
 from tsa_audit_sql.pruning import prune, pruned_links
 from tsa_audit_sql.rows import COMPARED, SERIAL_OCTETS, columns_of

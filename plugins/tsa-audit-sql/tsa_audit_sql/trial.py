@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from tsa_audit_sql.database import Database, open_database
+from tsa_audit_sql.database import Database
 from tsa_audit_sql.migrating import prepare, refuse_newer, revision_of, unreachable
+from tsa_audit_sql.opening import open_database
 from tsa_audit_sql.options import AuditSqlOptions
 from tsa_audit_sql.schema import REVISION
 from tsa_audit_sql.sink import key_of
