@@ -1,4 +1,4 @@
-"""One transaction for what has come together: a thread stores the rows of all requests that wait."""
+"""Group commit: a thread stores the rows of all requests that wait, in one transaction."""
 
 from __future__ import annotations
 
