@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,3 +222,27 @@ def test_repr_shows_no_settings_of_plugins() -> None:
         assert "hunter2" not in text
         assert "accuracy=" in text or "auditfile='...'" in text
     assert settings.audit.plugin_table("auditfile") == secret
+
+
+GUARDED_TLS: dict[str, dict[str, Any]] = {
+    "server": {"schemes": ["https"], "tls_certificate": "a.pem", "tls_key": "a.key", "tls_ca": "ca.pem"},
+    "middleware": {"guards": ["guard"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        ({"http2": True}, "server.http2 cannot be had"),
+        ({"schemes": ["https", "http"], "tls_read_timeout": "5s"}, "give read_timeout, or"),
+        ({"schemes": ["https", "http"], "tls_connection_limit": 5, "engine": "granian"}, None),
+        ({"tls_connection_limit": 5}, None),
+    ],
+)
+def test_what_cannot_be_had_where_guards_learn_certificates(server: dict[str, Any], said: str | None) -> None:
+    overrides = {**GUARDED_TLS, "server": {**GUARDED_TLS["server"], **server}}
+    if said is None:
+        assert load_settings(overrides=overrides, environ={}).tells_guards_of_certificates
+        return
+    with pytest.raises(ConfigError, match=said):
+        load_settings(overrides=overrides, environ={})

@@ -23,7 +23,9 @@ class GuardedRequest:
 
     `path` has no query. `client_address` is the socket's peer, as in RequestContext. `header(name)` returns a header's
     value or None. `content_length` is the body's length in bytes, None when the head does not say it. `identity` is
-    what a guard before this one has found out.
+    what a guard before this one has found out. `client_certificate` is in DER: the client has shown it over TLS to this
+    server, has its key, and one of `[server] tls_ca` has issued it; it is valid now. Revocation has not been checked.
+    It is empty without TLS, without `tls_ca`, and behind a proxy, which may pass a certificate on in a header.
     """
 
     method: str = "POST"
@@ -33,6 +35,7 @@ class GuardedRequest:
     content_length: int | None = None
     header: Callable[[str], str | None] = field(default=_no_header, repr=False)
     identity: Identity | None = None
+    client_certificate: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

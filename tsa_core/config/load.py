@@ -95,6 +95,31 @@ class Settings(BaseSettings):
     _base_directory: Path = PrivateAttr(default=Path())
     _config_file: Path | None = PrivateAttr(default=None)
 
+    @property
+    def tells_guards_of_certificates(self) -> bool:
+        """Whether clients show certificates over TLS, and there are guards that learn whose: then waitress does TLS."""
+        return self.server.tls_ca is not None and bool(self.middleware.guards)
+
+    @model_validator(mode="after")
+    def _waitress_does_tls_for_guards(self) -> Self:
+        server = self.server
+        if not self.tells_guards_of_certificates:
+            return self
+        if server.http2:
+            raise ValueError(
+                "server.http2 cannot be had with server.tls_ca and guards: they learn the clients' certificates from a "
+                "listener for HTTP/1.1; leave http2 out, or let a proxy do TLS and pass the certificates on"
+            )
+        own_limits = ("tls_read_timeout", "tls_write_timeout", "tls_connection_limit")
+        if server.engine == "waitress" and set(server.schemes) != {"https"}:
+            for name in own_limits:
+                if getattr(server, name) is not None:
+                    raise ValueError(
+                        f"server.{name} has no effect with server.tls_ca and guards, because one loop then serves all "
+                        f'schemes; give {name.removeprefix("tls_")}, or serve the others with engine = "granian"'
+                    )
+        return self
+
     @model_validator(mode="after")
     def _tenants_need_guards(self) -> Self:
         if self.metrics.tenants and not (self.metrics.enabled and self.middleware.guards):

@@ -81,7 +81,8 @@ class ServerSettings(Table):
         ByteSize(16_384), ge=8192, le=16 * 1024 * 1024, description="bytes of a request's head; longer ones are refused"
     )
     engine: Literal["waitress", "granian"] = Field(
-        "waitress", description="HTTP server without TLS; https is granian's with either"
+        "waitress",
+        description="HTTP server without TLS; https is granian's with either, but waitress's with tls_ca and guards",
     )
     http2: bool | None = Field(
         None,

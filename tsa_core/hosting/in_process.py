@@ -73,6 +73,9 @@ class _Wait:
         """Wait for `stop`."""
         os.read(self._read, 1)
 
+    def reload_certificates(self) -> None:
+        """Do nothing: there are none."""
+
     def stop(self) -> None:
         """Let `run` end; safe in a signal handler and from other threads."""
         os.write(self._write, b".")
@@ -86,22 +89,28 @@ def serve_here(
     `slot` counts the processes that serve the same sockets.
 
     granian, embedded, serves the sockets for TLS, and with `engine = "granian"` the plain ones too; else waitress
-    serves those. `started` is called when all are answered. The loops beat by `heartbeat` from then on.
+    serves those, and TLS where guards are to learn clients' certificates. `started` is called when all are answered.
+    The loops beat by `heartbeat` from then on.
     """
     service, listeners, observability = live.service, job.listeners, job.observability
     observability.follow(lambda: live.service)
     settings = service.settings.server
     all_granian = settings.engine == "granian"
+    # granian does not say whose certificate a client has shown (decision 228).
+    identified = listeners.tls if service.settings.tells_guards_of_certificates else ()
     granian = GranianListeners(
         live,
         settings,
-        tls=listeners.tls,
+        tls=() if identified else listeners.tls,
         plain=listeners.plain if all_granian else (),
         waiting_profiles=service.waiting_profiles,
         slot=slot,
         heartbeat=heartbeat,
     )
-    server = _Wait() if all_granian else WaitressServer(live, settings, sockets=listeners.plain, heartbeat=heartbeat)
+    server: _Wait | WaitressServer = _Wait()
+    if identified or not all_granian:
+        plain = () if all_granian else listeners.plain
+        server = WaitressServer(live, settings, sockets=plain, tls=identified, heartbeat=heartbeat)
 
     def stop(*_: object) -> None:
         notify_stopping()
@@ -112,11 +121,16 @@ def serve_here(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    live.on_commit = granian.reload_certificates
+
+    def reload_certificates() -> None:
+        granian.reload_certificates()
+        server.reload_certificates()
+
+    live.on_commit = reload_certificates
     job.serve_profiling()
     try:
         with granian:
-            if not all_granian:
+            if isinstance(server, WaitressServer):
                 heartbeat.beat(Loop.WAITRESS)  # else one that hangs before its first turn would never be missed
             started()
             freeze_startup_objects()

@@ -23,6 +23,8 @@ from tsa_core.service import GuardFailed, Guards
 UNGUARDED: Final = frozenset({"/ping", "/healthz", "/readyz"})
 """What orchestrators and load balancers ask, who have no key."""
 
+CLIENT_CERTIFICATE: Final = "tsa_core.client_certificate"
+"""In environ: the certificate in DER that a client has shown over TLS."""
 _POOL: Final = "[middleware] guards"
 """The pool of requests whose guards wait. No profile has such a name."""
 _BUSY: Final = "the server cannot tell now whether you may use it; try again later"
@@ -100,6 +102,7 @@ class _GuardedApplication:
             request_id=request_id,
             content_length=int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 19 else None,
             header=partial(header_of, environ),
+            client_certificate=environ.get(CLIENT_CERTIFICATE, b""),
         )
         try:
             answer = self._guards.ask(request)

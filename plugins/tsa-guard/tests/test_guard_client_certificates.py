@@ -39,6 +39,7 @@ def issue(
     serial: int = 7,
     issuer: x509.Name = CA_NAME,
     key: Any = KEY,
+    names: x509.SubjectAlternativeName | None = None,
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
@@ -49,6 +50,8 @@ def issue(
         .not_valid_before(NOW - timedelta(days=begun))
         .not_valid_after(NOW + timedelta(days=days))
     )
+    if names is not None:
+        builder = builder.add_extension(names, critical=False)
     if usage is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     if ca:

@@ -1,7 +1,7 @@
-"""Client certificates (mutual TLS), as a reverse proxy that ends TLS passes them on in a header.
+"""Client certificates (mutual TLS): those of this server's own TLS, or as a reverse proxy passes them on in a header.
 
-The proxy has checked that the client has the key. Everything else about the certificate is checked here: issuer, time,
-revocation.
+Who ended TLS has checked that the client has the key. Everything else about the certificate is checked here: issuer,
+time, purpose, revocation.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from tsa_core.api import ConfigError, Identity, read_file
@@ -29,6 +30,11 @@ T = TypeVar("T")
 _MAX_HEADER: Final = 16_384
 _MAX_FILE: Final = 64 * 1_048_576
 _CACHED: Final = 1_000
+_ALTERNATIVE_NAMES: Final[dict[str, Any]] = {
+    "dns": x509.DNSName,
+    "email": x509.RFC822Name,
+    "uri": x509.UniformResourceIdentifier,
+}
 _USAGES: Final = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 
 
@@ -47,11 +53,11 @@ class _Trust:
             self.lists[crl.issuer] = crl
         self.must_have_lists = bool(settings.crls)
         self.known: dict[bytes, tuple[datetime, Identity]] = {}
-        """What was checked by these, by the hash of the header, and until when it counts."""
+        """What was checked by these, by the hash of header or certificate, and until when it counts."""
 
 
 class ClientCertificateReader:
-    """Says whose certificate a header holds. Thread-safe. Files that change are read again within a second or two."""
+    """Says whose a certificate is. Thread-safe. Files that change are read again within a second or two."""
 
     def __init__(self, settings: ClientCertificates) -> None:
         self._settings = settings
@@ -79,17 +85,21 @@ class ClientCertificateReader:
             address = address.ipv4_mapped
         return any(address in network for network in self._proxies)
 
-    def identity(self, text: str) -> Identity:
-        """Return whose certificate this is; raises ValueError, with a sentence for the client, if it does not count."""
-        if len(text) > _MAX_HEADER:
+    def identity(self, given: str | bytes) -> Identity:
+        """Return whose certificate this is; raises ValueError, with a sentence for the client, if it does not count.
+
+        It is a header's text, or in DER.
+        """
+        if len(given) > _MAX_HEADER:
             raise ValueError("the client certificate is too long")
         now = datetime.now(UTC)
-        digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
+        octets = given if isinstance(given, bytes) else b"header " + given.encode("utf-8", "replace")
+        digest = hashlib.sha256(octets).digest()
         trust = self._trust.value
         known = trust.known.get(digest)
         if known is not None and now < known[0]:
             return known[1]
-        certificate = _certificate_in(text)
+        certificate = _certificate_in(given)
         until = _check(certificate, trust, now)
         identity = self._name(certificate)
         if len(trust.known) >= _CACHED:
@@ -98,8 +108,7 @@ class ClientCertificateReader:
         return identity
 
     def _name(self, certificate: x509.Certificate) -> Identity:
-        common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        name = str(common[-1].value) if common else certificate.subject.rfc4514_string()
+        name = _name_of(certificate, self._settings.name_from)
         tenant = ""
         if self._settings.tenant_from != "none":
             oid = NameOID.ORGANIZATION_NAME if self._settings.tenant_from == "O" else NameOID.ORGANIZATIONAL_UNIT_NAME
@@ -110,7 +119,7 @@ class ClientCertificateReader:
         try:
             return Identity(name=name, tenant=tenant, how="client-certificate")
         except ValueError:
-            raise ValueError("the client certificate's subject has characters that cannot be logged") from None
+            raise ValueError("the client certificate's name has characters that cannot be logged") from None
 
     def close(self) -> None:
         """End the thread."""
@@ -137,10 +146,26 @@ def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bo
         return False
 
 
-def _certificate_in(text: str) -> x509.Certificate:
-    """Return the certificate: PEM, percent-encoded as nginx writes it, or base64 of DER as HAProxy does."""
+def _name_of(certificate: x509.Certificate, kind: str) -> str:
+    """Return what names the client; raises ValueError when the certificate has no such name."""
+    if kind == "sha256":
+        return certificate.fingerprint(SHA256()).hex()
+    if kind in _ALTERNATIVE_NAMES:
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            return next(iter(names.get_values_for_type(_ALTERNATIVE_NAMES[kind])))
+        except (x509.ExtensionNotFound, StopIteration):
+            raise ValueError(f"the client certificate has no subject alternative name of the kind {kind}") from None
+    common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME) if kind == "CN" else []
+    return str(common[-1].value) if common else certificate.subject.rfc4514_string()
+
+
+def _certificate_in(given: str | bytes) -> x509.Certificate:
+    """Return the certificate: DER, or PEM, percent-encoded as nginx writes it, or base64 of DER as HAProxy does."""
     try:
-        data = unquote_to_bytes(text.strip())
+        if isinstance(given, bytes):
+            return x509.load_der_x509_certificate(given)
+        data = unquote_to_bytes(given.strip())
         if data.startswith(b"-----"):
             return x509.load_pem_x509_certificate(data)
         return x509.load_der_x509_certificate(base64.b64decode(data.strip(b":"), validate=True))

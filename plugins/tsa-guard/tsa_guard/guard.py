@@ -128,13 +128,15 @@ class TenantGuard(Guard):
             raise _Refused(str(error)) from None
 
     def _by_certificate(self, request: GuardedRequest) -> Identity | None:
-        if self._certificates is None or not self._certificates.trusts(request.client_address):
+        if self._certificates is None:
             return None
-        text = request.header(self._certificates.header)
-        if not text:
+        given: str | bytes | None = request.client_certificate
+        if not given and self._certificates.trusts(request.client_address):
+            given = request.header(self._certificates.header)
+        if not given:
             return None
         try:
-            return self._certificates.identity(text)
+            return self._certificates.identity(given)
         except ValueError as error:
             raise _Refused(str(error)) from None
 

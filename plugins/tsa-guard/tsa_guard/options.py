@@ -68,7 +68,7 @@ class Jwt(BaseModel):
 
 
 class ClientCertificates(BaseModel):
-    """`[middleware.guard.client_certificates]`: mutual TLS, which a reverse proxy ends."""
+    """`[middleware.guard.client_certificates]`: mutual TLS, which this server ends, or a reverse proxy."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -79,15 +79,27 @@ class ClientCertificates(BaseModel):
         "base64 of DER (HAProxy: ssl_c_der,base64)",
     )
     trusted_proxies: TextList = Field(
-        min_length=1,
-        description="proxies whose header is believed, addresses, networks or unix; of others it is ignored",
+        default_factory=list,
+        description="proxies whose header is believed, addresses, networks or unix; of others it is ignored; none "
+        "where this server does TLS with tls_ca",
     )
     ca: ConfigPath = Field(description="PEM file with the certificates that directly issue clients' certificates")
     crls: list[ConfigPath] = Field(
         default_factory=list,
         description="their revocation lists; with any, each issuer needs one that is not out of date",
     )
+    name_from: Literal["CN", "subject", "dns", "email", "uri", "sha256"] = Field(
+        "CN",
+        description="what names the client: the common name (the subject when there is none), the whole subject, the "
+        "first such subject alternative name, or the certificate's SHA-256",
+    )
     tenant_from: Literal["none", "O", "OU"] = Field("none", description="what of the subject names the tenant")
+
+    @model_validator(mode="after")
+    def _header_needs_proxies(self) -> Self:
+        if "header" in self.model_fields_set and not self.trusted_proxies:
+            raise ValueError("header has no effect without trusted_proxies")
+        return self
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -115,7 +127,7 @@ class GuardOptions(PluginOptions):
     keys: ConfigPath | None = Field(None, description="file of API keys, made by timestamp-server keys new")
     jwt: Jwt | None = Field(None, description="bearer tokens of an identity provider: a table of its own")
     client_certificates: ClientCertificates | None = Field(
-        None, description="certificates of clients, from a reverse proxy: a table of its own"
+        None, description="certificates of clients, over TLS or from a reverse proxy: a table of its own"
     )
     tenants: dict[str, Tenant] = Field(default_factory=dict, description="what tenants may do: a table for each")
     client_limits: TextList = Field(default_factory=list, description="limits for each client without a tenant")

@@ -237,6 +237,8 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
     error_task_class = JsonErrorTask
     awaits_reply = False
     """Whether a request of this connection is in the batch."""
+    handshaking = False
+    """Whether the handshake of TLS is not complete."""
     held = False
     """Whether the next request waits until the client has read most of the replies to those before."""
     addr: tuple[Any, ...] = ("",)

@@ -15,9 +15,11 @@ idle clients would be an outage. The warning that waitress logs for each queued 
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,10 +32,12 @@ from tsa_core.config import ServerSettings
 from tsa_core.hosting.heartbeat import BEAT_SECONDS, Heartbeat, Loop, NoHeartbeat
 from tsa_core.hosting.io_threads import IoThreads
 from tsa_core.hosting.open_files import connection_limit
+from tsa_core.hosting.tls_files import check_tls_files
 from tsa_core.hosting.waitress.poller import Poller
 from tsa_core.hosting.waitress.request import Channel
 from tsa_core.hosting.waitress.slots import Slots
 from tsa_core.hosting.waitress.timeouts import ConnectionTimeouts
+from tsa_core.hosting.waitress.tls import open_channel, tls_context
 from tsa_core.http.dispatching import Dispatcher, Overtaken
 from tsa_core.http.wsgi_types import UNIX_PEER
 
@@ -52,7 +56,7 @@ _LAST_SECONDS = 0.5
 class _OnIoThread:
     """Mixed into waitress's servers: requests run on the I/O thread, which need not be woken from itself."""
 
-    channel_class = Channel
+    channel_class: Any = Channel
     io_thread: int | None = None
     wake: Callable[[], None]
     slots: Slots
@@ -88,10 +92,19 @@ class _TcpServer(_OnIoThread, TcpWSGIServer):  # type: ignore[misc] # waitress h
         """Set nothing: a connection has the options of the socket that it was accepted from."""
 
 
+class _TlsServer(_TcpServer):
+    channel_class = staticmethod(open_channel)
+    tls: ssl.SSLContext
+
+
 class _UnixServer(_OnIoThread, UnixWSGIServer):  # type: ignore[misc] # waitress has no types
     def fix_addr(self, _address: object) -> tuple[str, None]:
         """Return the address of every client; waitress calls it localhost, as if it had come over TCP."""
         return UNIX_PEER, None
+
+
+def _kind(listening: socket.socket) -> type[_OnIoThread]:
+    return _UnixServer if listening.family == socket.AF_UNIX else _TcpServer
 
 
 def _is_not_about_limits(record: logging.LogRecord) -> bool:
@@ -100,7 +113,7 @@ def _is_not_about_limits(record: logging.LogRecord) -> bool:
 
 
 class WaitressServer:
-    """Serves on listening sockets in `run` until `stop`, then drains and closes them.
+    """Serves on listening sockets in `run` until `stop`, then drains and closes them; over TLS on those in `tls`.
 
     `turns` counts the turns of its loop, and `heartbeat` is told that it runs.
     """
@@ -111,8 +124,11 @@ class WaitressServer:
         settings: ServerSettings,
         *,
         sockets: Sequence[socket.socket],
+        tls: Sequence[socket.socket] = (),
         heartbeat: Heartbeat | None = None,
     ) -> None:
+        settings = settings if sockets else settings.over_tls()
+        self._settings = settings
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         logging.getLogger("waitress").addFilter(_is_not_about_limits)
         self._heartbeat = heartbeat or NoHeartbeat()
@@ -146,26 +162,44 @@ class WaitressServer:
         self._drain_until = math.inf
         self.cut_off = 0
         """How many connections had a request that was not answered when `run` returned."""
+        over_tls = copy.copy(adjustments)
+        over_tls.url_scheme = "https"
+        context = tls_context(settings) if tls else None
+        listening: list[tuple[Any, socket.socket]] = [(_kind(each), each) for each in sockets]
+        listening += ((_TlsServer, each) for each in tls)
         self._servers: list[Any] = [
-            (_UnixServer if each.family == socket.AF_UNIX else _TcpServer)(
+            kind(
                 app,
                 map=self._loop,
                 dispatcher=self._dispatcher,
-                adj=adjustments,
+                adj=over_tls if kind is _TlsServer else adjustments,
                 _sock=each,
                 bind_socket=False,
                 sockinfo=(each.family, each.type, each.proto, each.getsockname()),
             )
-            for each in sockets
+            for kind, each in listening
         ]
         for server in self._servers:
             server.slots = self._slots
             server.wake = self._wake
+            server.tls = context
 
     @property
     def turns(self) -> int:
         """How often the loop has turned."""
         return self._loop.turns
+
+    def reload_certificates(self) -> None:
+        """Use the current contents of the TLS files for new connections; open ones keep the former.
+
+        Raises ConfigError, and changes nothing, when the files cannot be used.
+        """
+        servers = [server for server in self._servers if server.tls is not None]
+        if servers:
+            check_tls_files(self._settings)
+            context = tls_context(self._settings)
+            for server in servers:
+                server.tls = context
 
     def stop(self) -> None:
         """Ask `run` to end; safe in a signal handler and from other threads."""

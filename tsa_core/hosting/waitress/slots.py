@@ -111,7 +111,7 @@ def _candidates(channels: Iterable[Any], shares: AddressShares | None = None) ->
         yield Candidate(
             channel,
             now - channel.request.began if arriving else idle,
-            unfinished=unread or arriving,
+            unfinished=unread or arriving or channel.handshaking,
             served=channel.current_outbuf_count > 0,  # waitress never sets it back to 0
             trusted=shares is not None and shares.holder(channel.addr[0]).trusted,
         )

@@ -1,7 +1,7 @@
 """Timeouts for waitress's connections.
 
-waitress closes idle connections. It has no timeout for a request that arrives slowly, or for a reply that the client
-does not read.
+waitress closes idle connections. It has no timeout for a request that arrives slowly, for a reply that the client does
+not read, or for a handshake of TLS.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ class ConnectionTimeouts:
         reading: dict[Any, tuple[Any, float]] = {}
         for channel in channels:
             request = channel.request
+            if channel.handshaking and self._read_seconds and wall - channel.creation_time >= self._read_seconds:
+                channel.handle_close()
+                continue
             # While an earlier request is being answered waitress does not read, so the client is not slow.
             if self._read_seconds and request is not None and not channel.requests:
                 seen = self._reading.get(channel)
