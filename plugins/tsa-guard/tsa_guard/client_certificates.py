@@ -153,7 +153,7 @@ def _name_of(certificate: x509.Certificate, kind: str) -> str:
     if kind in _ALTERNATIVE_NAMES:
         try:
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            return next(iter(names.get_values_for_type(_ALTERNATIVE_NAMES[kind])))
+            return str(next(iter(names.get_values_for_type(_ALTERNATIVE_NAMES[kind]))))
         except (x509.ExtensionNotFound, StopIteration):
             raise ValueError(f"the client certificate has no subject alternative name of the kind {kind}") from None
     common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME) if kind == "CN" else []
