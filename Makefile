@@ -35,7 +35,7 @@ DIST := $(VENV)/.stamp-dist
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve dist image test interop-clients bench bench-quick lint format types docs import-graph constraints clean
+.PHONY: help serve dist image test interop-clients bench bench-quick drills lint format types docs import-graph constraints clean
 
 help: ## say what there is
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='options for the command']"
@@ -57,6 +57,9 @@ bench: $(DEV) ## run the benchmarks and compare with the baselines
 
 bench-quick: $(DEV) ## run the benchmarks for a few seconds, to see that they work
 	$(BIN)/python -m bench --quick $(ARGS)
+
+drills: $(DEV) ## run replicas behind HAProxy and nginx, and let parts fail; ARGS='--only kill' chooses
+	$(BIN)/python -m bench.replicas $(ARGS)
 
 lint: $(DEV) ## check style, formatting and who imports whom
 	$(BIN)/ruff check

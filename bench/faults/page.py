@@ -31,13 +31,23 @@ def write(kind: str, rows: Mapping[str, str]) -> None:
     _replace(*_markers(kind), HEADER + "".join(rows.values()) if rows else "")
 
 
-def put(name: str, text: str) -> None:
+def put(name: str, text: str, *, page: Path = PAGE) -> None:
     """Put figures between `<!-- figures: NAME -->` and its end; raises ValueError when the page has no such markers."""
-    _replace(f"<!-- figures: {name} -->\n", f"<!-- end of figures: {name} -->\n", text)
+    _replace(*_figures(name), text, page)
 
 
-def _replace(begin: str, end: str, text: str) -> None:
-    before, found, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+def figures(name: str, *, page: Path = PAGE) -> str:
+    """Return what is between `<!-- figures: NAME -->` and its end."""
+    begin, end = _figures(name)
+    return page.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
+
+
+def _figures(name: str) -> tuple[str, str]:
+    return f"<!-- figures: {name} -->\n", f"<!-- end of figures: {name} -->\n"
+
+
+def _replace(begin: str, end: str, text: str, page: Path = PAGE) -> None:
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
     if not found or end not in rest:
-        raise ValueError(f"{PAGE} has no section between {begin.strip()} and {end.strip()}")
-    PAGE.write_text(before + begin + text + end + rest.partition(end)[2], encoding="utf-8")
+        raise ValueError(f"{page} has no section between {begin.strip()} and {end.strip()}")
+    page.write_text(before + begin + text + end + rest.partition(end)[2], encoding="utf-8")

@@ -85,14 +85,14 @@ def running(command: list[str], *, port: int, log: Path) -> Iterator[None]:
             end_in_order(process, seconds=SECONDS)
 
 
-def nginx(folder: Path, tls: Tls, upstream: int) -> tuple[list[str], int]:
+def nginx(folder: Path, tls: Tls, *upstreams: int) -> tuple[list[str], int]:
     port = free_port()
     sample = replace(
         (DEPLOY / "nginx" / "tsa.conf").read_text(encoding="utf-8"),
         {
             "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
             "    listen [::]:443 ssl;\n": "",
-            "server 127.0.0.1:3000;": f"server 127.0.0.1:{upstream};",
+            "server 127.0.0.1:3000;": "\n    ".join(f"server 127.0.0.1:{each};" for each in upstreams),
             f"/etc/nginx/tls/{HOST}.pem": str(tls.certificate),
             f"/etc/nginx/tls/{HOST}.key": str(tls.key),
         },
@@ -112,14 +112,15 @@ def nginx(folder: Path, tls: Tls, upstream: int) -> tuple[list[str], int]:
     return [str(program), "-p", str(own), "-e", "stderr", "-c", str(own / "nginx.conf")], port
 
 
-def haproxy(folder: Path, tls: Tls, upstream: int) -> tuple[list[str], int]:
+def haproxy(folder: Path, tls: Tls, *upstreams: int) -> tuple[list[str], int]:
     port = free_port()
+    servers = (f"server tsa{number} 127.0.0.1:{each}" for number, each in enumerate(upstreams, 1))
     sample = replace(
         (DEPLOY / "haproxy" / "haproxy.cfg").read_text(encoding="utf-8"),
         {
             "bind :443 ": f"bind 127.0.0.1:{port} ",
             f"/etc/haproxy/tls/{HOST}.pem": str(tls.both),
-            "server tsa1 127.0.0.1:3000": f"server tsa1 127.0.0.1:{upstream}",
+            "server tsa1 127.0.0.1:3000": "\n    ".join(servers),
         },
     )
     path = folder / f"haproxy-{port}.cfg"
@@ -127,4 +128,4 @@ def haproxy(folder: Path, tls: Tls, upstream: int) -> tuple[list[str], int]:
     return [str(require_program("haproxy")), "-f", str(path)], port
 
 
-PROXIES: dict[str, Callable[[Path, Tls, int], tuple[list[str], int]]] = {"nginx": nginx, "haproxy": haproxy}
+PROXIES: dict[str, Callable[..., tuple[list[str], int]]] = {"nginx": nginx, "haproxy": haproxy}

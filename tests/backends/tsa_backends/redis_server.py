@@ -1,4 +1,4 @@
-"""A real Redis, in memory, with a password."""
+"""A real Redis with a password, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ PASSWORD = "redis-secret-7d1e40"
 
 
 class RedisServer:
-    """One server on one port."""
+    """One server on one port; `durable`: what was counted is still there after a crash."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.port = free_port()
         self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
         config = folder / "redis.conf"
         # Not on the command line, where everybody could read the password.
         config.write_text(
-            f'bind 127.0.0.1\nport {self.port}\nrequirepass {PASSWORD}\nsave ""\nappendonly no\ndir {folder}\n'
+            f'bind 127.0.0.1\nport {self.port}\nrequirepass {PASSWORD}\nsave ""\n'
+            f"appendonly {'yes' if durable else 'no'}\ndir {folder}\n"
         )
         program = require_program("redis-server", package="redis-server")
         self.process = ServerProcess([program, config], folder / "redis.log")

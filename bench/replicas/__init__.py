@@ -1,0 +1,1 @@
+"""Three servers behind a proxy, with one PostgreSQL and one Redis, and what happens when a part of it fails."""
