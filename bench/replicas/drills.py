@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic, sleep
+from typing import TypeVar
 
 from bench.replicas.cluster import Cluster, Plan
 
@@ -30,6 +31,7 @@ class Drill:
     quota_holds: bool = True
 
 
+_Act = TypeVar("_Act", bound=Callable[[Cluster], Times])
 REGISTERED: dict[str, Drill] = {}
 FAULT_SECONDS = 10.0
 """How long a fault lasts that somebody has to end."""
@@ -37,10 +39,10 @@ FAULT_SECONDS = 10.0
 
 def drill(
     name: str, done: str, *, plan: Callable[[str], Plan] = lambda proxy: Plan(proxy=proxy), quota_holds: bool = True
-) -> Callable[[Callable[[Cluster], Times]], Callable[[Cluster], Times]]:
+) -> Callable[[_Act], _Act]:
     """Register a function as the drill `name`; `done` says what it does, for the table."""
 
-    def register(act: Callable[[Cluster], Times]) -> Callable[[Cluster], Times]:
+    def register(act: _Act) -> _Act:
         REGISTERED[name] = Drill(name=name, done=done, act=act, plan=plan, quota_holds=quota_holds)
         return act
 
