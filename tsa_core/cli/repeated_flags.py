@@ -52,7 +52,7 @@ def _check(order: Sequence[click.Parameter], ctx: click.Context) -> None:
             raise click.UsageError(
                 f"{parameter.opts[0]} is given {times} times but takes one value; give it once", ctx=ctx
             )
-        if ctx.parent is not None and _is_given(ctx.parent, parameter):
+        if ctx.parent is not None and _is_given(ctx.find_root(), parameter):
             raise click.UsageError(
                 f"{parameter.opts[0]} is given before and after the command's name; give it once", ctx=ctx
             )

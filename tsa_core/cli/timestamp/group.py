@@ -19,6 +19,11 @@ _LAZY: Final = {
         "Put a later timestamp over one, before it weakens.",
         _LONG_TERM,
     ),
+    "cose": LazyCommand(
+        "tsa_core.cli.timestamp.longterm_commands:COSE",
+        "Put timestamps into COSE messages, and verify them.",
+        _LONG_TERM,
+    ),
 }
 _SHARED: Final = {
     "help": LazyCommand("tsa_core.cli.program_help:show_help", "Show the help of the program or of a command.", SHARED),

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from tsa_core.cli.timestamp import extend
+from tsa_core.cli.program_group import HelpfulGroup
+from tsa_core.cli.timestamp import cose, extend
 from tsa_core.cli.timestamp.options import click_command
 
 EXTEND: Final = click_command("extend", extend.extend, extend.FLAGS)
+COSE: Final = HelpfulGroup(
+    "cose",
+    commands=[
+        click_command("stamp", cose.stamp, cose.STAMP_FLAGS),
+        click_command("verify", cose.verify, cose.VERIFY_FLAGS),
+    ],
+    help="Put timestamps into COSE messages, and verify them (RFC 9921). Needs the extra tsa-core[cose].",
+)

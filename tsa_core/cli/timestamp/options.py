@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -81,7 +82,7 @@ def common_options() -> list[click.Parameter]:
 
 
 def _names_server(ctx: click.Context) -> bool:
-    contexts = [context for context in (ctx, ctx.parent) if context is not None]
+    contexts = (ctx, ctx.find_root())
     sources = {context.get_parameter_source("timestamp_server") for context in contexts}
     return not sources <= {ParameterSource.DEFAULT, None}
 
@@ -134,7 +135,7 @@ def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Pa
     commands = all_commands(root) if isinstance(root, click.Group) else {}
     settings = read_config(path)
     tables = {name: settings.pop(name) for name in commands if isinstance(settings.get(name), dict)}
-    flags = {name: _flags(command) for name, command in commands.items()}
+    flags = {name: _all_flags(command) for name, command in commands.items()}
     own = _flags(root)
     known = set(own).union(*flags.values())
     unknown = sorted(settings.keys() - known)
@@ -143,12 +144,15 @@ def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Pa
     )
     if unknown:
         raise click.UsageError(f"the configuration file {path} has a setting that does not exist: {unknown[0]}")
-    defaults: dict[str, Any] = {name: _defaults(flags[name], {**settings, **tables.get(name, {})}) for name in commands}
+    defaults = {
+        name: _command_defaults(command, {**settings, **tables.get(name, {})}) for name, command in commands.items()
+    }
     if ctx.command is root:
         # An empty table would be the default of a flag that is called as its command is: --help.
         ctx.default_map = {**_defaults(own, settings), **{name: table for name, table in defaults.items() if table}}
     else:
-        ctx.default_map = defaults[ctx.command.name or ""]
+        place = [each.command.name or "" for each in _ancestry(ctx)]
+        ctx.default_map = functools.reduce(lambda table, name: table.get(name, {}), place, defaults)
     return path
 
 
@@ -174,6 +178,24 @@ def _options(command: click.Command) -> list[click.Parameter]:
     return [parameter for parameter in command.params if isinstance(parameter, click.Option)]
 
 
+def _all_flags(command: click.Command) -> dict[str, click.Parameter]:
+    """Return a command's parameters; those of all its commands, if it is a group."""
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return {**_flags(command), **{name: parameter for each in inner for name, parameter in _flags(each).items()}}
+
+
+def _command_defaults(command: click.Command, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a command by parameter; of a group, those of each of its commands by name."""
+    if isinstance(command, click.Group):
+        return {name: _defaults(_flags(inner), settings) for name, inner in command.commands.items()}
+    return _defaults(_flags(command), settings)
+
+
+def _ancestry(ctx: click.Context) -> list[click.Context]:
+    """Return the contexts from below the root to this one."""
+    return [*(_ancestry(ctx.parent) if ctx.parent.parent is not None else ()), ctx] if ctx.parent is not None else []
+
+
 def _defaults(flags: dict[str, click.Parameter], settings: dict[str, Any]) -> dict[str, Any]:
     defaults: dict[str, Any] = {}
     for key, value in settings.items():
@@ -189,9 +211,9 @@ def common(ctx: click.Context, name: str) -> Any:
 
     One that may be repeated may stand in both places; any other one is refused there (repeated_flags.py).
     """
-    parent = ctx.parent
+    parent = ctx.find_root()
     given = ParameterSource.COMMANDLINE
-    if parent is None or parent.get_parameter_source(name) is not given:
+    if parent is ctx or parent.get_parameter_source(name) is not given:
         return ctx.params[name]
     own = ctx.params[name] if ctx.get_parameter_source(name) is given else ()
     return (*parent.params[name], *own) if own else parent.params[name]

@@ -21,7 +21,8 @@ def known_variables(group: click.Group) -> frozenset[str]:
     """Return the variables that the flags of a group and its commands read."""
     names: set[str] = set()
     for command in (group, *all_commands(group).values()):
-        for parameter in command.params:
+        inner = command.commands.values() if isinstance(command, click.Group) and command is not group else ()
+        for parameter in (parameter for each in (command, *inner) for parameter in each.params):
             variables = parameter.envvar or ()
             names.update([variables] if isinstance(variables, str) else variables)
     return frozenset(names)
