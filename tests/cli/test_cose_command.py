@@ -56,6 +56,7 @@ def test_a_header_for_a_message_that_is_to_be_signed(shell: Shell, tsa: HttpTsa)
 
 
 def test_mistakes(shell: Shell, stamped: str, tsa: HttpTsa) -> None:
+    assert "--force" in shell.fails(2, "cose", "stamp", "--message", "a.cose", "--out", "b.cose")
     to = ("--out", "c.cose", "--timestamp_server", tsa.url)
     assert "give --message" in shell.fails(2, "cose", "stamp", *to)
     assert "already" in shell.fails(1, "cose", "stamp", "--message", stamped, *to)

@@ -98,6 +98,11 @@ def test_mistakes(shell: Shell, reply: str, now: HttpTsa) -> None:
     assert "asks one --timestamp_server" in shell.fails(
         2, *arguments, "--artifact", "a.txt", "--timestamp_server", "http://127.0.0.1:1"
     )
+    Path("there.tsd").write_bytes(b"something")
+    there = extend(now, "--timestamp", reply, "--artifact", "a.txt", "--out", "there.tsd")
+    assert "--force replaces it" in shell.fails(2, *there)
+    assert now.received == []
+    assert shell(*there, "--force").code == 0
     assert "is no timestamp" in shell.fails(2, *extend(now, "--timestamp", "a.txt", "--out", "a.tsd"))
     assert "would destroy" in shell.fails(
         2, *extend(now, "--timestamp", reply, "--artifact", "a.txt", "--out", "a.txt")

@@ -8,7 +8,7 @@ from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.timestamp.connection import CONNECTION_FLAGS, connection_settings
-from tsa_core.cli.timestamp.files import STANDARD, read_file, write_reply
+from tsa_core.cli.timestamp.files import STANDARD, read_file, refuse_existing, write_timestamp
 from tsa_core.cli.timestamp.flags import Call, flag
 from tsa_core.cli.timestamp.revocation import REVOCATION_FLAGS, given_revocation
 from tsa_core.cli.timestamp.trust import TRUST_FLAGS, trust_of
@@ -21,6 +21,7 @@ STAMP_FLAGS: Final = (
     flag("--message", metavar="FILE", help="A COSE_Sign1 or COSE_Sign: it gets a 3161-ctt over its signature."),
     flag("--payload", metavar="FILE", help="What is to be signed: --out gets a header with a 3161-ttc over it."),
     flag("--out", required=True, metavar="FILE", help="Where to put the message or the header; - is stdout."),
+    flag("--force", boolean=True, help="Replace --out when it is there already."),
     flag("--hash", name="hash_name", metavar="NAME", help="Hash of the timestamp: sha256 (default), sha512, ..."),
     flag("--tsa-policy", metavar="OID", help="Ask for this policy."),
     *CONNECTION_FLAGS,
@@ -58,6 +59,8 @@ def stamp(call: Call) -> None:
         raise UsageMistake("cose stamp asks one --timestamp_server: RFC 9921 has one token of each kind in a message")
     if flags["out"] != STANDARD:
         refuse_inputs("--out", flags["out"], [("--payload", flags["payload"])])
+        if not flags["force"]:
+            refuse_existing(flags["out"])
     message = _read(flags["message"]) if flags["message"] is not None else None
     if message is not None:
         check_no_ctt(message)
@@ -65,7 +68,8 @@ def stamp(call: Call) -> None:
     with TimestampClient(servers[0], **connection_settings(call)) as client:
         timestamp = client.stamp(artifact=data, hash_name=flags["hash_name"] or "sha256", policy=flags["tsa_policy"])
     reply = timestamp.reply
-    write_reply(flags["out"], add_ctt(message, reply) if message is not None else protected_header_with_ttc(reply))
+    result = add_ctt(message, reply) if message is not None else protected_header_with_ttc(reply)
+    write_timestamp(flags["out"], result, force=bool(flags["force"]))
     what = f"3161-ctt of the {message.kind}'s signature" if message is not None else "3161-ttc of the payload"
     error = flags["out"] == STANDARD
     if call.as_json and not error:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.timestamp.connection import CONNECTION_FLAGS, connection_settings
-from tsa_core.cli.timestamp.files import STANDARD, read_file, write_timestamp
+from tsa_core.cli.timestamp.files import STANDARD, read_file, refuse_existing, write_timestamp
 from tsa_core.cli.timestamp.flags import PROGRAM, Call, flag
 from tsa_core.cli.timestamp.layers import verdict_on
 from tsa_core.cli.timestamp.revocation import REVOCATION_FLAGS, fetched_revocation, given_revocation
@@ -30,6 +32,7 @@ FLAGS: Final = (
     flag("--digest", metavar="HEX", help="Its digest instead; sha384:HEX names the hash."),
     flag("--out", required=True, metavar="FILE.tsd", help="Where to put the TimeStampedData (RFC 5544); - is stdout."),
     flag("--content", boolean=True, help="Put the artifact itself into the .tsd too."),
+    flag("--force", boolean=True, help="Replace --out when it is there already and is not --timestamp."),
     flag("--wrap", boolean=True, help="Only make a .tsd of it: no authority is asked, and nothing is verified."),
     flag("--hash", name="hash_name", metavar="NAME", help="Hash of the new timestamp: sha256 (default), sha512, ..."),
     flag("--tsa-policy", metavar="OID", help="Ask for this policy."),
@@ -61,6 +64,8 @@ def extend(call: Call) -> None:
     name, out = flags["reply"], flags["out"]
     for option in (option for option in _INPUTS if out != STANDARD):
         refuse_inputs("--out", out, [(f"--{option.replace('_', '-')}", flags[option])])
+    if not flags["force"] and out != STANDARD and not _is_same(name, out):
+        refuse_existing(out)
     archive = _archive(call)
     if flags["wrap"]:
         _write(call, archive)
@@ -124,7 +129,32 @@ def _archive(call: Call) -> TimeStampedData:
 
 
 def _write(call: Call, archive: TimeStampedData) -> None:
-    write_timestamp(call.flags["out"], archive.encode(), force=True)
+    name, out = call.flags["reply"], call.flags["out"]
+    if _is_same(name, out):
+        _replace(out, archive.encode())
+    else:
+        write_timestamp(out, archive.encode(), force=bool(call.flags["force"]))
+
+
+def _is_same(first: str, second: str) -> bool:
+    return STANDARD not in {first, second} and Path(second).exists() and Path(first).samefile(second)
+
+
+def _replace(name: str, data: bytes) -> None:
+    """Write the file anew, whole or not at all: it may be the only one that proves what it proves."""
+    path = Path(name).resolve()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fchmod(stream.fileno(), path.stat().st_mode & 0o777)
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageMistake(f"{name} cannot be written: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _report(call: Call, archive: TimeStampedData, verdict: VerifiedTimestamp, before: str) -> None:
