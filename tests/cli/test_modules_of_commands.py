@@ -61,7 +61,7 @@ def check(modules: set[str], *, most: int, without: tuple[str, ...]) -> None:
 
 
 def test_verify_imports_no_framework(files: Path, unit: int) -> None:
-    check(imported(files, *CLIENT, *VERIFY), most=unit + 106, without=(*FRAMEWORKS, *HTTP))
+    check(imported(files, *CLIENT, *VERIFY), most=unit + 108, without=(*FRAMEWORKS, *HTTP))
 
 
 def test_the_client_imports_no_revocation_and_no_framework(files: Path, unit: int) -> None:
@@ -74,7 +74,7 @@ def test_the_client_imports_no_revocation_and_no_framework(files: Path, unit: in
 
 def test_inspect_imports_no_framework(files: Path, unit: int) -> None:
     without = [name for name in FRAMEWORKS if name != "asn1crypto"]  # which shows names of all kinds
-    check(imported(files, *CLIENT, "inspect", "--timestamp", "r.tsr"), most=unit + 110, without=(*without, *HTTP))
+    check(imported(files, *CLIENT, "inspect", "--timestamp", "r.tsr"), most=unit + 112, without=(*without, *HTTP))
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("verify", "--help")])

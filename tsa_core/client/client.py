@@ -1,7 +1,7 @@
 """Asking one timestamp authority.
 
 from tsa_core.client import TimestampClient
-timestamp = TimestampClient("https://timestamp.example.org").stamp(artifact=open("release.tar.gz", "rb"))
+timestamp = TimestampClient("https://timestamp.example.org").stamp(artifact="release.tar.gz")
 Path("release.tsr").write_bytes(timestamp.reply)
 """
 
@@ -76,7 +76,9 @@ class TimestampClient:
     def stamp(self, **arguments: Unpack[RequestArguments]) -> Timestamp:
         """Return a timestamp of an artifact or its digest; the arguments are those of RequestArguments.
 
-        Raises RequestError, TimestampRefused, BadReply, or a TransportError.
+        client.stamp(artifact="release.tar.gz")
+
+        Raises RequestError, TimestampRefused, BadReply, a TransportError; OSError for an artifact that cannot be read.
         """
         return self.send(build_request(**arguments))
 

@@ -31,7 +31,9 @@ def strong_hash(name: str) -> HashAlgorithm:
 
 
 class RequestArguments(TypedDict, total=False):
-    """What a request asks for: about an `artifact`, in memory or a stream, or about its `digest`.
+    """What a request asks for: about an `artifact` or about its `digest`, which is bytes.
+
+    `artifact` is a path (`str` or `os.PathLike`), bytes, or a file that is open for reading bytes.
 
     `hash_name` is sha256 unless given. `nonce` True, as when it is not given, makes a new one of 64 random bits; a
     number is used as it is; False sends none. `certificate` is certReq, True unless given: the reply then holds the
@@ -56,6 +58,8 @@ def build_request(**arguments: Unpack[RequestArguments]) -> bytes:
         raise TypeError("a request is about either an artifact or a digest")
     if artifact is not None:
         digest = hash_artifact(artifact, algorithm)
+    elif not isinstance(digest, bytes | bytearray | memoryview):
+        raise TypeError(f"the digest must be bytes, not {type(digest).__name__}; bytes.fromhex reads hexadecimal")
     assert digest is not None  # noqa: S101 - one of the two was given
     nonce = arguments.get("nonce", True)
     if nonce is True:

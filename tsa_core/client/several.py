@@ -60,10 +60,10 @@ def stamp_all(
 ) -> Timestamps:
     """Ask several authorities at once and return when `threshold` of them, all unless given, gave a timestamp.
 
-    The same URL counts once. Each gets a request with a nonce of its own. `timeout` is a deadline over all of it; an
-    authority that has not answered when enough others have is left. The settings are those of TimestampClient and
-    are used for every URL. Raises ThresholdNotMet, which holds what came and why the rest did not, RequestError for
-    a request that cannot be built, and ClientSettingError.
+    `artifact` is a path, bytes, or a file open for reading bytes. The same URL counts once. Each gets a request with a
+    nonce of its own. `timeout` is a deadline over all of it; an authority that has not answered when enough others
+    have is left. The settings are those of TimestampClient and are used for every URL. Raises ThresholdNotMet, which
+    holds what came and why the rest did not, RequestError for a request that cannot be built, and ClientSettingError.
     """
     distinct = distinct_urls(urls)
     needed = len(distinct) if threshold is None else threshold

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from os import PathLike, fspath
+from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -14,9 +15,10 @@ from tsa_core.paths.crl_reader import CertificateList
 from tsa_core.paths.errors import RevocationUnknown, printable
 from tsa_core.paths.ocsp_reader import OCSPResponse
 from tsa_core.protocol.errors import EncodingError
+from tsa_core.sources import Source, octets
 
-NamedBytes = bytes | tuple[str, bytes]
-"""What a file holds, alone or after the file's name, which errors and findings then tell."""
+NamedBytes: TypeAlias = "Source | tuple[str, bytes]"
+"""A path, what a file holds, or a pair of its name and that; errors and findings tell the name."""
 
 MAX_REVOCATION_OCTETS: Final = 64 << 20
 """Octets of one list or answer; the largest CRLs that authorities publish have 30 to 40 million."""
@@ -70,7 +72,10 @@ def prepared_responses(responses: Sequence[ocsp.OCSPResponse | OCSPResponse]) ->
 
 
 def _named(file: NamedBytes) -> tuple[str, bytes]:
-    return ("", file) if isinstance(file, bytes) else file
+    if isinstance(file, tuple):
+        return file
+    name = fspath(file) if isinstance(file, str | PathLike) else ""
+    return name, octets(file, "the revocation data", MAX_FILE_OCTETS)
 
 
 def _unreadable(kind: str, name: str, error: EncodingError) -> RevocationUnknown:

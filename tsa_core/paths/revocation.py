@@ -62,7 +62,7 @@ class Revocation:
     ) -> Revocation:
         """Read files: CRLs, PEM with any number of them or DER, and OCSP responses, DER or PEM.
 
-        Each is what the file holds, or a pair of its name and that; errors and findings tell the name.
+        Each is a path, bytes, an open file, or a pair of a name and bytes; errors and findings tell the name.
         Raises RevocationUnknown for what cannot be read.
         """
         return cls(

@@ -45,11 +45,14 @@ from tsa_core.verify.verifier import Verifier, verify_response, verify_token
 
 if TYPE_CHECKING:
     from tsa_core.paths.revocation import Revocation, RevocationScope
+    from tsa_core.verify.many import Verification, verify_many
     from tsa_core.verify.request import verify_request
 else:
     _LATER: Final = {
         "Revocation": "tsa_core.paths.revocation",
         "RevocationScope": "tsa_core.paths.revocation",
+        "Verification": "tsa_core.verify.many",
+        "verify_many": "tsa_core.verify.many",
         "verify_request": "tsa_core.verify.request",
     }
     """What is imported when it is asked for: a program that verifies one timestamp does without it."""
@@ -101,6 +104,7 @@ __all__ = [
     "UnknownCriticalExtension",
     "UnsupportedAlgorithm",
     "UnsupportedRequestHash",
+    "Verification",
     "VerificationError",
     "VerifiedTimestamp",
     "Verifier",
@@ -108,6 +112,7 @@ __all__ = [
     "WeakRequestHash",
     "check_answer",
     "hash_artifact",
+    "verify_many",
     "verify_request",
     "verify_response",
     "verify_token",

@@ -20,6 +20,8 @@ class Subject(TypedDict, total=False):
     """What one timestamp must be about; each argument may be left out or None.
 
     At least one of `artifact`, `digest` and `request` says it; all that are given must agree with the token.
+    `artifact`, `request` and each of `proofs` is a path (`str` or `os.PathLike`), bytes, or a file open for reading
+    bytes; `digest` is bytes.
     `digest_algorithm` names the digest's hash, which is the token's unless given. With `request`, policy and
     nonce must be what it asked for, and a nonce must be absent if it sent none. The path must be valid at
     `time`, aware, which is genTime unless given. `proofs` are later timestamps, each a TimeStampResp or a
@@ -31,11 +33,11 @@ class Subject(TypedDict, total=False):
     artifact: Octets | None
     digest: bytes | None
     digest_algorithm: str | None
-    request: bytes | TimeStampReq | None
+    request: Octets | TimeStampReq | None
     nonce: int | None
     policy: str | None
     time: datetime | None
-    proofs: Sequence[bytes]
+    proofs: Sequence[Octets]
     existed: datetime | None
 
 
@@ -43,13 +45,13 @@ class Acceptance(TypedDict, total=False):
     """Whose timestamps are accepted, beyond what the trusted roots say (rules V9, V10, V15 and V20).
 
     `policies` are dotted identifiers of which the token's must be one; `common_name` is the signer's, compared
-    exactly; `tsa_certificate` is the only certificate accepted as the signer's; `revocation` holds the CRLs and
-    OCSP responses that must cover it. `allow` are names of ALLOWANCES: what is accepted although a rule refuses it,
-    and then stands in the verdict's notes. `algorithm_periods`, DEFAULT_PERIODS for example, accept a weak algorithm
-    by date; without them, no date helps.
+    exactly; `tsa_certificate`, or a path, bytes or file that holds it, is the only one accepted as the signer's;
+    `revocation` holds the CRLs and OCSP responses that must cover it. `allow` are names of ALLOWANCES: what is
+    accepted although a rule refuses it, and then stands in the verdict's notes. `algorithm_periods`, DEFAULT_PERIODS
+    for example, accept a weak algorithm by date; without them, no date helps.
     """
 
-    tsa_certificate: x509.Certificate | None
+    tsa_certificate: x509.Certificate | Octets | None
     policies: Iterable[str]
     common_name: str | None
     revocation: Revocation | None

@@ -8,13 +8,15 @@ whose certificates had ended, or whose algorithms were weak, before the next lay
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, TypedDict, Unpack, cast
 
 from tsa_core.paths.certificate import text
 from tsa_core.paths.errors import printable
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.hashes import IMPRINT_HASHES
-from tsa_core.protocol.timestamped_data import TimeStampedData, read_timestamped_data
+from tsa_core.protocol.timestamped_data import MAX_ARCHIVE_OCTETS, TimeStampedData, read_timestamped_data
+from tsa_core.sources import chunks, octets
 from tsa_core.verify.errors import ImprintMismatch, MalformedTimestamp, ProofMissing, VerificationError
 from tsa_core.verify.expectations import ACCEPTANCE, Acceptance, Subject, check_names
 from tsa_core.verify.statement import Octets
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 class LayeredSubject(TypedDict, total=False):
     """What the first timestamp of a file must be about, and the moment for which the last one is verified.
+
+    `artifact` is a path, bytes, or a file open for reading bytes.
 
     `artifact` or `digest` may be left out when the file holds its content; what is given must agree with it. `time`,
     aware, is now unless given.
@@ -56,23 +60,26 @@ class LayeredExpectations(LayeredSubject, total=False):
     algorithm_periods: Iterable[AlgorithmPeriod]
 
 
-def open_timestamped_data(data: bytes) -> TimeStampedData:
-    """Return what is in a TimeStampedData; raises MalformedTimestamp."""
+def open_timestamped_data(data: Octets) -> TimeStampedData:
+    """Return what is in a TimeStampedData, a path, bytes or an open file; raises MalformedTimestamp."""
     try:
-        return read_timestamped_data(data)
+        return read_timestamped_data(octets(data, "the TimeStampedData", MAX_ARCHIVE_OCTETS))
     except EncodingError as error:
         raise MalformedTimestamp(f"the TimeStampedData cannot be read: {error}") from None
 
 
 def verify_timestamped_data(
-    data: bytes | TimeStampedData, *, trust: TrustStore, **expectations: Unpack[LayeredExpectations]
+    data: Octets | TimeStampedData, *, trust: TrustStore | Octets, **expectations: Unpack[LayeredExpectations]
 ) -> VerifiedTimestamp:
     """Return the verdict on the first timestamp; its `proof` is the one on the second, and so on.
+
+    `data` and `trust` are paths, bytes or open files, or what was read from them.
 
     All authorities must be in `trust`. What Acceptance says of certificates, policies and names is for the first
     timestamp. Raises a VerificationError that names the layer.
     """
     check_names(expectations, ACCEPTANCE | LayeredSubject.__optional_keys__, "verify_timestamped_data")
+    trust = trust if isinstance(trust, TrustStore) else TrustStore.read(trust)
     archive = data if isinstance(data, TimeStampedData) else open_timestamped_data(data)
     accepted = {name: value for name, value in expectations.items() if name in ACCEPTANCE}
     acceptance = cast("Acceptance", {"algorithm_periods": DEFAULT_PERIODS, **accepted})
@@ -157,15 +164,8 @@ class _Prefixed:
     """Data behind a prefix, readable once."""
 
     def __init__(self, prefix: bytes, data: Octets) -> None:
-        self._prefix = prefix
-        self._data = data
+        self._pieces = chain([prefix], chunks(data, "the artifact"))
 
-    def read(self, size: int = -1) -> bytes:
-        """Return the prefix, then the data in pieces."""
-        if self._prefix:
-            prefix, self._prefix = self._prefix, b""
-            return prefix
-        if isinstance(self._data, bytes | bytearray | memoryview):
-            data, self._data = bytes(self._data), b""
-            return data
-        return self._data.read(size)
+    def read(self, size: int = -1) -> bytes:  # noqa: ARG002 - whoever hashes takes pieces of any size
+        """Return the prefix, then the data in pieces; nothing at the end."""
+        return next(self._pieces, b"")

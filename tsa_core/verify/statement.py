@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import BinaryIO, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from tsa_core.paths.algorithms import STRICT, AlgorithmRules
 from tsa_core.paths.certificate import PathCertificate
@@ -13,6 +13,8 @@ from tsa_core.protocol.hashes import HashAlgorithm
 from tsa_core.protocol.reply import MAX_REPLY_OCTETS, Token, read_reply, read_token
 from tsa_core.protocol.request import TimeStampReq
 from tsa_core.protocol.tstinfo_reader import TSTInfo, read_tst_info
+from tsa_core.sources import Source
+from tsa_core.sources import octets as octets_of
 from tsa_core.verify.algorithms import strong_hash
 from tsa_core.verify.errors import (
     ImprintMismatch,
@@ -30,8 +32,8 @@ from tsa_core.verify.request import verify_request
 from tsa_core.verify.signed_data import SignedToken, check_signature, check_structure, find_signer
 from tsa_core.verify.tsa_name import check_tsa_name
 
-Octets: TypeAlias = "bytes | bytearray | memoryview | BinaryIO"
-"""Data in memory, or a stream open for reading bytes."""
+Octets: TypeAlias = Source
+"""A path, bytes, or a file that is open for reading bytes."""
 
 
 class Statement(NamedTuple):
@@ -118,8 +120,10 @@ def check_request(info: TSTInfo, request: TimeStampReq) -> None:
         raise NonceMismatch("the token does not have the request's nonce")
 
 
-def check_answer(reply: Octets, request: bytes | TimeStampReq) -> TSTInfo:
+def check_answer(reply: Octets, request: Octets | TimeStampReq) -> TSTInfo:
     """Return the TSTInfo of a reply that answers the request, without trusting anyone.
+
+    Both are paths, bytes or open files.
 
     For a client that has no roots at hand: everything but the certificate path is checked, the signature
     with the signer's certificate in the token. A token without it is only accepted if the request did not
@@ -161,9 +165,5 @@ def _check_own_signature(signed: SignedToken, info: TSTInfo, token: Token, *, ne
 
 
 def octets(source: Octets) -> bytes:
-    """Return the bytes of a reply or token; of a stream, no more than shows that it is too large."""
-    if isinstance(source, bytes):
-        return source
-    if isinstance(source, bytearray | memoryview):
-        return bytes(source)
-    return source.read(MAX_REPLY_OCTETS + 1)
+    """Return the bytes of a reply or token; of a file, no more than shows that it is too large."""
+    return octets_of(source, "the timestamp", MAX_REPLY_OCTETS)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from tsa_core.protocol.hashes import HashAlgorithm, hash_by_name
 from tsa_core.protocol.request import TimeStampReq
 from tsa_core.protocol.tstinfo_reader import TSTInfo
+from tsa_core.sources import chunks
 from tsa_core.verify.errors import ImprintMismatch, NonceMismatch, PolicyMismatch
 from tsa_core.verify.expectations import Subject
 from tsa_core.verify.request import verify_request
 from tsa_core.verify.statement import Octets, check_request
-
-CHUNK_OCTETS: Final = 1 << 20
 
 
 def check_subject(info: TSTInfo, algorithm: HashAlgorithm, subject: Subject) -> None:
@@ -32,6 +29,8 @@ def check_subject(info: TSTInfo, algorithm: HashAlgorithm, subject: Subject) -> 
 
 
 def _check_digest(info: TSTInfo, algorithm: HashAlgorithm, digest: bytes, name: str | None) -> None:
+    if not isinstance(digest, bytes | bytearray | memoryview):
+        raise TypeError(f"the digest must be bytes, not {type(digest).__name__}; bytes.fromhex reads hexadecimal")
     if name is not None:
         try:
             given = hash_by_name(name)
@@ -46,10 +45,13 @@ def _check_digest(info: TSTInfo, algorithm: HashAlgorithm, digest: bytes, name: 
 
 
 def hash_artifact(artifact: Octets, algorithm: HashAlgorithm) -> bytes:
-    """Return the digest of data in memory or of everything a stream still holds, read in chunks."""
+    """Return the digest of a file at a path, of bytes, or of everything that an open file still holds.
+
+    Files are read in pieces. Raises OSError for a file that cannot be read.
+    """
     if isinstance(artifact, bytes | bytearray | memoryview):
         return algorithm.digest(bytes(artifact) if not isinstance(artifact, bytes) else artifact)
     state = algorithm.new()
-    while chunk := artifact.read(CHUNK_OCTETS):
+    for chunk in chunks(artifact, "the artifact"):
         state.update(chunk)
     return state.digest()

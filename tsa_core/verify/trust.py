@@ -6,14 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import Final
 
 from cryptography import exceptions, x509
 
 from tsa_core.paths.certificate import PathCertificate, load_certificate, load_pem_certificates, text
 from tsa_core.paths.extensions import PARSING_ERRORS
 from tsa_core.protocol.errors import EncodingError
+from tsa_core.sources import Source, octets
 from tsa_core.verify.errors import PathError
 from tsa_core.verify.trusted_authority import TrustedAuthority, check_window
+
+MAX_TRUST_OCTETS: Final = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,24 +106,33 @@ class TrustStore:
         )
 
     @classmethod
-    def from_trusted_root(cls, document: bytes) -> TrustStore:
+    def read(cls, source: Source) -> TrustStore:
+        """Read a chain up to its root, PEM or DER, or a TrustedRoot, which is JSON: a path, bytes or an open file.
+
+        Raises PathError when it is neither or holds nothing to trust, and OSError when it cannot be read.
+        """
+        data = _octets(source)
+        return cls.from_trusted_root(data) if data.lstrip()[:1] == b"{" else cls.from_chain(data)
+
+    @classmethod
+    def from_trusted_root(cls, document: Source) -> TrustStore:
         """Read Sigstore's TrustedRoot, JSON: its timestamp authorities with their windows of trust.
 
-        Raises PathError when it cannot be read, or names no timestamp authority.
+        `document` is a path, bytes or an open file. Raises PathError when it cannot be read, or names no authority.
         """
         # Not at the top: a command that trusts a chain does without it.
         from tsa_core.verify.trusted_root import read_trusted_root
 
-        return cls.from_authorities(read_trusted_root(document))
+        return cls.from_authorities(read_trusted_root(_octets(document)))
 
     @classmethod
-    def from_chain(cls, chain: bytes) -> TrustStore:
+    def from_chain(cls, chain: Source) -> TrustStore:
         """Read a chain as an authority serves it: signer, intermediates, root; PEM in any order, or one DER.
 
-        The self-signed certificates are the roots. Raises PathError when there is none, because then nothing
-        in the file says what is to be trusted.
+        `chain` is a path, bytes or an open file. The self-signed certificates are the roots. Raises PathError when
+        there is none, because then nothing in the file says what is to be trusted.
         """
-        certificates = read_certificates(chain)
+        certificates = read_certificates(_octets(chain))
         roots = tuple(c for c in certificates if is_self_signed(c))
         if not roots:
             raise PathError(
@@ -129,12 +142,31 @@ class TrustStore:
         return cls(roots=roots, certificates=tuple(c for c in certificates if c not in roots))
 
     @classmethod
-    def from_files(cls, roots: bytes, intermediates: bytes = b"") -> TrustStore:
-        """Read roots and intermediates, each PEM with any number of certificates or one DER certificate."""
+    def from_files(cls, roots: Source, intermediates: Source = b"") -> TrustStore:
+        """Read roots and intermediates, each PEM with any number of certificates or one DER certificate.
+
+        Each is a path, bytes or an open file. Raises PathError, or OSError for a file that cannot be read.
+        """
+        between = _octets(intermediates)
         return cls(
-            roots=read_certificates(roots),
-            certificates=read_certificates(intermediates) if intermediates else (),
+            roots=read_certificates(_octets(roots)),
+            certificates=read_certificates(between) if between else (),
         )
+
+
+def _octets(source: Source) -> bytes:
+    data = octets(source, "the certificates", MAX_TRUST_OCTETS)
+    if len(data) > MAX_TRUST_OCTETS:
+        raise PathError(f"the certificates have more than {MAX_TRUST_OCTETS} bytes")
+    return data
+
+
+def read_one_certificate(source: Source) -> x509.Certificate:
+    """Return the one certificate that a source holds; raises PathError when it holds none, or several."""
+    found = read_certificates(_octets(source))
+    if len(found) != 1:
+        raise PathError(f"one certificate was expected, and there are {len(found)}")
+    return found[0]
 
 
 def read_certificates(data: bytes) -> tuple[x509.Certificate, ...]:

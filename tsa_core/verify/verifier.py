@@ -1,7 +1,7 @@
 """Verification of timestamps: the calls that programs make.
 
 from tsa_core.verify import TrustStore, verify_response
-result = verify_response(reply, artifact=open("release.tar.gz", "rb"), trust=TrustStore.from_chain(chain))
+result = verify_response("release.tsr", artifact="release.tar.gz", trust="chain.pem")
 print(result.gen_time, result.earliest, result.latest)
 """
 
@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Unpack
 
+from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from tsa_core.paths.algorithms import STRICT, AlgorithmRules
@@ -31,7 +32,7 @@ from tsa_core.verify.signed_data import SignedToken, check_signature, find_signe
 from tsa_core.verify.statement import Octets, Reading, octets, open_reply, open_token, read_statement, readable
 from tsa_core.verify.subject import check_subject
 from tsa_core.verify.tolerances import NONCRITICAL_EKU, algorithm_rules, check_allowances
-from tsa_core.verify.trust import TrustStore
+from tsa_core.verify.trust import TrustStore, read_one_certificate
 from tsa_core.verify.verdict import VerifiedTimestamp
 
 if TYPE_CHECKING:
@@ -51,13 +52,16 @@ class Verifier:
     valid; what one token carried never helps another one. Revocation is judged anew for each token. The shape of
     tokens is remembered too (see `shapes`), which makes the reading of the next one of the same authority quick.
 
+    `trust` is a TrustStore, or what `TrustStore.read` takes: a chain or a TrustedRoot, as path, bytes or open file.
     `acceptance` says whose timestamps are accepted among those that the roots vouch for: see Acceptance.
     """
 
-    def __init__(self, trust: TrustStore, **acceptance: Unpack[Acceptance]) -> None:
+    def __init__(self, trust: TrustStore | Octets, **acceptance: Unpack[Acceptance]) -> None:
         check_names(acceptance, ACCEPTANCE, "Verifier")
         tsa_certificate = acceptance.get("tsa_certificate")
-        self._trust = trust
+        if tsa_certificate is not None and not isinstance(tsa_certificate, x509.Certificate):
+            tsa_certificate = read_one_certificate(tsa_certificate)
+        self._trust = trust = trust if isinstance(trust, TrustStore) else TrustStore.read(trust)
         self._allow = check_allowances(acceptance.get("allow", ()))
         self._periods = tuple(acceptance.get("algorithm_periods", ()))
         self._rules = algorithm_rules(self._allow)
@@ -74,7 +78,10 @@ class Verifier:
         self._lock = threading.Lock()
 
     def verify_response(self, reply: Octets, **subject: Unpack[Subject]) -> VerifiedTimestamp:
-        """Return what a TimeStampResp proves about its subject, or raise a VerificationError; see Subject."""
+        """Return what a TimeStampResp proves about its subject, or raise a VerificationError; see Subject.
+
+        `reply` is a path, bytes, or a file open for reading bytes. Raises OSError for a file that cannot be read.
+        """
         check_names(subject, SUBJECT, "verify_response")
         return self._verify(octets(reply), subject, is_reply=True)
 
@@ -105,7 +112,8 @@ class Verifier:
         that came with the token. Both are of a file with layers, whose subjects have no proofs of their own.
         """
         _check_arguments(subject)
-        time, proofs, existed = subject.get("time"), subject.get("proofs", ()), subject.get("existed")
+        time, existed = subject.get("time"), subject.get("existed")
+        proofs = [octets(proof) for proof in subject.get("proofs", ())]
         layered = proof is not None or existed is not None
         by_date, rules = self._without_proof, self._rules
         reading = self._shapes.read(data, is_reply=is_reply) if not proofs and not layered else None
@@ -276,13 +284,22 @@ def _at_hand() -> Revocation:
     return Revocation(scope=RevocationScope.AT_HAND)
 
 
-def verify_response(reply: Octets, *, trust: TrustStore, **expectations: Unpack[Expectations]) -> VerifiedTimestamp:
-    """Verify one TimeStampResp; Verifier is faster for more than one. See Subject and Acceptance."""
+def verify_response(
+    reply: Octets, *, trust: TrustStore | Octets, **expectations: Unpack[Expectations]
+) -> VerifiedTimestamp:
+    """Verify one TimeStampResp; Verifier is faster for more than one. See Subject and Acceptance.
+
+    `reply` and `trust` are paths, bytes, or files open for reading bytes; `trust` may be a TrustStore.
+
+    verify_response("r.tsr", artifact="a.txt", trust="chain.pem")
+    """
     subject, acceptance = separate(expectations, "verify_response")
     return Verifier(trust, **acceptance).verify_response(reply, **subject)
 
 
-def verify_token(token: Octets, *, trust: TrustStore, **expectations: Unpack[Expectations]) -> VerifiedTimestamp:
-    """Verify one bare TimeStampToken; Verifier is faster for more than one. See Subject and Acceptance."""
+def verify_token(
+    token: Octets, *, trust: TrustStore | Octets, **expectations: Unpack[Expectations]
+) -> VerifiedTimestamp:
+    """Verify one bare TimeStampToken; everything else is as in `verify_response`."""
     subject, acceptance = separate(expectations, "verify_token")
     return Verifier(trust, **acceptance).verify_token(token, **subject)
