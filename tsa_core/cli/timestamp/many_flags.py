@@ -6,9 +6,12 @@ from typing import Final
 
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.flags import Call, flag, seconds
+from tsa_core.cli.timestamp.revocation import REVOCATION_FLAGS
 
 SUFFIXES: Final = ("tsr", "tst", "p7s")
 """How files with timestamps end: a reply, and a bare token by either of two customs."""
+EVIDENCE: Final = ("crl", "ocsp", "fetch_crls", "fetch_ocsp")
+"""Flags of `verify` by which `timestamp` puts revocation data into a bundle."""
 REPORTS: Final = ("table", "jsonl", "junit", "sarif")
 SOURCE_FLAGS: Final = (
     flag(
@@ -30,10 +33,21 @@ OUT_DIR: Final = flag(
     metavar="DIR",
     help="Where the timestamps of FILEs are: DIR/a/b.txt.tsr for a/b.txt (default: beside each file).",
 )
+MANIFEST: Final = flag(
+    "--manifest", metavar="FILE.json", help="A list of FILEs, their digests, and where their timestamps are."
+)
 MANY_STAMP_FLAGS: Final = (
     *SOURCE_FLAGS,
     flag("--each", boolean=True, help="Ask the server once for every FILE."),
     OUT_DIR,
+    MANIFEST,
+    flag(
+        "--bundle",
+        metavar="FILE",
+        help="Put the timestamps of FILEs into one file, with what verifying them needs; only there without --out-dir "
+        "and --suffix.",
+    ),
+    *(each for each in REVOCATION_FLAGS if each.name in EVIDENCE),
     flag(
         "--suffix",
         choices=SUFFIXES,
@@ -52,6 +66,7 @@ MANY_STAMP_FLAGS: Final = (
 MANY_VERIFY_FLAGS: Final = (
     *SOURCE_FLAGS,
     OUT_DIR,
+    MANIFEST,
     flag(
         "--report",
         choices=REPORTS,
@@ -64,13 +79,29 @@ MANY_VERIFY_FLAGS: Final = (
 )
 
 
-def is_for_many(call: Call) -> bool:
-    """Say whether a command was given files, or lists of them, and not the one artifact of a flag."""
+def names_files(call: Call) -> bool:
+    """Say whether files were named, or lists of them."""
     return bool(call.paths or call.flags["from_file"] or call.flags["sums"])
+
+
+def is_for_many(call: Call) -> bool:
+    """Say whether a command is about many files, and not about the one artifact of a flag."""
+    return names_files(call) or call.flags["manifest"] is not None or _names_bundle(call.flags["bundle"])
+
+
+def _names_bundle(name: str | None) -> bool:
+    """Say whether a file is a bundle of many timestamps, and no Sigstore bundle; what cannot be read is none."""
+    if name is None:
+        return False
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123 - pathlib takes 3 ms of every command
+            return file.read(200).lstrip().startswith(b'{"Format": "tsa-core timestamp bundle"')
+    except OSError:
+        return False
 
 
 def refuse_flags_for_many(call: Call) -> None:
     """Raise UsageMistake for a flag that would have no effect on the one artifact of a flag."""
-    for name in ("each", "out_dir", "suffix", "report", "fail_fast"):
+    for name in ("each", "out_dir", "manifest", "suffix", "report", "fail_fast"):
         if call.flags.get(name):
             raise UsageMistake(f"--{name.replace('_', '-')} goes with FILEs, --from-file or --sums")

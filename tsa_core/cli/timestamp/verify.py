@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 
 FLAGS: Final = (
     flag("--timestamp", name="reply", metavar="FILE", help="The reply, the bare token or a .tsd; - for stdin."),
-    flag("--bundle", metavar="FILE", help="A Sigstore bundle instead: every RFC 3161 timestamp of its signature."),
+    flag(
+        "--bundle",
+        metavar="FILE",
+        help="A Sigstore bundle instead: every RFC 3161 timestamp of its signature. Or what `timestamp --bundle` made.",
+    ),
     flag("--artifact", metavar="FILE", help="What was timestamped; - for standard input."),
     flag("--digest", metavar="HEX", help="Its digest instead; sha384:HEX names the hash."),
     flag("--request", metavar="FILE", help="The request that was sent: imprint, policy and nonce must match it."),
@@ -89,6 +93,7 @@ def verify(call: Call) -> int | None:
     Examples:
       timestamp-cli verify --artifact release.tar.gz --timestamp release.tsr --certificate-chain chain.pem
       timestamp-cli verify --bundle release.sigstore.json --trust sigstore
+      timestamp-cli verify --bundle stamps.json --certificate-chain root.pem
       timestamp-cli verify dist/ --out-dir stamps --certificate-chain chain.pem --report junit
     """  # noqa: D301 - the backslash is click's mark
     flags = call.flags
@@ -115,8 +120,12 @@ def verify(call: Call) -> int | None:
     if many:
         from tsa_core.cli.timestamp.many.checking import Checker
 
-        checker = Checker(call, trust, revocation, lambda *of: _verifier(flags, *of), fetches=fetches)
-        return verifying.verify_many(call, checker, alone=fetches or bool(flags["fetch_issuers"]))
+        finder, bundle = verifying.find_timestamps(call)
+        if bundle is not None:
+            trust, revocation = verifying.with_helpers(flags, bundle, trust, revocation)
+        checker = Checker(call, trust, revocation, lambda *of: _verifier(flags, *of), finder=finder, fetches=fetches)
+        items = verifying.find_files(call, finder)
+        return verifying.verify_many(call, items, checker, alone=fetches or bool(flags["fetch_issuers"]))
 
     def check(reply: bytes, signature: bytes | None = None) -> VerifiedTimestamp:
         return _verdict(call, reply, trust, revocation, fetches=fetches, signature=signature)

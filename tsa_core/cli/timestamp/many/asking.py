@@ -8,18 +8,16 @@ import time
 from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
-from tsa_core.cli.timestamp.files import MAX_FILE_OCTETS
 from tsa_core.cli.timestamp.many.gate import Gate
 from tsa_core.cli.timestamp.many.item import Item
+from tsa_core.cli.timestamp.many.kept import About, found_already
 from tsa_core.cli.timestamp.many.outcome import Outcome, State
-from tsa_core.cli.timestamp.many.places import base_of, write_new
 from tsa_core.cli.timestamp.many.reading import Unreadable, digest_of
-from tsa_core.cli.timestamp.many.tokens import check_token
-from tsa_core.cli.timestamp.tokens import bare_token
+from tsa_core.cli.timestamp.many.store import Store
 from tsa_core.client import ClientError, ConnectionFailed, Timestamp, TimestampClient, UnexpectedAnswer
 from tsa_core.client.request import build_request
 from tsa_core.protocol.hashes import HashAlgorithm
-from tsa_core.verify import VerificationError, Verifier
+from tsa_core.verify import Verifier
 
 _BUSY: Final = frozenset({429, 503})
 _THIS_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
@@ -47,8 +45,7 @@ class Asking:
     algorithm: HashAlgorithm
     asked: Asked
     verifier: Verifier | None
-    out_dir: str | None
-    suffix: str
+    store: Store
     force: bool
     gate: Gate
     stop: threading.Event = field(default_factory=threading.Event)
@@ -64,49 +61,23 @@ class Asking:
             digest, size = digest_of(item, algorithm)
         except Unreadable as error:
             return Outcome(item=item, state=State.FAILED, text=str(error))
-        location = f"{base_of(item.name, self.out_dir)}.{self.suffix}"
-        if not self.force and (found := self._found(item, location, digest, algorithm)) is not None:
+        about = About(item=item, digest=digest, algorithm=algorithm, size=size)
+        if not self.force and (found := found_already(self.store, about, self.verifier)) is not None:
             return found
         request = build_request(digest=digest, hash_name=algorithm.name, **self.asked)
         answer = self._ask(item, request)
-        if isinstance(answer, Outcome):
-            return answer
-        data = answer.reply if self.suffix == "tsr" else bare_token(answer.reply)
-        try:
-            write_new(location, data, replace=self.force)
-        except FileExistsError:  # from another run, meanwhile
-            found = self._found(item, location, digest, algorithm)
-            text = f"{location} is written by another program"
-            return found or Outcome(item=item, state=State.FAILED, text=text)
-        except OSError as error:
-            return self._cannot_write(item, location, error)
-        return Outcome(
-            item=item,
-            state=State.STAMPED,
-            time=answer.time,
-            location=location,
-            digest=digest,
-            size=size,
-            warnings=answer.warnings,
-        )
+        return answer if isinstance(answer, Outcome) else self._keep(about, answer)
 
-    def _found(self, item: Item, location: str, digest: bytes, algorithm: HashAlgorithm) -> Outcome | None:
-        """Return the outcome for a file whose timestamp, or something else, is there already."""
+    def _keep(self, about: About, answer: Timestamp) -> Outcome:
+        location = self.store.location(about.item)
         try:
-            with open(location, "rb") as file:
-                data = file.read(MAX_FILE_OCTETS)
-        except FileNotFoundError:
-            return None
+            self.store.put(about.item, answer.reply, digest=about.text)
+        except FileExistsError:  # from another run, meanwhile
+            text = f"{location} is written by another program"
+            return found_already(self.store, about, self.verifier) or about.outcome(State.FAILED, text=text)
         except OSError as error:
-            return Outcome(
-                item=item, state=State.FAILED, text=f"{location} is there and cannot be read: {error.strerror}"
-            )
-        try:
-            info = check_token(data, digest, algorithm, self.verifier)
-        except VerificationError as error:
-            text = f"{location} is there and is no timestamp of the file as it is now ({error}); --force replaces it"
-            return Outcome(item=item, state=State.FAILED, text=text)
-        return Outcome(item=item, state=State.KEPT, time=info.gen_time, location=location, digest=digest)
+            return self._cannot_write(about.item, location, error)
+        return about.outcome(State.STAMPED, time=answer.time, location=location, warnings=answer.warnings)
 
     def _ask(self, item: Item, request: bytes) -> Timestamp | Outcome:
         broken = 0

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tsa_core.cli.timestamp.files import MAX_FILE_OCTETS
 from tsa_core.cli.timestamp.flags import Call
+from tsa_core.cli.timestamp.many.finders import Finder
 from tsa_core.cli.timestamp.many.item import Item
-from tsa_core.cli.timestamp.many.places import base_of
 from tsa_core.cli.timestamp.many.reading import Unreadable, opened
 from tsa_core.cli.timestamp.many.result import Result, Verdict, refusal_of, result_of
-from tsa_core.cli.timestamp.many.sources import SUFFIXES
 from tsa_core.cli.timestamp.revocation import fetched_revocation, with_fetched_issuers
-from tsa_core.cli.timestamp.tokens import without_armor
 from tsa_core.protocol.reply import is_token
-from tsa_core.verify import VerificationError, VerifiedTimestamp, Verifier
+from tsa_core.verify import ImprintMismatch, VerificationError, VerifiedTimestamp, Verifier
 
 if TYPE_CHECKING:
+    from tsa_core.protocol.tstinfo_reader import TSTInfo
     from tsa_core.verify import Revocation, TrustStore
 
 
@@ -31,8 +29,10 @@ class Checker:
         revocation: Revocation | None,
         make: Callable[[TrustStore, Revocation | None], Verifier],
         *,
+        finder: Finder,
         fetches: bool,
     ) -> None:
+        self._finder = finder
         self._call = call
         self._trust = trust
         self._revocation = revocation
@@ -44,30 +44,24 @@ class Checker:
 
     def check(self, item: Item) -> Result:
         """Return the verdict on a file."""
-        if item.problem is not None:
-            return Result(name=item.name, verdict=Verdict.UNKNOWN, reason=item.problem)
-        base = base_of(item.name, self._call.flags["out_dir"])
-        tried = [base + suffix for suffix in SUFFIXES]
-        for location in tried:
-            try:
-                with open(location, "rb") as file:
-                    data = file.read(MAX_FILE_OCTETS)
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError) as error:
-                reason = f"{location} cannot be read: {getattr(error, 'strerror', None) or error}"
-                return Result(name=item.name, verdict=Verdict.UNKNOWN, location=location, reason=reason)
-            return self.check_data(item, without_armor(data), location)
-        return Result(name=item.name, verdict=Verdict.MISSING, reason=f"none of {', '.join(tried)} is there")
-
-    def check_data(self, item: Item, data: bytes, location: str | None) -> Result:
-        """Return the verdict on a file whose timestamp is `data`."""
+        location = None
         try:
-            return result_of(item.name, location, self._verify(item, data))
+            if item.problem is not None:
+                raise Unreadable(item.problem)
+            found = self._finder.find(item)
+            location = found.location
+            verdict = self._verify(item, found.data)
+            check_listed(verdict.tst_info, found.digest)
+            return result_of(item.name, location, verdict)
+        except LookupError as error:
+            return Result(name=item.name, verdict=Verdict.MISSING, reason=str(error))
         except VerificationError as error:
             return refusal_of(item.name, location, error)
         except Unreadable as error:
             return Result(name=item.name, verdict=Verdict.UNKNOWN, location=location, reason=str(error))
+        except (OSError, ValueError) as error:
+            reason = f"{getattr(error, 'filename', None) or 'it'} cannot be read: {getattr(error, 'strerror', error)}"
+            return Result(name=item.name, verdict=Verdict.UNKNOWN, location=location, reason=reason)
 
     def _verify(self, item: Item, data: bytes) -> VerifiedTimestamp:
         trust, verifier = self._with_issuers(data)
@@ -100,3 +94,10 @@ class Checker:
             trust = with_fetched_issuers(self._call, data, self._trust)
             known = self._by_certificates[key] = trust, self._make(trust, None if self._fetches else self._revocation)
         return known
+
+
+def check_listed(info: TSTInfo, listed: str) -> None:
+    """Raise ImprintMismatch when a manifest or bundle lists another digest, `NAME:HEX`, than the token's."""
+    name, algorithm = listed.partition(":")[0], info.hash_algorithm
+    if listed and (algorithm is None or listed != f"{algorithm.name}:{info.hashed_message.hex()}"):
+        raise ImprintMismatch(f"the digest that is listed, a {name} one, is not the one in the token")

@@ -24,16 +24,18 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A file, what became of it, and its timestamp; `text` says why there is none."""
+    """A file, what became of it, and its timestamp; `text` says why there is none.
+
+    `digest` is `NAME:HEX`, empty when the file was not read; `size` is in octets, None when it is not known.
+    """
 
     item: Item
     state: State
     text: str = ""
     time: datetime | None = None
     location: str | None = None
-    digest: bytes | None = None
+    digest: str = ""
     size: int | None = None
-    token: bytes = b""
     warnings: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:

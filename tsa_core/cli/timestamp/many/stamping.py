@@ -13,6 +13,7 @@ from tsa_core.cli.timestamp.many.asking import Asked, Asking
 from tsa_core.cli.timestamp.many.gate import Gate
 from tsa_core.cli.timestamp.many.item import Item, shown_name
 from tsa_core.cli.timestamp.many.outcome import Outcome, State, count_words
+from tsa_core.cli.timestamp.many.outputs import Outputs
 from tsa_core.cli.timestamp.many.places import check_places
 from tsa_core.cli.timestamp.many.pool import Pool
 from tsa_core.cli.timestamp.many.progress import progress_bar
@@ -37,23 +38,24 @@ def stamp_many(call: Call, settings: ClientSettings) -> int:
         algorithm = strong_hash(flags["hash_name"] or "sha256")
     except RequestError as error:
         raise UsageMistake(str(error)) from None
+    outputs = Outputs(call, settings.get("verifier"))
     items = find_items(call)
     check_places(items, flags["out_dir"])
     stop = threading.Event()
     [server] = call.common("timestamp_server")
-    with TimestampClient(server, **settings) as client:
+    with outputs as store, TimestampClient(server, **settings) as client:
         asking = Asking(
             client=client,
             algorithm=algorithm,
             asked=Asked(nonce=flags["nonce"], certificate=flags["certificate"], policy=flags["tsa_policy"]),
             verifier=settings.get("verifier"),
-            out_dir=flags["out_dir"],
-            suffix=flags["suffix"] or "tsr",
+            store=store,
             force=bool(flags["force"]),
             gate=Gate(flags["max_wait"] or _MAX_WAIT),
             stop=stop,
         )
         outcomes, interrupted = _ask_for_all(items, asking, flags["jobs"] or _JOBS)
+        outputs.finish(outcomes, client.url)
     _report(outcomes, server=client.url, as_json=call.as_json)
     if asking.fatal:
         console.tell(f"{PROGRAM}: the run ended early: {asking.fatal}")

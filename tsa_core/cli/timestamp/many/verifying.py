@@ -5,22 +5,29 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
-from tsa_core.cli.timestamp.files import STANDARD
+from tsa_core.cli.timestamp.files import STANDARD, read_file
 from tsa_core.cli.timestamp.flags import PROGRAM, Call
+from tsa_core.cli.timestamp.many.bundle import MAX_BUNDLE_OCTETS, Bundle, read_bundle
 from tsa_core.cli.timestamp.many.checking import Checker
+from tsa_core.cli.timestamp.many.finders import BundleFinder, FileFinder, Finder, ManifestFinder
 from tsa_core.cli.timestamp.many.item import Item
+from tsa_core.cli.timestamp.many.manifest import read_manifest
 from tsa_core.cli.timestamp.many.progress import progress_bar
 from tsa_core.cli.timestamp.many.report import reporter_of
 from tsa_core.cli.timestamp.many.result import Result, Verdict, count_words
 from tsa_core.cli.timestamp.many.sources import find_items
+from tsa_core.cli.timestamp.many_flags import names_files
+from tsa_core.verify import Revocation, RevocationScope, TrustStore
+from tsa_core.verify.trust import read_certificates
 
-_SINGLE: Final = ("reply", "bundle", "artifact", "digest", "request", "nonce", "proof")
+_SINGLE: Final = ("reply", "artifact", "digest", "request", "nonce", "proof")
 _WORTH_PROCESSES: Final = 500
 """From so many files on, several processes verify; below, starting them takes longer than they save."""
 _CHUNK: Final = 50
@@ -31,17 +38,57 @@ def check_flags(call: Call) -> None:
     for name in _SINGLE:
         if call.flags[name]:
             flag = "timestamp" if name == "reply" else name
-            raise UsageMistake(f"--{flag} is for one timestamp; it does not go with FILEs, --from-file and --sums")
+            raise UsageMistake(f"--{flag} is for one timestamp; it does not go with many")
     if call.as_json and call.flags["report"] is not None:
         raise UsageMistake("--format json and --report both say how verdicts are printed")
 
 
-def verify_many(call: Call, checker: Checker, *, alone: bool) -> int:
+def find_timestamps(call: Call) -> tuple[Finder, Bundle | None]:
+    """Return what finds the timestamps, and the bundle if they are in one; raises UsageMistake."""
+    flags = call.flags
+    given = [f"--{name.replace('_', '-')}" for name in ("out_dir", "manifest", "bundle") if flags[name] is not None]
+    if len(given) > 1:
+        raise UsageMistake(f"{' and '.join(given)} both say where the timestamps are; give one of them")
+    if (name := flags["manifest"]) is not None:
+        return ManifestFinder(name, read_manifest(name)), None
+    if (name := flags["bundle"]) is not None:
+        bundle = read_bundle(name, read_file(name, MAX_BUNDLE_OCTETS))
+        if bundle.log_proofs:
+            console.tell(f"{PROGRAM}: not checked: the log proofs in {name}, of which this version knows none")
+        return BundleFinder(name, bundle), bundle
+    return FileFinder(flags["out_dir"]), None
+
+
+def with_helpers(
+    flags: Mapping[str, Any], bundle: Bundle, trust: TrustStore, given: Revocation | None
+) -> tuple[TrustStore, Revocation | None]:
+    """Return the trust with a bundle's certificates, which carry none, and the revocation data with the bundle's."""
+    known = {*trust.certificates, *trust.roots}
+    more = [certificate for data in bundle.certificates for certificate in read_certificates(data)]
+    trust = replace(trust, certificates=(*trust.certificates, *(each for each in more if each not in known)))
+    if not (bundle.crls or bundle.ocsp_responses):
+        return trust, given
+    own = Revocation.from_files(
+        crls=[(f"in {flags['bundle']}", data) for data in bundle.crls],
+        ocsp_responses=[(f"in {flags['bundle']}", data) for data in bundle.ocsp_responses],
+        scope=RevocationScope.AT_HAND if given is None else given.scope,
+    )
+    if given is None:
+        return trust, own
+    crls, responses = (*given.crls, *own.crls), (*given.ocsp_responses, *own.ocsp_responses)
+    return trust, replace(given, crls=crls, ocsp_responses=responses)
+
+
+def find_files(call: Call, finder: Finder) -> list[Item]:
+    """Return the files to verify: those that were named, or else all that a manifest or bundle lists."""
+    return find_items(call) if names_files(call) else finder.items()
+
+
+def verify_many(call: Call, items: Sequence[Item], checker: Checker, *, alone: bool) -> int:
     """Verify all files and return the exit code: 0 when each has a timestamp that holds, else 1.
 
     `alone` keeps the work in this process, which then fetches things once.
     """
-    items = find_items(call)
     reporter = reporter_of("json" if call.as_json else call.flags["report"] or "table", quiet=call.flags["quiet"])
     jobs = 1 if alone else call.flags["jobs"] or os.cpu_count() or 1
     results: list[Result] = []

@@ -1,0 +1,154 @@
+"""Where a run puts timestamps and what it writes about them: files, a manifest, a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tsa_core.cli import console
+from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.timestamp.flags import PROGRAM, Call
+from tsa_core.cli.timestamp.many.bundle import Bundle, Entry
+from tsa_core.cli.timestamp.many.bundle_store import BundleStore, existing_bundle, write_document
+from tsa_core.cli.timestamp.many.manifest import encode_manifest, is_manifest
+from tsa_core.cli.timestamp.many.outcome import Outcome
+from tsa_core.cli.timestamp.many.store import FileStore, Store
+from tsa_core.cli.timestamp.many_flags import EVIDENCE
+from tsa_core.cli.timestamp.revocation import fetched_revocation, given_revocation
+from tsa_core.cli.timestamp.shown import shown_time
+from tsa_core.cli.timestamp.tokens import bare_token
+from tsa_core.verify import VerificationError, VerifiedTimestamp
+
+if TYPE_CHECKING:
+    from tsa_core.verify import Verifier
+
+
+class Outputs:
+    """The outputs of one run; in a `with` statement, it gives the store of the timestamps.
+
+    Raises UsageMistake for flags that do not fit together and for files that must not be written over.
+    """
+
+    def __init__(self, call: Call, verifier: Verifier | None) -> None:
+        self._call = call
+        self._verifier = verifier
+        self._stack = ExitStack()
+        flags, force = call.flags, bool(call.flags["force"])
+        self._manifest: str | None = flags["manifest"]
+        self._bundle_path: str | None = flags["bundle"]
+        if self._manifest is not None and not force:
+            _refuse_other(self._manifest)
+        if self._bundle_path is None:
+            _refuse_evidence(flags, "--bundle")
+        elif verifier is None:
+            _refuse_evidence(flags, "--verify-with: only a path that is trusted says where to ask")
+        self._only_bundle = self._bundle_path is not None and flags["out_dir"] is None and flags["suffix"] is None
+        self._store: Store
+        if self._bundle_path is not None and self._only_bundle:
+            self._store = BundleStore(self._bundle_path, force=force)
+        else:
+            self._store = FileStore(out_dir=flags["out_dir"], suffix=flags["suffix"] or "tsr", force=force)
+        self._bundle = Bundle()
+        if isinstance(self._store, BundleStore):
+            self._bundle = self._store.bundle
+        elif self._bundle_path is not None:
+            self._bundle = existing_bundle(self._bundle_path, force=force) or self._bundle
+
+    def __enter__(self) -> Store:
+        if isinstance(self._store, BundleStore):
+            self._stack.enter_context(self._store)
+        return self._store
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def finish(self, outcomes: Sequence[Outcome], server: str) -> None:
+        """Write manifest and bundle for what there is, also of a run that was interrupted; raises UsageMistake."""
+        if self._manifest is not None:
+            write_document(self._manifest, encode_manifest(outcomes, server))
+        if self._bundle_path is None:
+            return
+        for outcome in outcomes:
+            if outcome.location is not None:
+                entry = self._entry(outcome)
+                self._bundle.entries[entry.name] = entry
+        if self._verifier is not None:
+            self._add_helpers()
+        write_document(self._bundle_path, self._bundle.encode())
+        if isinstance(self._store, BundleStore):
+            self._store.remove_journal()
+
+    def _entry(self, outcome: Outcome) -> Entry:
+        item = outcome.item
+        known = self._bundle.entries.get(item.name) if self._only_bundle else None
+        try:
+            data = known.token if known is not None else self._store.find(item)
+        except OSError as error:
+            raise UsageMistake(f"{outcome.location} cannot be read: {error.strerror}") from None
+        assert data is not None and outcome.time is not None  # noqa: S101, PT018 - it was there, or was put there
+        return Entry(
+            name=item.name,
+            digest=outcome.digest,
+            token=bare_token(data),
+            timestamp=shown_time(outcome.time),
+            size=outcome.size,
+        )
+
+    def _add_helpers(self) -> None:
+        """Add the certificates of all paths, and the revocation data that was given or is fetched for them."""
+        paths: dict[object, VerifiedTimestamp] = {}
+        for entry in self._bundle.entries.values():
+            try:
+                found = self._verify(entry)
+            except VerificationError as error:
+                console.tell(f"{PROGRAM}: warning: in the bundle, {entry.name} does not hold: {error}")
+                continue
+            paths.setdefault(found.path, found)
+        certificates = [each.public_bytes(Encoding.DER) for found in paths.values() for each in found.path]
+        self._bundle.certificates = _with(self._bundle.certificates, certificates)
+        flags: dict[str, Any] = {**self._call.flags, "revocation": None, "max_crl_age": None}
+        given = given_revocation({**flags, "fetch_crls": None, "fetch_ocsp": None})
+        for found in paths.values():
+            revocation = given
+            if flags["fetch_crls"] or flags["fetch_ocsp"]:
+                revocation = fetched_revocation(self._call, found, given)
+            if revocation is not None:
+                self._bundle.crls = _with(self._bundle.crls, [_der(crl) for crl in revocation.crls])
+                responses = [_der(response) for response in revocation.ocsp_responses]
+                self._bundle.ocsp_responses = _with(self._bundle.ocsp_responses, responses)
+
+    def _verify(self, entry: Entry) -> VerifiedTimestamp:
+        assert self._verifier is not None  # noqa: S101 - asked for by the caller
+        name, _, digits = entry.digest.partition(":")
+        return self._verifier.verify_token(entry.token, digest=bytes.fromhex(digits), digest_algorithm=name)
+
+
+def _with(known: Sequence[bytes], more: Sequence[bytes]) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys((*known, *more)))
+
+
+def _der(evidence: Any) -> bytes:
+    """Return the DER of a CRL or OCSP response, as this package or as `cryptography` read it."""
+    return bytes(evidence.der) if hasattr(evidence, "der") else bytes(evidence.public_bytes(Encoding.DER))
+
+
+def _refuse_evidence(flags: Any, needed: str) -> None:
+    for name in EVIDENCE:
+        if flags[name]:
+            raise UsageMistake(f"--{name.replace('_', '-')} needs {needed}")
+
+
+def _refuse_other(name: str) -> None:
+    """Raise UsageMistake when a file that is there is no manifest."""
+    try:
+        with open(name, "rb") as file:
+            start = file.read(200)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageMistake(f"{name} cannot be read: {error.strerror}") from None
+    if start and not is_manifest(start):
+        raise UsageMistake(f"{name} is there already and is no manifest of timestamps; --force replaces it")
