@@ -15,7 +15,7 @@ _FEWEST: Final = 2
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
     """Yield what is called after each file, with a word on what is going on; off a terminal it does nothing."""
-    if total < _FEWEST or not console.is_terminal(sys.stderr):
+    if total < _FEWEST or not console.is_terminal(sys.stderr) or not console.has_rich():
         yield lambda _: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

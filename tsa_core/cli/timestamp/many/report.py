@@ -43,7 +43,7 @@ class Table:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._rows: list[list[str]] = []
-        self._on_terminal = console.is_terminal(sys.stdout)
+        self._on_terminal = console.is_terminal(sys.stdout) and console.has_rich()
 
     def add(self, result: Result) -> None:
         """Print a line; on a terminal, wait for all, whose widths make the table's."""
