@@ -6,13 +6,14 @@ loaded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from tsa_core.api.fields import Duration, TextList
+from tsa_core.api.fields import ConfigPath, Duration, TextList
 
 PluginTable: TypeAlias = dict[str, Any]
 
@@ -147,10 +148,53 @@ class AuditSettings(PluginSection):
     sink_timeout: Duration = Field(
         timedelta(seconds=5), description="time for one call of a sink; then tokens are withheld (systemFailure)"
     )
+    anchor_urls: TextList = Field(
+        default_factory=list, description="other timestamp authorities, which stamp the ends of the trails"
+    )
+    anchor_roots: ConfigPath | None = Field(
+        None, description="PEM file: the roots of their certificates; needed with anchor_urls"
+    )
+    anchor_threshold: int = Field(1, ge=1, le=100, description="how many of them must have stamped it")
+    anchor_interval: Annotated[Duration | None, BeforeValidator(none_text)] = Field(
+        timedelta(minutes=10),
+        ge=timedelta(seconds=1),
+        description='how often a server has it stamped; "none": only `timestamp-server audit anchor` does',
+    )
+    anchor_deadline: Duration = Field(
+        timedelta(seconds=30), gt=timedelta(0), description="time for all of them to answer, once"
+    )
+    anchor_max_age: Annotated[Duration | None, BeforeValidator(none_text)] = Field(
+        None, description='/readyz is red when the last anchor is older; "none": never'
+    )
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
         return _refuse_without(self, "sink_timeout", self.sinks, "sinks")
+
+    @model_validator(mode="after")
+    def _anchors_something(self) -> Self:
+        _refuse_twice("anchor_urls", self.anchor_urls)
+        if not self.anchor_urls:
+            others = ("anchor_threshold", "anchor_interval", "anchor_deadline", "anchor_max_age", "anchor_roots")
+            for setting in others:
+                if getattr(self, setting) != type(self).model_fields[setting].default:
+                    raise ValueError(f"{setting} has no effect, because there are no anchor_urls")
+            return self
+        if not self.sinks:
+            raise ValueError("anchor_urls has no effect, because sinks selects no plugin")
+        if self.anchor_roots is None:
+            raise ValueError("anchor_urls needs anchor_roots, the PEM file of the roots that those authorities have")
+        if self.anchor_threshold > len(self.anchor_urls):
+            raise ValueError(f"anchor_threshold is more than the {len(self.anchor_urls)} anchor_urls can fulfil")
+        for url in self.anchor_urls:
+            if not re.fullmatch(r"https?://[^\s@]+", url):
+                raise ValueError(
+                    f"{url.partition('@')[2] or url!r} in anchor_urls is no address; write https://HOST/PATH"
+                )
+        interval, age = self.anchor_interval, self.anchor_max_age
+        if interval is not None and age is not None and age <= interval:
+            raise ValueError("anchor_max_age must be more than anchor_interval")
+        return self
 
 
 class ObserveSettings(PluginSection):

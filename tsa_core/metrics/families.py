@@ -90,6 +90,15 @@ class Families:
             "audit_healthy", "1 when the audit sink can store and its trail is intact", "sink"
         )
         self.audit_head = gauge("audit_head_number", "The number of the last record in the audit trail", "sink")
+        self.last_anchor = worst_gauge(
+            "audit_last_anchor_seconds",
+            "When the last anchor of the audit trail was stamped, in seconds since 1970; 0: none is known",
+            "sink",
+            mode="livemax",
+        )
+        self.anchor_failures = counter(
+            "audit_anchor_failures_total", "How often the audit trail could not be anchored", "sink"
+        )
         self.refusals_lost = counter(
             "audit_refusals_lost_total", "Refused requests that an audit sink wanted and could not record", "sink"
         )

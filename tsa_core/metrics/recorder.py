@@ -222,6 +222,11 @@ class Recorder:
         self._checks = set(states)
         for name, number in service.audit_heads.numbers.items():
             self._families.audit_head.labels(name).set(number)
+        if service.anchoring is not None:
+            for name, count in service.anchoring.take_failures().items():
+                last = service.anchoring.times.get(name)
+                families.last_anchor.labels(name).set(0 if last is None else last.timestamp())
+                families.anchor_failures.labels(name).inc(count)
 
     def _look_at_what_was_dropped(self) -> None:
         families, dropped = self._families, self._dropped_lines()

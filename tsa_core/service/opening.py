@@ -1,17 +1,18 @@
-"""Opens the signers and the clock that the settings select."""
+"""Opens the signers, the clock and the anchoring that the settings select."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
 from tsa_core.api import (
+    AuditEvent,
     Clock,
     ClockMonitor,
     ConfigError,
@@ -39,6 +40,10 @@ from tsa_core.authority import (
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, Kind, PluginHost
 from tsa_core.host.loading import at_fault
+
+if TYPE_CHECKING:
+    from tsa_core.config.sections import AuditSettings
+    from tsa_core.service.anchoring import Anchoring
 
 log = logging.getLogger(__name__)
 
@@ -255,3 +260,12 @@ def refuse_drift(settings: Settings, periods: Mapping[str, timedelta | None]) ->
 def _text(duration: timedelta) -> str:
     seconds = duration.total_seconds()
     return f"{seconds:.6g} s" if seconds >= 1 else f"{seconds * 1000:.6g} ms"
+
+
+def open_anchoring(settings: AuditSettings, host: PluginHost, record: Callable[[AuditEvent], None]) -> Anchoring | None:
+    """Return what has the trails of the sinks stamped by other authorities; None when nobody asked for it."""
+    if not settings.anchor_urls:
+        return None
+    from tsa_core.service.anchoring import Anchoring  # few have it, and it loads client and verifier
+
+    return Anchoring([host.open_trail(name, settings.plugin_table(name)) for name in settings.sinks], settings, record)

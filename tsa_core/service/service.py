@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -51,6 +51,7 @@ from tsa_core.service.material import Material, read_material, store_chain, with
 from tsa_core.service.opening import (
     OpenedClock,
     adopt_signer,
+    open_anchoring,
     open_clock,
     open_or_await_signer,
     open_signer,
@@ -62,6 +63,9 @@ from tsa_core.service.queued_observer import QueuedObserver
 from tsa_core.service.queued_refusals import QueuedRefusals
 from tsa_core.service.readiness_watch import ReadinessCheck, ReadinessWatch
 from tsa_core.service.selector_trial import bind_selectors
+
+if TYPE_CHECKING:
+    from tsa_core.service.anchoring import Anchoring
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +108,8 @@ class Service:
         self._refusals: dict[str, QueuedRefusals] = {}
         self.routes: list[OpenedRoutes] = []
         """What plugins add to the HTTP server."""
+        self.anchoring: Anchoring | None = None
+        """Has the audit trails stamped by other authorities."""
         self.guards: Guards | None = None
         """Who decides which requests the HTTP server answers."""
         try:
@@ -208,6 +214,7 @@ class Service:
             },
             threads=settings.server.threads,
         )
+        self.anchoring = open_anchoring(settings.audit, self.host, self.authority.audit)
         self.guards = open_guards(settings, self.host, self.authority)
         self.watch: ReadinessWatch = ReadinessWatch(
             self.authority,
@@ -215,7 +222,10 @@ class Service:
             sinks=sinks,
             processors=processors,
             guards=self.guards.asked if self.guards is not None else (),
-            checks=[(name, self._plugin(HEALTH_CHECK, settings.health, name)) for name in settings.health.checks],
+            checks=[
+                *((name, self._plugin(HEALTH_CHECK, settings.health, name)) for name in settings.health.checks),
+                *(self.anchoring.checks(settings.audit.anchor_max_age) if self.anchoring is not None else ()),
+            ],
             trial_interval=settings.health.trial_interval,
             previous=previous.watch if previous else None,
         )
@@ -264,6 +274,8 @@ class Service:
         A reason contains nothing that clients must not see.
         """
         self.audit_heads.keep_running()
+        if self.anchoring is not None:
+            self.anchoring.keep_running()
         return self.watch.checks()
 
     def _audit_clock(self, change: ClockChange) -> None:
@@ -294,6 +306,8 @@ class Service:
         self.clock.gate.start()
         self.watch.start()
         self.audit_heads.keep_running()
+        if self.anchoring is not None:
+            self.anchoring.keep_running()
 
     def _check_state_directory(self) -> None:
         """Raise ConfigError when `start` could not store the chains."""
@@ -333,6 +347,8 @@ class Service:
         # Told first, and waited for afterwards, so that they end at the same time.
         if hasattr(self, "watch"):
             self.watch.stop()
+        if self.anchoring is not None:
+            self.anchoring.stop()
         queued: tuple[QueuedObserver | QueuedRefusals, ...] = (*self._observers.values(), *self._refusals.values())
         for each in queued:
             each.stop()
@@ -342,6 +358,8 @@ class Service:
             self.watch.close(seconds=left())
         if hasattr(self, "audit_heads"):
             self.audit_heads.close(seconds=left())
+        if self.anchoring is not None:
+            self.anchoring.close(seconds=left())
         for each in queued:
             each.finish(seconds=left())
         for routes in self.routes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,4 +53,5 @@ def intact(path: Path, **arguments: Any) -> None:
 
 def reports_of(files: list[Path], *, key: bytes | None = None) -> list[SegmentReport]:
     """What the check of some files finds, in the order in which they were written."""
-    return check_trail(trail_of_files(files, key)).segments
+    with closing(trail_of_files(files, key)) as trail:
+        return check_trail(trail).segments

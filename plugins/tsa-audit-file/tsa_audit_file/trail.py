@@ -6,11 +6,11 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from tsa_audit_file.anchors import AnchorFolder
 from tsa_audit_file.ends import read_tail
@@ -35,31 +35,54 @@ _ARCHIVED: Final = r"-[0-9]{6,}-[0-9]{8}T[0-9]{6}Z"
 
 
 class FileTrail(Trail):
-    """The trail of some files; `path` is the one that is written to, the others are rotated ones."""
+    """The trail of the files that `files` lists; `path` is the one that is written to, the others are rotated ones."""
 
     name = "auditfile"
 
-    def __init__(self, files: Iterable[Path], path: Path, key: bytes | None) -> None:
-        self._files = distinct(files)
+    def __init__(self, files: Callable[[], Iterable[Path]], path: Path, key: bytes | None) -> None:
+        self._files = files
         self._path = path
         self.key = key
+        self._current: BinaryIO | None = None
         self._anchors = AnchorFolder(path.with_name(f"{path.name}.anchors"))
 
     def segments(self) -> Sequence[Segment]:
-        """Return the files in the order in which they were written; raises ConfigError for one that needs a key."""
-        return [self._segment(path, first) for path, first in self._ordered()]
+        """Return the files in the order in which they were written; raises ConfigError for one that needs a key.
+
+        The one that is written to is kept open, so that its lines are the same after it is rotated.
+        """
+        while True:
+            self.close()
+            with contextlib.suppress(OSError):
+                self._current = self._path.open("rb")
+            ordered = self._ordered()
+            if self._current is None or _is_at(self._current, self._path):
+                return [self._segment(path, first) for path, first in ordered]
+
+    def _read(self, path: Path) -> Iterator[bytes]:
+        """Return the lines of a file."""
+        if path != self._path or self._current is None:
+            return read_lines(path)
+        self._current.seek(0)
+        return lines_of(self._current, path)
+
+    def close(self) -> None:
+        """Let go of the file that is written to."""
+        if self._current is not None:
+            self._current.close()
+            self._current = None
 
     def newest(self) -> Path:
         """Return the file that was begun last."""
         return self._ordered()[-1][0]
 
     def _ordered(self) -> list[tuple[Path, tuple[dict[str, Any], Link] | str]]:
-        firsts = [(path, _first_line(path)) for path in self._files]
+        firsts = [(path, _first_line(path)) for path in distinct(self._files())]
         return sorted(firsts, key=lambda each: (0 if isinstance(each[1], str) else each[1][1].seq, each[0]))
 
     def _segment(self, path: Path, first: tuple[dict[str, Any], Link] | str) -> Segment:
         if isinstance(first, str):
-            return Segment(name=str(path), lines=lambda: read_lines(path), damage=first)
+            return Segment(name=str(path), lines=lambda: self._read(path), damage=first)
         fields, link = first
         keyed = fields.get("keyed") is True
         damage = ""
@@ -72,7 +95,7 @@ class FileTrail(Trail):
             damage = "line 1: the file was written without a key"
         return Segment(
             name=str(path),
-            lines=lambda: read_lines(path),
+            lines=lambda: self._read(path),
             start=Link(link.seq - 1, str(fields.get("previous"))),
             begun=str(fields.get("time", "")),
             keyed=keyed,
@@ -174,34 +197,57 @@ class FileTrail(Trail):
 
 def trail_of_files(files: Sequence[Path], key: bytes | None) -> FileTrail:
     """Return the trail of files in any order; the one that is written to is the newest of them."""
-    path = files[0] if len(files) == 1 else FileTrail(files, files[0], key).newest()
-    return FileTrail(files, path, key)
+    path = files[0] if len(files) == 1 else FileTrail(lambda: files, files[0], key).newest()
+    return FileTrail(lambda: files, path, key)
 
 
 def trail_at(path: Path, key: bytes | None) -> FileTrail:
     """Return the trail that is written to a path, with the rotated files beside it."""
     archived = re.compile(re.escape(path.stem) + _ARCHIVED + re.escape(path.suffix))
+
+    def files() -> list[Path]:
+        try:
+            rotated = [each for each in path.parent.iterdir() if archived.fullmatch(each.name)]
+        except OSError as error:
+            raise ConfigError(f"its directory cannot be read: {error.strerror}", path=str(path)) from None
+        return [*sorted(rotated), *([path] if path.exists() else [])]
+
+    return FileTrail(files, path, key)
+
+
+def _is_at(stream: BinaryIO, path: Path) -> bool:
+    """Say whether an open file still has its name, or nothing has."""
+    status = os.fstat(stream.fileno())
     try:
-        files = [each for each in path.parent.iterdir() if archived.fullmatch(each.name)]
-    except OSError as error:
-        raise ConfigError(f"its directory cannot be read: {error.strerror}", path=str(path)) from None
-    return FileTrail([*sorted(files), *([path] if path.exists() else [])], path, key)
+        there = path.stat()
+    except OSError:
+        return True
+    return (status.st_dev, status.st_ino) == (there.st_dev, there.st_ino)
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file as it is now; the last one without its newline when it was torn.
+    """Yield the lines of a file as it is now; raises ConfigError when it cannot be read."""
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"it cannot be read: {error.strerror or error}", path=str(path)) from None
+    with stream:
+        yield from lines_of(stream, path)
+
+
+def lines_of(stream: BinaryIO, path: Path) -> Iterator[bytes]:
+    """Yield the lines of an open file as it is now; the last one without its newline when it was torn.
 
     Raises ConfigError when it cannot be read. A server may go on writing: what it adds meanwhile is left out.
     """
     try:
-        with path.open("rb") as stream:
-            # Between two appends the end is the end of a line.
-            fcntl.flock(stream, fcntl.LOCK_SH)
-            left = os.fstat(stream.fileno()).st_size
-            fcntl.flock(stream, fcntl.LOCK_UN)
-            while left > 0 and (line := stream.readline(min(left, MAX_LINE_OCTETS))):
-                left -= len(line)
-                yield line
+        # Between two appends the end is the end of a line.
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        left = os.fstat(stream.fileno()).st_size
+        fcntl.flock(stream, fcntl.LOCK_UN)
+        while left > 0 and (line := stream.readline(min(left, MAX_LINE_OCTETS))):
+            left -= len(line)
+            yield line
     except OSError as error:
         raise ConfigError(f"it cannot be read: {error.strerror or error}", path=str(path)) from None
 

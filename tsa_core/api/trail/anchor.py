@@ -57,7 +57,7 @@ class AnchorDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class Anchor:
-    """A document, as its octets, and tokens for it: DER of a TimeStampToken by the authority's URL."""
+    """A document, as its octets, and what it was given: DER of each TimeStampResp, by the authority's URL."""
 
     number: int
     document: bytes

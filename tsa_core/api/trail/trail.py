@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from tsa_core.api.errors import TsaError
 from tsa_core.api.trail.anchor import Anchor
@@ -44,7 +44,7 @@ class Trail(ABC):
     one chain, "".
     """
 
-    name: ClassVar[str]
+    name: str
     """The sink's name, for messages."""
     key: bytes | None = None
     """What the lines are chained with, None for hashes alone."""

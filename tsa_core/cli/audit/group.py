@@ -17,6 +17,14 @@ _COMMANDS: Final = {
     "find": LazyCommand(
         "tsa_core.cli.audit.find:find", "Find tokens and refusals by digest, serial number, time or tenant.", _READ
     ),
+    "export": LazyCommand(
+        "tsa_core.cli.audit.export:export",
+        "Copy the trail and its anchors into a folder that anybody can verify.",
+        _READ,
+    ),
+    "anchor": LazyCommand(
+        "tsa_core.cli.audit.anchor:anchor", "Have the trail's end stamped by other authorities now.", _CHANGE
+    ),
     "prune": LazyCommand(
         "tsa_core.cli.audit.prune:prune", "Remove old records, so that the rest can still be verified.", _CHANGE
     ),

@@ -13,6 +13,7 @@ import click
 from tsa_core.api import ConfigError
 from tsa_core.api.installation import install_hint
 from tsa_core.api.trail import Trail
+from tsa_core.api.trail.exported import ExportedTrail
 from tsa_core.config import CONFIG_VARIABLE, Settings, load_settings
 from tsa_core.host import AUDIT_SINK, PluginHost
 
@@ -57,7 +58,11 @@ def opened_trail(
     if files:
         if config is not None:
             raise click.UsageError("--config goes without FILES: its sink says where the trail is")
-        trail = _of_files(files, sink, _read_key(key_file))
+        folders = [each for each in files if each.is_dir()]
+        if folders and len(files) > 1:
+            raise click.UsageError(f"name files, or one folder that `audit export` made: {folders[0]} is a folder")
+        key = _read_key(key_file)
+        trail = ExportedTrail(folders[0], key) if folders else _of_files(files, sink, key)
     else:
         if key_file is not None:
             raise click.UsageError("--key-file goes with FILES: a configured sink has its own key")
