@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, Select, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -44,7 +44,7 @@ _NO_EVENTS: Final = ("token", "refusal", "probe")
 class SqlTrail(Trail):
     """Reads the database; what `segments` and `faults` say is of one moment."""
 
-    name: ClassVar[str] = "auditsql"
+    name = "auditsql"
 
     def __init__(self, database: Database, key: bytes | None) -> None:
         self.key = key

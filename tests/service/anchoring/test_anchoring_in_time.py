@@ -13,13 +13,13 @@ import pytest
 
 from tests.service.anchored_trail import OtherTsa, anchored, open_trail, run
 from tests.serving import running_server
-from tsa_core.api import ConfigError, TsaError, UnavailableError
+from tsa_core.api import ConfigError, LocalKeySigner, RequestContext, TsaError, UnavailableError
 from tsa_core.api.trail import Anchor, Trail
 from tsa_core.api.trail.chain import Link
 from tsa_core.config import load_settings
 from tsa_core.service.anchor_stamps import AnchorStamps, is_due
 from tsa_core.service.anchoring import Anchoring
-from tsa_core.testing import Pki, encode_request, wait_until
+from tsa_core.testing import Pki, encode_request, make_authority, new_key, wait_until
 from tsa_core.testing.http_tsa import Answer
 
 pytestmark = pytest.mark.plugin("auditfile")
@@ -55,9 +55,10 @@ def test_two_of_three_are_enough(config: Path, others: list[OtherTsa]) -> None:
 
 
 def test_authorities_that_lie_do_not_count(config: Path, others: list[OtherTsa], tmp_path: Path) -> None:
-    stranger = OtherTsa(Pki(), tmp_path / "stranger")
+    signer = LocalKeySigner(new_key("ecdsa-p256"))
+    stranger = make_authority(signer, Pki().write_chain(tmp_path / "stranger.pem", signer.public_key))
     replayed = others[1].stamp(encode_request())
-    others[0].http.answer = stranger.stamp
+    others[0].http.answer = lambda body: Answer(body=stranger.respond(body, RequestContext()).der)
     others[1].http.answer = lambda body: replayed
     with pytest.raises(UnavailableError, match=r"1 of the 2 timestamps that are needed came: .*must not be used"):
         stamp_now(config)
