@@ -161,6 +161,12 @@ LANGUAGES: Final[dict[str, Language]] = {
             build=_java_judge("TimestampedData"),
             start=("java", "-cp", "classes" + os.pathsep + "lib/*", "TimestampedData"),
         ),
+        Language(
+            name="ers",
+            tools={"javac": ((17, 0), ("--version",)), "mvn": ((3, 6), ("--version",))},
+            build=_java_judge("EvidenceJudge"),
+            start=("java", "-cp", "classes" + os.pathsep + "lib/*", "EvidenceJudge"),
+        ),
         Language(name="rust", tools={"cargo": ((1, 85), ("--version",))}, build=_rust, start=("./interop",)),
     )
 }

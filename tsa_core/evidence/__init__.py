@@ -14,6 +14,7 @@ from tsa_core.evidence.errors import (
     RecordRefused,
 )
 from tsa_core.evidence.making import (
+    enclose,
     make_records,
     record_of_token,
     renew_hash_trees,
@@ -46,6 +47,7 @@ __all__ = [
     "RecordRefused",
     "VerifiedLayer",
     "VerifiedRecord",
+    "enclose",
     "make_records",
     "record_of_token",
     "renew_hash_trees",

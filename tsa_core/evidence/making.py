@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tsa_core.evidence.errors import EvidenceError
 from tsa_core.evidence.hash_tree import HashTree, node_hash
 from tsa_core.evidence.objects import DataGroup, DataObject, digests, members_of, usable_hash
-from tsa_core.evidence.syntax import ArchiveTimeStamp, EvidenceRecord, encode_sequence
+from tsa_core.evidence.syntax import ArchiveTimeStamp, ArchiveTimeStampChain, EvidenceRecord, encode_sequence
 from tsa_core.protocol import ber, token_material
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.hashes import HashAlgorithm
@@ -64,10 +64,18 @@ def renew_timestamps(records: Sequence[EvidenceRecord], stamp: Stamp) -> tuple[E
     for algorithm, numbers in by_algorithm.items():
         if algorithm.weak:
             raise EvidenceError(f"{algorithm.name} is weak by now: the hash tree must be renewed, with the objects")
-        leaves = [(algorithm.digest(records[number].chains[-1][-1].time_stamp),) for number in numbers]
+        leaves = [renewal_values(algorithm, records[number].chains[-1]) for number in numbers]
         for number, timestamp in zip(numbers, stamp_leaves(algorithm, leaves, stamp), strict=True):
             renewed[number] = records[number].with_timestamp(timestamp)
     return tuple(renewed)
+
+
+def renewal_values(algorithm: HashAlgorithm, chain: ArchiveTimeStampChain) -> tuple[bytes, ...]:
+    """Return what a timestamp renewal is over: the hashes of all timestamps of the chain, as a data group.
+
+    RFC 4998 5.3 asks for the last one; BouncyCastle for all of them.
+    """
+    return tuple(sorted(algorithm.digest(timestamp.time_stamp) for timestamp in chain))
 
 
 def renew_hash_trees(
@@ -149,3 +157,24 @@ def token_of(reply: bytes, algorithm: HashAlgorithm | None = None, digest: bytes
     if algorithm is not None and (info.hash_oid, info.hashed_message) != (algorithm.oid, digest):
         raise EvidenceError("the authority's timestamp is about something else than it was asked for")
     return token
+
+
+def enclose(
+    record: EvidenceRecord,
+    *,
+    certificates: Sequence[bytes] = (),
+    crls: Sequence[bytes] = (),
+    ocsp_responses: Sequence[bytes] = (),
+) -> EvidenceRecord:
+    """Return the record with these DER values in its last timestamp, where the next renewal covers them.
+
+    Whoever verifies the record decades later finds the certificates, CRLs and OCSP responses there; nobody else will
+    have them then. Call it before a renewal, and with what is valid at its moment. Raises EvidenceError.
+    """
+    try:
+        token = token_material.with_material(
+            record.chains[-1][-1].time_stamp, certificates=certificates, crls=crls, ocsp_responses=ocsp_responses
+        )
+    except EncodingError as error:
+        raise EvidenceError(f"nothing can be put into the last timestamp: {error}") from None
+    return record.with_last_token(token)
