@@ -24,6 +24,7 @@ _RUN = {
     "cat",
     "cp",
     "curl",
+    "cut",
     "diff",
     "echo",
     "find",
