@@ -59,7 +59,7 @@ class TrailDatabase(ABC):
     def damage(self, **options: Any) -> list[str]:
         """Return all that a verification finds wrong, with the chain's name before it."""
         report = self.check(**options)
-        return [f"{each.name}: {each.damage}" for each in report.segments if each.damage] + report.faults
+        return [f"{each.chain}: {each.damage}" for each in report.segments if each.damage] + report.faults
 
     def serials(self) -> list[int]:
         """Return the serial numbers of the tokens."""

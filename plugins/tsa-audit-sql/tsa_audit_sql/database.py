@@ -102,7 +102,7 @@ class Database(ABC):
     def is_read_only(self, error: BaseException) -> bool:
         """Say whether the database refuses to write: a standby, a file without write access."""
         text = str(error).lower()
-        return "read-only" in text or "readonly" in text
+        return any(word in text for word in ("read-only", "readonly", "during recovery"))
 
     def close(self) -> None:
         """Close the connections that are not in use."""

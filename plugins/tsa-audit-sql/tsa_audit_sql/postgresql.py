@@ -95,11 +95,11 @@ class PostgresqlDatabase(Database):
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Connect for reading; all that is read is of one moment, for as long as it takes."""
-        with self.engine.connect() as connection:
-            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            with connection.begin():
-                self.take_your_time(connection)
-                yield connection
+        # Not by SQLAlchemy's options: those leave an isolation level and READ WRITE behind on the pooled connection.
+        with self.engine.connect() as connection, connection.begin():
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+            self.take_your_time(connection)
+            yield connection
 
     def take_your_time(self, connection: Connection) -> None:
         """Let statements of this transaction, and the pauses between them, take as long as they need."""

@@ -32,6 +32,8 @@ from tsa_core.api.trail import (
     Trail,
     TrailLine,
     UnreadableLine,
+    begin_hash,
+    check_line,
     read_line,
     time_of,
 )
@@ -64,7 +66,7 @@ class SqlTrail(Trail):
             start = self._start_of_seals(connection, first or 1)
         chains = [
             Segment(
-                name=f"{writer.name}",
+                name=records.name,
                 chain=writer.name,
                 lines=lambda writer=writer: self._lines(connection, writer),  # type: ignore[misc] # bound now
                 start=Link(writer.start_seq, writer.start_hash.hex()),
@@ -75,7 +77,7 @@ class SqlTrail(Trail):
         ]
         if first is not None:
             lines = lambda: self._seal_lines(connection)  # noqa: E731 - as short as the others
-            chains.append(Segment(name=SEALS, chain=SEALS, lines=lines, start=start, keyed=self.key is not None))
+            chains.append(Segment(name=seals.name, chain=SEALS, lines=lines, start=start, keyed=self.key is not None))
         return chains
 
     def faults(self) -> Iterator[str]:
@@ -215,18 +217,26 @@ class SqlTrail(Trail):
             raise unreachable(self._database, error) from None
 
     def _lines(self, connection: Connection, writer: Any) -> Iterator[bytes]:
-        """Yield the lines of a chain; raises BrokenChainError for a column that says something else than its line."""
-        last = writer.start_seq
+        """Yield the lines of a chain; raises BrokenChainError for a column that says something else than its line.
+
+        A line that does not fit itself is left to whoever checks the lines.
+        """
+        before = Link(writer.start_seq, writer.start_hash.hex())
+        begun = begin_hash(self.key)
         statement = select(records).where(records.c.writer == writer.id).order_by(records.c.seq)
         statement = statement.execution_options(yield_per=_FETCHED)
         with self._explained(), _odd_values(), connection.execute(statement) as rows:
             for row in rows:
                 line = _octets(row.line)
-                yield line  # whoever reads checks it before it asks for the next one
-                _compare_columns(row, line)
-                last = row.seq
-        if last != writer.head_seq:
-            raise BrokenChainError(f"the rows behind {last} are missing: {writer.head_seq} was the last one")
+                if wrong := _wrong_columns(row, line):
+                    check_line(line, before, begun)
+                    raise BrokenChainError(
+                        f"the row {row.seq}, column {', '.join(wrong)}: it does not say what its line says"
+                    )
+                yield line
+                before = Link(row.seq, row.hash.hex())
+        if before.seq != writer.head_seq:
+            raise BrokenChainError(f"the rows behind {before.seq} are missing: {writer.head_seq} was the last one")
 
     def _seal_lines(self, connection: Connection) -> Iterator[bytes]:
         statement = select(seals).order_by(seals.c.seq).execution_options(yield_per=_FETCHED)
@@ -256,18 +266,14 @@ def _odd_values() -> Iterator[None]:
         raise BrokenChainError(f"a column holds what nobody has written there: {error}") from None
 
 
-def _compare_columns(row: Any, line: bytes) -> None:
+def _wrong_columns(row: Any, line: bytes) -> list[str]:
+    """Return the columns that do not say what the line says; raises BrokenChainError for a line that is none."""
     fields, link = read_line(line)
-    stored = dict(zip(COMPARED, (getattr(row, name) for name in COMPARED), strict=True))
-    try:
-        demanded = columns_of(fields)
-    except ValueError:
-        raise BrokenChainError(f"the line {link.seq} was never made of a record") from None
-    demanded.update(seq=link.seq, hash=bytes.fromhex(link.digest))
+    stored = {name: getattr(row, name) for name in COMPARED}
     stored.update(seq=row.seq, hash=row.hash)
-    wrong = [name for name, value in demanded.items() if stored[name] != value]
-    if wrong:
-        raise BrokenChainError(f"the row {row.seq}, column {', '.join(wrong)}: it does not say what its line says")
+    demanded = columns_of(fields)
+    demanded.update(seq=link.seq, hash=bytes.fromhex(link.digest))
+    return [name for name, value in demanded.items() if stored[name] != value]
 
 
 def _selected(query: Query) -> Select[Any]:

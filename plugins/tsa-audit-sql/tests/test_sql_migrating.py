@@ -1,0 +1,82 @@
+"""Tables are made once, whoever starts at the same time, and never by a version that does not know them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tsa_audit_sql import plugin
+from tsa_audit_sql.options import AuditSqlOptions
+from tsa_audit_sql.schema import REVISION
+from tsa_core.api import AuditSink, ConfigError
+from tsa_core.cli.audit.group import audit
+from tsa_core.testing import on_threads
+
+from .databases import SqliteTrail, TrailDatabase, record
+
+
+def check(options: Mapping[str, object]) -> AuditSink:
+    """Open what `timestamp-server check` does."""
+    [provider] = plugin.tsa_audit_sinks()
+    assert provider.open_for_check is not None
+    return provider.open_for_check(AuditSqlOptions.model_validate(options))
+
+
+def test_processes_that_start_together_make_the_tables_once(database: TrailDatabase) -> None:
+    def start(number: int) -> None:
+        with database.opened(timeout="60s") as sink:
+            sink.write(record(number))
+
+    on_threads(start, range(1, 7))
+    assert sorted(database.serials()) == [1, 2, 3, 4, 5, 6]
+    assert database.sql("SELECT version_num FROM audit_version") == [REVISION]
+    assert database.damage() == []
+
+
+def test_without_migrate_the_start_fails_until_the_command_was_run(database: TrailDatabase, tmp_path: Path) -> None:
+    closed = {**database.options, "migrate": False}
+    for opens in (lambda: database.open(migrate=False), lambda: check(closed), database.check):
+        with pytest.raises(ConfigError, match=r"timestamp-server audit migrate|is not there|unable to open"):
+            opens()
+    config = tmp_path / "tsa.toml"
+    [(name, value)] = database.options.items()
+    config.write_text(f'[audit]\nsinks = ["auditsql"]\n[audit.auditsql]\nmigrate = false\n{name} = "{value}"\n')
+    for expected in (f"are at revision {REVISION} now", "nothing to do"):
+        result = CliRunner().invoke(audit, ["migrate", "--config", str(config)])
+        assert (result.exit_code, expected in result.output) == (0, True), result.output
+    assert check(closed).health().healthy
+    with database.opened(migrate=False) as sink:
+        sink.write(record(1))
+
+
+def test_tables_of_a_newer_version_are_refused(database: TrailDatabase) -> None:
+    with database.opened() as sink:
+        sink.write(record(1))
+    database.sql("UPDATE audit_version SET version_num = '9999'")
+    for opens in (database.open, lambda: check(database.options), database.check):
+        with pytest.raises(ConfigError, match="a newer tsa-audit-sql made"):
+            opens()
+
+
+def test_a_check_changes_nothing(database: TrailDatabase) -> None:
+    assert check(database.options).health().healthy
+    if isinstance(database, SqliteTrail):
+        assert not database.path.parent.exists()
+    else:
+        assert database.sql("SELECT relname FROM pg_class WHERE relname LIKE 'audit%'") == []
+
+
+def test_a_user_without_rights_is_told_so(database: TrailDatabase) -> None:
+    if isinstance(database, SqliteTrail):
+        return
+    database.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    url = str(database.options["url"]).replace("tsa:pg-secret-5b1f97@", "guest:guest@")
+    try:
+        for opens in (lambda: check({"url": url}), lambda: database.open(url=url)):
+            with pytest.raises(ConfigError, match=r"GRANT CREATE ON SCHEMA|permission denied for schema"):
+                opens()
+    finally:
+        database.sql("DROP ROLE guest")
