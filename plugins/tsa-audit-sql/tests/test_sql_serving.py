@@ -1,0 +1,107 @@
+"""A real server with the sink: every token that a client has is in the trail, whatever ends server or database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tsa_backends.postgresql_server import PASSWORD, PostgresqlServer
+from tsa_core.protocol.reply import read_reply
+from tsa_core.protocol.tstinfo_reader import read_tst_info
+from tsa_core.testing import ServerProcess, encode_request, on_threads, wait_until
+
+from .databases import PostgresqlTrail, SqliteTrail, TrailDatabase
+
+pytestmark = pytest.mark.plugin("memory")
+
+BODY = encode_request()
+SYSTEM_FAILURE = bytes.fromhex("03050600000040")
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresqlServer]:
+    """A server that tests stop."""
+    server = PostgresqlServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def configured(folder: Path, database: TrailDatabase) -> Path:
+    """Return a configuration with this database; the URL stands in a file of its own."""
+    config = folder / "tsa.toml"
+    if isinstance(database, SqliteTrail):
+        where = f'path = "{database.path}"'
+    else:
+        (folder / "url").write_text(f"{database.options['url']}\n")
+        where = 'url = { file = "url" }'
+    config.write_text(
+        f'[profiles.default]\nsigner = "memory:"\n[audit]\nsinks = ["auditsql"]\nsink_timeout = "25s"\n'
+        f'[audit.auditsql]\ntimeout = "20s"\n{where}\n[metrics]\nport = 0\n'
+    )
+    return config
+
+
+def stamped(server: ServerProcess) -> int | None:
+    """Return the serial number of a new token, None when there is none, which must be systemFailure."""
+    reply = server.stamp(BODY)
+    if SYSTEM_FAILURE in reply.body:
+        return None
+    token = read_reply(reply.body).token
+    assert token is not None
+    return read_tst_info(token.content).serial_number
+
+
+def test_kill_in_the_middle_of_commits(database: TrailDatabase, tmp_path: Path) -> None:
+    received: list[int] = []
+    with ServerProcess(configured(tmp_path, database)) as server:
+        enough = threading.Event()
+
+        def client(_: object) -> None:
+            while True:
+                try:
+                    number = stamped(server)
+                except OSError:
+                    return  # the server is gone
+                if number is not None:
+                    received.append(number)
+                if len(received) >= 120:
+                    enough.set()
+
+        killer = threading.Thread(target=lambda: (enough.wait(120), server.kill()))
+        killer.start()
+        on_threads(client, range(8))
+        killer.join()
+        assert PASSWORD not in server.log
+    assert len(received) >= 120
+    assert set(received) <= set(database.serials())
+    assert database.damage() == []
+
+
+def test_without_its_database_a_server_is_red_and_then_green(tmp_path: Path, own_server: PostgresqlServer) -> None:
+    database = PostgresqlTrail(own_server, own_server.new_database())
+    config = configured(tmp_path, database)
+    with ServerProcess(config) as server:
+        received = [number for number in on_threads(lambda _: stamped(server), range(10)) if number is not None]
+        assert len(received) == 10
+        assert server.get("/readyz").status == 200
+        own_server.crash()
+        assert stamped(server) is None
+        wait_until(lambda: server.get("/readyz").status == 503, seconds=60, what="the server is not ready")
+        assert b'"name": "audit:auditsql", "healthy": false' in server.get("/readyz").body
+        own_server.start()
+        wait_until(lambda: server.get("/readyz").status == 200, seconds=60, what="the server is ready again")
+        number = stamped(server)
+        assert number is not None
+        received.append(number)
+        log = server.log
+    assert set(received) <= set(database.serials())
+    assert database.damage() == []
+    assert f"127.0.0.1:{own_server.port}" in log
+    assert PASSWORD not in log
+    assert "Traceback" not in log
