@@ -14,8 +14,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> TrailDatabase:
     """An empty database of each kind."""
     if request.param == "sqlite":
         return SqliteTrail(tmp_path / "trail" / "audit.db")
-    server = request.getfixturevalue("postgresql_server")
-    return PostgresqlTrail(server, server.new_database())
+    return PostgresqlTrail(request.getfixturevalue("postgresql_server"))
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from tsa_audit_sql import plugin
 from tsa_audit_sql.options import AuditSqlOptions
 from tsa_audit_sql.sink import SqlAuditSink
@@ -83,18 +85,22 @@ class SqliteTrail(TrailDatabase):
 
 
 class PostgresqlTrail(TrailDatabase):
-    """A database of a server."""
+    """A schema of a server's database, or a database."""
 
-    def __init__(self, server: PostgresqlServer, name: str) -> None:
+    def __init__(self, server: PostgresqlServer, name: str = "") -> None:
         self.server = server
         self.name = name
+        self.url = server.url(name) if name else server.new_schema()
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {"url": self.server.url(self.name)}
+        return {"url": self.url}
 
     def sql(self, statement: str) -> list[str]:
-        return self.server.sql(statement, database=self.name).splitlines()
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            rows = cursor.fetchall() if cursor.description else []
+        return ["|".join(map(str, row)) for row in rows]
 
 
 def record(number: int, at: datetime | None = None, **changes: Any) -> AuditRecord:

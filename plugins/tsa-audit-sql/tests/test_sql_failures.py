@@ -6,7 +6,6 @@ import logging
 import os
 import resource
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -24,20 +23,9 @@ from .commit_relay import CommitRelay
 from .databases import PostgresqlTrail, SqliteTrail, TrailDatabase, record
 
 
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[PostgresqlServer]:
-    """A server that tests stop."""
-    server = PostgresqlServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
-
-
 @pytest.fixture
 def postgresql(postgresql_server: PostgresqlServer) -> PostgresqlTrail:
-    return PostgresqlTrail(postgresql_server, postgresql_server.new_database())
+    return PostgresqlTrail(postgresql_server)
 
 
 def test_a_locked_file_withholds_until_it_is_free(sqlite: SqliteTrail) -> None:
@@ -73,42 +61,43 @@ def test_a_full_disk_withholds_until_there_is_room(sqlite: SqliteTrail) -> None:
     assert sqlite.damage() == []
 
 
-def test_a_stopped_server_withholds_until_it_runs_again(own_server: PostgresqlServer) -> None:
-    database = PostgresqlTrail(own_server, own_server.new_database())
-    with database.opened(timeout="20s") as sink:
+def test_a_stopped_server_withholds_until_it_runs_again(postgresql: PostgresqlTrail) -> None:
+    with postgresql.opened(timeout="20s") as sink:
         sink.write(record(1))
-        own_server.crash()
-        with pytest.raises(AuditError, match=f"127.0.0.1:{own_server.port}"):
-            sink.write(record(2))
-        status = sink.health()
-        assert (status.healthy, status.reason) == (False, "the audit database cannot be written; see the log")
-        own_server.start()
+        server = postgresql.server
+        server.crash()
+        try:
+            with pytest.raises(AuditError, match=f"127.0.0.1:{server.port}"):
+                sink.write(record(2))
+            status = sink.health()
+            assert (status.healthy, status.reason) == (False, "the audit database cannot be written; see the log")
+        finally:
+            server.start()
         wait_until(lambda: sink.health().healthy, seconds=60, what="the sink is well again")
         sink.write(record(3))
-    assert database.serials() == [1, 3]
-    assert database.damage() == []
+    assert postgresql.serials() == [1, 3]
+    assert postgresql.damage() == []
 
 
-def test_a_server_that_hangs_is_left_at_the_deadline(own_server: PostgresqlServer) -> None:
-    database = PostgresqlTrail(own_server, own_server.new_database())
-    with database.opened(timeout="1s") as sink:
+def test_a_server_that_hangs_is_left_at_the_deadline(postgresql: PostgresqlTrail) -> None:
+    with postgresql.opened(timeout="1s") as sink:
         sink.write(record(1))
-        own_server.freeze()
+        postgresql.server.freeze()
         try:
             with pytest.raises(AuditError, match=r"within 1 s|has waited 1 s|timeout"):
                 sink.write(record(2))
         finally:
-            own_server.thaw()
+            postgresql.server.thaw()
         wait_until(lambda: sink.health().healthy, seconds=60, what="the sink is well again")
         sink.write(record(3))
-    assert {1, 3} <= set(database.serials()) <= {1, 2, 3}
-    assert database.damage() == []
+    assert {1, 3} <= set(postgresql.serials()) <= {1, 2, 3}
+    assert postgresql.damage() == []
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["lost", "stored"])
 def test_a_commit_without_an_answer_withholds_and_is_not_repeated(postgresql: PostgresqlTrail, before: bool) -> None:
     with closing(CommitRelay(postgresql.server.port, before=before)) as relay:
-        url = postgresql.server.url(postgresql.name, host=f"127.0.0.1:{relay.port}", query="sslmode=disable")
+        url = f"{postgresql.url}&sslmode=disable".replace(str(postgresql.server.port), str(relay.port))
         with closing(open_sink(AuditSqlOptions(url=url, timeout="20s"))) as sink:
             sink.write(record(1))
             relay.armed = True
@@ -133,7 +122,8 @@ def test_a_record_is_not_stored_twice(database: TrailDatabase) -> None:
     assert database.damage() == []
 
 
-def test_a_standby_says_what_it_is_and_the_next_request_tries_again(postgresql: PostgresqlTrail) -> None:
+def test_a_standby_says_what_it_is_and_the_next_request_tries_again(postgresql_server: PostgresqlServer) -> None:
+    postgresql = PostgresqlTrail(postgresql_server, postgresql_server.new_database())
     with postgresql.opened(timeout="20s") as sink:
         sink.write(record(1))
         server = postgresql.server
@@ -163,7 +153,7 @@ def test_a_transaction_that_may_not_write_is_left(postgresql: PostgresqlTrail) -
 
 def test_the_host_that_takes_writes_is_found(postgresql: PostgresqlTrail) -> None:
     hosts = f"127.0.0.1:{free_port()},127.0.0.1:{postgresql.server.port}"
-    url = postgresql.server.url(postgresql.name, host=hosts)
+    url = postgresql.url.replace(f"127.0.0.1:{postgresql.server.port}", hosts)
     with closing(open_sink(AuditSqlOptions(url=url, timeout="20s"))) as sink:
         sink.write(record(1))
     assert postgresql.serials() == [1]
@@ -235,7 +225,7 @@ def test_a_server_that_cannot_be_reached_now_may_be_there_later() -> None:
 @pytest.mark.parametrize("options", [{}, {"path": "a.db", "url": "postgresql://h/d"}])
 def test_one_database_must_be_named(options: dict[str, str]) -> None:
     with pytest.raises(ValidationError, match="give `path` for SQLite or `url` for PostgreSQL"):
-        AuditSqlOptions(**options)  # type: ignore[arg-type]
+        AuditSqlOptions.model_validate(options)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(sqlite: SqliteTrail) -> None:

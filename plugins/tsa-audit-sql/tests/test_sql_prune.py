@@ -108,7 +108,8 @@ def test_months_of_postgresql_go_as_a_whole(filled: TrailDatabase) -> None:
     if "path" in filled.options:
         assert filled.sql("SELECT name FROM sqlite_master WHERE name LIKE 'audit_record_2%'") == []
         return
-    months = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'audit_record_2026_0%' ORDER BY 1"
+    months = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'audit_record_2026_0%' "
+    months += "AND relnamespace = current_schema()::regnamespace ORDER BY 1"
     assert {"audit_record_2026_05", "audit_record_2026_06", "audit_record_2026_07"} <= set(filled.sql(months))
     with filled.trail() as trail:
         trail.prune(JULY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,17 +18,6 @@ pytestmark = pytest.mark.plugin("memory")
 
 BODY = encode_request()
 SYSTEM_FAILURE = bytes.fromhex("03050600000040")
-
-
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[PostgresqlServer]:
-    """A server that tests stop."""
-    server = PostgresqlServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 def configured(folder: Path, database: TrailDatabase) -> Path:
@@ -70,31 +58,37 @@ def test_kill_in_the_middle_of_commits(database: TrailDatabase, tmp_path: Path) 
                     return  # the server is gone
                 if number is not None:
                     received.append(number)
-                if len(received) >= 120:
+                if len(received) >= 60:
                     enough.set()
 
-        killer = threading.Thread(target=lambda: (enough.wait(120), server.kill()))
+        def kill() -> None:
+            enough.wait(120)
+            server.kill()
+
+        killer = threading.Thread(target=kill)
         killer.start()
         on_threads(client, range(8))
         killer.join()
         assert PASSWORD not in server.log
-    assert len(received) >= 120
+    assert len(received) >= 60
     assert set(received) <= set(database.serials())
     assert database.damage() == []
 
 
-def test_without_its_database_a_server_is_red_and_then_green(tmp_path: Path, own_server: PostgresqlServer) -> None:
-    database = PostgresqlTrail(own_server, own_server.new_database())
+def test_without_a_database_it_is_red_and_then_green(tmp_path: Path, postgresql_server: PostgresqlServer) -> None:
+    database = PostgresqlTrail(postgresql_server)
     config = configured(tmp_path, database)
     with ServerProcess(config) as server:
         received = [number for number in on_threads(lambda _: stamped(server), range(10)) if number is not None]
         assert len(received) == 10
         assert server.get("/readyz").status == 200
-        own_server.crash()
-        assert stamped(server) is None
-        wait_until(lambda: server.get("/readyz").status == 503, seconds=60, what="the server is not ready")
-        assert b'"name": "audit:auditsql", "healthy": false' in server.get("/readyz").body
-        own_server.start()
+        postgresql_server.crash()
+        try:
+            assert stamped(server) is None
+            wait_until(lambda: server.get("/readyz").status == 503, seconds=60, what="the server is not ready")
+            assert b'"name": "audit:auditsql", "healthy": false' in server.get("/readyz").body
+        finally:
+            postgresql_server.start()
         wait_until(lambda: server.get("/readyz").status == 200, seconds=60, what="the server is ready again")
         number = stamped(server)
         assert number is not None
@@ -102,6 +96,6 @@ def test_without_its_database_a_server_is_red_and_then_green(tmp_path: Path, own
         log = server.log
     assert set(received) <= set(database.serials())
     assert database.damage() == []
-    assert f"127.0.0.1:{own_server.port}" in log
+    assert f"127.0.0.1:{postgresql_server.port}" in log
     assert PASSWORD not in log
     assert "Traceback" not in log
