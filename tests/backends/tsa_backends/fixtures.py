@@ -39,7 +39,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[PostgresqlServer]:
-    """A running PostgreSQL that waits for no disk; tests use schemas of their own and leave it up, or start it again."""
+    """A running PostgreSQL that waits for no disk; tests have schemas of their own, and leave it up."""
     server = PostgresqlServer()
     try:
         server.start()
