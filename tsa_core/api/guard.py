@@ -65,6 +65,8 @@ class GuardRefusal:
 class Guard(ABC):
     """Is shown the head of every request, but for /ping, /healthz and /readyz, before anything is done for it.
 
+    The body has not been read then, unless it came together with the head.
+
     Thread-safe. A guard with the latency "local" answers within microseconds from this machine's memory, and is called
     on the I/O thread. One with "remote" asks a network: requests then run in threads, and it has to answer within
     `[middleware] guard_timeout`. What a guard raises, and a guard that does not answer in time, refuses the request

@@ -1,5 +1,7 @@
 """Asks the guards about each request before the application does anything for it, the fast path included.
 
+A server asks `check_head` while a body has not arrived: who is refused then need not send it, and it is not read.
+
 Without guards the application is not wrapped, and this costs nothing.
 """
 
@@ -15,7 +17,7 @@ from tsa_core.authority import GUARD_ROUTE
 from tsa_core.http.errors import error_body
 from tsa_core.http.fast_path import header_of
 from tsa_core.http.observability import RequestTracingMiddleware
-from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, wait_here
+from tsa_core.http.thread_pools import BEGINS_HERE, ENTER, QUEUED_SECONDS, wait_here
 from tsa_core.http.timestamp import IDENTITY, TimestampResource
 from tsa_core.http.wsgi_types import WsgiApplication
 from tsa_core.service import GuardFailed, Guards
@@ -25,6 +27,8 @@ UNGUARDED: Final = frozenset({"/ping", "/healthz", "/readyz"})
 
 CLIENT_CERTIFICATE: Final = "tsa_core.client_certificate"
 """In environ: the certificate in DER that a client has shown over TLS."""
+PASSED: Final = "tsa_core.passed"
+"""In environ of a request that guards let pass when its head had come: what they found out."""
 _POOL: Final = "[middleware] guards"
 """The pool of requests whose guards wait. No profile has such a name."""
 _BUSY: Final = "the server cannot tell now whether you may use it; try again later"
@@ -55,6 +59,8 @@ class _Refused(Exception):
 
 
 class _GuardedApplication:
+    checks_heads = True
+
     def __init__(
         self,
         app: WsgiApplication,
@@ -72,18 +78,31 @@ class _GuardedApplication:
         self._id_header = resource.id_header.lower()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer a request when the guards let it pass."""
-        if environ["PATH_INFO"] in UNGUARDED:
+        """Answer a request when the guards let it pass, or have done so when its head had come."""
+        passed = environ.get(PASSED)
+        if passed is not None:
+            environ.update(passed)
             return self._app(environ, start_response)
+        refusal = self.check_head(environ, start_response)
+        return self._app(environ, start_response) if refusal is None else refusal
+
+    def check_head(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes] | None:
+        """Return the refusal of a request whose body need not be there; None when it passes.
+
+        Then PASSED in environ is what the environ of the whole request should have, so that guards are asked once.
+        """
+        if environ["PATH_INFO"] in UNGUARDED:
+            return None
         request_id = self._resource.request_id(environ)
         try:
-            environ[IDENTITY] = self._identity(environ, request_id)
+            environ[IDENTITY] = identity = self._identity(environ, request_id)
         except _Refused as refused:
             environ[IDENTITY] = refused.identity
             return self._refuse(refused, environ, start_response, request_id)
         # The same identifier in the reply, the log and the audit trail as the guard has seen.
         environ[self._resource.id_variable] = request_id
-        return self._app(environ, start_response)
+        environ[PASSED] = {IDENTITY: identity, self._resource.id_variable: request_id}
+        return None
 
     def _identity(self, environ: dict[str, Any], request_id: str) -> Identity | None:
         """Return who sends a request; raises _Refused. On the I/O thread, a guard that waits ends this run."""
@@ -94,6 +113,7 @@ class _GuardedApplication:
                 raise _busy() from None
             if environ.get(QUEUED_SECONDS, 0.0) > self._queue_seconds:
                 raise _busy()
+            environ[BEGINS_HERE] = True
         declared = environ.get("CONTENT_LENGTH") or ""
         request = GuardedRequest(
             method=environ["REQUEST_METHOD"],

@@ -13,7 +13,7 @@ import falcon
 from tsa_core.api import ConfigError
 from tsa_core.authority import RequestTrace
 from tsa_core.config import Settings
-from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, wait_here
+from tsa_core.http.thread_pools import BEGINS_HERE, ENTER, QUEUED_SECONDS, wait_here
 from tsa_core.http.timestamp import IDENTITY, TRACE
 from tsa_core.logs import AccessLog, AnsweredRequest, access_log, dropped_lines
 from tsa_core.service import Service
@@ -53,7 +53,7 @@ class RequestTracingMiddleware:
         """Begin the trace of a request. The resource that answers it fills it in."""
         environ[TRACE] = RequestTrace()
         # A request that moved to a thread pool begins twice; it has been counted as in flight the first time.
-        if self._recorder is not None and environ.get(ENTER) is not wait_here:
+        if self._recorder is not None and (environ.get(ENTER) is not wait_here or BEGINS_HERE in environ):
             self._recorder.begin()
 
     def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:

@@ -30,6 +30,9 @@ ENTER = "tsa_core.enter"
 QUEUED_SECONDS = "tsa_core.queued_seconds"
 """In environ of a request that a pool runs: how long it stood in the queue; infinite when the queue was full."""
 
+BEGINS_HERE = "tsa_core.begins_here"
+"""In environ of a request that a pool runs: a guard waited before anything else was done, so its trace begins here."""
+
 ROUTES_POOL = "routes "
 """Begins the names of the pools of plugins' routes; no profile's name has a space."""
 

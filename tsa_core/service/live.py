@@ -64,6 +64,17 @@ class LiveService:
         generation = environ[_GENERATION] = self._generation
         return generation.application(environ, start_response)
 
+    @property
+    def checks_heads(self) -> bool:
+        """Whether there are guards, which can refuse a request before its body has come."""
+        return hasattr(self._generation.application, "check_head")
+
+    def check_head(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes] | None:
+        """Return the guards' refusal of a request, whose body need not be there; None when it passes."""
+        generation = environ[_GENERATION] = self._generation
+        check = getattr(generation.application, "check_head", None)
+        return None if check is None else check(environ, start_response)
+
     def prepare(
         self,
         settings: Settings,

@@ -207,7 +207,9 @@ def test_lists_that_cannot_be_used_are_one_line(data: bytes, said: str, tmp_path
     assert str(crl) in str(caught.value)
 
 
-@pytest.mark.parametrize("change", [{"trusted_proxies": []}, {"trusted_proxies": ["x"]}, {"header": "a b"}])
+@pytest.mark.parametrize(
+    "change", [{"trusted_proxies": [], "header": "X-Cert"}, {"trusted_proxies": ["x"]}, {"header": "a b"}]
+)
 def test_settings_that_cannot_be_meant(change: dict[str, Any], table: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         GuardOptions.model_validate({"client_certificates": {**table, **change}})

@@ -10,7 +10,7 @@ import asyncio
 import io
 import logging
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from tsa_core.hosting.granian.head import check_head
@@ -20,6 +20,8 @@ from tsa_core.hosting.granian.loop_work import LoopWork
 from tsa_core.hosting.granian.peers import Peers
 from tsa_core.hosting.granian.wsgi_reply import WsgiReply
 from tsa_core.hosting.http_rules import max_chunks
+from tsa_core.http.guarding import PASSED
+from tsa_core.http.thread_pools import BEGINS_HERE, QUEUED_SECONDS
 from tsa_core.http.wsgi_types import UNIX_PEER, WsgiApplication
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,12 @@ class RsgiApplication:
             refusal = check_head(environ, http2=http2)
             if refusal is not None:
                 refusal.send(protocol, http2=http2)
+            elif (
+                scope.method not in _WITHOUT_BODY
+                and getattr(self._app, "checks_heads", False)
+                and not await self._passes(environ, protocol, http2=http2)
+            ):
+                log.debug("%s %s was refused by its head", scope.method, scope.path)
             elif http2 and self._http2_limits is not None:
                 self._peers.note_http2(environ["REMOTE_ADDR"], environ["REMOTE_PORT"])
                 await self._serve_stream(scope, environ, protocol, self._http2_limits)
@@ -113,6 +121,23 @@ class RsgiApplication:
             return
         environ["wsgi.input"] = io.BytesIO(body)
         await self._answer(environ, protocol)
+
+    async def _passes(self, environ: dict[str, Any], protocol: Any, *, http2: bool) -> bool:
+        """Let guards see the head of a request whose body may not have come; a refusal is sent here."""
+        environ["wsgi.input"] = io.BytesIO()
+        reply: WsgiReply = await self._run(self._checked, environ)
+        for name in (QUEUED_SECONDS, BEGINS_HERE):
+            environ.pop(name, None)
+        if PASSED in environ and not reply.failed:
+            return True
+        self._send(reply, protocol, [] if http2 else [_CLOSE])
+        return False
+
+    def _checked(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        refusal: Iterable[bytes] | None = self._app.check_head(environ, start_response)  # type: ignore[attr-defined] # the caller knows
+        if refusal is None:
+            environ.setdefault(PASSED, {})
+        return refusal or ()
 
     async def _serve_stream(self, scope: Any, environ: dict[str, Any], protocol: Any, limits: Http2Limits) -> None:
         load = limits.add(scope.client or "")
@@ -180,24 +205,28 @@ class RsgiApplication:
         return bytes(body[: self._max_body + 1]) if self._max_body else bytes(body)
 
     async def _answer(self, environ: dict[str, Any], protocol: Any) -> None:
-        reply: WsgiReply = await self._work.run(self._app, environ)
+        """Answer a request; the connection is closed after it when the request came in chunks.
+
+        hyper hides a Content-Length beside Transfer-Encoding, so any such request may be one that another reader frames
+        differently. What follows it is never read (RFC 9112 6.1; decision 200).
+        """
+        reply = await self._run(self._app, environ)
+        self._send(reply, protocol, [_CLOSE] if "HTTP_TRANSFER_ENCODING" in environ else [])
+
+    async def _run(self, app: WsgiApplication, environ: dict[str, Any]) -> WsgiReply:
+        reply: WsgiReply = await self._work.run(app, environ)
         if reply.leaves_for is not None:
             with self._peers.answering(environ["REMOTE_ADDR"], environ["REMOTE_PORT"]):
-                reply = await self._pools.run(reply.leaves_for, self._app, environ)
+                reply = await self._pools.run(reply.leaves_for, app, environ)
+        return reply
+
+    @staticmethod
+    def _send(reply: WsgiReply, protocol: Any, closing: list[tuple[str, str]]) -> None:
         if reply.failed:
-            headers = [("content-type", "text/plain")]
-            protocol.response_str(500, _closing(environ, headers), "the server failed to answer")
+            headers = [("content-type", "text/plain"), *closing]
+            protocol.response_str(500, headers, "the server failed to answer")
         else:
-            protocol.response_bytes(reply.status, _closing(environ, reply.headers), reply.body)
-
-
-def _closing(environ: dict[str, Any], headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the headers of a reply; the connection is closed after it when the request came in chunks.
-
-    hyper hides a Content-Length beside Transfer-Encoding, so any such request may be one that another reader frames
-    differently. What follows it is never read (RFC 9112 6.1; decision 200).
-    """
-    return [*headers, _CLOSE] if "HTTP_TRANSFER_ENCODING" in environ else headers
+            protocol.response_bytes(reply.status, [*reply.headers, *closing] if closing else reply.headers, reply.body)
 
 
 def _environ(scope: Any) -> dict[str, Any]:

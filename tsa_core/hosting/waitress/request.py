@@ -1,4 +1,4 @@
-"""waitress's parser, task and channel, with rules for heads and bodies (head.py, body.py) and a cache of header blocks.
+"""waitress's parser and task, with rules for heads and bodies (head.py, body.py) and a cache of header blocks.
 
 A client on a kept connection sends the same header block with every request. So waitress's parse result for a block,
 and the environ made from it, are cached and copied. Requests of other kinds (chunked, HTTP/1.0, HEAD) are not cached:
@@ -7,6 +7,7 @@ waitress handles them. Measured for a granted request, P-256: saves 70 us of abo
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
-from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.channel import ClientDisconnected
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask, hop_by_hop
 from waitress.utilities import build_http_date
@@ -22,18 +23,19 @@ from waitress.utilities import build_http_date
 from tsa_core.hosting.http_rules import MAX_LENGTH_DIGITS
 from tsa_core.hosting.waitress.body import ChunkedBody, FixedBody
 from tsa_core.hosting.waitress.head import check_fields, check_lines, too_long
-from tsa_core.hosting.waitress.refusals import JsonErrorTask, Refusal
+from tsa_core.hosting.waitress.refusals import Refusal
 from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
+from tsa_core.http.guarding import PASSED
 from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, leave_io_thread, wait_here
 
 _MAX_CACHED = 256
 _MAX_HEADER_OCTETS = 2048
-_BETWEEN_OCTETS = 2048
-"""What is read at once where a request may begin: a few requests at most, since all of them are parsed at once."""
 BODY_SLACK = 65_536
 """A body that is announced as longer than the limit, by this at most, is read and dropped: so its client, which sends
 it before it reads, gets the reply, and the connection is kept."""
-_OF_ONE_REQUEST = frozenset({"adj", "began", "headers", "header_plus", "header_bytes_received", "body_rcv"})
+_OF_ONE_REQUEST = frozenset(
+    {"adj", "began", "headers", "header_plus", "header_bytes_received", "body_rcv", "passed", "waiting"}
+)
 _OF_ONE_CHANNEL = frozenset(
     {"REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "wsgi.input", "waitress.client_disconnected", BATCH}
 )
@@ -60,6 +62,10 @@ class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
     cached: _CachedHead | None = None
     queued_seconds: float | None = None
     """How long the request has waited for a pool that runs it; None while it runs on the I/O thread."""
+    passed: dict[str, Any] | None = None
+    """What guards found out when the head had come; None while they have not been asked."""
+    waiting: Parser | None = None
+    """The request whose head alone this is, for the guards; its body has not come."""
     _cache: dict[bytes, _CachedHead] = {}  # noqa: RUF012 - one for the process: the result depends on the octets alone
 
     def __init__(self, adj: Any) -> None:
@@ -76,6 +82,15 @@ class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
     def empty(self, _value: bool) -> None:
         """Refuse a head of blank lines alone: a client could keep its connection busy with them."""
         self.error = Refusal(HTTPStatus.BAD_REQUEST, "the head is empty")
+
+    def head_alone(self) -> Parser:
+        """Return a request for the guards, which has no body."""
+        head = copy.copy(self)
+        head.waiting = self
+        head.body_rcv = None
+        head.completed = True
+        head.expect_continue = False
+        return head
 
     def parse_header(self, header_plus: bytes) -> None:
         """Set the attributes from the header block; `error` is the refusal of one that breaks a rule."""
@@ -162,6 +177,8 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
                 "wsgi.input": request.get_body_stream(),
                 "waitress.client_disconnected": channel.check_client_disconnected,
             }
+        if request.passed:
+            environ[PASSED] = request.passed
         if request.queued_seconds is not None:
             environ[ENTER] = wait_here
             environ[QUEUED_SECONDS] = request.queued_seconds
@@ -170,6 +187,9 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
     def execute(self) -> None:
         """Call the application and write its reply."""
         request = self.request
+        if request.waiting is not None:
+            self._check_head(request.waiting)
+            return
         if request.cached is None or request.command == "HEAD":
             super().execute()
             return
@@ -185,6 +205,18 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
             self._write_whole(self.status, self._headers, body[0])
         else:
             self._write_in_parts(self._headers, body)
+
+    def _check_head(self, waiting: Parser) -> None:
+        """Let guards see a head. A client that they refuse is answered now, and what it still sends is not kept."""
+        environ = self.get_environment()
+        refusal = self.channel.server.application.check_head(environ, self._start)
+        self.complete = self.wrote_header = True
+        if refusal is None:
+            waiting.passed = environ.get(PASSED, {})
+            return
+        self.request.connection_close = self.close_on_finish = True
+        self.channel.unread = True
+        self._write_whole(self.status, self._headers, b"".join(refusal))
 
     def add_to_batch(self, request: BatchedRequest) -> None:
         """Add a request to the batch, which writes its reply later."""
@@ -227,120 +259,6 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
         finally:
             if hasattr(body, "close"):
                 body.close()
-
-
-class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
-    """A connection that uses this module's parser and task, and sends a whole reply past waitress's buffers."""
-
-    parser_class = Parser
-    task_class = Task
-    error_task_class = JsonErrorTask
-    awaits_reply = False
-    """Whether a request of this connection is in the batch."""
-    handshaking = False
-    """Whether the handshake of TLS is not complete."""
-    held = False
-    """Whether the next request waits until the client has read most of the replies to those before."""
-    addr: tuple[Any, ...] = ("",)
-    holder = ""
-    """The address or network whose share of the connections, and turns, this one counts for; empty for none."""
-    reply = b""
-    """A reply that is complete, while waitress's buffers are empty: sent as it is, it costs a third."""
-
-    def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 - waitress's
-        super().__init__(server, sock, addr, adj, map=map)
-        server.slots.add(self)
-
-    def handle_read(self) -> None:
-        """Read what has arrived; of a new connection that may be nothing yet."""
-        try:
-            data = self.socket.recv(_BETWEEN_OCTETS if self.request is None else self.adj.recv_bytes)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if data:
-            self.last_activity = time.time()
-            self.received(data)
-        else:
-            self.handle_close()
-
-    def readable(self) -> bool:
-        """Say whether to read: no request waits, and no reply is unsent."""
-        return not (
-            self.reply
-            or self.total_outbufs_len
-            or self.will_close
-            or self.close_when_flushed
-            or len(self.requests) > self.adj.channel_request_lookahead
-        )
-
-    def writable(self) -> bool:
-        """Say whether there is something to send, or to end."""
-        return bool(self.reply or self.total_outbufs_len or self.will_close or self.close_when_flushed)
-
-    def service(self) -> None:
-        """Answer a request, perhaps in another thread than the one that sends: the reply before goes to the buffers."""
-        if self.reply:
-            self._buffer_reply()
-        super().service()
-
-    def send_continue(self) -> None:
-        """Ask for the body of a request (100 Continue), behind the reply to the one before."""
-        if self.reply:
-            self._buffer_reply()
-        super().send_continue()
-
-    def put(self, reply: bytes) -> None:
-        """Take a complete reply, to be sent by `handle_write`; for who has the I/O thread's part in a request."""
-        if not self.connected:
-            return
-        waits = bool(self.reply or self.total_outbufs_len)
-        self.reply += reply
-        if waits:
-            self._buffer_reply()
-
-    def _buffer_reply(self) -> None:
-        reply, self.reply = self.reply, b""
-        with suppress(ClientDisconnected):  # the client is gone, so the reply is dropped
-            self.write_soon(reply)
-
-    def handle_write(self) -> None:
-        """Send what there is."""
-        if self.reply:
-            reply, self.reply = self.reply, b""
-            self.current_outbuf_count += len(reply)  # which says that this client was served
-            try:
-                sent = self.socket.send(reply)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self.handle_close()
-                return
-            if sent < len(reply):
-                self.write_soon(reply[sent:])
-                return
-            self.last_activity = time.time()
-            if not (self.close_when_flushed or self.will_close):
-                return
-        super().handle_write()
-        if self.held and self.connected and self.total_outbufs_len < self.adj.send_bytes:
-            self.held = False
-            self.server.add_task(self)
-
-    def handle_close(self) -> None:
-        """Close the connection; what is not sent is dropped."""
-        self.reply = b""
-        super().handle_close()
-
-    def del_channel(self, map: Any = None) -> None:  # noqa: A002 - waitress's
-        """Leave the loop."""
-        super().del_channel(map)
-        self.server.slots.remove(self)
-
-    def hold(self) -> None:
-        """Let the next request wait."""
-        self.held = True
 
 
 @lru_cache(maxsize=256)

@@ -33,8 +33,8 @@ from tsa_core.hosting.heartbeat import BEAT_SECONDS, Heartbeat, Loop, NoHeartbea
 from tsa_core.hosting.io_threads import IoThreads
 from tsa_core.hosting.open_files import connection_limit
 from tsa_core.hosting.tls_files import check_tls_files
+from tsa_core.hosting.waitress.channel import Channel
 from tsa_core.hosting.waitress.poller import Poller
-from tsa_core.hosting.waitress.request import Channel
 from tsa_core.hosting.waitress.slots import Slots
 from tsa_core.hosting.waitress.timeouts import ConnectionTimeouts
 from tsa_core.hosting.waitress.tls import open_channel, tls_context

@@ -49,6 +49,8 @@ class ConnectionTimeouts:
                 if now - seen[1] >= self._read_seconds:
                     channel.handle_close()
                     continue
-            if self._write_seconds and channel.total_outbufs_len and wall - channel.last_activity > self._write_seconds:
+            if (channel.lingers_until is not None and now >= channel.lingers_until) or (
+                self._write_seconds and channel.total_outbufs_len and wall - channel.last_activity > self._write_seconds
+            ):
                 channel.handle_close()
         self._reading = reading

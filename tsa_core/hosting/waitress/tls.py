@@ -17,7 +17,8 @@ from contextlib import suppress
 from typing import Any
 
 from tsa_core.config import ServerSettings
-from tsa_core.hosting.waitress.request import Channel, Task
+from tsa_core.hosting.waitress.channel import Channel
+from tsa_core.hosting.waitress.request import Task
 from tsa_core.http.guarding import CLIENT_CERTIFICATE
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,184 @@
+"""waitress's channel: a connection that sends whole replies past the buffers, takes turns, and ends gently.
+
+The guards see the head of a request whose body has not come. Whoever they refuse is answered then: what still comes is
+dropped, and the connection ends a little later, since to close it at once would destroy a reply that is under way.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+from waitress.channel import ClientDisconnected, HTTPChannel
+
+from tsa_core.hosting.waitress.refusals import JsonErrorTask
+from tsa_core.hosting.waitress.request import Parser, Task
+
+_MAX_DROPPED = 262_144
+_LINGER_SECONDS = 2.0
+_BETWEEN_OCTETS = 2048
+"""What is read at once where a request may begin: a few requests at most, since all of them are parsed at once."""
+
+
+class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
+    """A connection that uses this module's parser and task, and sends a whole reply past waitress's buffers."""
+
+    parser_class = Parser
+    task_class = Task
+    error_task_class = JsonErrorTask
+    awaits_reply = False
+    """Whether a request of this connection is in the batch."""
+    handshaking = False
+    """Whether the handshake of TLS is not complete."""
+    unread = False
+    """Whether a request was refused whose body is still to come: the connection then ends gently."""
+    lingers_until: float | None = None
+    """Until when what still comes is dropped, by the monotonic clock, once the end has been sent."""
+    held = False
+    """Whether the next request waits until the client has read most of the replies to those before."""
+    request: Any = None
+    requests: list[Any]
+    addr: tuple[Any, ...] = ("",)
+    _dropped = 0
+    holder = ""
+    """The address or network whose share of the connections, and turns, this one counts for; empty for none."""
+    reply = b""
+    """A reply that is complete, while waitress's buffers are empty: sent as it is, it costs a third."""
+
+    def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 - waitress's
+        super().__init__(server, sock, addr, adj, map=map)
+        server.slots.add(self)
+
+    def handle_read(self) -> None:
+        """Read what has arrived; of a new connection that may be nothing yet."""
+        try:
+            data = self.socket.recv(_BETWEEN_OCTETS if self.request is None else self.adj.recv_bytes)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data and self.lingers_until is not None:
+            self._drop(len(data))
+        elif data:
+            self.last_activity = time.time()
+            self.received(data)
+            request = self.request
+            if request is not None and request.headers_finished and not self.requests:
+                self._ask_guards(request)
+        else:
+            self.handle_close()
+
+    def _ask_guards(self, request: Parser) -> bool:
+        """Queue the head of a request whose body has not come, when there are guards that have not seen it."""
+        if request.passed is not None or request.error is not None:
+            return False
+        if not getattr(self.server.application, "checks_heads", False):
+            request.passed = {}
+            return False
+        self.requests.append(request.head_alone())
+        self.server.add_task(self)
+        return True
+
+    def readable(self) -> bool:
+        """Say whether to read: no request waits, and no reply is unsent."""
+        return not (
+            self.reply
+            or self.total_outbufs_len
+            or self.will_close
+            or self.close_when_flushed
+            or len(self.requests) > self.adj.channel_request_lookahead
+        )
+
+    def writable(self) -> bool:
+        """Say whether there is something to send, or to end."""
+        return bool(self.reply or self.total_outbufs_len or self.will_close or self.close_when_flushed)
+
+    def service(self) -> None:
+        """Answer a request, perhaps in another thread than the one that sends: the reply before goes to the buffers."""
+        if self.reply:
+            self._buffer_reply()
+        super().service()
+
+    def send_continue(self) -> None:
+        """Ask for the body of a request (100 Continue), behind the reply to the one before, if guards let it pass."""
+        if self._ask_guards(self.request):
+            return
+        if self.reply:
+            self._buffer_reply()
+        super().send_continue()
+
+    def put(self, reply: bytes) -> None:
+        """Take a complete reply, to be sent by `handle_write`; for who has the I/O thread's part in a request."""
+        if not self.connected:
+            return
+        waits = bool(self.reply or self.total_outbufs_len)
+        self.reply += reply
+        if waits:
+            self._buffer_reply()
+
+    def _buffer_reply(self) -> None:
+        reply, self.reply = self.reply, b""
+        with suppress(ClientDisconnected):  # the client is gone, so the reply is dropped
+            self.write_soon(reply)
+
+    def handle_write(self) -> None:
+        """Send what there is."""
+        if self.reply:
+            reply, self.reply = self.reply, b""
+            self.current_outbuf_count += len(reply)  # which says that this client was served
+            try:
+                sent = self.socket.send(reply)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.handle_close()
+                return
+            if sent < len(reply):
+                self.write_soon(reply[sent:])
+                return
+            self.last_activity = time.time()
+            if not (self.close_when_flushed or self.will_close):
+                return
+        super().handle_write()
+        if self.held and self.connected and self.total_outbufs_len < self.adj.send_bytes:
+            self.held = False
+            self.server.add_task(self)
+
+    def _drop(self, octets: int) -> None:
+        """Drop octets of a client that was refused; beyond a limit the connection is closed."""
+        self._dropped += octets
+        if self._dropped > _MAX_DROPPED:
+            self.handle_close()
+
+    def _linger(self) -> bool:
+        """Send the end, and drop what still comes: to close at once would destroy a reply that is under way.
+
+        Returns whether there is a connection that lingers.
+        """
+        self.unread = self.will_close = self.close_when_flushed = False
+        self.request = None
+        self.requests = []
+        self.lingers_until = time.monotonic() + _LINGER_SECONDS
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        return True
+
+    def handle_close(self) -> None:
+        """Close the connection; what is not sent is dropped."""
+        if self.unread and self.connected and not (self.reply or self.total_outbufs_len) and self._linger():
+            return
+        self.reply = b""
+        super().handle_close()
+
+    def del_channel(self, map: Any = None) -> None:  # noqa: A002 - waitress's
+        """Leave the loop."""
+        super().del_channel(map)
+        self.server.slots.remove(self)
+
+    def hold(self) -> None:
+        """Let the next request wait."""
+        self.held = True
