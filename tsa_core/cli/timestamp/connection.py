@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -67,7 +68,7 @@ def connection_settings(call: Call) -> ClientSettings:
     try:
         # Before anything is sent, and as the mistake in the command that it is.
         header_source(headers, flags["token_file"], authorized=False)
-        for url in call.common("timestamp_server"):
+        for url in _servers(call):
             with suppress(TransportError):  # what is no URL is told later, beside what the other servers answer
                 check_bearer_token(
                     timestamp_url(url), headers, flags["token_file"], over_http=settings["token_over_http"]
@@ -78,10 +79,18 @@ def connection_settings(call: Call) -> ClientSettings:
     return settings
 
 
+def _servers(call: Call) -> Sequence[str]:
+    if not call.flags.get("tsa"):
+        return tuple(call.common("timestamp_server"))
+    from tsa_core.cli.timestamp.authorities import servers_of
+
+    return servers_of(call)
+
+
 def _check_destination(call: Call) -> None:
     """Refuse credentials for a server that nobody named: the default one is a public service."""
     given = next((flag for name, flag in _CREDENTIALS.items() if call.flags[name]), None)
-    if given is not None and not call.names_server:
+    if given is not None and not call.names_server and not call.flags.get("tsa"):
         raise UsageMistake(f"{given} needs --timestamp_server: it is not for the public default server")
 
 

@@ -56,9 +56,17 @@ class Call:
     """One call of a command: the values of its flags, and of those that may also stand before the command's name."""
 
     def __init__(
-        self, flags: Mapping[str, Any], common: Mapping[str, Any], *, names_server: bool, paths: Sequence[str] = ()
+        self,
+        flags: Mapping[str, Any],
+        common: Mapping[str, Any],
+        *,
+        names_server: bool,
+        paths: Sequence[str] = (),
+        tables: Mapping[str, Any] | None = None,
     ) -> None:
         self.flags = flags
+        self.tables = tables or {}
+        """What a configuration file names: authorities, and whom to trust."""
         self.paths = tuple(paths)
         """The words after the command that are no flags: files, directories, patterns, `-`."""
         self.names_server = names_server
@@ -155,3 +163,7 @@ COMMON: Final[Sequence[Flag]] = (
     ),
 )
 """Flags that may stand before or after the name of the command."""
+TSA: Final = flag(
+    "--tsa", metavar="NAME", help="An authority by its name: `timestamp-cli tsa list`, or [authorities.NAME] of yours."
+)
+"""A flag of the commands that ask an authority, or trust one."""

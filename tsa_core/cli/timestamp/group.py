@@ -25,6 +25,16 @@ _LAZY: Final = {
         _LONG_TERM,
     ),
 }
+_WHOM: Final = "Authorities and settings"
+_TRUST: Final = {
+    "certchain": LazyCommand(
+        "tsa_core.cli.timestamp.trust_commands:CERTCHAIN", "Get the certificate chain of an authority.", _WHOM
+    ),
+    "tsa": LazyCommand("tsa_core.cli.timestamp.trust_commands:TSA", "List the authorities that have names.", _WHOM),
+    "config": LazyCommand(
+        "tsa_core.cli.timestamp.trust_commands:CONFIG", "Show the settings and where they come from.", _WHOM
+    ),
+}
 _SHARED: Final = {
     "help": LazyCommand("tsa_core.cli.program_help:show_help", "Show the help of the program or of a command.", SHARED),
     "completion": LazyCommand(
@@ -42,7 +52,7 @@ _SHARED: Final = {
 
 @click.group(
     cls=LazyGroup,
-    lazy={**_LAZY, **_SHARED},
+    lazy={**_LAZY, **_TRUST, **_SHARED},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every flag can also be a variable, TIMESTAMP_ and its name in capitals, or stand in the file of --config.",
 )

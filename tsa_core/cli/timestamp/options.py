@@ -14,8 +14,9 @@ from click.core import ParameterSource
 
 from tsa_core.cli.boolean_flag import BooleanFlag
 from tsa_core.cli.program_group import all_commands
+from tsa_core.cli.timestamp.config_tables import take_tables
 from tsa_core.cli.timestamp.flags import COMMON, CONFIG, Call, Flag
-from tsa_core.cli.timestamp.quick import HOME_FILES
+from tsa_core.cli.timestamp.quick import OWN_FILE, unasked_files
 
 MAX_CONFIG_OCTETS: Final = 1 << 20
 
@@ -63,7 +64,11 @@ def click_command(
         files = values.pop(_PATHS, ())
         own = {key: value for key, value in values.items() if key not in _COMMON_NAMES}
         common_values = {key: common(ctx, key) for key in _COMMON_NAMES}
-        return run(Call(own, common_values, names_server=_names_server(ctx), paths=files))
+        names_server = _names_server(ctx)
+        _keep_strongest(ctx, own)
+        if names_server and own.get("tsa") is not None:
+            own["tsa"], names_server = _stronger(ctx, own["tsa"])
+        return run(Call(own, common_values, names_server=names_server, paths=files, tables=ctx.meta.get(_TABLES)))
 
     options: list[click.Parameter] = [click_option(flag) for flag in (*flags, *COMMON)]
     if paths:
@@ -73,6 +78,7 @@ def click_command(
 
 
 _PATHS: Final = "paths"
+_TABLES: Final = "tsa_core.tables"
 _COMMON_NAMES: Final = tuple(flag.name for flag in COMMON)
 
 
@@ -85,6 +91,31 @@ def _names_server(ctx: click.Context) -> bool:
     contexts = (ctx, ctx.find_root())
     sources = {context.get_parameter_source("timestamp_server") for context in contexts}
     return not sources <= {ParameterSource.DEFAULT, None}
+
+
+_RANK: Final = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+"""A flag wins over a variable, that over a configuration file."""
+_WHOM_TO_TRUST: Final = ("certificate_chain", "root_certificates", "trusted_root", "trust", "roots", "tsa")
+
+
+def _rank(ctx: click.Context, name: str) -> int:
+    source = ctx.get_parameter_source(name)
+    return _RANK.index(source) if source in _RANK else len(_RANK)
+
+
+def _keep_strongest(ctx: click.Context, own: dict[str, Any]) -> None:
+    """Unset whom to trust where something stronger says so: a flag stands against a file's setting of another name."""
+    given = {name: _rank(ctx, name) for name in _WHOM_TO_TRUST if own.get(name) is not None}
+    for name, rank in given.items():
+        if rank > min(given.values()):
+            own[name] = None
+
+
+def _stronger(ctx: click.Context, tsa: str) -> tuple[str | None, bool]:
+    """Return --tsa, and whether a server is named, when both are given: the stronger one, or both to complain of."""
+    server = min(_rank(each, "timestamp_server") for each in (ctx, ctx.parent) if each is not None)
+    own = _rank(ctx, "tsa")
+    return (None, True) if server < own else (tsa, server == own)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -134,11 +165,12 @@ def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Pa
         return None
     commands = all_commands(root) if isinstance(root, click.Group) else {}
     settings = read_config(path)
+    ctx.meta[_TABLES] = take_tables(path, settings)
     tables = {name: settings.pop(name) for name in commands if isinstance(settings.get(name), dict)}
     flags = {name: _all_flags(command) for name, command in commands.items()}
     own = _flags(root)
     known = set(own).union(*flags.values())
-    unknown = sorted(settings.keys() - known)
+    unknown = sorted(name for name, value in settings.items() if name not in known or isinstance(value, dict))
     unknown += sorted(
         f"{name}.{key}" for name, table in tables.items() for key in table if _name(key) not in flags[name]
     )
@@ -148,8 +180,11 @@ def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Pa
         name: _command_defaults(command, {**settings, **tables.get(name, {})}) for name, command in commands.items()
     }
     if ctx.command is root:
-        # An empty table would be the default of a flag that is called as its command is: --help.
-        ctx.default_map = {**_defaults(own, settings), **{name: table for name, table in defaults.items() if table}}
+        # A table would be the default of a flag that is called as its command is: --config, and --help if empty.
+        ctx.default_map = {
+            **_defaults(own, settings),
+            **{name: table for name, table in defaults.items() if table and name != CONFIG},
+        }
     else:
         place = [each.command.name or "" for each in _ancestry(ctx)]
         ctx.default_map = functools.reduce(lambda table, name: table.get(name, {}), place, defaults)
@@ -157,11 +192,11 @@ def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Pa
 
 
 def _automatic_file(environ: Mapping[str, str]) -> Path | None:
-    """Return the file that Sigstore's client would read unasked: .timestamp.yaml in $HOME."""
-    if not (home := environ.get("HOME")):
-        return None
-    candidates = (Path(home, name) for name in HOME_FILES)
-    return next((path for path in candidates if path.is_file()), None)
+    """Return the file that is read unasked: ours, or the one that Sigstore's client would read; UsageError for both."""
+    found = [path for path in map(Path, unasked_files(environ)) if path.is_file()]
+    if len(found) > 1 and found[0].name == OWN_FILE:
+        raise click.UsageError(f"both {found[0]} and {found[1]} are there, and one would be ignored; keep one of them")
+    return found[0] if found else None
 
 
 def _name(key: str) -> str:

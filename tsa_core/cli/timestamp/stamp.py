@@ -19,7 +19,7 @@ from tsa_core.cli.timestamp.files import (
     refuse_existing,
     write_timestamp,
 )
-from tsa_core.cli.timestamp.flags import PROGRAM, Call, flag
+from tsa_core.cli.timestamp.flags import PROGRAM, TSA, Call, flag
 from tsa_core.cli.timestamp.many_flags import MANY_STAMP_FLAGS, is_for_many, refuse_flags_for_many
 from tsa_core.protocol.errors import TsaError
 
@@ -39,6 +39,7 @@ FLAGS: Final = (
     ),
     flag("--nonce", boolean=True, default=True, help="Send a random nonce (default: true)."),
     flag("--certificate", boolean=True, default=True, help="Ask for the signer's certificate (default: true)."),
+    TSA,
     flag("--tsa-policy", metavar="OID", help="Ask for this policy."),
     flag(
         "--out",
@@ -90,7 +91,7 @@ def timestamp(call: Call) -> int | None:
         raise UsageMistake("--out - and --format json both need standard output")
     hash_name, digest = _digest_to_stamp(flags)
     settings = _settings(call, chain)
-    servers: Sequence[str] = distinct_urls(call.common("timestamp_server"))
+    servers: Sequence[str] = distinct_urls(_servers(call))
     threshold = flags["threshold"] or len(servers)
     if threshold > len(servers):
         raise UsageMistake(f"--threshold is {threshold}, but there are only {len(servers)} servers")
@@ -145,12 +146,30 @@ def _outputs(flags: Mapping[str, Any]) -> list[tuple[str, Callable[[bytes], byte
     return outputs
 
 
+def _servers(call: Call) -> Sequence[str]:
+    if call.flags["tsa"] is None:
+        return tuple(call.common("timestamp_server"))
+    from tsa_core.cli.timestamp.authorities import servers_of
+
+    return servers_of(call)
+
+
 def _settings(call: Call, chain: str | None) -> ClientSettings:
     from tsa_core.verify import TrustStore, Verifier
 
     settings = connection_settings(call)
     if chain is not None:
         settings["verifier"] = Verifier(TrustStore.from_chain(read_file(chain)))
+    elif call.flags["tsa"] is not None:
+        from tsa_core.cli.timestamp.authorities import authority_of, why_not_trusted
+        from tsa_core.cli.timestamp.trust import trust_in
+
+        authority = authority_of(call)
+        assert authority is not None  # noqa: S101 - the flag was given
+        if (trust := trust_in(authority, call)) is not None:
+            settings["verifier"] = Verifier(trust)
+        else:
+            console.tell(f"{PROGRAM}: not verified: {why_not_trusted(authority).partition(';')[0]}")
     return settings
 
 

@@ -12,6 +12,7 @@ from tsa_core.cli.timestamp.files import read_file
 from tsa_core.cli.timestamp.flags import Call, flag
 
 if TYPE_CHECKING:
+    from tsa_core.cli.timestamp.authorities import Authority
     from tsa_core.verify import TrustStore
 
 _MAX_FETCHED_OCTETS: Final = 4 << 20
@@ -29,7 +30,12 @@ TRUST_FLAGS: Final = (
         "--trust",
         metavar="WHOM",
         help="sigstore or sigstore-staging (needs the package sigstore), a FILE with a chain or a TrustedRoot, or such "
-        "a file at https://...#SHA256, which is fetched and must have that SHA-256.",
+        "a file at https://...#SHA256, which is fetched and must have that SHA-256; or a name in [trusts.NAME].",
+    ),
+    flag(
+        "--roots",
+        metavar="WHERE",
+        help="Trust every certificate of a FILE, of one at https://...#sha256=HEX, or of this `system`'s store.",
     ),
 )
 _WRONG_FLAGS: Final = (
@@ -37,7 +43,9 @@ _WRONG_FLAGS: Final = (
     "and --intermediate-certificates flags"
 )
 """The reference's words; a script may look for them."""
-_ONE_OF: Final = ("certificate_chain", "root_certificates", "trusted_root", "trust")
+_ONE_OF: Final = ("certificate_chain", "root_certificates", "trusted_root", "trust", "roots")
+TRUSTS: Final = "trusts"
+"""The table of a configuration file that names whom to trust."""
 
 
 def trust_of(call: Call) -> TrustStore:
@@ -46,18 +54,21 @@ def trust_of(call: Call) -> TrustStore:
     from tsa_core.verify import TrustStore
 
     flags = call.flags
-    given = [name for name in _ONE_OF if flags[name] is not None]
+    given = [name for name in (*_ONE_OF, "tsa") if flags.get(name) is not None]
     if len(given) != 1:
-        raise UsageMistake(f"{_WRONG_FLAGS}, or with one of --trusted-root and --trust")
-    intermediates = flags["intermediate_certificates"]
-    if intermediates is not None and given != ["root_certificates"]:
-        raise UsageMistake(f"{_WRONG_FLAGS}: --intermediate-certificates goes with --root-certificates")
+        raise UsageMistake(f"{_WRONG_FLAGS}, or with one of --trusted-root, --trust, --roots and --tsa")
     [name] = given
     value: str = flags[name]
+    intermediates = flags["intermediate_certificates"]
+    if intermediates is not None and name not in {"root_certificates", "roots", "tsa"}:
+        raise UsageMistake(f"{_WRONG_FLAGS}: --intermediate-certificates goes with --root-certificates")
     if name == "trusted_root":
         return TrustStore.from_trusted_root(read_file(value))
     if name == "trust":
-        return _either(_named(call, value))
+        return named_trust(call, value)
+    if name in {"tsa", "roots"}:
+        store = _trust_in_authority(call) if name == "tsa" else roots_of(call, value)
+        return with_helpers(store, read_file(intermediates)) if intermediates is not None else store
     data, between = read_file(value), read_file(intermediates) if intermediates is not None else b""
     try:
         return TrustStore.from_chain(data) if name == "certificate_chain" else TrustStore.from_files(data, between)
@@ -65,12 +76,63 @@ def trust_of(call: Call) -> TrustStore:
         raise PathError(f"failed to parse intermediate and root certs from PEM file: {error}") from None
 
 
-def _named(call: Call, whom: str) -> bytes:
+def with_helpers(trust: TrustStore, certificates: bytes) -> TrustStore:
+    """Return a trust with more certificates that help to reach its roots."""
+    from dataclasses import replace
+
+    from tsa_core.verify.trust import read_certificates
+
+    return replace(trust, certificates=(*trust.certificates, *read_certificates(certificates)))
+
+
+def _trust_in_authority(call: Call) -> TrustStore:
+    """Return the trust in the authority of --tsa; raises UsageMistake when there is none."""
+    from tsa_core.cli.timestamp.authorities import authority_of, why_not_trusted
+
+    authority = authority_of(call)
+    assert authority is not None  # noqa: S101 - the flag was given
+    if (store := trust_in(authority, call)) is None:
+        raise UsageMistake(f"--tsa {authority.name}: {why_not_trusted(authority)}")
+    return store
+
+
+def trust_in(authority: Authority, call: Call) -> TrustStore | None:
+    """Return the trust in an authority; None when nothing here says whom to trust, or its roots are not installed."""
+    if authority.trust is not None:
+        return named_trust(call, authority.trust)
+    if not authority.roots:
+        return None
+    from tsa_core.cli.timestamp.system_store import system_roots
+    from tsa_core.verify import TrustStore
+
+    roots = system_roots(authority.roots)
+    return TrustStore(roots=roots) if roots else None
+
+
+def named_trust(call: Call, whom: str) -> TrustStore:
+    """Return the trust in what --trust takes: a name of the configuration file or of Sigstore, an address, a file."""
+    table = call.tables.get(TRUSTS, {}).get(whom)
+    if table is not None:
+        trust = roots_of(call, table["roots"])
+        return with_helpers(trust, read_file(table["intermediates"])) if "intermediates" in table else trust
     if whom in _SIGSTORE:
-        return _shipped(_SIGSTORE[whom])
+        return _either(_shipped(_SIGSTORE[whom]))
     if re.match("[a-z]+://", whom):
-        return _fetched(whom, call.common("timeout"))
-    return read_file(whom)
+        return _either(_fetched(whom, call.common("timeout"), "--trust"))
+    return _either(read_file(whom))
+
+
+def roots_of(call: Call, where: str) -> TrustStore:
+    """Return the trust in all certificates of a place: `system`, an address with its SHA-256, or a file."""
+    from tsa_core.verify import TrustStore
+
+    if where == "system":
+        from tsa_core.cli.timestamp.system_store import system_roots
+
+        return TrustStore(roots=system_roots())
+    if re.match("[a-z]+://", where):
+        return TrustStore.from_files(_fetched(where, call.common("timeout"), "--roots"))
+    return TrustStore.from_files(read_file(where))
 
 
 def _either(data: bytes) -> TrustStore:
@@ -94,11 +156,12 @@ def _shipped(folder: str) -> bytes:
     return read_file(str(Path(places[0]) / "_store" / folder / "trusted_root.json"))
 
 
-def _fetched(url: str, timeout: float) -> bytes:
+def _fetched(url: str, timeout: float, option: str) -> bytes:
     address, _, fingerprint = url.partition("#")
+    fingerprint = fingerprint.removeprefix("sha256=")
     if not address.startswith("https://") or not re.fullmatch("[0-9a-fA-F]{64}", fingerprint):
         raise UsageMistake(
-            "--trust: an address is https://...#SHA256, with the 64 hexadecimal digits of the file's SHA-256"
+            f"{option}: an address is https://...#SHA256, with the 64 hexadecimal digits of the file's SHA-256"
         )
     from tsa_core.client.deadline import Deadline
     from tsa_core.client.transport import fetch
@@ -107,5 +170,5 @@ def _fetched(url: str, timeout: float) -> bytes:
         data = fetch(address, deadline=deadline, max_octets=_MAX_FETCHED_OCTETS)
     found = hashlib.sha256(data).hexdigest()
     if not hmac.compare_digest(found, fingerprint.lower()):
-        raise UsageMistake(f"--trust: what is at {address} has the SHA-256 {found}, not the one demanded")
+        raise UsageMistake(f"{option}: what is at {address} has the SHA-256 {found}, not the one demanded")
     return data

@@ -14,7 +14,7 @@ from tsa_core.cli.timestamp.files import (
     read_timestamp,
     reading_errors,
 )
-from tsa_core.cli.timestamp.flags import Call, flag, integer, moment
+from tsa_core.cli.timestamp.flags import TSA, Call, flag, integer, moment
 from tsa_core.cli.timestamp.layers import names_timestamped_data, verify_layers
 from tsa_core.cli.timestamp.many_flags import MANY_VERIFY_FLAGS, is_for_many, refuse_flags_for_many
 from tsa_core.cli.timestamp.revocation import (
@@ -45,6 +45,7 @@ FLAGS: Final = (
     flag("--digest", metavar="HEX", help="Its digest instead; sha384:HEX names the hash."),
     flag("--request", metavar="FILE", help="The request that was sent: imprint, policy and nonce must match it."),
     *TRUST_FLAGS,
+    TSA,
     flag("--certificate", metavar="FILE", help="The only signer's certificate to accept."),
     flag("--nonce", convert=integer, metavar="N", help="The nonce that the token must have; decimal, or 0x..."),
     flag("--oid", metavar="OID", help="The policy that the token must have."),

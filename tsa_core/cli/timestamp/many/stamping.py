@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.timestamp.authorities import servers_of
 from tsa_core.cli.timestamp.flags import PROGRAM, Call
 from tsa_core.cli.timestamp.many.asking import Asked, Asking
 from tsa_core.cli.timestamp.many.gate import Gate
@@ -42,7 +43,7 @@ def stamp_many(call: Call, settings: ClientSettings) -> int:
     items = find_items(call)
     check_places(items, flags["out_dir"])
     stop = threading.Event()
-    [server] = call.common("timestamp_server")
+    [server] = servers_of(call)
     with outputs as store, TimestampClient(server, **settings) as client:
         asking = Asking(
             client=client,
@@ -75,7 +76,7 @@ def _check(call: Call) -> None:
             )
     if call.flags["out"] != "response.tsr":
         raise UsageMistake("--out is for one timestamp; FILEs have theirs beside them, or in --out-dir")
-    if len(call.common("timestamp_server")) != 1:
+    if len(servers_of(call)) != 1:
         raise UsageMistake("FILEs are timestamped by one --timestamp_server; run the command once for each server")
     if not call.flags["each"]:
         raise UsageMistake("give --each, to ask the server once for every FILE")

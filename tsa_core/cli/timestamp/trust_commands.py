@@ -1,0 +1,15 @@
+"""The commands about authorities and settings, as click sees them; imported when one of them is asked for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tsa_core.cli.program_group import HelpfulGroup
+from tsa_core.cli.timestamp import certchain, client_config, tsa_list
+from tsa_core.cli.timestamp.options import click_command
+
+CERTCHAIN: Final = click_command("certchain", certchain.certchain, certchain.FLAGS)
+TSA: Final = HelpfulGroup("tsa", help="Authorities that have names.")
+TSA.add_command(click_command("list", tsa_list.list_authorities, ()))
+CONFIG: Final = HelpfulGroup("config", help="The settings of timestamp-cli.")
+CONFIG.add_command(click_command("show", client_config.show_config, ()))
