@@ -71,6 +71,21 @@ def test_two_servers_count_together_in_redis(path: Path, redis_server: RedisServ
     assert sum(isinstance(answer, Identity) for answer in answers) == 10
 
 
+def test_who_guesses_is_slowed_and_nobody_else(path: Path, storage: dict[str, str], tenant: Iterator[str]) -> None:
+    key = add(path, name="one")
+    guesser, other = next(tenant), "192.0.2.9"  # any text is an address of its own here
+    with opened(keys=str(path), failed_limits=["3/hour"], **storage) as guard:
+        answers = [ask(guard, guesser, X_API_Key=f"guess {number}") for number in range(5)]
+        assert [type(answer) for answer in answers] == [GuardRefusal] * 5
+        assert [answer.status for answer in answers if isinstance(answer, GuardRefusal)] == [401, 401, 401, 429, 429]
+        assert isinstance(answers[-1], GuardRefusal)
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 3600
+        refusal(ask(guard, guesser), 401)
+        refusal(ask(guard, other, X_API_Key="guess"), 401)
+        # Behind the same address there are honest clients, too.
+        assert isinstance(ask(guard, guesser, X_API_Key=key), Identity)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "together"),
     [

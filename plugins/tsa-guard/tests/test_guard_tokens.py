@@ -18,7 +18,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tsa_core.api import ConfigError, Identity, UnavailableError
+from tsa_core.api import ConfigError, GuardRefusal, Identity, UnavailableError
 from tsa_core.testing import ends_within, shared_key, wait_until
 from tsa_guard import bearer
 from tsa_guard.guard import open_guard
@@ -185,6 +185,30 @@ def test_keys_from_an_address_are_replaced_while_it_runs(provider: _Provider, ca
             what="the new key counts",
         )
         refusal(ask(guard, Authorization=f"Bearer {first}"), 401)
+
+
+def test_who_forges_tokens_makes_the_server_check_a_bounded_number(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    decode = jwt.decode
+
+    def counting(text: str, *arguments: Any, **named: Any) -> Any:
+        checked.append(text)
+        return decode(text, *arguments, **named)
+
+    monkeypatch.setattr(jwt, "decode", counting)
+    with opened(**table(path), failed_limits=["3/hour"]) as guard:
+        good = token(sub="known before")
+        assert isinstance(ask(guard, Authorization=f"Bearer {good}"), Identity)
+        statuses = []
+        for number in range(10):
+            answer = ask(guard, Authorization=f"Bearer {token(aud=str(number))}")
+            assert isinstance(answer, GuardRefusal)
+            statuses.append(answer.status)
+        assert statuses == [401] * 3 + [429] * 7
+        assert len(checked) == 1 + 3
+        assert isinstance(ask(guard, Authorization=f"Bearer {good}"), Identity)
+        refusal(ask(guard, Authorization=f"Bearer {token(sub='new')}"), 429)
+        assert isinstance(ask(guard, "192.0.2.7", Authorization=f"Bearer {token(sub='new')}"), Identity)
 
 
 def test_a_provider_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

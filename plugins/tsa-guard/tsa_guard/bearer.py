@@ -71,15 +71,20 @@ class BearerTokens:
                 self._keys = keys
                 self._known.clear()
 
+    def known(self, token: str) -> Identity | None:
+        """Return whose token this is when it was checked before, and counts still; None for any other."""
+        if len(token) > _MAX_TOKEN:
+            return None
+        with self._lock:
+            known = self._known.get(_digest(token))
+        return known[1] if known is not None and known[0] > time.time() else None
+
     def identity(self, token: str) -> Identity:
         """Return whose token this is; raises ValueError, with a sentence for the client, when it does not count."""
         if len(token) > _MAX_TOKEN:
             raise ValueError("the token is too long")
-        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         with self._lock:
-            keys, known = self._keys, self._known.get(digest)
-        if known is not None and known[0] > time.time():
-            return known[1]
+            keys = self._keys
         try:
             key = _key_for(jwt.get_unverified_header(token), keys)
             claims = jwt.decode(
@@ -99,7 +104,7 @@ class BearerTokens:
         identity = self._identity_of(claims)
         with self._lock:
             if keys is self._keys:
-                self._known[digest] = claims["exp"], identity
+                self._known[_digest(token)] = claims["exp"], identity
             while len(self._known) > _CACHED:
                 self._known.popitem(last=False)
         return identity
@@ -117,6 +122,10 @@ class BearerTokens:
     def close(self) -> None:
         """End the thread."""
         self._ended.set()
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
 def _key_for(header: dict[str, Any], keys: jwt.PyJWKSet) -> jwt.PyJWK:

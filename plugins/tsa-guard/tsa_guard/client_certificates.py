@@ -85,6 +85,11 @@ class ClientCertificateReader:
             address = address.ipv4_mapped
         return any(address in network for network in self._proxies)
 
+    def known(self, given: str | bytes) -> Identity | None:
+        """Return whose certificate this is when it was checked before, and counts still; None for any other."""
+        known = self._trust.value.known.get(_digest(given)) if len(given) <= _MAX_HEADER else None
+        return known[1] if known is not None and datetime.now(UTC) < known[0] else None
+
     def identity(self, given: str | bytes) -> Identity:
         """Return whose certificate this is; raises ValueError, with a sentence for the client, if it does not count.
 
@@ -93,18 +98,13 @@ class ClientCertificateReader:
         if len(given) > _MAX_HEADER:
             raise ValueError("the client certificate is too long")
         now = datetime.now(UTC)
-        octets = given if isinstance(given, bytes) else b"header " + given.encode("utf-8", "replace")
-        digest = hashlib.sha256(octets).digest()
         trust = self._trust.value
-        known = trust.known.get(digest)
-        if known is not None and now < known[0]:
-            return known[1]
         certificate = _certificate_in(given)
         until = _check(certificate, trust, now)
         identity = self._name(certificate)
         if len(trust.known) >= _CACHED:
             trust.known.clear()
-        trust.known[digest] = until, identity
+        trust.known[_digest(given)] = until, identity
         return identity
 
     def _name(self, certificate: x509.Certificate) -> Identity:
@@ -124,6 +124,11 @@ class ClientCertificateReader:
     def close(self) -> None:
         """End the thread."""
         self._trust.close()
+
+
+def _digest(given: str | bytes) -> bytes:
+    octets = given if isinstance(given, bytes) else b"header " + given.encode("utf-8", "replace")
+    return hashlib.sha256(octets).digest()
 
 
 def _load(path: Path, what: str, parse: Callable[[bytes], T]) -> T:

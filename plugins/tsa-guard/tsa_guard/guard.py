@@ -60,6 +60,7 @@ class TenantGuard(Guard):
         self._rates = Rates(options)
         self._tenants = {name: _Tenant(tenant, self._rates) for name, tenant in options.tenants.items()}
         self._each = self._rates.make(options.client_limits)
+        self._failed = self._rates.make(options.failed_limits)
         self._anonymous = options.anonymous == "allow"
         self._anonymous_rates = self._rates.make(options.anonymous_limits)
         profiles = options.anonymous_profiles
@@ -88,7 +89,11 @@ class TenantGuard(Guard):
         try:
             identity = self._who(request)
         except _Refused as refused:
-            return GuardRefusal(status=401, text=str(refused), headers=_HEADERS)
+            return self._rates.count(self._failed, "failed", _network(request)) or GuardRefusal(
+                status=401, text=str(refused), headers=_HEADERS
+            )
+        except _Unseen as unseen:
+            return unseen.refusal
         if identity is None:
             if not self._anonymous:
                 text = "say who you are: send your API key as X-API-Key, as bearer token, or as password"
@@ -122,6 +127,10 @@ class TenantGuard(Guard):
             raise _Refused("use Bearer or Basic authentication")
         if credential.startswith(PREFIX) or self._tokens is None:
             return self._by_key(credential)
+        known = self._tokens.known(credential)
+        if known is not None:
+            return known
+        self._may_fail(request)
         try:
             return self._tokens.identity(credential)
         except ValueError as error:
@@ -135,10 +144,20 @@ class TenantGuard(Guard):
             given = request.header(self._certificates.header)
         if not given:
             return None
+        known = self._certificates.known(given)
+        if known is not None:
+            return known
+        self._may_fail(request)
         try:
             return self._certificates.identity(given)
         except ValueError as error:
             raise _Refused(str(error)) from None
+
+    def _may_fail(self, request: GuardedRequest) -> None:
+        """Raise _Unseen when an address has shown too much that did not count: to check more of it would cost."""
+        refusal = self._rates.reached(self._failed, "failed", _network(request))
+        if refusal is not None:
+            raise _Unseen(refusal)
 
     def _by_key(self, text: str) -> Identity:
         identifier = key_id(text)
@@ -163,6 +182,14 @@ class TenantGuard(Guard):
 def _of(identity: Identity, refusal: GuardRefusal | None) -> GuardRefusal | None:
     """Return a refusal that says whose it is."""
     return replace(refusal, identity=identity) if refusal is not None else None
+
+
+class _Unseen(Exception):
+    """A credential that is not looked at, because its address has shown too many that did not count."""
+
+    def __init__(self, refusal: GuardRefusal) -> None:
+        super().__init__(refusal.text)
+        self.refusal = refusal
 
 
 class _Refused(Exception):

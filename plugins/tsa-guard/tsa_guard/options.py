@@ -131,6 +131,10 @@ class GuardOptions(PluginOptions):
     )
     tenants: dict[str, Tenant] = Field(default_factory=dict, description="what tenants may do: a table for each")
     client_limits: TextList = Field(default_factory=list, description="limits for each client without a tenant")
+    failed_limits: TextList = Field(
+        default_factory=lambda: ["60/minute"],
+        description="limits of credentials that do not count, for each address (each /64 of IPv6); none: []",
+    )
     anonymous: Literal["refuse", "allow"] = Field(
         "refuse", description="allow: who shows no key is served too, within anonymous_limits"
     )
@@ -150,7 +154,7 @@ class GuardOptions(PluginOptions):
         "refuse", description="refuse: 503 while requests cannot be counted; allow: serve without limits, and log it"
     )
 
-    _limits = field_validator("client_limits", "anonymous_limits")(parse_limits)
+    _limits = field_validator("client_limits", "failed_limits", "anonymous_limits")(parse_limits)
 
     @property
     def shared(self) -> bool:
@@ -164,8 +168,9 @@ class GuardOptions(PluginOptions):
         nobody = self.keys is None and self.jwt is None and self.client_certificates is None
         if nobody and self.anonymous == "refuse":
             raise ValueError('nobody could get in: give keys, jwt or client_certificates, or say anonymous = "allow"')
-        if nobody and (self.tenants or self.client_limits):
-            raise ValueError("tenants and client_limits have no effect without keys, jwt or client_certificates")
+        for name in ("tenants", "client_limits", "failed_limits"):
+            if nobody and name in self.model_fields_set and getattr(self, name):
+                raise ValueError(f"{name} has no effect without keys, jwt or client_certificates")
         if self.anonymous == "refuse" and (self.anonymous_limits or self.anonymous_profiles is not None):
             raise ValueError('anonymous_limits and anonymous_profiles have no effect without anonymous = "allow"')
         if not self.shared and (self.on_storage_failure == "allow" or "storage_timeout" in self.model_fields_set):

@@ -74,10 +74,23 @@ class Rates:
                 if not rate.limiter.hit(rate.item, *name):
                     return self._refusal(rate, name)
         except StorageError as error:
-            if not self._allow:
-                raise CannotCount(f"requests cannot be counted: {type(error.storage_error).__name__}") from None
-            self._warn(error)
+            self._cannot_count(error)
         return None
+
+    def reached(self, rates: Sequence[Rate], *name: str) -> GuardRefusal | None:
+        """Return the refusal when a limit is reached already, without counting. Raises CannotCount."""
+        try:
+            for rate in rates:
+                if not rate.limiter.test(rate.item, *name):
+                    return self._refusal(rate, name)
+        except StorageError as error:
+            self._cannot_count(error)
+        return None
+
+    def _cannot_count(self, error: StorageError) -> None:
+        if not self._allow:
+            raise CannotCount(f"requests cannot be counted: {type(error.storage_error).__name__}") from None
+        self._warn(error)
 
     @staticmethod
     def _refusal(rate: Rate, name: tuple[str, ...]) -> GuardRefusal:
