@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import pytest
@@ -39,6 +40,7 @@ from tsa_core.testing import encode_request, wait_until
 BODY = encode_request(b"guarded")
 ENGINES = ["waitress", "granian"]
 BAD_REQUEST = "03020520"
+UNACCEPTED_POLICY = "0303000001"
 QUERY = {"Content-Type": "application/timestamp-query"}
 ALICE = Identity(name="alice", tenant="acme", how="api-key")
 KEYS = {"alice": ALICE, "bob": Identity(name="bob", how="api-key", profiles=frozenset({"other"}))}
@@ -107,6 +109,27 @@ def test_a_client_may_use_its_profiles_alone(path: str) -> None:
             "POST", path, json.dumps(document).encode(), {"Content-Type": "application/json", "X-API-Key": "bob"}
         )
         assert (reply.status, "bob" in message(reply)) == (400, False)
+
+
+def test_a_client_gets_tokens_of_its_policies_alone() -> None:
+    guard = Keys()
+    policies = ["1.2.3.1", "1.2.3.2"]
+    with running_server(Parts(guards=[guard]), profiles={"default": {"policies": policies}}) as server:
+        for allowed, asked, failure in (
+            (None, None, None),
+            ({"1.2.3.1"}, None, None),
+            ({"1.2.3.2"}, None, UNACCEPTED_POLICY),
+            ({"1.2.3.2"}, "1.2.3.2", None),
+            ({"1.2.3.2"}, "1.2.3.1", UNACCEPTED_POLICY),
+            ({"1.2.3.9"}, "1.2.3.9", UNACCEPTED_POLICY),
+            (set(), None, UNACCEPTED_POLICY),
+        ):
+            guard.answer = partial(Identity, name="a", policies=None if allowed is None else frozenset(allowed))
+            reply = server.request("POST", "/api/v1/timestamp", encode_request(b"guarded", policy=asked), QUERY)
+            if failure is None:
+                granted(reply.body)
+            else:
+                refused(reply.body, failure)
 
 
 def test_the_first_refusal_counts_and_guards_see_who_it_is() -> None:

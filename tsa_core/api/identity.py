@@ -17,13 +17,15 @@ class Identity:
     `name` is the client's, `tenant` that of the customer or department which it belongs to, empty when there are none;
     both are printable ASCII of at most 200 characters. `how` is a word for the way it was recognised, `api-key` or
     `client-certificate` for example. `profiles` are those that it may use, None for all; a request for another one is
-    refused (badRequest), whichever way the profile was chosen.
+    refused (badRequest), whichever way the profile was chosen. `policies` are the OIDs of the policies that its tokens
+    may have, None for all; a request that would get another one is refused (unacceptedPolicy).
     """
 
     name: str
     tenant: str = ""
     how: str = ""
     profiles: frozenset[str] | None = None
+    policies: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         """Check the texts: they go into logs, and into the audit trail."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from tsa_core.api import (
+    Identity,
     PKIFailureInfo,
     PluginCrash,
     PluginError,
@@ -34,6 +35,19 @@ _SELECTORS = "[policy] selectors"
 def may_hang(selector: PolicySelector) -> bool:
     """Say whether a selector may hang, also one that is local: the core has not written it."""
     return not type(selector).__module__.startswith(_CORE)
+
+
+def _check_identity(identity: Identity, profile: Profile, request: TimeStampReq) -> None:
+    """Refuse a profile or a policy that this client may not use."""
+    if not identity.may_use(profile.name):
+        raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"this client may not use the profile {profile.name}")
+    policy = profile.policies_by_der.get(request.policy_der or profile.default_policy_der)
+    if identity.policies is not None and policy is not None and policy not in identity.policies:
+        allowed = [each for each in profile.policies if each in identity.policies]
+        advice = f"ask for one of: {', '.join(allowed)}" if allowed else "this profile has none that it may use"
+        raise RequestRejected(
+            PKIFailureInfo.UNACCEPTED_POLICY, f"this client may not use the policy {policy}; {advice}"
+        )
 
 
 class Admission:
@@ -78,8 +92,8 @@ class Admission:
         profile = self._default if chosen is None else self._profiles.get(chosen)
         if profile is None:
             raise TsaError(f"there is no profile {chosen!r}")
-        if context.identity is not None and not context.identity.may_use(profile.name):
-            raise RequestRejected(PKIFailureInfo.BAD_REQUEST, f"this client may not use the profile {profile.name}")
+        if context.identity is not None:
+            _check_identity(context.identity, profile, request)
         return profile
 
     def _choose_within_limits(self, request: TimeStampReq, context: RequestContext) -> str | None:

@@ -237,10 +237,11 @@ def test_profiles_that_do_not_exist_are_an_error(path: Path) -> None:
     add(path, name="a")
     there = [ProfileSummary(name="default", policies=("1.2.3",))]
     table = {"keys": str(path), "anonymous": "allow"}
-    with opened(**table, tenants={"acme": {"profiles": ["default"]}}) as guard:
+    with opened(**table, tenants={"acme": {"profiles": ["default"], "policies": ["1.2.3"]}}) as guard:
         guard.bind(there)
     for wrong, said in (
         ({"tenants": {"acme": {"profiles": ["defualt"]}}}, r"guard\.tenants\.acme\.profiles: there is no .* 'defualt'"),
+        ({"tenants": {"acme": {"policies": ["1.2.4"]}}}, r"acme\.policies: no profile of this tenant has .* '1\.2\.4'"),
         ({"anonymous_profiles": ["free"]}, r"guard\.anonymous_profiles: there is no profile 'free'"),
     ):
         with opened(**table, **wrong) as guard, pytest.raises(ConfigError, match=said):

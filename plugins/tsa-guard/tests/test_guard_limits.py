@@ -53,6 +53,24 @@ def test_limits_of_a_client_and_of_its_tenant(path: Path, storage: dict[str, str
         assert "the limit is 5 per 1 day" in refusal(answers[-1], 429)
 
 
+@pytest.mark.parametrize(("limit", "days"), [("2/second", 1 / 86_400), ("2/day", 1), ("2/month", 30)])
+def test_quotas_say_when_they_begin_anew(
+    limit: str, days: float, path: Path, storage: dict[str, str], tenant: Iterator[str]
+) -> None:
+    name = next(tenant)
+    key = add(path, name="one", tenant=name)
+    with opened(keys=str(path), tenants={name: {"limits": [limit]}}, **storage) as guard:
+        answers = [ask(guard, X_API_Key=key)]
+        while isinstance(answers[-1], Identity):
+            answers.append(ask(guard, X_API_Key=key))
+        assert len(answers) >= 3
+        refusal(answers[-1], 429)
+        assert isinstance(answers[-1], GuardRefusal)
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= max(1, days * 86_400)
+        if days >= 1:
+            assert len(answers) in {3, 5}, "five, when a window ended meanwhile"
+
+
 def test_a_short_limit_is_over_soon(path: Path, storage: dict[str, str], tenant: Iterator[str]) -> None:
     name = next(tenant)
     key = add(path, name="one", tenant=name)

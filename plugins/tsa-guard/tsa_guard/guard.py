@@ -38,6 +38,7 @@ class _Tenant:
 
     def __init__(self, settings: Tenant, rates: Rates) -> None:
         self.profiles = None if settings.profiles is None else frozenset(settings.profiles)
+        self.policies = None if settings.policies is None else frozenset(settings.policies)
         self.together: tuple[Rate, ...] = rates.make(settings.limits)
         self.each: tuple[Rate, ...] = rates.make(settings.client_limits)
 
@@ -79,6 +80,18 @@ class TenantGuard(Guard):
                     f"there is no profile {unknown[0]!r}; there are: {', '.join(sorted(there))}",
                     path=f"middleware.guard.{path}",
                 )
+        for name, tenant in self._tenants.items():
+            offered = {
+                policy
+                for profile in profiles
+                if tenant.profiles is None or profile.name in tenant.profiles
+                for policy in profile.policies
+            }
+            if unknown := sorted((tenant.policies or frozenset()) - offered):
+                raise ConfigError(
+                    f"no profile of this tenant has the policy {unknown[0]!r}; they have: {', '.join(sorted(offered))}",
+                    path=f"middleware.guard.tenants.{name}.policies",
+                )
 
     def health(self) -> HealthStatus:
         """Return whether requests can be counted, where that decides who may pass."""
@@ -108,7 +121,7 @@ class TenantGuard(Guard):
         refusal = self._rates.count(
             tenant.each, "client", identity.tenant, identity.how, identity.name
         ) or self._rates.count(tenant.together, "tenant", identity.tenant)
-        return _of(identity, refusal) or replace(identity, profiles=tenant.profiles)
+        return _of(identity, refusal) or replace(identity, profiles=tenant.profiles, policies=tenant.policies)
 
     def _who(self, request: GuardedRequest) -> Identity | None:
         """Return whose credential this is, None when there is none; raises _Refused for one that does not count."""

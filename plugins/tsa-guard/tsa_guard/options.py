@@ -34,6 +34,9 @@ class Tenant(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     profiles: TextList | None = Field(None, description="profiles that it may use; all when left out")
+    policies: TextList | None = Field(
+        None, description="policies, by OID, that its timestamps may have; all when left out"
+    )
     limits: TextList = Field(default_factory=list, description="limits for all of its clients together")
     client_limits: TextList = Field(default_factory=list, description="limits for each of its clients")
 
