@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from tsa_core.cli.program_group import HelpfulGroup
-from tsa_core.cli.timestamp import cose, extend
+from tsa_core.cli.timestamp import cose, extend, extract
 from tsa_core.cli.timestamp.options import click_command
 
 EXTEND: Final = click_command("extend", extend.extend, extend.FLAGS)
+EXTRACT: Final = click_command("extract", extract.extract, extract.FLAGS, paths=True)
 COSE: Final = HelpfulGroup(
     "cose",
     commands=[

@@ -1,0 +1,70 @@
+"""timestamp-cli extract: the table, the files that it writes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.timestamp_shell import Shell
+from tests.extract import signed_files
+from tests.extract.signed_files import token
+
+TRUST = ("--certificate-chain", "chain.pem")
+
+
+@pytest.fixture
+def container(shell: Shell) -> str:
+    files = {"a.txt": b"hello", "META-INF/a.tst": token(b"hello"), "META-INF/b.tst": token(b"hello")}
+    Path("a.asics").write_bytes(signed_files.zipped(files))
+    return "a.asics"
+
+
+def test_the_table_and_the_files(shell: Shell, container: str) -> None:
+    outcome = shell("extract", container, "--out-dir", "tokens", "--data", *TRUST)
+    assert outcome.code == 0, outcome.err
+    first, second = outcome.out.splitlines()
+    assert first.split("\t") == [
+        *("1", "ASiC time assertion", "META-INF/a.tst", "2025-06-01T12:00:00Z", "CN=Signer,O=tsa-core tests"),
+        *("a.txt", "verified"),
+    ]
+    assert second.startswith("2\t")
+    assert outcome.err == "Wrote 2 tokens to tokens\n"
+    assert Path("tokens/2.data").read_bytes() == b"hello"
+    assert shell("verify", "--timestamp", "tokens/1.tst", "--artifact", "tokens/1.data", *TRUST).code == 0
+    assert "--force replaces it" in shell.fails(2, "extract", container, "--out-dir", "tokens")
+    assert shell("extract", container, "--out-dir", "tokens", "--force").code == 0
+
+
+def test_without_trust(shell: Shell, container: str) -> None:
+    outcome = shell("extract", container)
+    assert outcome.out.splitlines()[0].endswith("\tintact: nobody was trusted")
+    assert "no effect without a trust flag" in shell.fails(2, "extract", container, "--allow", "sha1")
+
+
+def test_refused(shell: Shell) -> None:
+    Path("a.asics").write_bytes(signed_files.zipped({"a.txt": b"other", "META-INF/a.tst": token(b"hello")}))
+    outcome = shell("extract", "a.asics", *TRUST, "--format", "json")
+    assert outcome.code == 1
+    assert outcome.err == "timestamp-cli: 1 of 1 timestamps in a.asics are refused\n"
+    (found,) = json.loads(outcome.out)["Timestamps"]
+    assert (found["Verdict"], found["Rule"], found["Kind"]) == ("refused", "V2", "ASiC time assertion")
+    Path("b.asics").write_bytes(signed_files.zipped({"a.txt": b"other"}))
+    assert "b.asics (ASiC) holds no RFC 3161 timestamp" in shell.fails(1, "extract", "b.asics")
+
+
+def test_a_detached_signature(shell: Shell, reply: str) -> None:
+    assert shell("extract", reply).out.endswith("not checked: what it is over was not given\n")
+    assert shell("extract", reply, "--detached", "a.txt", *TRUST).out.endswith("\tverified\n")
+    outcome = shell("extract", reply, "--detached", "chain.pem")
+    assert (outcome.code, "another one" in outcome.out) == (1, True)
+
+
+def test_mistakes(shell: Shell, container: str) -> None:
+    assert "give one FILE" in shell.fails(2, "extract")
+    assert "give one FILE" in shell.fails(2, "extract", container, container)
+    assert "--data goes with --out-dir" in shell.fails(2, "extract", container, "--data")
+    assert "none of what is read here" in shell.fails(1, "extract", "a.txt")
+    assert "cannot be read" in shell.fails(2, "extract", "nothing")
+    assert "--out-dir a.txt" in shell.fails(2, "extract", container, "--out-dir", "a.txt")

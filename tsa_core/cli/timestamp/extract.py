@@ -1,0 +1,146 @@
+"""timestamp-cli extract: find the timestamps in a file, and say what each is over and worth."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from tsa_core.cli import console
+from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.timestamp.files import STANDARD, read_file, refuse_existing, write_timestamp
+from tsa_core.cli.timestamp.flags import PROGRAM, Call, flag
+from tsa_core.cli.timestamp.revocation import REVOCATION_FLAGS, given_revocation
+from tsa_core.cli.timestamp.trust import TRUST_FLAGS, trust_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tsa_core.extract.checking import Checked
+    from tsa_core.verify import Verifier
+
+_TRUST: Final = tuple(each.name for each in TRUST_FLAGS)
+FLAGS: Final = (
+    flag("--detached", metavar="FILE", help="What a detached signature, a .tsd or a COSE message is over."),
+    flag("--out-dir", metavar="DIR", help="Write each token there: 1.tst, 2.tst, ..."),
+    flag("--data", boolean=True, help="Write what each token is over beside it: 1.data, 2.data, ..."),
+    flag("--force", boolean=True, help="Replace files that are there already."),
+    *TRUST_FLAGS,
+    flag("--allow", multiple=True, metavar="NAME", help="As of verify: accept although a rule refuses it."),
+    *(each for each in REVOCATION_FLAGS if not each.name.startswith("fetch_")),
+)
+
+
+def extract(call: Call) -> int:
+    """Find the RFC 3161 timestamps in FILE, and check each against what it is over.
+
+    FILE is a CMS signature (.p7s, .p7m, CAdES), a PDF, an ASiC container, a JAR, a Windows program, a Sigstore bundle,
+    a COSE message, a JPEG or PNG with C2PA, a .tsd or a timestamp. With a trust flag each timestamp is verified;
+    without one, it is only shown to be over what it should be. Signatures of the file are never verified.
+
+    Exit code 0: no timestamp is refused. 1: one is, or there is none.
+
+    \b
+    Examples:
+      timestamp-cli extract contract.pdf --out-dir tokens
+      timestamp-cli extract setup.exe --root-certificates roots.pem
+    """  # noqa: D301 - the backslash is click's mark
+    from tsa_core.extract import MAX_OCTETS, ExtractError
+    from tsa_core.extract import extract as extracted
+    from tsa_core.extract.checking import Outcome, check
+
+    flags = call.flags
+    if len(call.paths) != 1:
+        raise UsageMistake("give one FILE")
+    (name,) = call.paths
+    if name == STANDARD == flags["detached"]:
+        raise UsageMistake("only one of FILE and --detached can be standard input")
+    if flags["data"] and flags["out_dir"] is None:
+        raise UsageMistake("--data goes with --out-dir")
+    verifier = _verifier(call)
+    detached = read_file(flags["detached"], MAX_OCTETS) if flags["detached"] is not None else None
+    found = extracted(read_file(name, MAX_OCTETS), detached=(lambda: detached) if detached is not None else None)
+    if not found.tokens:
+        raise ExtractError(f"{name} ({found.format}) holds no RFC 3161 timestamp")
+    checked = [check(token, verifier) for token in found.tokens]
+    written = _write(call, checked)
+    _report(call, name, found.format, checked, written)
+    refused = sum(each.outcome is Outcome.REFUSED for each in checked)
+    if refused:
+        console.tell(f"{PROGRAM}: {refused} of {len(checked)} timestamps in {name} are refused")
+    return 1 if refused else 0
+
+
+def _verifier(call: Call) -> Verifier | None:
+    flags = call.flags
+    if all(flags[each] is None for each in _TRUST):
+        for each in ("allow", "crl", "ocsp", "revocation", "max_crl_age"):
+            if flags[each]:
+                option = each.replace("_", "-")
+                raise UsageMistake(f"--{option} has no effect without a trust flag such as --certificate-chain")
+        return None
+    from tsa_core.verify import Verifier
+    from tsa_core.verify.tolerances import check_allowances
+
+    try:
+        check_allowances(flags["allow"])
+    except ValueError as error:
+        raise UsageMistake(f"--allow: {error}") from None
+    revocation = given_revocation({**flags, "artifact": None, "fetch_crls": False, "fetch_ocsp": False})
+    return Verifier(trust_of(call), allow=flags["allow"], revocation=revocation)
+
+
+def _write(call: Call, checked: Sequence[Checked]) -> list[str | None]:
+    folder, force = call.flags["out_dir"], bool(call.flags["force"])
+    if folder is None:
+        return [None] * len(checked)
+    try:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - pathlib takes 3 ms of every command
+    except OSError as error:
+        raise UsageMistake(f"--out-dir {folder}: {error.strerror}") from None
+    places = [f"{folder}/{number}.tst" for number in range(1, len(checked) + 1)]
+    for place in places if not force else ():
+        refuse_existing(place)
+        refuse_existing(f"{place[:-4]}.data")
+    for place, each in zip(places, checked, strict=True):
+        write_timestamp(place, each.found.token, force=force)
+        if call.flags["data"] and each.found.subject is not None and not each.rule:
+            write_timestamp(f"{place[:-4]}.data", each.found.subject(), force=force)
+    return list(places)
+
+
+def _report(call: Call, name: str, file_format: str, checked: Sequence[Checked], written: Sequence[str | None]) -> None:
+    from tsa_core.paths.errors import printable
+
+    if call.as_json:
+        tokens = [_document(each, place) for each, place in zip(checked, written, strict=True)]
+        console.print_json({"File": name, "Format": file_format, "Timestamps": tokens})
+        return
+    rows = [
+        (
+            str(number),
+            each.found.kind,
+            printable(each.found.place),
+            f"{each.gen_time:%Y-%m-%dT%H:%M:%SZ}" if each.gen_time is not None else "-",
+            printable(each.authority or "-"),
+            printable(each.found.covers),
+            each.outcome.value + (f": {printable(each.reason)}" if each.reason else ""),
+        )
+        for number, each in enumerate(checked, 1)
+    ]
+    console.print_table(("", "Kind", "Where", "Time", "Authority", "Over", "Verdict"), rows)
+    if written[0] is not None:
+        console.echo(f"Wrote {len(written)} tokens to {call.flags['out_dir']}", err=True)
+
+
+def _document(each: Checked, place: str | None) -> dict[str, Any]:
+    return {
+        "Kind": each.found.kind,
+        "Where": each.found.place,
+        "Time": f"{each.gen_time:%Y-%m-%dT%H:%M:%SZ}" if each.gen_time is not None else None,
+        "Authority": each.authority,
+        "Over": each.found.covers,
+        "Verdict": each.outcome.value,
+        "Reason": each.reason,
+        "Rule": each.rule or None,
+        "Location": place,
+    }

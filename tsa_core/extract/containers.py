@@ -1,0 +1,150 @@
+"""Tokens in ZIP files: ASiC-S and ASiC-E (ETSI EN 319 162-1), JAR and APK (signature blocks in META-INF)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+from tsa_core.extract.cms import tokens_in_cms
+from tsa_core.extract.found import ExtractError, FoundToken
+from tsa_core.extract.xml_names import Names, read_names
+
+_MAX_DIRECTORY_OCTETS: Final = 8 << 20
+"""Of the central directory: some 100,000 files."""
+_MAX_MEMBER_OCTETS: Final = 16 << 20
+"""Of a signature, a token or a manifest."""
+_MAX_UNPACKED_OCTETS: Final = 512 << 20
+"""Of all that is unpacked of one container, whatever it says of itself."""
+_END: Final = b"PK\x05\x06"
+_ZIP64_LOCATOR: Final = b"PK\x06\x07"
+_DIGESTS: Final = {
+    "http://www.w3.org/2001/04/xmlenc#sha256": "sha256",
+    "http://www.w3.org/2001/04/xmldsig-more#sha384": "sha384",
+    "http://www.w3.org/2001/04/xmlenc#sha512": "sha512",
+    "http://www.w3.org/2007/05/xmldsig-more#sha3-256": "sha3_256",
+    "http://www.w3.org/2007/05/xmldsig-more#sha3-384": "sha3_384",
+    "http://www.w3.org/2007/05/xmldsig-more#sha3-512": "sha3_512",
+}
+_BLOCKS: Final = (".RSA", ".DSA", ".EC")
+
+
+class Container:
+    """A ZIP file that is read within bounds; names are unique, or it is refused."""
+
+    def __init__(self, data: bytes) -> None:
+        _check_directory(data)
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(data))
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError) as error:
+            raise ExtractError(f"the ZIP file cannot be read: {error}") from None
+        self._left = _MAX_UNPACKED_OCTETS
+        self.names = self._zip.namelist()
+        if len(set(self.names)) != len(self.names):
+            raise ExtractError("the ZIP file has two files of one name, of which each reader may see another")
+
+    def read(self, name: str, limit: int = _MAX_UNPACKED_OCTETS) -> bytes:
+        """Return what a file holds; raises ExtractError for more than the bounds."""
+        if name not in self.names:
+            raise ExtractError(f"the container has no file {name!r:.80}")
+        most = min(limit, self._left)
+        try:
+            with self._zip.open(name) as stream:
+                found = stream.read(most + 1)
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, zlib.error, OSError) as error:
+            raise ExtractError(f"{name!r:.80} in the container cannot be read: {error}") from None
+        if len(found) > most:
+            raise ExtractError(f"{name!r:.80} in the container is longer than {most} bytes when unpacked")
+        self._left -= len(found)
+        return found
+
+    def small(self, name: str) -> bytes:
+        """Return a signature, a token or a manifest."""
+        return self.read(name, _MAX_MEMBER_OCTETS)
+
+
+def _check_directory(data: bytes) -> None:
+    """Raise ExtractError when the central directory is too large: each entry becomes an object."""
+    end = data.rfind(_END, max(0, len(data) - 22 - 0xFFFF))
+    if end < 0 or end + 22 > len(data):
+        raise ExtractError("the ZIP file has no end record")
+    size = int.from_bytes(data[end + 12 : end + 16], "little")
+    if size > _MAX_DIRECTORY_OCTETS or data[max(0, end - 20) : end].startswith(_ZIP64_LOCATOR):
+        raise ExtractError(
+            f"the ZIP file's directory is larger than {_MAX_DIRECTORY_OCTETS} bytes, or in the ZIP64 format"
+        )
+
+
+def tokens_in_container(data: bytes) -> tuple[str, Iterator[FoundToken]]:
+    """Return what the container is, and its tokens."""
+    container = Container(data)
+    blocks = [
+        name for name in container.names if name.upper().startswith("META-INF/") and name.upper().endswith(_BLOCKS)
+    ]
+    if blocks:
+        return "JAR", _in_jar(container, blocks)
+    return "ASiC", _in_asic(container)
+
+
+def _in_jar(container: Container, blocks: list[str]) -> Iterator[FoundToken]:
+    for block in blocks:
+        stem = block.rpartition(".")[0]
+        manifest = next((name for name in container.names if name.upper() == f"{stem.upper()}.SF"), None)
+        content = partial(container.small, manifest) if manifest is not None else None
+        yield from tokens_in_cms(container.small(block), block, content)
+
+
+def _in_asic(container: Container) -> Iterator[FoundToken]:
+    files = [name for name in container.names if name.startswith("META-INF/")]
+    manifests: dict[str, tuple[str, Names]] = {}
+    for name in files:
+        lower = name.lower()
+        if lower.endswith(".xml") and "manifest" in lower and lower != "meta-inf/manifest.xml":
+            names = read_names(container.small(name), name)
+            manifests[names.signature] = (name, names)
+    data = [n for n in container.names if not n.startswith("META-INF/") and n != "mimetype" and not n.endswith("/")]
+    for name in files:
+        lower = name.lower()
+        if lower.endswith(".tst"):
+            covers, subject, unknown = _over(container, name, manifests, data)
+            yield FoundToken(
+                kind="ASiC time assertion", place=name, token=container.small(name), covers=covers, subject=subject,
+                unknown=unknown,
+            )  # fmt: skip
+        elif lower.endswith(".p7s"):
+            _, subject, _ = _over(container, name, manifests, data)
+            yield from tokens_in_cms(container.small(name), name, subject)
+        elif lower.endswith(".xml") and "signature" in lower:
+            for kind, token in read_names(container.small(name), name).tokens:
+                why = "it is over canonical XML, which is not made here"
+                yield FoundToken(kind=f"XAdES {kind}", place=name, token=token, covers="parts of the XML", unknown=why)
+
+
+def _over(
+    container: Container, name: str, manifests: dict[str, tuple[str, Names]], data: list[str]
+) -> tuple[str, Callable[[], bytes] | None, str]:
+    """Return what a token or a detached signature is over, in words and as a function, or why that is not known."""
+    if name in manifests:
+        manifest, names = manifests[name]
+        count = len(names.references)
+        return f"{manifest}, and by it {count} files", partial(_checked_manifest, container, manifest, names), ""
+    if len(data) == 1:
+        return data[0], partial(container.read, data[0]), ""
+    return "files of the container", None, f"no manifest names it, and there are {len(data)} files"
+
+
+def _checked_manifest(container: Container, manifest: str, names: Names) -> bytes:
+    """Return a manifest; raises ExtractError when a file that it names is missing or another one."""
+    for reference in names.references:
+        algorithm = _DIGESTS.get(reference.method)
+        if algorithm is None:
+            raise ExtractError(f"{manifest} has the digest of {reference.uri!r:.80} with an unknown or weak method")
+        found = hashlib.new(algorithm, container.read(reference.uri)).digest()
+        if not hmac.compare_digest(found, reference.digest):
+            raise ExtractError(f"{reference.uri!r:.80} is not what {manifest} says: its digest is another one")
+    return container.small(manifest)

@@ -1,0 +1,99 @@
+"""Tokens in PDF: document timestamps, and those in signatures (ISO 32000-2 12.8; ETSI EN 319 142-1).
+
+pyHanko, of the extra `tsa-core[pdf]`, reads the PDF; the byte ranges are checked here.
+"""
+
+from __future__ import annotations
+
+import binascii
+import io
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Final
+
+from tsa_core.cose.errors import ExtraMissing
+from tsa_core.extract.cms import tokens_in_cms
+from tsa_core.extract.found import ExtractError, FoundToken
+
+MAX_PDF_OCTETS: Final = 64 << 20
+_MAX_SIGNATURES: Final = 64
+
+
+def tokens_in_pdf(data: bytes) -> Iterator[FoundToken]:
+    """Yield the tokens of a PDF; raises ExtractError, or ExtraMissing without pyHanko."""
+    if len(data) > MAX_PDF_OCTETS:
+        raise ExtractError(f"the PDF has {len(data)} bytes; more than {MAX_PDF_OCTETS} are not read")
+    for number, (kind, name, ranges, contents) in enumerate(_signatures(data), 1):
+        if number > _MAX_SIGNATURES:
+            raise ExtractError(f"the PDF has more than {_MAX_SIGNATURES} signatures")
+        place = f"field {name!r:.60}"
+        if kind == "/DocTimeStamp":
+            problem = _range_problem(data, ranges, contents)
+            after = len(data) - ranges[2] - ranges[3] if not problem else 0
+            covers = "the document" + (f" but the {after} bytes that were added later" if after else "")
+            yield FoundToken(
+                kind="document timestamp",
+                place=place,
+                token=contents,
+                covers=covers,
+                subject=partial(_ranged, data, ranges) if not problem else None,
+                unknown=problem,
+            )
+        else:
+            yield from tokens_in_cms(contents, place, partial(_ranged, data, ranges))
+
+
+def _signatures(data: bytes) -> list[tuple[str, str, tuple[int, ...], bytes]]:
+    """Return kind, field name, byte range and contents of each signature, oldest first."""
+    try:
+        from pyhanko.pdf_utils.misc import PdfError
+        from pyhanko.pdf_utils.reader import PdfFileReader
+    except ImportError:
+        raise ExtraMissing(package="pyHanko", extra="pdf", purpose="reading a PDF") from None
+    try:
+        reader = PdfFileReader(io.BytesIO(data), strict=False)
+        return [_signature(each) for each in reader.embedded_signatures]
+    except (PdfError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OSError) as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise ExtractError(f"the PDF cannot be read: {reason}") from None
+
+
+def _signature(found: Any) -> tuple[str, str, tuple[int, ...], bytes]:
+    ranges = tuple(int(each) for each in found.byte_range)
+    return str(found.sig_object_type), str(found.field_name), ranges, _unpadded(bytes(found.pkcs7_content))
+
+
+def _unpadded(contents: bytes) -> bytes:
+    """Return the DER value at the start of /Contents, which is padded with zeros."""
+    from tsa_core.protocol import der
+    from tsa_core.protocol.errors import EncodingError
+
+    try:
+        return contents[: der.read(contents, 0, len(contents))[2]]
+    except EncodingError:
+        return contents
+
+
+def _range_problem(data: bytes, ranges: tuple[int, ...], contents: bytes) -> str:
+    """Say why the byte range is not the document without /Contents; empty when it is."""
+    if len(ranges) != 4 or min(ranges, default=-1) < 0 or ranges[0] != 0:
+        return "its byte range does not begin at the start of the file, or is not two ranges"
+    gap, second, end = ranges[1], ranges[2], ranges[2] + ranges[3]
+    if not gap < second <= end <= len(data):
+        return "its byte range does not lie in the file"
+    left_out = data[gap:second]
+    if left_out[:1] != b"<" or left_out[-1:] != b">":
+        return "its byte range leaves out more than the timestamp"
+    try:
+        inside = binascii.unhexlify(left_out[1:-1])
+    except (binascii.Error, ValueError):
+        return "its byte range leaves out more than the timestamp"
+    if not inside.startswith(contents) or inside[len(contents) :].strip(b"\x00"):
+        return "its byte range leaves out more than the timestamp"
+    return ""
+
+
+def _ranged(data: bytes, ranges: tuple[int, ...]) -> bytes:
+    if len(ranges) != 4 or min(ranges, default=-1) < 0:
+        raise ExtractError("a signature's byte range is not two ranges")
+    return data[ranges[0] : ranges[0] + ranges[1]] + data[ranges[2] : ranges[2] + ranges[3]]
