@@ -84,6 +84,17 @@ def test_the_client_stamps_verifies_and_inspects_without_the_extra(files: Path) 
     assert "tsa-core" in python(files, CLIENT, "version").stdout
 
 
+def test_many_files_are_stamped_and_verified_without_the_extra(files: Path) -> None:
+    many = files / "many"
+    many.mkdir()
+    for name in ("one", "two"):
+        (many / name).write_text(name)
+    with HttpTsa(honest) as tsa:
+        python(files, CLIENT, "timestamp", "--timestamp_server", tsa.url, "many", "--each")
+    done = python(files, CLIENT, "verify", "many", "--certificate-chain", "chain.pem")
+    assert sorted(line.split("\t")[0] for line in done.stdout.splitlines()) == ["many/one", "many/two"]
+
+
 def test_a_configuration_in_yaml_asks_for_pyyaml(files: Path) -> None:
     (files / "client.yaml").write_text("timeout: 3\n")
     failed = python(files, CLIENT, "--config", "client.yaml", "inspect", "--timestamp", "r.tsr", code=2)
