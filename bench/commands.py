@@ -33,7 +33,7 @@ def commands(url: str) -> dict[str, tuple[str, ...]]:
         "timestamp-cli verify": (*_CLIENT, "verify", *verified),
         "timestamp-cli inspect": (*_CLIENT, "inspect", "--timestamp", "r.tsr"),
         "timestamp-cli timestamp": (
-            *(*_CLIENT, "timestamp", "--artifact", "a.txt", "--out", "new.tsr", "--timestamp_server", url),
+            *(*_CLIENT, "timestamp", "--artifact", "a.txt", "--force", "--out", "new.tsr", "--timestamp_server", url),
         ),
         "timestamp-server --help": (*_SERVER, "--help"),
         "timestamp-server --version": (*_SERVER, "--version"),

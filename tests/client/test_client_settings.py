@@ -284,8 +284,8 @@ def hanging_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ended = threading.Event()
     real = socket.getaddrinfo
 
-    def hang(host: str, *arguments: Any, **settings: Any) -> Any:
-        if host.endswith(".invalid"):
+    def hang(host: bytes | str, *arguments: Any, **settings: Any) -> Any:
+        if (host.decode() if isinstance(host, bytes) else host).endswith(".invalid"):
             ended.wait()
             raise socket.gaierror(socket.EAI_AGAIN, "try again")
         return real(host, *arguments, **settings)

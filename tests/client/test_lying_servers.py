@@ -9,8 +9,9 @@ import pytest
 
 from tests.client.lying_server import Certificates, Lie, LyingServer
 from tests.client.lying_servers import LIES
-from tsa_core.client import RequestTimeout, TimestampClient
+from tsa_core.client import RequestTimeout, TimestampClient, transport
 from tsa_core.client.errors import ClientError
+from tsa_core.client.proxied import ProxiedConnections
 
 
 def test_the_list_is_as_long_as_promised() -> None:
@@ -19,7 +20,11 @@ def test_the_list_is_as_long_as_promised() -> None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
-def test_lying_server(lie: Lie, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("library", ["http.client", "urllib3"])
+def test_lying_server(lie: Lie, library: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    """http.client makes the exchanges without a proxy and urllib3 those through one; both must bear every lie."""
+    if library == "urllib3":
+        monkeypatch.setattr(transport, "DirectConnections", lambda context: ProxiedConnections(None, context, None))
     with LyingServer(lie, certificates) as server:
         for variable, value in server.environment.items():
             monkeypatch.setenv(variable, value)

@@ -20,7 +20,6 @@ from tsa_core.client.errors import (
 )
 from tsa_core.client.request import RequestArguments, RequestError, build_request
 from tsa_core.client.settings import ClientSettings
-from tsa_core.client.several import Timestamps, stamp_all
 from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW, OutsideClockWindow
 from tsa_core.client.timestamp import Timestamp
 from tsa_core.client.tls import ClientSettingError
@@ -29,11 +28,14 @@ from tsa_core.client.transport import fetch
 if TYPE_CHECKING:
     from tsa_core.client.issuers import fetch_issuers
     from tsa_core.client.revocation import fetch_crls, fetch_revocation
+    from tsa_core.client.several import Timestamps, stamp_all
 else:
     _LATER: Final = {
+        "Timestamps": "tsa_core.client.several",
         "fetch_crls": "tsa_core.client.revocation",
         "fetch_issuers": "tsa_core.client.issuers",
         "fetch_revocation": "tsa_core.client.revocation",
+        "stamp_all": "tsa_core.client.several",
     }
     """What is imported when it is asked for: a program that gets one timestamp does without it."""
 

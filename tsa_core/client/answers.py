@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import html
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -99,11 +97,19 @@ def _said(body: bytes) -> str:
         return f"{len(body)} bytes that are not text"
     if not (message := _message(body)):
         title = _TITLE.search(text)
-        message = text if title is None else html.unescape(title[1])
+        if title is None:
+            message = text
+        else:
+            import html
+
+            message = html.unescape(title[1])
     return printable(" ".join("".join(c if c.isprintable() else " " for c in message[: 4 * _SHOWN]).split()), _SHOWN)
 
 
 def _message(body: bytes) -> str:
+    # Neither this nor html at the top: a timestamp is no error's text.
+    import json
+
     try:
         parsed: Any = json.loads(body)
     except (ValueError, RecursionError):

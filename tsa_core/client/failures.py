@@ -10,13 +10,21 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
-from urllib3 import exceptions
-
+from tsa_core.client.connections import CannotConnect, HeadersContradict
 from tsa_core.client.errors import ConnectionFailed, ServerNotTrusted, TransportError
 from tsa_core.verify.errors import printable
 
-FAILURES: Final = (exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
-"""What urllib3 and http.client raise for a server that does not answer as it should."""
+
+class Wrapped(Exception):
+    """What urllib3 raised in an exchange through a proxy; `by_proxy` when the proxy itself is to blame."""
+
+    def __init__(self, error: Exception, *, by_proxy: bool) -> None:
+        super().__init__(error)
+        self.by_proxy = by_proxy
+
+
+FAILURES: Final = (Wrapped, http.client.HTTPException, OSError, ValueError)
+"""What is raised for a server that does not answer as it should."""
 
 _EXPIRED, _NOT_YET = 10, 9
 _UNKNOWN_CA: Final = frozenset({2, 18, 19, 20, 21})
@@ -36,7 +44,7 @@ def failure(shown: str, error: BaseException) -> TransportError:
     for one in chain:
         if isinstance(one, OSError) and (refused := _TUNNEL.search(str(one))):
             return TransportError(shown, _tunnel(int(refused[1]), refused[2]))
-    where = "the proxy: " if any(isinstance(one, exceptions.ProxyError) for one in chain) else ""
+    where = "the proxy: " if any(isinstance(one, Wrapped) and one.by_proxy for one in chain) else ""
     for one in reversed(chain):
         if text := _network(one):
             return ConnectionFailed(shown, where + text)
@@ -94,7 +102,7 @@ def _tunnel(status: int, phrase: str) -> str:
 
 
 def _network(error: BaseException) -> str:
-    if isinstance(error, socket.gaierror | exceptions.NameResolutionError):
+    if isinstance(error, socket.gaierror):
         return "the host name cannot be resolved"
     if isinstance(error, ConnectionRefusedError):
         return "the connection was refused"
@@ -109,13 +117,13 @@ def _network(error: BaseException) -> str:
         return "the host cannot be reached"
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
         return "this process has too many open files"
-    if isinstance(error, exceptions.NewConnectionError):
+    if isinstance(error, CannotConnect):
         return f"the host cannot be reached: {printable(str(error.__cause__ or error), 100)}"
     return ""
 
 
 def _http(error: BaseException) -> str:
-    if isinstance(error, exceptions.InvalidHeader):
+    if isinstance(error, HeadersContradict):
         return "the answer is not HTTP: its headers contradict each other"
     if isinstance(error, http.client.LineTooLong):
         return "the answer is not HTTP: a line of its header is too long"
@@ -125,6 +133,6 @@ def _http(error: BaseException) -> str:
         return f"the answer has an unknown version of HTTP: {printable(str(error), 60)}"
     if isinstance(error, http.client.HTTPException) and str(error).startswith("got more than"):
         return "the answer has too many header fields"
-    if isinstance(error, exceptions.LocationParseError | http.client.InvalidURL):
+    if isinstance(error, http.client.InvalidURL):
         return "the URL has characters or a host name that no URL can have"
     return ""

@@ -7,13 +7,16 @@ import ssl
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
-from pathlib import Path
-from typing import Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 from urllib.parse import urlsplit
 
 from tsa_core.client.proxies import ProxyUnusable, proxy_for
 from tsa_core.client.tls import ClientSettingError, File
-from tsa_core.verify import Verifier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tsa_core.verify import Verifier
 
 MAX_TOKEN_OCTETS: Final = 1 << 16
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -61,6 +64,8 @@ def header_source(
         raise ClientSettingError(f"Authorization is given by {' and by '.join(given)}; give one of them")
     if token_file is None:
         return lambda: own
+    from pathlib import Path
+
     path = Path(token_file)
     _bearer(path)
     return lambda: {**own, "Authorization": _bearer(path)}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from tsa_core.protocol.tstinfo_reader import TSTInfo
-from tsa_core.verify import VerifiedTimestamp
+
+if TYPE_CHECKING:
+    from tsa_core.verify import VerifiedTimestamp
 
 
 @dataclass(frozen=True, kw_only=True)

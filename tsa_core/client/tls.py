@@ -20,7 +20,7 @@ class ClientSettingError(TsaError):
 class Tls:
     """The context for the server that the caller named, and the one for proxies and other servers.
 
-    None is urllib3's own: the system's certificate authorities, and no client certificate.
+    None is the system's certificate authorities, and no client certificate.
     """
 
     named: ssl.SSLContext | None

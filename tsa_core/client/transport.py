@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
-import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-import urllib3
-
 from tsa_core.client.answers import Answer
-from tsa_core.client.connections import guarded
+from tsa_core.client.connections import Connections, ConnectTimeout, DirectConnections, Received
 from tsa_core.client.deadline import Deadline
 from tsa_core.client.errors import ConnectionFailed, ReplyTooLarge, RequestTimeout, TransportError, UnexpectedAnswer
 from tsa_core.client.failures import FAILURES, failure
@@ -35,7 +34,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303})
 _TEMPORARY: Final = frozenset({429, 502, 503, 504})
 _PORTS: Final = {"http": 80, "https": 443}
 
-_Pools = dict[tuple[str, bool], urllib3.PoolManager]
+_Pools = dict[tuple[str, bool], Connections]
 
 
 def timestamp_url(url: str) -> str:
@@ -168,34 +167,24 @@ class Transport:
             with deadline.exchange():
                 return self._once(query, shown, headers, self._pool(proxy, named), deadline)
         except FAILURES as error:
-            if deadline.over or isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
-                problem: TransportError = RequestTimeout(
-                    shown, f"no complete answer within {deadline.seconds:g} seconds"
-                )
-            elif type(error) is urllib3.exceptions.ConnectTimeoutError:
-                problem = ConnectionFailed(shown, "the host does not take connections")
+            if not deadline.over and isinstance(error, ConnectTimeout):
+                problem: TransportError = ConnectionFailed(shown, "the host does not take connections")
+            elif deadline.over or isinstance(error, TimeoutError):
+                problem = RequestTimeout(shown, f"no complete answer within {deadline.seconds:g} seconds")
             else:
                 problem = failure(shown, error)
             # What was caught refers to the frames that it went through, and they to sockets and header fields.
-            traceback.clear_frames(error.__traceback__)
+            from traceback import clear_frames
+
+            clear_frames(error.__traceback__)
         raise problem
 
     def _once(
-        self, query: Query, shown: str, headers: dict[str, str], pool: urllib3.PoolManager, deadline: Deadline
+        self, query: Query, shown: str, headers: dict[str, str], connections: Connections, deadline: Deadline
     ) -> Answer:
         if deadline.over:
             raise TimeoutError
-        response = pool.request(
-            query.method,
-            shown,
-            body=query.body,
-            headers=headers,
-            timeout=urllib3.Timeout(connect=deadline.remaining or 0.001, read=deadline.remaining or 0.001),
-            redirect=False,
-            retries=False,
-            preload_content=False,
-            decode_content=False,
-        )
+        response = connections.send(query.method, shown, query.body, headers, deadline)
         whole = False
         try:
             body = self._read(response, shown) if response.status in _GOOD else _beginning(response)
@@ -204,37 +193,23 @@ class Transport:
                 raise TimeoutError
             whole = True
         finally:
-            if not whole or not getattr(response, "closed", True):
-                response.close()  # with an answer half read, the connection is of no more use
-            response.release_conn()
+            response.finish(whole=whole)
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:
             how = f"its answer is encoded as {printable(encoding, 40)}, which it was asked not to do"
             raise UnexpectedAnswer(shown, response.status, f"HTTP status {response.status}: {how}")
         return Answer(status=response.status, headers=response.headers, body=body)
 
-    def _pool(self, proxy: Proxy | None, named: bool) -> urllib3.PoolManager:
+    def _pool(self, proxy: Proxy | None, named: bool) -> Connections:
         context = self._tls.named if named else self._tls.others
         key = ("" if proxy is None else f"{proxy.authorization} {proxy.url}", named)
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
-                if proxy is None:
-                    pool = urllib3.PoolManager(ssl_context=context, maxsize=16)
-                else:
-                    # For https these go with CONNECT only.
-                    headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-                    pool = urllib3.ProxyManager(
-                        proxy.url,
-                        proxy_headers=headers,
-                        proxy_ssl_context=self._tls.others,
-                        ssl_context=context,
-                        maxsize=16,
-                    )
-                self._pools[key] = guarded(pool)
+                pool = self._pools[key] = _connections(proxy, context, self._tls.others)
         return pool
 
-    def _read(self, response: urllib3.BaseHTTPResponse, shown: str) -> bytes:
+    def _read(self, response: Received, shown: str) -> bytes:
         text = f"the reply has more than {self._max_octets} bytes"
         announced = response.headers.get("Content-Length", "")
         if announced.isdecimal() and len(announced) < 20 and int(announced) > self._max_octets:
@@ -299,14 +274,23 @@ def _fits(pause: float, deadline: Deadline) -> bool:
     return pause < deadline.remaining
 
 
-def _beginning(response: urllib3.BaseHTTPResponse) -> bytes:
+def _connections(
+    proxy: Proxy | None, context: ssl.SSLContext | None, proxy_context: ssl.SSLContext | None
+) -> Connections:
+    if proxy is None:
+        return DirectConnections(context)
+    # Not at the top: it imports urllib3, which takes half as long as all the rest of a command.
+    from tsa_core.client.proxied import ProxiedConnections
+
+    return ProxiedConnections(proxy, context, proxy_context)
+
+
+def _beginning(response: Received) -> bytes:
     """Return as much of an error's body as is looked at; one that breaks off says what it says."""
     data = bytearray()
-    try:
+    with suppress(*FAILURES):
         while len(data) < MAX_ERROR_OCTETS and (chunk := response.read1(_CHUNK)):
             data += chunk
-    except FAILURES:
-        response.close()
     return bytes(data[:MAX_ERROR_OCTETS])
 
 

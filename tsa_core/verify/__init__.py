@@ -3,64 +3,80 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from tsa_core.paths.findings import RevocationEvidence, RevocationFinding, RevocationStatus
-from tsa_core.paths.notes import Note
-from tsa_core.verify.errors import (
-    AmbiguousSigner,
-    AuthorityNameMismatch,
-    CertificateRevoked,
-    ImprintMismatch,
-    InconsistentDigestLength,
-    MalformedTimestamp,
-    NonceMismatch,
-    NotAccepted,
-    NotGranted,
-    PathError,
-    PolicyMismatch,
-    ProofMissing,
-    RequestInvalid,
-    RequestMismatch,
-    RevocationError,
-    RevocationUnknown,
-    SignatureInvalid,
-    SignedDataError,
-    SignerCertificateError,
-    SignerCertificateMissing,
-    SigningCertificateError,
-    UnknownCriticalExtension,
-    UnsupportedAlgorithm,
-    UnsupportedRequestHash,
-    VerificationError,
-    WeakAlgorithm,
-    WeakRequestHash,
-)
-from tsa_core.verify.expectations import Acceptance, Expectations, Subject
-from tsa_core.verify.statement import check_answer
-from tsa_core.verify.subject import hash_artifact
-from tsa_core.verify.tolerances import ALLOWANCES, DEFAULT_PERIODS, AlgorithmPeriod
-from tsa_core.verify.trust import TrustAnchor, TrustStore
-from tsa_core.verify.trusted_authority import TrustedAuthority
-from tsa_core.verify.verdict import VerifiedTimestamp
-from tsa_core.verify.verifier import Verifier, verify_response, verify_token
-
 if TYPE_CHECKING:
+    from tsa_core.paths.findings import RevocationEvidence, RevocationFinding, RevocationStatus
+    from tsa_core.paths.notes import Note
     from tsa_core.paths.revocation import Revocation, RevocationScope
+    from tsa_core.verify.errors import (
+        AmbiguousSigner,
+        AuthorityNameMismatch,
+        CertificateRevoked,
+        ImprintMismatch,
+        InconsistentDigestLength,
+        MalformedTimestamp,
+        NonceMismatch,
+        NotAccepted,
+        NotGranted,
+        PathError,
+        PolicyMismatch,
+        ProofMissing,
+        RequestInvalid,
+        RequestMismatch,
+        RevocationError,
+        RevocationUnknown,
+        SignatureInvalid,
+        SignedDataError,
+        SignerCertificateError,
+        SignerCertificateMissing,
+        SigningCertificateError,
+        UnknownCriticalExtension,
+        UnsupportedAlgorithm,
+        UnsupportedRequestHash,
+        VerificationError,
+        WeakAlgorithm,
+        WeakRequestHash,
+    )
+    from tsa_core.verify.expectations import Acceptance, Expectations, Subject
     from tsa_core.verify.many import Verification, verify_many
     from tsa_core.verify.request import verify_request
+    from tsa_core.verify.statement import check_answer
+    from tsa_core.verify.subject import hash_artifact
+    from tsa_core.verify.tolerances import ALLOWANCES, DEFAULT_PERIODS, AlgorithmPeriod
+    from tsa_core.verify.trust import TrustAnchor, TrustStore
+    from tsa_core.verify.trusted_authority import TrustedAuthority
+    from tsa_core.verify.verdict import VerifiedTimestamp
+    from tsa_core.verify.verifier import Verifier, verify_response, verify_token
 else:
-    _LATER: Final = {
-        "Revocation": "tsa_core.paths.revocation",
-        "RevocationScope": "tsa_core.paths.revocation",
-        "Verification": "tsa_core.verify.many",
-        "verify_many": "tsa_core.verify.many",
-        "verify_request": "tsa_core.verify.request",
+    _PLACES: Final = {
+        "tsa_core.paths.findings": "RevocationEvidence RevocationFinding RevocationStatus",
+        "tsa_core.paths.notes": "Note",
+        "tsa_core.paths.revocation": "Revocation RevocationScope",
+        "tsa_core.verify.errors": (
+            "AmbiguousSigner AuthorityNameMismatch CertificateRevoked ImprintMismatch "
+            "InconsistentDigestLength MalformedTimestamp NonceMismatch NotAccepted NotGranted PathError "
+            "PolicyMismatch ProofMissing RequestInvalid RequestMismatch RevocationError RevocationUnknown "
+            "SignatureInvalid SignedDataError SignerCertificateError SignerCertificateMissing "
+            "SigningCertificateError UnknownCriticalExtension UnsupportedAlgorithm UnsupportedRequestHash "
+            "VerificationError WeakAlgorithm WeakRequestHash"
+        ),
+        "tsa_core.verify.expectations": "Acceptance Expectations Subject",
+        "tsa_core.verify.many": "Verification verify_many",
+        "tsa_core.verify.request": "verify_request",
+        "tsa_core.verify.statement": "check_answer",
+        "tsa_core.verify.subject": "hash_artifact",
+        "tsa_core.verify.tolerances": "ALLOWANCES AlgorithmPeriod DEFAULT_PERIODS",
+        "tsa_core.verify.trust": "TrustAnchor TrustStore",
+        "tsa_core.verify.trusted_authority": "TrustedAuthority",
+        "tsa_core.verify.verdict": "VerifiedTimestamp",
+        "tsa_core.verify.verifier": "Verifier verify_response verify_token",
     }
-    """What is imported when it is asked for: a program that verifies one timestamp does without it."""
+    """Which module has which names. Each is imported when it is asked for: who gets a timestamp needs few of them."""
+    _MODULES: Final = {name: module for module, names in _PLACES.items() for name in names.split()}
 
     def __getattr__(name: str) -> Any:
-        if name not in _LATER:
+        if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_LATER[name]), name)
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return value
 
 

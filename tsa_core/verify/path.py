@@ -1,4 +1,4 @@
-"""The certificate path of a timestamp: a signer's certificate for timestamps (rule V7), and its path (rule V8)."""
+"""The certificate path of a timestamp: a signer's certificate for timestamps, and its path (rule V8)."""
 
 from __future__ import annotations
 
@@ -7,39 +7,20 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tsa_core.paths import building
 from tsa_core.paths.algorithms import STRICT, AlgorithmRules
 from tsa_core.paths.building import Path
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.validation import Inputs
-from tsa_core.verify.errors import SignerCertificateError
+from tsa_core.verify.signer import check_signer
 from tsa_core.verify.trust import TrustStore
 
-__all__ = ["Path", "PathBuilder", "check_signer"]
+__all__ = ["Path", "PathBuilder"]
 
 _INPUTS: Final = Inputs(time=building.ANY_TIME, purposes=frozenset({ExtendedKeyUsageOID.TIME_STAMPING}))
 """RFC 3161 demands no policy of a path; a CA that says what its certificates are for must say timeStamping."""
-
-
-def check_signer(certificate: PathCertificate, *, critical: bool = True) -> None:
-    """Raise SignerCertificateError unless the certificate is one for timestamps only (RFC 3161 2.3).
-
-    `critical` says whether its extended key usage must be.
-    """
-    purpose = certificate.extensions.get(ExtensionOID.EXTENDED_KEY_USAGE)
-    if purpose is None:
-        raise SignerCertificateError(f"{certificate.name} has no extended key usage; timeStamping is needed")
-    if critical and not purpose.critical:
-        raise SignerCertificateError(f"the extended key usage of {certificate.name} is not critical")
-    if list(purpose.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
-        raise SignerCertificateError(f"{certificate.name} is not for timeStamping alone")
-    if certificate.is_ca:
-        raise SignerCertificateError(f"{certificate.name} is a CA, which must not sign timestamps")
-    usage = certificate.value(ExtensionOID.KEY_USAGE)
-    if usage is not None and not (usage.digital_signature or usage.content_commitment):
-        raise SignerCertificateError(f"the key usage of {certificate.name} permits no signatures")
 
 
 class PathBuilder(building.PathBuilder):

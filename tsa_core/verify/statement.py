@@ -27,9 +27,9 @@ from tsa_core.verify.errors import (
     SignerCertificateMissing,
     UnknownCriticalExtension,
 )
-from tsa_core.verify.path import check_signer
 from tsa_core.verify.request import verify_request
 from tsa_core.verify.signed_data import SignedToken, check_signature, check_structure, find_signer
+from tsa_core.verify.signer import check_signer
 from tsa_core.verify.tsa_name import check_tsa_name
 
 Octets: TypeAlias = Source

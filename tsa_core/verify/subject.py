@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tsa_core.protocol.hashes import HashAlgorithm, hash_by_name
 from tsa_core.protocol.request import TimeStampReq
 from tsa_core.protocol.tstinfo_reader import TSTInfo
 from tsa_core.sources import chunks
 from tsa_core.verify.errors import ImprintMismatch, NonceMismatch, PolicyMismatch
-from tsa_core.verify.expectations import Subject
 from tsa_core.verify.request import verify_request
 from tsa_core.verify.statement import Octets, check_request
+
+if TYPE_CHECKING:
+    from tsa_core.verify.expectations import Subject
 
 
 def check_subject(info: TSTInfo, algorithm: HashAlgorithm, subject: Subject) -> None:

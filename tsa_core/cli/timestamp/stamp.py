@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tsa_core.cli import console
@@ -155,10 +154,10 @@ def _servers(call: Call) -> Sequence[str]:
 
 
 def _settings(call: Call, chain: str | None) -> ClientSettings:
-    from tsa_core.verify import TrustStore, Verifier
-
     settings = connection_settings(call)
     if chain is not None:
+        from tsa_core.verify import TrustStore, Verifier
+
         settings["verifier"] = Verifier(TrustStore.from_chain(read_file(chain)))
     elif call.flags["tsa"] is not None:
         from tsa_core.cli.timestamp.authorities import authority_of, why_not_trusted
@@ -208,6 +207,8 @@ _HASH_BY_SIZE = {32: "sha256", 48: "sha384", 64: "sha512"}
 
 
 def _numbered(name: str, number: int) -> str:
+    from pathlib import Path
+
     path = Path(name)
     return str(path.with_name(f"{path.stem}.{number}{path.suffix}"))
 
