@@ -10,8 +10,8 @@ from tsa_core.extract.found import ExtractError, FoundToken
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.verify import Verifier
 from tsa_core.verify.errors import ImprintMismatch, SignerCertificateMissing, VerificationError
-from tsa_core.verify.path import check_signer
 from tsa_core.verify.signed_data import check_signature, find_signer
+from tsa_core.verify.signer import check_signer
 from tsa_core.verify.statement import Statement, open_token, read_statement, readable
 from tsa_core.verify.tolerances import ALLOWANCES, algorithm_rules
 

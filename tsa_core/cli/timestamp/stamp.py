@@ -166,6 +166,8 @@ def _settings(call: Call, chain: str | None) -> ClientSettings:
         authority = authority_of(call)
         assert authority is not None  # noqa: S101 - the flag was given
         if (trust := trust_in(authority, call)) is not None:
+            from tsa_core.verify import Verifier
+
             settings["verifier"] = Verifier(trust)
         else:
             console.tell(f"{PROGRAM}: not verified: {why_not_trusted(authority).partition(';')[0]}")
