@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tsa_core.cli.audit.anchor import anchor
 from tsa_core.cli.renew import EXIT_NOTHING_TO_DO, renew
 from tsa_core.testing import ServerProcess, encode_request, missing, require_program
 
@@ -41,14 +42,22 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert (result.returncode, complaints) == (0, []), result.stderr
 
 
-def test_systemd_accepts_the_renewal_and_its_timer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", ["tsa-renew", "tsa-anchor"])
+def test_systemd_accepts_a_command_and_its_timer(tmp_path: Path, unit: str) -> None:
     here = Path(sys.executable).with_name("timestamp-server")
-    for name in ("tsa-renew.service", "tsa-renew.timer"):
+    for name in (f"{unit}.service", f"{unit}.timer"):
         text = (UNIT.parent / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text.replace("/usr/local/bin/timestamp-server", str(here)))
-    result = analyze("verify", "--man=no", str(tmp_path / "tsa-renew.service"), str(tmp_path / "tsa-renew.timer"))
-    complaints = [line for line in result.stderr.splitlines() if "tsa-renew" in line]
+    result = analyze("verify", "--man=no", str(tmp_path / f"{unit}.service"), str(tmp_path / f"{unit}.timer"))
+    complaints = [line for line in result.stderr.splitlines() if unit in line]
     assert (result.returncode, complaints) == (0, []), result.stderr
+
+
+def test_the_anchoring_is_a_command_that_there_is() -> None:
+    text = (UNIT.parent / "tsa-anchor.service").read_text(encoding="utf-8")
+    [command] = re.findall(r"^ExecStart=\S+ (.*)$", text, flags=re.MULTILINE)
+    assert command.split()[:2] == ["audit", "anchor"]
+    assert anchor.make_context("anchor", command.split()[2:]).params["config"] == Path("/etc/tsa/tsa.toml")
 
 
 def test_the_renewal_is_a_command_that_there_is() -> None:

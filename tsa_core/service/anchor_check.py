@@ -10,6 +10,7 @@ from tsa_core.api import one_line
 from tsa_core.api.trail import (
     ANCHORED,
     NOTHING,
+    PRUNED,
     Anchor,
     AnchorDocument,
     BrokenAnchorError,
@@ -17,6 +18,7 @@ from tsa_core.api.trail import (
     Trail,
     TrailReport,
     UnsupportedByTrail,
+    parse_link,
 )
 from tsa_core.verify import VerificationError, Verifier
 
@@ -133,15 +135,12 @@ class AnchorCheck:
 
     def look_into(self, trail: TrailReport) -> AnchorsReport:
         """Say which heads are not in the trail, and which anchors the trail knows of and are not there."""
-        found = trail.found
-        starts: dict[str, int] = {}
-        for segment in trail.segments:
-            starts.setdefault(segment.chain, segment.first.seq)
+        found, gone = trail.found, _pruned_numbers(trail)
         for anchor in self.report.anchors:
             for chain, link in anchor.heads.items():
                 if link in found:
                     continue
-                if link.seq < starts.get(chain, 0):
+                if link.seq <= gone.get(chain, 0):
                     anchor.pruned = True
                     continue
                 whose = f" of {chain}" if chain else ""
@@ -166,3 +165,17 @@ class AnchorCheck:
                 )
             elif anchor.fingerprint != note.details.get("document"):
                 anchor.faults.append(f"the trail says that another document was stamped at {note.time}")
+
+
+def _pruned_numbers(trail: TrailReport) -> dict[str, int]:
+    """Return the number of the last line of each chain that cannot be looked for, because it was pruned."""
+    gone: dict[str, int] = {}
+    for segment in trail.segments:
+        # The line before the first one is known by its hash.
+        gone.setdefault(segment.chain, segment.first.seq - 1)
+    here = frozenset(gone)
+    for note in trail.notes:
+        chain, last = note.details.get("chain", ""), parse_link(note.details.get("last", ""))
+        if note.kind == PRUNED and last is not None and chain not in here:
+            gone[chain] = max(gone.get(chain, 0), last.seq)
+    return gone

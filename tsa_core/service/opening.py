@@ -268,4 +268,8 @@ def open_anchoring(settings: AuditSettings, host: PluginHost, record: Callable[[
         return None
     from tsa_core.service.anchoring import Anchoring  # few have it, and it loads client and verifier
 
-    return Anchoring([host.open_trail(name, settings.plugin_table(name)) for name in settings.sinks], settings, record)
+    try:
+        trails = [host.open_trail(name, settings.plugin_table(name)) for name in settings.sinks]
+    except PluginError as error:
+        raise PluginError(f"[audit] anchor_urls: {error}", plugin=error.plugin) from None
+    return Anchoring(trails, settings, record)

@@ -18,9 +18,6 @@ class AuditSqlTrial(AuditSink):
 
     latency = "remote"
 
-    def __init__(self, *, refusals: bool) -> None:
-        self.wants_refusals = refusals
-
     def write(self, record: AuditRecord) -> None:
         """Refuse: a check issues no token."""
         raise AuditError(f"the audit database was opened for a check: {record.request_id}")
@@ -49,7 +46,7 @@ def try_sink(options: AuditSqlOptions) -> AuditSqlTrial:
             )
     finally:
         database.close()
-    return AuditSqlTrial(refusals=options.refusals)
+    return AuditSqlTrial()
 
 
 def _look(database: Database, *, migrate: bool) -> None:

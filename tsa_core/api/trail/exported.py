@@ -86,6 +86,8 @@ class ExportedTrail(Trail):
 
 def _lines(path: Path) -> Iterator[bytes]:
     try:
+        if not path.is_file():  # somebody else has made the folder, and reading a pipe would not end
+            raise ConfigError("it is no file, or is missing", path=str(path))
         with path.open("rb") as stream:
             while line := stream.readline(MAX_LINE_OCTETS):
                 yield line

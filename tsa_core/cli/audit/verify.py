@@ -128,7 +128,8 @@ def _anchor_lines(anchored: AnchorsReport) -> list[str]:
         )
     elif good:
         last = good[-1]
-        heads = ", ".join(f"{chain} {link}".strip() for chain, link in sorted(last.heads.items()))
+        named = [f"{chain} {link}".strip() for chain, link in sorted(last.heads.items())]
+        heads = named[0] if len(named) == 1 else f"the heads of {len(named)} chains, which --json has"
         text = f"anchors: {len(good)} of {len(anchored.anchors)} good; the last good one, {last.number}, is of "
         lines.append(f"{text}{last.who_and_when}, up to {heads}")
     if pruned := sum(anchor.pruned for anchor in good):
