@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import commands, guards, inprocess, issue, observability, startup, steady, verify
+from bench import audit_sinks, commands, guards, inprocess, issue, observability, startup, steady, verify
 from bench.measure import have_wrk
 from bench.report import Row, print_rows, write_baseline
 
@@ -35,6 +35,8 @@ def main() -> None:
     rows += observability.run(quick=arguments.quick)
     if have_wrk() and guards.installed():
         rows += guards.run(quick=arguments.quick)
+    if have_wrk() and audit_sinks.installed():
+        rows += audit_sinks.run(quick=arguments.quick)
     print_rows(rows)
     if arguments.update_baseline:
         write_baseline(rows)

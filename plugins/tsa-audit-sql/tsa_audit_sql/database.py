@@ -47,6 +47,11 @@ class Database(ABC):
     def reading(self) -> Iterator[Connection]:
         """Connect for reading; all that is read is of one moment."""
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for this process's turn to commit rows, where that is better than to try again and again."""
+        yield
+
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
         """Let no other process change tables until the transaction ends."""

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Literal
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 class SqlAuditSink(AuditSink):
     """Writes rows by a group commit; a second thread seals them."""
 
-    latency = "remote"
+    latency: Literal["local", "remote"] = "remote"
 
     def __init__(self, database: Database, options: AuditSqlOptions, key: bytes | None) -> None:
         self._database = database
@@ -50,6 +51,7 @@ class SqlAuditSink(AuditSink):
         self._rows = Rows(digests=options.digests, tokens=options.tokens)
         self._seconds = options.timeout.total_seconds()
         self._probe_interval = options.probe_interval.total_seconds()
+        self.latency = "local" if options.path is not None else "remote"
         self.wants_refusals = options.refusals
         self._closed = False
         self._start_anew()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
@@ -28,6 +29,7 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path, *, seconds: float) -> None:
         self._path = path
         self.where = str(path)
+        self._turn: int | None = None
         super().__init__("sqlite+pysqlite://", seconds=seconds)
         event.listen(self.engine, "begin", _begin)
 
@@ -39,10 +41,7 @@ class SqliteDatabase(Database):
         except FileExistsError:
             return
         try:
-            if os.geteuid() == 0:
-                # A command of root's must leave a file that the server may write to.
-                folder = self._path.parent.stat()
-                os.fchown(descriptor, folder.st_uid, folder.st_gid)
+            give_to_owner_of(descriptor, self._path.parent)
         finally:
             os.close(descriptor)
 
@@ -71,6 +70,33 @@ class SqliteDatabase(Database):
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold a lock beside the file: SQLite's own is tried again after ever longer pauses, of up to 0.1 s."""
+        if self._turn is None:
+            self._turn = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+            give_to_owner_of(self._turn, self._path)
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the connections that are not in use, and the lock."""
+        super().close()
+        self._close_turn()
+
+    def forget(self) -> None:
+        """In a forked process: leave the connections to the parent, and open the lock anew."""
+        super().forget()
+        self._close_turn()
+
+    def _close_turn(self) -> None:
+        descriptor, self._turn = self._turn, None
+        if descriptor is not None:
+            os.close(descriptor)
+
     def lock_schema(self, connection: Connection) -> None:
         """BEGIN IMMEDIATE has locked the whole file."""
 
@@ -97,6 +123,13 @@ class SqliteDatabase(Database):
             select(writers.c.id).where(writers.c.id == records.c.writer, records.c.seq <= writers.c.start_seq)
         )
         connection.execute(delete(records).where(records.c.at < before, gone))
+
+
+def give_to_owner_of(descriptor: int, path: Path) -> None:
+    """As root, give a file to the owner of another one: a command of root's must leave what the server may write to."""
+    if os.geteuid() == 0:
+        status = path.stat()
+        os.fchown(descriptor, status.st_uid, status.st_gid)
 
 
 def _begin(connection: Connection) -> None:

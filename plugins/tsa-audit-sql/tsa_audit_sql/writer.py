@@ -107,7 +107,7 @@ class Writer:
             now = datetime.now(UTC)
             self._database.make_room({month_of(now), *(month_of(row.at) for row in rows)})
             connection = self._connected()
-            with connection.begin() as transaction:
+            with self._database.turn(), connection.begin() as transaction:
                 link, identifier = self._insert(connection, rows)
                 committing = True
                 self._doubtful = link
@@ -122,6 +122,9 @@ class Writer:
                 raise AuditError(f"{self._told(error)}; whether the record is stored is unknown") from None
             if not (lost_connection and again):
                 raise AuditError(self._told(error)) from None
+        except OSError as error:
+            self._disconnect()
+            raise AuditError(f"the audit database {self._database.where}: {error.strerror or error}") from None
         except BaseException:
             self._disconnect()
             raise

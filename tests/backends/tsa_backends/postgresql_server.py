@@ -21,15 +21,21 @@ USER = "tsa"
 _SYSTEM_USER = "postgres"
 
 
-def postgresql_program(name: str) -> str:
-    """Return the path of a program of PostgreSQL's server; Debian keeps them off the PATH."""
+def find_program(name: str) -> str | None:
+    """Return the path of a program of PostgreSQL's server, None when there is none; Debian keeps them off the PATH."""
     if found := shutil.which(name):
         return found
     versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
     newest = max(versions, key=lambda path: int(path.parts[-3]), default=None)
-    if newest is None:
+    return None if newest is None else str(newest)
+
+
+def postgresql_program(name: str) -> str:
+    """Return the same; without it, skip or fail as `missing` does."""
+    found = find_program(name)
+    if found is None:
         missing(f"{name} is not installed (Debian: apt-get install postgresql)")
-    return str(newest)
+    return found
 
 
 class PostgresqlServer:

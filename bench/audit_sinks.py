@@ -1,0 +1,123 @@
+"""What an audit trail costs: none, a file, SQLite, and PostgreSQL with its disk on this machine, all durable.
+
+    python -m bench.audit_sinks [--quick]
+
+All servers run at once and take turns under load; figures are medians over the rounds. A sink of a database is remote:
+requests run in threads, and those that come together share a transaction. `database cpu us` is what PostgreSQL's
+processes use for each request, beside the server's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from bench.issue import WITH_CERTIFICATES
+from bench.measure import Load, Server, bare_signature_us, cpu_seconds, have_wrk
+from bench.report import Row, print_rows, progress
+
+if TYPE_CHECKING:
+    from tsa_backends.postgresql_server import PostgresqlServer
+
+KIND = "ecdsa-p256"
+_PREFIX = "TSA_AUDIT__"
+_BACKENDS = Path(__file__).parents[1] / "tests" / "backends"
+
+
+def installed() -> bool:
+    """Say whether the sinks that are measured are installed."""
+    return all(find_spec(name) is not None for name in ("tsa_audit_file", "tsa_audit_sql"))
+
+
+@contextmanager
+def _postgresql() -> Iterator[PostgresqlServer | None]:
+    """Yield a PostgreSQL that waits for its disk, None where there is none."""
+    sys.path.insert(0, str(_BACKENDS))
+    from tsa_backends.postgresql_server import PostgresqlServer, find_program
+
+    if find_program("postgres") is None or find_spec("psycopg") is None:
+        yield None
+        return
+    server = PostgresqlServer(durable=True)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def _environments(folder: Path, postgresql: PostgresqlServer | None) -> dict[str, dict[str, str]]:
+    sql, path = {f"{_PREFIX}SINKS": "auditsql"}, f"{_PREFIX}AUDITSQL__PATH"
+    found = {
+        "no trail": {},
+        "auditfile": {f"{_PREFIX}SINKS": "auditfile", f"{_PREFIX}AUDITFILE__PATH": str(folder / "audit.jsonl")},
+        "auditsql, SQLite": {**sql, path: str(folder / "audit.db")},
+    }
+    if postgresql is not None:
+        found["auditsql, PostgreSQL"] = {**sql, f"{_PREFIX}AUDITSQL__URL": postgresql.url(postgresql.new_database())}
+    return found
+
+
+def run(*, quick: bool) -> list[Row]:
+    """Measure and return the table's rows."""
+    rounds, seconds = (2, 1.0) if quick else (5, 3.0)
+    loads: dict[tuple[str, int], list[Load]] = {}
+    databases: dict[tuple[str, int], list[float]] = {}
+    bare: list[float] = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        postgresql = stack.enter_context(_postgresql())
+        servers = {}
+        for name, environment in _environments(folder, postgresql).items():
+            servers[name] = Server(environment={**environment, "TSA_SIGNER__MEMORY__ALGORITHM": KIND})
+            stack.callback(servers[name].close)
+        for number in range(rounds):
+            progress(f"audit sinks, round {number + 1} of {rounds}")
+            bare.append(bare_signature_us(KIND))
+            for connections in (16,) if quick else (1, 16, 64):
+                for name, server in servers.items():
+                    used = cpu_seconds(postgresql.process.pid) if postgresql is not None else 0.0
+                    load = server.load(WITH_CERTIFICATES, connections=connections, seconds=seconds)
+                    loads.setdefault((name, connections), []).append(load)
+                    if postgresql is not None and name.endswith("PostgreSQL"):
+                        microseconds = (cpu_seconds(postgresql.process.pid) - used) * 1e6
+                        databases.setdefault((name, connections), []).append(microseconds / load.requests)
+    return [
+        Row(
+            part="audit sinks",
+            name=f"{name}, {connections} connections",
+            figures={
+                "cpu us": (cpu := median(load.cpu_us for load in each)),
+                "bare signatures": cpu / median(bare),
+                "requests/s": median(load.per_second for load in each),
+                "p50 ms": median(load.p50_ms for load in each),
+                "p99 ms": median(load.p99_ms for load in each),
+                "errors": sum(load.errors for load in each),
+                **({"database cpu us": median(found)} if (found := databases.get((name, connections))) else {}),
+            },
+        )
+        for (name, connections), each in loads.items()
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it works")
+    arguments = parser.parse_args()
+    if not have_wrk():
+        raise SystemExit("wrk is not installed (Debian: apt-get install wrk)")
+    if not installed():
+        raise SystemExit("tsa-audit-file and tsa-audit-sql are not both installed")
+    print_rows(run(quick=arguments.quick))
+
+
+if __name__ == "__main__":
+    main()
