@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from tsa_core.api import AuditRecord, PKIFailureInfo, RefusalRecord, RequestContext, TimeStampReq, TokenDraft
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import read_request
+from tsa_core.testing import forge
+from tsa_core.testing.forged_pki import Issued, make_chain
 
 SAMPLE_POLICY = "1.3.6.1.4.1.57264.2"
 
@@ -74,18 +77,28 @@ def sample_draft(
     )
 
 
+@lru_cache(maxsize=1)
+def _signer() -> Issued:
+    return make_chain().signer
+
+
 def sample_record(number: int = 1) -> AuditRecord:
-    """Return the record of a token; records with different numbers differ in serial, digest and request id."""
+    """Return the record of a token; records with different numbers differ in serial, digest and request id.
+
+    The response is that token, but for its signature, which is none.
+    """
+    digest, gen_time = hashlib.sha256(b"%d" % number).digest(), datetime(2026, 6, 1, 12, tzinfo=UTC)
+    content = forge.tst_info(digest=digest, serial_number=number, gen_time=gen_time, policy=SAMPLE_POLICY)
     return AuditRecord(
         request_id=f"sample-{number}",
         client_address="127.0.0.1",
         profile="default",
         policy=SAMPLE_POLICY,
         serial_number=number,
-        gen_time=datetime(2026, 6, 1, 12, tzinfo=UTC),
+        gen_time=gen_time,
         hash_oid=SHA256.oid,
-        digest=hashlib.sha256(b"%d" % number).digest(),
-        response=b"0\x03\x02\x01\x00",
+        digest=digest,
+        response=forge.reply(forge.token(_signer(), content, signature=hashlib.sha512(digest).digest())),
     )
 
 

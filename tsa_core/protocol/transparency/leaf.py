@@ -42,9 +42,14 @@ class TimestampEntry(NamedTuple):
     certificate_hash: bytes
     """What the token says its signer's certificate is: certHash of the first ESSCertIDv2 (RFC 5035), else ESSCertID."""
 
+    @property
+    def microseconds(self) -> int:
+        """The genTime in microseconds since 1970."""
+        return (self.gen_time - _EPOCH) // timedelta(microseconds=1)
+
     def encode(self) -> bytes:
         """Return the entry as the log has it; raises ValueError for a genTime before 1970."""
-        microseconds = (self.gen_time - _EPOCH) // timedelta(microseconds=1)
+        microseconds = self.microseconds
         if microseconds < 0 or not 1 <= len(self.certificate_hash) <= 255:
             raise ValueError("an entry has a genTime since 1970, and a certificate's hash")
         return b"".join(

@@ -1,0 +1,251 @@
+"""Entries become a tree, whatever stops the sequencer in between."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tsa_core.api.transparency import leaf_hash
+from tsa_log import sequencer as sequencer_module
+from tsa_log.journal import Journal, is_abandoned, read_records
+from tsa_log.publisher import Publisher
+from tsa_log.sequencer import Sequencer, SequencerLock
+from tsa_log.state import StateFiles
+from tsa_log.storage import LocalStorage, Storage
+from tsa_log.tree import DamagedLog, GrowingTree
+
+from .logs import LOG_KEY, ORIGIN, checkpoint, entries, entry
+
+DISORDER = timedelta(seconds=10)
+
+
+class Log:
+    """A log without a server: its journal, sequencer and publisher."""
+
+    def __init__(self, folder: Path, storage: Storage | None = None) -> None:
+        self.folder = folder
+        self.public = folder / "public"
+        self.storage = storage or LocalStorage(self.public)
+        self.private = folder / "private"
+        (self.private / "pending").mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(self.private / "pending")
+
+    def run(self) -> Sequencer:
+        """Integrate and publish all that waits."""
+        sequencer = Sequencer(self.private, self.storage, ORIGIN, DISORDER)
+        while sequencer.step():
+            pass
+        publisher = Publisher(self.private, self.storage, [LOG_KEY], [], threshold=0, seconds=1)
+        if sequencer.state.size:
+            publisher.publish(sequencer.state)
+            sequencer.clear(publisher.published)
+        return sequencer
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    made = Log(tmp_path)
+    yield made
+    made.journal.close()
+
+
+@pytest.mark.parametrize("sizes", [[1], [255, 1, 1], [256, 256], [700, 1, 300]], ids=str)
+def test_every_entry_is_in_the_tree_once_and_in_order(log: Log, sizes: list[int]) -> None:
+    stored = []
+    for size in sizes:
+        batch = [entry(len(stored) + number) for number in range(size)]
+        log.journal.store(batch)
+        stored += batch
+        log.run()
+        assert entries(log.public) == stored
+    assert checkpoint(log.public).checkpoint.size == len(stored)
+
+
+def test_a_batch_is_in_the_order_of_gen_time(log: Log) -> None:
+    other = Journal(log.private / "pending")
+    log.journal.store([entry(1, after=timedelta(seconds=2))])
+    other.store([entry(2, after=timedelta(seconds=1))])
+    log.run()
+    assert entries(log.public) == [entry(2, after=timedelta(seconds=1)), entry(1, after=timedelta(seconds=2))]
+    other.close()
+
+
+def test_more_than_a_step_takes_waits_for_the_next_one(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencer_module, "MAX_BATCH", 10)
+    log.journal.store([entry(number) for number in range(35)])
+    log.run()
+    assert entries(log.public) == [entry(number) for number in range(35)]
+
+
+def test_journals_of_processes_that_ended_are_removed(log: Log) -> None:
+    log.journal.store([entry(1)])
+    [path] = (log.private / "pending").iterdir()
+    assert not is_abandoned(path)
+    log.run()
+    assert path.exists()
+    log.journal.close()
+    assert is_abandoned(path)
+    log.run()
+    assert not path.exists()
+    assert StateFiles(log.private).read_published().size == 1
+
+
+class Crash(BaseException):
+    """What ends a step in the middle, as kill -9 does: nothing after it is done."""
+
+
+class CrashingStorage(LocalStorage):
+    """Crashes before the write of a number, or after it."""
+
+    def __init__(self, root: Path, left: int) -> None:
+        super().__init__(root)
+        self.left = left
+
+    def write(self, path: str, data: bytes) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Crash
+        super().write(path, data)
+        if self.left == -1:
+            raise Crash
+
+
+def test_a_crash_at_any_write_leaves_a_log_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every write of a step: tiles, bundles, state, history, checkpoint; more entries come before it goes on."""
+    left, crashed = 1, 0
+    while True:
+        log = Log(tmp_path / f"crash-{left}")
+        log.journal.store([entry(number) for number in range(250)])
+        log.run()
+        before = checkpoint(log.public).checkpoint
+        log.journal.store([entry(number) for number in range(250, 600)])
+        log.storage = CrashingStorage(log.public, left)
+        try:
+            log.run()
+        except Crash:
+            crashed += 1
+        else:
+            break
+        assert entries(log.public)[:250] == [entry(number) for number in range(250)]
+        log.journal.store([entry(600)])
+        log.storage = LocalStorage(log.public)
+        log.run()
+        assert entries(log.public) == [entry(number) for number in range(601)]
+        assert checkpoint(log.public).checkpoint.size == 601 > before.size
+        log.journal.close()
+        left += 1
+    assert crashed >= 8
+    log.journal.close()
+
+
+@pytest.mark.parametrize("name", ["state.json", "batch", "published.json"])
+def test_a_crash_before_a_file_of_its_own_is_replaced(log: Log, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.journal.store([entry(number) for number in range(300)])
+    log.run()
+    log.journal.store([entry(number) for number in range(300, 310)])
+    rename = Path.rename
+
+    def crashing(self: Path, target: Path) -> Path:
+        if Path(target).name == name:
+            raise Crash
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", crashing)
+        with pytest.raises(Crash):
+            log.run()
+    log.run()
+    assert entries(log.public) == [entry(number) for number in range(310)]
+
+
+def test_a_full_disk_loses_nothing_and_the_next_step_goes_on(log: Log) -> None:
+    class Full(LocalStorage):
+        full = True
+
+        def write(self, path: str, data: bytes) -> None:
+            if self.full and path.startswith("tile/0"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().write(path, data)
+
+    storage = Full(log.public)
+    sequencer = Sequencer(log.private, storage, ORIGIN, DISORDER)
+    log.journal.store([entry(number) for number in range(300)])
+    with pytest.raises(OSError, match="No space"):
+        sequencer.step()
+    log.journal.store([entry(300)])
+    storage.full = False
+    while sequencer.state.size < 301:
+        sequencer.step()
+    log.run()
+    assert entries(log.public) == [entry(number) for number in range(301)]
+
+
+def test_time_that_goes_back_stops_the_log(log: Log) -> None:
+    log.journal.store([entry(1, after=timedelta(hours=1))])
+    log.run()
+    log.journal.store([entry(2, after=timedelta(hours=1) - DISORDER)])
+    assert not log.run().state.stopped
+    log.journal.store([entry(3)])
+    assert "3600.000 s older" in log.run().state.stopped
+    assert len(entries(log.public)) == 2
+
+
+def test_the_tree_is_not_continued_over_files_that_were_changed(log: Log) -> None:
+    log.journal.store([entry(number) for number in range(300)])
+    log.run()
+    tile = log.public / "tile" / "0" / "000"
+    data = tile.read_bytes()
+    tile.write_bytes(data[:32] + bytes(32) + data[64:])
+    state = StateFiles(log.private).read(ORIGIN)
+    # The first tile is full; the root is reached through the row above, and the last one.
+    GrowingTree(log.storage, state.size, state.root)
+    row = log.public / "tile" / "1" / "000.p" / "1"
+    row.write_bytes(bytes(32))
+    with pytest.raises(DamagedLog, match="another root"):
+        log.run()
+    row.unlink()
+    with pytest.raises(DamagedLog):
+        log.run()
+
+
+def test_a_torn_record_ends_its_journal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.store([entry(1), entry(2)])
+    journal.close()
+    [path] = tmp_path.iterdir()
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        found = [each for each, _ in read_records(path, 0, 1 << 20)]
+        assert found == [entry(1), entry(2)][: length // (len(whole) // 2)]
+    turned = bytearray(whole)
+    turned[10] ^= 1
+    path.write_bytes(bytes(turned))
+    assert not list(read_records(path, 0, 1 << 20))
+
+
+def test_one_process_is_the_sequencer(tmp_path: Path) -> None:
+    first, second = SequencerLock(tmp_path), SequencerLock(tmp_path)
+    assert first.take()
+    assert not second.take()
+    first.give_back()
+    assert second.take()
+    second.give_back()
+
+
+def test_memory_does_not_hold_the_tree(tmp_path: Path) -> None:
+    """The edge of a tree that two steps made is that of a tree made at once."""
+    storage = LocalStorage(tmp_path)
+    tree = GrowingTree(storage, 0, b"")
+    tree.add([entry(number) for number in range(513)])
+    again = GrowingTree(storage, tree.size, tree.root)
+    again.add([entry(513)])
+    whole = GrowingTree(LocalStorage(tmp_path / "whole"), 0, b"")
+    whole.add([entry(number) for number in range(514)])
+    assert again.root == whole.root
+    assert leaf_hash(entry(0)) == storage.read("tile/0/000")[:32]

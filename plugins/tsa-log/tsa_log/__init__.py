@@ -1,0 +1,1 @@
+"""A public, witnessed log of every token: C2SP tiles, checkpoints and cosignatures."""

@@ -1,0 +1,124 @@
+"""`timestamp-server log` and `timestamp-server witness`: keys, the log's state, and going on after a stop."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from tsa_core.api import ConfigError
+from tsa_core.api.transparency import NoteSigner, SignatureType
+from tsa_log.sequencer import SequencerLock
+from tsa_log.state import StateFiles
+
+_out = click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file for the private key; it must not exist.",
+)
+_directory = click.option(
+    "--directory",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The log's directory: [audit.log] directory.",
+)
+_origin = click.option("--origin", required=True, help="The log's name: [audit.log] origin.")
+
+
+def _make_key(name: str, kind: SignatureType, out: Path) -> None:
+    """Write a new private key for its owner alone, and print the public one; raises ConfigError."""
+    try:
+        signer = NoteSigner.generate(name, kind)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    try:
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise ConfigError(error.strerror or str(error), path=str(out)) from None
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        stream.write(f"{signer.text()}\n")
+    click.echo(f"The private key is in {out}. This is the public one:", err=True)
+    click.echo(str(signer.key))
+
+
+@click.group()
+def log() -> None:
+    """Keys and state of the log of tokens."""
+
+
+@log.command()
+@_origin
+@_out
+@click.option("--post-quantum", is_flag=True, help="An ML-DSA-44 key, for post_quantum_key, instead of Ed25519.")
+def keygen(origin: str, out: Path, *, post_quantum: bool) -> None:
+    r"""Make a key for a log, and print the verifier key that goes to everybody who checks proofs.
+
+    \b
+    Example:
+      timestamp-server log keygen --origin log.example.com/tsa --out /etc/tsa/log.key
+    """
+    _make_key(origin, SignatureType.COSIGNATURE_ML_DSA_44 if post_quantum else SignatureType.ED25519, out)
+
+
+@log.command()
+@_origin
+@_directory
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(origin: str, directory: Path, *, as_json: bool) -> None:
+    """Say how large the log is, what is published, and whether it is stopped; exit code 1 when it is."""
+    files = StateFiles(directory / "private")
+    state, published = files.read(origin), files.read_published()
+    facts = {"origin": origin, "size": state.size, "published": published.size, "stopped": state.stopped or None}
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(f"{origin}: {state.size} entries, {published.size} of them published")
+    if state.stopped:
+        raise click.ClickException(f"the log is stopped: {state.stopped}")
+
+
+@log.command()
+@_origin
+@_directory
+@click.option("--reason", required=True, help="What happened, for whoever reads it later.")
+def accept(origin: str, directory: Path, reason: str) -> None:
+    """Let a stopped log go on: the entries that go back in time are integrated as they are."""
+    private = directory / "private"
+    lock = SequencerLock(private)
+    if not lock.take():
+        raise ConfigError("a server is integrating entries, so that the log is not stopped", path=str(directory))
+    try:
+        files = StateFiles(private)
+        state = files.read(origin)
+        if not state.stopped:
+            raise ConfigError("the log is not stopped", path=str(directory))
+        files.write(replace(state, stopped="", newest=0))
+        with (private / "accepted.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"size": state.size, "stopped": state.stopped, "reason": reason}) + "\n")
+    finally:
+        lock.give_back()
+    click.echo(f"{origin} goes on behind entry {state.size}")
+
+
+@click.group()
+def witness() -> None:
+    """Keys of a witness for other logs."""
+
+
+@witness.command("keygen")
+@click.option("--name", required=True, help="The witness's name: its address without scheme, witness.example.com/w1.")
+@_out
+@click.option("--post-quantum", is_flag=True, help="An ML-DSA-44 key instead of Ed25519.")
+def witness_keygen(name: str, out: Path, *, post_quantum: bool) -> None:
+    r"""Make a key for a witness, and print the verifier key for logs and for whoever checks proofs.
+
+    \b
+    Example:
+      timestamp-server witness keygen --name witness.example.com/w1 --out /etc/tsa/witness.key
+    """
+    kind = SignatureType.COSIGNATURE_ML_DSA_44 if post_quantum else SignatureType.COSIGNATURE_ED25519
+    _make_key(name, kind, out)

@@ -1,0 +1,112 @@
+"""The settings of `[audit.log]`, `[routes.log]` and `[routes.witness]`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from tsa_core.api import ConfigPath, Duration, PluginOptions, Secret
+from tsa_core.api.transparency import EncodingError, parse_verifier_key
+
+_ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
+
+
+def _origin(text: str) -> str:
+    if not _ORIGIN.fullmatch(text):
+        raise ValueError("write the log's address without scheme and port, log.example.com/tsa for example")
+    return text
+
+
+def _vkey(text: str) -> str:
+    try:
+        parse_verifier_key(text)
+    except EncodingError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _web_address(text: str) -> str:
+    if not re.match(r"https?://[^\s/]", text):
+        raise ValueError("write https://...")
+    return text
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+VerifierKeyText = Annotated[str, AfterValidator(_vkey)]
+
+
+class WitnessOptions(PluginOptions):
+    """One of `[[audit.log.witnesses]]`."""
+
+    url: Annotated[str, AfterValidator(_web_address)] = Field(
+        description="the witness's submission prefix; checkpoints are posted to add-checkpoint below it"
+    )
+    key: VerifierKeyText = Field(description="its verifier key, NAME+HASH+KEY")
+
+
+class LogOptions(PluginOptions):
+    """`[audit.log]`."""
+
+    origin: Origin = Field(description="the log's name: its address without scheme, log.example.com/tsa")
+    directory: ConfigPath = Field(
+        description="a directory of this log alone: `public` in it is for everybody, `private` for the server"
+    )
+    key: Secret = Field(description="the log's Ed25519 key, as `timestamp-server log keygen` writes it")
+    post_quantum_key: Secret | None = Field(None, description="an ML-DSA-44 key that signs checkpoints too")
+    interval: Duration = Field(timedelta(seconds=1), description="how often waiting entries are integrated")
+    max_disorder: Duration = Field(
+        timedelta(seconds=10),
+        description="how far genTime may go back between entries; more stops the log, and no token leaves",
+    )
+    witnesses: tuple[WitnessOptions, ...] = Field((), description="who is asked to cosign each checkpoint")
+    witness_threshold: int = Field(
+        0, ge=0, description="how many witnesses must have cosigned a checkpoint before it is published"
+    )
+    witness_timeout: Duration = Field(timedelta(seconds=5), description="how long a round of witnesses may take")
+    wait: dict[str, Literal["integrated", "witnessed"]] = Field(
+        default_factory=dict,
+        description="profiles whose tokens leave only when they are in the tree, or in a published checkpoint",
+    )
+    wait_timeout: Duration = Field(timedelta(seconds=4), description="how long such a token waits before it is refused")
+    required: bool = Field(
+        True, description="no token leaves, and /readyz is red, while the log has published nothing new for max_delay"
+    )
+    max_delay: Duration = Field(
+        timedelta(seconds=30), description="how long an entry may wait for a published checkpoint"
+    )
+
+    @model_validator(mode="after")
+    def _threshold_can_be_met(self) -> LogOptions:
+        if self.witness_threshold > len(self.witnesses):
+            raise ValueError(
+                f"witness_threshold is {self.witness_threshold}, and there are {len(self.witnesses)} witnesses"
+            )
+        if len({witness.key for witness in self.witnesses}) != len(self.witnesses):
+            raise ValueError("a witness is listed twice")
+        if self.witnesses and not self.witness_threshold:
+            raise ValueError("with witnesses, say with witness_threshold how many of them must cosign")
+        return self
+
+
+class LogRoutesOptions(PluginOptions):
+    """`[routes.log]`."""
+
+    origin: Origin = Field(description="the log's name, as in `[audit.log]`; it is served below /log/ORIGIN")
+    directory: ConfigPath = Field(description="the log's directory, as in `[audit.log]`")
+
+
+class WitnessedLog(PluginOptions):
+    """One of `[[routes.witness.logs]]`."""
+
+    key: VerifierKeyText = Field(description="the log's verifier key; its name is the log's origin")
+
+
+class WitnessRoutesOptions(PluginOptions):
+    """`[routes.witness]`."""
+
+    directory: ConfigPath = Field(description="where the last checkpoint of each log is kept")
+    key: Secret = Field(description="the witness's cosigning key, as `timestamp-server witness keygen` writes it")
+    logs: tuple[WitnessedLog, ...] = Field((), description="the logs whose checkpoints are cosigned")

@@ -1,0 +1,148 @@
+"""Puts entries into the tree, a batch every interval, by one process of all."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from tsa_core.api.transparency import EncodingError, read_entry
+from tsa_log.journal import SUFFIX, is_abandoned, read_records
+from tsa_log.state import Batch, Published, StateFiles
+from tsa_log.storage import Storage
+from tsa_log.tree import GrowingTree
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH: Final = 32_768
+"""Entries in one step; what is more waits for the next one, which follows at once."""
+_MAX_READ: Final = 8 << 20
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class SequencerLock:
+    """Who holds it is the sequencer of a directory; the system takes it back from a process that dies."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "sequencer.lock"
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Say whether this process has the lock now; raises OSError."""
+        if self._descriptor is not None:
+            return True
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def give_back(self) -> None:
+        """Let another process be the sequencer."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Sequencer:
+    """Integrates what the journals of all processes hold, in the order of genTime within a batch.
+
+    With the lock held. Between two batches genTime must not go back by more than `disorder`: a clock that was set back,
+    or a token that somebody smuggled in, stops the log until an operator has accepted it.
+    """
+
+    def __init__(self, folder: Path, storage: Storage, origin: str, disorder: timedelta) -> None:
+        """Finish what a process that died had begun; raises OSError, ConfigError and DamagedLog."""
+        self._pending = folder / "pending"
+        self._files = StateFiles(folder)
+        self._storage = storage
+        self._disorder = disorder // _MICROSECOND
+        self.state = self._files.read(origin)
+        self._tree: GrowingTree | None = GrowingTree(storage, self.state.size, self.state.root)
+        batch = self._files.read_batch()
+        if batch is not None and batch.size == self.state.size and batch.entries and not self.state.stopped:
+            self._integrate(batch)
+
+    def step(self) -> bool:
+        """Integrate what waits; return whether more waits than one step takes. Raises OSError."""
+        if self.state.stopped:
+            return False
+        if self._tree is None:  # a step failed: what it wrote is written again
+            self._tree = GrowingTree(self._storage, self.state.size, self.state.root)
+            batch = self._files.read_batch()
+            if batch is not None and batch.size == self.state.size and batch.entries:
+                self._integrate(batch)
+                return True
+        found, consumed = self._collect()
+        if not found:
+            return False
+        found.sort(key=lambda each: each[0])
+        oldest, newest = found[0][0], max(found[-1][0], self.state.newest)
+        if oldest < self.state.newest - self._disorder:
+            self._stop((self.state.newest - oldest) / 1e6)
+            return False
+        self._integrate(
+            Batch(size=self.state.size, newest=newest, consumed=consumed, entries=[entry for _, entry in found])
+        )
+        return len(found) >= MAX_BATCH
+
+    def _integrate(self, batch: Batch) -> None:
+        tree, self._tree = self._tree, None
+        if tree is None:
+            raise RuntimeError("there is no tree to add to")
+        self._files.write_batch(batch)
+        tree.add(batch.entries)
+        state = replace(self.state, size=tree.size, root=tree.root, newest=batch.newest, consumed=batch.consumed)
+        self._files.write(state)
+        self.state, self._tree = state, tree
+
+    def _stop(self, seconds: float) -> None:
+        reason = (
+            f"an entry is {seconds:.3f} s older than one that is integrated: the clock was set back, or a token was "
+            "made elsewhere; find out, then `timestamp-server log accept`"
+        )
+        log.critical("the log %s is stopped: %s", self.state.origin, reason)
+        state = replace(self.state, stopped=reason)
+        self._files.write(state)
+        self.state = state
+
+    def _journals(self) -> Iterator[Path]:
+        yield from sorted(self._pending.glob(f"*{SUFFIX}"))
+
+    def _collect(self) -> tuple[list[tuple[int, bytes]], dict[str, int]]:
+        """Return the entries that wait, with their genTime in microseconds, and how far each journal is read then."""
+        found: list[tuple[int, bytes]] = []
+        consumed = dict(self.state.consumed)
+        for path in self._journals():
+            for entry, end in read_records(path, consumed.get(path.name, 0), _MAX_READ):
+                if len(found) >= MAX_BATCH:
+                    return found, consumed
+                if entry:  # an empty one is a probe
+                    try:
+                        found.append((read_entry(entry).microseconds, entry))
+                    except EncodingError as error:
+                        log.error("an entry of %s is left out: %s", path.name, error)  # noqa: TRY400 - no traceback
+                consumed[path.name] = end
+        return found, consumed
+
+    def clear(self, published: Published) -> None:
+        """Remove the journals of processes that have ended, once all of them is in a published checkpoint."""
+        for path in self._journals():
+            done = published.consumed.get(path.name, 0)
+            try:
+                if is_abandoned(path) and next(read_records(path, done, _MAX_READ), None) is None:
+                    path.unlink()
+            except OSError as error:
+                log.warning("the journal %s cannot be removed: %s", path.name, error.strerror)
+        there = {path.name for path in self._journals()}
+        self.state = replace(
+            self.state, consumed={name: end for name, end in self.state.consumed.items() if name in there}
+        )

@@ -1,0 +1,318 @@
+"""The audit sink: an entry is on the disk before its token leaves, and in the published tree soon after.
+
+Permissions: write access to `directory`; with witnesses, connections to them. The public files hold hashes, genTime and
+the certificate's hash, nothing about requesters or documents.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from datetime import datetime
+from time import monotonic
+from typing import Final
+
+from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, Secret
+from tsa_core.api.transparency import EncodingError, NoteSigner, SignatureType, entry_of, parse_verifier_key
+from tsa_log.journal import Journal, Place
+from tsa_log.options import LogOptions
+from tsa_log.publisher import Publisher
+from tsa_log.sequencer import Sequencer, SequencerLock
+from tsa_log.state import LogState, Published, StateFiles
+from tsa_log.storage import LocalStorage, Storage
+from tsa_log.tree import DamagedLog
+from tsa_log.witnesses import Witness, WitnessThread
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS: Final = 0.02
+_PROBE_SECONDS: Final = 60.0
+
+
+class LogSink(AuditSink):
+    """Stores entries in this process's journal, and integrates those of all processes if no other process does."""
+
+    def __init__(self, options: LogOptions, storage: Storage, signers: Sequence[NoteSigner]) -> None:
+        self._options = options
+        self._private = options.directory / "private"
+        self._pending = self._private / "pending"
+        self._storage = storage
+        self._signers = signers
+        self._wait = dict(options.wait)
+        self.latency = "remote" if self._wait else "local"
+        self._disorder = options.max_disorder
+        self._files = StateFiles(self._private)
+        self._journal = Journal(self._pending)
+        self._closed = False
+        self._start_anew()
+        _living.add(self)
+
+    def _start_anew(self) -> None:
+        """Begin without threads and locks, at first and in a process that was forked from one that had them."""
+        self._lock = SequencerLock(self._private)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._newest: datetime | None = None
+        self._stopped = ""
+        self._failure = ""
+        self._stored_at = 0.0
+        self._last: Place | None = None
+        self._waiting: tuple[float, Place] | None = None
+        """A record that is not published yet, and when it was stored: the oldest one that `health` knows of."""
+        self._overdue = False
+        self._journal_failure: OSError | None = None
+
+    def after_fork(self) -> None:
+        """In a new process: the parent's journal and lock must not be used here."""
+        self._journal.forget()
+        self._lock.give_back()
+        self._start_anew()
+
+    # -- what the core calls ------------------------------------------------------------------------------------
+
+    def write(self, record: AuditRecord) -> None:
+        """Store one record."""
+        self.write_all([record])
+
+    def write_all(self, records: Sequence[AuditRecord]) -> None:
+        """Store the entries of tokens that leave together; raises AuditError, and none of them leaves."""
+        if not records:
+            return
+        if self._closed:
+            raise AuditError("the log is closed")
+        if reason := self._why_closed():
+            raise AuditError(reason)
+        try:
+            entries = [entry_of(record.response).encode() for record in records]
+        except (EncodingError, ValueError) as error:
+            raise AuditError(f"a reply has no entry in the log: {error}") from None
+        self._check_order(records)
+        place = self._store(entries)
+        self.keep_running()
+        if self._wait and (kinds := {self._wait[each.profile] for each in records if each.profile in self._wait}):
+            self._wait_for(place, published="witnessed" in kinds)
+
+    def _why_closed(self) -> str:
+        if self._stopped:
+            return f"the log is stopped: {self._stopped}"
+        if self._overdue and self._options.required:
+            why = self._failure or "see the log of the process that publishes"
+            return f"the log has published nothing new for {self._options.max_delay.total_seconds():g} s: {why}"
+        return ""
+
+    def _check_order(self, records: Sequence[AuditRecord]) -> None:
+        """Raise AuditError when a record is older than what went before it, by more than the clock may go back."""
+        oldest = min(record.gen_time for record in records)
+        newest = max(record.gen_time for record in records)
+        if self._newest is not None and oldest < self._newest - self._disorder:
+            back = (self._newest - oldest).total_seconds()
+            raise AuditError(f"genTime went back by {back:.3f} s; max_disorder is {self._disorder.total_seconds():g} s")
+        if self._newest is None or newest > self._newest:
+            self._newest = newest
+
+    def _store(self, entries: Sequence[bytes]) -> Place:
+        try:
+            place = self._journal.store(entries)
+        except OSError as error:
+            self._journal_failure = error
+            raise AuditError(f"the log's journal cannot be written: {error.strerror}") from error
+        self._journal_failure = None
+        self._stored_at = monotonic()
+        self._last = place
+        return place
+
+    def _wait_for(self, place: Place, *, published: bool) -> None:
+        """Wait until the sequencer, in whatever process it is, has what was stored."""
+        deadline = monotonic() + self._options.wait_timeout.total_seconds()
+        pause = threading.Event()
+        while True:
+            if self._is_done(place, self._files.read_published() if published else self._read_state()):
+                return
+            if monotonic() > deadline:
+                what = "a published checkpoint" if published else "the tree"
+                raise AuditError(f"the token is not in {what} after {self._options.wait_timeout.total_seconds():g} s")
+            pause.wait(_POLL_SECONDS)
+
+    def _is_done(self, place: Place, state: LogState | Published) -> bool:
+        # A journal that is gone is published: nobody removes it before.
+        return state.consumed.get(place.journal, 0) >= place.end or not (self._pending / place.journal).exists()
+
+    def _read_state(self) -> LogState:
+        try:
+            return self._files.read(self._options.origin)
+        except (OSError, ConfigError) as error:
+            raise AuditError(f"the log's state cannot be read: {error}") from None
+
+    def probe(self) -> None:
+        """Store an empty record, which becomes no entry; raises AuditError when a token's would fail."""
+        self._store([b""])
+
+    def health(self) -> HealthStatus:
+        """Say whether entries can be stored and are published; store a probe when nobody stored anything."""
+        if self._closed:
+            return HealthStatus(healthy=False, reason="the log is closed")
+        self.keep_running()
+        if self._journal_failure is not None or monotonic() - self._stored_at > _PROBE_SECONDS:
+            try:
+                self.probe()
+            except AuditError as error:
+                return HealthStatus(healthy=False, reason=str(error))
+        try:
+            self._stopped = self._read_state().stopped
+            self._overdue = self._is_overdue(self._files.read_published())
+        except (AuditError, OSError, ConfigError):
+            return HealthStatus(healthy=False, reason="the log's state cannot be read; see the log file")
+        if reason := self._why_closed():
+            return HealthStatus(healthy=False, reason=reason)
+        return HealthStatus(healthy=True)
+
+    def _is_overdue(self, published: Published) -> bool:
+        if self._waiting is not None and self._is_done(self._waiting[1], published):
+            self._waiting = None
+        if self._waiting is None and self._last is not None and not self._is_done(self._last, published):
+            self._waiting = (self._stored_at, self._last)
+        waits = 0.0 if self._waiting is None else monotonic() - self._waiting[0]
+        return waits > self._options.max_delay.total_seconds()
+
+    def close(self) -> None:
+        """Integrate what waits, if no other process does, and stop."""
+        if self._closed:
+            return
+        self._closed = True
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(self._options.witness_timeout.total_seconds() + 1)
+        self._journal.close()
+
+    # -- the sequencer's thread ---------------------------------------------------------------------------------
+
+    def keep_running(self) -> None:
+        """Start the thread unless it runs."""
+        if self._closed or (self._thread is not None and self._thread.is_alive()):
+            return
+        thread = threading.Thread(target=self._run, name="log-sequencer", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            self._fail(f"its thread cannot be started: {error}")
+            return
+        self._thread = thread
+
+    def _run(self) -> None:
+        interval = self._options.interval.total_seconds()
+        while True:
+            ending = self._stopping.wait(interval)
+            try:
+                if self._lock.take():
+                    self._sequence(ending=ending)
+            except (OSError, ConfigError, DamagedLog) as error:
+                self._fail(error.strerror if isinstance(error, OSError) and error.strerror else str(error))
+            except Exception:
+                log.exception("the log cannot go on")
+                self._fail("see the log file")
+            finally:
+                if ending or self._stopped:
+                    self._lock.give_back()
+            if ending:
+                return
+
+    def _sequence(self, *, ending: bool) -> None:
+        """Integrate and publish until told to stop, as the one process that does."""
+        sequencer = Sequencer(self._private, self._storage, self._options.origin, self._disorder)
+        publisher = self._publisher()
+        interval = self._options.interval.total_seconds()
+        try:
+            while True:
+                more = sequencer.step()
+                self._stopped = sequencer.state.stopped
+                if sequencer.state.size > publisher.published.size and not publisher.publish(sequencer.state):
+                    self._failure = publisher.lacking
+                else:
+                    self._failure = ""
+                    sequencer.clear(publisher.published)
+                if ending or self._stopped:
+                    return
+                if not more:
+                    ending = self._stopping.wait(interval)
+        finally:
+            publisher.close()
+
+    def _publisher(self) -> Publisher:
+        options = self._options
+        seconds = options.witness_timeout.total_seconds()
+        threads = [
+            WitnessThread(Witness(each.url, parse_verifier_key(each.key), self._storage), seconds)
+            for each in options.witnesses
+        ]
+        return Publisher(
+            self._private,
+            self._storage,
+            self._signers,
+            threads,
+            threshold=options.witness_threshold,
+            seconds=seconds,
+        )
+
+    def _fail(self, reason: str) -> None:
+        if reason != self._failure:
+            log.error("the log %s cannot be continued: %s", self._options.origin, reason)
+        self._failure = reason
+
+
+_living: weakref.WeakSet[LogSink] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for sink in list(_living):
+        sink.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def open_sink(options: LogOptions) -> LogSink:
+    """Return the sink; raises ConfigError for a directory that cannot be used, a key that is none, a damaged log."""
+    signers = signers_of(options)
+    private = options.directory / "private"
+    storage = LocalStorage(options.directory / "public")
+    try:
+        (private / "pending").mkdir(mode=0o700, parents=True, exist_ok=True)
+        storage.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        sink = LogSink(options, storage, signers)
+        sink.probe()
+        state = StateFiles(private).read(options.origin)
+    except (OSError, AuditError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ConfigError(
+            f"{reason}; make it and give the server's user write access", path="audit.log.directory"
+        ) from None
+    if state.stopped:
+        log.critical("the log %s is stopped: %s", options.origin, state.stopped)
+    sink.keep_running()
+    return sink
+
+
+def signers_of(options: LogOptions) -> list[NoteSigner]:
+    """Return the log's keys; raises ConfigError for what is none, or is not the log's."""
+    wanted = [("key", options.key, SignatureType.ED25519)]
+    if options.post_quantum_key is not None:
+        wanted.append(("post_quantum_key", options.post_quantum_key, SignatureType.COSIGNATURE_ML_DSA_44))
+    return [signer_of(secret, f"audit.log.{name}", kind, options.origin) for name, secret, kind in wanted]
+
+
+def signer_of(secret: Secret, path: str, kind: SignatureType, name: str | None) -> NoteSigner:
+    """Return a key from its setting; raises ConfigError, which never repeats the key."""
+    try:
+        signer = NoteSigner.parse(secret.get_secret_value())
+    except EncodingError as error:
+        raise ConfigError(str(error), path=path) from None
+    if signer.key.kind is not kind:
+        raise ConfigError(f"the key is of the kind {signer.key.kind.name}, not {kind.name}", path=path)
+    if name is not None and signer.key.name != name:
+        raise ConfigError(
+            f"the key's name is {signer.key.name}, and the origin is {name}; they must be the same", path=path
+        )
+    return signer

@@ -1,0 +1,72 @@
+"""Where a log's public files lie: a directory that any web server can serve as it is."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Final
+
+_FOLDER_MODE: Final = 0o755
+_FILE_MODE: Final = 0o644
+
+
+class Storage(ABC):
+    """The files of one log below its prefix. Only the sequencer writes. All methods raise OSError."""
+
+    @abstractmethod
+    def read(self, path: str) -> bytes:
+        """Return a file; raises FileNotFoundError when there is none."""
+
+    @abstractmethod
+    def write(self, path: str, data: bytes) -> None:
+        """Store a file, whole or not at all; it is durable when this returns. One of that name is replaced."""
+
+
+class LocalStorage(Storage):
+    """Files in a directory. A reader sees the old file or the new one, never a part."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._folders: set[Path] = set()
+
+    def read(self, path: str) -> bytes:
+        """Return a file."""
+        return (self.root / path).read_bytes()
+
+    def write(self, path: str, data: bytes) -> None:
+        """Store a file."""
+        place = self.root / path
+        if place.parent not in self._folders:
+            place.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            self._folders.add(place.parent)
+        write_file(place, data, mode=_FILE_MODE)
+
+
+def write_file(place: Path, data: bytes, *, mode: int) -> None:
+    """Replace a file at once and durably; raises OSError."""
+    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".new-")
+    try:
+        try:
+            os.fchmod(descriptor, mode)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        Path(name).rename(place)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(place.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

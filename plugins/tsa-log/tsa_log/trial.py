@@ -1,0 +1,36 @@
+"""What `timestamp-server check` opens instead of the sink: reads keys and state, and changes nothing on the disk."""
+
+from __future__ import annotations
+
+from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, why_not_writable
+from tsa_log.options import LogOptions
+from tsa_log.sink import signers_of
+from tsa_log.state import StateFiles
+
+
+class LogTrial(AuditSink):
+    """Tells whether tokens could be logged; logs none."""
+
+    def __init__(self, stopped: str) -> None:
+        self._stopped = stopped
+
+    def write(self, record: AuditRecord) -> None:
+        """Refuse: a check issues no token."""
+        raise AuditError(f"the log was opened for a check: {record.request_id}")
+
+    def health(self) -> HealthStatus:
+        """Say what a server would say that has just started."""
+        if self._stopped:
+            return HealthStatus(healthy=False, reason=f"the log is stopped: {self._stopped}")
+        return HealthStatus(healthy=True)
+
+
+def try_sink(options: LogOptions) -> LogTrial:
+    """Look whether a server could continue the log, or begin it; raises ConfigError when it could not."""
+    signers_of(options)
+    if reason := why_not_writable(options.directory):
+        raise ConfigError(f"{reason}; make it and give the server's user write access", path="audit.log.directory")
+    try:
+        return LogTrial(StateFiles(options.directory / "private").read(options.origin).stopped)
+    except OSError as error:
+        raise ConfigError(error.strerror or str(error), path="audit.log.directory") from None
