@@ -26,6 +26,7 @@ __all__ = [
 OWN_PLUGINS: Final[Mapping[tuple[str, str], str]] = {
     ("audit", "auditfile"): "tsa-audit-file",
     ("audit", "auditsql"): "tsa-audit-sql",
+    ("audit", "tokenlog"): "tsa-log",
     ("ca", "gcp"): "tsa-signer-gcpkms[ca]",
     ("guard", "guard"): "tsa-guard",
     ("kek", "aws-kms"): "tsa-signer-awskms",
@@ -36,7 +37,9 @@ OWN_PLUGINS: Final[Mapping[tuple[str, str], str]] = {
     ("observer", "otel"): "tsa-observer-otel",
     ("policy", "network"): "tsa-policy-network",
     ("response", "archive"): "tsa-response-archive",
+    ("routes", "log"): "tsa-log",
     ("routes", "web"): "tsa-web",
+    ("routes", "witness"): "tsa-log",
     ("signer", "awskms"): "tsa-signer-awskms",
     ("signer", "azurekms"): "tsa-signer-azurekms",
     ("signer", "cliplugin"): "tsa-signer-cliplugin",

@@ -16,6 +16,7 @@ from tsa_core.protocol.transparency.checkpoint import (
     read_decimal,
     read_hash,
 )
+from tsa_core.protocol.transparency.history import encode_minute, minute_path, read_minute
 from tsa_core.protocol.transparency.leaf import TimestampEntry, entry_of, read_entry
 from tsa_core.protocol.transparency.log_proof import LogProof, parse_log_proof
 from tsa_core.protocol.transparency.merkle import (
@@ -74,10 +75,12 @@ __all__ = [
     "VerifierKey",
     "consistency_path",
     "encode_bundle",
+    "encode_minute",
     "entry_of",
     "inclusion_path",
     "is_consistent",
     "leaf_hash",
+    "minute_path",
     "node_hash",
     "parse_checkpoint",
     "parse_log_proof",
@@ -90,6 +93,7 @@ __all__ = [
     "read_decimal",
     "read_entry",
     "read_hash",
+    "read_minute",
     "threshold_policy",
     "tile_at",
     "tiles_between",

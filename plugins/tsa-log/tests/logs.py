@@ -28,7 +28,7 @@ START = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 def settings(directory: Path, **more: Any) -> Mapping[str, Any]:
-    """Return the table [audit.log] with a short interval."""
+    """Return the table [audit.tokenlog] with a short interval."""
     return {"origin": ORIGIN, "directory": str(directory), "key": LOG_KEY.text(), "interval": "20ms", **more}
 
 

@@ -24,9 +24,9 @@ _directory = click.option(
     "--directory",
     required=True,
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="The log's directory: [audit.log] directory.",
+    help="The log's directory: [audit.tokenlog] directory.",
 )
-_origin = click.option("--origin", required=True, help="The log's name: [audit.log] origin.")
+_origin = click.option("--origin", required=True, help="The log's name: [audit.tokenlog] origin.")
 
 
 def _make_key(name: str, kind: SignatureType, out: Path) -> None:

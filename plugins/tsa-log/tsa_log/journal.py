@@ -120,7 +120,7 @@ class Journal:
         return Place(self._name, self._end)
 
     def _open(self) -> int:
-        if self._descriptor is not None and self._end < _MAX_OCTETS and self._is_there():
+        if self._descriptor is not None and self._end < _MAX_OCTETS and self.is_there():
             return self._descriptor
         self._leave()
         name = f"{os.urandom(12).hex()}{SUFFIX}"
@@ -136,8 +136,8 @@ class Journal:
         self._descriptor, self._name, self._end = descriptor, name, 0
         return descriptor
 
-    def _is_there(self) -> bool:
-        """Whether the file still has its name: entries in a file without one reach no log."""
+    def is_there(self) -> bool:
+        """Say whether the file still has its name: entries in a file without one reach no log."""
         return self._descriptor is not None and os.fstat(self._descriptor).st_nlink > 0
 
     def _leave(self) -> None:

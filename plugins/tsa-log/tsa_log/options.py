@@ -1,4 +1,4 @@
-"""The settings of `[audit.log]`, `[routes.log]` and `[routes.witness]`."""
+"""The settings of `[audit.tokenlog]`, `[routes.log]` and `[routes.witness]`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ VerifierKeyText = Annotated[str, AfterValidator(_vkey)]
 
 
 class WitnessOptions(PluginOptions):
-    """One of `[[audit.log.witnesses]]`."""
+    """One of `[[audit.tokenlog.witnesses]]`."""
 
     url: Annotated[str, AfterValidator(_web_address)] = Field(
         description="the witness's submission prefix; checkpoints are posted to add-checkpoint below it"
@@ -48,7 +48,7 @@ class WitnessOptions(PluginOptions):
 
 
 class LogOptions(PluginOptions):
-    """`[audit.log]`."""
+    """`[audit.tokenlog]`."""
 
     origin: Origin = Field(description="the log's name: its address without scheme, log.example.com/tsa")
     directory: ConfigPath = Field(
@@ -94,8 +94,8 @@ class LogOptions(PluginOptions):
 class LogRoutesOptions(PluginOptions):
     """`[routes.log]`."""
 
-    origin: Origin = Field(description="the log's name, as in `[audit.log]`; it is served below /log/ORIGIN")
-    directory: ConfigPath = Field(description="the log's directory, as in `[audit.log]`")
+    origin: Origin = Field(description="the log's name, as in `[audit.tokenlog]`; it is served below /log/ORIGIN")
+    directory: ConfigPath = Field(description="the log's directory, as in `[audit.tokenlog]`")
 
 
 class WitnessedLog(PluginOptions):

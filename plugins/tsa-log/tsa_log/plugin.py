@@ -52,7 +52,7 @@ def _load_witness() -> click.Command:
 def tsa_audit_sinks() -> Iterable[Provider[AuditSink]]:
     """Register the sink."""
     yield Provider(
-        name="log",
+        name="tokenlog",
         summary="A public, witnessed log of every token (C2SP tiles)",
         options=LogOptions,
         open=_open,

@@ -9,8 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tsa_core.api.transparency import Checkpoint, NoteSigner, SignedCheckpoint, SignedNote
-from tsa_log.history import append_checkpoint
+from tsa_core.api.transparency import (
+    Checkpoint,
+    NoteSigner,
+    SignedCheckpoint,
+    SignedNote,
+    encode_minute,
+    minute_path,
+)
 from tsa_log.state import LogState, Published, StateFiles
 from tsa_log.storage import Storage
 from tsa_log.witnesses import WitnessThread, ask
@@ -59,12 +65,20 @@ class Publisher:
                 self._tell(f"{count} of {len(self._witnesses)} witnesses cosigned; {self._threshold} must")
                 return False
         data = note.encode()
-        append_checkpoint(self._storage, data, datetime.now(UTC))
+        self._remember(data)
         self._storage.write(CHECKPOINT, data)
         self.published = Published(size=state.size, consumed=state.consumed)
         self._files.write_published(self.published)
         self._tell("")
         return True
+
+    def _remember(self, note: bytes) -> None:
+        path = minute_path(datetime.now(UTC))
+        try:
+            before = self._storage.read(path)
+        except FileNotFoundError:
+            before = b""
+        self._storage.write(path, encode_minute(before, note))
 
     def _tell(self, lacking: str) -> None:
         if lacking and not self.lacking:

@@ -155,7 +155,8 @@ class LogSink(AuditSink):
         if self._closed:
             return HealthStatus(healthy=False, reason="the log is closed")
         self.keep_running()
-        if self._journal_failure is not None or monotonic() - self._stored_at > _PROBE_SECONDS:
+        idle = monotonic() - self._stored_at > _PROBE_SECONDS
+        if idle or self._journal_failure is not None or not self._journal.is_there():
             try:
                 self.probe()
             except AuditError as error:
@@ -287,7 +288,7 @@ def open_sink(options: LogOptions) -> LogSink:
     except (OSError, AuditError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigError(
-            f"{reason}; make it and give the server's user write access", path="audit.log.directory"
+            f"{reason}; make it and give the server's user write access", path="audit.tokenlog.directory"
         ) from None
     if state.stopped:
         log.critical("the log %s is stopped: %s", options.origin, state.stopped)
@@ -300,7 +301,7 @@ def signers_of(options: LogOptions) -> list[NoteSigner]:
     wanted = [("key", options.key, SignatureType.ED25519)]
     if options.post_quantum_key is not None:
         wanted.append(("post_quantum_key", options.post_quantum_key, SignatureType.COSIGNATURE_ML_DSA_44))
-    return [signer_of(secret, f"audit.log.{name}", kind, options.origin) for name, secret, kind in wanted]
+    return [signer_of(secret, f"audit.tokenlog.{name}", kind, options.origin) for name, secret, kind in wanted]
 
 
 def signer_of(secret: Secret, path: str, kind: SignatureType, name: str | None) -> NoteSigner:

@@ -104,7 +104,7 @@ class StateFiles:
         if state.origin != origin:
             raise ConfigError(
                 f"the directory holds the log {state.origin}, and this is {origin}; a log has a directory of its own",
-                path="audit.log.directory",
+                path="audit.tokenlog.directory",
             )
         return state
 

@@ -29,8 +29,8 @@ def try_sink(options: LogOptions) -> LogTrial:
     """Look whether a server could continue the log, or begin it; raises ConfigError when it could not."""
     signers_of(options)
     if reason := why_not_writable(options.directory):
-        raise ConfigError(f"{reason}; make it and give the server's user write access", path="audit.log.directory")
+        raise ConfigError(f"{reason}; make it and give the server's user write access", path="audit.tokenlog.directory")
     try:
         return LogTrial(StateFiles(options.directory / "private").read(options.origin).stopped)
     except OSError as error:
-        raise ConfigError(error.strerror or str(error), path="audit.log.directory") from None
+        raise ConfigError(error.strerror or str(error), path="audit.tokenlog.directory") from None

@@ -1,36 +1,33 @@
 """Every published checkpoint with its cosignatures, by the minute: `checkpoints/2026-11-29/1432`.
 
 A file holds the checkpoints of one minute in their order, each followed by an empty line. It changes only within its
-minute. Whoever has a token knows which minutes to look at.
+minute. Whoever has a token knows at which minutes to look: that of genTime, and the next ones.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from tsa_core.api.transparency import EncodingError, SignedCheckpoint, parse_signed_checkpoint
-from tsa_log.storage import Storage
+from tsa_core.protocol.errors import EncodingError
+from tsa_core.protocol.transparency.checkpoint import SignedCheckpoint, parse_signed_checkpoint
 
-_SIGNATURE = b"\xe2\x80\x94 "
+MAX_MINUTE_OCTETS: Final = 16 << 20
+_SIGNATURE: Final = "— ".encode()
 
 
 def minute_path(moment: datetime) -> str:
-    """Return the file of a moment in UTC."""
+    """Return the file, below the log's prefix, of a moment in UTC."""
     return f"checkpoints/{moment:%Y-%m-%d}/{moment:%H%M}"
 
 
-def append_checkpoint(storage: Storage, note: bytes, moment: datetime) -> None:
-    """Add a checkpoint to the file of its minute."""
-    path = minute_path(moment)
-    try:
-        before = storage.read(path)
-    except FileNotFoundError:
-        before = b""
-    storage.write(path, before + note + b"\n")
+def encode_minute(before: bytes, note: bytes) -> bytes:
+    """Return a minute's file with another checkpoint, a signed note."""
+    return before + note + b"\n"
 
 
 def read_minute(data: bytes) -> list[SignedCheckpoint]:
-    """Return the checkpoints of a minute's file; raises EncodingError."""
+    """Return the checkpoints of a minute's file, in the order of their publication; raises EncodingError."""
     found: list[SignedCheckpoint] = []
     lines: list[bytes] = []
     for line in data.splitlines(keepends=True):
