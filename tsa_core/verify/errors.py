@@ -22,6 +22,7 @@ __all__ = [
     "CertificateRevoked",
     "ImprintMismatch",
     "InconsistentDigestLength",
+    "LogProofError",
     "MalformedTimestamp",
     "NonceMismatch",
     "NotAccepted",
@@ -147,6 +148,12 @@ class ProofMissing(WeakAlgorithm):
     """An algorithm that is weak today, and no later timestamp that proves that the token is older than its end."""
 
     rule = "V20"
+
+
+class LogProofError(VerificationError):
+    """The proof does not show that the timestamp is in a trusted log, and was seen by enough witnesses in time."""
+
+    rule = "V22"
 
 
 class RequestInvalid(VerificationError):

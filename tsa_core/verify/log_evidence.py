@@ -1,7 +1,7 @@
 """Whether a timestamp is in a public log that witnesses saw in time, so that it cannot have been backdated.
 
 A stolen key, or an operator who lies, can sign any genTime. They cannot make a witness say that it saw the token's
-entry at a time that has passed. Rule V20.
+entry at a time that has passed. Rule V22.
 """
 
 from __future__ import annotations
