@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
@@ -13,6 +14,9 @@ from tsa_core.paths.findings import RevocationFinding
 from tsa_core.paths.notes import Note
 from tsa_core.protocol.tstinfo import Accuracy
 from tsa_core.protocol.tstinfo_reader import TSTInfo
+
+if TYPE_CHECKING:
+    from tsa_core.verify.log_evidence import LogEvidence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +30,7 @@ class VerifiedTimestamp:
     `revocation_checked` says whether CRLs or OCSP responses covered the signer's certificate; `revocation`, what
     they say of each certificate of the path, and is empty when they were not asked.
     `proof` is the later timestamp that proves that this one existed at its time, None when none was given.
+    `log` is what a proof from a public log shows, None when none was given.
     `notes` say what was accepted although it is unusual or weak; `unchecked`, what the verdict does not say.
     """
 
@@ -38,6 +43,7 @@ class VerifiedTimestamp:
     revocation: tuple[RevocationFinding, ...] = ()
     notes: tuple[Note, ...] = ()
     proof: VerifiedTimestamp | None = None
+    log: LogEvidence | None = None
 
     @property
     def gen_time(self) -> datetime:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tsa_core.api.transparency import (
     NoteSigner,
@@ -19,11 +27,12 @@ from tsa_core.api.transparency import (
     read_bundle,
     read_minute,
 )
-from tsa_core.testing import ServerProcess, encode_request, on_threads, wait_until
+from tsa_core.testing import ServerProcess, encode_request, forge, on_threads, wait_until
+from tsa_core.testing.forged_pki import make_chain
 
 from .logs import LOG_KEY, ORIGIN, entries, settings
 
-pytestmark = pytest.mark.plugin("memory")
+pytestmark = pytest.mark.plugin("memory", "file")
 
 SYSTEM_FAILURE = bytes.fromhex("03050600000040")
 WITNESSES = [
@@ -44,11 +53,20 @@ def witness_config(folder: Path, signer: NoteSigner) -> Path:
     return write(folder / "tsa.toml", document)
 
 
+CHAIN = make_chain()
+"""The authority's; its key is in a file, from which it can be stolen."""
+
+
 def authority_config(folder: Path, **log: Any) -> Path:
+    key = CHAIN.signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "key.pem").write_bytes(key)
+    (folder / "key.pem").chmod(0o600)
+    (folder / "chain.pem").write_bytes(CHAIN.pem)
+    profile = {"signer": f"file:{folder / 'key.pem'}", "certificate_chain": str(folder / "chain.pem")}
     return write(
         folder / "tsa.toml",
         {
-            "profiles": {"default": {"signer": "memory:"}},
+            "profiles": {"default": profile},
             "audit": {"sinks": ["tokenlog"], "tokenlog": settings(folder / "log", **log)},
             "routes": {"plugins": ["log"], "log": {"origin": ORIGIN, "directory": str(folder / "log")}},
         },
@@ -97,6 +115,83 @@ def test_every_token_is_in_a_checkpoint_that_both_witnesses_cosigned(authority: 
     minute = read_minute(fetch(authority, minute_path(min(times))))
     assert all(each.signed_by([LOG_KEY.key]) for each in minute)
     assert [each.checkpoint.size for each in minute] == sorted({each.checkpoint.size for each in minute})
+
+
+class Client:
+    """timestamp-cli, with what it must know of the log."""
+
+    def __init__(self, server: ServerProcess, folder: Path) -> None:
+        self.url = f"{server.url}/log/{ORIGIN}"
+        self.key = ("--log-key", str(LOG_KEY.key))
+        self.log = ("--log-url", self.url, *self.key)
+        self.trust = ("--certificate-chain", str(folder / "chain.pem"))
+        witnesses = [part for signer in WITNESSES for part in ("--witness", str(signer.key))]
+        self.witnesses = (*self.key, *witnesses)
+
+    def run(self, *arguments: str | Path, code: int = 0) -> str:
+        """Return what it prints, errors too, after it ended with this code."""
+        command = [sys.executable, "-m", "tsa_core.cli.timestamp", *map(str, arguments)]
+        environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        return ended.stdout + ended.stderr
+
+    def verify(self, path: Path, *more: str | Path, code: int = 0) -> str:
+        return self.run(
+            "verify",
+            "--timestamp",
+            path,
+            "--digest",
+            hashlib.sha256(b"hello").hexdigest(),
+            *self.trust,
+            *more,
+            code=code,
+        )
+
+
+def test_a_stolen_key_makes_a_token_for_yesterday_that_has_no_proof(
+    authority: ServerProcess, folder: Path, tmp_path: Path
+) -> None:
+    client = Client(authority, folder)
+    honest, forged = tmp_path / "honest.tsr", tmp_path / "forged.tsr"
+    honest.write_bytes(authority.stamp(encode_request(b"hello")).body)
+    entry = entry_of(honest.read_bytes()).encode()
+    wait_until(lambda: entry in entries(folder / "log" / "public"), seconds=60, what="the entry is published")
+    assert "the proof is in" in client.run("log", "prove", "--timestamp", honest, *client.log)
+    proof = Path(f"{honest}.tlog-proof")
+    shown = client.verify(honest, "--log-proof", proof, *client.witnesses)
+    assert "witness.example/w1 saw it by" in shown
+    assert "witness.example/w2 saw it by" in shown
+    assert "is there already" in client.run("log", "prove", "--timestamp", honest, *client.log, code=2)
+
+    # With the stolen key, outside the server: RFC 3161 sees nothing wrong.
+    yesterday = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+    forged.write_bytes(forge.reply(forge.token(CHAIN.signer, forge.tst_info(b"hello", gen_time=yesterday))))
+    client.verify(forged)
+    assert "not in this log" in client.run("log", "prove", "--timestamp", forged, *client.log, code=1)
+    assert "of another entry" in client.verify(forged, "--log-proof", proof, *client.witnesses, code=1)
+    audited = client.run("log", "audit", tmp_path, *client.log, code=1)
+    assert f"{honest}: entry" in audited
+    assert f"{forged}: " in audited
+    assert "1 of 2 timestamps are not in the log" in audited
+
+
+def test_a_monitor_goes_on_where_it_was(authority: ServerProcess, folder: Path, tmp_path: Path) -> None:
+    client = Client(authority, folder)
+    state = tmp_path / "log.seen"
+    fingerprint = CHAIN.signer.certificate.fingerprint(SHA256()).hex()
+    follow = ("log", "monitor", client.url, *client.key, "--state", state, "--certificate-sha256", fingerprint)
+    reply = authority.stamp(encode_request()).body
+    entry = entry_of(reply)
+    wait_until(lambda: entry.encode() in entries(folder / "log" / "public"), seconds=60, what="it is published")
+    assert entry.tst_info_hash.hex() in client.run(*follow)
+    assert " 0 of them new" in client.run(*follow)
+    forked = json.loads(state.read_text())
+    state.write_text(json.dumps({**forked, "root": bytes(32).hex()}))
+    reply = authority.stamp(encode_request()).body
+    entry = entry_of(reply)
+    wait_until(lambda: entry.encode() in entries(folder / "log" / "public"), seconds=60, what="it is published")
+    assert "does not continue what it signed before" in client.run(*follow, code=1)
 
 
 def test_what_is_not_in_the_log_is_not_served(authority: ServerProcess) -> None:

@@ -30,6 +30,13 @@ _LAZY: Final = {
         _LONG_TERM,
     ),
 }
+_LOG: Final = {
+    "log": LazyCommand(
+        "tsa_core.cli.timestamp.log_commands:log",
+        "Prove that timestamps are in a public log, and look after a log.",
+        _LONG_TERM,
+    ),
+}
 _WHOM: Final = "Authorities and settings"
 _TRUST: Final = {
     "certchain": LazyCommand(
@@ -57,7 +64,7 @@ _SHARED: Final = {
 
 @click.group(
     cls=LazyGroup,
-    lazy={**_LAZY, **_TRUST, **_SHARED},
+    lazy={**_LAZY, **_LOG, **_TRUST, **_SHARED},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every flag can also be a variable, TIMESTAMP_ and its name in capitals, or stand in the file of --config.",
 )

@@ -6,7 +6,7 @@ from tsa_core.cli import console
 from tsa_core.cli.timestamp.shown import certificate_name, shown_duration, shown_time
 from tsa_core.paths.errors import printable
 from tsa_core.paths.findings import RevocationFinding
-from tsa_core.verify import VerifiedTimestamp
+from tsa_core.verify import LogEvidence, VerifiedTimestamp
 
 
 def print_verdict(name: str, result: VerifiedTimestamp) -> None:
@@ -28,8 +28,23 @@ def _rows(result: VerifiedTimestamp) -> list[tuple[str, str]]:
     rows += [("Revocation", _finding_text(finding)) for finding in result.revocation]
     if result.proof is not None:
         rows += [(f"Proof: {fact.lower()}", value) for fact, value in _rows(result.proof)]
+    if result.log is not None:
+        rows += log_rows(result.log)
     rows += [("Note", printable(note.text)) for note in result.notes]
     rows += [("Not checked", printable(note.text)) for note in result.unchecked]
+    return rows
+
+
+def log_rows(log: LogEvidence) -> list[tuple[str, str]]:
+    """Return what a proof from a log shows."""
+    rows = [("Log", printable(f"entry {log.index} of {log.origin}"))]
+    rows += [
+        ("Witness", printable(f"{each.key.name} saw it by {shown_time(each.time)}"))
+        for each in log.witnesses
+        if each.time is not None
+    ]
+    if log.seen_by is None:
+        rows.append(("Not checked", "whether any witness saw the log in time: the policy asks for none"))
     return rows
 
 

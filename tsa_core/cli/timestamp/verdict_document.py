@@ -11,7 +11,7 @@ from tsa_core.cli.timestamp.description import describe_reply
 from tsa_core.cli.timestamp.shown import certificate_name, shown_time
 from tsa_core.paths.errors import printable
 from tsa_core.paths.findings import RevocationFinding
-from tsa_core.verify import Note, VerifiedTimestamp
+from tsa_core.verify import LogEvidence, Note, VerifiedTimestamp
 
 
 def verdict_document(reply: bytes, result: VerifiedTimestamp) -> dict[str, Any]:
@@ -38,8 +38,21 @@ def _verdict(result: VerifiedTimestamp) -> dict[str, Any]:
         "RevocationChecked": result.revocation_checked,
         "Revocation": [_finding(finding) for finding in result.revocation],
         "Proof": _verdict(result.proof) if result.proof else None,
+        **({"Log": _log(result.log)} if result.log is not None else {}),
         "Notes": _notes(result.notes),
         "Unchecked": _notes(result.unchecked),
+    }
+
+
+def _log(log: LogEvidence) -> dict[str, Any]:
+    return {
+        "Origin": printable(log.origin),
+        "Index": log.index,
+        "Size": log.size,
+        "SeenBy": shown_time(log.seen_by) if log.seen_by else None,
+        "Witnesses": [
+            {"Name": printable(each.key.name), "Time": shown_time(each.time)} for each in log.witnesses if each.time
+        ],
     }
 
 

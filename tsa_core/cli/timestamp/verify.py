@@ -16,6 +16,7 @@ from tsa_core.cli.timestamp.files import (
 )
 from tsa_core.cli.timestamp.flags import TSA, Call, flag, integer, moment
 from tsa_core.cli.timestamp.layers import names_timestamped_data, verify_layers
+from tsa_core.cli.timestamp.log_flags import LOG_FLAGS, check_log_flags, with_log_proof
 from tsa_core.cli.timestamp.many_flags import MANY_VERIFY_FLAGS, is_for_many, refuse_flags_for_many
 from tsa_core.cli.timestamp.revocation import (
     REVOCATION_FLAGS,
@@ -77,6 +78,7 @@ FLAGS: Final = (
         help="A later timestamp over the one of --timestamp; a second --proof is over the first, and so on.",
     ),
     *REVOCATION_FLAGS,
+    *LOG_FLAGS,
     *MANY_VERIFY_FLAGS,
 )
 
@@ -139,15 +141,18 @@ def _check_combinations(flags: Mapping[str, Any]) -> None:
     if (flags["reply"] is None) == (flags["bundle"] is None):
         raise UsageMistake("give --timestamp or --bundle")
     if flags["bundle"] is not None:
-        for name in ("artifact", "digest", "request", "nonce", "proof"):
+        for name in ("artifact", "digest", "request", "nonce", "proof", "log_proof"):
             if flags[name]:
-                raise UsageMistake(f"--{name} has no effect with --bundle: its timestamps are of its signature")
+                raise UsageMistake(
+                    f"--{name.replace('_', '-')} has no effect with --bundle: its timestamps are of its signature"
+                )
     elif flags["artifact"] is None and flags["digest"] is None and flags["request"] is None:
         raise UsageMistake("give --artifact, --digest or --request to say what the timestamp is about")
     if flags["reply"] == STANDARD == flags["artifact"]:
         raise UsageMistake("only one of --artifact and --timestamp can be standard input")
     if flags["proof"] and flags["algorithms"] != "by-date":
         raise UsageMistake("--proof goes with --algorithms by-date; otherwise it has no effect")
+    check_log_flags(flags)
 
 
 def _verify_one(call: Call, check: _Check) -> None:
@@ -157,7 +162,7 @@ def _verify_one(call: Call, check: _Check) -> None:
     name = call.flags["reply"]
     reply = read_timestamp(name)
     try:
-        result = check(reply)
+        result = with_log_proof(call, reply, check(reply))
     except VerificationError as error:
         if call.as_json:
             console.print_json({"TimestampPath": name, **_refusal(error)})

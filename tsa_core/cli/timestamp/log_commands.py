@@ -1,0 +1,245 @@
+"""timestamp-cli log: proofs from a log, and looking after one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from tsa_core.cli import console
+from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.timestamp.files import read_file
+from tsa_core.cli.timestamp.log_flags import verifier_keys
+from tsa_core.cli.timestamp.options import common, common_options
+from tsa_core.protocol.errors import EncodingError, TsaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tsa_core.client.deadline import Deadline
+    from tsa_core.client.log_monitor import Observation, Seen
+    from tsa_core.client.log_reader import LogReader
+    from tsa_core.protocol.transparency.leaf import TimestampEntry
+
+
+_STATE_VERSION: Final = 1
+_SUFFIXES: Final = frozenset({".tsr", ".tst"})
+
+_log_key = click.option(
+    "--log-key", "keys", multiple=True, required=True, metavar="VKEY", help="The log's verifier key."
+)
+
+
+def _write(path: Path, data: bytes, *, force: bool) -> None:
+    """Write a file whole or not at all, with the umask's mode; raises UsageMistake."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        if path.exists() and not force:
+            raise UsageMistake(f"{path} is there already; --force overwrites it")
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise UsageMistake(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _reader(ctx: click.Context, url: str, keys: tuple[str, ...]) -> tuple[LogReader, Deadline]:
+    from tsa_core.client.deadline import Deadline
+    from tsa_core.client.log_reader import LogReader
+
+    deadline = Deadline(common(ctx, "timeout"))
+    return LogReader(url, verifier_keys("--log-key", keys), deadline=deadline), deadline
+
+
+@click.group()
+def log() -> None:
+    """Prove that timestamps are in a public log, and look after a log."""
+
+
+@log.command()
+@click.option("--timestamp", "reply", required=True, metavar="FILE", help="The reply or the bare token.")
+@click.option("--log-url", "url", required=True, metavar="URL", help="Where the log is served.")
+@_log_key
+@click.option("--out", metavar="FILE", help="Where the proof goes (default: the timestamp's name and .tlog-proof).")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+@click.pass_context
+def prove(
+    ctx: click.Context, /, reply: str, url: str, keys: tuple[str, ...], out: str | None, *, force: bool, **_: Any
+) -> None:
+    r"""Write the proof that a timestamp is in a log, with the first checkpoint that covers it.
+
+    Keep it beside the timestamp: whoever verifies needs neither the log nor us.
+
+    \b
+    Example:
+      timestamp-cli log prove --timestamp release.tsr --log-url https://log.example.com/tsa --log-key VKEY
+    """
+    from tsa_core.protocol.transparency.leaf import entry_of
+
+    try:
+        entry = entry_of(read_file(reply))
+    except EncodingError as error:
+        raise UsageMistake(f"--timestamp: {error}") from None
+    reader, deadline = _reader(ctx, url, keys)
+    with deadline:
+        proof = reader.prove(entry)
+    place = out or f"{reply}.tlog-proof"
+    _write(Path(place), proof.encode(), force=force)
+    checkpoint = proof.signed.checkpoint
+    if common(ctx, "output_format") == "json":
+        console.print_json(
+            {"ProofPath": place, "Origin": checkpoint.origin, "Index": proof.index, "Size": checkpoint.size}
+        )
+    else:
+        console.echo(f"The timestamp is entry {proof.index} of {checkpoint.origin}; the proof is in {place}")
+
+
+@log.command()
+@click.argument("url")
+@_log_key
+@click.option("--state", "state_file", type=click.Path(path_type=Path, dir_okay=False), help="Where it was seen last.")
+@click.option("--certificate-sha256", "certificate", metavar="HEX", help="Show the tokens of this TSA certificate.")
+@click.option("--follow", is_flag=True, help="Go on looking, every --every seconds.")
+@click.option("--every", type=click.IntRange(1, 86_400), default=60, show_default=True, help="Seconds between looks.")
+@click.pass_context
+def monitor(
+    ctx: click.Context,
+    /,
+    url: str,
+    keys: tuple[str, ...],
+    state_file: Path | None,
+    certificate: str | None,
+    *,
+    follow: bool,
+    every: int,
+    **_: Any,
+) -> None:
+    r"""Check that a log only grows, that its entries are those it signed, and that their times do not go back.
+
+    With --state it begins where it was, and remembers that. Exit code 1 when something is wrong, for cron.
+
+    \b
+    Example:
+      timestamp-cli log monitor https://log.example.com/tsa --log-key VKEY --state log.seen
+    """
+    from tsa_core.client.errors import ClientError
+    from tsa_core.client.log_monitor import look
+
+    as_json = common(ctx, "output_format") == "json"
+    seen = _read_seen(state_file)
+    shown = _shown_tokens(certificate, as_json=as_json)
+    while True:
+        reader, deadline = _reader(ctx, url, keys)
+        with deadline:
+            found = look(reader, seen, now=datetime.now(UTC), each=shown)
+        _tell(found, as_json=as_json)
+        if found.alarms:
+            # What is wrong stays wrong: the next look begins where this one did, and says it again.
+            raise ClientError(url, f"{len(found.alarms)} entries are wrong; the first: {found.alarms[0]}")
+        seen = found.seen
+        if state_file is not None:
+            _write_seen(state_file, seen)
+        if not follow:
+            return
+        time.sleep(every)
+
+
+def _shown_tokens(certificate: str | None, *, as_json: bool) -> Callable[[int, TimestampEntry], None] | None:
+    if certificate is None:
+        return None
+    try:
+        wanted = bytes.fromhex(certificate)
+    except ValueError:
+        raise UsageMistake("--certificate-sha256: write the fingerprint in hexadecimal digits") from None
+
+    def show(index: int, entry: TimestampEntry) -> None:
+        if entry.certificate_hash == wanted:
+            document = {"Index": index, "Time": entry.gen_time.isoformat(), "TSTInfoSHA256": entry.tst_info_hash.hex()}
+            console.echo(json.dumps(document) if as_json else "  ".join(map(str, document.values())))
+
+    return show
+
+
+def _tell(found: Observation, *, as_json: bool) -> None:
+    checkpoint = found.signed.checkpoint
+    if as_json:
+        document = {"Origin": checkpoint.origin, "Size": checkpoint.size, "New": found.entries}
+        console.echo(json.dumps({**document, "Alarms": found.alarms}))
+        return
+    for alarm in found.alarms:
+        console.tell(alarm)
+    console.echo(f"{checkpoint.origin}: {checkpoint.size} entries, {found.entries} of them new")
+
+
+def _read_seen(path: Path | None) -> Seen:
+    from tsa_core.client.log_monitor import Seen
+
+    if path is None or not path.exists():
+        return Seen()
+    try:
+        document = json.loads(read_file(str(path)))
+        if document["version"] != _STATE_VERSION:
+            raise ValueError("of another version")
+        newest = document["newest"]
+        return Seen(
+            size=int(document["size"]),
+            root=bytes.fromhex(document["root"]),
+            newest=None if newest is None else datetime.fromisoformat(newest),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageMistake(f"--state: {path} is not what `log monitor` writes: {error}") from None
+
+
+def _write_seen(path: Path, seen: Seen) -> None:
+    newest = None if seen.newest is None else seen.newest.isoformat()
+    document = {"version": _STATE_VERSION, "size": seen.size, "root": seen.root.hex(), "newest": newest}
+    _write(path, json.dumps(document).encode(), force=True)
+
+
+@log.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--log-url", "url", required=True, metavar="URL", help="Where the log is served.")
+@_log_key
+@click.pass_context
+def audit(ctx: click.Context, /, directory: Path, url: str, keys: tuple[str, ...], **_: Any) -> None:
+    r"""Look whether every timestamp (.tsr, .tst) below a directory is in a log; exit code 1 when one is not.
+
+    One that verifies and is not in the log was made behind the log's back: with a stolen key, for example.
+
+    \b
+    Example:
+      timestamp-cli log audit received/ --log-url https://log.example.com/tsa --log-key VKEY
+    """
+    from tsa_core.client.log_reader import LogUnusable
+    from tsa_core.protocol.transparency.leaf import entry_of
+
+    missing = 0
+    count = 0
+    for path in _timestamps(directory):
+        count += 1
+        try:
+            entry = entry_of(read_file(str(path)))
+            reader, deadline = _reader(ctx, url, keys)
+            with deadline:
+                proof = reader.prove(entry)
+        except (EncodingError, LogUnusable) as error:
+            missing += 1
+            console.tell(f"{path}: {error}")
+        else:
+            console.echo(f"{path}: entry {proof.index}")
+    if missing:
+        raise TsaError(f"{missing} of {count} timestamps are not in the log")
+    if not count:
+        raise UsageMistake(f"there is no .tsr or .tst file below {directory}")
+
+
+def _timestamps(directory: Path) -> Iterator[Path]:
+    yield from sorted(path for path in directory.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+
+
+for _command in (prove, monitor, audit):
+    _command.params += common_options()
