@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tsa_core.cli import console
 from tsa_core.cli.timestamp.shown import certificate_name, shown_duration, shown_time
 from tsa_core.paths.errors import printable
 from tsa_core.paths.findings import RevocationFinding
-from tsa_core.verify import LogEvidence, VerifiedTimestamp
+from tsa_core.verify import VerifiedTimestamp
+
+if TYPE_CHECKING:
+    from tsa_core.verify import LogEvidence
 
 
 def print_verdict(name: str, result: VerifiedTimestamp) -> None:

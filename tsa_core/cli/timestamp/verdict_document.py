@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import hashes
 
@@ -11,7 +11,10 @@ from tsa_core.cli.timestamp.description import describe_reply
 from tsa_core.cli.timestamp.shown import certificate_name, shown_time
 from tsa_core.paths.errors import printable
 from tsa_core.paths.findings import RevocationFinding
-from tsa_core.verify import LogEvidence, Note, VerifiedTimestamp
+from tsa_core.verify import Note, VerifiedTimestamp
+
+if TYPE_CHECKING:
+    from tsa_core.verify import LogEvidence
 
 
 def verdict_document(reply: bytes, result: VerifiedTimestamp) -> dict[str, Any]:
