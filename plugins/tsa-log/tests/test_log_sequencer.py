@@ -56,7 +56,7 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 @pytest.mark.parametrize("sizes", [[1], [255, 1, 1], [256, 256], [700, 1, 300]], ids=str)
 def test_every_entry_is_in_the_tree_once_and_in_order(log: Log, sizes: list[int]) -> None:
-    stored = []
+    stored: list[bytes] = []
     for size in sizes:
         batch = [entry(len(stored) + number) for number in range(size)]
         log.journal.store(batch)
