@@ -3,57 +3,18 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from tsa_core.paths.findings import RevocationEvidence, RevocationFinding, RevocationStatus
-from tsa_core.paths.notes import Note
-from tsa_core.verify.errors import (
-    AmbiguousSigner,
-    AuthorityNameMismatch,
-    CertificateRevoked,
-    ImprintMismatch,
-    InconsistentDigestLength,
-    LogProofError,
-    MalformedTimestamp,
-    NonceMismatch,
-    NotAccepted,
-    NotGranted,
-    PathError,
-    PolicyMismatch,
-    ProofMissing,
-    RequestInvalid,
-    RequestMismatch,
-    RevocationError,
-    RevocationUnknown,
-    SignatureInvalid,
-    SignedDataError,
-    SignerCertificateError,
-    SignerCertificateMissing,
-    SigningCertificateError,
-    UnknownCriticalExtension,
-    UnsupportedAlgorithm,
-    UnsupportedRequestHash,
-    VerificationError,
-    WeakAlgorithm,
-    WeakRequestHash,
-)
-from tsa_core.verify.expectations import Acceptance, Expectations, Subject
-from tsa_core.verify.statement import check_answer
-from tsa_core.verify.subject import hash_artifact
-from tsa_core.verify.tolerances import ALLOWANCES, DEFAULT_PERIODS, AlgorithmPeriod
-from tsa_core.verify.trust import TrustAnchor, TrustStore
-from tsa_core.verify.trusted_authority import TrustedAuthority
-from tsa_core.verify.verdict import VerifiedTimestamp
-from tsa_core.verify.verifier import Verifier, verify_response, verify_token
-
 if TYPE_CHECKING:
     from tsa_core.paths.findings import RevocationEvidence, RevocationFinding, RevocationStatus
     from tsa_core.paths.notes import Note
     from tsa_core.paths.revocation import Revocation, RevocationScope
+    from tsa_core.protocol.transparency.policy import LogPolicy, parse_policy, threshold_policy
     from tsa_core.verify.errors import (
         AmbiguousSigner,
         AuthorityNameMismatch,
         CertificateRevoked,
         ImprintMismatch,
         InconsistentDigestLength,
+        LogProofError,
         MalformedTimestamp,
         NonceMismatch,
         NotAccepted,
@@ -78,7 +39,6 @@ if TYPE_CHECKING:
         WeakRequestHash,
     )
     from tsa_core.verify.expectations import Acceptance, Expectations, Subject
-    from tsa_core.protocol.transparency.policy import LogPolicy, parse_policy, threshold_policy
     from tsa_core.verify.log_evidence import LogEvidence, verify_log_proof
     from tsa_core.verify.many import Verification, verify_many
     from tsa_core.verify.request import verify_request
@@ -94,9 +54,10 @@ else:
         "tsa_core.paths.findings": "RevocationEvidence RevocationFinding RevocationStatus",
         "tsa_core.paths.notes": "Note",
         "tsa_core.paths.revocation": "Revocation RevocationScope",
+        "tsa_core.protocol.transparency.policy": "LogPolicy parse_policy threshold_policy",
         "tsa_core.verify.errors": (
             "AmbiguousSigner AuthorityNameMismatch CertificateRevoked ImprintMismatch "
-            "InconsistentDigestLength MalformedTimestamp NonceMismatch NotAccepted NotGranted PathError "
+            "InconsistentDigestLength LogProofError MalformedTimestamp NonceMismatch NotAccepted NotGranted PathError "
             "PolicyMismatch ProofMissing RequestInvalid RequestMismatch RevocationError RevocationUnknown "
             "SignatureInvalid SignedDataError SignerCertificateError SignerCertificateMissing "
             "SigningCertificateError UnknownCriticalExtension UnsupportedAlgorithm UnsupportedRequestHash "
@@ -104,6 +65,7 @@ else:
         ),
         "tsa_core.verify.expectations": "Acceptance Expectations Subject",
         "tsa_core.verify.many": "Verification verify_many",
+        "tsa_core.verify.log_evidence": "LogEvidence verify_log_proof",
         "tsa_core.verify.request": "verify_request",
         "tsa_core.verify.statement": "check_answer",
         "tsa_core.verify.subject": "hash_artifact",
@@ -112,17 +74,6 @@ else:
         "tsa_core.verify.trusted_authority": "TrustedAuthority",
         "tsa_core.verify.verdict": "VerifiedTimestamp",
         "tsa_core.verify.verifier": "Verifier verify_response verify_token",
-    _LATER: Final = {
-        "LogEvidence": "tsa_core.verify.log_evidence",
-        "LogPolicy": "tsa_core.protocol.transparency.policy",
-        "Revocation": "tsa_core.paths.revocation",
-        "RevocationScope": "tsa_core.paths.revocation",
-        "Verification": "tsa_core.verify.many",
-        "verify_many": "tsa_core.verify.many",
-        "parse_policy": "tsa_core.protocol.transparency.policy",
-        "threshold_policy": "tsa_core.protocol.transparency.policy",
-        "verify_log_proof": "tsa_core.verify.log_evidence",
-        "verify_request": "tsa_core.verify.request",
     }
     """Which module has which names. Each is imported when it is asked for: who gets a timestamp needs few of them."""
     _MODULES: Final = {name: module for module, names in _PLACES.items() for name in names.split()}
