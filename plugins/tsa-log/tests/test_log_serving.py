@@ -210,9 +210,10 @@ def test_without_its_witness_nothing_is_published_and_no_token_leaves(tmp_path: 
     gone = {"url": "http://127.0.0.1:9/witness", "key": str(WITNESSES[0].key)}
     config = authority_config(tmp_path, witnesses=[gone], witness_threshold=1, max_delay="200ms", interval="50ms")
     with ServerProcess(config) as server:
-        server.stamp(encode_request())
+        wait_until(
+            lambda: SYSTEM_FAILURE in server.stamp(encode_request()).body, seconds=60, what="tokens are withheld"
+        )
         wait_until(lambda: server.get("/readyz").status == 503, seconds=60, what="readiness is red")
-        assert SYSTEM_FAILURE in server.stamp(encode_request()).body
         assert "0 of 1 witnesses cosigned" in server.log
         assert "did not cosign: it cannot be reached" in server.log
     assert not (tmp_path / "log" / "public" / "checkpoint").exists()
