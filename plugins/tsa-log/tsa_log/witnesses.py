@@ -145,7 +145,7 @@ class Round:
             self._changed.notify_all()
 
     def wait(self, threshold: int, *, seconds: float, grace: float) -> list[NoteSignature]:
-        """Wait for all witnesses, or for `threshold` of them and `grace` more seconds; return what has come."""
+        """Wait for all witnesses, or for `threshold` of them and `grace` more seconds; return the cosignatures."""
         with self._changed:
             self._changed.wait_for(lambda: not self._left or len(self._signatures) >= threshold, seconds)
             if self._left and len(self._signatures) >= threshold:
