@@ -1,6 +1,7 @@
 """Evidence records of RFC 4998: proof for decades that any number of objects existed, renewed before it weakens."""
 
 from tsa_core.evidence.algorithms import PLANNED_ENDS, AlgorithmEnd
+from tsa_core.evidence.enclosing import enclose, filled, verify_own
 from tsa_core.evidence.errors import (
     AlgorithmEnded,
     EncryptedObjects,
@@ -14,7 +15,6 @@ from tsa_core.evidence.errors import (
     RecordRefused,
 )
 from tsa_core.evidence.making import (
-    enclose,
     make_records,
     record_of_token,
     renew_hash_trees,
@@ -48,10 +48,12 @@ __all__ = [
     "VerifiedLayer",
     "VerifiedRecord",
     "enclose",
+    "filled",
     "make_records",
     "record_of_token",
     "renew_hash_trees",
     "renew_timestamps",
     "stamper",
+    "verify_own",
     "verify_record",
 ]

@@ -104,7 +104,7 @@ def uses_of(tree: HashAlgorithm, digest_name: str, verdict: VerifiedTimestamp) -
     for position, certificate in enumerate(verdict.path):
         kind, bits = key_of(certificate)
         yield Use(kind, bits, f"the key of {certificate.subject.rfc4514_string()}")
-        if position < len(verdict.path) - 1 and (name := _signature_hash(certificate)):
+        if position < len(verdict.path) - 1 and (name := signature_hash(certificate)):
             yield Use(name, None, f"the signature on {certificate.subject.rfc4514_string()}")
 
 
@@ -115,7 +115,8 @@ def key_of(certificate: x509.Certificate) -> tuple[str, int | None]:
     return kind, key.key_size if isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) else None
 
 
-def _signature_hash(certificate: x509.Certificate) -> str | None:
+def signature_hash(certificate: x509.Certificate) -> str | None:
+    """Return the hash that a certificate is signed with, None where the signature scheme has its own."""
     try:
         algorithm = certificate.signature_hash_algorithm
     except UnsupportedAlgorithm:

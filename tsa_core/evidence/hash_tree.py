@@ -109,18 +109,17 @@ class _Leaves(Sequence[bytes]):
         return self._tree._node(number)
 
 
-def build_nodes(algorithm: HashAlgorithm, leaves: bytes) -> bytes:
+def build_nodes(algorithm: HashAlgorithm, leaves: bytes | bytearray) -> bytearray:
     """Return all nodes of the tree over sorted leaves: level after level, the root last."""
     size, new = algorithm.digest_size, algorithm.new
-    levels = [leaves]
-    level = leaves
-    while len(level) > size:
-        parents = []
+    nodes = bytearray(leaves)
+    first, count = 0, len(leaves) // size
+    while count > 1:
+        level = bytes(memoryview(nodes)[first:])
         for start in range(0, len(level) - size, 2 * size):
             left, right = level[start : start + size], level[start + size : start + 2 * size]
-            parents.append(new(left + right if left <= right else right + left).digest())
-        if len(level) // size % 2:
-            parents.append(level[-size:])
-        level = b"".join(parents)
-        levels.append(level)
-    return b"".join(levels)
+            nodes += new(left + right if left <= right else right + left).digest()
+        if count % 2:
+            nodes += level[-size:]
+        first, count = first + len(level), (count + 1) // 2
+    return nodes

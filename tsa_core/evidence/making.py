@@ -157,24 +157,3 @@ def token_of(reply: bytes, algorithm: HashAlgorithm | None = None, digest: bytes
     if algorithm is not None and (info.hash_oid, info.hashed_message) != (algorithm.oid, digest):
         raise EvidenceError("the authority's timestamp is about something else than it was asked for")
     return token
-
-
-def enclose(
-    record: EvidenceRecord,
-    *,
-    certificates: Sequence[bytes] = (),
-    crls: Sequence[bytes] = (),
-    ocsp_responses: Sequence[bytes] = (),
-) -> EvidenceRecord:
-    """Return the record with these DER values in its last timestamp, where the next renewal covers them.
-
-    Whoever verifies the record decades later finds the certificates, CRLs and OCSP responses there; nobody else will
-    have them then. Call it before a renewal, and with what is valid at its moment. Raises EvidenceError.
-    """
-    try:
-        token = token_material.with_material(
-            record.chains[-1][-1].time_stamp, certificates=certificates, crls=crls, ocsp_responses=ocsp_responses
-        )
-    except EncodingError as error:
-        raise EvidenceError(f"nothing can be put into the last timestamp: {error}") from None
-    return record.with_last_token(token)

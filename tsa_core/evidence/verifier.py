@@ -110,7 +110,7 @@ class EvidenceVerifier:
             )
         except VerificationError as error:
             raise LayerInvalid(covered.place, error, when) from error
-        if verdict.gen_time > moment:
+        if (verdict.earliest or verdict.gen_time) > moment:
             raise OrderWrong(f"{covered.place} is of {text(verdict.gen_time)}, which is after {text(moment)}")
         began = max(certificate.not_valid_before_utc for certificate in verdict.path)
         if verdict.gen_time < began:

@@ -24,6 +24,11 @@ _LAZY: Final = {
         "Find the timestamps in signatures, PDF, ASiC, JAR, programs, bundles, images.",
         _LONG_TERM,
     ),
+    "evidence": LazyCommand(
+        "tsa_core.cli.timestamp.evidence.commands:EVIDENCE",
+        "Prove files for decades: one timestamp for any number, renewed in time.",
+        _LONG_TERM,
+    ),
     "cose": LazyCommand(
         "tsa_core.cli.timestamp.longterm_commands:COSE",
         "Put timestamps into COSE messages, and verify them.",

@@ -1,0 +1,1 @@
+"""timestamp-cli evidence: proof for decades, of one file or a million (RFC 4998)."""
