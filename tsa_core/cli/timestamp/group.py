@@ -26,7 +26,7 @@ _LAZY: Final = {
     ),
     "evidence": LazyCommand(
         "tsa_core.cli.timestamp.evidence.commands:EVIDENCE",
-        "Prove files for decades: one timestamp for any number, renewed in time.",
+        "Proof for decades, of one file or a million, in evidence records (RFC 4998).",
         _LONG_TERM,
     ),
     "cose": LazyCommand(

@@ -20,10 +20,10 @@ FLAGS: Final = (
 
 
 def export(call: Call) -> None:
-    """Write the evidence record of each file, in DER (RFC 4998), as NAME.ers.
+    """Write the evidence records of files (RFC 4998).
 
-    A record holds all that proves the file: its part of the hash tree, the timestamps and their certificates. Files are
-    found by their content; the newest batch that has it counts.
+    Each is DER, NAME.ers, and holds all that proves the file: its part of the hash tree, the timestamps and their
+    certificates. Files are found by their content; the newest batch that has it counts.
 
     \b
     Example:

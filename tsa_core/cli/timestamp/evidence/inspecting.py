@@ -18,7 +18,7 @@ FLAGS: Final = (flag("--state", metavar="DIR", help="A directory with evidence, 
 
 
 def inspect(call: Call) -> None:
-    """Show what is in evidence records, or in a directory with evidence. Nothing is verified.
+    """Show evidence records, or a directory with evidence; nothing is verified.
 
     \b
     Examples:

@@ -51,7 +51,7 @@ _SHOWN: Final = 5
 
 
 def renew(call: Call) -> None:
-    """Renew what is due: put a timestamp over each last timestamp, or make the hash trees anew.
+    """Renew what is due: new timestamps over the last ones, or new hash trees.
 
     Each last timestamp is verified first, with the trust flags. Its certificates, and the CRLs and OCSP responses that
     are given or fetched, go into it, and the new timestamp covers them. One request serves all batches. With --hash,

@@ -42,7 +42,9 @@ _MAX_LISTED: Final = 1000
 
 
 def verify(call: Call) -> int:
-    """Verify files by their evidence: each timestamp at the moment that the next one proves, the last one now.
+    """Verify files by a directory with evidence, or by a record.
+
+    Each timestamp must hold at the moment that the next one proves, the last one now.
 
     With --state and no files, every file of the directory is read again. Files that are named are found by their
     content, whatever they are called now.
