@@ -7,7 +7,7 @@ errors, which hold statements and values, are cut down to what the database said
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, ClassVar
@@ -68,9 +68,13 @@ class Database(ABC):
     def make_room(self, months: Collection[datetime]) -> None:
         """Make what records of these months need; called before each commit, and cheap when there is nothing to do."""
 
-    @abstractmethod
-    def remove_months(self, connection: Connection, before: datetime) -> None:
-        """Remove at once whole months before a time, without the rows above the `start` of their writers."""
+    def whole_months(self, before: datetime) -> datetime | None:  # noqa: ARG002 - for a database with partitions
+        """Return up to when rows before a time can be removed by whole months; None when they cannot."""
+        return None
+
+    def remove_months(self, connection: Connection, before: datetime, cuts: Mapping[int, int]) -> None:
+        """Remove the months before the beginning of one, but for rows behind those that `cuts` names by writer."""
+        raise NotImplementedError
 
     def take_your_time(self, connection: Connection) -> None:  # noqa: B027 - SQLite knows no limit
         """Let statements of this transaction take as long as they need."""
@@ -85,6 +89,9 @@ class Database(ABC):
     @abstractmethod
     def why_not_writable(self, connection: Connection, *, tables: bool) -> str:
         """Return why a server could not write here, empty when it could. `tables` says whether they are there."""
+
+    def look_again(self) -> None:  # noqa: B027 - SQLite's one table is always there
+        """After a failure: forget which partitions are there."""
 
     def complaint(self, connection: Connection) -> str:  # noqa: ARG002 - what a database may look at
         """Return why records stored here might not last, empty when they do."""

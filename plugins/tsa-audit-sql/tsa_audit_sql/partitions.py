@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +18,9 @@ _LIST: Final = text(
     "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid "
     "WHERE inhparent = 'audit_record'::regclass ORDER BY 1"
 )
-_ABOVE: Final = "EXISTS (SELECT 1 FROM audit_writer w WHERE w.id = r.writer AND r.seq > w.start_seq)"
-"""Whether a row r was not pruned."""
+_KEEP: Final = text(
+    "INSERT INTO audit_kept SELECT * FROM audit_record WHERE writer = :writer AND seq > :cut AND at < :before"
+)
 
 
 def month_of(moment: datetime) -> datetime:
@@ -57,25 +58,32 @@ class Partitions:
         """Look again which are there."""
         self._known.clear()
 
-    def remove(self, connection: Connection, before: datetime) -> None:
-        """Remove the rows before a time that were pruned; a whole month at once.
+    def remove(self, connection: Connection, before: datetime, cuts: Mapping[int, int]) -> None:
+        """Drop the months before the beginning of one.
 
-        A row that stays in a month that goes, because its line is behind one of the next month, moves into a new table
-        for that month.
+        Rows behind those that `cuts` names stay: the few that stand in their chain behind one of a later month. They
+        move into a new table for their month. Nobody writes meanwhile; that takes as long as dropping files does.
         """
         self._database.lock_schema(connection)
-        for name in connection.execute(_LIST).scalars().all():
-            found = _NAME.fullmatch(name)
-            if not found:
-                continue
-            month = datetime(int(found[1]), int(found[2]), 1, tzinfo=UTC)
-            if next_month(month) <= before:
-                _replace(connection, name, month)
-            elif month < before:
-                connection.execute(
-                    text(f"DELETE FROM {name} r WHERE r.at < :before AND NOT {_ABOVE}"),  # noqa: S608 - a name of ours
-                    {"before": before},
-                )
+        months = {
+            name: datetime(int(found[1]), int(found[2]), 1, tzinfo=UTC)
+            for name in connection.execute(_LIST).scalars().all()
+            if (found := _NAME.fullmatch(name))
+        }
+        old = {name: month for name, month in months.items() if month < before}
+        if not old:
+            return
+        connection.execute(text("LOCK TABLE audit_record IN SHARE ROW EXCLUSIVE MODE"))
+        connection.execute(text("CREATE TEMPORARY TABLE audit_kept (LIKE audit_record) ON COMMIT DROP"))
+        for writer in connection.execute(text("SELECT id FROM audit_writer")).scalars().all():
+            connection.execute(_KEEP, {"writer": writer, "cut": cuts.get(writer, 0), "before": before})
+        kept = {month_of(at) for at in connection.execute(text("SELECT at FROM audit_kept")).scalars()}
+        for name, month in old.items():
+            connection.execute(text(f"ALTER TABLE audit_record DETACH PARTITION {name}"))
+            connection.execute(text(f"DROP TABLE {name}"))
+            if month in kept:
+                _make(connection, month)
+        connection.execute(text("INSERT INTO audit_record SELECT * FROM audit_kept"))
         self.forget()
 
 
@@ -87,22 +95,9 @@ def _bounds(month: datetime) -> str:
     return f"FOR VALUES FROM ('{month:%Y-%m-%d} 00:00:00+00') TO ('{next_month(month):%Y-%m-%d} 00:00:00+00')"
 
 
-def _make(connection: Connection, month: datetime, name: str = "") -> None:
-    name = name or _name(month)
+def _make(connection: Connection, month: datetime) -> None:
+    name = _name(month)
     # Attached, and not made as a partition: that would lock out all writers.
     connection.execute(text(f"CREATE TABLE {name} (LIKE audit_record INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
     connection.execute(text(f"CREATE UNIQUE INDEX ON {name} (serial) WHERE serial IS NOT NULL"))
     connection.execute(text(f"ALTER TABLE audit_record ATTACH PARTITION {name} {_bounds(month)}"))
-
-
-def _replace(connection: Connection, name: str, month: datetime) -> None:
-    kept = f"SELECT * FROM {name} r WHERE {_ABOVE}"  # noqa: S608 - a name of ours
-    stays = connection.execute(text(f"SELECT EXISTS ({kept})")).scalar_one()
-    connection.execute(text(f"ALTER TABLE audit_record DETACH PARTITION {name}"))
-    if not stays:
-        connection.execute(text(f"DROP TABLE {name}"))
-        return
-    connection.execute(text(f"ALTER TABLE {name} RENAME TO {name}_old"))
-    _make(connection, month)
-    connection.execute(text(f"INSERT INTO audit_record {kept.replace(name, f'{name}_old')}"))
-    connection.execute(text(f"DROP TABLE {name}_old"))

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, ClassVar, Final
@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, func, select, text
 
 from tsa_audit_sql.database import Database
-from tsa_audit_sql.partitions import Partitions
+from tsa_audit_sql.partitions import Partitions, month_of
 from tsa_core.api import ConfigError
 
 log = logging.getLogger(__name__)
@@ -130,9 +130,17 @@ class PostgresqlDatabase(Database):
         """Make the partitions of these months, those that this process does not know of."""
         self.partitions.make(months)
 
-    def remove_months(self, connection: Connection, before: datetime) -> None:
-        """Drop the partitions of whole months, and remove the rest row by row."""
-        self.partitions.remove(connection, before)
+    def whole_months(self, before: datetime) -> datetime | None:
+        """Return the beginning of the month."""
+        return month_of(before)
+
+    def remove_months(self, connection: Connection, before: datetime, cuts: Mapping[int, int]) -> None:
+        """Drop the partitions of the months before the beginning of one."""
+        self.partitions.remove(connection, before, cuts)
+
+    def look_again(self) -> None:
+        """After a failure: another process may have removed a partition."""
+        self.partitions.forget()
 
     def complaint(self, connection: Connection) -> str:
         """Say that the server does not wait for its disk."""

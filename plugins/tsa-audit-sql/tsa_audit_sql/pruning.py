@@ -27,6 +27,10 @@ _ALIVE: Final = timedelta(days=2)
 """A process without a row for this long has ended: while it runs it stores a probe every hour at least."""
 
 
+_CHUNK: Final = 5_000
+"""Rows that go in one transaction, while those of requests wait."""
+
+
 class _Cut(NamedTuple):
     """Where a chain begins after a prune, and how many rows go."""
 
@@ -58,31 +62,65 @@ def pruned_links(connection: Connection) -> dict[str, Link]:
 
 
 def prune(database: Database, key: bytes | None, before: datetime, *, dry_run: bool) -> Sequence[str]:
-    """Remove what is older than `before`; return what went, in words. Raises SQLAlchemyError, AuditError."""
+    """Remove what is older than `before`; return what went, in words. Raises SQLAlchemyError, AuditError.
+
+    Servers go on meanwhile: what goes in an instant goes in one transaction, and the rest in many small ones. Whatever
+    ends it half way leaves chains that begin at a link which `verify` accepts; another prune does the rest.
+    """
     if not dry_run:
         Sealer(database, key).seal()
     with database.reading() as connection:
         cuts = _cuts(connection, before)
         seal_cut = _seal_cut(connection, before, cuts)
+        whole_before = database.whole_months(before)
+        whole = _cuts(connection, whole_before) if whole_before is not None else []
     told = [f"{cut.rows} rows of {cut.name}, up to {cut.link}" for cut in cuts if cut.rows]
     if seal_cut is not None:
         told.append(f"the seals up to {seal_cut}")
     if dry_run or not told:
         return told
     _tell(database, key, before, cuts, seal_cut)
+    if whole_before is not None:
+        with database.engine.begin() as connection:
+            database.take_your_time(connection)
+            database.remove_months(connection, whole_before, {cut.writer: cut.link.seq for cut in whole})
+            for cut in whole:
+                _begin_at(connection, cut.writer, cut.link)
+    for cut in cuts:
+        _remove_rows(database, cut)
     with database.engine.begin() as connection:
-        database.take_your_time(connection)
-        for cut in cuts:
-            connection.execute(
-                update(writers)
-                .where(writers.c.id == cut.writer)
-                .values(start_seq=cut.link.seq, start_hash=bytes.fromhex(cut.link.digest))
-            )
-        database.remove_months(connection, before)
         if seal_cut is not None:
             connection.execute(delete(seals).where(seals.c.seq <= seal_cut.seq))
         _remove_writers(connection, min(before, datetime.now(UTC) - _ALIVE))
     return told
+
+
+def _remove_rows(database: Database, cut: _Cut) -> None:
+    """Remove a chain's beginning up to its cut, some thousand rows at a time."""
+    table = records.c
+    while True:
+        with database.turn(), database.engine.begin() as connection:
+            rows = (
+                select(table.seq, table.hash)
+                .where(table.writer == cut.writer, table.seq <= cut.link.seq)
+                .order_by(table.seq)
+                .limit(_CHUNK)
+            )
+            if not (found := connection.execute(rows).all()):
+                _begin_at(connection, cut.writer, cut.link)
+                return
+            last = found[-1]
+            connection.execute(delete(records).where(table.writer == cut.writer, table.seq <= last.seq))
+            _begin_at(connection, cut.writer, Link(last.seq, last.hash.hex()))
+
+
+def _begin_at(connection: Connection, writer: int, link: Link) -> None:
+    """Note where a chain begins; it never begins earlier than before."""
+    connection.execute(
+        update(writers)
+        .where(writers.c.id == writer, writers.c.start_seq < link.seq)
+        .values(start_seq=link.seq, start_hash=bytes.fromhex(link.digest))
+    )
 
 
 def _cuts(connection: Connection, before: datetime) -> list[_Cut]:

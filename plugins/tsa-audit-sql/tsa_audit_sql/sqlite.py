@@ -11,10 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import Connection, delete, event, exists, select
+from sqlalchemy import Connection, event
 
 from tsa_audit_sql.database import Database
-from tsa_audit_sql.schema import records, writers
 
 _FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
@@ -116,13 +115,6 @@ class SqliteDatabase(Database):
 
     def make_room(self, months: Collection[datetime]) -> None:
         """Do nothing: there is one table."""
-
-    def remove_months(self, connection: Connection, before: datetime) -> None:
-        """Remove rows one by one; SQLite uses their pages again."""
-        gone = exists(
-            select(writers.c.id).where(writers.c.id == records.c.writer, records.c.seq <= writers.c.start_seq)
-        )
-        connection.execute(delete(records).where(records.c.at < before, gone))
 
 
 def give_to_owner_of(descriptor: int, path: Path) -> None:

@@ -117,6 +117,7 @@ class Writer:
                     raise AuditError(f"{self._database.where}: {warning}; whether the record will last is unknown")
         except SQLAlchemyError as error:
             lost_connection = isinstance(error, DBAPIError) and error.connection_invalidated
+            self._database.look_again()
             self._disconnect()
             if committing:
                 raise AuditError(f"{self._told(error)}; whether the record is stored is unknown") from None
