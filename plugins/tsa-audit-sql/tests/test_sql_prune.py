@@ -84,6 +84,18 @@ def test_prune_again_and_everything(filled: TrailDatabase, clock: Clock) -> None
     assert filled.damage() == []
 
 
+def test_prune_within_a_month(filled: TrailDatabase) -> None:
+    """JUNE and two seconds of its end go, in PostgreSQL row by row, and nobody's turn is missed."""
+    with filled.trail() as trail:
+        trail.prune(JULY - timedelta(milliseconds=1500))
+    assert sorted(filled.serials()) == [4, 5, 6, 7]
+    assert filled.damage() == []
+    with filled.trail() as trail:
+        trail.prune(JULY + timedelta(days=1))
+    assert sorted(filled.serials()) == [7]
+    assert filled.damage() == []
+
+
 def test_rows_that_no_prune_removed_are_missed(filled: TrailDatabase) -> None:
     with filled.trail() as trail:
         trail.prune(JULY)
