@@ -38,7 +38,8 @@ class OtherTsa:
 def write(config: Path, numbers: range) -> None:
     settings = load_settings(config, whole=False)
     host = PluginHost.for_settings(settings)
-    sink = host.open(AUDIT_SINK, "auditfile", settings.audit.plugin_table("auditfile"))
+    [name] = settings.audit.sinks
+    sink = host.open(AUDIT_SINK, name, settings.audit.plugin_table(name))
     sink.write_all([sample_record(number) for number in numbers])
     host.close()
 

@@ -10,11 +10,14 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tsa_audit_file.trail import trail_at
 from tsa_core.api import ConfigError
+from tsa_core.api.trail import BEGINNING, begin_hash, check_segment, check_trail
 from tsa_core.testing import sample_record, wait_until
 
 from .trail import intact, open_sink, opened, records, serials, trail
@@ -225,3 +228,23 @@ def test_forked_process_takes_a_lock_of_its_own(path: Path) -> None:
     sink.close()
     assert len(set(serials(path))) == len(serials(path)) == 401
     intact(path)
+
+
+def test_a_file_that_is_rotated_while_it_is_read_is_read_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    with opened(path, max_size=2000, daily=False) as sink:
+        for number in range(1, 12):
+            sink.write(sample_record(number))
+        with closing(trail_at(path, None)) as reader:
+            segments = reader.segments()
+            before = len(trail(path))
+            for number in range(12, 30):
+                sink.write(sample_record(number))
+            assert len(trail(path)) > before
+            last = BEGINNING
+            for segment in segments:
+                assert segment.start == last
+                report = check_segment(segment, begin_hash(None))
+                assert not report.damage
+                last = report.last
+            assert check_trail(reader).intact

@@ -24,15 +24,20 @@ class AnchorFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._last = 0
+        """The highest number that was found; there may be higher ones by now."""
 
     def read_all(self) -> Iterator[Anchor]:
         """Yield the anchors by number; raises BrokenAnchorError for a file that is none."""
         return map(self._read, self._numbers())
 
     def read_last(self) -> Anchor | None:
-        """Return the anchor with the highest number."""
-        numbers = self._numbers()
-        return self._read(numbers[-1]) if numbers else None
+        """Return the anchor with the highest number; lists the folder, which may be long, only at first."""
+        if not self._last or not self._path(self._last).exists():
+            self._last = max(self._numbers(), default=0)
+        while self._path(self._last + 1).exists():
+            self._last += 1
+        return self._read(self._last) if self._last else None
 
     def _numbers(self) -> list[int]:
         try:
