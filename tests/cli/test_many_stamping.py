@@ -222,7 +222,7 @@ def test_names_of_all_kinds(shell: Shell, tsa: HttpTsa) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("d",), "--each"),
+        (("d", "--suffix", "tst"), "--suffix goes with --each"),
         (("d", "--each", "--artifact", "a.txt"), "--artifact is for one timestamp"),
         (("d", "--each", "--out", "x.tsr"), "--out is for one timestamp"),
         (("d", "--each", "--timestamp_server", "http://127.0.0.1:1"), "one --timestamp_server"),

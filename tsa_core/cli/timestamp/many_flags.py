@@ -38,7 +38,7 @@ MANIFEST: Final = flag(
 )
 MANY_STAMP_FLAGS: Final = (
     *SOURCE_FLAGS,
-    flag("--each", boolean=True, help="Ask the server once for every FILE."),
+    flag("--each", boolean=True, help="Ask the server once for every FILE, not once for all."),
     OUT_DIR,
     MANIFEST,
     flag(

@@ -24,6 +24,7 @@ from tsa_core.protocol.errors import TsaError
 
 if TYPE_CHECKING:
     from tsa_core.client import ClientSettings, Timestamp
+    from tsa_core.verify import TrustStore
 
 
 DEFAULT_OUT: Final = "response.tsr"
@@ -61,15 +62,17 @@ def timestamp(call: Call) -> int | None:
     The reply is checked against the request before it is written. Several servers write one file each:
     response.1.tsr, response.2.tsr and so on.
 
-    FILEs are files, directories, patterns in quotes, and - for standard input. Each gets its timestamp beside it
-    (a.txt.tsr), or in --out-dir. What has a valid timestamp there already is not asked for again: after an interruption
-    the same command does the rest.
+    FILEs are files, directories, patterns in quotes, and - for standard input. The server is asked once for all, and
+    each gets an evidence record (RFC 4998) beside it (a.txt.ers), or in --out-dir; with --each, a timestamp of its own
+    (a.txt.tsr). What has a valid one there already is not asked for again: after an interruption the same command does
+    the rest.
 
     \b
     Examples:
       timestamp-cli timestamp --artifact release.tar.gz --out release.tsr
-      timestamp-cli timestamp --each dist/ --out-dir stamps
-      find archive -name '*.pdf' -print0 | timestamp-cli timestamp --each --from-file -
+      timestamp-cli timestamp archive/ --out-dir proofs
+      timestamp-cli timestamp --each dist/
+      find archive -name '*.pdf' -print0 | timestamp-cli timestamp --from-file - --bundle pdfs.bundle
       timestamp-cli timestamp --each --sums SHA256SUMS
       timestamp-cli timestamp --artifact a.txt --token-out a.tst
       timestamp-cli timestamp --artifact a.txt --timestamp_server https://a.example --timestamp_server \\
@@ -80,16 +83,16 @@ def timestamp(call: Call) -> int | None:
 
     flags = call.flags
     as_json = call.as_json
-    chain = flags["verify_with"]
     if is_for_many(call):
         from tsa_core.cli.timestamp.many.stamping import stamp_many
 
-        return stamp_many(call, _settings(call, chain))
+        trust = _trust(call)
+        return stamp_many(call, _settings(call, trust), trust)
     refuse_flags_for_many(call)
     if as_json and STANDARD in (flags["out"], flags["token_out"]):
         raise UsageMistake("--out - and --format json both need standard output")
     hash_name, digest = _digest_to_stamp(flags)
-    settings = _settings(call, chain)
+    settings = _settings(call, _trust(call))
     servers: Sequence[str] = distinct_urls(_servers(call))
     threshold = flags["threshold"] or len(servers)
     if threshold > len(servers):
@@ -153,24 +156,32 @@ def _servers(call: Call) -> Sequence[str]:
     return servers_of(call)
 
 
-def _settings(call: Call, chain: str | None) -> ClientSettings:
-    settings = connection_settings(call)
+def _trust(call: Call) -> TrustStore | None:
+    """Return whom --verify-with or --tsa trusts; None without them, and for an authority whose root is not known."""
+    chain = call.flags["verify_with"]
     if chain is not None:
-        from tsa_core.verify import TrustStore, Verifier
+        from tsa_core.verify import TrustStore
 
-        settings["verifier"] = Verifier(TrustStore.from_chain(read_file(chain)))
-    elif call.flags["tsa"] is not None:
-        from tsa_core.cli.timestamp.authorities import authority_of, why_not_trusted
-        from tsa_core.cli.timestamp.trust import trust_in
+        return TrustStore.from_chain(read_file(chain))
+    if call.flags["tsa"] is None:
+        return None
+    from tsa_core.cli.timestamp.authorities import authority_of, why_not_trusted
+    from tsa_core.cli.timestamp.trust import trust_in
 
-        authority = authority_of(call)
-        assert authority is not None  # noqa: S101 - the flag was given
-        if (trust := trust_in(authority, call)) is not None:
-            from tsa_core.verify import Verifier
+    authority = authority_of(call)
+    assert authority is not None  # noqa: S101 - the flag was given
+    trust = trust_in(authority, call)
+    if trust is None:
+        console.tell(f"{PROGRAM}: not verified: {why_not_trusted(authority).partition(';')[0]}")
+    return trust
 
-            settings["verifier"] = Verifier(trust)
-        else:
-            console.tell(f"{PROGRAM}: not verified: {why_not_trusted(authority).partition(';')[0]}")
+
+def _settings(call: Call, trust: TrustStore | None) -> ClientSettings:
+    settings = connection_settings(call)
+    if trust is not None:
+        from tsa_core.verify import Verifier
+
+        settings["verifier"] = Verifier(trust)
     return settings
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tsa_core.verify import Revocation, TrustStore, VerificationError, VerifiedTimestamp, Verifier
+    from tsa_core.verify.expectations import Acceptance
 
     _Check = Callable[..., VerifiedTimestamp]
 
@@ -90,7 +91,7 @@ def verify(call: Call) -> int | None:
     command cannot be run.
 
     FILEs are files, directories, patterns in quotes, and - for standard input: what was given to `timestamp`. Their
-    timestamps are beside them (a.txt.tsr, .tst, .p7s), or in --out-dir.
+    timestamps or evidence records are beside them (a.txt.tsr, .tst, .p7s, .ers), or in --out-dir.
 
     \b
     Examples:
@@ -121,12 +122,14 @@ def verify(call: Call) -> int | None:
         raise UsageMistake(f"--allow: {error}") from None
     trust = trust_of(call)
     if many:
+        from functools import partial
+
         from tsa_core.cli.timestamp.many.checking import Checker
 
         finder, bundle = verifying.find_timestamps(call)
         if bundle is not None:
             trust, revocation = verifying.with_helpers(flags, bundle, trust, revocation)
-        checker = Checker(call, trust, revocation, lambda *of: _verifier(flags, *of), finder=finder, fetches=fetches)
+        checker = Checker(call, trust, revocation, partial(_acceptance, flags), finder=finder, fetches=fetches)
         items = verifying.find_files(call, finder)
         return verifying.verify_many(call, items, checker, alone=fetches or bool(flags["fetch_issuers"]))
 
@@ -261,16 +264,21 @@ def _verify(
 
 def _verifier(flags: Mapping[str, Any], trust: TrustStore, revocation: Revocation | None) -> Verifier:
     """Return what verifies by the flags that say which timestamps are accepted."""
-    from tsa_core.verify import DEFAULT_PERIODS, Verifier
+    from tsa_core.verify import Verifier
+
+    return Verifier(trust, **_acceptance(flags, revocation))
+
+
+def _acceptance(flags: Mapping[str, Any], revocation: Revocation | None) -> Acceptance:
+    from tsa_core.verify import DEFAULT_PERIODS
     from tsa_core.verify.trust import read_certificates
 
     exact = read_certificates(read_file(flags["certificate"])) if flags["certificate"] is not None else ()
-    return Verifier(
-        trust,
-        tsa_certificate=exact[0] if exact else None,
-        policies=[flags["oid"]] if flags["oid"] is not None else [],
-        common_name=flags["common_name"],
-        revocation=revocation,
-        allow=flags["allow"],
-        algorithm_periods=DEFAULT_PERIODS if flags["algorithms"] == "by-date" else (),
-    )
+    return {
+        "tsa_certificate": exact[0] if exact else None,
+        "policies": [flags["oid"]] if flags["oid"] is not None else [],
+        "common_name": flags["common_name"],
+        "revocation": revocation,
+        "allow": flags["allow"],
+        "algorithm_periods": DEFAULT_PERIODS if flags["algorithms"] == "by-date" else (),
+    }

@@ -5,19 +5,20 @@ from __future__ import annotations
 import errno
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, TypedDict
 
 from tsa_core.cli.timestamp.many.gate import Gate
 from tsa_core.cli.timestamp.many.item import Item
-from tsa_core.cli.timestamp.many.kept import About, found_already
+from tsa_core.cli.timestamp.many.kept import About, Verifiers, found_already
 from tsa_core.cli.timestamp.many.outcome import Outcome, State
 from tsa_core.cli.timestamp.many.reading import Unreadable, digest_of
 from tsa_core.cli.timestamp.many.store import Store
 from tsa_core.client import ClientError, ConnectionFailed, Timestamp, TimestampClient, UnexpectedAnswer
 from tsa_core.client.request import build_request
 from tsa_core.protocol.hashes import HashAlgorithm
-from tsa_core.verify import Verifier
 
 _BUSY: Final = frozenset({429, 503})
 _THIS_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
@@ -44,8 +45,10 @@ class Asking:
     client: TimestampClient
     algorithm: HashAlgorithm
     asked: Asked
-    verifier: Verifier | None
+    verifiers: Verifiers
     store: Store
+    convert: Callable[[bytes], bytes]
+    """What is kept of a reply."""
     force: bool
     gate: Gate
     stop: threading.Event = field(default_factory=threading.Event)
@@ -56,30 +59,40 @@ class Asking:
 
     def timestamp(self, item: Item) -> Outcome:
         """Return what became of a file; `stop` is set when it is of no use to go on."""
+        about = self.look_at(item)
+        if isinstance(about, Outcome):
+            return about
+        answer = self.ask(item, about.digest, about.algorithm)
+        if isinstance(answer, Outcome):
+            return answer
+        return self.keep(about, self.convert(answer.reply), time=answer.time, warnings=answer.warnings)
+
+    def look_at(self, item: Item) -> About | Outcome:
+        """Return a file's digest, or its outcome when it cannot be read or has a timestamp already."""
         algorithm = item.algorithm or self.algorithm
         try:
             digest, size = digest_of(item, algorithm)
         except Unreadable as error:
             return Outcome(item=item, state=State.FAILED, text=str(error))
         about = About(item=item, digest=digest, algorithm=algorithm, size=size)
-        if not self.force and (found := found_already(self.store, about, self.verifier)) is not None:
-            return found
-        request = build_request(digest=digest, hash_name=algorithm.name, **self.asked)
-        answer = self._ask(item, request)
-        return answer if isinstance(answer, Outcome) else self._keep(about, answer)
+        found = None if self.force else found_already(self.store, about, self.verifiers)
+        return about if found is None else found
 
-    def _keep(self, about: About, answer: Timestamp) -> Outcome:
+    def keep(self, about: About, data: bytes, *, time: datetime, warnings: tuple[str, ...] = ()) -> Outcome:
+        """Put a timestamp or a record in its place, and return what became of the file."""
         location = self.store.location(about.item)
         try:
-            self.store.put(about.item, answer.reply, digest=about.text)
+            self.store.put(about.item, data, digest=about.text)
         except FileExistsError:  # from another run, meanwhile
             text = f"{location} is written by another program"
-            return found_already(self.store, about, self.verifier) or about.outcome(State.FAILED, text=text)
+            return found_already(self.store, about, self.verifiers) or about.outcome(State.FAILED, text=text)
         except OSError as error:
             return self._cannot_write(about.item, location, error)
-        return about.outcome(State.STAMPED, time=answer.time, location=location, warnings=answer.warnings)
+        return about.outcome(State.STAMPED, time=time, location=location, warnings=warnings)
 
-    def _ask(self, item: Item, request: bytes) -> Timestamp | Outcome:
+    def ask(self, item: Item, digest: bytes, algorithm: HashAlgorithm) -> Timestamp | Outcome:
+        """Return the server's timestamp of a digest, or the outcome of the file for which it was asked."""
+        request = build_request(digest=digest, hash_name=algorithm.name, **self.asked)
         broken = 0
         while self.gate.wait(self.stop):
             sent = time.monotonic()

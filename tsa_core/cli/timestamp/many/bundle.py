@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.many.item import json_name, name_from_json, shown_name
+from tsa_core.cli.timestamp.many.records import is_record
 
 FORMAT: Final = "tsa-core timestamp bundle"
 VERSION: Final = 1
@@ -25,14 +26,13 @@ _NAMES: Final = frozenset({"Format", "Version", "Files", "LogProofs", *_LISTS})
 
 @dataclass(kw_only=True)
 class Entry:
-    """A file's timestamp: `digest` is `NAME:HEX`, `token` a bare TimeStampToken, or an EvidenceRecord if `record`."""
+    """A file's timestamp: `digest` is `NAME:HEX`, `token` a bare TimeStampToken or an EvidenceRecord."""
 
     name: str
     digest: str
     token: bytes
     timestamp: str = ""
     size: int | None = None
-    record: bool = False
 
     def document(self) -> dict[str, Any]:
         """Return what JSON says of it."""
@@ -41,7 +41,7 @@ class Entry:
             "Digest": self.digest,
             **({"Size": self.size} if self.size is not None else {}),
             **({"Timestamp": self.timestamp} if self.timestamp else {}),
-            "EvidenceRecord" if self.record else "Token": base64.b64encode(self.token).decode(),
+            "EvidenceRecord" if is_record(self.token) else "Token": base64.b64encode(self.token).decode(),
         }
 
     @classmethod
@@ -49,13 +49,13 @@ class Entry:
         """Return what `document` wrote; raises ValueError."""
         if not isinstance(document, dict):
             raise ValueError("a file that is no object")
-        record = "EvidenceRecord" in document
+        kind = "EvidenceRecord" if "EvidenceRecord" in document else "Token"
         name, digest = name_from_json(document), document.get("Digest")
         size, timestamp = document.get("Size"), document.get("Timestamp", "")
         if not isinstance(digest, str) or not isinstance(timestamp, str) or not isinstance(size, int | None):
             raise ValueError(f"{shown_name(name)} without a digest")
-        token = _octets(document.get("EvidenceRecord" if record else "Token"), f"the timestamp of {shown_name(name)}")
-        return cls(name=name, digest=digest, token=token, timestamp=timestamp, size=size, record=record)
+        token = _octets(document.get(kind), f"the timestamp of {shown_name(name)}")
+        return cls(name=name, digest=digest, token=token, timestamp=timestamp, size=size)
 
 
 @dataclass(kw_only=True)

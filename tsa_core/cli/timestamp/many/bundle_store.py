@@ -19,7 +19,6 @@ from tsa_core.cli.timestamp.many.bundle import MAX_BUNDLE_OCTETS, Bundle, Entry,
 from tsa_core.cli.timestamp.many.item import Item
 from tsa_core.cli.timestamp.many.places import write_new
 from tsa_core.cli.timestamp.many.store import Store
-from tsa_core.cli.timestamp.tokens import bare_token
 
 
 class BundleStore(Store):
@@ -66,9 +65,9 @@ class BundleStore(Store):
         entry = self.bundle.entries.get(item.name)
         return entry.token if entry is not None and not self._force else None
 
-    def put(self, item: Item, reply: bytes, *, digest: str) -> None:
-        """Write the token into the journal."""
-        entry = Entry(name=item.name, digest=digest, token=bare_token(reply))
+    def put(self, item: Item, data: bytes, *, digest: str) -> None:
+        """Write it into the journal."""
+        entry = Entry(name=item.name, digest=digest, token=data)
         line = f"{json.dumps(entry.document())}\n".encode()
         with self._lock:
             before = os.fstat(self._journal.fileno()).st_size

@@ -9,25 +9,33 @@ from tsa_core.cli.timestamp.flags import Call
 from tsa_core.cli.timestamp.many.finders import Finder
 from tsa_core.cli.timestamp.many.item import Item
 from tsa_core.cli.timestamp.many.reading import Unreadable, opened
-from tsa_core.cli.timestamp.many.result import Result, Verdict, refusal_of, result_of
+from tsa_core.cli.timestamp.many.records import FileDigests, is_record
+from tsa_core.cli.timestamp.many.result import Result, Verdict, refusal_of, result_of, result_of_record
 from tsa_core.cli.timestamp.revocation import fetched_revocation, with_fetched_issuers
+from tsa_core.protocol.errors import TsaError
 from tsa_core.protocol.reply import is_token
 from tsa_core.verify import ImprintMismatch, VerificationError, VerifiedTimestamp, Verifier
 
 if TYPE_CHECKING:
+    from tsa_core.evidence import EvidenceVerifier, VerifiedRecord
     from tsa_core.protocol.tstinfo_reader import TSTInfo
     from tsa_core.verify import Revocation, TrustStore
+    from tsa_core.verify.expectations import Acceptance
 
 
 class Checker:
-    """Verifies the timestamps of many files against one trust; what was fetched for one path serves all others."""
+    """Verifies the timestamps and evidence records of many files against one trust.
+
+    What was fetched for one path serves all others. `acceptance` returns what else is expected, with given revocation
+    data.
+    """
 
     def __init__(
         self,
         call: Call,
         trust: TrustStore,
         revocation: Revocation | None,
-        make: Callable[[TrustStore, Revocation | None], Verifier],
+        acceptance: Callable[[Revocation | None], Acceptance],
         *,
         finder: Finder,
         fetches: bool,
@@ -36,10 +44,11 @@ class Checker:
         self._call = call
         self._trust = trust
         self._revocation = revocation
-        self._make = make
+        self._acceptance = acceptance
         self._fetches = fetches
-        self._first = make(trust, None if fetches else revocation)
+        self._first = Verifier(trust, **acceptance(None if fetches else revocation))
         self._by_path: dict[object, Verifier] = {}
+        self._records_by_path: dict[object, EvidenceVerifier] = {}
         self._by_certificates: dict[object, tuple[TrustStore, Verifier]] = {}
 
     def check(self, item: Item) -> Result:
@@ -50,6 +59,11 @@ class Checker:
                 raise Unreadable(item.problem)
             found = self._finder.find(item)
             location = found.location
+            if is_record(found.data):
+                digests = FileDigests(item)
+                record = self._verify_record(digests, found.data)
+                _check_digest(digests, found.digest)
+                return result_of_record(item.name, location, record)
             verdict = self._verify(item, found.data)
             check_listed(verdict.tst_info, found.digest)
             return result_of(item.name, location, verdict)
@@ -57,7 +71,7 @@ class Checker:
             return Result(name=item.name, verdict=Verdict.MISSING, reason=str(error))
         except VerificationError as error:
             return refusal_of(item.name, location, error)
-        except Unreadable as error:
+        except (Unreadable, TsaError) as error:
             return Result(name=item.name, verdict=Verdict.UNKNOWN, location=location, reason=str(error))
         except (OSError, ValueError) as error:
             reason = f"{getattr(error, 'filename', None) or 'it'} cannot be read: {getattr(error, 'strerror', error)}"
@@ -71,7 +85,7 @@ class Checker:
         # The path is trusted by now, and so are the places that its certificates name.
         if (checked := self._by_path.get(found.path)) is None:
             revocation = fetched_revocation(self._call, found, self._revocation)
-            checked = self._by_path[found.path] = self._make(trust, revocation)
+            checked = self._by_path[found.path] = Verifier(trust, **self._acceptance(revocation))
         info = found.tst_info
         call = checked.verify_token if is_token(data) else checked.verify_response
         return call(data, digest=info.hashed_message, time=self._call.flags["time"])
@@ -84,6 +98,28 @@ class Checker:
         with opened(item) as file:
             return call(data, artifact=file, time=time)
 
+    def _verify_record(self, digests: FileDigests, data: bytes) -> VerifiedRecord:
+        time = self._call.flags["time"]
+        found = self._record_verifier(None).verify(data, digests, time=time)
+        if not self._fetches:
+            return found
+        return self._record_verifier(found.layers[-1].timestamp).verify(data, digests, time=time)
+
+    def _record_verifier(self, verdict: VerifiedTimestamp | None) -> EvidenceVerifier:
+        """Return what verifies records, with the revocation data of a path, or with the given one."""
+        from tsa_core.evidence import EvidenceVerifier
+
+        key = None if verdict is None else verdict.path
+        if (known := self._records_by_path.get(key)) is None:
+            revocation = None if self._fetches else self._revocation
+            if verdict is not None:
+                revocation = fetched_revocation(self._call, verdict, self._revocation)
+            acceptance = self._acceptance(revocation)
+            if self._call.flags["algorithms"] == "strict":
+                del acceptance["algorithm_periods"]  # renewals are there to prove what was strong in its time
+            known = self._records_by_path[key] = EvidenceVerifier(self._trust, **acceptance)
+        return known
+
     def _with_issuers(self, data: bytes) -> tuple[TrustStore, Verifier]:
         if not self._call.flags["fetch_issuers"]:
             return self._trust, self._first
@@ -92,7 +128,8 @@ class Checker:
         key: Any = (open_token(data) if is_token(data) else open_reply(data)[1]).certificates
         if (known := self._by_certificates.get(key)) is None:
             trust = with_fetched_issuers(self._call, data, self._trust)
-            known = self._by_certificates[key] = trust, self._make(trust, None if self._fetches else self._revocation)
+            verifier = Verifier(trust, **self._acceptance(None if self._fetches else self._revocation))
+            known = self._by_certificates[key] = trust, verifier
         return known
 
 
@@ -101,3 +138,11 @@ def check_listed(info: TSTInfo, listed: str) -> None:
     name, algorithm = listed.partition(":")[0], info.hash_algorithm
     if listed and (algorithm is None or listed != f"{algorithm.name}:{info.hashed_message.hex()}"):
         raise ImprintMismatch(f"the digest that is listed, a {name} one, is not the one in the token")
+
+
+def _check_digest(digests: FileDigests, listed: str) -> None:
+    """Raise ImprintMismatch when a manifest or bundle lists another digest, `NAME:HEX`, than the file's."""
+    name, _, digits = listed.partition(":")
+    found = digests.get(name)
+    if listed and (found is None or found.hex() != digits):
+        raise ImprintMismatch(f"the digest that is listed, a {name} one, is not the file's")

@@ -14,15 +14,12 @@ from tsa_core.cli.timestamp.many.places import base_of
 from tsa_core.cli.timestamp.many.sources import SUFFIXES
 from tsa_core.cli.timestamp.tokens import without_armor
 
-RECORD_SUFFIX = ".ers"
-
 
 class Found(NamedTuple):
     """A timestamp, or an evidence record; `digest` is what it must be of besides, `NAME:HEX`, empty for anything."""
 
     location: str
     data: bytes
-    record: bool = False
     digest: str = ""
 
 
@@ -89,7 +86,7 @@ class BundleFinder(Finder):
         entry = self._entries.get(item.name)
         if entry is None:
             raise LookupError(f"the bundle {self._name} has none")
-        return Found(self._name, entry.token, entry.record, entry.digest)
+        return Found(self._name, entry.token, entry.digest)
 
     def items(self) -> list[Item]:
         """Return all files in the bundle."""
@@ -99,4 +96,4 @@ class BundleFinder(Finder):
 def read_found(location: str) -> Found:
     """Return what is in a file; raises OSError."""
     with open(location, "rb") as file:
-        return Found(location, without_armor(file.read(MAX_FILE_OCTETS)), location.endswith(RECORD_SUFFIX))
+        return Found(location, without_armor(file.read(MAX_FILE_OCTETS)))

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from tsa_core.cli.timestamp.many.item import Item
 from tsa_core.cli.timestamp.many.outcome import Outcome, State
+from tsa_core.cli.timestamp.many.reading import Unreadable
+from tsa_core.cli.timestamp.many.records import FileDigests, check_record, is_record
 from tsa_core.cli.timestamp.many.store import Store
 from tsa_core.cli.timestamp.many.tokens import check_token
+from tsa_core.protocol.errors import TsaError
 from tsa_core.protocol.hashes import HashAlgorithm
-from tsa_core.verify import VerificationError, Verifier
+from tsa_core.verify import Verifier
+
+if TYPE_CHECKING:
+    from tsa_core.evidence import EvidenceVerifier
+    from tsa_core.verify import TrustStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +40,30 @@ class About:
         return Outcome(item=self.item, state=state, digest=self.text, size=self.size, **facts)
 
 
-def found_already(store: Store, about: About, verifier: Verifier | None) -> Outcome | None:
+@dataclass(frozen=True, kw_only=True)
+class Verifiers:
+    """What tells whether a timestamp or a record that is there holds; None where nobody said whom to trust."""
+
+    tokens: Verifier | None = None
+    records: EvidenceVerifier | None = None
+
+    @classmethod
+    def of(cls, trust: TrustStore | None, tokens: Verifier | None) -> Verifiers:
+        """Return the verifiers for a trust."""
+        if trust is None:
+            return cls()
+        from tsa_core.evidence import EvidenceVerifier
+
+        return cls(tokens=tokens, records=EvidenceVerifier(trust))
+
+    def time_of(self, data: bytes, about: About) -> datetime:
+        """Return the time that a timestamp or record of a file states; raises a TsaError when it is not about it."""
+        if not is_record(data):
+            return check_token(data, about.digest, about.algorithm, self.tokens).gen_time
+        return check_record(data, FileDigests(about.item, {about.algorithm.name: about.digest}), self.records)
+
+
+def found_already(store: Store, about: About, verifiers: Verifiers) -> Outcome | None:
     """Return the outcome for a file whose timestamp, or something else, is there already; None when nothing is."""
     location = store.location(about.item)
     try:
@@ -42,8 +73,8 @@ def found_already(store: Store, about: About, verifier: Verifier | None) -> Outc
     if data is None:
         return None
     try:
-        info = check_token(data, about.digest, about.algorithm, verifier)
-    except VerificationError as error:
+        time = verifiers.time_of(data, about)
+    except (TsaError, Unreadable) as error:
         text = f"{location} is there and is no timestamp of the file as it is now ({error}); --force replaces it"
         return about.outcome(State.FAILED, text=text)
-    return about.outcome(State.KEPT, time=info.gen_time, location=location)
+    return about.outcome(State.KEPT, time=time, location=location)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -13,17 +13,17 @@ from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.flags import PROGRAM, Call
 from tsa_core.cli.timestamp.many.bundle import Bundle, Entry
 from tsa_core.cli.timestamp.many.bundle_store import BundleStore, existing_bundle, write_document
+from tsa_core.cli.timestamp.many.kept import Verifiers
 from tsa_core.cli.timestamp.many.manifest import encode_manifest, is_manifest
 from tsa_core.cli.timestamp.many.outcome import Outcome
+from tsa_core.cli.timestamp.many.records import is_record
 from tsa_core.cli.timestamp.many.store import FileStore, Store
 from tsa_core.cli.timestamp.many_flags import EVIDENCE
 from tsa_core.cli.timestamp.revocation import fetched_revocation, given_revocation
 from tsa_core.cli.timestamp.shown import shown_time
 from tsa_core.cli.timestamp.tokens import bare_token
-from tsa_core.verify import VerificationError, VerifiedTimestamp
-
-if TYPE_CHECKING:
-    from tsa_core.verify import Verifier
+from tsa_core.protocol.errors import TsaError
+from tsa_core.verify import VerifiedTimestamp
 
 
 class Outputs:
@@ -32,9 +32,9 @@ class Outputs:
     Raises UsageMistake for flags that do not fit together and for files that must not be written over.
     """
 
-    def __init__(self, call: Call, verifier: Verifier | None) -> None:
+    def __init__(self, call: Call, verifiers: Verifiers) -> None:
         self._call = call
-        self._verifier = verifier
+        self._verifiers = verifiers
         self._stack = ExitStack()
         flags, force = call.flags, bool(call.flags["force"])
         self._manifest: str | None = flags["manifest"]
@@ -43,14 +43,18 @@ class Outputs:
             _refuse_other(self._manifest)
         if self._bundle_path is None:
             _refuse_evidence(flags, "--bundle")
-        elif verifier is None:
+        elif verifiers.tokens is None:
             _refuse_evidence(flags, "--verify-with: only a path that is trusted says where to ask")
         self._only_bundle = self._bundle_path is not None and flags["out_dir"] is None and flags["suffix"] is None
         self._store: Store
         if self._bundle_path is not None and self._only_bundle:
             self._store = BundleStore(self._bundle_path, force=force)
         else:
-            self._store = FileStore(out_dir=flags["out_dir"], suffix=flags["suffix"] or "tsr", force=force)
+            suffix = (flags["suffix"] or "tsr") if flags["each"] else "ers"
+            self._store = FileStore(out_dir=flags["out_dir"], suffix=suffix, force=force)
+        whole = flags["each"] and not self._only_bundle and flags["suffix"] in {None, "tsr"}
+        self.convert: Callable[[bytes], bytes] = bytes if whole else bare_token
+        """What is kept of a reply: all of it, or the token."""
         self._bundle = Bundle()
         if isinstance(self._store, BundleStore):
             self._bundle = self._store.bundle
@@ -75,7 +79,7 @@ class Outputs:
             if outcome.location is not None:
                 entry = self._entry(outcome)
                 self._bundle.entries[entry.name] = entry
-        if self._verifier is not None:
+        if self._verifiers.tokens is not None:
             self._add_helpers()
         write_document(self._bundle_path, self._bundle.encode())
         if isinstance(self._store, BundleStore):
@@ -92,7 +96,7 @@ class Outputs:
         return Entry(
             name=item.name,
             digest=outcome.digest,
-            token=bare_token(data),
+            token=data if is_record(data) else bare_token(data),
             timestamp=shown_time(outcome.time),
             size=outcome.size,
         )
@@ -103,7 +107,7 @@ class Outputs:
         for entry in self._bundle.entries.values():
             try:
                 found = self._verify(entry)
-            except VerificationError as error:
+            except TsaError as error:
                 console.tell(f"{PROGRAM}: warning: in the bundle, {entry.name} does not hold: {error}")
                 continue
             paths.setdefault(found.path, found)
@@ -121,9 +125,13 @@ class Outputs:
                 self._bundle.ocsp_responses = _with(self._bundle.ocsp_responses, responses)
 
     def _verify(self, entry: Entry) -> VerifiedTimestamp:
-        assert self._verifier is not None  # noqa: S101 - asked for by the caller
+        """Return the verdict on a file's timestamp, or on the last one of its record."""
+        tokens, records = self._verifiers.tokens, self._verifiers.records
+        assert tokens is not None and records is not None  # noqa: S101, PT018 - asked for by the caller
         name, _, digits = entry.digest.partition(":")
-        return self._verifier.verify_token(entry.token, digest=bytes.fromhex(digits), digest_algorithm=name)
+        if is_record(entry.token):
+            return records.verify(entry.token, {name: bytes.fromhex(digits)}).layers[-1].timestamp
+        return tokens.verify_token(entry.token, digest=bytes.fromhex(digits), digest_algorithm=name)
 
 
 def _with(known: Sequence[bytes], more: Sequence[bytes]) -> tuple[bytes, ...]:

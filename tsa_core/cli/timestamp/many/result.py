@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tsa_core.cli.timestamp.many.item import json_name, shown_name
 from tsa_core.cli.timestamp.shown import certificate_name, shown_time
 from tsa_core.paths.errors import printable
 from tsa_core.verify import VerificationError, VerifiedTimestamp
+
+if TYPE_CHECKING:
+    from tsa_core.evidence import VerifiedRecord
 
 
 class Verdict(StrEnum):
@@ -83,6 +86,19 @@ def result_of(name: str, location: str | None, found: VerifiedTimestamp) -> Resu
         signer=printable(certificate_name(found.signer_certificate)),
         policy=found.policy,
         anchor=printable(certificate_name(found.trust_anchor)),
+        notes=tuple((note.code, printable(note.text)) for note in found.notes),
+        unchecked=tuple((note.code, printable(note.text)) for note in found.unchecked),
+    )
+
+
+def result_of_record(name: str, location: str | None, found: VerifiedRecord) -> Result:
+    """Return the result for an evidence record that holds: the first timestamp's time, the last one's anchor."""
+    first, last = found.layers[0].timestamp, found.layers[-1].timestamp
+    return replace(
+        result_of(name, location, first),
+        earliest=first.earliest,
+        latest=found.existed,
+        anchor=printable(certificate_name(last.trust_anchor)),
         notes=tuple((note.code, printable(note.text)) for note in found.notes),
         unchecked=tuple((note.code, printable(note.text)) for note in found.unchecked),
     )

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from tsa_core.cli.timestamp.files import MAX_FILE_OCTETS
 from tsa_core.cli.timestamp.many.item import Item
 from tsa_core.cli.timestamp.many.places import base_of, write_new
-from tsa_core.cli.timestamp.tokens import bare_token
 
 
 class Store(ABC):
@@ -22,8 +21,8 @@ class Store(ABC):
         """Return what is there, None for nothing; raises OSError when it cannot be read."""
 
     @abstractmethod
-    def put(self, item: Item, reply: bytes, *, digest: str) -> None:
-        """Keep the timestamp in a reply, which is of `digest` (`NAME:HEX`).
+    def put(self, item: Item, data: bytes, *, digest: str) -> None:
+        """Keep a timestamp or an evidence record, which is of `digest` (`NAME:HEX`).
 
         Raises FileExistsError when another run was quicker, and OSError.
         """
@@ -49,7 +48,6 @@ class FileStore(Store):
         except FileNotFoundError:
             return None
 
-    def put(self, item: Item, reply: bytes, *, digest: str) -> None:  # noqa: ARG002 - which the token holds
-        """Write the reply, or the token in it if the suffix is a token's."""
-        data = reply if self._suffix == "tsr" else bare_token(reply)
+    def put(self, item: Item, data: bytes, *, digest: str) -> None:  # noqa: ARG002 - which the token holds
+        """Write it into the file."""
         write_new(self.location(item), data, replace=self._force)

@@ -114,6 +114,8 @@ def _results(items: Sequence[Item], checker: Checker, jobs: int) -> Generator[Re
     _checker = checker
     with multiprocessing.get_context("fork").Pool(jobs, initializer=_leave_interrupts) as pool:
         yield from pool.imap(_check, items, chunksize=_CHUNK)
+        pool.close()
+        pool.join()
 
 
 _checker: Checker | None = None
