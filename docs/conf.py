@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinx_design",
+    "api_reference",  # what the public modules say of themselves
     "command_reference",  # what the commands say of themselves
     "plugin_pages",  # one page for each folder in plugins/, from its README
 ]

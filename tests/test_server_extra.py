@@ -27,7 +27,7 @@ sys.modules.update(dict.fromkeys({MODULES!r}))  # importing them fails, and no f
 CLIENT = f"{WITHOUT}from tsa_core.cli.timestamp import main\nmain()"
 EVERYTHING = f"""{WITHOUT}
 import importlib, pkgutil, tsa_core
-for room in ("cli.timestamp", "client", "evidence", "paths", "protocol", "verify"):
+for room in ("cli.timestamp", "client", "cose", "evidence", "extract", "paths", "protocol", "verify"):
     package = importlib.import_module("tsa_core." + room)
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)

@@ -85,6 +85,7 @@ from tsa_core.protocol.signatures import (
 from tsa_core.protocol.status import PKIFailureInfo
 
 PROJECT = "tsa_core"
+"""What pluggy calls this project: the name of its hook markers."""
 
 hookimpl = HookimplMarker(PROJECT)
 """Marks a plugin's implementation of one of the hooks in tsa_core.hookspecs."""

@@ -14,6 +14,7 @@ from tsa_core.api.request import ProfileSummary
 
 
 def _no_header(_name: str) -> str | None:
+    """Return a header of the request by its name; there is none."""
     return None
 
 

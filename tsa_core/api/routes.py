@@ -24,6 +24,7 @@ _REST: Final = re.compile(r"\{[a-z][a-z0-9_]*:path\}", re.ASCII)
 
 
 def _no_header(_name: str) -> str | None:
+    """Return a header of the request by its name; there is none."""
     return None
 
 

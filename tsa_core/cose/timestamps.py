@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from tsa_core.verify import VerifiedTimestamp, Verifier
 
 TTC: Final = 269
+"""The label of the header parameter 3161-ttc: a token over the payload, which the signature covers (RFC 9921 3)."""
 CTT: Final = 270
+"""The label of the header parameter 3161-ctt: a token over the signature, in the unprotected header (RFC 9921 3)."""
 _NAMES: Final = {TTC: "3161-ttc", CTT: "3161-ctt"}
 
 

@@ -29,6 +29,7 @@ PublicKey: TypeAlias = (
     | mldsa.MLDSA65PublicKey
     | mldsa.MLDSA87PublicKey
 )
+"""A public key of a kind that tokens are signed with; an object of `cryptography`."""
 PrivateKey: TypeAlias = (
     rsa.RSAPrivateKey
     | ec.EllipticCurvePrivateKey
@@ -38,6 +39,7 @@ PrivateKey: TypeAlias = (
     | mldsa.MLDSA65PrivateKey
     | mldsa.MLDSA87PrivateKey
 )
+"""A private key of a kind that tokens are signed with; an object of `cryptography`."""
 
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 16384

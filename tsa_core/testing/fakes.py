@@ -26,6 +26,7 @@ from tsa_core.api import (
 from tsa_core.testing.pki import new_key
 
 NOON = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
+"""The time that a FakeClock says unless it is told another one."""
 
 
 class FakeSigner(LocalKeySigner):

@@ -15,6 +15,7 @@ from tsa_core.testing import forge
 from tsa_core.testing.forged_pki import Issued, make_chain
 
 SAMPLE_POLICY = "1.3.6.1.4.1.57264.2"
+"""The policy of the samples, dotted."""
 
 
 def sample_request(
