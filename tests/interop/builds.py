@@ -136,6 +136,7 @@ LANGUAGES: Final[dict[str, Language]] = {
         Language(name="certmaker", tools=_GO, build=_sources, start=()),
         Language(name="helm", tools=_GO, build=_go("helm", "helm.sh/helm/v3/cmd/helm"), start=("./helm",)),
         Language(name="kms", tools=_GO, build=_go("kms", "."), start=("./kms",)),
+        Language(name="tlog", tools=_GO, build=_go("tlog", "."), start=("./tlog",)),
         Language(name="kmsplugin", tools=_GO, build=_go(KMS_PLUGIN, "."), start=(f"./{KMS_PLUGIN}",)),
         Language(
             name="reference",
