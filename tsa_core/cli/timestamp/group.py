@@ -19,6 +19,11 @@ _LAZY: Final = {
         "Put a later timestamp over one, before it weakens.",
         _LONG_TERM,
     ),
+    "git": LazyCommand(
+        "tsa_core.cli.timestamp.longterm_commands:GIT",
+        "Timestamp Git commits and tags, and verify them.",
+        _LONG_TERM,
+    ),
     "extract": LazyCommand(
         "tsa_core.cli.timestamp.longterm_commands:EXTRACT",
         "Find the timestamps in signatures, PDF, ASiC, JAR, programs, bundles, images.",

@@ -9,11 +9,13 @@ from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.files import STANDARD, open_artifact, parse_digest, read_file, reading_errors
 from tsa_core.cli.timestamp.flags import Call
-from tsa_core.protocol.timestamped_data import MAX_ARCHIVE_OCTETS, TimeStampedData, is_timestamped_data
 
 if TYPE_CHECKING:
+    from tsa_core.protocol.timestamped_data import TimeStampedData
     from tsa_core.verify import Revocation, TrustStore, VerifiedTimestamp
 
+_TIMESTAMPED_DATA: Final = bytes.fromhex("060b2a864886f70d010910011f")
+"""id-ct-timestampedData, encoded: most files do not have it, and need no reader for it."""
 _WITHOUT_EFFECT: Final = ("request", "nonce", "proof")
 
 
@@ -23,9 +25,14 @@ def names_timestamped_data(name: str | None) -> bool:
         return False
     try:
         with open(name, "rb") as file:  # noqa: PTH123 - pathlib takes 3 ms of every command
-            return is_timestamped_data(file.read(32))
+            start = file.read(32)
     except OSError:
         return False  # told by whoever reads it
+    if _TIMESTAMPED_DATA not in start:
+        return False
+    from tsa_core.protocol.timestamped_data import is_timestamped_data
+
+    return is_timestamped_data(start)
 
 
 def verify_layers(call: Call) -> None:
@@ -33,6 +40,7 @@ def verify_layers(call: Call) -> None:
     from tsa_core.cli.timestamp.revocation import given_revocation
     from tsa_core.cli.timestamp.trust import trust_of
     from tsa_core.cli.timestamp.verdict import print_verdict
+    from tsa_core.protocol.timestamped_data import MAX_ARCHIVE_OCTETS
     from tsa_core.verify import VerificationError
     from tsa_core.verify.layers import open_timestamped_data
     from tsa_core.verify.tolerances import check_allowances
