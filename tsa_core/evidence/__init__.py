@@ -1,6 +1,7 @@
 """Evidence records of RFC 4998: proof for decades that any number of objects existed, renewed before it weakens."""
 
 from tsa_core.evidence.algorithms import PLANNED_ENDS, AlgorithmEnd
+from tsa_core.evidence.cms import AttachedRecord, attach, attached_records, verify_attached
 from tsa_core.evidence.enclosing import enclose, filled, verify_own
 from tsa_core.evidence.errors import (
     AlgorithmEnded,
@@ -32,6 +33,7 @@ __all__ = [
     "AlgorithmEnd",
     "AlgorithmEnded",
     "ArchiveTimeStamp",
+    "AttachedRecord",
     "DataGroup",
     "EncryptedObjects",
     "EvidenceError",
@@ -47,6 +49,8 @@ __all__ = [
     "RecordRefused",
     "VerifiedLayer",
     "VerifiedRecord",
+    "attach",
+    "attached_records",
     "enclose",
     "filled",
     "make_records",
@@ -54,6 +58,7 @@ __all__ = [
     "renew_hash_trees",
     "renew_timestamps",
     "stamper",
+    "verify_attached",
     "verify_own",
     "verify_record",
 ]
