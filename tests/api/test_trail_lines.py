@@ -54,7 +54,8 @@ def test_a_token_has_the_line_that_it_always_had(key: bytes | None, digest: str)
 
 
 def test_what_is_asked_for_stands_behind_what_is_always_there() -> None:
-    record = replace(sample_record(1), identity=Identity(name="press", tenant="acme", how="api-key"))
+    who = Identity(name="press", tenant="acme", how="api-key")
+    record = replace(sample_record(1), identity=who, response=b"0\x03\x02\x01\x00")
     members = TokenMembers(digests=True, tokens=True)(record)
     assert members == (
         f'{TOKEN.partition(",")[2]},"identity":"press","tenant":"acme","how":"api-key",'
