@@ -1,9 +1,9 @@
-"""What a guard costs: none, API keys, API keys with a limit that is counted in memory, and in Redis.
+"""What a guard costs: none, API keys, 100,000 of them, API keys with a limit that is counted in memory, and in Redis.
 
     python -m bench.guards [--quick]
 
 All servers run at once and take turns under load; figures are medians over the rounds. With a guard that asks Redis,
-requests run in threads, and are not answered in batches.
+requests run in threads, and are not answered in batches. The memory is what a server has before the first request.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pathlib import Path
 from statistics import median
 
 from bench.issue import WITH_CERTIFICATES
-from bench.measure import Load, Server, bare_signature_us, free_port, have_wrk
+from bench.measure import Load, Server, bare_signature_us, free_port, have_wrk, resident_mib
 from bench.report import Row, print_rows, progress
 
 KIND = "ecdsa-p256"
 _NO_LIMIT = "1000000000/day"
+_MANY = 100_000
 _PREFIX = "TSA_MIDDLEWARE__"
 
 
@@ -49,10 +50,15 @@ def _redis(folder: Path) -> Iterator[str | None]:
         process.wait(30)
 
 
-def _environments(keys: Path, redis: str | None) -> dict[str, dict[str, str]]:
+def _environments(keys: Path, many: Path, redis: str | None) -> dict[str, dict[str, str]]:
     guarded = {f"{_PREFIX}GUARDS": "guard", f"{_PREFIX}GUARD__KEYS": str(keys)}
     limited = {**guarded, f"{_PREFIX}GUARD__CLIENT_LIMITS": _NO_LIMIT}
-    found = {"no guard": {}, "keys": guarded, "keys, limit in memory": limited}
+    found = {
+        "no guard": {},
+        "keys": guarded,
+        f"{_MANY:,} keys": {**guarded, f"{_PREFIX}GUARD__KEYS": str(many)},
+        "keys, limit in memory": limited,
+    }
     if redis is not None:
         found["keys, limit in Redis"] = {**limited, f"{_PREFIX}GUARD__STORAGE": redis}
     return found
@@ -70,11 +76,15 @@ def run(*, quick: bool) -> list[Row]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with changed_keys(folder / "keys.jsonl") as known:
             known[key.id] = key
+        with changed_keys(folder / "many.jsonl") as known:
+            known[key.id] = key
+            known.update((other.id, other) for _, other in (new_key(name=f"client {n}") for n in range(_MANY - 1)))
         redis = stack.enter_context(_redis(folder))
         servers = {}
-        for name, environment in _environments(folder / "keys.jsonl", redis).items():
+        for name, environment in _environments(folder / "keys.jsonl", folder / "many.jsonl", redis).items():
             servers[name] = Server(environment={**environment, "TSA_SIGNER__MEMORY__ALGORITHM": KIND})
             stack.callback(servers[name].close)
+        memory = {name: resident_mib(server.process.pid) for name, server in servers.items()}
         for number in range(rounds):
             progress(f"guards, round {number + 1} of {rounds}")
             bare.append(bare_signature_us(KIND))
@@ -84,7 +94,15 @@ def run(*, quick: bool) -> list[Row]:
                         WITH_CERTIFICATES, connections=connections, seconds=seconds, headers={"X-API-Key": text}
                     )
                     loads.setdefault((name, connections), []).append(load)
-    return [
+    started = [
+        Row(
+            part="guards",
+            name=f"start, {name}",
+            figures={"start s": server.start_seconds, "MiB": memory[name]},
+        )
+        for name, server in servers.items()
+    ]
+    return started + [
         Row(
             part="guards",
             name=f"{name}, {connections} connections",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tsa_backends.redis_server import PASSWORD, RedisServer
 from tsa_core.api import GuardRefusal, Identity
 from tsa_core.testing import wait_until
+from tsa_guard.memory import SweptMemory
 from tsa_guard.rates import CannotCount
 
 from .test_guard_keys import add, ask, opened, refusal
@@ -87,6 +89,26 @@ def test_two_servers_count_together_in_redis(path: Path, redis_server: RedisServ
         assert first.latency == second.latency == "remote"
         answers = [ask(guard, X_API_Key=key) for guard in (first, second) * 8]
     assert sum(isinstance(answer, Identity) for answer in answers) == 10
+
+
+def test_to_count_in_memory_starts_no_thread_and_forgets_what_is_over(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = add(path, name="one")
+    with opened(keys=str(path), client_limits=["1000/second", "100000/day"], failed_limits=["1/second"]) as guard:
+        started: list[threading.Thread] = []
+        monkeypatch.setattr(threading.Thread, "start", started.append)
+        for number in range(300):
+            assert isinstance(ask(guard, X_API_Key=key), Identity)
+            refusal(ask(guard, f"address {number}", X_API_Key="guess"), 401)
+        monkeypatch.undo()
+        assert started == []
+        storage = guard._rates._storage
+        assert isinstance(storage, SweptMemory)
+        assert len(storage.expirations) > 300
+        wait_until(
+            lambda: len(storage.expirations) == len(storage.locks) == 1, seconds=60, what="only that of the day is left"
+        )
 
 
 def test_who_guesses_is_slowed_and_nobody_else(path: Path, storage: dict[str, str], tenant: Iterator[str]) -> None:

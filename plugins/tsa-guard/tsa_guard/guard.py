@@ -183,7 +183,8 @@ class TenantGuard(Guard):
         return Identity(name=key.name, tenant=key.tenant, how="api-key")
 
     def close(self) -> None:
-        """End the threads that read keys."""
+        """End the threads that read keys and forget counts."""
+        self._rates.close()
         if self._keys is not None:
             self._keys.close()
         if self._tokens is not None:

@@ -10,10 +10,11 @@ from typing import Final
 
 from limits import RateLimitItem, parse
 from limits.errors import ConfigurationError, StorageError
-from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
 
 from tsa_core.api import ConfigError, GuardRefusal, HealthStatus, TsaError
+from tsa_guard.memory import SweptMemory
 from tsa_guard.options import GuardOptions
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,11 @@ class Rates:
             headers={"Retry-After": str(seconds)},
         )
 
+    def close(self) -> None:
+        """End the thread that forgets counts."""
+        if isinstance(self._storage, SweptMemory):
+            self._storage.close()
+
     def _warn(self, error: StorageError) -> None:
         now = time.monotonic()
         if now >= self._next_warning:
@@ -113,7 +119,7 @@ class Rates:
 
 def _open_storage(options: GuardOptions) -> Storage:
     if options.storage is None:
-        return MemoryStorage()
+        return SweptMemory()
     seconds = options.storage_timeout.total_seconds()
     # A request does not wait while a library tries again: the client may do that.
     return storage_from_string(  # type: ignore[return-value] # async ones have other schemes
