@@ -8,14 +8,19 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tsa_core.config import load_settings
+from tsa_core.config import ServerSettings, load_settings
 from tsa_core.hosting.sockets import listen
 from tsa_core.hosting.waitress.server import WaitressServer
 from tsa_core.http.fair_queue import FairQueue
+from tsa_core.http.thread_pools import Pool
+from tsa_core.testing import wait_until
 
 OTHER = "127.0.0.2"
 """Another address of this machine."""
@@ -100,6 +105,67 @@ def test_an_address_with_many_connections_takes_turns_with_others() -> None:
     assert len(app.answered) == 201
     # Behind the rest of the turn that it came in, and one of the crowd.
     assert place <= 16
+
+
+def test_addresses_take_turns_before_threads_that_wait() -> None:
+    order: list[str] = []
+    done: deque[tuple[Pool, Any]] = deque()
+    pool = Pool(ServerSettings(threads=1), done)
+    crowd = [InPool("a", f"a{number}", order) for number in range(1, 5)]
+    late = [InPool("b", "b1", order), InPool("c", "c1", order)]
+    for each in (*crowd, *late):
+        assert pool.add(each)
+    try:
+        for _ in range(6):
+            wait_until(lambda: bool(done), seconds=60, what="a request was answered")
+            done.popleft()
+            pool.finished()
+    finally:
+        pool.shutdown()
+    # The first one ran at once; then each address has its turn.
+    assert order == ["a1", "a2", "b1", "c1", "a3", "a4"]
+    assert pool.pop_expired() is None
+
+
+def test_what_has_waited_longest_is_refused_first() -> None:
+    order: list[str] = []
+    pool = Pool(ServerSettings(threads=1, queue_timeout=timedelta(0)), deque())
+    first, *others = (InPool(name[0], name, order) for name in ("a1", "a2", "b1", "a3"))
+    go_on = first.hold()
+    assert pool.add(first)
+    for each in others:
+        assert pool.add(each)
+    try:
+        expired = [found[1].name for found in iter(pool.pop_expired, None)]
+    finally:
+        go_on.set()
+        pool.shutdown()
+    assert expired == ["a2", "b1", "a3"]
+
+
+class InPool:
+    """A connection with a request that a pool runs."""
+
+    def __init__(self, holder: str, name: str, order: list[str]) -> None:
+        self.holder = holder
+        self.name = name
+        self.requests = [SimpleNamespace(queued_seconds=None, get_body_stream=BytesIO)]
+        self.server = SimpleNamespace(pull_trigger=lambda: None)
+        self._order = order
+        self._go_on = threading.Event()
+        self._go_on.set()
+
+    def hold(self) -> threading.Event:
+        """Let it be answered only when this is set."""
+        self._go_on.clear()
+        return self._go_on
+
+    def service(self) -> None:
+        self._go_on.wait(60)
+        self._order.append(self.name)
+
+    def cancel(self) -> None:
+        """Nothing is left to do."""
 
 
 class Waiting:
