@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.cli.timestamp_shell import Shell
+from tests.cli.timestamp_shell import Outcome, Shell
 from tsa_core.cli.timestamp.many import verifying
 from tsa_core.testing.http_tsa import HttpTsa
 
@@ -57,6 +57,24 @@ def test_quiet_and_fail_fast(many: Shell) -> None:
     assert "not verified: 2" in outcome.err
     good = many("verify", "d/f0", "d/f1", *CHAIN, "--quiet")
     assert (good.code, good.out, good.err) == (0, "", "")
+
+
+def test_a_terminal_gets_a_table_and_a_bar(many: Shell, tsa: HttpTsa, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    Path("d/[bold]").touch()
+    outcome = many("timestamp", "--each", "d", "--timestamp_server", tsa.url)
+    assert "timestamps" in outcome.err
+    outcome = many("verify", "d", *CHAIN)
+    assert "Verdict" in outcome.out.splitlines()[0]
+    assert "d/[bold]" in outcome.out, "a name is no markup"
+    assert "verified" in outcome.err
+
+
+def test_one_timestamp_quietly(many: Shell) -> None:
+    arguments = ("verify", *CHAIN, "--quiet", "--artifact")
+    assert many(*arguments, "d/f0", "--timestamp", "d/f0.tsr") == Outcome(code=0, out="", err="")
+    many.fails(1, *arguments, "d/f2", "--timestamp", "d/f2.tsr")
 
 
 def test_json_and_json_lines(many: Shell) -> None:

@@ -79,6 +79,9 @@ MANY_VERIFY_FLAGS: Final = (
 )
 
 
+_FOR_MANY: Final = ("each", "out_dir", "manifest", "suffix", "report", "fail_fast")
+
+
 def names_files(call: Call) -> bool:
     """Say whether files were named, or lists of them."""
     return bool(call.paths or call.flags["from_file"] or call.flags["sums"])
@@ -100,8 +103,11 @@ def _names_bundle(name: str | None) -> bool:
         return False
 
 
-def refuse_flags_for_many(call: Call) -> None:
-    """Raise UsageMistake for a flag that would have no effect on the one artifact of a flag."""
-    for name in ("each", "out_dir", "manifest", "suffix", "report", "fail_fast"):
+def refuse_flags_for_many(call: Call, *further: str) -> None:
+    """Raise UsageMistake for a flag that would have no effect on the one artifact of a flag.
+
+    `--jobs` and `--max-wait` may stand in a configuration file for every call, and are not refused.
+    """
+    for name in (*_FOR_MANY, *further):
         if call.flags.get(name):
             raise UsageMistake(f"--{name.replace('_', '-')} goes with FILEs, --from-file or --sums")

@@ -14,7 +14,6 @@ from click.core import ParameterSource
 
 from tsa_core.cli.boolean_flag import BooleanFlag
 from tsa_core.cli.program_group import all_commands
-from tsa_core.cli.timestamp.config_tables import take_tables
 from tsa_core.cli.timestamp.flags import COMMON, CONFIG, Call, Flag
 from tsa_core.cli.timestamp.quick import OWN_FILE, unasked_files
 
@@ -165,6 +164,8 @@ def _use_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> Pa
         return None
     commands = all_commands(root) if isinstance(root, click.Group) else {}
     settings = read_config(path)
+    from tsa_core.cli.timestamp.config_tables import take_tables
+
     ctx.meta[_TABLES] = take_tables(path, settings)
     tables = {name: settings.pop(name) for name in commands if isinstance(settings.get(name), dict)}
     flags = {name: _all_flags(command) for name, command in commands.items()}

@@ -19,7 +19,7 @@ from tsa_core.cli.timestamp.files import (
     write_timestamp,
 )
 from tsa_core.cli.timestamp.flags import PROGRAM, TSA, Call, flag
-from tsa_core.cli.timestamp.many_flags import MANY_STAMP_FLAGS, is_for_many, refuse_flags_for_many
+from tsa_core.cli.timestamp.many_flags import EVIDENCE, MANY_STAMP_FLAGS, is_for_many, refuse_flags_for_many
 from tsa_core.protocol.errors import TsaError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def timestamp(call: Call) -> int | None:
 
         trust = _trust(call)
         return stamp_many(call, _settings(call, trust), trust)
-    refuse_flags_for_many(call)
+    refuse_flags_for_many(call, "bundle", *EVIDENCE)
     if as_json and STANDARD in (flags["out"], flags["token_out"]):
         raise UsageMistake("--out - and --format json both need standard output")
     hash_name, digest = _digest_to_stamp(flags)

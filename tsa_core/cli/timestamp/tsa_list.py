@@ -11,11 +11,11 @@ from tsa_core.cli.timestamp.flags import Call
 
 
 def list_authorities(call: Call) -> None:
-    """List the authorities that --tsa knows: name, address, and by what their timestamps are trusted.
+    """List the authorities that --tsa knows.
 
-    Certificates of others do not come with tsa-core. "system store" are certificates of this system's store, chosen by
-    their SHA-256; "--roots needed": get the root from the authority. [authorities.NAME] in the configuration file adds
-    yours.
+    With name, address, and by what their timestamps are trusted. Certificates of others do not come with tsa-core:
+    "system store" are certificates of this system's store, chosen by their SHA-256; "--roots needed": get the root from
+    the authority. [authorities.NAME] in the configuration file adds yours.
     """
     rows = [(each, *_trusted_by(each)) for each in known_authorities(call.tables).values()]
     if call.as_json:

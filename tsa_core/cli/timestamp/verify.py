@@ -109,6 +109,7 @@ def verify(call: Call) -> int | None:
     else:
         refuse_flags_for_many(call)
         if names_timestamped_data(flags["reply"]) and flags["bundle"] is None:
+            refuse_flags_for_many(call, "quiet")
             verify_layers(call)
             return None
         _check_combinations(flags)
@@ -176,7 +177,7 @@ def _verify_one(call: Call, check: _Check) -> None:
         from tsa_core.cli.timestamp.verdict_document import verdict_document
 
         console.print_json({"TimestampPath": name, "Verified": True, **verdict_document(reply, result)})
-    else:
+    elif not call.flags["quiet"]:
         print_verdict(name, result)
 
 
@@ -202,6 +203,8 @@ def _verify_bundle(call: Call, check: _Check) -> None:
 
         documents = [verdict_document(reply, result) for reply, result in results]
         console.print_json({"BundlePath": name, "Verified": True, "Timestamps": documents})
+        return
+    if call.flags["quiet"]:
         return
     for number, (_, result) in enumerate(results, 1):
         print_verdict(f"{number} of {len(results)} in {name}", result)
