@@ -24,6 +24,8 @@ from tsa_core.protocol.tstinfo_reader import TSTInfo, read_tst_info
 _TIMEOUT_SECONDS = 30.0
 """Longer than the proxies wait for a server."""
 TOKEN = "token"
+CLOSED = "connection closed"
+"""In place of an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +112,8 @@ class Client:
             status = response.status
         except TimeoutError:
             error = f"no answer in {_TIMEOUT_SECONDS:g} s"
+        except (http.client.RemoteDisconnected, ConnectionResetError):
+            error = CLOSED
         except (OSError, http.client.HTTPException) as broken:
             error = f"connection: {type(broken).__name__}"
         return Answer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from bench.faults.clock import WallClock
 from bench.faults.scene import WatchedServer
 from bench.replicas.clients import TOKEN, Load, Name, kinds
 from bench.replicas.links import Link
-from bench.replicas.trails import Files, Trail
+from bench.replicas.trails import Database, Files, Replicated
 from tests.deploy.proxies import PROXIES, make_tls, running
 from tests.rotation import TsaDirectory
 from tsa_backends.redis_server import RedisServer
@@ -38,6 +38,10 @@ class Plan:
 
     proxy: str = "haproxy"
     replicas: int = 3
+    database: bool = True
+    """Whether all record in one PostgreSQL; else each in a file."""
+    standby: bool = False
+    """Whether that has a standby."""
     quota: int = 600
     """Requests a day of the tenant `metered`."""
     rate: int = 40
@@ -102,10 +106,9 @@ class Replica:
 class Cluster:
     """A context manager; within it everything runs, and clients ask."""
 
-    def __init__(self, folder: Path, plan: Plan, trail: Callable[[Path, ExitStack], Trail] | None = None) -> None:
+    def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder = folder
         self.plan = plan
-        self._make_trail = trail
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -128,10 +131,9 @@ class Cluster:
         self.redis = RedisServer(self.folder, durable=True)
         self.redis.start()
         self._stack.callback(self.redis.process.stop)
-        self.trail: Trail = (
-            Files(self.folder, self.plan.replicas)
-            if self._make_trail is None
-            else self._make_trail(self.folder, self._stack)
+        self.links: dict[int, list[Link]] = {}
+        self.trail: Replicated = (
+            Database(self._stack, self.link, follow=self.plan.standby) if self.plan.database else Files()
         )
         with changed_keys(self.folder / "keys.jsonl") as keys:
             names: dict[str, list[Name]] = {"steady": [], "metered": []}
@@ -140,7 +142,6 @@ class Cluster:
                 text, key = new_key(name=f"client-{number}", tenant=tenant)
                 keys[key.id] = key
                 names[tenant].append(Name(text, f"127.0.1.{number}"))
-        self.links: dict[int, list[Link]] = {}
         self.time_servers = [
             self._stack.enter_context(NtpResponder(host=f"127.0.0.{number}")).server
             for number in range(1, 4)
@@ -197,6 +198,17 @@ class Cluster:
             self._stack.enter_context(load)
         # HAProxy asks each /readyz first.
         self.wait_for_tokens(50)
+
+    @property
+    def database(self) -> Database:
+        """The PostgreSQL; raises AssertionError when the plan has none."""
+        assert isinstance(self.trail, Database)
+        return self.trail
+
+    @property
+    def configs(self) -> list[Path]:
+        """The replicas' configurations."""
+        return [replica.config for replica in self.replicas]
 
     def all_ready(self) -> bool:
         """Whether every replica says so."""

@@ -91,9 +91,19 @@ def redis_down(cluster: Cluster) -> Times:
     return times()
 
 
+@drill("redis-hangs", "Redis hangs for 10 s (SIGSTOP); guards refuse meanwhile")
+def redis_hangs(cluster: Cluster) -> Times:
+    """It keeps its connections, and answers nothing."""
+    with fault() as times:
+        cluster.redis.freeze()
+        sleep(FAULT_SECONDS)
+        cluster.redis.thaw()
+    return times()
+
+
 @drill(
     "redis-down-open",
-    'The same with `on_storage_failure = "allow"`: nothing is counted meanwhile',
+    'Redis is killed for 10 s with `on_storage_failure = "allow"`: nothing is counted meanwhile',
     plan=lambda proxy: Plan(proxy=proxy, on_storage_failure="allow"),
     quota_holds=False,
 )
@@ -130,4 +140,54 @@ def partition(cluster: Cluster) -> Times:
         sleep(FAULT_SECONDS)
         for link in cluster.links[1]:
             link.mend()
+    return times()
+
+
+@drill("postgres-stopped", "PostgreSQL is stopped for 10 s")
+def postgres_stopped(cluster: Cluster) -> Times:
+    """No record, no token."""
+    with fault() as times:
+        cluster.database.primary.stop()
+        sleep(FAULT_SECONDS)
+        cluster.database.primary.start()
+    return times()
+
+
+@drill("postgres-hangs", "All processes of PostgreSQL hang for 10 s (SIGSTOP)")
+def postgres_hangs(cluster: Cluster) -> Times:
+    """It keeps its connections, and answers nothing."""
+    with fault() as times:
+        cluster.database.primary.freeze()
+        sleep(FAULT_SECONDS)
+        cluster.database.primary.thaw()
+    return times()
+
+
+@drill(
+    "failover",
+    "The primary PostgreSQL is killed; 5 s later its synchronous standby, which was read-only, is promoted",
+    plan=lambda proxy: Plan(proxy=proxy, standby=True),
+)
+def failover(cluster: Cluster) -> Times:
+    """The replicas' URL names both."""
+    assert cluster.database.standby is not None
+    with fault() as times:
+        cluster.database.primary.crash()
+        sleep(5)
+        cluster.database.standby.promote()
+    return times()
+
+
+@drill(
+    "standby-down",
+    "The synchronous standby is killed, and started again after 10 s: the primary waits for it",
+    plan=lambda proxy: Plan(proxy=proxy, standby=True),
+)
+def standby_down(cluster: Cluster) -> Times:
+    """What is not in two places gives no token."""
+    assert cluster.database.standby is not None
+    with fault() as times:
+        cluster.database.standby.crash()
+        sleep(FAULT_SECONDS)
+        cluster.database.standby.start()
     return times()

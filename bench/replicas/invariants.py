@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.replicas.clients import TOKEN, Answer, kinds, longest_pause
+from bench.replicas.clients import CLOSED, TOKEN, Answer, kinds, longest_pause
 from bench.replicas.cluster import Cluster
 from bench.replicas.trails import Recorded
 from tsa_core.verify import TrustStore, VerificationError, Verifier
 
-EXPECTED = frozenset({TOKEN, "systemFailure", "timeNotAvailable", "HTTP 429", "HTTP 502", "HTTP 503"})
-"""What clients may see. timeNotAvailable is what RFC 3161 has for a clock that cannot be trusted."""
+EXPECTED = frozenset({TOKEN, "systemFailure", "timeNotAvailable", "HTTP 429", "HTTP 502", "HTTP 503", CLOSED})
+"""What clients may see. timeNotAvailable is what RFC 3161 has for a clock that cannot be trusted. HAProxy closes the
+connection in place of a 502 when it is not the connection's first request, and the server was killed with the request
+unread (RST): so that the client asks again, as RFC 9112 9.3.1 describes."""
 _MARGIN = 0.05
 _VERIFIED = 300
 """So many tokens are verified whole, evenly taken from all."""
@@ -27,6 +29,8 @@ class Found:
     recorded: int
     not_in_the_trail: int
     twice: int
+    known: int
+    """How many records `audit find` has for the last token."""
     wrong_time: int
     invalid: int
     quota: int
@@ -49,7 +53,7 @@ def examine(cluster: Cluster, *, began: float, quota_holds: bool = True) -> Foun
     received = [
         Recorded(f"{answer.tst_info.serial_number:x}", answer.tst_info.hashed_message.hex()) for answer in granted
     ]
-    recorded = cluster.trail.tokens()
+    recorded = cluster.trail.tokens(cluster.configs)
     serials = Counter(token.serial for token in recorded), Counter(token.serial for token in received)
     found = Found(
         saw=dict(kinds(answers)),
@@ -57,11 +61,12 @@ def examine(cluster: Cluster, *, began: float, quota_holds: bool = True) -> Foun
         recorded=len(recorded),
         not_in_the_trail=len(set(received) - set(recorded)),
         twice=sum(count > 1 for each in serials for count in each.values()),
+        known=cluster.trail.find(cluster.configs, received[-1]),
         wrong_time=sum(_wrong_time(answer) for answer in granted),
         invalid=_invalid(cluster, granted),
         quota=sum(answer.kind == TOKEN for answer in metered),
         allowed=cluster.plan.quota,
-        trail=cluster.trail.verify(),
+        trail=cluster.trail.verify(cluster.configs),
         pause=longest_pause(steady, began),
         slowest=max(answer.received - answer.sent for answer in answers),
     )
@@ -69,6 +74,7 @@ def examine(cluster: Cluster, *, began: float, quota_holds: bool = True) -> Foun
     failed = sum(answer.kind not in {TOKEN, "HTTP 429"} for answer in metered)
     found.broken = [
         *([f"{found.not_in_the_trail} tokens are not in the trail"] if found.not_in_the_trail else []),
+        *([f"`audit find` finds the last token {found.known} times"] if found.known != 1 else []),
         *([f"{found.twice} serial numbers twice"] if found.twice else []),
         *([f"{found.wrong_time} tokens with a wrong time"] if found.wrong_time else []),
         *([f"{found.invalid} tokens do not verify"] if found.invalid else []),

@@ -1,4 +1,4 @@
-"""Replicas behind HAProxy with one Redis, real processes: one is killed under load, and nothing that matters is lost.
+"""Replicas behind HAProxy with one Redis and one PostgreSQL, all real: one is killed under load, and nothing is lost.
 
 `make drills` does this and more for longer.
 """
@@ -10,12 +10,14 @@ from importlib.util import find_spec
 
 import pytest
 
+from tsa_backends.postgresql_server import postgresql_program
 from tsa_core.testing import require_program
 
 pytestmark = [
     pytest.mark.needs(find_spec("bench") is not None, "imports a benchmark, which `make test` can"),
-    pytest.mark.plugin("file", "auditfile", "guard"),
+    pytest.mark.plugin("file", "auditsql", "guard"),
     pytest.mark.package("redis", install="tsa-guard[redis]"),
+    pytest.mark.package("psycopg", install="tsa-audit-sql[postgresql]"),
 ]
 
 
@@ -26,6 +28,7 @@ def test_a_replica_that_is_killed_under_load_loses_no_record_and_no_count() -> N
 
     require_program("haproxy")
     require_program("redis-server", package="redis-server")
+    postgresql_program("initdb")
     plan = Plan(proxy="haproxy", replicas=2, quota=60, settled=0.5)
 
     found = observe(plan, partial(kill, pause=0))
