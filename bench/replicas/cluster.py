@@ -41,7 +41,9 @@ class Plan:
     database: bool = True
     """Whether all record in one PostgreSQL; else each in a file."""
     standby: bool = False
-    """Whether that has a standby."""
+    """Whether that has a standby, and"""
+    synchronous: bool = True
+    """whether a commit waits for it."""
     quota: int = 600
     """Requests a day of the tenant `metered`."""
     rate: int = 40
@@ -133,7 +135,9 @@ class Cluster:
         self._stack.callback(self.redis.process.stop)
         self.links: dict[int, list[Link]] = {}
         self.trail: Replicated = (
-            Database(self._stack, self.link, follow=self.plan.standby) if self.plan.database else Files()
+            Database(self._stack, self.link, follow=self.plan.standby, synchronous=self.plan.synchronous)
+            if self.plan.database
+            else Files()
         )
         with changed_keys(self.folder / "keys.jsonl") as keys:
             names: dict[str, list[Name]] = {"steady": [], "metered": []}

@@ -29,6 +29,8 @@ class Drill:
     plan: Callable[[str], Plan]
     """From the proxy's name."""
     quota_holds: bool = True
+    loses: bool = False
+    """Whether records are lost, which the drill has to show."""
 
 
 _Act = TypeVar("_Act", bound=Callable[[Cluster], Times])
@@ -38,12 +40,17 @@ FAULT_SECONDS = 10.0
 
 
 def drill(
-    name: str, done: str, *, plan: Callable[[str], Plan] = lambda proxy: Plan(proxy=proxy), quota_holds: bool = True
+    name: str,
+    done: str,
+    *,
+    plan: Callable[[str], Plan] = lambda proxy: Plan(proxy=proxy),
+    quota_holds: bool = True,
+    loses: bool = False,
 ) -> Callable[[_Act], _Act]:
     """Register a function as the drill `name`; `done` says what it does, for the table."""
 
     def register(act: _Act) -> _Act:
-        REGISTERED[name] = Drill(name=name, done=done, act=act, plan=plan, quota_holds=quota_holds)
+        REGISTERED[name] = Drill(name=name, done=done, act=act, plan=plan, quota_holds=quota_holds, loses=loses)
         return act
 
     return register
@@ -190,4 +197,28 @@ def standby_down(cluster: Cluster) -> Times:
         cluster.database.standby.crash()
         sleep(FAULT_SECONDS)
         cluster.database.standby.start()
+    return times()
+
+
+@drill(
+    "failover-async",
+    "The primary is killed 2 s after its asynchronous standby; that is started and promoted, and the replicas anew",
+    plan=lambda proxy: Plan(proxy=proxy, standby=True, synchronous=False),
+    loses=True,
+)
+def failover_async(cluster: Cluster) -> Times:
+    """Commits of two seconds are lost, and the replicas notice."""
+    assert cluster.database.standby is not None
+    cluster.database.standby.stop()
+    sleep(2)
+    with fault() as times:
+        cluster.database.primary.crash()
+        cluster.database.standby.start()
+        cluster.database.standby.promote()
+        for replica in cluster.replicas:
+            assert replica.server is not None
+            replica.server.wait_for_log("rows were removed, or the database is an older copy")
+            assert not replica.ready()
+            replica.stop()
+            replica.start()
     return times()

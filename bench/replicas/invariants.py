@@ -45,8 +45,11 @@ class Found:
     broken: list[str] = field(default_factory=list)
 
 
-def examine(cluster: Cluster, *, began: float, quota_holds: bool = True) -> Found:
-    """Compare, once the clients have stopped; `began` is when the fault did, by the monotonic clock."""
+def examine(cluster: Cluster, *, began: float, quota_holds: bool = True, loses: bool = False) -> Found:
+    """Compare, once the clients have stopped; `began` is when the fault did, by the monotonic clock.
+
+    With `loses` records must have been lost, or the drill shows nothing.
+    """
     steady, metered = cluster.steady.answers, cluster.metered.answers
     answers = [*steady, *metered]
     granted = [answer for answer in answers if answer.kind == TOKEN]
@@ -73,7 +76,8 @@ def examine(cluster: Cluster, *, began: float, quota_holds: bool = True) -> Foun
     # What was counted and then failed took its part of the quota without a token.
     failed = sum(answer.kind not in {TOKEN, "HTTP 429"} for answer in metered)
     found.broken = [
-        *([f"{found.not_in_the_trail} tokens are not in the trail"] if found.not_in_the_trail else []),
+        *([f"{found.not_in_the_trail} tokens are not in the trail"] if found.not_in_the_trail and not loses else []),
+        *(["no record was lost"] if loses and not found.not_in_the_trail else []),
         *([f"`audit find` finds the last token {found.known} times"] if found.known != 1 else []),
         *([f"{found.twice} serial numbers twice"] if found.twice else []),
         *([f"{found.wrong_time} tokens with a wrong time"] if found.wrong_time else []),

@@ -14,12 +14,12 @@ _SETTINGS = ("max_connections = 100", "wal_keep_size = 256MB")
 
 
 class Primary(PostgresqlServer):
-    """Waits for the disk; with `follow`, for the standby too."""
+    """Waits for the disk; after `wait_for_standby`, for the standby too."""
 
     def __init__(self) -> None:
         super().__init__(durable=True, settings=_SETTINGS)
 
-    def follow(self) -> None:
+    def wait_for_standby(self) -> None:
         """Let no commit return before the standby has it (`synchronous_standby_names`)."""
         self.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{_NAME}'")
         self.sql("SELECT pg_reload_conf()")

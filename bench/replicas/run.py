@@ -17,11 +17,16 @@ _KEPT = ("**/log", "*.log", "**/tsa.toml", "haproxy-*.cfg", "nginx-*/*.conf")
 def run(drill: Drill, proxy: str, *, keep: Path | None = None) -> Found:
     """Do a drill; `keep` gets the logs and configurations of all processes."""
     kept = keep and keep / f"{drill.name}-{proxy}"
-    return observe(drill.plan(proxy), drill.act, quota_holds=drill.quota_holds, keep=kept)
+    return observe(drill.plan(proxy), drill.act, quota_holds=drill.quota_holds, loses=drill.loses, keep=kept)
 
 
 def observe(
-    plan: Plan, act: Callable[[Cluster], Times], *, quota_holds: bool = True, keep: Path | None = None
+    plan: Plan,
+    act: Callable[[Cluster], Times],
+    *,
+    quota_holds: bool = True,
+    loses: bool = False,
+    keep: Path | None = None,
 ) -> Found:
     """Do something to a cluster while clients ask, wait until it has healed, and look at everything afterwards."""
     with tempfile.TemporaryDirectory(prefix="tsa-drill-") as name:
@@ -34,7 +39,7 @@ def observe(
                 healed = cluster.healed(times.ended)
                 cluster.wait_for_the_quota()
                 cluster.stop_clients()
-                found = examine(cluster, began=times.began, quota_holds=quota_holds)
+                found = examine(cluster, began=times.began, quota_holds=quota_holds, loses=loses)
                 found.healed = healed
         finally:
             if keep is not None:

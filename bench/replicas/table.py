@@ -57,8 +57,13 @@ class Row:
             took(self.found.slowest),
             took(self.found.healed),
             f"{self.found.quota:,} of {self.found.allowed:,}",
-            "; ".join(self.found.broken) or "all hold",
+            "; ".join(self.found.broken) or self._held,
         )
+
+    @property
+    def _held(self) -> str:
+        lost = self.found.not_in_the_trail if self.found else 0
+        return f"{lost:,} tokens are not in the trail, as was to be shown; all else holds" if lost else "all hold"
 
     def as_json(self) -> dict[str, object]:
         """Return everything that is known."""

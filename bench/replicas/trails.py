@@ -79,7 +79,7 @@ class Database(Replicated):
 
     one_for_all = True
 
-    def __init__(self, stack: ExitStack, link: Callable[[int, int], int], *, follow: bool) -> None:
+    def __init__(self, stack: ExitStack, link: Callable[[int, int], int], *, follow: bool, synchronous: bool) -> None:
         from bench.replicas.postgres import Primary, Standby
 
         self.primary: Primary = Primary()
@@ -92,7 +92,8 @@ class Database(Replicated):
             self.standby = Standby(self.primary)
             stack.callback(self.standby.remove)
             self.standby.start()
-            self.primary.follow()
+            if synchronous:
+                self.primary.wait_for_standby()
 
     def settings(self, number: int) -> str:
         """Return `[audit]` and its tables for a replica: both hosts, of which libpq takes the one that writes."""
