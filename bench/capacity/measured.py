@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.issue import OTHER_KINDS, WITH_CERTIFICATES
 from bench.measure import Load, Server, bare_signature_us, cpu_seconds
@@ -19,6 +23,8 @@ KIND = "ecdsa-p256"
 KINDS = (KIND, *OTHER_KINDS)
 _NO_LIMIT = "1000000000/day"
 _GUARD = "TSA_MIDDLEWARE__GUARD__"
+_BEARER = "bearer tokens (JWT, ES256)"
+_ISSUER, _AUDIENCE = "https://login.example.org/", "timestamps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +67,10 @@ class _Backends:
     database: PostgresqlServer
     name: str
     redis: RedisServer
-    key: str
+    headers: dict[str, str]
+    """An API key."""
+    bearer: dict[str, str]
+    """A bearer token."""
 
     @property
     def postgresql(self) -> dict[str, str]:
@@ -88,6 +97,12 @@ class _Backends:
             ("audit", "tsa-audit-sql, SQLite"): sqlite,
             ("audit", "tsa-audit-sql, PostgreSQL"): self.postgresql,
             ("guard", "API keys"): self.api_keys,
+            ("guard", _BEARER): {
+                "TSA_MIDDLEWARE__GUARDS": "guard",
+                f"{_GUARD}JWT__ISSUER": _ISSUER,
+                f"{_GUARD}JWT__AUDIENCE": _AUDIENCE,
+                f"{_GUARD}JWT__JWKS": str(self.folder / "jwks.json"),
+            },
             ("guard", "API keys, limit in memory"): memory,
             ("guard", "API keys, limit in Redis"): self.counted,
             ("whole", ""): {**self.counted, **self.postgresql},
@@ -109,7 +124,19 @@ def _backends() -> Iterator[_Backends]:
         text, key = new_key(name="bench")
         with changed_keys(folder / "keys.jsonl") as known:
             known[key.id] = key
-        yield _Backends(folder, database, database.new_database(), redis, text)
+        bearer = _bearer(folder / "jwks.json")
+        yield _Backends(folder, database, database.new_database(), redis, {"X-API-Key": text}, bearer)
+
+
+def _bearer(jwks: Path) -> dict[str, str]:
+    """Write the keys of an identity provider, and return the header of one of its clients."""
+    import jwt
+
+    private = ec.generate_private_key(ec.SECP256R1())
+    public = jwt.get_algorithm_by_name("ES256").to_jwk(private.public_key(), as_dict=True)
+    jwks.write_text(json.dumps({"keys": [{**public, "kid": "bench", "use": "sig", "alg": "ES256"}]}))
+    claims = {"iss": _ISSUER, "aud": _AUDIENCE, "sub": "bench", "exp": int(time.time()) + 86_400}
+    return {"Authorization": f"Bearer {jwt.encode(claims, private, algorithm='ES256', headers={'kid': 'bench'})}"}
 
 
 def measure(*, quick: bool, connections: int = 64) -> Constants:
@@ -128,7 +155,9 @@ def measure(*, quick: bool, connections: int = 64) -> Constants:
             for kind, values in bare.items():
                 values.append(bare_signature_us(kind))
             for name, server in servers.items():
-                costs[name].append(_cost(server, backends, connections=connections, seconds=seconds))
+                headers = backends.bearer if name[1] == _BEARER else backends.headers
+                cost = _cost(server, backends, headers, connections=connections, seconds=seconds)
+                costs[name].append(cost)
         found.bare_us = {kind: median(values) for kind, values in bare.items()}
         found.keys = {name: _median(each) for (what, name), each in costs.items() if what == "key"}
         found.audits = {name: _median(each) for (what, name), each in costs.items() if what == "audit"}
@@ -140,17 +169,17 @@ def measure(*, quick: bool, connections: int = 64) -> Constants:
     return found
 
 
-def _load(server: Server, key: str, *, connections: int, seconds: float) -> Load:
-    load = server.load(WITH_CERTIFICATES, connections=connections, seconds=seconds, headers={"X-API-Key": key})
+def _load(server: Server, headers: Mapping[str, str], *, connections: int, seconds: float) -> Load:
+    load = server.load(WITH_CERTIFICATES, connections=connections, seconds=seconds, headers=headers)
     if load.errors:
         raise RuntimeError(f"{load.errors} of {load.requests} requests got no token")
     return load
 
 
-def _cost(server: Server, backends: _Backends, *, connections: int, seconds: float) -> Cost:
+def _cost(server: Server, backends: _Backends, headers: Mapping[str, str], *, connections: int, seconds: float) -> Cost:
     pids = backends.database.process.pid, backends.redis.process.pid
     before = [cpu_seconds(pid) for pid in pids]
-    load = _load(server, backends.key, connections=connections, seconds=seconds)
+    load = _load(server, headers, connections=connections, seconds=seconds)
     database, redis = ((cpu_seconds(pid) - used) * 1e6 / load.requests for pid, used in zip(pids, before, strict=True))
     return Cost(
         server_us=load.cpu_us,
@@ -176,7 +205,7 @@ def _median(costs: list[Cost]) -> Cost:
 
 def _growth(server: Server, backends: _Backends, name: str, *, connections: int) -> Growth:
     before = _sizes(backends)
-    load = _load(server, backends.key, connections=connections, seconds=2.0)
+    load = _load(server, backends.headers, connections=connections, seconds=2.0)
     grown = {place: size - before[place] for place, size in _sizes(backends).items()}
     if name == "tsa-audit-file":
         return Growth(stored=grown["file"] / load.requests)
