@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bench.capacity.measured import KIND, Constants, Cost
 
 DAY_SECONDS = 86_400
+_WHOLE = "API keys, limit in Redis, rows in PostgreSQL"
 RATES = (1, 100, 1_000, 10_000, 100_000)
 
 
@@ -52,12 +53,13 @@ def _keys(constants: Constants) -> Sheet:
     )
 
 
-def _parts(constants: Constants, cost: Cost) -> tuple[str, ...]:
+def _parts(constants: Constants, cost: Cost, name: str = "") -> tuple[str, ...]:
+    # What a server does not use does a little for itself.
     return (
         _number(cost.server_us),
         f"{cost.server_us / constants.bare_us[KIND]:.1f}",
-        _number(cost.database_us) if cost.database_us >= 1 else "",
-        _number(cost.redis_us) if cost.redis_us >= 1 else "",
+        _number(cost.database_us) if "PostgreSQL" in name else "",
+        _number(cost.redis_us) if "Redis" in name else "",
         _count(cost.per_second),
         f"{cost.p99_ms:.0f} ms",
     )
@@ -71,7 +73,7 @@ def _audits(constants: Constants) -> Sheet:
     for name, cost in constants.audits.items():
         growth = constants.growth[name]
         log = _count(growth.log) if growth.log else ""
-        rows.append((name, *_parts(constants, cost), _count(growth.stored), log))
+        rows.append((name, *_parts(constants, cost, name), _count(growth.stored), log))
     return Sheet(
         name="audits",
         title=f"By audit trail, {KIND}, without a guard",
@@ -84,8 +86,8 @@ def _guards(constants: Constants) -> Sheet:
     assert constants.whole is not None
     rows = [
         ("none", *_parts(constants, constants.keys[KIND])),
-        *((name, *_parts(constants, cost)) for name, cost in constants.guards.items()),
-        ("API keys, limit in Redis, rows in PostgreSQL", *_parts(constants, constants.whole)),
+        *((name, *_parts(constants, cost, name)) for name, cost in constants.guards.items()),
+        (_WHOLE, *_parts(constants, constants.whole, _WHOLE)),
     ]
     return Sheet(name="guards", title=f"By guard, {KIND}", columns=("guard", *_PARTS), rows=rows)
 

@@ -29,7 +29,10 @@ _ISSUER, _AUDIENCE = "https://login.example.org/", "timestamps"
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one token costs in CPU microseconds: in the server, in PostgreSQL, in Redis; and how many there were."""
+    """What one token costs in CPU microseconds: in the server, in PostgreSQL, in Redis; and how many there were.
+
+    Of several rounds: the median of the microseconds, and the best of the other two, which neighbours only make worse.
+    """
 
     server_us: float
     database_us: float = 0.0
@@ -140,7 +143,7 @@ def _bearer(jwks: Path) -> dict[str, str]:
 
 
 def measure(*, quick: bool, connections: int = 64) -> Constants:
-    """Measure everything; all servers run at once and take turns, figures are medians over the rounds."""
+    """Measure everything; all servers run at once and take turns."""
     rounds, seconds = (1, 1.0) if quick else (3, 4.0)
     found = Constants(connections=connections)
     with _backends() as backends, ExitStack() as stack:
@@ -159,10 +162,10 @@ def measure(*, quick: bool, connections: int = 64) -> Constants:
                 cost = _cost(server, backends, headers, connections=connections, seconds=seconds)
                 costs[name].append(cost)
         found.bare_us = {kind: median(values) for kind, values in bare.items()}
-        found.keys = {name: _median(each) for (what, name), each in costs.items() if what == "key"}
-        found.audits = {name: _median(each) for (what, name), each in costs.items() if what == "audit"}
-        found.guards = {name: _median(each) for (what, name), each in costs.items() if what == "guard"}
-        found.whole = _median(costs["whole", ""])
+        found.keys = {name: _together(each) for (what, name), each in costs.items() if what == "key"}
+        found.audits = {name: _together(each) for (what, name), each in costs.items() if what == "audit"}
+        found.guards = {name: _together(each) for (what, name), each in costs.items() if what == "guard"}
+        found.whole = _together(costs["whole", ""])
         progress("capacity, how trails grow")
         for trail in found.audits:
             found.growth[trail] = _growth(servers["audit", trail], backends, trail, connections=connections)
@@ -190,7 +193,7 @@ def _cost(server: Server, backends: _Backends, headers: Mapping[str, str], *, co
     )
 
 
-def _median(costs: list[Cost]) -> Cost:
+def _together(costs: list[Cost]) -> Cost:
     def of(read: Callable[[Cost], float]) -> float:
         return median(map(read, costs))
 
@@ -198,8 +201,8 @@ def _median(costs: list[Cost]) -> Cost:
         server_us=of(lambda cost: cost.server_us),
         database_us=of(lambda cost: cost.database_us),
         redis_us=of(lambda cost: cost.redis_us),
-        per_second=of(lambda cost: cost.per_second),
-        p99_ms=of(lambda cost: cost.p99_ms),
+        per_second=max(cost.per_second for cost in costs),
+        p99_ms=min(cost.p99_ms for cost in costs),
     )
 
 

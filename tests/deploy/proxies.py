@@ -87,12 +87,13 @@ def running(command: list[str], *, port: int, log: Path) -> Iterator[None]:
 
 def nginx(folder: Path, tls: Tls, *upstreams: int) -> tuple[list[str], int]:
     port = free_port()
+    fails = "fail_timeout=2s;"
     sample = replace(
         (DEPLOY / "nginx" / "tsa.conf").read_text(encoding="utf-8"),
         {
             "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
             "    listen [::]:443 ssl;\n": "",
-            "server 127.0.0.1:3000;": "\n    ".join(f"server 127.0.0.1:{each};" for each in upstreams),
+            "server 127.0.0.1:3000 ": f" {fails}\n    ".join(f"server 127.0.0.1:{each}" for each in upstreams) + " ",
             f"/etc/nginx/tls/{HOST}.pem": str(tls.certificate),
             f"/etc/nginx/tls/{HOST}.key": str(tls.key),
         },
