@@ -2,8 +2,8 @@
 
     python -m bench.evidence [--files 1000000] [--folder /var/tmp/evidence] [--all]
 
-The files are made once in the folder and used again. An authority in this process answers over HTTP. "reading" is what it
-takes to open and read every file in one thread; with `--all`, both renewals and the verification of every file are
+The files are made once in the folder and used again. An authority in this process answers over HTTP. "reading" is what
+it takes to open and read every file in one thread; with `--all`, both renewals and the verification of every file are
 measured too. Drop the page cache before, or run twice, to know which of the two was measured.
 """
 

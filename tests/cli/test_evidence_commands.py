@@ -12,6 +12,7 @@ import pytest
 from tests.cli.timestamp_shell import CHAIN, Shell, honest
 from tsa_core.cli.program_group import all_commands
 from tsa_core.cli.timestamp.evidence.commands import EVIDENCE
+from tsa_core.cli.timestamp.evidence.directory_flags import progress
 from tsa_core.evidence import EvidenceRecord
 from tsa_core.testing.forged_revocation import crl
 from tsa_core.testing.http_tsa import Answer, HttpTsa
@@ -96,6 +97,32 @@ def test_the_whole_way(shell: Shell, files: Path, tsa: HttpTsa) -> None:
     bad = shell("evidence", "verify", *STATE, *TRUST)
     assert (bad.code, bad.out.splitlines()[0]) == (1, "1 files verified, 2 not")
     assert "data/two: not verified: it has changed since it was stamped\n" in bad.err
+
+
+def test_a_renewal_fetches_what_is_asked_for_and_refuses_what_nothing_covers(
+    shell: Shell, files: Path, tsa: HttpTsa
+) -> None:
+    shell("evidence", "create", *STATE, *server(tsa), "data")
+    failed = shell("evidence", "renew", *STATE, *server(tsa), *TRUST, "--all", "--fetch-crls", "--fetch-ocsp")
+    assert failed.code == 1
+    assert "nothing at hand tells whether the certificate 'CN=Signer,O=tsa-core tests' was revoked" in failed.err
+    shown = json.loads(shell("evidence", "inspect", *STATE, "--format", "json").out)
+    assert len(shown[0]["Timestamps"]) == 1
+
+
+def test_a_terminal_sees_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress("reading", 200) as show:
+        assert show is not None
+        show(100, 2_500_000)
+    assert f"reading [{'#' * 15}{'.' * 15}]  50 % 100 files, 2.5 MB" in capsys.readouterr().err
+    with progress("hashing") as show:
+        assert show is not None
+        show(100, 2_500_000)
+    assert "hashing 100 files, 2.5 MB" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    with progress("hashing") as show:
+        assert show is None
 
 
 def test_due_is_for_cron(shell: Shell, files: Path, tsa: HttpTsa) -> None:

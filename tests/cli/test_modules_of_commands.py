@@ -77,7 +77,7 @@ def test_inspect_imports_no_framework(files: Path, unit: int) -> None:
     check(imported(files, *CLIENT, "inspect", "--timestamp", "r.tsr"), most=unit + 112, without=(*without, *HTTP))
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("verify", "--help")])
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("verify", "--help"), ("evidence", "--help")])
 def test_the_clients_help_imports_click_alone(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     without = [name for name in FRAMEWORKS if name != "click"]
     check(imported(tmp_path, *CLIENT, *arguments), most=172, without=(*without, *HTTP, "cryptography.x509"))
