@@ -63,6 +63,25 @@ def test_a_trail_with_all_hashes_computed_anew_is_found(config: Path) -> None:
     assert "lines were cut off or rewritten after it was stamped" in result.stdout
 
 
+def test_a_token_that_a_leaked_key_made_is_told_from_genuine_ones(config: Path) -> None:
+    """Whoever has key and machine can make an old token and write it into the trail, but not into an anchor."""
+    anchored(config)
+    assert run("find", "--serial", "3", "--config", config).exit_code == 0
+    forged = run("find", "--serial", "63", "--config", config)
+    assert forged.exit_code == 1
+    assert "no such token" in forged.stderr
+    whole = lines(config)
+    [place] = [number for number, line in enumerate(whole) if f"{3:040x}".encode() in line]
+    old = whole[place].replace(f"{3:040x}".encode(), f"{0x63:040x}".encode())
+    put(config, rewritten([*whole[:place], old, *whole[place:]], lambda number, fields: None))
+    assert run("find", "--serial", "63", "--config", config).exit_code == 0
+    result = run("verify", "--config", config)
+    assert result.exit_code == 1
+    assert "ANCHORS: anchor 1 (http://127.0.0.1:" in result.stdout
+    put(config, whole)
+    assert run("verify", "--config", config).exit_code == 0
+
+
 def test_a_tail_that_was_cut_off_is_found(config: Path) -> None:
     anchored(config)
     put(config, lines(config)[:4])
