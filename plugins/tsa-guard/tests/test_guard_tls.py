@@ -134,6 +134,15 @@ def test_a_certificate_that_does_not_count(client: str, said: bytes, served: Ser
         assert (status, said in body) == (401, True)
 
 
+def test_a_refusal_comes_before_the_body_and_is_read_whole(served: Served) -> None:
+    whole = post(bytes(60_000))
+    with served.connect("revoked") as connection:
+        connection.sendall(whole[:500])
+        ((status, body),) = replies(connection, 1)
+        assert (status, b"is revoked" in body) == (401, True)
+        connection.sendall(whole[500:])  # no reset has destroyed the connection
+
+
 def test_nobody_gets_beyond_the_handshake_without_a_certificate(served: Served) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError)):  # with TLS 1.3 the client notices after its handshake
         stamp(served)
