@@ -12,13 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    pkcs12,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.cli.timestamp_shell import CHAIN
@@ -55,26 +49,6 @@ def pem_files(folder: Path, signer: Issued) -> tuple[Path, Path]:
     certificate.write_bytes(signer.certificate.public_bytes(Encoding.PEM))
     key.write_bytes(signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return certificate, key
-
-
-def jar(folder: Path, url: str) -> bytes:
-    jarsigner = require_program("jarsigner", package="a JDK")
-    ca, signer = coder()
-    path, store = folder / "a.jar", folder / "signer.p12"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("hello.txt", "hello")
-    store.write_bytes(
-        pkcs12.serialize_key_and_certificates(
-            b"coder",
-            signer.key,  # type: ignore[arg-type]  # an RSA key
-            signer.certificate,
-            [ca.certificate],
-            BestAvailableEncryption(b"secret"),
-        )
-    )
-    options = ("-keystore", store, "-storetype", "PKCS12", "-storepass", "secret", "-J-XX:TieredStopAtLevel=1")
-    run(jarsigner, *options, "-tsa", url, path, "coder")
-    return path.read_bytes()
 
 
 def program(folder: Path, url: str) -> bytes:
@@ -155,29 +129,34 @@ def signature_value(signed: bytes) -> bytes:
         start = stop
 
 
-def pdf(url: str) -> bytes:
-    """A PDF of pyHanko with a signature that has a timestamp, and then a document timestamp."""
+def blank_pdf() -> bytes:
+    """A PDF with one empty page."""
     from pyhanko.pdf_utils import generic as untyped_generic
     from pyhanko.pdf_utils import writer as untyped_writer
     from pyhanko.pdf_utils.content import RawContent
-    from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-    from pyhanko.sign import PdfSignatureMetadata, PdfTimeStamper, signers, timestamps
-    from pyhanko_certvalidator import registry
 
     generic: Any = untyped_generic
     writer: Any = untyped_writer
-    store: Any = registry.SimpleCertificateStore
     blank = writer.PdfFileWriter(stream_xrefs=False)
     page = writer.PageObject(
         contents=blank.add_object(generic.StreamObject(stream_data=RawContent(b"").render())),
         media_box=generic.ArrayObject([generic.NumberObject(each) for each in (0, 0, 100, 100)]),
     )
     blank.insert_page(page)
-    first = io.BytesIO()
-    blank.write(first)
+    stream = io.BytesIO()
+    blank.write(stream)
+    return stream.getvalue()
+
+
+def pdf(url: str) -> bytes:
+    """A PDF of pyHanko with a signature that has a timestamp, and then a document timestamp."""
     from asn1crypto import keys
     from asn1crypto import x509 as asn1_x509
+    from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+    from pyhanko.sign import PdfSignatureMetadata, PdfTimeStamper, signers, timestamps
+    from pyhanko_certvalidator import registry
 
+    store: Any = registry.SimpleCertificateStore
     _, coder_certificate = coder()
     key = coder_certificate.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     signer = signers.SimpleSigner(
@@ -187,6 +166,7 @@ def pdf(url: str) -> bytes:
     )
     stamper = timestamps.HTTPTimeStamper(url)
     metadata = PdfSignatureMetadata(field_name="Sig1", md_algorithm="sha256")
+    first = io.BytesIO(blank_pdf())
     signed = signers.sign_pdf(IncrementalPdfFileWriter(first), metadata, signer, timestamper=stamper)
     stamped = PdfTimeStamper(stamper, field_name="Stamp").timestamp_pdf(IncrementalPdfFileWriter(signed), "sha256")
     return bytes(stamped.getbuffer())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,25 +31,38 @@ def stamped(digest: bytes) -> bytes:
 
 
 class Judge:
-    """BouncyCastle in a process of its own for each question."""
+    """BouncyCastle in one process, which is asked one question after another."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
 
     def __call__(self, *words: str | Path) -> list[str]:
-        program, *start = LANGUAGES["timestampeddata"].start
-        command = [shutil.which(program) or program, "-XX:TieredStopAtLevel=1", *start, *map(str, words)]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write("\t".join(map(str, words)) + "\n")
+        stdin.flush()
+        lines = []
+        while (line := stdout.readline()) != ".\n":
+            assert line, "BouncyCastle's process has ended"
+            lines.append(line.rstrip("\n"))
+        return lines
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
+def judge() -> Iterator[Judge]:
     try:
-        return Judge(built("timestampeddata"))
+        folder = built("timestampeddata")
     except NoToolchain as error:
         not_on_this_machine(str(error))
+    program, *start = LANGUAGES["timestampeddata"].start
+    command = [shutil.which(program) or program, "-XX:TieredStopAtLevel=1", "-Xshare:auto", *start]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=folder, **pipes) as process:  # type: ignore[call-overload]  # a dict of words
+        try:
+            yield Judge(process)
+        finally:
+            process.kill()
 
 
 def test_bouncycastle_reads_ours(judge: Judge, tmp_path: Path) -> None:

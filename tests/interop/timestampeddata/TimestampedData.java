@@ -45,7 +45,17 @@ public class TimestampedData {
         }
     }
 
-    public static void main(String[] words) throws Exception {
+    // Each line of standard input is a command, its words parted by tabs; a line with a dot ends each answer.
+    public static void main(String[] none) throws Exception {
+        java.io.BufferedReader lines = new java.io.BufferedReader(new java.io.InputStreamReader(System.in));
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            run(line.split("\t"));
+            System.out.println(".");
+            System.out.flush();
+        }
+    }
+
+    static void run(String[] words) throws Exception {
         switch (words[0]) {
             case "judge":
                 for (int i = 1; i < words.length; i++) {
