@@ -69,7 +69,7 @@ def test_the_client_imports_no_revocation_and_no_framework(files: Path, unit: in
         arguments = ("timestamp", "--artifact", "a.txt", "--out", "new.tsr", "--timestamp_server", tsa.url)
         modules = imported(files, *CLIENT, *arguments)
     others = ("tsa_core.client.revocation", "tsa_core.paths.crl_reader", "tsa_core.verify.verifier")
-    check(modules, most=unit + 150, without=(*FRAMEWORKS, "urllib3", "json", "html", *others))
+    check(modules, most=unit + 150, without=(*FRAMEWORKS, "urllib3", "json", "html", "pathlib", "queue", *others))
 
 
 def test_inspect_imports_no_framework(files: Path, unit: int) -> None:

@@ -6,9 +6,12 @@ import os
 import stat
 import sys
 from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tsa_core.cli.mistake import UsageMistake
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def refuse_inputs(option: str, output: str | Path, inputs: Iterable[tuple[str, str | Path | None]]) -> None:
@@ -28,7 +31,7 @@ def refuse_inputs(option: str, output: str | Path, inputs: Iterable[tuple[str, s
 def _identity(path: str | Path) -> tuple[int, int] | None:
     """Return device and inode of a regular file, None for what is not there and what writing does not destroy."""
     try:
-        status = os.fstat(sys.stdin.fileno()) if path == "-" else Path(path).stat()
+        status = os.fstat(sys.stdin.fileno()) if path == "-" else os.stat(path)  # noqa: PTH116 - pathlib takes 2 ms
     except (OSError, ValueError, AttributeError):
         return None
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,6 +97,16 @@ def _collect(
     asked: dict[str, tuple[TimestampClient, bytes]], needed: int, deadline: Deadline
 ) -> dict[str, Timestamp | ClientError]:
     """Return the answers that came until there were enough, or no more to come, or the deadline."""
+    if len(asked) == 1:
+        # Without a thread: the deadline ends the exchange itself.
+        [(url, (client, request))] = asked.items()
+        with client:
+            try:
+                return {url: client.send(request, deadline=deadline)}
+            except ClientError as error:
+                return {url: error}
+    import queue
+
     arrivals: queue.SimpleQueue[tuple[str, Timestamp | Exception]] = queue.SimpleQueue()
 
     def ask(url: str, client: TimestampClient, request: bytes) -> None:
