@@ -23,7 +23,7 @@ from tsa_core.evidence.state import (
     record_of,
     renew_batches,
 )
-from tsa_core.evidence.state.hashing import SortedLeaves
+from tsa_core.evidence.state.hashing import SortedLeaves, files_at_once, hash_files
 from tsa_core.evidence.state.manifest import Entry, encode_line, read_entries
 from tsa_core.protocol.hashes import SHA256, hash_by_name
 from tsa_core.testing.programs import require_program
@@ -256,6 +256,35 @@ def test_damage_is_told(folder: Path) -> None:
     (state.path / "evidence.json").write_text('{"format": 9}')
     with pytest.raises(StateError, match="another format"):
         StateDirectory(state.path)
+
+
+def test_an_authority_that_is_away_leaves_a_renewal_undone(folder: Path) -> None:
+    state, batch = made(folder)
+
+    def away(*_: object) -> bytes:
+        raise RuntimeError("the authority is away")
+
+    for options in ({}, {"hash_name": "sha512"}):
+        with pytest.raises(RuntimeError):
+            renew_batches(state, [batch], away, prepare=lambda token: token + b"", **options)  # type: ignore[arg-type]  # two kinds of options
+        (same,) = state.batches()
+        assert same.chains == batch.chains
+        assert set(checked(same, 2025).values()) == {""}
+    (renewed,) = renew_batches(state, state.batches(), SECOND.at(at(2027)), hash_name="sha512")
+    assert set(checked(renewed.batch, 2030).values()) == {""}
+
+
+def test_large_files_are_shared_among_threads(tmp_path: Path) -> None:
+    assert files_at_once(0, 0) < files_at_once(100, 0) == files_at_once(1000, 100_000) == 256
+    assert files_at_once(10, 10 * (100 << 20)) == 1
+    paths = [str(tmp_path / str(number)) for number in range(1000)]
+    for number, path in enumerate(paths):
+        Path(path).write_bytes(b"x" * (3 << 20 if number == 500 else number))
+    seen: list[tuple[int, int]] = []
+    results = list(hash_files(paths, [SHA256], workers=3, progress=lambda files, octets: seen.append((files, octets))))
+    assert [result.path for result in results] == paths
+    assert [result.digests[0] for result in results] == [SHA256.digest(Path(path).read_bytes()) for path in paths]
+    assert seen[-1] == (1000, sum(Path(path).stat().st_size for path in paths))
 
 
 def test_leaves_are_sorted_and_each_once() -> None:

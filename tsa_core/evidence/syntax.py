@@ -68,8 +68,7 @@ class ArchiveTimeStamp:
         if self.attributes:
             parts.append(der.tlv(0xA1, self.attributes))
         if self.reduced_hashtree is not None:
-            lists = (der.sequence(*map(der.octet_string, values)) for values in self.reduced_hashtree)
-            parts.append(der.tlv(0xA2, b"".join(lists)))
+            parts.append(der.tlv(0xA2, b"".join(map(_encode_list, self.reduced_hashtree))))
         return der.sequence(*parts, self.time_stamp)
 
 
@@ -140,6 +139,19 @@ def encode_sequence(chains: tuple[ArchiveTimeStampChain, ...]) -> bytes:
 
 def _algorithms(chains: tuple[ArchiveTimeStampChain, ...]) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(timestamp.hash_algorithm.identifier for chain in chains for timestamp in chain))
+
+
+def _encode_list(values: PartialHashtree) -> bytes:
+    """Return the DER of a PartialHashtree; nearly all have one value, and a million records have 20 million of them."""
+    if len(values) == 1:
+        return _headers_of_one(len(values[0])) + values[0]
+    return der.sequence(*map(der.octet_string, values))
+
+
+@lru_cache(maxsize=16)
+def _headers_of_one(size: int) -> bytes:
+    whole = der.sequence(der.octet_string(bytes(size)))
+    return whole[: len(whole) - size]
 
 
 def _start(encoded: bytes) -> int:

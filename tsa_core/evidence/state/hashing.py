@@ -17,7 +17,9 @@ from tsa_core.protocol.hashes import HashAlgorithm
 
 CHUNK_OCTETS: Final = 1 << 20
 FILES_AT_ONCE: Final = 256
-"""Files of one task: a task for each small file would cost more than hashing it."""
+"""Files of one task at most: a task for each small file would cost more than hashing it."""
+OCTETS_AT_ONCE: Final = 32 << 20
+"""What a task should read, so that large files are shared among the threads."""
 
 
 class Hashed(NamedTuple):
@@ -77,7 +79,7 @@ def hash_files(
     with ThreadPoolExecutor(workers, thread_name_prefix="hash") as pool:
         try:
             while True:
-                while len(waiting) < 2 * workers and (some := list(islice(source, FILES_AT_ONCE))):
+                while len(waiting) < 2 * workers and (some := list(islice(source, files_at_once(files, octets)))):
                     waiting.append(pool.submit(_hash_some, some, algorithms))
                 if not waiting:
                     return
@@ -89,6 +91,14 @@ def hash_files(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def files_at_once(files: int, octets: int) -> int:
+    """Return how many files the next task gets, after so many files with so many bytes; few, until that is known."""
+    if not files:
+        return 4
+    average = octets // files
+    return max(1, min(FILES_AT_ONCE, OCTETS_AT_ONCE // average if average else FILES_AT_ONCE))
 
 
 def _hash_some(paths: Sequence[str], algorithms: Sequence[HashAlgorithm]) -> list[Hashed]:
