@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -107,6 +108,33 @@ def test_a_commit_without_an_answer_withholds_and_is_not_repeated(postgresql: Po
             sink.write(record(3))
             assert sink.health().healthy
     assert postgresql.serials() == ([1, 3] if before else [1, 2, 3])
+    assert postgresql.damage() == []
+
+
+def test_a_commit_that_did_not_wait_for_the_standby_withholds(postgresql: PostgresqlTrail) -> None:
+    """PostgreSQL says so by a warning alone, when somebody cancels the wait: it has committed, on one machine."""
+    server = postgresql.server
+    waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+    def cancel() -> bool:
+        return server.sql(f"SELECT pg_cancel_backend(pid) {waiting}") == "t"
+
+    with postgresql.opened(timeout="60s") as sink, ThreadPoolExecutor(1) as pool:
+        sink.write(record(1))
+        try:
+            server.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            server.sql("SELECT pg_reload_conf()")
+            wait_until(lambda: server.sql("SHOW synchronous_standby_names") != "", seconds=60, what="the setting holds")
+            written = pool.submit(sink.write, record(2))
+            wait_until(cancel, seconds=60, what="the commit waits for the standby")
+            with pytest.raises(AuditError, match=r"canceling wait for synchronous replication.*will last is unknown"):
+                written.result(60)
+        finally:
+            server.sql("ALTER SYSTEM RESET synchronous_standby_names")
+            server.sql("SELECT pg_reload_conf()")
+        wait_until(lambda: server.sql("SHOW synchronous_standby_names") == "", seconds=60, what="the setting is gone")
+        sink.write(record(3))
+    assert postgresql.serials() == [1, 2, 3]
     assert postgresql.damage() == []
 
 

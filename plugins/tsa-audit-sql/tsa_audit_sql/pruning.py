@@ -64,8 +64,8 @@ def pruned_links(connection: Connection) -> dict[str, Link]:
 def prune(database: Database, key: bytes | None, before: datetime, *, dry_run: bool) -> Sequence[str]:
     """Remove what is older than `before`; return what went, in words. Raises SQLAlchemyError, AuditError.
 
-    Servers go on meanwhile: what goes in an instant goes in one transaction, and the rest in many small ones. Whatever
-    ends it half way leaves chains that begin at a link which `verify` accepts; another prune does the rest.
+    Servers go on meanwhile: what goes in an instant goes in one transaction, and the rest in many small ones. When it
+    is ended half way, `verify` misses rows until the same prune has run again, to its end.
     """
     if not dry_run:
         Sealer(database, key).seal()
