@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.timestamp_shell import CHAIN, Shell, honest
 from tsa_core.protocol.timestamped_data import read_timestamped_data
-from tsa_core.testing.forged_revocation import crl
+from tsa_core.testing.forged_revocation import crl, entry
 from tsa_core.testing.http_tsa import Answer, HttpTsa
 
 TRUST = ("--certificate-chain", "chain.pem")
@@ -59,6 +59,29 @@ def test_extended_twice_and_verified(shell: Shell, reply: str, now: HttpTsa) -> 
     document = json.loads(shell("verify", "--timestamp", "a.tsd", *TRUST, "--format", "json").out)
     assert (document["Verified"], document["Layers"]) == (True, 3)
     assert document["Verdict"]["Proof"]["Proof"]["Proof"] is None
+
+
+def test_evidence_for_the_last_layer_is_not_demanded_of_the_others(shell: Shell, reply: str, now: HttpTsa) -> None:
+    today = datetime.now(UTC)
+    Path("a.crl").write_bytes(
+        crl(CHAIN.intermediate, this_update=today - timedelta(days=1), next_update=today + timedelta(days=1))
+    )
+    arguments = ("--artifact", "a.txt", "--out", "a.tsd")
+    assert shell(*extend(now, "--timestamp", reply, *arguments)).code == 0
+    again = extend(now, "--timestamp", "a.tsd", *arguments, "--crl", "a.crl")
+    assert shell(*again).err == ""
+    assert Path("a.crl").read_bytes() in read_timestamped_data(Path("a.tsd").read_bytes()).layers[1].token
+
+
+def test_a_revoked_one_is_not_extended(shell: Shell, reply: str, now: HttpTsa) -> None:
+    today = datetime.now(UTC)
+    revoked = entry(CHAIN.signer, datetime(2024, 1, 1, tzinfo=UTC), 1)
+    Path("a.crl").write_bytes(
+        crl(CHAIN.intermediate, revoked, this_update=today, next_update=today + timedelta(days=1))
+    )
+    arguments = extend(now, "--timestamp", reply, "--artifact", "a.txt", "--out", "a.tsd", "--crl", "a.crl")
+    assert "revoked" in shell.fails(1, *arguments)
+    assert now.received == []
 
 
 def test_a_layer_that_was_removed_is_refused(shell: Shell, reply: str, now: HttpTsa) -> None:

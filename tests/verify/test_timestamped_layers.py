@@ -7,11 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.hashes import SHA1, SHA3_512, SHA256, HashAlgorithm
+from tsa_core.protocol.oids import SHA256_WITH_RSA
+from tsa_core.protocol.signatures import signature_algorithm
 from tsa_core.protocol.timestamped_data import (
     MAX_LAYERS,
     Layer,
@@ -66,10 +69,14 @@ class Authority:
         )  # fmt: skip
 
     def crl(self, year: int, *entries: bytes) -> bytes:
-        return crl(self.root, *entries, this_update=day(year), next_update=day(year, 8))
+        signing = None
+        if isinstance(self.root.key, RSAPrivateKey):  # whose signatures are named otherwise in tokens than in CRLs
+            sign = signature_algorithm(self.root.key.public_key()).signing_function(self.root.key)
+            signing = (der.sequence(der.oid(SHA256_WITH_RSA), der.null()), sign)
+        return crl(self.root, *entries, this_update=day(year), next_update=day(year, 8), signing=signing)
 
 
-OLD = Authority("p384", 2005, 2013)
+OLD = Authority("rsa2048", 2005, 2013)
 MIDDLE = Authority("p256", 2010, 2024)
 NEW = Authority("ml-dsa-65", 2020, 2040)
 TRUST = TrustStore.from_files(b"".join(a.root.certificate.public_bytes(Encoding.PEM) for a in (OLD, MIDDLE, NEW)), b"")
@@ -82,7 +89,7 @@ def extended(layers: tuple[Layer, ...], authority: Authority, year: int, algorit
 
 @pytest.fixture(scope="module")
 def archive() -> TimeStampedData:
-    """SHA-1 and P-384 in 2006, SHA-256 and ECDSA in 2011, SHA-3 and ML-DSA in 2023; each with its CRL inside."""
+    """SHA-1 and RSA in 2006, SHA-256 and ECDSA in 2011, SHA-3 and ML-DSA in 2023; each with its CRL inside."""
     first = OLD.stamp(DATA, 2006, SHA1)
     layers: tuple[Layer, ...] = (Layer(token=with_material(first, certificates=[OLD.root.der], crls=[OLD.crl(2011)])),)
     layers = extended(layers, MIDDLE, 2011, SHA256)

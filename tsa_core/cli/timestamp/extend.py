@@ -56,9 +56,12 @@ def extend(call: Call) -> None:
       timestamp-cli extend --timestamp r.tsr --artifact a.pdf --out a.tsd --root-certificates roots.pem --fetch-ocsp
       timestamp-cli verify --timestamp a.tsd --artifact a.pdf --root-certificates roots.pem
     """  # noqa: D301 - the backslash is click's mark
+    from dataclasses import replace
+
     from tsa_core.client.extend import extend as extended
     from tsa_core.client.extend import last_verdict
     from tsa_core.protocol.errors import EncodingError
+    from tsa_core.verify import RevocationScope
 
     flags = call.flags
     name, out = flags["reply"], flags["out"]
@@ -78,6 +81,10 @@ def extend(call: Call) -> None:
         verdict = verdict_on(archive, name, flags, trust, None)
         revocation = fetched_revocation(call, last_verdict(verdict), revocation)
     settings = connection_settings(call)
+    heeded = revocation
+    if revocation is not None and flags["revocation"] is None:
+        # Of the earlier layers it says nothing, and they may have none: only --revocation demands it of all.
+        heeded = replace(revocation, scope=RevocationScope.AT_HAND)
 
     def stamp(data: bytes) -> bytes:
         from tsa_core.client import TimestampClient
@@ -88,7 +95,7 @@ def extend(call: Call) -> None:
 
     def verify(data: TimeStampedData) -> VerifiedTimestamp:
         # What was given is for the layer that was the last one; afterwards it stands inside.
-        own = revocation if len(data.layers) == len(archive.layers) else None
+        own = heeded if len(data.layers) == len(archive.layers) else None
         return _verified(call, data, trust, own)
 
     try:
