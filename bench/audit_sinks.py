@@ -1,4 +1,4 @@
-"""What an audit trail costs: none, a file, SQLite, and PostgreSQL with its disk on this machine, all durable.
+"""What an audit trail costs: none, a file, SQLite, PostgreSQL with its disk on this machine, a public log; all durable.
 
     python -m bench.audit_sinks [--quick]
 
@@ -22,18 +22,20 @@ from typing import TYPE_CHECKING
 from bench.issue import WITH_CERTIFICATES
 from bench.measure import Load, Server, bare_signature_us, cpu_seconds, have_wrk
 from bench.report import Row, print_rows, progress
+from tsa_core.api.transparency import NoteSigner, SignatureType
 
 if TYPE_CHECKING:
     from tsa_backends.postgresql_server import PostgresqlServer
 
 KIND = "ecdsa-p256"
 _PREFIX = "TSA_AUDIT__"
+LOG_KEY = NoteSigner("log.example/bench", SignatureType.ED25519, bytes(32))
 _BACKENDS = Path(__file__).parents[1] / "tests" / "backends"
 
 
 def installed() -> bool:
     """Say whether the sinks that are measured are installed."""
-    return all(find_spec(name) is not None for name in ("tsa_audit_file", "tsa_audit_sql"))
+    return all(find_spec(name) is not None for name in ("tsa_audit_file", "tsa_audit_sql", "tsa_log"))
 
 
 @contextmanager
@@ -59,6 +61,12 @@ def _environments(folder: Path, postgresql: PostgresqlServer | None) -> dict[str
         "no trail": {},
         "auditfile": {f"{_PREFIX}SINKS": "auditfile", f"{_PREFIX}AUDITFILE__PATH": str(folder / "audit.jsonl")},
         "auditsql, SQLite": {**sql, path: str(folder / "audit.db")},
+        "tokenlog": {
+            f"{_PREFIX}SINKS": "tokenlog",
+            f"{_PREFIX}TOKENLOG__ORIGIN": LOG_KEY.key.name,
+            f"{_PREFIX}TOKENLOG__DIRECTORY": str(folder / "log"),
+            f"{_PREFIX}TOKENLOG__KEY": LOG_KEY.text(),
+        },
     }
     if postgresql is not None:
         found["auditsql, PostgreSQL"] = {**sql, f"{_PREFIX}AUDITSQL__URL": postgresql.url(postgresql.new_database())}
@@ -115,7 +123,7 @@ def main() -> None:
     if not have_wrk():
         raise SystemExit("wrk is not installed (Debian: apt-get install wrk)")
     if not installed():
-        raise SystemExit("tsa-audit-file and tsa-audit-sql are not both installed")
+        raise SystemExit("tsa-audit-file, tsa-audit-sql and tsa-log are not all installed")
     print_rows(run(quick=arguments.quick))
 
 
