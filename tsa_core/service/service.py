@@ -240,7 +240,7 @@ class Service:
 
     def take_dropped_outcomes(self) -> dict[str, int]:
         """Return how many requests each observer was not told of since the last call."""
-        return {name: observer.take_dropped() for name, observer in self._observers.items()}
+        return {name: observer.take_lost() for name, observer in self._observers.items()}
 
     def take_lost_refusals(self) -> dict[str, int]:
         """Return how many refused requests each audit sink that wants them has not recorded since the last call."""

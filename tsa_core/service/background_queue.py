@@ -1,0 +1,117 @@
+"""Hands what happened to a plugin in a thread of its own, so that no request and no reply waits for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from time import monotonic
+from typing import Final, Generic, TypeVar
+
+log = logging.getLogger(__name__)
+
+_HELD_SECONDS: Final = 0.05
+"""How long the first item waits for others: to wake the thread for each one would cost more than the rest."""
+_LAST_SECONDS: Final = 1.0
+"""How long `finish` waits, unless it is told otherwise."""
+_WARNING_PAUSE_SECONDS: Final = 10.0
+
+_Item = TypeVar("_Item")
+
+
+class BackgroundQueue(ABC, Generic[_Item]):
+    """Queues items for a plugin, at most `limit`; more are lost, counted, and told in the log.
+
+    The thread starts with the first item. Whoever opened the plugin closes it, after `finish`.
+    """
+
+    together: int = 1
+    """How many items are handed over at once, at most."""
+
+    def __init__(self, thread_name: str, *, limit: int) -> None:
+        self._thread_name = thread_name
+        self._limit = limit
+        self._queue: deque[_Item] = deque()
+        self._woken = False
+        self._wake = threading.Event()
+        self._ending = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._losing = threading.Lock()
+        self._lost = self._untold = 0
+        self._next_warning = 0.0
+
+    @abstractmethod
+    def _hand_over(self, items: Sequence[_Item]) -> None:
+        """Give items to the plugin; whatever that raises is caught here."""
+
+    @abstractmethod
+    def _tell_lost(self, count: int, why: str) -> None:
+        """Write into the log how many items were lost since the last time."""
+
+    def put(self, item: _Item) -> None:
+        """Queue an item; waits for nothing."""
+        queue = self._queue
+        if len(queue) >= self._limit:
+            self._lose(1, f"{self._limit} wait already")
+            return
+        queue.append(item)
+        if not self._woken:
+            self._woken = True
+            self._start()
+            self._wake.set()
+
+    def take_lost(self) -> int:
+        """Return how many items were lost since the last call."""
+        with self._losing:
+            lost, self._lost = self._lost, 0
+        return lost
+
+    def stop(self) -> None:
+        """Hand over what is queued, and then end the thread; returns at once."""
+        self._ending.set()
+        self._wake.set()
+
+    def finish(self, *, seconds: float = _LAST_SECONDS) -> None:
+        """Do so, and wait `seconds` at most; what is left then is lost."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join(seconds)
+        if left := len(self._queue):
+            self._lose(left, "the server ended")
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            thread = threading.Thread(target=self._run, name=self._thread_name, daemon=True)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError) as error:
+                self._woken = False  # the next item tries again
+                log.error("%s has no thread: %s", self._thread_name, error)  # noqa: TRY400 - no traceback
+            else:
+                self._thread = thread
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            self._ending.wait(_HELD_SECONDS)
+            # Cleared before the queue is emptied: what is added after that either is handed over or wakes the thread.
+            self._woken = False
+            while self._queue:
+                self._hand_over([self._queue.popleft() for _ in range(min(self.together, len(self._queue)))])
+
+    def _lose(self, count: int, why: str) -> None:
+        with self._losing:
+            self._lost += count
+            self._untold += count
+            now = monotonic()
+            if now < self._next_warning:
+                return
+            self._next_warning = now + _WARNING_PAUSE_SECONDS
+            untold, self._untold = self._untold, 0
+        self._tell_lost(untold, why)
