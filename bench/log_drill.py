@@ -132,6 +132,7 @@ def main() -> None:
         with ServerProcess(config):  # integrates what the last one left
             sleep(1)
         wrong = look(folder, clients.entries)
+        wrong += [f"{path} was left" for path in folder.rglob(".new-*")]
         seconds = monotonic() - began
     sys.stderr.write("\n")
     print(

@@ -28,7 +28,7 @@ class BackgroundQueue(ABC, Generic[_Item]):
     """
 
     together: int = 1
-    """How many items are handed over at once, at most."""
+    """How many items are given on at once, at most."""
 
     def __init__(self, thread_name: str, *, limit: int) -> None:
         self._thread_name = thread_name
@@ -44,7 +44,7 @@ class BackgroundQueue(ABC, Generic[_Item]):
         self._next_warning = 0.0
 
     @abstractmethod
-    def _hand_over(self, items: Sequence[_Item]) -> None:
+    def _give(self, items: Sequence[_Item]) -> None:
         """Give items to the plugin; whatever that raises is caught here."""
 
     @abstractmethod
@@ -70,7 +70,7 @@ class BackgroundQueue(ABC, Generic[_Item]):
         return lost
 
     def stop(self) -> None:
-        """Hand over what is queued, and then end the thread; returns at once."""
+        """Give on what is queued, and then end the thread; returns at once."""
         self._ending.set()
         self._wake.set()
 
@@ -100,10 +100,10 @@ class BackgroundQueue(ABC, Generic[_Item]):
             self._wake.wait()
             self._wake.clear()
             self._ending.wait(_HELD_SECONDS)
-            # Cleared before the queue is emptied: what is added after that either is handed over or wakes the thread.
+            # Cleared before the queue is emptied: what is added after that either is given on or wakes the thread.
             self._woken = False
             while self._queue:
-                self._hand_over([self._queue.popleft() for _ in range(min(self.together, len(self._queue)))])
+                self._give([self._queue.popleft() for _ in range(min(self.together, len(self._queue)))])
 
     def _lose(self, count: int, why: str) -> None:
         with self._losing:

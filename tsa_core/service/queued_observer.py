@@ -23,7 +23,7 @@ class QueuedObserver(BackgroundQueue[RequestOutcome], Observer):
         """Queue an outcome; waits for nothing."""
         self.put(outcome)
 
-    def _hand_over(self, items: Sequence[RequestOutcome]) -> None:
+    def _give(self, items: Sequence[RequestOutcome]) -> None:
         for outcome in items:
             try:
                 self._observer.observe(outcome)

@@ -29,7 +29,7 @@ class QueuedRefusals(BackgroundQueue[RefusalRecord]):
         self._name = name
         self._sink = sink
 
-    def _hand_over(self, items: Sequence[RefusalRecord]) -> None:
+    def _give(self, items: Sequence[RefusalRecord]) -> None:
         try:
             self._sink.write_refusals(items)
         except AuditError as error:

@@ -30,8 +30,8 @@ class Log:
     def __init__(self, folder: Path, storage: Storage | None = None) -> None:
         self.folder = folder
         self.public = folder / "public"
-        self.storage = storage or LocalStorage(self.public)
         self.private = folder / "private"
+        self.storage: Storage = storage or LocalStorage(self.public, self.private)
         (self.private / "pending").mkdir(parents=True, exist_ok=True)
         self.journal = Journal(self.private / "pending")
 
@@ -249,3 +249,11 @@ def test_memory_does_not_hold_the_tree(tmp_path: Path) -> None:
     whole.add([entry(number) for number in range(514)])
     assert again.root == whole.root
     assert leaf_hash(entry(0)) == storage.read("tile/0/000")[:32]
+
+
+def test_what_a_killed_process_was_writing_is_removed(log: Log) -> None:
+    log.journal.store([entry(1)])
+    log.run()
+    (log.private / ".new-abcdef").write_bytes(b"half a tile")
+    log.run()
+    assert not list(log.folder.rglob(".new-*"))

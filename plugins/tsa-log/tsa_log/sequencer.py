@@ -14,7 +14,7 @@ from typing import Final
 from tsa_core.api.transparency import EncodingError, read_entry
 from tsa_log.journal import SUFFIX, is_abandoned, read_records
 from tsa_log.state import Batch, Published, StateFiles
-from tsa_log.storage import Storage
+from tsa_log.storage import Storage, clear_scratch
 from tsa_log.tree import GrowingTree
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class Sequencer:
 
     def __init__(self, folder: Path, storage: Storage, origin: str, disorder: timedelta) -> None:
         """Finish what a process that died had begun; raises OSError, ConfigError and DamagedLog."""
+        clear_scratch(folder)
         self._pending = folder / "pending"
         self._files = StateFiles(folder)
         self._storage = storage

@@ -278,7 +278,7 @@ def open_sink(options: LogOptions) -> LogSink:
     """Return the sink; raises ConfigError for a directory that cannot be used, a key that is none, a damaged log."""
     signers = signers_of(options)
     private = options.directory / "private"
-    storage = LocalStorage(options.directory / "public")
+    storage = LocalStorage(options.directory / "public", private)
     try:
         (private / "pending").mkdir(mode=0o700, parents=True, exist_ok=True)
         storage.root.mkdir(mode=0o755, parents=True, exist_ok=True)

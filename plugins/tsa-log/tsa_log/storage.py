@@ -10,6 +10,7 @@ from typing import Final
 
 _FOLDER_MODE: Final = 0o755
 _FILE_MODE: Final = 0o644
+_PREFIX: Final = ".new-"
 
 
 class Storage(ABC):
@@ -25,10 +26,15 @@ class Storage(ABC):
 
 
 class LocalStorage(Storage):
-    """Files in a directory. A reader sees the old file or the new one, never a part."""
+    """Files in a directory. A reader sees the old file or the new one, never a part.
 
-    def __init__(self, root: Path) -> None:
+    They are written in `scratch`, a directory of the same file system, so that a process that is killed leaves nothing
+    among them.
+    """
+
+    def __init__(self, root: Path, scratch: Path | None = None) -> None:
         self.root = root
+        self._scratch = scratch
         self._folders: set[Path] = set()
 
     def read(self, path: str) -> bytes:
@@ -41,12 +47,12 @@ class LocalStorage(Storage):
         if place.parent not in self._folders:
             place.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             self._folders.add(place.parent)
-        write_file(place, data, mode=_FILE_MODE)
+        write_file(place, data, mode=_FILE_MODE, scratch=self._scratch)
 
 
-def write_file(place: Path, data: bytes, *, mode: int) -> None:
-    """Replace a file at once and durably; raises OSError."""
-    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".new-")
+def write_file(place: Path, data: bytes, *, mode: int, scratch: Path | None = None) -> None:
+    """Replace a file at once and durably, by one that is written in `scratch`, or beside it; raises OSError."""
+    descriptor, name = tempfile.mkstemp(dir=scratch or place.parent, prefix=_PREFIX)
     try:
         try:
             os.fchmod(descriptor, mode)
@@ -61,6 +67,12 @@ def write_file(place: Path, data: bytes, *, mode: int) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     sync_folder(place.parent)
+
+
+def clear_scratch(scratch: Path) -> None:
+    """Remove what processes that were killed have left; nobody else may be writing there."""
+    for path in scratch.glob(f"{_PREFIX}*"):
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
