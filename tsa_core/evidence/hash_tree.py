@@ -110,9 +110,12 @@ class _Leaves(Sequence[bytes]):
 
 
 def build_nodes(algorithm: HashAlgorithm, leaves: bytes | bytearray) -> bytearray:
-    """Return all nodes of the tree over sorted leaves: level after level, the root last."""
+    """Return all nodes of the tree over sorted leaves: level after level, the root last.
+
+    Leaves in a bytearray become the nodes, so that they are not in memory twice.
+    """
     size, new = algorithm.digest_size, algorithm.new
-    nodes = bytearray(leaves)
+    nodes = leaves if isinstance(leaves, bytearray) else bytearray(leaves)
     first, count = 0, len(leaves) // size
     while count > 1:
         level = bytes(memoryview(nodes)[first:])
