@@ -204,6 +204,8 @@ def test_a_tree_that_leads_elsewhere_is_refused() -> None:
     assert tree is not None
     other = EvidenceRecord.initial(replace(timestamp, reduced_hashtree=(tree[0], (bytes(32),), *tree[2:])))
     assert "leads to another root" in refused(LinkBroken, other, b"one")
+    short = EvidenceRecord.initial(replace(timestamp, reduced_hashtree=(tree[0], (bytes(31),), *tree[2:])))
+    assert "a value that is no sha256 hash" in refused(MalformedRecord, short, b"one")
     other = EvidenceRecord.initial(replace(timestamp, digest_algorithm=SHA3_256.identifier))
     refused(ObjectNotCovered, other, b"one")
 

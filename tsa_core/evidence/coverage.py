@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from tsa_core.evidence.errors import GroupMismatch, LinkBroken, ObjectNotCovered, RecordRefused
+from tsa_core.evidence.errors import GroupMismatch, LinkBroken, MalformedRecord, ObjectNotCovered, RecordRefused
 from tsa_core.evidence.hash_tree import root_of
 from tsa_core.evidence.making import renewed_value
 from tsa_core.evidence.place import Place
-from tsa_core.evidence.syntax import ArchiveTimeStamp, EvidenceRecord, encode_sequence
+from tsa_core.evidence.syntax import ArchiveTimeStamp, ArchiveTimeStampChain, EvidenceRecord, encode_sequence
 from tsa_core.paths.notes import Note
 from tsa_core.protocol.hashes import HashAlgorithm
 
@@ -50,6 +50,7 @@ def check_coverage(
     accepted: dict[str, Note] = {}
     others = 0
     for number, (chain, algorithm) in enumerate(zip(record.chains, algorithms, strict=True), 1):
+        _check_lengths(chain, algorithm, number)
         place = Place(chain=number, timestamp=1)
         own = [member[algorithm.name] for member in members]
         readings = [own]
@@ -78,6 +79,15 @@ def check_coverage(
             )
         )
     return covered, Notes(tuple(accepted.values()), tuple(unchecked))
+
+
+def _check_lengths(chain: ArchiveTimeStampChain, algorithm: HashAlgorithm, number: int) -> None:
+    """Raise MalformedRecord for a hash value of another length: lists are concatenated, so that lengths must be fixed."""
+    for position, timestamp in enumerate(chain, 1):
+        for values in timestamp.reduced_hashtree or ():
+            if any(len(value) != algorithm.digest_size for value in values):
+                place = Place(chain=number, timestamp=position)
+                raise MalformedRecord(f"the hash tree of {place} has a value that is no {algorithm.name} hash")
 
 
 def _first(
