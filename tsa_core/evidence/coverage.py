@@ -82,7 +82,7 @@ def check_coverage(
 
 
 def _check_lengths(chain: ArchiveTimeStampChain, algorithm: HashAlgorithm, number: int) -> None:
-    """Raise MalformedRecord for a hash value of another length: lists are concatenated, so that lengths must be fixed."""
+    """Raise MalformedRecord for a hash value of another length: lists are concatenated, so lengths must be fixed."""
     for position, timestamp in enumerate(chain, 1):
         for values in timestamp.reduced_hashtree or ():
             if any(len(value) != algorithm.digest_size for value in values):
