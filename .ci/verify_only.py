@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_MEGABYTES = 30.0
-PACKAGES = {"asn1crypto", "cffi", "click", "cryptography", "pycparser", "tsa-core", "urllib3"}
+PACKAGES = {"cffi", "click", "cryptography", "pycparser", "tsa-core", "urllib3"}
 LIBRARY = """
 from tsa_core.verify import TrustStore, verify_response
 trust = TrustStore.from_chain(open("chain.pem", "rb").read())

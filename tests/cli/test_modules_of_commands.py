@@ -73,8 +73,7 @@ def test_the_client_imports_no_revocation_and_no_framework(files: Path, unit: in
 
 
 def test_inspect_imports_no_framework(files: Path, unit: int) -> None:
-    without = [name for name in FRAMEWORKS if name != "asn1crypto"]  # which shows names of all kinds
-    check(imported(files, *CLIENT, "inspect", "--timestamp", "r.tsr"), most=unit + 112, without=(*without, *HTTP))
+    check(imported(files, *CLIENT, "inspect", "--timestamp", "r.tsr"), most=unit + 112, without=(*FRAMEWORKS, *HTTP))
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("verify", "--help"), ("evidence", "--help")])

@@ -103,6 +103,21 @@ def email_addresses(name: bytes) -> list[GeneralName]:
     ]
 
 
+def attribute_texts(name: bytes) -> list[list[tuple[bytes, str]]]:
+    """Return the RDNs of a Name: for each attribute its type, encoded, and its value as text.
+
+    A value that is no string of its type is `#` and its octets in hexadecimal. Raises EncodingError.
+    """
+    return [[(attribute, _text(tag, value)) for attribute, tag, value in rdn] for rdn in _attributes(name)]
+
+
+def _text(tag: int, value: bytes) -> str:
+    try:
+        return value.decode(_ENCODINGS[tag])
+    except (KeyError, UnicodeDecodeError):
+        return f"#{value.hex()}"
+
+
 def general_names(encoded: bytes) -> list[GeneralName]:
     """Return the names of a GeneralNames SEQUENCE; raises EncodingError."""
     start, end = contents(encoded, der.SEQUENCE, "a list of names")

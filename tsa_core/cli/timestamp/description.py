@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from tsa_core.cli.timestamp.shown import shown_duration, shown_time
+from tsa_core.cli.timestamp.shown_names import distinguished_name, general_name
 from tsa_core.paths.certificate import PathCertificate, serial_number
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
@@ -23,6 +24,7 @@ from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT
 from tsa_core.protocol.tstinfo_reader import TSTInfo, TSTInfoExtension, read_tst_info
 from tsa_core.verify.errors import MalformedTimestamp, VerificationError, printable
 
+_SUBJECT_KEY_IDENTIFIER: Final = 0x80
 _ALGORITHMS: Final = {
     **{getattr(oids, name): name.replace("_", "-") for name in ("MD5", "SHA1", "SHA224", "SHA256", "SHA384")},
     **{getattr(oids, name): name.replace("_", "-") for name in ("SHA512", "SHA3_256", "SHA3_384", "SHA3_512")},
@@ -153,7 +155,7 @@ def describe_info(info: TSTInfo) -> dict[str, Any]:
         "Earliest": shown_time(info.earliest) if info.earliest else None,
         "Latest": shown_time(info.latest) if info.latest else None,
         "Qualified": is_qualified(info),
-        "TSA": _general_name(info.tsa_der) if info.tsa_der else None,
+        "TSA": general_name(info.tsa_der) if info.tsa_der else None,
         "Extensions": [_extension(extension) for extension in info.extensions] or None,
         "ExtraExtensions": None,
     }
@@ -195,17 +197,6 @@ def hash_name(info: TSTInfo) -> str:
         return info.hash_oid
     name = algorithm.name.upper()
     return name if "-" in name else name.replace("SHA", "SHA-")
-
-
-def _general_name(encoded: bytes) -> str:
-    """Return a GeneralName in words; its bytes in hexadecimal when they cannot be read."""
-    from asn1crypto import x509 as asn1_x509
-
-    try:
-        name = asn1_x509.GeneralName.load(encoded).chosen
-        return printable(name.human_friendly if hasattr(name, "human_friendly") else str(name.native))
-    except (ValueError, TypeError):
-        return encoded.hex()
 
 
 def _certificate(data: bytes) -> dict[str, Any]:
@@ -262,18 +253,19 @@ def _signer(data: bytes) -> dict[str, Any]:
 
 
 def _signer_name(sid: bytes) -> dict[str, Any]:
-    from asn1crypto import cms
-
+    """Return how a SignerInfo names its signer's certificate; octets that are neither way in hexadecimal."""
     try:
-        chosen = cms.SignerIdentifier.load(sid).chosen
-        if isinstance(chosen, cms.IssuerAndSerialNumber):
-            return {
-                "Issuer": printable(chosen["issuer"].human_friendly),
-                "SerialNumber": number(chosen["serial_number"].native),
-            }
-        return {"SubjectKeyIdentifier": chosen.native.hex()}
-    except (ValueError, TypeError):
-        return {"Identifier": sid.hex()}
+        tag, start, end = der.read(sid, 0, len(sid))
+        if tag == _SUBJECT_KEY_IDENTIFIER:
+            return {"SubjectKeyIdentifier": sid[start:end].hex()}
+        _, _, name_end = der.read(sid, start, end)
+        number_tag, first, last = der.read(sid, name_end, end)
+        if tag == der.SEQUENCE and number_tag == der.INTEGER:
+            serial = int.from_bytes(sid[first:last], signed=True)
+            return {"Issuer": distinguished_name(sid[start:name_end]), "SerialNumber": number(serial)}
+    except EncodingError:
+        pass
+    return {"Identifier": sid.hex()}
 
 
 def _algorithm(encoded: bytes) -> str:
