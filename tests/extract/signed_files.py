@@ -233,7 +233,8 @@ def c2pa_store(version: int) -> bytes:
         over = cbor2.dumps(["CounterSignature", protected, b"", claim])
         header: dict[str, Any] = {"sigTst": {"tstTokens": [{"val": forge.reply(token(over))}]}}
     else:
-        header = {"sigTst2": {"tstTokens": [{"val": token(cbor2.dumps(signature))}]}}
+        over = cbor2.dumps(["CounterSignature", protected, b"", cbor2.dumps(signature)])
+        header = {"sigTst2": {"tstTokens": [{"val": token(over)}]}}
     message = cbor2.dumps(cbor2.CBORTag(18, [protected, {**header, "pad": bytes(10)}, None, signature]))
     claim_label = "c2pa.claim" if version == 1 else "c2pa.claim.v2"
     return superbox(

@@ -62,9 +62,9 @@ def _found(message: CoseMessage, path: str, claim: bytes | None, name: str, entr
     if not token:
         raise ExtractError(f"{path[:120]} has a timestamp that cannot be read")
     if name == "sigTst2":
-        return FoundToken(
-            kind="C2PA sigTst2", place=path, token=token, covers="the signature", subject=partial(ctt_input, message)
-        )
+        # As the reference implementation makes it: the CBOR-encoded signature is the payload of a Sig_structure.
+        subject = partial(_countersigned, message, ctt_input(message))
+        return FoundToken(kind="C2PA sigTst2", place=path, token=token, covers="the signature", subject=subject)
     payload = message.payload if message.payload is not None else claim
     return FoundToken(
         kind="C2PA sigTst",
@@ -77,7 +77,7 @@ def _found(message: CoseMessage, path: str, claim: bytes | None, name: str, entr
 
 
 def _countersigned(message: CoseMessage, payload: bytes) -> bytes:
-    """Return what sigTst is over: a Sig_structure with the context CounterSignature (C2PA 1.4, 14.2)."""
+    """Return what both are over: a Sig_structure (RFC 9052 4.4) with the context CounterSignature and this payload."""
     parts = (encode("CounterSignature"), message.protected_cbor, head(BYTES, 0), head(BYTES, len(payload)) + payload)
     return head(4, len(parts)) + b"".join(parts)
 
