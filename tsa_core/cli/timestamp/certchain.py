@@ -27,7 +27,9 @@ FLAGS: Final = (
 
 
 def certchain(call: Call) -> None:
-    """Get the certificate chain of an authority: from its server, as Sigstore's and ours give it, or from a timestamp.
+    """Get the certificate chain of an authority.
+
+    It comes from the server, as Sigstore's and ours give it, or from a timestamp.
 
     Nothing of it is verified, and it must not be trusted because it came: compare the SHA-256 of its root with what the
     authority publishes elsewhere.

@@ -45,7 +45,7 @@ _INPUTS: Final = ("artifact", "ca", "client_certificate", "client_key", "token_f
 
 
 def extend(call: Call) -> None:
-    """Put a timestamp over a timestamp, with what its verification needs, before its certificate ends.
+    """Put a later timestamp over one, before it weakens.
 
     The file is verified first, with the trust flags. Its certificates, and the CRLs and OCSP responses that are given
     or fetched, go into it; the new timestamp covers all of that. verify then checks each layer at the time of the next.

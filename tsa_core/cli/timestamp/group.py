@@ -21,12 +21,12 @@ _LAZY: Final = {
     ),
     "git": LazyCommand(
         "tsa_core.cli.timestamp.longterm_commands:GIT",
-        "Timestamp Git commits and tags, and verify them.",
+        "Timestamp Git commits and tags, and verify them against the history.",
         _LONG_TERM,
     ),
     "extract": LazyCommand(
         "tsa_core.cli.timestamp.longterm_commands:EXTRACT",
-        "Find the timestamps in signatures, PDF, ASiC, JAR, programs, bundles, images.",
+        "Find the RFC 3161 timestamps in FILE, and check each against what it is over.",
         _LONG_TERM,
     ),
     "evidence": LazyCommand(
@@ -36,7 +36,7 @@ _LAZY: Final = {
     ),
     "cose": LazyCommand(
         "tsa_core.cli.timestamp.longterm_commands:COSE",
-        "Put timestamps into COSE messages, and verify them.",
+        "Put timestamps into COSE messages, and verify them (RFC 9921).",
         _LONG_TERM,
     ),
 }
@@ -50,7 +50,9 @@ _LOG: Final = {
 _WHOM: Final = "Authorities and settings"
 _TRUST: Final = {
     "certchain": LazyCommand(
-        "tsa_core.cli.timestamp.trust_commands:CERTCHAIN", "Get the certificate chain of an authority.", _WHOM
+        "tsa_core.cli.timestamp.trust_commands:CERTCHAIN",
+        "Get the certificate chain of an authority.",
+        _WHOM,
     ),
     "tsa": LazyCommand("tsa_core.cli.timestamp.trust_commands:TSA", "List the authorities that have names.", _WHOM),
     "config": LazyCommand(

@@ -9,7 +9,7 @@ from tsa_core.cli.timestamp import certchain, client_config, tsa_list
 from tsa_core.cli.timestamp.options import click_command
 
 CERTCHAIN: Final = click_command("certchain", certchain.certchain, certchain.FLAGS)
-TSA: Final = HelpfulGroup("tsa", help="Authorities that have names.")
+TSA: Final = HelpfulGroup("tsa", help="List the authorities that have names.")
 TSA.add_command(click_command("list", tsa_list.list_authorities, ()))
-CONFIG: Final = HelpfulGroup("config", help="The settings of timestamp-cli.")
+CONFIG: Final = HelpfulGroup("config", help="Show the settings and where they come from.")
 CONFIG.add_command(click_command("show", client_config.show_config, ()))
