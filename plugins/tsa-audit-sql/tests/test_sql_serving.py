@@ -45,10 +45,27 @@ def stamped(server: ServerProcess) -> int | None:
     return read_tst_info(token.content).serial_number
 
 
-def test_kill_in_the_middle_of_commits(database: TrailDatabase, tmp_path: Path) -> None:
+def red_then_green(server: ServerProcess, postgresql: PostgresqlServer) -> None:
+    """Stop the database of a server, and start it again."""
+    assert server.get("/readyz").status == 200
+    postgresql.crash()
+    try:
+        assert stamped(server) is None
+        wait_until(lambda: server.get("/readyz").status == 503, seconds=60, what="the server is not ready")
+        assert b'"name": "audit:auditsql", "healthy": false' in server.get("/readyz").body
+    finally:
+        postgresql.start()
+    wait_until(lambda: server.get("/readyz").status == 200, seconds=60, what="the server is ready again")
+    assert f"127.0.0.1:{postgresql.port}" in server.log
+    assert "Traceback" not in server.log
+
+
+def test_a_stopped_database_is_red_then_green_and_a_kill_in_the_middle_of_commits_loses_nothing(
+    database: TrailDatabase, tmp_path: Path
+) -> None:
     received: list[int] = []
+    enough = threading.Event()
     with ServerProcess(configured(tmp_path, database)) as server:
-        enough = threading.Event()
 
         def client(_: object) -> None:
             while True:
@@ -65,6 +82,10 @@ def test_kill_in_the_middle_of_commits(database: TrailDatabase, tmp_path: Path) 
             enough.wait(120)
             server.kill()
 
+        if isinstance(database, PostgresqlTrail):
+            received += [number for number in on_threads(lambda _: stamped(server), range(10)) if number is not None]
+            assert len(received) == 10
+            red_then_green(server, database.server)
         killer = threading.Thread(target=kill)
         killer.start()
         on_threads(client, range(8))
@@ -73,29 +94,3 @@ def test_kill_in_the_middle_of_commits(database: TrailDatabase, tmp_path: Path) 
     assert len(received) >= 60
     assert set(received) <= set(database.serials())
     assert database.damage() == []
-
-
-def test_without_a_database_it_is_red_and_then_green(tmp_path: Path, postgresql_server: PostgresqlServer) -> None:
-    database = PostgresqlTrail(postgresql_server)
-    config = configured(tmp_path, database)
-    with ServerProcess(config) as server:
-        received = [number for number in on_threads(lambda _: stamped(server), range(10)) if number is not None]
-        assert len(received) == 10
-        assert server.get("/readyz").status == 200
-        postgresql_server.crash()
-        try:
-            assert stamped(server) is None
-            wait_until(lambda: server.get("/readyz").status == 503, seconds=60, what="the server is not ready")
-            assert b'"name": "audit:auditsql", "healthy": false' in server.get("/readyz").body
-        finally:
-            postgresql_server.start()
-        wait_until(lambda: server.get("/readyz").status == 200, seconds=60, what="the server is ready again")
-        number = stamped(server)
-        assert number is not None
-        received.append(number)
-        log = server.log
-    assert set(received) <= set(database.serials())
-    assert database.damage() == []
-    assert f"127.0.0.1:{postgresql_server.port}" in log
-    assert PASSWORD not in log
-    assert "Traceback" not in log
