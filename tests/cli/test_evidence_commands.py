@@ -125,6 +125,17 @@ def test_a_terminal_sees_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: 
         assert show is None
 
 
+def test_an_authority_may_be_named(shell: Shell, files: Path, tsa: HttpTsa) -> None:
+    lines = ("[authorities.acme]", f'url = "{tsa.url}"', 'trust = "acme"', "[trusts.acme]", 'roots = "chain.pem"')
+    Path("own.toml").write_text("\n".join(lines))
+    named = ("--config", "own.toml", "--tsa", "acme")
+    made = shell("evidence", "create", *STATE, *named, "data")
+    assert made.code == 0, made.err
+    assert shell("evidence", "verify", *STATE, *TRUST).code == 0
+    Path("own.toml").write_text("\n".join(lines[:2]))
+    assert shell("evidence", "add", *STATE, *named, "data").code == 0
+
+
 def test_due_is_for_cron(shell: Shell, files: Path, tsa: HttpTsa) -> None:
     assert shell("evidence", "create", *STATE, *server(tsa)).out.startswith("Made proof; ")
     assert shell("evidence", "due", *STATE).out == "There is no batch.\n"
@@ -150,12 +161,15 @@ def test_due_is_for_cron(shell: Shell, files: Path, tsa: HttpTsa) -> None:
         (("verify", *TRUST), "give --state or --record"),
         (("verify", "--record", "chain.pem", *TRUST), "name the file that the record is about"),
         (("verify", "--record", "chain.pem", "--base", "x", *TRUST, "data/one"), "--base goes with --state"),
+        (("renew", "--state", "nowhere", "--drop-missing", *TRUST), "--drop-missing goes with --hash"),
+        (("renew", "--state", "nowhere", "--all", "--batch", "1", *TRUST), "--all and --batch do not go together"),
+        (("renew", "--state", "nowhere"), "--certificate-chain"),
         (("inspect",), "name records, or give --state"),
         (("add", "--state", "nowhere"), "name the files or folders to add"),
         (("export", "--state", "nowhere", "data/one"), "nowhere holds no evidence"),
         (("create", "--state", "data", "data/one"), "data is not empty; `evidence add` adds"),
     ],
-    ids=["due", "verify", "no-file", "base", "inspect", "add", "export", "create"],
+    ids=["due", "verify", "no-file", "base", "drop", "both", "no-trust", "inspect", "add", "export", "create"],
 )
 def test_mistakes_are_one_line(shell: Shell, files: Path, arguments: tuple[str, ...], reason: str) -> None:
     outcome = shell("evidence", *arguments)

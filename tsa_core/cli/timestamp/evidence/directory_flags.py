@@ -93,7 +93,7 @@ def stamping(call: Call, trust: TrustStore | None) -> Iterator[Stamp]:
     from tsa_core.evidence import stamper
     from tsa_core.verify import Verifier
 
-    servers = call.common("timestamp_server")
+    servers = _servers(call)
     if len(servers) != 1:
         raise UsageMistake("evidence asks one --timestamp_server: renewals are over each other, not side by side")
     settings = connection_settings(call)
@@ -103,11 +103,26 @@ def stamping(call: Call, trust: TrustStore | None) -> Iterator[Stamp]:
         yield stamper(client, policy=call.flags["tsa_policy"])
 
 
-def optional_trust(call: Call) -> TrustStore | None:
-    """Return the trust that the flags name, None when they name none."""
-    from tsa_core.cli.timestamp.trust import TRUST_FLAGS, trust_of
+def _servers(call: Call) -> Sequence[str]:
+    if not call.flags.get("tsa"):
+        return tuple(call.common("timestamp_server"))
+    from tsa_core.cli.timestamp.authorities import servers_of
 
-    return trust_of(call) if any(call.flags[each.name] is not None for each in TRUST_FLAGS) else None
+    return servers_of(call)
+
+
+def optional_trust(call: Call) -> TrustStore | None:
+    """Return the trust that the flags name, None when they name none and nobody knows the roots of --tsa."""
+    from tsa_core.cli.timestamp.trust import TRUST_FLAGS, trust_in, trust_of
+
+    if any(call.flags[each.name] is not None for each in TRUST_FLAGS):
+        return trust_of(call)
+    if call.flags["tsa"] is None:
+        return None
+    from tsa_core.cli.timestamp.authorities import authority_of
+
+    authority = authority_of(call)
+    return trust_in(authority, call) if authority is not None else None
 
 
 def chosen_batches(call: Call, batches: Sequence[Batch]) -> list[Batch]:

@@ -17,7 +17,7 @@ from tsa_core.cli.timestamp.evidence.directory_flags import (
     progress,
     stamping,
 )
-from tsa_core.cli.timestamp.flags import PROGRAM, Call, flag
+from tsa_core.cli.timestamp.flags import PROGRAM, TSA, Call, flag
 from tsa_core.cli.timestamp.trust import TRUST_FLAGS
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ ADD_FLAGS: Final = (
         choices=("folder",),
         help="folder: the files of a folder are one data group, proven together and with no others.",
     ),
+    TSA,
     flag("--tsa-policy", metavar="OID", help="Ask for this policy."),
     WORKERS_FLAG,
     *TRUST_FLAGS,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from tsa_core.cli import console
+from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.connection import CONNECTION_FLAGS
 from tsa_core.cli.timestamp.evidence.directory_flags import (
     STATE_FLAG,
@@ -65,6 +66,12 @@ def renew(call: Call) -> None:
     from tsa_core.evidence.state import renew_batches
 
     flags = call.flags
+    if flags["hash_name"] is None:
+        for name in ("base", "drop_missing", "workers"):
+            if flags[name]:
+                raise UsageMistake(f"--{name.replace('_', '-')} goes with --hash: without it, no file is read")
+    if flags["all"] and flags["batch"]:
+        raise UsageMistake("--all and --batch do not go together")
     trust = trust_of(call)
     state = open_state(call)
     batches = _to_renew(call, all_batches(state))
