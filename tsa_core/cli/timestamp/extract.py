@@ -31,8 +31,9 @@ FLAGS: Final = (
 
 
 def extract(call: Call) -> int:
-    """Find the RFC 3161 timestamps in FILE, and check each against what it is over.
+    """Find the timestamps in signatures, PDF, ASiC, JAR, programs, bundles, images.
 
+    Each is checked against what it is over.
     FILE is a CMS signature (.p7s, .p7m, CAdES), a PDF, an ASiC container, a JAR, a Windows program, a Sigstore bundle,
     a COSE message, a JPEG or PNG with C2PA, a .tsd or a timestamp. With a trust flag each timestamp is verified;
     without one, it is only shown to be over what it should be. Signatures of the file are never verified.

@@ -17,7 +17,7 @@ GIT: Final = HelpfulGroup(
         click_command("verify", git.verify, git.VERIFY_FLAGS, paths=True),
         click_command("statement", git.statement, git.STATEMENT_FLAGS, paths=True),
     ],
-    help="Timestamp Git commits and tags, and verify them against the history.",
+    help="Timestamp Git commits and tags, and verify them.",
 )
 COSE: Final = HelpfulGroup(
     "cose",
@@ -25,5 +25,5 @@ COSE: Final = HelpfulGroup(
         click_command("stamp", cose.stamp, cose.STAMP_FLAGS),
         click_command("verify", cose.verify, cose.VERIFY_FLAGS),
     ],
-    help="Put timestamps into COSE messages, and verify them (RFC 9921). Needs the extra tsa-core[cose].",
+    help="Put timestamps into COSE messages, and verify them.\n\nBy RFC 9921. Needs the extra tsa-core[cose].",
 )
