@@ -17,7 +17,7 @@ GIT: Final = HelpfulGroup(
         click_command("verify", git.verify, git.VERIFY_FLAGS, paths=True),
         click_command("statement", git.statement, git.STATEMENT_FLAGS, paths=True),
     ],
-    help="Timestamp Git commits and tags, and verify them.",
+    help="Timestamp Git commits and tags, and verify them against the history.",
 )
 COSE: Final = HelpfulGroup(
     "cose",
