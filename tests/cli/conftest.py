@@ -16,6 +16,7 @@ from tsa_core.testing.http_tsa import HttpTsa
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
     for name in [name for name in os.environ if name.startswith("TIMESTAMP_")]:
         monkeypatch.delenv(name)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))  # where a .timestamp.yaml would be read
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_bytes(b"hello")

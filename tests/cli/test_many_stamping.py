@@ -21,7 +21,9 @@ from tsa_core.protocol.request import read_request
 from tsa_core.testing.http_tsa import Answer, HttpTsa
 from tsa_core.testing.waiting import wait_until
 
-PROGRAM = (sys.executable, "-m", "tsa_core.cli.timestamp")
+# Whoever runs the tests may ignore SIGINT, as a shell does for what it runs in the background.
+_MAIN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+PROGRAM = (sys.executable, "-c", f"{_MAIN}; from tsa_core.cli.timestamp import main; main()")
 
 
 def make_files(number: int, folder: str = "d") -> list[Path]:
@@ -280,6 +282,25 @@ def test_after_an_interruption_the_same_command_does_the_rest(shell: Shell, tsa:
     assert (outcome.code, outcome.out) == (0, "files: 30; timestamped: 16, had its timestamp already: 14\n")
     assert len(tsa.received) == 30
     assert set(asked(tsa).values()) == {1}, "nothing was asked for twice"
+    verified(shell)
+
+
+def test_an_interruption_while_the_server_thinks_of_the_tree(shell: Shell, tsa: HttpTsa) -> None:
+    make_files(10)
+    released = threading.Event()
+    tsa.answer = lambda request: Answer(body=honest(request).body, wait=released)
+    process = start("timestamp", "d", "--timestamp_server", tsa.url)
+    try:
+        wait_until(lambda: len(tsa.received) == 1, seconds=60, what="the request")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert "interrupted" in process.stderr.readline()
+        released.set()
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "files: 10; timestamped: 10\n"), "what came is written"
     verified(shell)
 
 

@@ -143,6 +143,10 @@ def test_roots_at_an_address_must_have_their_fingerprint(
     assert "64 hexadecimal digits" in shell.fails(2, *VERIFY, "--roots", "https://tsa.example/root.pem")
 
 
+@pytest.mark.needs(
+    ssl.get_default_verify_paths().cafile is not None or Path("/etc/ssl/certs/ca-certificates.crt").is_file(),
+    "a system's store of certificates",
+)
 def test_the_shipped_authorities_are_pinned_in_this_systems_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where this system has a store, every pin of ours that is in it is a self-signed CA certificate."""
     from tsa_core.cli.timestamp.system_store import system_roots
@@ -151,8 +155,6 @@ def test_the_shipped_authorities_are_pinned_in_this_systems_store(monkeypatch: p
     pins = {pin for each in authorities.known_authorities({}).values() for pin in each.roots}
     assert pins
     assert all(len(pin) == 64 and int(pin, 16) for pin in pins)
-    if ssl.get_default_verify_paths().cafile is None and not Path("/etc/ssl/certs/ca-certificates.crt").is_file():
-        pytest.skip("this system has no store of certificates")
     for certificate in system_roots(pins):
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         assert constraints.ca

@@ -159,7 +159,8 @@ COMMON: Final[Sequence[Flag]] = (
         "--config",
         name=CONFIG,
         metavar="FILE",
-        help="A file with settings: TOML, JSON or YAML; the names are those of the flags.  [$HOME/.timestamp.yaml]",
+        help="A file with settings: TOML, JSON or YAML; the names are those of the flags.  "
+        "[~/.config/timestamp-cli.toml or ~/.timestamp.yaml]",
     ),
 )
 """Flags that may stand before or after the name of the command."""

@@ -31,7 +31,7 @@ SOURCE_FLAGS: Final = (
 OUT_DIR: Final = flag(
     "--out-dir",
     metavar="DIR",
-    help="Where the timestamps of FILEs are: DIR/a/b.txt.tsr for a/b.txt (default: beside each file).",
+    help="Where the proofs of FILEs are: DIR/a/b.txt.ers for a/b.txt (default: beside each file).",
 )
 MANIFEST: Final = flag(
     "--manifest", metavar="FILE.json", help="A list of FILEs, their digests, and where their timestamps are."
@@ -47,7 +47,7 @@ MANY_STAMP_FLAGS: Final = (
         help="Put the timestamps of FILEs into one file, with what verifying them needs; only there without --out-dir "
         "and --suffix.",
     ),
-    *(each for each in REVOCATION_FLAGS if each.name in EVIDENCE),
+    *(each._replace(help=f"For --bundle: {each.help}") for each in REVOCATION_FLAGS if each.name in EVIDENCE),
     flag(
         "--suffix",
         choices=SUFFIXES,

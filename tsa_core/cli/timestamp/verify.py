@@ -85,7 +85,9 @@ FLAGS: Final = (
 
 
 def verify(call: Call) -> int | None:
-    """Verify a timestamp of a file, or the timestamps of many, and say what the verdict is worth.
+    """Verify a timestamp of a file, or those of many.
+
+    The verdict says what it is worth: who vouches for the time, and what was not checked.
 
     Exit code 0: the timestamp holds. 1: it does not, or one of many does not or is missing, and a line says why. 2: the
     command cannot be run.

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final, TypedDict
 
 from tsa_core.cli.timestamp.many.gate import Gate
+from tsa_core.cli.timestamp.many.interruption import Interruption
 from tsa_core.cli.timestamp.many.item import Item
 from tsa_core.cli.timestamp.many.kept import About, Verifiers, found_already
 from tsa_core.cli.timestamp.many.outcome import Outcome, State
@@ -51,11 +52,16 @@ class Asking:
     """What is kept of a reply."""
     force: bool
     gate: Gate
-    stop: threading.Event = field(default_factory=threading.Event)
+    interruption: Interruption
     fatal: str = ""
     """Why the run ended early."""
     _failures: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def stop(self) -> threading.Event:
+        """Set when it is of no use to go on."""
+        return self.interruption.stop
 
     def timestamp(self, item: Item) -> Outcome:
         """Return what became of a file; `stop` is set when it is of no use to go on."""

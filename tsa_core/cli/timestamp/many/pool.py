@@ -9,29 +9,32 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
 
 from tsa_core.cli import console
+from tsa_core.cli.timestamp.many.interruption import Interruption
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 _GRACE: Final = 5.0
 """Seconds for requests that are on their way when the run is interrupted."""
+_LOOK: Final = 0.2
+"""Seconds after which an interruption is seen while nothing arrives."""
 _FAILED: Final = object()
 
 
 class Pool(Generic[_T, _R]):
-    """Calls `work` for each of `items` in threads; `stop` ends it after what is being worked on.
+    """Calls `work` for each of `items` in threads; an interruption, or its `stop`, ends it after what is worked on.
 
-    `results` yields what came, in the order of arrival. After the first Ctrl-C nothing new is begun, what is on its way
-    is waited for a few seconds, and `interrupted` is set; the second one is a KeyboardInterrupt.
+    `results` yields what came, in the order of arrival. After an interruption nothing new is begun, and what is on its
+    way is waited for a few seconds.
     """
 
-    def __init__(self, items: Sequence[_T], work: Callable[[_T], _R], *, jobs: int, stop: threading.Event) -> None:
+    def __init__(self, items: Sequence[_T], work: Callable[[_T], _R], *, jobs: int, interruption: Interruption) -> None:
         self._items = iter(items)
         self._work = work
         self._jobs = min(jobs, len(items))
-        self._stop = stop
+        self._interruption = interruption
+        self._stop = interruption.stop
         self._lock = threading.Lock()
         self._arrived: queue.SimpleQueue[tuple[bool, object]] = queue.SimpleQueue()
-        self.interrupted = False
 
     def results(self) -> Iterator[_R]:
         """Yield the results; raises whatever `work` raised first."""
@@ -40,18 +43,15 @@ class Pool(Generic[_T, _R]):
             threading.Thread(target=self._run, name=f"timestamp-cli-{number}", daemon=True).start()
         working, deadline = self._jobs, None
         while working:
-            try:
-                ended, result = self._arrived.get(timeout=None if deadline is None else deadline - time.monotonic())
-            except KeyboardInterrupt:
-                if self.interrupted:
-                    raise
-                self.interrupted = True
-                self._stop.set()
+            if self._interruption.happened and deadline is None:
                 deadline = time.monotonic() + _GRACE
                 console.tell("timestamp-cli: interrupted; waiting a moment for what is on its way")
+            try:
+                ended, result = self._arrived.get(timeout=_LOOK)
+            except queue.Empty:
+                if deadline is not None and time.monotonic() > deadline:
+                    return
                 continue
-            except (queue.Empty, ValueError):
-                return
             if isinstance(result, BaseException):
                 self._stop.set()
                 raise result

@@ -12,6 +12,7 @@ from tsa_core.cli.timestamp.authorities import servers_of
 from tsa_core.cli.timestamp.flags import PROGRAM, Call
 from tsa_core.cli.timestamp.many.asking import Asked, Asking
 from tsa_core.cli.timestamp.many.gate import Gate
+from tsa_core.cli.timestamp.many.interruption import Interruption
 from tsa_core.cli.timestamp.many.item import Item, shown_name
 from tsa_core.cli.timestamp.many.kept import About, Verifiers
 from tsa_core.cli.timestamp.many.outcome import Outcome, State, count_words
@@ -48,9 +49,9 @@ def stamp_many(call: Call, settings: ClientSettings, trust: TrustStore | None) -
     outputs = Outputs(call, verifiers)
     items = find_items(call)
     check_places(items, flags["out_dir"])
-    stop = threading.Event()
     [server] = servers_of(call)
-    with outputs as store, TimestampClient(server, **settings) as client:
+    interruption = Interruption(threading.Event())
+    with interruption, outputs as store, TimestampClient(server, **settings) as client:
         asking = Asking(
             client=client,
             algorithm=algorithm,
@@ -60,16 +61,16 @@ def stamp_many(call: Call, settings: ClientSettings, trust: TrustStore | None) -
             convert=outputs.convert,
             force=bool(flags["force"]),
             gate=Gate(flags["max_wait"] or _MAX_WAIT),
-            stop=stop,
+            interruption=interruption,
         )
-        outcomes, interrupted = _stamp(items, asking, call)
+        outcomes = _stamp(items, asking, call)
         outputs.finish(outcomes, client.url)
     _report(outcomes, server=client.url, as_json=call.as_json)
     if asking.fatal:
         console.tell(f"{PROGRAM}: the run ended early: {asking.fatal}")
-    if interrupted or any(outcome.state is State.UNASKED for outcome in outcomes):
+    if interruption.happened or any(outcome.state is State.UNASKED for outcome in outcomes):
         console.tell(f"{PROGRAM}: the same command again asks for what is missing, and for nothing twice")
-    if interrupted:
+    if interruption.happened:
         return 130
     good = all(outcome.state in {State.STAMPED, State.KEPT} for outcome in outcomes)
     return 0 if good else console.EXIT_FAILURE
@@ -89,13 +90,13 @@ def _check(call: Call) -> None:
         raise UsageMistake("--suffix goes with --each; without it, FILEs get evidence records, which end with .ers")
 
 
-def _stamp(items: Sequence[Item], asking: Asking, call: Call) -> tuple[list[Outcome], bool]:
-    """Return what became of each file, in their order, and whether the run was interrupted."""
+def _stamp(items: Sequence[Item], asking: Asking, call: Call) -> list[Outcome]:
+    """Return what became of each file, in their order."""
     done: dict[str, Outcome] = {}
     jobs = call.flags["jobs"] or _JOBS
     each = bool(call.flags["each"])
     work: Callable[[Item], About | Outcome] = asking.timestamp if each else asking.look_at
-    pool: Pool[Item, About | Outcome] = Pool(items, work, jobs=jobs, stop=asking.stop)
+    pool: Pool[Item, About | Outcome] = Pool(items, work, jobs=jobs, interruption=asking.interruption)
     abouts: dict[str, About] = {}
     with progress_bar("timestamps" if each else "hashed", len(items)) as advance:
         for found in pool.results():
@@ -105,7 +106,7 @@ def _stamp(items: Sequence[Item], asking: Asking, call: Call) -> tuple[list[Outc
             else:
                 done[found.item.name] = found
                 _tell_failure(found, asking)
-    if abouts and not pool.interrupted:
+    if abouts and not asking.interruption.happened:
         # In the order of the files, so that the same files make the same tree.
         ordered = [abouts[item.name] for item in items if item.name in abouts]
         with progress_bar("evidence records", len(ordered)) as advance:
@@ -113,7 +114,7 @@ def _stamp(items: Sequence[Item], asking: Asking, call: Call) -> tuple[list[Outc
                 done[outcome.item.name] = outcome
                 advance("")
                 _tell_failure(outcome, asking)
-    return [done.get(item.name) or Outcome(item=item, state=State.UNASKED) for item in items], pool.interrupted
+    return [done.get(item.name) or Outcome(item=item, state=State.UNASKED) for item in items]
 
 
 def _tell_failure(outcome: Outcome, asking: Asking) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from tsa_core.cli.timestamp.many.asking import Asking
 from tsa_core.cli.timestamp.many.kept import About
 from tsa_core.cli.timestamp.many.outcome import Outcome, State
+from tsa_core.cli.timestamp.many.pool import Pool
 from tsa_core.client import Timestamp
 from tsa_core.protocol.hashes import HashAlgorithm
 
@@ -35,7 +36,11 @@ def _stamp_group(asking: Asking, algorithm: HashAlgorithm, group: Sequence[About
     given: list[Timestamp] = []
 
     def stamp(tree: HashAlgorithm, root: bytes) -> bytes:
-        answer = asking.ask(group[0].item, root, tree)
+        # In a thread, so that Ctrl-C does not have to wait for the server.
+        pool: Pool[bytes, Timestamp | Outcome] = Pool(
+            [root], lambda root: asking.ask(group[0].item, root, tree), jobs=1, interruption=asking.interruption
+        )
+        answer = next(pool.results(), group[0].outcome(State.UNASKED))
         if isinstance(answer, Outcome):
             raise _NotGiven(answer)
         given.append(answer)
@@ -51,7 +56,7 @@ def _stamp_group(asking: Asking, algorithm: HashAlgorithm, group: Sequence[About
         return
     facts: dict[str, Any] = {"time": given[0].time, "warnings": given[0].warnings}
     for about, record in zip(group, records, strict=True):
-        if asking.stop.is_set():
+        if asking.fatal:  # the disk is full; after Ctrl-C, what the server gave is still written
             yield about.outcome(State.UNASKED)
         else:
             yield asking.keep(about, record.encode(), **facts)
