@@ -26,7 +26,7 @@ _LAZY: Final = {
     ),
     "extract": LazyCommand(
         "tsa_core.cli.timestamp.longterm_commands:EXTRACT",
-        "Find the RFC 3161 timestamps in FILE, and check each against what it is over.",
+        "Find the timestamps in signatures, PDF, ASiC, JAR, programs, bundles, images.",
         _LONG_TERM,
     ),
     "evidence": LazyCommand(
@@ -36,7 +36,7 @@ _LAZY: Final = {
     ),
     "cose": LazyCommand(
         "tsa_core.cli.timestamp.longterm_commands:COSE",
-        "Put timestamps into COSE messages, and verify them (RFC 9921).",
+        "Put timestamps into COSE messages, and verify them.",
         _LONG_TERM,
     ),
 }
