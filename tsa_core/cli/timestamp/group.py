@@ -16,7 +16,7 @@ _LONG_TERM: Final = "For decades"
 _LAZY: Final = {
     "extend": LazyCommand(
         "tsa_core.cli.timestamp.longterm_commands:EXTEND",
-        "Put a timestamp over a timestamp, with what its verification needs, before its certificate ends.",
+        "Put a later timestamp over one, before it weakens.",
         _LONG_TERM,
     ),
     "git": LazyCommand(
