@@ -26,6 +26,7 @@ pytestmark = pytest.mark.plugin("memory", "auditfile")
 
 GRACEFUL_SECONDS = 0.5
 SYSTEM_FAILURE = "03050600000040"
+BAD_DATA_FORMAT = "03020204"
 CONFIG = f"""
 [server]
 graceful_timeout = "{GRACEFUL_SECONDS}s"
@@ -161,6 +162,8 @@ def test_sigterm_ends_the_server_while_everything_hangs(
         granted(hanging.stamp().body)
         stack.callback(stuck.release)
         stuck.stick("observe", "remote", "disk", "open", "close", "flush")
+        # The observer may have been told of the timestamp before: this refusal is sure to come after.
+        refused(hanging.server.stamp(b"0").body, BAD_DATA_FORMAT)
         waiting = [ask(hanging.stamp, "/tsa/remote"), ask(hanging.stamp)]
         server.process.send_signal(signal.SIGHUP)
         for call in ("observe", "remote", "disk", "open"):
