@@ -6,6 +6,8 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic, sleep
+from typing import Final
 
 import click
 
@@ -13,6 +15,8 @@ from tsa_core.api import ConfigError
 from tsa_core.api.transparency import NoteSigner, SignatureType
 from tsa_log.sequencer import SequencerLock
 from tsa_log.state import StateFiles
+
+_LOCK_SECONDS: Final = 10.0
 
 _out = click.option(
     "--out",
@@ -89,14 +93,18 @@ def accept(origin: str, directory: Path, reason: str) -> None:
     """Let a stopped log go on: the entries that go back in time are integrated as they are."""
     private = directory / "private"
     lock = SequencerLock(private)
-    if not lock.take():
-        raise ConfigError("a server is integrating entries, so that the log is not stopped", path=str(directory))
+    deadline = monotonic() + _LOCK_SECONDS
+    while not lock.take():  # a server that sees that the log is stopped lets go of it within an interval
+        if monotonic() > deadline:
+            raise ConfigError("a server is integrating entries, so that the log is not stopped", path=str(directory))
+        sleep(0.05)
     try:
         files = StateFiles(private)
         state = files.read(origin)
         if not state.stopped:
             raise ConfigError("the log is not stopped", path=str(directory))
-        files.write(replace(state, stopped="", newest=0))
+        files.forget_stop()
+        files.write(replace(state, stopped="", newest=0, accepted=state.accepted + 1))
         with (private / "accepted.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"size": state.size, "stopped": state.stopped, "reason": reason}) + "\n")
     finally:

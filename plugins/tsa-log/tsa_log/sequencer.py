@@ -25,6 +25,14 @@ _MAX_READ: Final = 8 << 20
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
+def went_back(seconds: float) -> str:
+    """Return why a log stops at an entry that is so much older than one before it."""
+    return (
+        f"an entry is {seconds:.3f} s older than one before it: the clock was set back, or a token was made elsewhere; "
+        "find out, then `timestamp-server log accept`"
+    )
+
+
 class SequencerLock:
     """Who holds it is the sequencer of a directory; the system takes it back from a process that dies."""
 
@@ -76,6 +84,9 @@ class Sequencer:
         """Integrate what waits; return whether more waits than one step takes. Raises OSError."""
         if self.state.stopped:
             return False
+        if reason := self._files.read_wish_to_stop():
+            self._stop(reason)
+            return False
         if self._tree is None:  # a step failed: what it wrote is written again
             self._tree = GrowingTree(self._storage, self.state.size, self.state.root)
             batch = self._files.read_batch()
@@ -88,7 +99,7 @@ class Sequencer:
         found.sort(key=lambda each: each[0])
         oldest, newest = found[0][0], max(found[-1][0], self.state.newest)
         if oldest < self.state.newest - self._disorder:
-            self._stop((self.state.newest - oldest) / 1e6)
+            self._stop(went_back((self.state.newest - oldest) / 1e6))
             return False
         self._integrate(
             Batch(size=self.state.size, newest=newest, consumed=consumed, entries=[entry for _, entry in found])
@@ -105,11 +116,7 @@ class Sequencer:
         self._files.write(state)
         self.state, self._tree = state, tree
 
-    def _stop(self, seconds: float) -> None:
-        reason = (
-            f"an entry is {seconds:.3f} s older than one that is integrated: the clock was set back, or a token was "
-            "made elsewhere; find out, then `timestamp-server log accept`"
-        )
+    def _stop(self, reason: str) -> None:
         log.critical("the log %s is stopped: %s", self.state.origin, reason)
         state = replace(self.state, stopped=reason)
         self._files.write(state)

@@ -20,7 +20,7 @@ from tsa_core.api.transparency import EncodingError, NoteSigner, SignatureType, 
 from tsa_log.journal import Journal, Place
 from tsa_log.options import LogOptions
 from tsa_log.publisher import Publisher
-from tsa_log.sequencer import Sequencer, SequencerLock
+from tsa_log.sequencer import Sequencer, SequencerLock, went_back
 from tsa_log.state import LogState, Published, StateFiles
 from tsa_log.storage import LocalStorage, Storage
 from tsa_log.tree import DamagedLog
@@ -56,6 +56,7 @@ class LogSink(AuditSink):
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._newest: datetime | None = None
+        self._accepted: int | None = None
         self._stopped = ""
         self._failure = ""
         self._stored_at = 0.0
@@ -108,8 +109,12 @@ class LogSink(AuditSink):
         oldest = min(record.gen_time for record in records)
         newest = max(record.gen_time for record in records)
         if self._newest is not None and oldest < self._newest - self._disorder:
-            back = (self._newest - oldest).total_seconds()
-            raise AuditError(f"genTime went back by {back:.3f} s; max_disorder is {self._disorder.total_seconds():g} s")
+            self._stopped = went_back((self._newest - oldest).total_seconds())
+            try:
+                self._files.ask_to_stop(self._stopped)
+            except OSError as error:
+                log.error("the log cannot be stopped for all processes: %s", error.strerror)  # noqa: TRY400 - no traceback
+            raise AuditError(f"the log is stopped: {self._stopped}")
         if self._newest is None or newest > self._newest:
             self._newest = newest
 
@@ -162,13 +167,19 @@ class LogSink(AuditSink):
             except AuditError as error:
                 return HealthStatus(healthy=False, reason=str(error))
         try:
-            self._stopped = self._read_state().stopped
+            self._look_at_state()
             self._overdue = self._is_overdue(self._files.read_published())
         except (AuditError, OSError, ConfigError):
             return HealthStatus(healthy=False, reason="the log's state cannot be read; see the log file")
         if reason := self._why_closed():
             return HealthStatus(healthy=False, reason=reason)
         return HealthStatus(healthy=True)
+
+    def _look_at_state(self) -> None:
+        state = self._read_state()
+        if state.accepted != self._accepted:  # time begins anew where an operator says so
+            self._accepted, self._newest = state.accepted, None
+        self._stopped = state.stopped or self._files.read_wish_to_stop()
 
     def _is_overdue(self, published: Published) -> bool:
         if self._waiting is not None and self._is_done(self._waiting[1], published):

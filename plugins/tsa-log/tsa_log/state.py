@@ -21,6 +21,8 @@ _MODE: Final = 0o600
 _STATE: Final = "state.json"
 _BATCH: Final = "batch"
 _PUBLISHED: Final = "published.json"
+_STOP: Final = "stop"
+_MAX_REASON_OCTETS: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class LogState:
     consumed: Mapping[str, int] = field(default_factory=dict)
     stopped: str = ""
     """Why nothing is integrated any more, until an operator accepts it; empty while the log goes on."""
+    accepted: int = 0
+    """How often an operator has let it go on."""
 
     def encode(self) -> bytes:
         """Return the file."""
@@ -46,6 +50,7 @@ class LogState:
             "newest": self.newest,
             "consumed": dict(self.consumed),
             "stopped": self.stopped,
+            "accepted": self.accepted,
         }
         return json.dumps(document, indent=1).encode()
 
@@ -96,6 +101,7 @@ class StateFiles:
                 newest=int(document["newest"]),
                 consumed={str(name): int(end) for name, end in document["consumed"].items()},
                 stopped=str(document["stopped"]),
+                accepted=int(document["accepted"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise _damaged(path) from None
@@ -111,6 +117,21 @@ class StateFiles:
     def write(self, state: LogState) -> None:
         """Replace the state."""
         write_file(self._folder / _STATE, state.encode(), mode=_MODE)
+
+    def ask_to_stop(self, reason: str) -> None:
+        """Let the sequencer, in whatever process it is, stop the log."""
+        write_file(self._folder / _STOP, reason.encode(), mode=_MODE)
+
+    def read_wish_to_stop(self) -> str:
+        """Return why a process asked for a stop; empty when none did."""
+        try:
+            return (self._folder / _STOP).read_bytes()[:_MAX_REASON_OCTETS].decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def forget_stop(self) -> None:
+        """Take back what processes asked for."""
+        (self._folder / _STOP).unlink(missing_ok=True)
 
     def read_batch(self) -> Batch | None:
         """Return what was written last, whether it was added to the tree or not."""
