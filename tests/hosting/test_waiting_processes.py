@@ -154,9 +154,25 @@ def test_a_plugin_that_does_not_close_is_named_and_the_last_line_is_true(
 
 @pytest.mark.parametrize("engine", ["waitress", "granian", "waitress-2", "granian-2"])
 def test_sigterm_ends_the_server_while_everything_hangs(
-    engine: str, tmp_path: Path, fake_plugin: Callable[..., Path], ask: Callable[..., Future[HttpReply]]
+    engine: str,
+    tmp_path: Path,
+    fake_plugin_in: Callable[[Path], Callable[..., Path]],
+    ask: Callable[..., Future[HttpReply]],
 ) -> None:
-    hanging = Hanging(tmp_path, fake_plugin, engine)
+    for attempt in ("first", "second", "third"):
+        folder = tmp_path / attempt
+        folder.mkdir()
+        server = end_while_everything_hangs(Hanging(folder, fake_plugin_in(folder), engine), ask)
+        # A worker that was given no CPU for half a second is killed by its parent before it can say what hangs.
+        if "did not end in time and is killed" not in server.log:
+            break
+    for function in ("tsa_signers", "Signer.sign", "Disk.write_all", "Watcher.observe"):
+        server.wait_for_log(f"{PLUGIN} has not returned from {function}")
+    assert CUT_OFF in server.log
+    assert ANSWERED not in server.log
+
+
+def end_while_everything_hangs(hanging: Hanging, ask: Callable[..., Future[HttpReply]]) -> ServerProcess:
     stuck = hanging.stuck
     with ExitStack() as stack, hanging.server as server:
         granted(hanging.stamp().body)
@@ -172,7 +188,4 @@ def test_sigterm_ends_the_server_while_everything_hangs(
         with ends_within(GRACEFUL_SECONDS + 2):
             assert server.process.wait() == 0
         assert all(future.exception(60) for future in waiting)
-    for function in ("tsa_signers", "Signer.sign", "Disk.write_all", "Watcher.observe"):
-        server.wait_for_log(f"{PLUGIN} has not returned from {function}")
-    assert CUT_OFF in server.log
-    assert ANSWERED not in server.log
+    return server

@@ -20,7 +20,7 @@ PROCESS_SLACK_SECONDS = 1.5
 """How much later than `graceful_timeout` the process that an operator has started is given up."""
 KILL_SLACK_SECONDS = 1.3
 """How much later a worker is killed by its parent."""
-WORKER_SLACK_SECONDS = 1.0
+WORKER_SLACK_SECONDS = 0.7
 """How much later a worker is given up by itself."""
 CLOSING_SHARE = 0.8
 """How much of the time that a process has left its plugins may take to close."""
