@@ -61,6 +61,11 @@ class Database(ABC):
         """Let no other process seal until the transaction ends; return False when one is at it."""
 
     @abstractmethod
+    @contextmanager
+    def try_lock_anchors(self) -> Iterator[bool]:
+        """Let no other process anchor the trail meanwhile; False when one is at it. Raises ConfigError."""
+
+    @abstractmethod
     def interrupt(self, connection: Connection) -> None:
         """Let what another thread does on this connection fail now."""
 

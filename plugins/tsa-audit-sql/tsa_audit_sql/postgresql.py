@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _SCHEMA_LOCK: Final = 0x7473_6101
 _SEAL_LOCK: Final = 0x7473_6102
+_ANCHOR_LOCK: Final = 0x7473_6103
 _READ_ONLY: Final = "25006"
 _DURABLE: Final = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
@@ -113,6 +114,18 @@ class PostgresqlDatabase(Database):
     def try_lock_seals(self, connection: Connection) -> bool:
         """Take an advisory lock, which ends with the transaction."""
         return bool(connection.execute(select(func.pg_try_advisory_xact_lock(_SEAL_LOCK))).scalar_one())
+
+    @contextmanager
+    def try_lock_anchors(self) -> Iterator[bool]:
+        """Take an advisory lock, which ends with the connection at the latest."""
+        with self.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            mine = bool(connection.execute(select(func.pg_try_advisory_lock(_ANCHOR_LOCK))).scalar_one())
+            try:
+                yield mine
+            finally:
+                if mine:
+                    connection.execute(select(func.pg_advisory_unlock(_ANCHOR_LOCK)))
 
     def interrupt(self, connection: Connection) -> None:
         """Shut the socket down: libpq waits for nothing else."""

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 from sqlalchemy import Connection, event
 
 from tsa_audit_sql.database import Database
+from tsa_core.api import ConfigError
 
 _FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
@@ -73,8 +74,7 @@ class SqliteDatabase(Database):
     def turn(self) -> Iterator[None]:
         """Hold a lock beside the file: SQLite's own is tried again after ever longer pauses, of up to 0.1 s."""
         if self._turn is None:
-            self._turn = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
-            give_to_owner_of(self._turn, self._path)
+            self._turn = self._open_lock("-turn")
         fcntl.flock(self._turn, fcntl.LOCK_EX)
         try:
             yield
@@ -102,6 +102,31 @@ class SqliteDatabase(Database):
     def try_lock_seals(self, connection: Connection) -> bool:  # noqa: ARG002 - the file has one lock
         """Return True: what two processes computed at once is found out when they store it."""
         return True
+
+    @contextmanager
+    def try_lock_anchors(self) -> Iterator[bool]:
+        """Lock a file of its own beside the database, which the system unlocks when this process ends."""
+        try:
+            descriptor = self._open_lock(".anchoring")
+        except OSError as error:
+            raise ConfigError(
+                f"{self.where}.anchoring: it cannot be opened: {error.strerror or error}; run this as its owner",
+                path=self.setting,
+            ) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+        finally:
+            os.close(descriptor)
+
+    def _open_lock(self, suffix: str) -> int:
+        """Open a file beside the database, made for the database's owner when it is not there."""
+        descriptor = os.open(f"{self._path}{suffix}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        give_to_owner_of(descriptor, self._path)
+        return descriptor
 
     def interrupt(self, connection: Connection) -> None:
         """Let a statement fail; one that waits for the lock fails by itself in time."""

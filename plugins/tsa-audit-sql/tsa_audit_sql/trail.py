@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -21,7 +19,6 @@ from tsa_audit_sql.rows import COMPARED, SERIAL_OCTETS, columns_of
 from tsa_audit_sql.schema import SEALS, anchors, records, seals, writers
 from tsa_audit_sql.seal_check import check_seals
 from tsa_audit_sql.sink import key_of
-from tsa_audit_sql.sqlite import SqliteDatabase
 from tsa_core.api.trail import (
     BEGINNING,
     Anchor,
@@ -39,7 +36,6 @@ from tsa_core.api.trail import (
 )
 
 _FETCHED: Final = 2_000
-_ANCHOR_LOCK: Final = 0x7473_6103
 _NO_EVENTS: Final = ("token", "refusal", "probe")
 
 
@@ -164,27 +160,8 @@ class SqlTrail(Trail):
     @contextmanager
     def anchoring(self) -> Iterator[bool]:
         """Hold a lock that PostgreSQL, or the file system beside SQLite, releases when this process ends."""
-        if isinstance(self._database, SqliteDatabase):
-            descriptor = os.open(f"{self._database.where}.anchoring", os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                yield False
-                return
-            try:
-                yield True
-            finally:
-                os.close(descriptor)
-            return
-        with self._explained(), self._database.engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            mine = bool(connection.execute(select(func.pg_try_advisory_lock(_ANCHOR_LOCK))).scalar_one())
-            try:
-                yield mine
-            finally:
-                if mine:
-                    connection.execute(select(func.pg_advisory_unlock(_ANCHOR_LOCK)))
+        with self._explained(), self._database.try_lock_anchors() as mine:
+            yield mine
 
     def close(self) -> None:
         """Release the connections."""
