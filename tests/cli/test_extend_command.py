@@ -135,6 +135,9 @@ def test_mistakes(shell: Shell, reply: str, now: HttpTsa) -> None:
     assert "does not hold the data" in shell.fails(2, *archive)
     assert "--proof has no effect" in shell.fails(2, *archive, "--artifact", "a.txt", "--proof", reply)
     assert "--fetch-ocsp has no effect" in shell.fails(2, *archive, "--artifact", "a.txt", "--fetch-ocsp")
+    for name, value in (("log-proof", "p"), ("log-policy", "p"), ("log-key", "k"), ("witness", "k")):
+        said = shell.fails(2, *archive, "--artifact", "a.txt", f"--{name}", value)
+        assert f"--{name} has no effect" in said, said
     data = Path("a.tsd").read_bytes()
     Path("a.tsd").write_bytes(data[:-1])
     assert "the TimeStampedData cannot be read" in shell.fails(1, *archive, "--artifact", "a.txt")

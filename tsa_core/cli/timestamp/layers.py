@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 _TIMESTAMPED_DATA: Final = bytes.fromhex("060b2a864886f70d010910011f")
 """id-ct-timestampedData, encoded: most files do not have it, and need no reader for it."""
-_WITHOUT_EFFECT: Final = ("request", "nonce", "proof")
+_WITHOUT_EFFECT: Final = (
+    *("request", "nonce", "proof"),
+    *("log_proof", "log_policy", "log_key", "witness", "witness_threshold"),
+)
 
 
 def names_timestamped_data(name: str | None) -> bool:
@@ -47,8 +50,9 @@ def verify_layers(call: Call) -> None:
 
     flags, name = call.flags, call.flags["reply"]
     for other in _WITHOUT_EFFECT:
-        if flags[other]:
-            raise UsageMistake(f"--{other} has no effect with {name}: it has layers, and each is the proof of another")
+        if flags[other] not in {None, ()}:
+            option = other.replace("_", "-")
+            raise UsageMistake(f"--{option} has no effect with {name}: it has layers, and each is the proof of another")
     for other in ("fetch_crls", "fetch_ocsp", "fetch_issuers"):
         if flags[other]:
             raise UsageMistake(

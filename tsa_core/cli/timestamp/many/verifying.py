@@ -27,7 +27,10 @@ from tsa_core.cli.timestamp.many_flags import names_files
 from tsa_core.verify import Revocation, RevocationScope, TrustStore
 from tsa_core.verify.trust import read_certificates
 
-_SINGLE: Final = ("reply", "artifact", "digest", "request", "nonce", "proof", "log_proof", "log_key", "log_policy")
+_SINGLE: Final = (
+    *("reply", "artifact", "digest", "request", "nonce", "proof"),
+    *("log_proof", "log_key", "log_policy", "witness", "witness_threshold"),
+)
 _WORTH_PROCESSES: Final = 500
 """From so many files on, several processes verify; below, starting them takes longer than they save."""
 _CHUNK: Final = 50
@@ -36,7 +39,7 @@ _CHUNK: Final = 50
 def check_flags(call: Call) -> None:
     """Raise UsageMistake for flags that have no effect on many files."""
     for name in _SINGLE:
-        if call.flags[name]:
+        if call.flags[name] not in {None, ()}:
             flag = "timestamp" if name == "reply" else name.replace("_", "-")
             raise UsageMistake(f"--{flag} is for one timestamp; it does not go with many")
     if call.as_json and call.flags["report"] is not None:
