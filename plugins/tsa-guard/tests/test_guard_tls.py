@@ -176,6 +176,17 @@ def test_a_handshake_that_stalls_ends_and_others_are_served_meanwhile(served: Se
                     pass  # an alert
 
 
+def test_a_handshake_that_stalls_ends_with_the_idle_timeout_too(served: Served) -> None:
+    config = served.folder / "idle.toml"
+    text = (served.folder / "tsa.toml").read_text()
+    config.write_text(text.replace('read_timeout = "3s"', 'read_timeout = "0s"\nidle_timeout = "1s"'))
+    with (
+        ServerProcess(config) as process,
+        socket.create_connection(process.address("https"), timeout=60) as silent,
+    ):
+        assert silent.recv(1) == b""
+
+
 def test_a_reload_changes_the_servers_certificate(served: Served) -> None:
     new = issue("CN=server", usage=ExtendedKeyUsageOID.SERVER_AUTH, names=HERE, serial=1234)
     served.write("server", new)

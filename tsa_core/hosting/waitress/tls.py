@@ -119,8 +119,8 @@ class TlsChannel(Channel):
         return self.socket.wants_write or super().writable()
 
     def handle_write(self) -> None:
-        """Send what there is."""
-        if self.handshaking:
+        """Send what there is; a handshake that has idled too long is not gone on with, but ended."""
+        if self.handshaking and not self.will_close:
             self._shakes_hands()
         else:
             super().handle_write()
