@@ -130,7 +130,9 @@ def test_a_prune_that_was_interrupted_leaves_a_trail_that_can_be_verified(config
     for path in others:
         path.write_bytes(whole[path])
     assert not first.exists()
-    assert run("verify", "--config", config).exit_code == 0
+    result = run("verify", "--config", config)
+    assert result.exit_code == 0
+    assert "are still here, which a prune was to remove: it was interrupted" in result.stdout
     others[0].unlink()
     assert run("verify", "--config", config).exit_code == 0
     others[1].unlink(missing_ok=True)

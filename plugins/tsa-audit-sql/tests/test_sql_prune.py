@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import count
 
 import pytest
+from sqlalchemy import Connection
 
 from tsa_audit_sql import pruning, sealing, sink, upkeep, writer
-from tsa_core.api.trail import Query
+from tsa_core.api.trail import Link, Query
 
 from .databases import TrailDatabase, record
 
@@ -128,3 +130,30 @@ def test_months_of_postgresql_go_as_a_whole(filled: TrailDatabase) -> None:
     # June has a row that stays.
     assert "audit_record_2026_05" not in filled.sql(months)
     assert filled.sql("SELECT count(*) FROM audit_record_2026_06") == ["1"]
+
+
+@pytest.mark.parametrize("ended_at", [1, 2, 4])
+def test_a_prune_that_was_interrupted_is_told_and_can_be_ended(
+    filled: TrailDatabase, monkeypatch: pytest.MonkeyPatch, ended_at: int
+) -> None:
+    """Its events are stored, and a chain has lost some of the rows that go, or none."""
+    before, begin_at, steps = JULY - timedelta(milliseconds=1500), pruning._begin_at, count(1)
+
+    def begin_or_die(connection: Connection, writer: int, link: Link) -> None:
+        if next(steps) == ended_at:
+            raise KeyboardInterrupt
+        begin_at(connection, writer, link)
+
+    with monkeypatch.context() as patch, filled.trail() as trail:
+        patch.setattr(pruning, "_CHUNK", 1)
+        patch.setattr(pruning, "_begin_at", begin_or_die)
+        with pytest.raises(KeyboardInterrupt):
+            trail.prune(before)
+    assert filled.damage() == []
+    told = [each.unended for each in filled.check().segments if each.unended]
+    assert any(f"run timestamp-server audit prune --before {before.isoformat()} again" in text for text in told)
+    with filled.trail() as trail:
+        trail.prune(before)
+    assert sorted(filled.serials()) == [4, 5, 6, 7]
+    report = filled.check()
+    assert (filled.damage(), [each.unended for each in report.segments if each.unended]) == ([], [])

@@ -65,7 +65,7 @@ def prune(database: Database, key: bytes | None, before: datetime, *, dry_run: b
     """Remove what is older than `before`; return what went, in words. Raises SQLAlchemyError, AuditError.
 
     Servers go on meanwhile: what goes in an instant goes in one transaction, and the rest in many small ones. When it
-    is ended half way, `verify` misses rows until the same prune has run again, to its end.
+    is ended half way, `verify` says so and misses nothing; the same prune removes the rest.
     """
     if not dry_run:
         Sealer(database, key).seal()

@@ -64,6 +64,8 @@ class SegmentReport:
     ended: bool = False
     keyed: bool = False
     damage: str = ""
+    unended: str = ""
+    """What a prune was to remove from here and has not, in words."""
     notes: list[Note] = field(default_factory=list, repr=False)
     found: set[Link] = field(default_factory=set, repr=False)
     """Those of the links that were asked for which are here."""
@@ -71,7 +73,7 @@ class SegmentReport:
     @property
     def accepted(self) -> list[str]:
         """What an operator has accepted, and what was removed on purpose, in words."""
-        return [text for note in self.notes if (text := _words(note))]
+        return [text for note in self.notes if (text := _words(note))] + ([self.unended] if self.unended else [])
 
 
 def _words(note: Note) -> str:

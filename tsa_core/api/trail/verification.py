@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tsa_core.api.trail.chain import BEGINNING, Link, begin_hash, parse_link
-from tsa_core.api.trail.segment import PRUNED, Note, SegmentReport, check_segment
+from tsa_core.api.trail.chain import BEGINNING, Hash, Link, begin_hash, parse_link
+from tsa_core.api.trail.segment import PRUNED, Note, Segment, SegmentReport, check_segment
 from tsa_core.api.trail.trail import Trail
 
 
@@ -51,7 +51,8 @@ def check_trail(
     begun, wanted = begin_hash(trail.key), frozenset(marks)
     before: dict[str, SegmentReport] = {}
     firsts: list[SegmentReport] = []
-    for segment in trail.segments():
+    segments = trail.segments()
+    for segment in segments:
         checked = check_segment(segment, begun, marks=wanted)
         report.segments.append(checked)
         previous = before.get(segment.chain)
@@ -66,31 +67,46 @@ def check_trail(
         tell(checked)
     pruned = _pruned(report)
     for first in firsts:
-        if not first.damage:
-            first.damage = _wrong_start(first, report, frozenset(starts), pruned.get(first.chain, frozenset()))
+        if first.damage:
+            continue
+        gone = pruned.get(first.chain, {})
+        chain = [each for each in segments if each.chain == first.chain]
+        left = _passed(chain, begun, {link for link in gone if link.seq > first.first.seq})
+        if left:
+            last = max(left)
+            first.unended = (
+                f"lines up to {last} are still here, which a prune was to remove: it was interrupted, or they were put "
+                f"back; run timestamp-server audit prune --before {gone[last]} again"
+            )
+        elif first.first not in gone:
+            first.damage = _wrong_start(first, frozenset(starts))
     found = report.found
     report.missing = [link for link in marks if link not in found]
     report.faults.extend(trail.faults())
     return report
 
 
-def _pruned(report: TrailReport) -> dict[str, frozenset[Link]]:
-    """Return the last lines that were removed on purpose, by chain."""
-    found: dict[str, frozenset[Link]] = {}
+def _pruned(report: TrailReport) -> dict[str, dict[Link, str]]:
+    """Return the last lines that were to be removed on purpose, and what was older than when, by chain."""
+    found: dict[str, dict[Link, str]] = {}
     for note in report.notes:
         if note.kind == PRUNED and (link := parse_link(note.details.get("last", ""))):
-            chain = note.details.get("chain", "")
-            found[chain] = found.get(chain, frozenset()) | {link}
+            found.setdefault(note.details.get("chain", ""), {})[link] = note.details.get("before", "")
     return found
 
 
-def _wrong_start(first: SegmentReport, report: TrailReport, starts: frozenset[Link], pruned: frozenset[Link]) -> str:
-    """Return what is wrong with where a chain begins; a prune that was interrupted has left some of its lines."""
+def _passed(segments: Sequence[Segment], begun: Hash, links: Collection[Link]) -> set[Link]:
+    """Return which of some links are in a chain; reads it again, which only an interrupted prune makes necessary."""
+    found: set[Link] = set()
+    for segment in segments if links else ():
+        found |= check_segment(segment, begun, marks=frozenset(links)).found
+    return found
+
+
+def _wrong_start(first: SegmentReport, starts: frozenset[Link]) -> str:
+    """Return what is wrong with where a chain begins, of which nothing was pruned."""
     start = first.first
     if start in (starts or {BEGINNING}):
-        return ""
-    passed = {start} | {each.last for each in report.segments if each.chain == first.chain and not each.damage}
-    if any(start.seq <= link.seq and link in passed for link in pruned):
         return ""
     if not starts:
         return (
