@@ -16,18 +16,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.issue import WITH_CERTIFICATES
-from bench.measure import Load, Server, bare_signature_us, cpu_seconds, have_wrk
-from bench.report import Row, print_rows, progress
+from bench.measure import Server, cpu_seconds, have_wrk
+from bench.report import Row, print_rows
+from bench.turns import KEY_OF_SERVERS, take_turns
 from tsa_core.api.transparency import NoteSigner, SignatureType
 
 if TYPE_CHECKING:
     from tsa_backends.postgresql_server import PostgresqlServer
 
-KIND = "ecdsa-p256"
 _PREFIX = "TSA_AUDIT__"
 LOG_KEY = NoteSigner("log.example/bench", SignatureType.ED25519, bytes(32))
 _BACKENDS = Path(__file__).parents[1] / "tests" / "backends"
@@ -75,44 +73,18 @@ def _environments(folder: Path, postgresql: PostgresqlServer | None) -> dict[str
 
 def run(*, quick: bool) -> list[Row]:
     """Measure and return the table's rows."""
-    rounds, seconds = (2, 1.0) if quick else (5, 3.0)
-    loads: dict[tuple[str, int], list[Load]] = {}
-    databases: dict[tuple[str, int], list[float]] = {}
-    bare: list[float] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         postgresql = stack.enter_context(_postgresql())
         servers = {}
         for name, environment in _environments(folder, postgresql).items():
-            servers[name] = Server(environment={**environment, "TSA_SIGNER__MEMORY__ALGORITHM": KIND})
+            servers[name] = Server(environment={**environment, **KEY_OF_SERVERS})
             stack.callback(servers[name].close)
-        for number in range(rounds):
-            progress(f"audit sinks, round {number + 1} of {rounds}")
-            bare.append(bare_signature_us(KIND))
-            for connections in (16,) if quick else (1, 16, 64):
-                for name, server in servers.items():
-                    used = cpu_seconds(postgresql.process.pid) if postgresql is not None else 0.0
-                    load = server.load(WITH_CERTIFICATES, connections=connections, seconds=seconds)
-                    loads.setdefault((name, connections), []).append(load)
-                    if postgresql is not None and name.endswith("PostgreSQL"):
-                        microseconds = (cpu_seconds(postgresql.process.pid) - used) * 1e6
-                        databases.setdefault((name, connections), []).append(microseconds / load.requests)
-    return [
-        Row(
-            part="audit sinks",
-            name=f"{name}, {connections} connections",
-            figures={
-                "cpu us": (cpu := median(load.cpu_us for load in each)),
-                "bare signatures": cpu / median(bare),
-                "requests/s": median(load.per_second for load in each),
-                "p50 ms": median(load.p50_ms for load in each),
-                "p99 ms": median(load.p99_ms for load in each),
-                "errors": sum(load.errors for load in each),
-                **({"database cpu us": median(found)} if (found := databases.get((name, connections))) else {}),
-            },
-        )
-        for (name, connections), each in loads.items()
-    ]
+        others = {}
+        if postgresql is not None:
+            pid = postgresql.process.pid
+            others["auditsql, PostgreSQL"] = ("database cpu us", lambda: cpu_seconds(pid))
+        return take_turns("audit sinks", servers, quick=quick, others=others)
 
 
 def main() -> None:

@@ -16,13 +16,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 
-from bench.issue import WITH_CERTIFICATES
-from bench.measure import Load, Server, bare_signature_us, free_port, have_wrk, resident_mib
-from bench.report import Row, print_rows, progress
+from bench.measure import Server, free_port, have_wrk, resident_mib
+from bench.report import Row, print_rows
+from bench.turns import KEY_OF_SERVERS, take_turns
 
-KIND = "ecdsa-p256"
 _NO_LIMIT = "1000000000/day"
 _MANY = 100_000
 _PREFIX = "TSA_MIDDLEWARE__"
@@ -68,10 +66,7 @@ def run(*, quick: bool) -> list[Row]:
     """Measure and return the table's rows."""
     from tsa_guard.key_file import changed_keys, new_key
 
-    rounds, seconds = (2, 1.0) if quick else (5, 3.0)
     text, key = new_key(name="bench")
-    loads: dict[tuple[str, int], list[Load]] = {}
-    bare: list[float] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with changed_keys(folder / "keys.jsonl") as known:
@@ -82,18 +77,10 @@ def run(*, quick: bool) -> list[Row]:
         redis = stack.enter_context(_redis(folder))
         servers = {}
         for name, environment in _environments(folder / "keys.jsonl", folder / "many.jsonl", redis).items():
-            servers[name] = Server(environment={**environment, "TSA_SIGNER__MEMORY__ALGORITHM": KIND})
+            servers[name] = Server(environment={**environment, **KEY_OF_SERVERS})
             stack.callback(servers[name].close)
         memory = {name: resident_mib(server.process.pid) for name, server in servers.items()}
-        for number in range(rounds):
-            progress(f"guards, round {number + 1} of {rounds}")
-            bare.append(bare_signature_us(KIND))
-            for connections in (16,) if quick else (1, 16, 64):
-                for name, server in servers.items():
-                    load = server.load(
-                        WITH_CERTIFICATES, connections=connections, seconds=seconds, headers={"X-API-Key": text}
-                    )
-                    loads.setdefault((name, connections), []).append(load)
+        rows = take_turns("guards", servers, quick=quick, headers={"X-API-Key": text})
     started = [
         Row(
             part="guards",
@@ -102,20 +89,7 @@ def run(*, quick: bool) -> list[Row]:
         )
         for name, server in servers.items()
     ]
-    return started + [
-        Row(
-            part="guards",
-            name=f"{name}, {connections} connections",
-            figures={
-                "cpu us": (cpu := median(load.cpu_us for load in each)),
-                "bare signatures": cpu / median(bare),
-                "requests/s": median(load.per_second for load in each),
-                "p99 ms": median(load.p99_ms for load in each),
-                "errors": sum(load.errors for load in each),
-            },
-        )
-        for (name, connections), each in loads.items()
-    ]
+    return started + rows
 
 
 def main() -> None:
