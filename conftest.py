@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 # Where no process may keep what it has compiled, each one compiles the program and its dependencies anew, which is half
 # of what the start of a server costs; and each worker compiles every test.
@@ -17,6 +19,10 @@ sys.dont_write_bytecode = False
 
 pytest.register_assert_rewrite("tsa_backends")
 pytest_plugins = ["tsa_backends.fixtures"]
+
+# How long an example takes is the machine's business, and no verdict on it.
+hypothesis.settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.load_profile("any speed")
 
 INSTALLED = frozenset(entry_points(group="tsa_core.plugins").names)
 

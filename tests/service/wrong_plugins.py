@@ -115,6 +115,12 @@ WRONG = [
     Wrong("sink-yield", "audit", kind_of(AuditSink, write=generator_method), "its write has a yield in it"),
     Wrong("sink-arguments", "audit", kind_of(AuditSink, write=lambda self: None), "cannot be called as write(record)"),
     Wrong("sink-no-method", "audit", kind_of(AuditSink, write=None), "its write is None, not a method"),
+    Wrong(
+        "sink-bind-crash",
+        "audit",
+        kind_of(TestSink, bind=raising(IndexError("x"))),
+        "failed in bind: IndexError: x",
+    ),
     Wrong("signer-async", "signer", kind_of(TestSigner, sign=async_method), "its sign is an async function"),
     Wrong(
         "signer-timeout",

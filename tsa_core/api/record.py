@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from tsa_core.api.errors import AuditError
 from tsa_core.api.identity import Identity
+from tsa_core.api.request import ProfileSummary
 from tsa_core.api.wrong_types import describe
 from tsa_core.protocol.status import PKIFailureInfo
 
@@ -77,6 +78,13 @@ class AuditSink(ABC):
     latency: Literal["local", "remote"] = "remote"
     wants_refusals: bool = False
     """Whether requests that got no token are recorded too, by `write_refusals`; read once, after it was opened."""
+
+    def bind(self, profiles: Sequence[ProfileSummary], timeout: timedelta) -> None:  # noqa: B027 - optional
+        """Learn which profiles there are, and `[audit] sink_timeout`; called before the first record, and at a reload.
+
+        Raises ConfigError for a profile that the settings name and that does not exist, or for a time of the sink's own
+        that would not be over before `timeout`. `timestamp-server check` calls it too.
+        """
 
     @abstractmethod
     def write(self, record: AuditRecord) -> None:

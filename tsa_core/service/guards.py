@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tsa_core.api import Guard, GuardedRequest, GuardRefusal, Identity, PluginCrash, ProfileSummary, TsaError
+from tsa_core.api import Guard, GuardedRequest, GuardRefusal, Identity, TsaError
 from tsa_core.api.wrong_types import describe
 from tsa_core.authority import Cause, CauseKind, PluginCalls, TimestampAuthority
 from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.config import Settings
 from tsa_core.host import GUARD, PluginHost
-from tsa_core.host.loading import at_fault
+from tsa_core.service.binding import bind_plugin
 from tsa_core.service.opening import refuse_without_effect
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Guards:
         profiles = [profile.summary for profile in authority.profiles.values()]
         for name in section.guards:
             guard: Guard = host.open(GUARD, name, section.plugin_table(name))
-            _bind(guard, profiles, name, host)
+            bind_plugin(partial(guard.bind, profiles), "guard", name, host)
             distribution = host.distribution(name)
             what = f"the guard {name!r}{f' ({distribution})' if distribution else ''}"
             calls = PluginCalls(
@@ -110,20 +110,6 @@ class Guards:
             f"{guard.what} is wrong: check returned {describe(answer)}, not an Identity, a GuardRefusal or None",
         )
         raise GuardFailed("a guard failed")
-
-
-def _bind(guard: Guard, profiles: Sequence[ProfileSummary], name: str, host: PluginHost) -> None:
-    """Tell a guard of the profiles; raises TsaError alone."""
-    try:
-        guard.bind(profiles)
-    except TsaError:
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise PluginCrash(
-            f"the guard {name!r} failed in bind: {type(error).__name__}: {said}; {at_fault(host.plugin(name))}",
-            plugin=name,
-        ) from error
 
 
 def open_guards(settings: Settings, host: PluginHost, authority: TimestampAuthority) -> Guards | None:

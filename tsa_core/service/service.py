@@ -46,6 +46,7 @@ from tsa_core.host import (
 from tsa_core.paths.certificate import serial_number
 from tsa_core.service.audit_heads import AuditHeads
 from tsa_core.service.authority_access import ServiceAccess
+from tsa_core.service.binding import bind_sinks
 from tsa_core.service.guards import Guards, open_guards
 from tsa_core.service.material import Material, read_material, store_chain, without_repeats
 from tsa_core.service.opening import (
@@ -180,12 +181,14 @@ class Service:
         selectors: list[tuple[str, PolicySelector]] = [
             (name, self._plugin(POLICY_SELECTOR, settings.policy, name)) for name in settings.policy.selectors
         ]
-        bind_selectors(selectors, [profile.summary for profile in profiles], self.host)
+        summaries = [profile.summary for profile in profiles]
+        bind_selectors(selectors, summaries, self.host)
         waits = any(may_hang(selector) for _, selector in selectors)
         refuse_without_effect(settings.policy, "selector_timeout", "policy", waits=waits)
         sinks: list[tuple[str, AuditSink]] = [
             (name, self._plugin(AUDIT_SINK, settings.audit, name)) for name in settings.audit.sinks
         ]
+        bind_sinks(sinks, summaries, settings.audit.sink_timeout, self.host)
         processors: list[tuple[str, ResponseProcessor]] = [
             (name, self._plugin(RESPONSE_PROCESSOR, settings.response, name)) for name in settings.response.processors
         ]

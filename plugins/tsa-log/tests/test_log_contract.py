@@ -56,7 +56,7 @@ class TestLogSink(AuditSinkContract):
     def plugin(self) -> ModuleType:
         return log_plugin
 
-    @pytest.fixture(params=[{}, {"wait": {"default": "integrated"}}, {"wait": {"default": "witnessed"}}], ids=str)
+    @pytest.fixture(params=[{}, {"wait": {"default": "integrated"}}], ids=str)
     def options(self, tmp_path: Path, request: pytest.FixtureRequest) -> Mapping[str, Any]:
         return settings(tmp_path / "log", **request.param)
 

@@ -53,14 +53,14 @@ def test_a_clock_that_goes_back_stops_the_log_until_it_is_accepted(sink: LogSink
     wait_until(lambda: sink.health().healthy and other.health().healthy, seconds=60, what="the gate is open again")
     sink.write(record(5, earlier=timedelta(hours=1)))
     other.write(record(6, earlier=timedelta(hours=1)))
-    wait_until(lambda: "3 entries, 3 of them published" in run("status", *place), seconds=60, what="all is published")
+    wait_until(lambda: "3 entries, 3 published" in run("status", *place), seconds=60, what="all is published")
     other.close()
 
 
 def test_a_log_that_goes_on_cannot_be_accepted(sink: LogSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink.write(record(1))
     place = ("--origin", ORIGIN, "--directory", str(tmp_path))
-    wait_until(lambda: "1 entries, 1 of them" in run("status", *place), seconds=60, what="it is published")
+    wait_until(lambda: "1 entry, 1 published" in run("status", *place), seconds=60, what="it is published")
     monkeypatch.setattr("tsa_log.command._LOCK_SECONDS", 0.2)
     assert "is not stopped" in run("accept", *place, "--reason", "none")
 

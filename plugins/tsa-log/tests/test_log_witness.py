@@ -173,6 +173,6 @@ def test_a_damaged_memory_cosigns_nothing(witness: WitnessRoutes, tmp_path: Path
 
 
 def test_a_key_of_a_log_is_none_for_a_witness(tmp_path: Path) -> None:
-    table = {"directory": str(tmp_path), "key": LOG_KEY.text(), "logs": []}
+    table = {"directory": str(tmp_path), "key": LOG_KEY.text(), "logs": [{"key": str(LOG_KEY.key)}]}
     with pytest.raises(ConfigError, match="witness keygen"):
         open_witness(WitnessRoutesOptions.model_validate(table))

@@ -80,7 +80,8 @@ def status(origin: str, directory: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
     else:
-        click.echo(f"{origin}: {state.size} entries, {published.size} of them published")
+        entries = "1 entry" if state.size == 1 else f"{state.size} entries"
+        click.echo(f"{origin}: {entries}, {published.size} published")
     if state.stopped:
         raise click.ClickException(f"the log is stopped: {state.stopped}")
 

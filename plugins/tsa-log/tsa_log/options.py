@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tsa_core.api import ConfigPath, Duration, PluginOptions, Secret
+from tsa_core.api import ConfigError, ConfigPath, Duration, PluginOptions, Secret
 from tsa_core.api.transparency import EncodingError, parse_verifier_key
 
+_WAIT: Final = "audit.tokenlog.wait"
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 
 
@@ -79,6 +81,31 @@ class LogOptions(PluginOptions):
     )
 
     @model_validator(mode="after")
+    def _each_has_an_effect(self) -> LogOptions:
+        needs = {
+            "wait_timeout": (bool(self.wait), "wait"),
+            "witness_timeout": (bool(self.witnesses), "witnesses"),
+            "max_delay": (self.required, "required = true"),
+        }
+        for name, (there, other) in needs.items():
+            if not there and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect without {other}")
+        if "witnessed" in self.wait.values() and not self.witness_threshold:
+            raise ValueError('wait = "witnessed" needs witnesses and a witness_threshold of 1 or more')
+        return self
+
+    def check_profiles(self, profiles: Iterable[str], timeout: timedelta) -> None:
+        """Raise ConfigError for a profile that waits and does not exist, or that would wait longer than the core."""
+        known = set(profiles)
+        for name in self.wait:
+            if name not in known:
+                raise ConfigError(f"there is no profile {name!r}; there are: {', '.join(sorted(known))}", path=_WAIT)
+        if self.wait and self.wait_timeout >= timeout:
+            raise ConfigError(
+                f"it must be shorter than [audit] sink_timeout, {timeout.total_seconds():g} s", path=f"{_WAIT}_timeout"
+            )
+
+    @model_validator(mode="after")
     def _threshold_can_be_met(self) -> LogOptions:
         if self.witness_threshold > len(self.witnesses):
             raise ValueError(
@@ -109,4 +136,4 @@ class WitnessRoutesOptions(PluginOptions):
 
     directory: ConfigPath = Field(description="where the last checkpoint of each log is kept")
     key: Secret = Field(description="the witness's cosigning key, as `timestamp-server witness keygen` writes it")
-    logs: tuple[WitnessedLog, ...] = Field((), description="the logs whose checkpoints are cosigned")
+    logs: tuple[WitnessedLog, ...] = Field(min_length=1, description="the logs whose checkpoints are cosigned")

@@ -11,11 +11,11 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
 
-from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, Secret
+from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, ProfileSummary, Secret
 from tsa_core.api.transparency import EncodingError, NoteSigner, SignatureType, entry_of, parse_verifier_key
 from tsa_log.journal import Journal, Place
 from tsa_log.options import LogOptions
@@ -73,6 +73,10 @@ class LogSink(AuditSink):
         self._start_anew()
 
     # -- what the core calls ------------------------------------------------------------------------------------
+
+    def bind(self, profiles: Sequence[ProfileSummary], timeout: timedelta) -> None:
+        """Refuse settings that wait for a profile that does not exist, or for longer than the core waits."""
+        self._options.check_profiles((profile.name for profile in profiles), timeout)
 
     def write(self, record: AuditRecord) -> None:
         """Store one record."""
@@ -291,7 +295,8 @@ def open_sink(options: LogOptions) -> LogSink:
     private = options.directory / "private"
     storage = LocalStorage(options.directory / "public", private)
     try:
-        (private / "pending").mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (private / "pending").mkdir(mode=0o700, exist_ok=True)
         storage.root.mkdir(mode=0o755, parents=True, exist_ok=True)
         sink = LogSink(options, storage, signers)
         sink.probe()

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, why_not_writable
+from collections.abc import Sequence
+from datetime import timedelta
+
+from tsa_core.api import (
+    AuditError,
+    AuditRecord,
+    AuditSink,
+    ConfigError,
+    HealthStatus,
+    ProfileSummary,
+    why_not_writable,
+)
 from tsa_log.options import LogOptions
 from tsa_log.sink import signers_of
 from tsa_log.state import StateFiles
@@ -11,8 +22,13 @@ from tsa_log.state import StateFiles
 class LogTrial(AuditSink):
     """Tells whether tokens could be logged; logs none."""
 
-    def __init__(self, stopped: str) -> None:
+    def __init__(self, options: LogOptions, stopped: str) -> None:
+        self._options = options
         self._stopped = stopped
+
+    def bind(self, profiles: Sequence[ProfileSummary], timeout: timedelta) -> None:
+        """Refuse what the sink refuses."""
+        self._options.check_profiles((profile.name for profile in profiles), timeout)
 
     def write(self, record: AuditRecord) -> None:
         """Refuse: a check issues no token."""
@@ -31,6 +47,6 @@ def try_sink(options: LogOptions) -> LogTrial:
     if reason := why_not_writable(options.directory):
         raise ConfigError(f"{reason}; make it and give the server's user write access", path="audit.tokenlog.directory")
     try:
-        return LogTrial(StateFiles(options.directory / "private").read(options.origin).stopped)
+        return LogTrial(options, StateFiles(options.directory / "private").read(options.origin).stopped)
     except OSError as error:
         raise ConfigError(error.strerror or str(error), path="audit.tokenlog.directory") from None

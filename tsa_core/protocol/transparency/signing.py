@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import os
 from typing import Final
 
@@ -73,7 +72,3 @@ class NoteSigner:
             message = cosigned_message(self.key, checkpoint.text, checkpoint, seconds)
             signature = seconds.to_bytes(8, "big") + self._key.sign(message)
         return NoteSignature(self.key.signs_as, signature)
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of the public key, hexadecimal."""
-        return hashlib.sha256(self.key.public_key).hexdigest()
