@@ -25,8 +25,9 @@ class GuardedRequest:
     `path` has no query. `client_address` is the socket's peer, as in RequestContext. `header(name)` returns a header's
     value or None. `content_length` is the body's length in bytes, None when the head does not say it. `identity` is
     what a guard before this one has found out. `client_certificate` is in DER: the client has shown it over TLS to this
-    server, has its key, and one of `[server] tls_ca` has issued it; it is valid now. Revocation has not been checked.
-    It is empty without TLS, without `tls_ca`, and behind a proxy, which may pass a certificate on in a header.
+    server, has its key, and one of `[server] tls_ca` has issued it. It was valid at the handshake, which may have been
+    that of an earlier connection (TLS 1.2), and is not looked at again: time and revocation are the guard's. It is
+    empty without TLS, without `tls_ca`, and behind a proxy, which may pass a certificate on in a header.
     """
 
     method: str = "POST"

@@ -187,6 +187,23 @@ def test_a_handshake_that_stalls_ends_with_the_idle_timeout_too(served: Served) 
         assert silent.recv(1) == b""
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def test_a_session_that_is_resumed_is_as_revoked_as_its_certificate(version: ssl.TLSVersion, served: Served) -> None:
+    context = ssl.create_default_context(cafile=str(served.folder / "ca.pem"))
+    context.maximum_version = version
+    context.load_cert_chain(served.folder / "revoked.pem", served.folder / "key.pem")
+
+    def connect(session: ssl.SSLSession | None) -> ssl.SSLSocket:
+        plain = socket.create_connection(served.process.address("https"), timeout=60)
+        return context.wrap_socket(plain, server_hostname="127.0.0.1", session=session)
+
+    with connect(None) as first, connect(first.session) as again:
+        for each in (first, again):
+            each.sendall(post())
+            assert replies(each, 1)[0][0] == 401
+        assert again.session_reused == (version is ssl.TLSVersion.TLSv1_2)
+
+
 def test_a_reload_changes_the_servers_certificate(served: Served) -> None:
     new = issue("CN=server", usage=ExtendedKeyUsageOID.SERVER_AUTH, names=HERE, serial=1234)
     served.write("server", new)

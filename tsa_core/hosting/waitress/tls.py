@@ -1,7 +1,9 @@
 """TLS on waitress's loop, by Python's ssl, where guards are to learn the certificates of clients.
 
 granian checks clients' certificates, but does not say whose they are. So with `tls_ca` and guards, waitress's loop does
-TLS (decision 228): HTTP/1.1, every client shows a certificate, and each handshake is a full one.
+TLS (decision 228): HTTP/1.1, and every client shows a certificate. With TLS 1.3 each handshake is a full one. A client
+of TLS 1.2 may resume a session by its identifier for two hours, or until the next reload: OpenSSL keeps these sessions,
+and Python cannot tell it not to. The guards get the certificate of that session.
 
 A connection reads and writes through TlsSocket, which behaves as a plain non-blocking socket does. Its handshake goes
 on whenever there is something to read, and has to be complete within `read_timeout`.
@@ -37,7 +39,7 @@ def tls_context(settings: ServerSettings) -> ssl.SSLContext:
     assert settings.tls_ca is not None  # noqa: S101 - without it granian does TLS
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # A resumed session would skip the check of the certificate; a renegotiation costs only the server.
+    # A session that is resumed skips the check of the certificate; a renegotiation costs only the server.
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
