@@ -72,6 +72,13 @@ def test_a_manifest_that_lists_another_digest_does_not_hold(shell: Shell, tsa: H
     assert "the digest that is listed" in shell("verify", "--manifest", "m.json", *TRUST).out
 
 
+@pytest.mark.parametrize(("flag", "kind"), [("--manifest", "manifest"), ("--bundle", "bundle")])
+def test_a_list_of_no_file_is_no_verdict(shell: Shell, flag: str, kind: str) -> None:
+    Path("empty").write_text(f'{{"Format": "tsa-core timestamp {kind}", "Version": 1, "Files": []}}')
+    said = shell.fails(2, "verify", flag, "empty", "--certificate-chain", "chain.pem")
+    assert "empty lists no file" in said
+
+
 def test_other_files_are_not_written_over(shell: Shell, tsa: HttpTsa) -> None:
     make_files(1)
     Path("precious").write_text("{}")

@@ -236,6 +236,8 @@ def test_names_of_all_kinds(shell: Shell, tsa: HttpTsa) -> None:
         (("--artifact", "a.txt", "--fetch-crls"), "--fetch-crls goes with FILEs"),
         (("--each", "--from-file", "nothing"), "nothing cannot be read"),
         (("--each", "e"), "no file in e"),
+        (("--manifest", "m.json"), "which files?"),
+        (("--artifact", "a.txt", "--max-wait", "1s"), "--max-wait goes with FILEs"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_asked(

@@ -90,6 +90,25 @@ def test_mistakes_in_the_configuration_file_are_told(shell: Shell, own: Path, te
     assert said in shell.fails(2, *VERIFY)
 
 
+def test_settings_of_the_file_are_passed_over_where_they_have_no_effect(
+    shell: Shell, tsa: HttpTsa, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ['out = "r.tsr"', "[timestamp]", 'out_dir = "proofs"', "threshold = 1", 'suffix = "tst"', "jobs = 2"]
+    lines += ["[verify]", 'out_dir = "proofs"', 'report = "jsonl"', "fail_fast = true"]
+    settings(own, tsa)
+    own.write_text("\n".join(['tsa = "acme"', *lines, own.read_text()]))
+    monkeypatch.setenv("TIMESTAMP_MAX_WAIT", "5s")
+    assert shell("timestamp", "--artifact", "a.txt").code == 0
+    assert shell(*VERIFY).code == 0
+    assert shell("timestamp", "a.txt").code == 0
+    assert Path("proofs/a.txt.ers").exists(), "what has an effect counts"
+    assert json.loads(shell("verify", "a.txt").out)["Verified"] is True
+    assert shell("timestamp", "a.txt", "--bundle", "b").code == 0
+    assert shell("verify", "--bundle", "b").code == 0, "typed, it wins over the file's out_dir"
+    assert "--jobs goes with FILEs" in shell.fails(2, "timestamp", "--artifact", "a.txt", "--jobs", "2")
+    assert "--report goes with FILEs" in shell.fails(2, *VERIFY, "--report", "junit")
+
+
 def test_two_files_that_are_read_unasked_are_one_too_many(shell: Shell, own: Path) -> None:
     own.touch()
     Path("home").mkdir()

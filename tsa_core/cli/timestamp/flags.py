@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -63,6 +63,7 @@ class Call:
         names_server: bool,
         paths: Sequence[str] = (),
         tables: Mapping[str, Any] | None = None,
+        standing: Collection[str] = (),
     ) -> None:
         self.flags = flags
         self.tables = tables or {}
@@ -71,7 +72,14 @@ class Call:
         """The words after the command that are no flags: files, directories, patterns, `-`."""
         self.names_server = names_server
         """Whether somebody said which server to ask, so that it is not the default one."""
+        self.standing = frozenset(standing)
+        """Flags whose values stand in a variable or a configuration file, for every call, and were not typed."""
         self._common = common
+
+    def is_typed(self, name: str) -> bool:
+        """Say whether a flag was given for this call alone; one without effect is refused then, else passed over."""
+        value = self.flags.get(name)
+        return value is not None and value is not False and value != () and name not in self.standing
 
     def common(self, name: str) -> Any:
         """Return the value of a flag that may stand before or after the command's name."""

@@ -8,6 +8,8 @@ from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.flags import Call, flag, seconds
 from tsa_core.cli.timestamp.revocation import REVOCATION_FLAGS
 
+DEFAULT_OUT: Final = "response.tsr"
+"""Where `timestamp` puts the reply for one artifact."""
 SUFFIXES: Final = ("tsr", "tst", "p7s")
 """How files with timestamps end: a reply, and a bare token by either of two customs."""
 EVIDENCE: Final = ("crl", "ocsp", "fetch_crls", "fetch_ocsp")
@@ -79,7 +81,7 @@ MANY_VERIFY_FLAGS: Final = (
 )
 
 
-_FOR_MANY: Final = ("each", "out_dir", "manifest", "suffix", "report", "fail_fast")
+_FOR_MANY: Final = ("each", "out_dir", "manifest", "suffix", "report", "fail_fast", "jobs", "max_wait")
 
 
 def names_files(call: Call) -> bool:
@@ -89,7 +91,7 @@ def names_files(call: Call) -> bool:
 
 def is_for_many(call: Call) -> bool:
     """Say whether a command is about many files, and not about the one artifact of a flag."""
-    return names_files(call) or call.flags["manifest"] is not None or _names_bundle(call.flags["bundle"])
+    return names_files(call) or call.is_typed("manifest") or _names_bundle(call.flags["bundle"])
 
 
 def _names_bundle(name: str | None) -> bool:
@@ -104,10 +106,7 @@ def _names_bundle(name: str | None) -> bool:
 
 
 def refuse_flags_for_many(call: Call, *further: str) -> None:
-    """Raise UsageMistake for a flag that would have no effect on the one artifact of a flag.
-
-    `--jobs` and `--max-wait` may stand in a configuration file for every call, and are not refused.
-    """
+    """Raise UsageMistake for a flag that would have no effect on the one artifact of a flag."""
     for name in (*_FOR_MANY, *further):
-        if call.flags.get(name):
+        if call.is_typed(name):
             raise UsageMistake(f"--{name.replace('_', '-')} goes with FILEs, --from-file or --sums")

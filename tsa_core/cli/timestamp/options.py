@@ -67,7 +67,15 @@ def click_command(
         _keep_strongest(ctx, own)
         if names_server and own.get("tsa") is not None:
             own["tsa"], names_server = _stronger(ctx, own["tsa"])
-        return run(Call(own, common_values, names_server=names_server, paths=files, tables=ctx.meta.get(_TABLES)))
+        call = Call(
+            own,
+            common_values,
+            names_server=names_server,
+            paths=files,
+            tables=ctx.meta.get(_TABLES),
+            standing=[name for name in own if ctx.get_parameter_source(name) in _STANDING],
+        )
+        return run(call)
 
     options: list[click.Parameter] = [click_option(flag) for flag in (*flags, *COMMON)]
     if paths:
@@ -94,6 +102,7 @@ def _names_server(ctx: click.Context) -> bool:
 
 _RANK: Final = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 """A flag wins over a variable, that over a configuration file."""
+_STANDING: Final = (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 _WHOM_TO_TRUST: Final = ("certificate_chain", "root_certificates", "trusted_root", "trust", "roots", "tsa")
 
 

@@ -19,7 +19,13 @@ from tsa_core.cli.timestamp.files import (
     write_timestamp,
 )
 from tsa_core.cli.timestamp.flags import PROGRAM, TSA, Call, flag
-from tsa_core.cli.timestamp.many_flags import EVIDENCE, MANY_STAMP_FLAGS, is_for_many, refuse_flags_for_many
+from tsa_core.cli.timestamp.many_flags import (
+    DEFAULT_OUT,
+    EVIDENCE,
+    MANY_STAMP_FLAGS,
+    is_for_many,
+    refuse_flags_for_many,
+)
 from tsa_core.protocol.errors import TsaError
 
 if TYPE_CHECKING:
@@ -27,7 +33,6 @@ if TYPE_CHECKING:
     from tsa_core.verify import TrustStore
 
 
-DEFAULT_OUT: Final = "response.tsr"
 FLAGS: Final = (
     flag("--artifact", metavar="FILE", help="What to timestamp; - for standard input."),
     flag("--digest", metavar="HEX", help="Its digest, if it has been hashed already; sha384:HEX names the hash."),

@@ -38,6 +38,8 @@ def find_items(call: Call) -> list[Item]:
     items += [item for name in listed for item in _existing(name, output)]
     items += [item for location in flags["sums"] for item in read_sums(location)]
     found = list(unique(items))
+    if not found and not call.paths:
+        raise UsageMistake("which files? name FILEs, or lists of them with --from-file or --sums")
     if not found:
         raise UsageMistake("there is no file in " + ", ".join(map(shown_name, call.paths)))
     return found

@@ -22,6 +22,7 @@ from tsa_core.cli.timestamp.many.pool import Pool
 from tsa_core.cli.timestamp.many.progress import progress_bar
 from tsa_core.cli.timestamp.many.sources import find_items
 from tsa_core.cli.timestamp.many.tree import stamp_tree
+from tsa_core.cli.timestamp.many_flags import DEFAULT_OUT
 from tsa_core.client import TimestampClient
 from tsa_core.client.request import RequestError, strong_hash
 
@@ -78,15 +79,15 @@ def stamp_many(call: Call, settings: ClientSettings, trust: TrustStore | None) -
 
 def _check(call: Call) -> None:
     for name in _SINGLE:
-        if call.flags[name] is not None:
+        if call.is_typed(name):
             raise UsageMistake(
                 f"--{name.replace('_', '-')} is for one timestamp; it does not go with FILEs, --from-file and --sums"
             )
-    if call.flags["out"] != "response.tsr":
+    if call.is_typed("out") and call.flags["out"] != DEFAULT_OUT:
         raise UsageMistake("--out is for one timestamp; FILEs have theirs beside them, or in --out-dir")
     if len(servers_of(call)) != 1:
         raise UsageMistake("FILEs are timestamped by one --timestamp_server; run the command once for each server")
-    if call.flags["suffix"] is not None and not call.flags["each"]:
+    if call.is_typed("suffix") and not call.flags["each"]:
         raise UsageMistake("--suffix goes with --each; without it, FILEs get evidence records, which end with .ers")
 
 

@@ -39,27 +39,32 @@ _CHUNK: Final = 50
 def check_flags(call: Call) -> None:
     """Raise UsageMistake for flags that have no effect on many files."""
     for name in _SINGLE:
-        if call.flags[name] not in {None, ()}:
+        if call.is_typed(name):
             flag = "timestamp" if name == "reply" else name.replace("_", "-")
             raise UsageMistake(f"--{flag} is for one timestamp; it does not go with many")
-    if call.as_json and call.flags["report"] is not None:
+    if call.as_json and call.is_typed("report"):
         raise UsageMistake("--format json and --report both say how verdicts are printed")
 
 
 def find_timestamps(call: Call) -> tuple[Finder, Bundle | None]:
     """Return what finds the timestamps, and the bundle if they are in one; raises UsageMistake."""
     flags = call.flags
-    given = [f"--{name.replace('_', '-')}" for name in ("out_dir", "manifest", "bundle") if flags[name] is not None]
+    places = [name for name in ("out_dir", "manifest", "bundle") if flags[name] is not None]
+    typed = [name for name in places if call.is_typed(name)]
+    given = typed or places
     if len(given) > 1:
-        raise UsageMistake(f"{' and '.join(given)} both say where the timestamps are; give one of them")
-    if (name := flags["manifest"]) is not None:
+        flag_names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageMistake(f"{flag_names} both say where the timestamps are; give one of them")
+    if given == ["manifest"]:
+        name = flags["manifest"]
         return ManifestFinder(name, read_manifest(name)), None
-    if (name := flags["bundle"]) is not None:
+    if given == ["bundle"]:
+        name = flags["bundle"]
         bundle = read_bundle(name, read_file(name, MAX_BUNDLE_OCTETS))
         if bundle.log_proofs:
             console.tell(f"{PROGRAM}: not checked: the log proofs in {name}, of which this version knows none")
         return BundleFinder(name, bundle), bundle
-    return FileFinder(flags["out_dir"]), None
+    return FileFinder(flags["out_dir"] if given else None), None
 
 
 def with_helpers(
@@ -83,8 +88,11 @@ def with_helpers(
 
 
 def find_files(call: Call, finder: Finder) -> list[Item]:
-    """Return the files to verify: those that were named, or else all that a manifest or bundle lists."""
-    return find_items(call) if names_files(call) else finder.items()
+    """Return the files to verify: those that were named, or else all that a manifest or bundle lists, at least one."""
+    items = find_items(call) if names_files(call) else finder.items()
+    if not items:
+        raise UsageMistake(f"{call.flags['manifest'] or call.flags['bundle']} lists no file: there is nothing to verify")
+    return items
 
 
 def verify_many(call: Call, items: Sequence[Item], checker: Checker, *, alone: bool) -> int:
