@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.cli.test_many_stamping import asked, make_files, start
 from tests.cli.timestamp_shell import CHAIN, Shell
+from tsa_core.cli.timestamp.many import bundle_store, outputs
+from tsa_core.cli.timestamp.many.bundle_store import BundleStore
 from tsa_core.testing.http_tsa import HttpTsa
 from tsa_core.testing.waiting import wait_until
 
@@ -172,6 +174,47 @@ def test_two_runs_do_not_write_one_bundle(shell: Shell, tsa: HttpTsa) -> None:
         assert "another timestamp-cli is writing b.json" in shell.fails(2, *arguments)
     assert tsa.received == []
     stamp(shell, tsa, "--bundle", "b.json")
+
+
+def test_a_run_begins_with_what_another_one_has_put_into_the_bundle(shell: Shell, tsa: HttpTsa) -> None:
+    make_files(2)
+    with BundleStore("b.json", force=False) as store:
+        assert store.bundle.entries == {}
+    waiting = BundleStore("b.json", force=False)  # looks for its files, while another run begins and ends
+    stamp(shell, tsa, "--bundle", "b.json")
+    with waiting as store:
+        assert sorted(store.bundle.entries) == ["d/f000", "d/f001"]
+    assert not Path("b.json.part").exists()
+
+
+def test_a_bundle_is_on_the_disk_before_its_journal_goes(
+    shell: Shell, tsa: HttpTsa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_files(1)
+    synced: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda fd: synced.append((str(Path(f"/proc/self/fd/{fd}").readlink()), Path("b.json.part").exists())),
+    )
+    stamp(shell, tsa, "--bundle", "b.json")
+    assert [journal for _, journal in synced] == [True, True]
+    assert synced[1][0] == str(Path.cwd()), "its name, after its content"
+
+
+def test_a_document_that_could_not_be_read_again_is_not_written(
+    shell: Shell, tsa: HttpTsa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_files(1)
+    arguments = ("timestamp", "--each", "d", "--timestamp_server", tsa.url, "--bundle", "b.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "MAX_BUNDLE_OCTETS", 1000)
+        assert "only 1,000 can be read again" in shell.fails(2, *arguments)
+    assert not Path("b.json").exists()
+    assert Path("b.json.part").read_bytes().count(b"\n") == 1, "what was got is not lost"
+    monkeypatch.setattr(bundle_store, "MAX_BUNDLE_OCTETS", 1000)
+    Path("b.json").write_text(f'{{"Format": "tsa-core timestamp bundle", {" " * 1000}')
+    assert "b.json cannot be read: it has more than 1,000 bytes" in shell.fails(2, *arguments)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,28 @@ def test_what_is_there_and_does_not_hold_is_replaced_with_force_alone(shell: She
     verified(shell)
 
 
+def test_an_empty_timestamp_as_a_power_loss_leaves_it_is_none(shell: Shell, tsa: HttpTsa) -> None:
+    make_files(2)
+    Path("d/f000.tsr").touch()
+    Path("d/f001.tsr").write_bytes(bytes(100))
+    outcome = shell(*command(tsa))
+    assert (outcome.code, outcome.out) == (1, "files: 2; timestamped: 1, failed: 1\n")
+    assert "d/f001: d/f001.tsr is there and is no timestamp" in outcome.err
+    assert "--force for this file replaces it" in outcome.err, "with --force for all, good ones would be replaced too"
+    assert shell("timestamp", "--each", "d/f001", "--force", "--timestamp_server", tsa.url).code == 0
+    verified(shell)
+
+
+def test_a_pipe_in_the_place_of_a_timestamp_is_not_waited_for(shell: Shell, tsa: HttpTsa) -> None:
+    make_files(2)
+    os.mkfifo("d/f000.tsr")
+    outcome = shell(*command(tsa))
+    assert (outcome.code, outcome.out) == (1, "files: 2; timestamped: 1, failed: 1\n")
+    assert "d/f000.tsr is there and cannot be read: it is no regular file" in outcome.err
+    outcome = shell("verify", "d", "--certificate-chain", "chain.pem")
+    assert "d/f000\tcannot be read\t-\td/f000.tsr cannot be read: it is no regular file\n" in outcome.out
+
+
 def test_with_a_chain_only_what_verifies_counts(shell: Shell, tsa: HttpTsa) -> None:
     make_files(2)
     assert shell(*command(tsa, "--verify-with", "chain.pem")).code == 0

@@ -18,6 +18,7 @@ from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.many.bundle import MAX_BUNDLE_OCTETS, Bundle, Entry, is_bundle, read_bundle
 from tsa_core.cli.timestamp.many.item import Item
 from tsa_core.cli.timestamp.many.places import write_new
+from tsa_core.cli.timestamp.many.reading import read_whole
 from tsa_core.cli.timestamp.many.store import Store
 
 
@@ -29,7 +30,7 @@ class BundleStore(Store):
         self._force = force
         self._part = f"{path}.part"
         self._lock = threading.Lock()
-        self.bundle = existing_bundle(path, force=force) or Bundle()
+        self.bundle = Bundle()
 
     def __enter__(self) -> Self:
         try:
@@ -37,10 +38,29 @@ class BundleStore(Store):
         except OSError as error:
             raise UsageMistake(f"{self._part} cannot be written: {error.strerror}") from None
         try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            self._lock_journal()
+            try:
+                self._read()
+            except BaseException:
+                self._remove_empty_journal()
+                raise
+        except BaseException:
             self._journal.close()
-            raise UsageMistake(f"another timestamp-cli is writing {self.path}; wait for it, or stop it") from None
+            raise
+        return self
+
+    def _lock_journal(self) -> None:
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_it = os.path.samestat(os.fstat(self._journal.fileno()), os.stat(self._part))
+        except OSError:
+            is_it = False
+        if not is_it:  # held by another run, or removed by one that ended meanwhile
+            raise UsageMistake(f"another timestamp-cli is writing {self.path}; wait for it, or stop it")
+
+    def _read(self) -> None:
+        """Read bundle and journal; behind the lock, because whoever had it before may have written both."""
+        self.bundle = existing_bundle(self.path, force=self._force) or Bundle()
         self._journal.seek(0)
         whole = 0
         for line in self._journal.readall().splitlines(keepends=True):
@@ -51,10 +71,14 @@ class BundleStore(Store):
             self.bundle.entries[entry.name] = entry
             whole += len(line)
         self._journal.truncate(whole)
-        return self
 
     def __exit__(self, *_: object) -> None:
+        self._remove_empty_journal()
         self._journal.close()
+
+    def _remove_empty_journal(self) -> None:
+        if not os.fstat(self._journal.fileno()).st_size:
+            self.remove_journal()
 
     def location(self, item: Item) -> str:  # noqa: ARG002 - one place for all
         """Return the bundle's name."""
@@ -90,8 +114,7 @@ class BundleStore(Store):
 def existing_bundle(path: str, *, force: bool) -> Bundle | None:
     """Return the bundle that is there; raises UsageMistake for another file, unless that is to be replaced."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BUNDLE_OCTETS)
+        data = read_whole(path, MAX_BUNDLE_OCTETS)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -101,9 +124,14 @@ def existing_bundle(path: str, *, force: bool) -> Bundle | None:
     return read_bundle(path, data)
 
 
-def write_document(path: str, data: bytes) -> None:
-    """Write a document whole or not at all, in place of an older one; raises UsageMistake."""
+def write_document(path: str, data: bytes, *, limit: int) -> None:
+    """Write a document whole or not at all, in place of an older one, onto the disk; raises UsageMistake.
+
+    `limit` is how many octets can be read again.
+    """
+    if len(data) > limit:
+        raise UsageMistake(f"{path} would have {len(data):,} bytes, and only {limit:,} can be read again")
     try:
-        write_new(path, data, replace=True)
+        write_new(path, data, replace=True, synced=True)
     except OSError as error:
         raise UsageMistake(f"{path} cannot be written: {error.strerror}") from None

@@ -11,6 +11,7 @@ from tsa_core.cli.timestamp.many.bundle import Bundle
 from tsa_core.cli.timestamp.many.item import Item
 from tsa_core.cli.timestamp.many.manifest import Listed
 from tsa_core.cli.timestamp.many.places import base_of
+from tsa_core.cli.timestamp.many.reading import read_whole
 from tsa_core.cli.timestamp.many.sources import SUFFIXES
 from tsa_core.cli.timestamp.tokens import without_armor
 
@@ -95,5 +96,4 @@ class BundleFinder(Finder):
 
 def read_found(location: str) -> Found:
     """Return what is in a file; raises OSError."""
-    with open(location, "rb") as file:
-        return Found(location, without_armor(file.read(MAX_FILE_OCTETS)))
+    return Found(location, without_armor(read_whole(location, MAX_FILE_OCTETS)))

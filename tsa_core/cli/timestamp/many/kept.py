@@ -75,6 +75,7 @@ def found_already(store: Store, about: About, verifiers: Verifiers) -> Outcome |
     try:
         time = verifiers.time_of(data, about)
     except (TsaError, Unreadable) as error:
-        text = f"{location} is there and is no timestamp of the file as it is now ({error}); --force replaces it"
+        text = f"{location} is there and is no timestamp of the file as it is now ({error})"
+        text = f"{text}; --force for this file replaces it"
         return about.outcome(State.FAILED, text=text)
     return about.outcome(State.KEPT, time=time, location=location)

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.flags import PROGRAM, Call
-from tsa_core.cli.timestamp.many.bundle import Bundle, Entry
+from tsa_core.cli.timestamp.many.bundle import MAX_BUNDLE_OCTETS, Bundle, Entry
 from tsa_core.cli.timestamp.many.bundle_store import BundleStore, existing_bundle, write_document
 from tsa_core.cli.timestamp.many.kept import Verifiers
-from tsa_core.cli.timestamp.many.manifest import encode_manifest, is_manifest
+from tsa_core.cli.timestamp.many.manifest import MAX_MANIFEST_OCTETS, encode_manifest, is_manifest
 from tsa_core.cli.timestamp.many.outcome import Outcome
 from tsa_core.cli.timestamp.many.records import is_record
 from tsa_core.cli.timestamp.many.store import FileStore, Store
@@ -56,14 +56,13 @@ class Outputs:
         self.convert: Callable[[bytes], bytes] = bytes if whole else bare_token
         """What is kept of a reply: all of it, or the token."""
         self._bundle = Bundle()
-        if isinstance(self._store, BundleStore):
-            self._bundle = self._store.bundle
-        elif self._bundle_path is not None:
-            self._bundle = existing_bundle(self._bundle_path, force=force) or self._bundle
 
     def __enter__(self) -> Store:
         if isinstance(self._store, BundleStore):
-            self._stack.enter_context(self._store)
+            self._bundle = self._stack.enter_context(self._store).bundle
+        elif self._bundle_path is not None:
+            force = bool(self._call.flags["force"])
+            self._bundle = existing_bundle(self._bundle_path, force=force) or self._bundle
         return self._store
 
     def __exit__(self, *_: object) -> None:
@@ -72,7 +71,7 @@ class Outputs:
     def finish(self, outcomes: Sequence[Outcome], server: str) -> None:
         """Write manifest and bundle for what there is, also of a run that was interrupted; raises UsageMistake."""
         if self._manifest is not None:
-            write_document(self._manifest, encode_manifest(outcomes, server))
+            write_document(self._manifest, encode_manifest(outcomes, server), limit=MAX_MANIFEST_OCTETS)
         if self._bundle_path is None:
             return
         for outcome in outcomes:
@@ -81,7 +80,7 @@ class Outputs:
                 self._bundle.entries[entry.name] = entry
         if self._verifiers.tokens is not None:
             self._add_helpers()
-        write_document(self._bundle_path, self._bundle.encode())
+        write_document(self._bundle_path, self._bundle.encode(), limit=MAX_BUNDLE_OCTETS)
         if isinstance(self._store, BundleStore):
             self._store.remove_journal()
 

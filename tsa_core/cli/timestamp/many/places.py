@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
@@ -43,10 +44,11 @@ def check_places(items: Iterable[Item], out_dir: str | None) -> None:
             )
 
 
-def write_new(path: str, data: bytes, *, replace: bool = False) -> None:
+def write_new(path: str, data: bytes, *, replace: bool = False, synced: bool = False) -> None:
     """Write a file whole or not at all, with the umask's mode; make its directory if there is none.
 
-    Raises FileExistsError when something is there already, unless `replace`, and OSError when it cannot be written.
+    Raises FileExistsError when something is there already, unless `replace` or it is an empty file, as a power loss
+    leaves some, and OSError when it cannot be written. With `synced` it is on the disk, under its name, on return.
     """
     folder = os.path.dirname(path) or os.curdir
     temporary = os.path.join(folder, f"{TEMPORARY}{secrets.token_hex(8)}")
@@ -59,13 +61,35 @@ def write_new(path: str, data: bytes, *, replace: bool = False) -> None:
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
-        if replace:
+            if synced:
+                file.flush()
+                os.fsync(descriptor)
+        if replace or is_empty(path):
             os.replace(temporary, path)
         else:
             _place(temporary, path)
+        if synced:
+            _sync_folder(folder)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def is_empty(path: str) -> bool:
+    """Say whether a file is there that holds nothing; no run leaves one, because it writes them whole."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and not status.st_size
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _place(temporary: str, path: str) -> None:

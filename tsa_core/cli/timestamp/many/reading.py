@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -40,6 +41,17 @@ def opened(item: Item) -> Iterator[BinaryIO]:
         raise Unreadable(f"cannot be read: {error.strerror}") from None
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise Unreadable("changed while it was read")
+
+
+def read_whole(name: str, limit: int) -> bytes:
+    """Return what is in a file of at most `limit` octets; raises OSError, also for a pipe, which is not waited for."""
+    with open(name, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", name)
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes", name)
+    return data
 
 
 def digest_of(item: Item, algorithm: HashAlgorithm) -> tuple[bytes, int | None]:

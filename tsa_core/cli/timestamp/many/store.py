@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from tsa_core.cli.timestamp.files import MAX_FILE_OCTETS
 from tsa_core.cli.timestamp.many.item import Item
 from tsa_core.cli.timestamp.many.places import base_of, write_new
+from tsa_core.cli.timestamp.many.reading import read_whole
 
 
 class Store(ABC):
@@ -41,10 +42,9 @@ class FileStore(Store):
         return f"{base_of(item.name, self._out_dir)}.{self._suffix}"
 
     def find(self, item: Item) -> bytes | None:
-        """Return what is in the file, whatever it is."""
+        """Return what is in the file, whatever it is; None for an empty one."""
         try:
-            with open(self.location(item), "rb") as file:
-                return file.read(MAX_FILE_OCTETS)
+            return read_whole(self.location(item), MAX_FILE_OCTETS) or None
         except FileNotFoundError:
             return None
 

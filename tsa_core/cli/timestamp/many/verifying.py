@@ -91,7 +91,8 @@ def find_files(call: Call, finder: Finder) -> list[Item]:
     """Return the files to verify: those that were named, or else all that a manifest or bundle lists, at least one."""
     items = find_items(call) if names_files(call) else finder.items()
     if not items:
-        raise UsageMistake(f"{call.flags['manifest'] or call.flags['bundle']} lists no file: there is nothing to verify")
+        name = call.flags["manifest"] or call.flags["bundle"]
+        raise UsageMistake(f"{name} lists no file: there is nothing to verify")
     return items
 
 
