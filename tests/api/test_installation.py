@@ -32,16 +32,21 @@ class Recorded(Distribution):
 
 
 def test_the_list_is_what_the_plugins_of_this_repository_provide() -> None:
-    listed = {name: requirement.partition("[")[0] for (_, name), requirement in OWN_PLUGINS.items()}
+    names = {key: requirement.partition("[")[0] for key, requirement in OWN_PLUGINS.items()}
+    listed = {name: requirement for (kind, name), requirement in names.items() if kind != "command"}
+    listed_commands = {name: requirement for (kind, name), requirement in names.items() if kind == "command"}
     found: dict[str, str] = {}
+    found_commands: dict[str, str] = {}
     for path in ROOT.glob("plugins/*/pyproject.toml"):
         project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
         points = project["entry-points"]
         # `audit` and `keys` are commands alone; `tink` is a command and a signer.
         commands = points.get("tsa_core.commands", {}).keys() - listed.keys()
         found |= dict.fromkeys(points["tsa_core.plugins"].keys() - commands, project["name"])
+        found_commands |= dict.fromkeys(points.get("tsa_core.commands", {}), project["name"])
     assert listed == found, "tsa_core/api/installation.py lists what plugins/ has"
-    assert {kind for kind, _ in OWN_PLUGINS} <= {kind.name for kind in KINDS}
+    assert listed_commands == found_commands, "and which commands"
+    assert {kind for kind, _ in OWN_PLUGINS} <= {"command", *(kind.name for kind in KINDS)}
 
 
 @pytest.mark.parametrize(

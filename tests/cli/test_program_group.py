@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.cli.timestamp_shell import Shell
@@ -16,6 +17,7 @@ from tsa_core import __version__
 from tsa_core.cli.program_group import LazyGroup, all_commands, flags_after_the_command
 from tsa_core.cli.server import server
 from tsa_core.cli.timestamp.group import cli
+from tsa_core.host import PluginHost
 from tsa_core.testing import require_program
 
 FLAGS = {"--port": True, "--http-ping-only": False, "--log-type": True}
@@ -171,3 +173,17 @@ def test_help_of_the_clock_has_the_groups_of_serve() -> None:
     text = run_command("clock", "--help").stdout
     assert text.index("\nOptions:") < text.index("\nKey and certificate:") < text.index("\nClock:")
     assert "--wait SECONDS" in text[: text.index("\nKey and certificate:")]
+
+
+@pytest.mark.parametrize(("name", "distribution"), [("log", "tsa-log"), ("witness", "tsa-log"), ("keys", "tsa-guard")])
+def test_a_command_without_its_plugin_names_what_brings_it(
+    name: str, distribution: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PluginHost, "installed", lambda _: [])
+    for arguments in ([name, "new"], ["help", name]):
+        with pytest.raises(click.UsageError) as refused:
+            server.main(arguments, standalone_mode=False)
+        assert f"no plugin with the command {name!r} is installed; to add it: " in str(refused.value)
+        assert distribution in str(refused.value)
+    with pytest.raises(click.UsageError, match="No such command 'nope'"):
+        server.main(["nope"], standalone_mode=False)

@@ -28,6 +28,11 @@ OWN_PLUGINS: Final[Mapping[tuple[str, str], str]] = {
     ("audit", "auditsql"): "tsa-audit-sql",
     ("audit", "tokenlog"): "tsa-log",
     ("ca", "gcp"): "tsa-signer-gcpkms[ca]",
+    ("command", "archive"): "tsa-response-archive",
+    ("command", "keys"): "tsa-guard",
+    ("command", "log"): "tsa-log",
+    ("command", "tink"): "tsa-signer-tink",
+    ("command", "witness"): "tsa-log",
     ("guard", "guard"): "tsa-guard",
     ("kek", "aws-kms"): "tsa-signer-awskms",
     ("kek", "gcp-kms"): "tsa-signer-gcpkms",
@@ -51,7 +56,10 @@ OWN_PLUGINS: Final[Mapping[tuple[str, str], str]] = {
     ("signer", "pkcs11"): "tsa-signer-pkcs11",
     ("signer", "tink"): "tsa-signer-tink",
 }
-"""What this repository's distributions provide: kind and name, and the requirement that brings it."""
+"""What this repository's distributions provide: kind and name, and the requirement that brings it.
+
+The kind `command` is that of the entry point group `tsa_core.commands`: commands of timestamp-server.
+"""
 
 
 def known_names(kind: str) -> list[str]:

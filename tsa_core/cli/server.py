@@ -123,10 +123,13 @@ class ServerGroup(LazyGroup):
         """Return a built-in command, else the one of the plugin of that name; only that plugin is imported."""
         if command := super().get_command(ctx, cmd_name):
             return command
+        from tsa_core.api.installation import hint_for
         from tsa_core.host import PluginHost
 
         host = PluginHost()
         if cmd_name not in {plugin.name for plugin in host.installed()}:
+            if (hint := hint_for("command", cmd_name)) and not ctx.resilient_parsing:
+                raise click.UsageError(f"no plugin with the command {cmd_name!r} is installed; to add it: {hint}", ctx)
             return None
         host.load(cmd_name)
         found = host.commands().get(cmd_name)
