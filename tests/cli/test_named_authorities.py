@@ -118,7 +118,16 @@ def test_two_files_that_are_read_unasked_are_one_too_many(shell: Shell, own: Pat
 
 def test_where_settings_come_from(shell: Shell, tsa: HttpTsa, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings(own, tsa, "[timestamp]", "jobs = 3", 'header = "X-Key: secret"')
-    own.write_text('timestamp_server = "https://user:secret@tsa.example"\n' + own.read_text())
+    roots = 'roots = "https://user:secret@b.example/r.pem#sha256=00"'
+    more = [
+        "[git]",
+        'hash = "sha512"',
+        "[authorities.b]",
+        'url = "https://user:secret@b.example/@"',
+        "[trusts.b]",
+        roots,
+    ]
+    own.write_text("\n".join(['timestamp_server = "https://user:secret@tsa.example"', own.read_text(), *more]))
     monkeypatch.setenv("TIMESTAMP_TIMEOUT", "5s")
     outcome = shell("config", "show")
     rows = {line.split("\t")[0]: line.split("\t")[1:] for line in outcome.out.splitlines()}
@@ -127,10 +136,18 @@ def test_where_settings_come_from(shell: Shell, tsa: HttpTsa, own: Path, monkeyp
     assert rows["timestamp.jobs"] == ["3", origin]
     assert rows["timestamp_server"] == ["https://tsa.example", origin]
     assert rows["authorities.acme.url"] == [tsa.url, origin]
+    assert rows["authorities.b.url"] == ["https://b.example/@", origin]
+    assert rows["trusts.b.roots"] == ["https://b.example/r.pem#sha256=00", origin]
+    assert rows["git stamp.hash"] == ["sha512", origin]
     assert "secret" not in outcome.out
+    assert "secret" not in shell("tsa", "list").out + shell("tsa", "list", "--format", "json").out
     document = json.loads(shell("config", "show", "--format", "json").out)
     assert document["File"] == str(Path.cwd() / own)
     assert len(document["Settings"]) == len(rows)
+    monkeypatch.setenv("TIMESTAMP_TIMESTAMP_SERVER", "https://user:secret@a.example https://user:secret@b.example")
+    outcome = shell("config", "show")
+    assert "timestamp_server\thttps://a.example https://b.example\t" in outcome.out
+    assert "secret" not in outcome.out
 
 
 def test_the_system_store_and_its_pinned_certificates(
@@ -204,3 +221,4 @@ def test_certchain_from_a_timestamp(shell: Shell, reply: str) -> None:
     assert certificates("c.pem") == [CHAIN.signer.certificate, CHAIN.intermediate.certificate]
     assert [each["Root"] for each in document["Certificates"]] == [False, False]
     assert shell(*VERIFY, "--roots", "c.pem", "--intermediate-certificates", "c.pem").code == 0
+    assert "--ca has no effect" in shell.fails(2, *arguments, "--force", "--ca", "chain.pem")

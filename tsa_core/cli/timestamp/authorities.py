@@ -49,7 +49,7 @@ def authority_of(call: Call) -> Authority | None:
         import difflib
 
         alike = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean {alike[0]}?" if alike else ""
+        hint = f", did you mean {alike[0]}?" if alike else ";"
         raise UsageMistake(f"--tsa: {name!r} is not known{hint} `timestamp-cli tsa list` shows all")
     return known[name]
 

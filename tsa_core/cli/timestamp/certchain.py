@@ -56,6 +56,8 @@ def certchain(call: Call) -> None:
 def _from_timestamp(call: Call) -> list[x509.Certificate]:
     if call.names_server or call.flags["tsa"] is not None:
         raise UsageMistake("--timestamp has the certificates already; no server is asked")
+    if call.is_typed("ca"):
+        raise UsageMistake("--ca has no effect with --timestamp: no server is asked")
     from tsa_core.protocol.reply import is_token
     from tsa_core.verify.statement import open_reply, open_token, readable
 

@@ -10,6 +10,7 @@ import click
 from tsa_core.cli import console
 from tsa_core.cli.program_group import all_commands
 from tsa_core.cli.timestamp.flags import Call
+from tsa_core.cli.timestamp.shown import shown_url
 
 _SECRET: Final = frozenset({"header"})
 """Settings that may hold a secret, and are not shown."""
@@ -28,12 +29,11 @@ def show_config(call: Call) -> None:
     assert isinstance(root.command, click.Group)  # noqa: S101 - the program is one
     found = [*_settings("", root.command, dict(root.default_map or {}), origin)]
     for name, command in sorted(all_commands(root.command).items()):
-        if not isinstance(command, click.Group):
-            defaults = (root.default_map or {}).get(name) or {}
-            found += [row for row in _settings(name, command, defaults, origin) if row[1:] not in _common(found)]
+        defaults = (root.default_map or {}).get(name) or {}
+        found += [row for row in _settings_below(name, command, defaults, origin) if row[1:] not in _common(found)]
     for table, entries in call.tables.items():
         for name, entry in entries.items():
-            found += [(f"{table}.{name}", key, value, origin) for key, value in entry.items()]
+            found += [(f"{table}.{name}", key, _shown(key, value), origin) for key, value in entry.items()]
     if call.as_json:
         names = ("Command", "Setting", "Value", "Origin")
         settings = [dict(zip(names, row, strict=True)) for row in found]
@@ -44,6 +44,17 @@ def show_config(call: Call) -> None:
         return
     rows = [(f"{command}.{key}" if command else key, _text(value), origin) for command, key, value, origin in found]
     console.print_table(("Setting", "Value", "Origin"), rows, fixed=1)
+
+
+def _settings_below(name: str, command: click.Command, defaults: Any, origin: str) -> list[tuple[str, str, Any, str]]:
+    """Return the settings of a command, or those of each of its commands."""
+    if not isinstance(command, click.Group):
+        return _settings(name, command, defaults, origin)
+    return [
+        row
+        for inner_name, inner in command.commands.items()
+        for row in _settings_below(f"{name} {inner_name}", inner, defaults.get(inner_name) or {}, origin)
+    ]
 
 
 def _settings(name: str, command: click.Command, defaults: Any, origin: str) -> list[tuple[str, str, Any, str]]:
@@ -69,15 +80,11 @@ def _common(rows: list[tuple[str, str, Any, str]]) -> list[tuple[str, Any, str]]
 def _shown(name: str, value: Any) -> Any:
     if name in _SECRET:
         return "(not shown)"
+    if isinstance(value, list | tuple):
+        return [shown_url(each) if isinstance(each, str) else each for each in value]
     if name == "timestamp_server":
-        values = [value] if isinstance(value, str) else list(value)
-        return [_without_password(each) for each in values]
-    return value if isinstance(value, bool | int | float | list) else str(value)
-
-
-def _without_password(url: Any) -> str:
-    scheme, separator, rest = str(url).partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else scheme
+        return [shown_url(each) for each in str(value).split()]
+    return value if isinstance(value, bool | int | float) else shown_url(str(value))
 
 
 def _text(value: Any) -> str:

@@ -25,3 +25,16 @@ def certificate_name(certificate: x509.Certificate) -> str:
         return certificate.subject.rfc4514_string()
     except ValueError:
         return "a certificate whose name cannot be read"
+
+
+def shown_url(text: str) -> str:
+    """Return a URL without user and password, for people and JSON; what is no URL as it is."""
+    if "://" not in text:
+        return text
+    from urllib.parse import urlsplit, urlunsplit
+
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # no address; what is before an @ may be a password all the same
+        return text.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -8,6 +8,7 @@ from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.authorities import Authority, known_authorities
 from tsa_core.cli.timestamp.flags import Call
+from tsa_core.cli.timestamp.shown import shown_url
 
 
 def list_authorities(call: Call) -> None:
@@ -22,14 +23,14 @@ def list_authorities(call: Call) -> None:
         console.print_json({"Authorities": [_document(authority, found) for authority, _, found in rows]})
         return
     columns = ("Name", "Address", "Trusted by")
-    console.print_table(columns, [(each.name, each.url, text) for each, text, _ in rows], fixed=1)
+    console.print_table(columns, [(each.name, shown_url(each.url), text) for each, text, _ in rows], fixed=1)
 
 
 def _trusted_by(authority: Authority) -> tuple[str, int | None]:
     """Return by what an authority is trusted, and how many of its roots the system has, None if that is no question."""
     note = f"; {authority.note}" if authority.note else ""
     if authority.trust is not None:
-        return f"--trust {authority.trust}{note}", None
+        return f"--trust {shown_url(authority.trust)}{note}", None
     if not authority.roots:
         return f"--roots needed{note}", None
     from tsa_core.cli.timestamp.system_store import system_roots
@@ -44,8 +45,8 @@ def _trusted_by(authority: Authority) -> tuple[str, int | None]:
 def _document(authority: Authority, found: int | None) -> dict[str, Any]:
     return {
         "Name": authority.name,
-        "URL": authority.url,
-        "Trust": authority.trust,
+        "URL": shown_url(authority.url),
+        "Trust": authority.trust and shown_url(authority.trust),
         "Roots": list(authority.roots),
         "RootsInSystemStore": found,
         "Note": authority.note or None,
