@@ -9,9 +9,10 @@ import pytest
 
 from tests.cli.timestamp_shell import Shell
 from tests.extract import signed_files
-from tests.extract.signed_files import token
+from tests.extract.signed_files import signed_data, token
 
 TRUST = ("--certificate-chain", "chain.pem")
+NOT_CHECKED = "timestamp-cli: not checked: the signatures in a.asics, and whether the file is what they sign\n"
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_the_table_and_the_files(shell: Shell, container: str) -> None:
         *("a.txt", "verified"),
     ]
     assert second.startswith("2\t")
-    assert outcome.err == "Wrote 2 tokens to tokens\n"
+    assert outcome.err == f"{NOT_CHECKED}Wrote 2 tokens to tokens\n"
     assert Path("tokens/2.data").read_bytes() == b"hello"
     assert shell("verify", "--timestamp", "tokens/1.tst", "--artifact", "tokens/1.data", *TRUST).code == 0
     assert "--force replaces it" in shell.fails(2, "extract", container, "--out-dir", "tokens")
@@ -48,7 +49,9 @@ def test_refused(shell: Shell) -> None:
     outcome = shell("extract", "a.asics", *TRUST, "--format", "json")
     assert outcome.code == 1
     assert outcome.err == "timestamp-cli: 1 of 1 timestamps in a.asics are refused\n"
-    (found,) = json.loads(outcome.out)["Timestamps"]
+    document = json.loads(outcome.out)
+    assert document["NotChecked"] == "the signatures in a.asics, and whether the file is what they sign"
+    (found,) = document["Timestamps"]
     assert (found["Verdict"], found["Rule"], found["Kind"]) == ("refused", "V2", "ASiC time assertion")
     Path("b.asics").write_bytes(signed_files.zipped({"a.txt": b"other"}))
     assert "b.asics (ASiC) holds no RFC 3161 timestamp" in shell.fails(1, "extract", "b.asics")
@@ -59,6 +62,13 @@ def test_a_detached_signature(shell: Shell, reply: str) -> None:
     assert shell("extract", reply, "--detached", "a.txt", *TRUST).out.endswith("\tverified\n")
     outcome = shell("extract", reply, "--detached", "chain.pem")
     assert (outcome.code, "another one" in outcome.out) == (1, True)
+
+
+def test_a_detached_file_that_no_timestamp_is_over_is_refused(shell: Shell, container: str) -> None:
+    """Else somebody would read the verdict as one on that file."""
+    Path("attached.p7s").write_bytes(signed_data(b"signed", b"signed"))
+    for name in ("attached.p7s", container):
+        assert "--detached has no effect" in shell.fails(2, "extract", name, "--detached", "chain.pem", *TRUST)
 
 
 def test_mistakes(shell: Shell, container: str) -> None:

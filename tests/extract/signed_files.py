@@ -129,6 +129,19 @@ def signature_value(signed: bytes) -> bytes:
         start = stop
 
 
+def signed_data(content: bytes | None, over: bytes) -> bytes:
+    """A CMS signature with a content-time-stamp; nobody looks whether its signature is good."""
+    attribute = der.sequence(der.oid(CONTENT_TIMESTAMP), der.set_of(token(over)))
+    signer = der.sequence(
+        der.integer(1), der.sequence(), der.sequence(), der.tlv(0xA0, attribute), der.sequence(), der.octet_string(b"s")
+    )
+    encapsulated = der.explicit(0, der.octet_string(content)) if content is not None else b""
+    body = der.sequence(
+        der.integer(1), der.set_of(), der.sequence(der.oid("1.2.840.113549.1.7.1"), encapsulated), der.set_of(signer)
+    )
+    return der.sequence(der.oid("1.2.840.113549.1.7.2"), der.explicit(0, body))
+
+
 def blank_pdf() -> bytes:
     """A PDF with one empty page."""
     from pyhanko.pdf_utils import generic as untyped_generic

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tsa_core.extract.checking import Checked
     from tsa_core.verify import Verifier
 
+_WITHOUT_SIGNATURES: Final = ("timestamp", "TimeStampedData")
+"""Formats that hold timestamps and nothing that somebody signed."""
 _TRUST: Final = tuple(each.name for each in TRUST_FLAGS)
 FLAGS: Final = (
     flag("--detached", metavar="FILE", help="What a detached signature, a .tsd or a COSE message is over."),
@@ -58,17 +60,31 @@ def extract(call: Call) -> int:
     if flags["data"] and flags["out_dir"] is None:
         raise UsageMistake("--data goes with --out-dir")
     verifier = _verifier(call)
-    detached = read_file(flags["detached"], MAX_OCTETS) if flags["detached"] is not None else None
-    found = extracted(read_file(name, MAX_OCTETS), detached=(lambda: detached) if detached is not None else None)
+    detached = _Detached(read_file(flags["detached"], MAX_OCTETS)) if flags["detached"] is not None else None
+    found = extracted(read_file(name, MAX_OCTETS), detached=detached)
     if not found.tokens:
         raise ExtractError(f"{name} ({found.format}) holds no RFC 3161 timestamp")
     checked = [check(token, verifier) for token in found.tokens]
+    refused = sum(each.outcome is Outcome.REFUSED for each in checked)
+    if detached is not None and not detached.was_read and not refused:
+        raise UsageMistake(f"--detached has no effect: no timestamp in {name} ({found.format}) is over it")
     written = _write(call, checked)
     _report(call, name, found.format, checked, written)
-    refused = sum(each.outcome is Outcome.REFUSED for each in checked)
     if refused:
         console.tell(f"{PROGRAM}: {refused} of {len(checked)} timestamps in {name} are refused")
     return 1 if refused else 0
+
+
+class _Detached:
+    """Gives what is beside the file, and remembers whether a timestamp was compared with it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.was_read = False
+
+    def __call__(self) -> bytes:
+        self.was_read = True
+        return self._data
 
 
 def _verifier(call: Call) -> Verifier | None:
@@ -114,7 +130,9 @@ def _report(call: Call, name: str, file_format: str, checked: Sequence[Checked],
 
     if call.as_json:
         tokens = [_document(each, place) for each, place in zip(checked, written, strict=True)]
-        console.print_json({"File": name, "Format": file_format, "Timestamps": tokens})
+        console.print_json(
+            {"File": name, "Format": file_format, "Timestamps": tokens, "NotChecked": _unchecked(name, file_format)}
+        )
         return
     rows = [
         (
@@ -129,8 +147,17 @@ def _report(call: Call, name: str, file_format: str, checked: Sequence[Checked],
         for number, each in enumerate(checked, 1)
     ]
     console.print_table(("", "Kind", "Where", "Time", "Authority", "Over", "Verdict"), rows)
+    if unchecked := _unchecked(name, file_format):
+        console.tell(f"{PROGRAM}: not checked: {unchecked}")
     if written[0] is not None:
         console.echo(f"Wrote {len(written)} tokens to {call.flags['out_dir']}", err=True)
+
+
+def _unchecked(name: str, file_format: str) -> str | None:
+    """Return what no verdict of the table says: a timestamp over a signature does not make the signature good."""
+    if file_format in _WITHOUT_SIGNATURES:
+        return None
+    return f"the signatures in {name}, and whether the file is what they sign"
 
 
 def _document(each: Checked, place: str | None) -> dict[str, Any]:
