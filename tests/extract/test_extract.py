@@ -9,10 +9,9 @@ import pytest
 
 from tests.cli.timestamp_shell import CHAIN, honest
 from tests.extract import signed_files
-from tests.extract.signed_files import CONTENT_TIMESTAMP, SIGNATURE_TIMESTAMP, token
+from tests.extract.signed_files import SIGNATURE_TIMESTAMP, signed_data, token
 from tsa_core.extract import Extraction, extract
 from tsa_core.extract.checking import Outcome, check
-from tsa_core.protocol import der
 from tsa_core.protocol.timestamped_data import Layer, TimeStampedData
 from tsa_core.testing import forge
 from tsa_core.testing.http_tsa import HttpTsa
@@ -79,19 +78,6 @@ def test_signatures_of_openssl(tmp_path: Path) -> None:
     assert outcomes(extract(wrong)) == [Outcome.REFUSED]
 
 
-def signed_data(content: bytes | None, over: bytes) -> bytes:
-    """A CMS signature with a content-time-stamp; nobody looks whether its signature is good."""
-    attribute = der.sequence(der.oid(CONTENT_TIMESTAMP), der.set_of(token(over)))
-    signer = der.sequence(
-        der.integer(1), der.sequence(), der.sequence(), der.tlv(0xA0, attribute), der.sequence(), der.octet_string(b"s")
-    )
-    encapsulated = der.explicit(0, der.octet_string(content)) if content is not None else b""
-    body = der.sequence(
-        der.integer(1), der.set_of(), der.sequence(der.oid("1.2.840.113549.1.7.1"), encapsulated), der.set_of(signer)
-    )
-    return der.sequence(der.oid("1.2.840.113549.1.7.2"), der.explicit(0, body))
-
-
 def test_content_timestamps() -> None:
     assert outcomes(extract(signed_data(DATA, DATA))) == [Outcome.VERIFIED]
     assert outcomes(extract(signed_data(DATA, b"other"))) == [Outcome.REFUSED]
@@ -138,6 +124,9 @@ def test_asic_containers() -> None:
     assert (changed.outcome, "'a.txt' is not what" in changed.reason) == (Outcome.REFUSED, True)
     weak = signed_files.asic_e({"a.txt": DATA}, method="http://www.w3.org/2000/09/xmldsig#sha1")
     assert "unknown or weak method" in check(extract(signed_files.zipped(weak)).tokens[0], VERIFIER).reason
+    more = extract(signed_files.zipped({**files, "evil.txt": b"", "more.txt": b""})).tokens[0]
+    assert more.covers == "META-INF/ASiCManifest1.xml, and by it 2 files, but not 'evil.txt' and 1 more"
+    assert check(more, VERIFIER).outcome is Outcome.VERIFIED
     unnamed = {"a": b"", "b": b"", "META-INF/timestamp.tst": token(DATA)}
     assert outcomes(extract(signed_files.zipped(unnamed))) == [Outcome.NOT_CHECKED]
 

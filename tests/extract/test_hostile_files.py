@@ -11,11 +11,11 @@ import zipfile
 import pytest
 
 from tests.extract import signed_files
-from tests.extract.signed_files import token
-from tests.extract.test_extract import DATA, VERIFIER, signed_data
+from tests.extract.signed_files import box, png, signed_data, superbox, token
+from tests.extract.test_extract import DATA, VERIFIER
 from tests.interop.program_clients import portable_executable
 from tsa_core.cose import ExtraMissing
-from tsa_core.extract import ExtractError, extract
+from tsa_core.extract import ExtractError, extract, pdf
 from tsa_core.extract.checking import Outcome, check
 from tsa_core.extract.found import MAX_TOKENS
 from tsa_core.protocol import der
@@ -133,6 +133,45 @@ def test_a_container_that_unpacks_to_more_than_is_read() -> None:
 def test_two_files_of_one_name() -> None:
     data = signed_files.zipped({"a": b"1", "b": b"2"})
     assert "two files of one name" in refused(data.replace(b"b", b"a"))
+
+
+def test_two_manifests_of_one_token() -> None:
+    files = signed_files.asic_e({"a.txt": DATA})
+    files["META-INF/ASiCManifest0.xml"] = files["META-INF/ASiCManifest1.xml"]
+    assert "both name 'META-INF/timestamp1.tst'" in refused(signed_files.zipped(files))
+
+
+@pytest.mark.package("cbor2")
+def test_a_claim_is_the_one_beside_the_signature_and_no_other() -> None:
+    """What a reader of C2PA shows is the claim, whatever payload the signature brings along."""
+    import cbor2
+
+    over = cbor2.dumps(["CounterSignature", b"", b"", DATA])
+    header = {"sigTst": {"tstTokens": [{"val": token(over)}]}}
+
+    def image(payload: bytes | None, *claims: bytes) -> bytes:
+        signature = cbor2.dumps(cbor2.CBORTag(18, [b"", header, payload, b"s"]))
+        boxes = [superbox("c2pa.claim", box(b"cbor", claim)) for claim in claims]
+        return png(superbox("c2pa", superbox("one", *boxes, superbox("c2pa.signature", box(b"cbor", signature)))))
+
+    for payload in (None, DATA):
+        (found,) = extract(image(payload, DATA)).tokens
+        assert check(found, VERIFIER).outcome is Outcome.VERIFIED
+    assert "a payload that is not the claim beside it" in refused(image(DATA, b"shown"))
+    assert "a payload that is not the claim beside it" in refused(image(DATA))
+    assert "c2pa/one has two claims" in refused(image(None, b"shown", DATA))
+
+
+def test_a_pdf_signature_whose_range_is_not_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = b" what is shown"
+    for over, whole, outcome in ((b"%PDF-" + shown, True, Outcome.VERIFIED), (b"%PDF-", False, Outcome.REFUSED)):
+        contents = signed_data(None, over)
+        data = b"%PDF-<" + contents.hex().encode() + b">" + shown
+        second = len(data) - len(shown) if whole else len(data)
+        found = [("/Sig", "f", (0, 5, second, len(data) - second), contents)]
+        monkeypatch.setattr(pdf, "_signatures", lambda _, found=found: found)
+        result = check(extract(data).tokens[0], VERIFIER)
+        assert (result.outcome, "leaves out more than its /Contents" in result.reason) == (outcome, not whole)
 
 
 @pytest.mark.package("pyhanko", install="pyHanko")

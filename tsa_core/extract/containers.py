@@ -106,6 +106,10 @@ def _in_asic(container: Container) -> Iterator[FoundToken]:
         lower = name.lower()
         if lower.endswith(".xml") and "manifest" in lower and lower != "meta-inf/manifest.xml":
             names = read_names(container.small(name), name)
+            if names.signature and names.signature in manifests:
+                raise ExtractError(
+                    f"{manifests[names.signature][0]} and {name} both name {names.signature!r:.80}, which is over one"
+                )
             manifests[names.signature] = (name, names)
     data = [n for n in container.names if not n.startswith("META-INF/") and n != "mimetype" and not n.endswith("/")]
     for name in files:
@@ -131,8 +135,12 @@ def _over(
     """Return what a token or a detached signature is over, in words and as a function, or why that is not known."""
     if name in manifests:
         manifest, names = manifests[name]
-        count = len(names.references)
-        return f"{manifest}, and by it {count} files", partial(_checked_manifest, container, manifest, names), ""
+        named = {reference.uri for reference in names.references}
+        left_out = [each for each in data if each not in named]
+        more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        but = f", but not {left_out[0]!r:.80}{more}" if left_out else ""
+        covers = f"{manifest}, and by it {len(named)} files{but}"
+        return covers, partial(_checked_manifest, container, manifest, names), ""
     if len(data) == 1:
         return data[0], partial(container.read, data[0]), ""
     return "files of the container", None, f"no manifest names it, and there are {len(data)} files"

@@ -30,7 +30,10 @@ def tokens_in_image(data: bytes) -> Iterator[FoundToken]:
     for path, kind, content in _boxes(store):
         labels = path.split("/")
         if kind == b"cbor" and labels[-1] in {"c2pa.claim", "c2pa.claim.v2"}:
-            claims["/".join(labels[:-1])] = content
+            manifest = path.rpartition("/")[0]
+            if manifest in claims:
+                raise ExtractError(f"{manifest[:120]} has two claims, of which each reader may see another")
+            claims[manifest] = content
         elif kind == b"cbor" and labels[-1] == "c2pa.signature":
             signatures.append((path, content))
     for path, content in signatures:
@@ -65,14 +68,15 @@ def _found(message: CoseMessage, path: str, claim: bytes | None, name: str, entr
         # As the reference implementation makes it: the CBOR-encoded signature is the payload of a Sig_structure.
         subject = partial(_countersigned, message, ctt_input(message))
         return FoundToken(kind="C2PA sigTst2", place=path, token=token, covers="the signature", subject=subject)
-    payload = message.payload if message.payload is not None else claim
+    if message.payload is not None and message.payload != claim:
+        raise ExtractError(f"{path[:120]} holds a payload that is not the claim beside it")
     return FoundToken(
         kind="C2PA sigTst",
         place=path,
         token=token,
         covers="the claim",
-        subject=partial(_countersigned, message, payload) if payload is not None else None,
-        unknown="" if payload is not None else "the claim is not in the file",
+        subject=partial(_countersigned, message, claim) if claim is not None else None,
+        unknown="" if claim is not None else "the claim is not in the file",
     )
 
 

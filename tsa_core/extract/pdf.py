@@ -40,7 +40,7 @@ def tokens_in_pdf(data: bytes) -> Iterator[FoundToken]:
                 unknown=problem,
             )
         else:
-            yield from tokens_in_cms(contents, place, partial(_ranged, data, ranges))
+            yield from tokens_in_cms(contents, place, partial(_signed, data, ranges, contents))
 
 
 def _signatures(data: bytes) -> list[tuple[str, str, tuple[int, ...], bytes]]:
@@ -83,17 +83,22 @@ def _range_problem(data: bytes, ranges: tuple[int, ...], contents: bytes) -> str
         return "its byte range does not lie in the file"
     left_out = data[gap:second]
     if left_out[:1] != b"<" or left_out[-1:] != b">":
-        return "its byte range leaves out more than the timestamp"
+        return "its byte range leaves out more than its /Contents"
     try:
         inside = binascii.unhexlify(left_out[1:-1])
     except (binascii.Error, ValueError):
-        return "its byte range leaves out more than the timestamp"
+        return "its byte range leaves out more than its /Contents"
     if not inside.startswith(contents) or inside[len(contents) :].strip(b"\x00"):
-        return "its byte range leaves out more than the timestamp"
+        return "its byte range leaves out more than its /Contents"
     return ""
 
 
+def _signed(data: bytes, ranges: tuple[int, ...], contents: bytes) -> bytes:
+    """Return what a signature is over; raises ExtractError when that is not the document without /Contents."""
+    if problem := _range_problem(data, ranges, contents):
+        raise ExtractError(f"what the signature is over is not the document: {problem}")
+    return _ranged(data, ranges)
+
+
 def _ranged(data: bytes, ranges: tuple[int, ...]) -> bytes:
-    if len(ranges) != 4 or min(ranges, default=-1) < 0:
-        raise ExtractError("a signature's byte range is not two ranges")
     return data[ranges[0] : ranges[0] + ranges[1]] + data[ranges[2] : ranges[2] + ranges[3]]
