@@ -179,6 +179,11 @@ def test_mistakes_are_one_line(shell: Shell, files: Path, arguments: tuple[str, 
     assert reason in outcome.err
 
 
+def test_a_directory_without_a_batch_verifies_nothing(shell: Shell, files: Path) -> None:
+    assert shell("evidence", "create", *STATE).code == 0
+    assert "proof holds no batch, so nothing was verified" in shell.fails(2, "evidence", "verify", *STATE, *TRUST)
+
+
 def test_an_authority_that_is_away_leaves_nothing(shell: Shell, files: Path) -> None:
     with HttpTsa(lambda _: Answer(status=503)) as away:
         failed = shell("evidence", "create", *STATE, *server(away), "data")

@@ -75,6 +75,8 @@ def _by_state(call: Call, verifier: EvidenceVerifier, time: datetime | None) -> 
     from tsa_core.evidence.state import check_batch, check_files
 
     batches = chosen_batches(call, all_batches(open_state(call)))
+    if not batches:
+        raise UsageMistake(f"{call.flags['state']} holds no batch, so nothing was verified")
     if call.paths:
         for name in ("base", "workers"):
             if call.flags[name]:
