@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
+from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -27,6 +29,7 @@ from tsa_core.evidence.state.hashing import SortedLeaves, files_at_once, hash_fi
 from tsa_core.evidence.state.manifest import Entry, encode_line, read_entries
 from tsa_core.protocol.hashes import SHA256, hash_by_name
 from tsa_core.testing.programs import require_program
+from tsa_core.verify import VerificationError
 
 FIRST = Authority("First", "p256", start=at(2020), end=at(2028))
 SECOND = Authority("Second", "p256", start=at(2025), end=at(2040))
@@ -231,6 +234,35 @@ def test_two_writers_at_once_are_refused(folder: Path) -> None:
         add_files(state, ["data/b.txt"], FIRST.at(at(2024)))
 
 
+def test_a_batch_that_another_writer_renewed_is_not_renewed_from_what_was_read_before(folder: Path) -> None:
+    """Else its token would be overwritten by one that the other's hash tree does not lead to."""
+    state, before = made(folder)
+    (renewed,) = renew_batches(state, [before], SECOND.at(at(2026)))
+    with pytest.raises(StateError, match="another process has changed batch 000001"):
+        renew_batches(state, [before], SECOND.at(at(2027)))
+    assert state.batches() == [renewed.batch]
+    assert set(checked(renewed.batch, 2029).values()) == {""}
+
+
+def test_a_verifier_that_is_kept_sees_a_path_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        year_now = 2025
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(cls.year_now, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("tsa_core.evidence.verifier.datetime", Clock)
+    _, batch = made(folder)
+    record = batch.record([digests(folder / "data/a.txt", "sha256")])
+    assert record is not None
+    verifier = EvidenceVerifier(TRUST)
+    assert verifier.verify(record, b"a.txt").existed == at(2024)
+    Clock.year_now = 2029
+    with pytest.raises(VerificationError, match="ended at 2028"):
+        verifier.verify(record, b"a.txt")
+
+
 def test_damage_is_told(folder: Path) -> None:
     with pytest.raises(StateError, match="holds no evidence"):
         StateDirectory(folder)
@@ -253,6 +285,21 @@ def test_damage_is_told(folder: Path) -> None:
     tree.write_bytes(nodes[:-1])
     with pytest.raises(StateError, match="hash tree"):
         checked(state.batches()[0], 2025)
+    objects = batch.folder / "1.objects"
+    lines = objects.read_bytes()
+    for damaged, reason in (
+        (lines[: lines.index(b"\n") + 1], "has 1 objects and not 6"),
+        (lines[:-1] + b"\n\n", "line 7"),
+    ):
+        objects.write_bytes(damaged)
+        with pytest.raises(StateError, match=reason):
+            checked(state.batches()[0], 2025)
+    objects.unlink()
+    with pytest.raises(StateError, match="No such file"):
+        checked(state.batches()[0], 2025)
+    shutil.rmtree(state.path / "batches")
+    with pytest.raises(StateError, match="batches cannot be read"):
+        state.batches()
     (state.path / "evidence.json").write_text('{"format": 9}')
     with pytest.raises(StateError, match="another format"):
         StateDirectory(state.path)

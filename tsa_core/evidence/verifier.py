@@ -50,7 +50,7 @@ class EvidenceVerifier:
         acceptance["allow"] = self._allow
         self._ends = tuple(algorithm_ends)
         self._verifier = Verifier(trust, **acceptance)
-        self._layers: dict[tuple[bytes, HashAlgorithm, bytes, datetime | None], VerifiedLayer] = {}
+        self._layers: dict[tuple[bytes, HashAlgorithm, bytes, datetime], VerifiedLayer] = {}
 
     def verify(
         self, record: bytes | EvidenceRecord, item: DataObject | DataGroup, *, time: datetime | None = None
@@ -86,7 +86,9 @@ class EvidenceVerifier:
         for each in reversed(covered):
             is_last = not layers
             moment = now if is_last else proven_time(layers[-1].timestamp)
-            key = (each.token, each.algorithm, each.root, time if is_last else moment)
+            # A verdict for now is one for this second: whoever keeps the verifier for years must see a path end.
+            at = moment.replace(microsecond=0) if is_last and time is None else moment
+            key = (each.token, each.algorithm, each.root, at)
             layer = self._layers.get(key)
             if layer is None or layer.place != each.place:
                 layer = self._verify_layer(each, moment, is_last=is_last, given=time is not None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from tsa_core.evidence.errors import EvidenceError
 from tsa_core.evidence.hash_tree import HashTree, node_hash
 from tsa_core.evidence.making import renewed_value
 from tsa_core.evidence.state.files import replace_file
+from tsa_core.evidence.state.manifest import Entry, read_entries
 from tsa_core.evidence.syntax import (
     ArchiveTimeStamp,
     ArchiveTimeStampChain,
@@ -131,6 +132,18 @@ class Batch:
             except (OSError, ValueError) as error:
                 raise StateError(f"the hash tree {path} cannot be read: {error}; restore it from a backup") from None
         return self._trees[number]
+
+    def entries(self, number: int) -> Iterator[Entry]:
+        """Yield the list of a chain's objects, counted from 0; raises StateError for one that is damaged or cut off."""
+        path, count = self.folder / self.chains[number].objects, 0
+        try:
+            for entry in read_entries(path):
+                count += 1
+                yield entry
+        except (OSError, ValueError) as error:
+            raise StateError(f"the list {path} cannot be read: {error}; restore it from a backup") from None
+        if number == 0 and count != self.objects:
+            raise StateError(f"the list {path} has {count} objects and not {self.objects}; restore it from a backup")
 
     def record(self, members: Sequence[Mapping[str, bytes]]) -> EvidenceRecord | None:
         """Return the record of an object, or of the members of a data group; None when the batch does not have it.

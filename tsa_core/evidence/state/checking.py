@@ -11,7 +11,7 @@ from tsa_core.evidence.objects import DataGroup
 from tsa_core.evidence.state.adding import Progress, groups
 from tsa_core.evidence.state.batch import Batch, StateError
 from tsa_core.evidence.state.hashing import hash_file
-from tsa_core.evidence.state.manifest import Entry, read_entries
+from tsa_core.evidence.state.manifest import Entry
 from tsa_core.evidence.state.rehashing import Rehashing, rehashed_groups
 from tsa_core.evidence.syntax import EvidenceRecord
 from tsa_core.evidence.verdict import VerifiedRecord
@@ -87,7 +87,7 @@ def record_of(batch: Batch, digests: Mapping[str, bytes]) -> EvidenceRecord | No
     if batch.group_by is None:
         return batch.record([digests])
     wanted = digests[batch.chains[0].hash_name]
-    for members in groups(read_entries(batch.folder / batch.chains[0].objects), grouped=True):
+    for members in groups(batch.entries(0), grouped=True):
         if any(entry.digest == wanted for entry in members):
             return batch.record(_stored_digests(batch, members))
     return None
@@ -96,8 +96,8 @@ def record_of(batch: Batch, digests: Mapping[str, bytes]) -> EvidenceRecord | No
 def _stored_digests(batch: Batch, members: Sequence[Entry]) -> list[dict[str, bytes]]:
     """Return the digests of some objects by all lists of the batch."""
     found: dict[str, dict[str, bytes]] = {entry.name: {} for entry in members}
-    for chain in batch.chains:
-        for name, digest in read_entries(batch.folder / chain.objects):
+    for number, chain in enumerate(batch.chains):
+        for name, digest in batch.entries(number):
             if name in found:
                 found[name][chain.hash_name] = digest
     # A group that a renewal left out has no digest by the new hash, and its record ends before it.

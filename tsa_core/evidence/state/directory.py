@@ -54,7 +54,11 @@ class StateDirectory:
         return [Batch.read(folder) for folder in self._folders()]
 
     def _folders(self) -> list[Path]:
-        return sorted(each for each in (self.path / _BATCHES).iterdir() if not each.name.startswith("."))
+        try:
+            return sorted(each for each in (self.path / _BATCHES).iterdir() if not each.name.startswith("."))
+        except OSError as error:
+            place = self.path / _BATCHES
+            raise StateError(f"{place} cannot be read: {error.strerror}; restore it from a backup") from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:

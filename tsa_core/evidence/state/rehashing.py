@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tsa_core.evidence.state.adding import Progress, groups
 from tsa_core.evidence.state.batch import Batch
 from tsa_core.evidence.state.hashing import hash_files
-from tsa_core.evidence.state.manifest import Entry, read_entries
+from tsa_core.evidence.state.manifest import Entry
 from tsa_core.protocol.hashes import HashAlgorithm
 
 
@@ -30,7 +30,7 @@ def rehashed_groups(
 
     Each is its name, its digests by the hashes' names, and what is wrong with the file, empty for nothing.
     """
-    entries = read_entries(batch.folder / batch.chains[0].objects)
+    entries = batch.entries(0)
     expected: deque[Entry] = deque()
     details: deque[tuple[dict[str, bytes], str]] = deque()
 

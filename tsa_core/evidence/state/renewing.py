@@ -67,6 +67,9 @@ def renew_batches(
             timestamps.setdefault(own, []).append(batch)
     done: list[RenewedBatch] = []
     with state.locked():
+        for batch in batches:
+            if Batch.read(batch.folder) != batch:
+                raise StateError(f"another process has changed batch {batch.name} in the meantime; begin again")
         for algorithm, some in timestamps.items():
             done += _renew_timestamps(some, algorithm, stamp, prepare)
         for batch, algorithm in trees:
