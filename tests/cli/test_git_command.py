@@ -145,6 +145,25 @@ def test_the_configuration_of_a_repository_runs_nothing(shell: Shell, git: Git, 
     assert not Path("evil").exists()
 
 
+def test_a_partial_clone_fetches_nothing_and_runs_no_program_of_its_remote(shell: Shell, git: Git) -> None:
+    evil = Path("evil.sh")
+    evil.write_text(f"#!/bin/sh\ntouch {Path('evil').absolute()}\n")
+    evil.chmod(0o755)
+    blob = git("rev-parse", "HEAD:a.txt")
+    Path("repo/.git/objects", blob[:2], blob[2:]).unlink()
+    for name, value in (
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", str(Path("repo").absolute())),
+        ("remote.origin.uploadpack", str(evil.absolute())),
+        ("protocol.file.allow", "always"),
+    ):
+        git("config", name, value)
+    git("config", "core.repositoryFormatVersion", "1")
+    assert "is missing" in shell.fails(1, "git", "statement", *IN)
+    assert not Path("evil").exists()
+
+
 def test_without_an_identity(shell: Shell, git: Git, stamp: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """A pipeline has none, and a note is a commit."""
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -159,6 +178,7 @@ def test_mistakes(shell: Shell, git: Git, stamp: tuple[str, ...], monkeypatch: p
     assert "rev-parse" in shell.fails(1, *verify, "nothing")
     assert "no revision" in shell.fails(1, *verify, "--", "--all")
     assert "no revision and no range" in shell.fails(1, *stamp, "--", "--output=x..y")
+    assert "'HEAD..HEAD' names no commit" in shell.fails(1, *verify, "HEAD..HEAD")
     assert "is a tree" in shell.fails(1, *stamp, "HEAD^{tree}")
     assert "not a git repository" in shell.fails(1, "git", "statement", "--repository", ".")
     assert "is no folder" in shell.fails(1, "git", "statement", "--repository", "nothing")

@@ -21,6 +21,7 @@ _ENVIRONMENT: Final = {
     "GIT_NO_REPLACE_OBJECTS": "1",  # refs/replace would show another commit than the one that is named
     "GIT_GRAFT_FILE": os.devnull,
     "GIT_NO_LAZY_FETCH": "1",  # a partial clone asks nobody
+    "GIT_ALLOW_PROTOCOL": "none",  # nor does a Git that is too old for the line above
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_LITERAL_PATHSPECS": "1",
@@ -78,12 +79,17 @@ class Repository:
         return found
 
     def commits(self, range_: str) -> list[str]:
-        """Return the commits of a range such as v1.0..HEAD, newest first, or the one that a revision names."""
+        """Return the commits of a range such as v1.0..HEAD, newest first, or the one that a revision names.
+
+        Raises GitError, also for a range that holds none.
+        """
         if range_.startswith("-") or "\0" in range_:
             raise GitError(f"{range_!r} is no revision and no range")
         if ".." not in range_:
             return [self.identifier(range_)]
         found = self.run("rev-list", "--end-of-options", range_).decode().split()
+        if not found:
+            raise GitError(f"{range_!r:.80} names no commit")
         return [each for each in found if _IDENTIFIER.fullmatch(each)]
 
     @property
