@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,6 +37,21 @@ def test_processes_that_share_metrics_show_the_same_tenants(tmp_path: Path) -> N
 def test_where_the_directory_has_no_room_a_process_names_its_own(tmp_path: Path) -> None:
     names = TenantNames(1, lambda: tmp_path / "not there")
     assert [names.label("a"), names.label("b"), names.label("a")] == ["a", OTHER, "a"]
+
+
+def test_on_a_full_disk_a_process_names_its_own_and_what_is_half_written_hurts_nobody(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writing = TenantNames(3, lambda: tmp_path)
+    assert writing.label("a") == "a"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6, before[1]))  # "a" and its quotes and line break are four
+    try:
+        assert writing.label("longer") == "longer"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "tenants.jsonl").read_bytes() == b'"a"\n"l'
+    assert TenantNames(3, lambda: tmp_path).label("b") == "b"
+    names = TenantNames(3, lambda: tmp_path)
+    assert [names.label(each) for each in ("c", "d", "a", "b")] == ["c", OTHER, "a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,14 @@ directory that they share. It is read when a process sees a tenant for the first
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -39,8 +42,8 @@ class TenantNames:
         return known if known is not None else self._find(tenant)
 
     def _find(self, tenant: str) -> str:
-        if len(self._labels) <= self._limit:
-            for each in self._noted(tenant):
+        for each in self._noted(tenant) if len(self._labels) <= self._limit else ():
+            if len(self._labels) <= self._limit:
                 self._labels[each] = each
         return self._labels.get(tenant, OTHER)
 
@@ -51,14 +54,29 @@ class TenantNames:
             return [tenant]
         try:
             descriptor = os.open(shared / _NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except OSError as error:
+            with os.fdopen(descriptor, "r+b", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                return self._note(tenant, file)
+        except OSError as error:  # a full disk, for example: no request fails for that
             log.debug("tenants of metrics are this process's own: %s", error)
             return [tenant]
-        with os.fdopen(descriptor, "r+", encoding="ascii") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            names = [json.loads(line) for line in file if line.endswith("\n")]
-            if tenant not in names and len(names) < self._limit:
-                file.write(json.dumps(tenant) + "\n")
-                names.append(tenant)
-            return names[: self._limit]
+
+    def _note(self, tenant: str, file: FileIO) -> list[str]:
+        data = file.read()
+        names = list(_names(data))
+        if tenant not in names and len(names) < self._limit:
+            # Behind a line that found no room for its end, a new one begins.
+            line = (b"\n" if data and not data.endswith(b"\n") else b"") + json.dumps(tenant).encode() + b"\n"
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            names.append(tenant)
+        return names[: self._limit]
+
+
+def _names(data: bytes) -> Iterator[str]:
+    """Yield the names in a file's lines; one that is damaged is nobody's."""
+    for line in data.split(b"\n")[:-1]:
+        with suppress(ValueError):
+            name = json.loads(line)
+            if isinstance(name, str):
+                yield name
