@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from tsa_core.api import AuditEvent, HealthCheck, HealthStatus, TsaError
+from tsa_core.api import AuditEvent, ConfigError, HealthCheck, HealthStatus, TsaError, one_line
 from tsa_core.api.trail import Trail
 from tsa_core.config.sections import AuditSettings
 from tsa_core.service.anchor_stamps import AnchorStamps, anchor_line, is_due, log_failure
@@ -56,11 +56,14 @@ class Anchoring:
             return
         self._thread = thread
 
-    def checks(self, limit: timedelta | None) -> list[tuple[str, HealthCheck]]:
-        """Return the check of each trail's last anchor; none without a limit of its age."""
+    def checks(self, limit: timedelta | None, *, looking: bool = False) -> list[tuple[str, HealthCheck]]:
+        """Return the check of each trail's last anchor; none without a limit of its age.
+
+        `looking` is for a process without the thread: each check then reads the last anchor itself.
+        """
         if limit is None:
             return []
-        return [(f"anchor:{trail.name}", AnchorAge(self, trail.name, limit)) for trail in self._trails]
+        return [(f"anchor:{trail.name}", AnchorAge(self, trail, limit, looking=looking)) for trail in self._trails]
 
     def take_failures(self) -> Mapping[str, int]:
         """Return how often a trail could not be anchored since the last call."""
@@ -109,12 +112,17 @@ class Anchoring:
     def _retry_seconds(self) -> float:
         return min(_RETRY_SECONDS, self._interval.total_seconds() if self._interval else _RETRY_SECONDS)
 
-    def _is_due(self, trail: Trail) -> bool:
-        """Look at the last anchor, and say whether another one is wanted now, from this process."""
+    def look_at_last(self, trail: Trail) -> datetime | None:
+        """Return when the last anchor was stamped, None when there is none whose timestamps are good."""
         last = trail.last_anchor()
         time = None if last is None else self._stamps.time_of(last)
         if time is not None:
             self.times[trail.name] = time
+        return time
+
+    def _is_due(self, trail: Trail) -> bool:
+        """Look at the last anchor, and say whether another one is wanted now, from this process."""
+        time = self.look_at_last(trail)
         return self._interval is not None and is_due(time, self._interval, datetime.now(UTC))
 
     def _anchor(self, trail: Trail) -> bool:
@@ -143,15 +151,24 @@ class Anchoring:
 class AnchorAge(HealthCheck):
     """Says at /readyz that the last anchor of a trail is too old; so is none, when the server runs that long."""
 
-    def __init__(self, anchoring: Anchoring, trail: str, limit: timedelta) -> None:
+    def __init__(self, anchoring: Anchoring, trail: Trail, limit: timedelta, *, looking: bool) -> None:
         self._anchoring = anchoring
         self._trail = trail
         self._limit = limit
+        self._looking = looking
 
     def check(self) -> HealthStatus:
-        """Compare with the last anchor that this process knows."""
-        last = self._anchoring.times.get(self._trail)
+        """Compare with the last anchor that this process knows; say which that is."""
+        if self._looking:
+            try:
+                self._anchoring.look_at_last(self._trail)
+            except ConfigError as error:  # the sink itself may make what is missing
+                return HealthStatus(healthy=True, reason=f"no anchor was looked at: {one_line(error)}")
+            except TsaError as error:
+                return HealthStatus(healthy=False, reason=f"the last anchor cannot be read: {one_line(error)}")
+        last = self._anchoring.times.get(self._trail.name)
+        known = "no anchor is known yet" if last is None else f"the last anchor is of {last:%Y-%m-%dT%H:%M:%SZ}"
         if datetime.now(UTC) - (last or self._anchoring.began) <= self._limit:
-            return HealthStatus(healthy=True)
-        reason = "no anchor was ever made" if last is None else f"the last anchor is of {last:%Y-%m-%dT%H:%M:%SZ}"
+            return HealthStatus(healthy=True, reason=known)
+        reason = "no anchor was ever made" if last is None else known
         return HealthStatus(healthy=False, reason=f"the audit trail is not anchored: {reason}; see the log")

@@ -102,6 +102,7 @@ class Service:
         self.host: PluginHost = host or PluginHost.for_settings(
             settings, previous=previous.host if previous else None, checking=checking
         )
+        self._checking = checking
         self._shared = dict(shared or {})
         self.warnings: list[str] = []
         """Lines for the operator about what works but is unsafe in production."""
@@ -219,6 +220,7 @@ class Service:
         )
         self.anchoring = open_anchoring(settings.audit, self.host, self.authority.audit)
         self.guards = open_guards(settings, self.host, self.authority)
+        oldest = settings.audit.anchor_max_age
         self.watch: ReadinessWatch = ReadinessWatch(
             self.authority,
             clock=settings.clock,
@@ -227,7 +229,7 @@ class Service:
             guards=self.guards.asked if self.guards is not None else (),
             checks=[
                 *((name, self._plugin(HEALTH_CHECK, settings.health, name)) for name in settings.health.checks),
-                *(self.anchoring.checks(settings.audit.anchor_max_age) if self.anchoring is not None else ()),
+                *(self.anchoring.checks(oldest, looking=self._checking) if self.anchoring is not None else ()),
             ],
             trial_interval=settings.health.trial_interval,
             previous=previous.watch if previous else None,
@@ -276,10 +278,15 @@ class Service:
 
         A reason contains nothing that clients must not see.
         """
+        if not self._checking:
+            self._keep_running()
+        return self.watch.checks()
+
+    def _keep_running(self) -> None:
+        """Start the threads that write, unless they run."""
         self.audit_heads.keep_running()
         if self.anchoring is not None:
             self.anchoring.keep_running()
-        return self.watch.checks()
 
     def _audit_clock(self, change: ClockChange) -> None:
         """Write a change of the clock's state into the audit trail."""
@@ -308,9 +315,7 @@ class Service:
         self.clock.gate.subscribe(self._audit_clock)
         self.clock.gate.start()
         self.watch.start()
-        self.audit_heads.keep_running()
-        if self.anchoring is not None:
-            self.anchoring.keep_running()
+        self._keep_running()
 
     def _check_state_directory(self) -> None:
         """Raise ConfigError when `start` could not store the chains."""
