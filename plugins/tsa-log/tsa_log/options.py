@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -31,8 +32,13 @@ def _vkey(text: str) -> str:
 
 
 def _web_address(text: str) -> str:
-    if not re.match(r"https?://[^\s/]", text):
-        raise ValueError("write https://...")
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = None
+    if not usable or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("write https://HOST/PATH, without user, query and fragment")
     return text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import logging
 import threading
 from collections.abc import Sequence
@@ -10,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Final
 
-import urllib3
 from cryptography.exceptions import InvalidSignature
 
 from tsa_core.api import TsaError
@@ -25,6 +25,7 @@ from tsa_core.api.transparency import (
     parse_signatures,
     read_decimal,
 )
+from tsa_log.bounded_post import BoundedConnection
 from tsa_log.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Witness:
         self.key = key
         self._storage = storage
         self._size: int | None = None
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False)
+        self._connection = BoundedConnection(self.url)
 
     def cosign(self, signed: SignedCheckpoint, *, seconds: float) -> list[NoteSignature]:
         """Return the witness's cosignatures on a checkpoint whose tiles are written; raises WitnessError."""
@@ -72,24 +73,13 @@ class Witness:
 
     def _post(self, body: bytes, seconds: float) -> tuple[int, bytes]:
         try:
-            reply = self._pool.request(
-                "POST",
-                f"{self.url}/add-checkpoint",
-                body=body,
-                headers={"Content-Type": "text/plain; charset=utf-8"},
-                timeout=urllib3.Timeout(total=seconds),
-                redirect=False,
-                preload_content=False,
-            )
-            try:
-                data = reply.read(_MAX_REPLY_OCTETS + 1)
-            finally:
-                reply.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise WitnessError(f"it cannot be reached: {type(error).__name__}") from None
+            status, data = self._connection.post("add-checkpoint", body, seconds=seconds, limit=_MAX_REPLY_OCTETS)
+        except (OSError, http.client.HTTPException) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+            raise WitnessError(f"it cannot be reached: {_printable(reason.encode())}") from None
         if len(data) > _MAX_REPLY_OCTETS:
             raise WitnessError(f"its answer is longer than {_MAX_REPLY_OCTETS} octets")
-        return reply.status, data
+        return status, data
 
     def _conflict(self, body: bytes, signed: SignedCheckpoint) -> int:
         try:
@@ -119,7 +109,7 @@ class Witness:
 
     def close(self) -> None:
         """Close the connection."""
-        self._pool.clear()
+        self._connection.close()
 
 
 def _printable(body: bytes) -> str:
