@@ -30,6 +30,7 @@ MAX_DISORDER: Final = timedelta(minutes=1)
 MAX_MINUTES: Final = 15
 """How many minutes after genTime a checkpoint that covers a token is looked for."""
 _MAX_BUNDLE_OCTETS: Final = TILE_WIDTH * (2 + 0xFFFF)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING: Final = frozenset({404, 410})
 
 
@@ -119,6 +120,8 @@ class LogReader:
 
         Raises LogUnusable when it is in none that was published up to MAX_MINUTES after its genTime.
         """
+        if not _EPOCH <= entry.gen_time <= datetime.now(UTC) + timedelta(minutes=MAX_MINUTES):
+            raise self._wrong(f"a token of {entry.gen_time.isoformat()} cannot be in a log today")
         wanted = entry.encode()
         searched = 0
         for signed in self._published_after(entry.gen_time):

@@ -194,7 +194,10 @@ def test_a_monitor_goes_on_where_it_was(authority: ServerProcess, folder: Path, 
     assert "does not continue what it signed before" in client.run(*follow, code=1)
 
 
-def test_what_is_not_in_the_log_is_not_served(authority: ServerProcess) -> None:
+def test_what_is_not_in_the_log_is_not_served(authority: ServerProcess, folder: Path) -> None:
+    authority.stamp(encode_request())
+    published = folder / "log" / "public" / "checkpoint"
+    wait_until(published.exists, seconds=60, what="a checkpoint is published")
     for path in (
         "private/state.json",
         "tile/0/../../../private/state.json",

@@ -217,7 +217,7 @@ def audit(ctx: click.Context, /, directory: Path, url: str, keys: tuple[str, ...
     from tsa_core.client.log_reader import LogUnusable
     from tsa_core.protocol.transparency.leaf import entry_of
 
-    missing = 0
+    missing = unreadable = 0
     count = 0
     for path in _timestamps(directory):
         count += 1
@@ -226,13 +226,19 @@ def audit(ctx: click.Context, /, directory: Path, url: str, keys: tuple[str, ...
             reader, deadline = _reader(ctx, url, keys)
             with deadline:
                 proof = reader.prove(entry)
-        except (EncodingError, LogUnusable) as error:
+        except EncodingError as error:
+            unreadable += 1
+            console.tell(f"{path}: it is no timestamp: {error}")
+        except LogUnusable as error:
             missing += 1
             console.tell(f"{path}: {error}")
         else:
             console.echo(f"{path}: entry {proof.index}")
-    if missing:
-        raise TsaError(f"{missing} of {count} timestamps are not in the log")
+    if missing or unreadable:
+        raise TsaError(
+            f"{missing} of {count - unreadable} timestamps are not in the log"
+            + (f", and {unreadable} of {count} files are none" if unreadable else "")
+        )
     if not count:
         raise UsageMistake(f"there is no .tsr or .tst file below {directory}")
 

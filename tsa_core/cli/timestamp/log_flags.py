@@ -31,24 +31,27 @@ LOG_FLAGS: Final = (
     flag(
         "--log-delay",
         convert=seconds,
-        default=60.0,
-        shown_default="60s",
         metavar="TIME",
-        help="How far from genTime the witnesses may have cosigned.",
+        help="How far from genTime the witnesses may have cosigned (default: 60s).",
     ),
 )
 _KEYS: Final = ("log_key", "witness", "witness_threshold")
+_ALONE: Final = (*_KEYS, "log_policy", "log_delay")
+"""What has no effect without a proof."""
 
 
 def check_log_flags(flags: Mapping[str, Any]) -> None:
     """Raise UsageMistake for flags about a log that do not go together."""
-    given = [name for name in _KEYS if flags[name] not in {None, ()}]
+    given = [name for name in _ALONE if flags[name] not in {None, ()}]
     if flags["log_proof"] is None:
-        for name in (*given, *(["log_policy"] if flags["log_policy"] is not None else [])):
-            raise UsageMistake(f"--{name.replace('_', '-')} has no effect without --log-proof")
+        if given:
+            raise UsageMistake(f"--{given[0].replace('_', '-')} has no effect without --log-proof")
         return
+    given = [name for name in given if name in _KEYS]
     if flags["log_policy"] is not None and given:
         raise UsageMistake("give --log-policy, or --log-key and --witness")
+    if flags["witness"] and flags["witness_threshold"] == 0:
+        raise UsageMistake("--witness has no effect with --witness-threshold 0")
     if flags["log_policy"] is None and not flags["log_key"]:
         raise UsageMistake("with --log-proof give --log-key and --witness, or --log-policy, to say whom you trust")
 
@@ -63,9 +66,11 @@ def with_log_proof(call: Call, reply: bytes, result: VerifiedTimestamp) -> Verif
 
     from tsa_core.verify import verify_log_proof
 
-    evidence = verify_log_proof(
-        reply, read_file(flags["log_proof"]), policy=_policy(flags), delay=timedelta(seconds=flags["log_delay"])
-    )
+    proof, policy = read_file(flags["log_proof"]), _policy(flags)
+    if flags["log_delay"] is None:
+        evidence = verify_log_proof(reply, proof, policy=policy)
+    else:
+        evidence = verify_log_proof(reply, proof, policy=policy, delay=timedelta(seconds=flags["log_delay"]))
     return replace(result, log=evidence)
 
 
