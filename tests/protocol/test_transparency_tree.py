@@ -32,6 +32,19 @@ from tsa_core.protocol.transparency.tiles import (
 )
 
 ENTRIES = [f"entry {number}".encode() for number in range(70_000)]
+# The leaves and roots of certificate-transparency's merkle_tree_test.
+LEAVES = [bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")]
+LEAVES.append(bytes.fromhex("606162636465666768696a6b6c6d6e6f"))
+ROOTS = (
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+)
 SIZES = st.integers(min_value=1, max_value=600)
 
 
@@ -73,6 +86,14 @@ def test_every_tree_has_the_root_of_the_definition(grown: Grown) -> None:
     assert grown.roots[0] == EMPTY_ROOT == tree_root(0, grown.at)
     for size in [*range(1, 70), 127, 128, 129, 255, 256, 257, 511, 600]:
         assert grown.roots[size] == root_by_definition(ENTRIES[:size]) == tree_root(size, grown.at)
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+def test_roots_are_those_of_the_reference(size: int) -> None:
+    tree = Frontier()
+    for leaf in LEAVES[:size]:
+        tree.append(leaf_hash(leaf))
+    assert tree.root().hex() == ROOTS[size - 1] == root_by_definition(LEAVES[:size]).hex()
 
 
 @given(size=SIZES, data=st.data())

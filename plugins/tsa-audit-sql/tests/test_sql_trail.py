@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tsa_audit_sql.merkle import MerkleTree
 from tsa_core.api import AuditEvent, Identity, PKIFailureInfo, RefusalRecord
 from tsa_core.api.trail import Query, TrailLine
+from tsa_core.api.transparency import Frontier, leaf_hash
 from tsa_core.testing import on_threads
 
 from .databases import TrailDatabase, record
@@ -166,9 +166,9 @@ def test_seals_are_roots_over_all_writers(database: TrailDatabase) -> None:
         other.write(record(30))
         other._upkeep.seal()
     encode = "hex(hash)" if "path" in database.options else "encode(hash, 'hex')"
-    tree = MerkleTree()
+    tree = Frontier()
     for digest in database.sql(f"SELECT {encode} FROM audit_record WHERE seq <= 9 ORDER BY writer, seq"):
-        tree.add(bytes.fromhex(digest))
+        tree.append(leaf_hash(bytes.fromhex(digest)))
     lines = database.sql("SELECT line FROM audit_seal ORDER BY seq")
     assert f'"rows":18,"root":"{tree.root().hex()}"' in lines[0]
     assert '"rows":1,' in lines[1]

@@ -10,10 +10,10 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, select
 
-from tsa_audit_sql.merkle import MerkleTree
 from tsa_audit_sql.pruning import pruned_links
 from tsa_audit_sql.schema import seals, writers
 from tsa_audit_sql.sealing import leaves
+from tsa_core.api.transparency import Frontier, leaf_hash
 
 _LATE: Final = timedelta(minutes=10)
 """How much older than the seal before theirs rows may be: clocks of machines differ."""
@@ -62,7 +62,7 @@ class _SealCheck:
 
     def seal(self, what: str, heads: Sequence[_Head], root: str) -> Iterator[str]:
         """Check one seal."""
-        tree = MerkleTree()
+        tree = Frontier()
         whole = True
         for head in heads:
             sealed = self._sealed.get(head.name, head.first - 1)
@@ -79,14 +79,14 @@ class _SealCheck:
         if whole and tree.root().hex() != root:
             yield f"{what} has another root than the rows that it covers: some were changed, removed or put in"
 
-    def _rows(self, what: str, head: _Head, first: int, tree: MerkleTree) -> Iterator[str]:
+    def _rows(self, what: str, head: _Head, first: int, tree: Frontier) -> Iterator[str]:
         if head.name not in self._writers:
             yield f"{what} covers rows of {head.name}, which are not there"
             return
         last: Any = None
         late = False
         for last in leaves(self._connection, self._writers[head.name].id, first, head.last):
-            tree.add(last.hash)
+            tree.append(leaf_hash(last.hash))
             if self._is_late(last) and not late:
                 late = True
                 yield f"the row {last.seq} of {head.name} says {last.at.isoformat()}, and {what} is the first over it"

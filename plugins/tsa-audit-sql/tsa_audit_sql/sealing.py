@@ -20,9 +20,9 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tsa_audit_sql.database import Database
-from tsa_audit_sql.merkle import MerkleTree
 from tsa_audit_sql.schema import records, seals, writers
 from tsa_core.api.trail import BEGINNING, Link, begin_hash, encode, seal, utc_text
+from tsa_core.api.transparency import Frontier, leaf_hash
 
 log = logging.getLogger(__name__)
 
@@ -85,13 +85,13 @@ class Sealer:
         return self._store(before, members, sealed)
 
     def _members(self, connection: Connection, open_ends: Any) -> tuple[dict[str, Any], list[tuple[int, int]]]:
-        tree = MerkleTree()
+        tree = Frontier()
         heads: list[list[Any]] = []
         for writer in open_ends:
             expected, digest = writer.sealed_seq + 1, b""
             for row in leaves(connection, writer.id, expected, writer.head_seq):
                 if row.seq == expected:
-                    tree.add(row.hash)
+                    tree.append(leaf_hash(row.hash))
                     expected, digest = row.seq + 1, row.hash
             if expected != writer.head_seq + 1:
                 raise SealRefusedError(
