@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from tests import pki
-from tests.client.lying_server import Certificates, Conversation, fields, reply, server
+from tests.client.lying_server import CHUNKED, Certificates, Conversation, fields, reply, server
 from tsa_core.client import (
     ClientError,
     ClientSettingError,
@@ -26,8 +26,10 @@ from tsa_core.client import (
     TransportError,
     UnexpectedAnswer,
     fetch,
+    transport,
 )
 from tsa_core.client import connections as client_connections
+from tsa_core.client.proxied import ProxiedConnections
 from tsa_core.testing.http_tsa import Answer, HttpTsa
 
 SECRET = "s3cret"
@@ -253,6 +255,27 @@ def test_a_broken_connection_is_tried_again(certificates: Certificates) -> None:
             client.stamp(artifact=b"hello")
         with pytest.raises(ConnectionFailed), TimestampClient("http://127.0.0.1:1/", retries=0) as client:
             client.stamp(artifact=b"hello")
+
+
+@pytest.mark.parametrize("library", ["http.client", "urllib3"])
+def test_what_follows_a_broken_chunk_answers_no_other_request(
+    library: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_again = []
+
+    def broken(c: Conversation) -> None:
+        c.hear()
+        c.send(CHUNKED.replace(b"200 OK", b"503 Busy\r\nRetry-After: 0"), b"nonsense\r\n")
+        asked_again.append(c._receive())
+        c.answer("404 Not Found")
+
+    if library == "urllib3":
+        monkeypatch.setattr(transport, "DirectConnections", lambda context: ProxiedConnections(None, context, None))
+    told = pytest.raises(UnexpectedAnswer, match="503")
+    with server(certificates, broken) as served, TimestampClient(served.url, timeout=60, retries=1) as client, told:
+        client.stamp(artifact=b"hello")
+    assert len(served.heads) == 2
+    assert asked_again == []
 
 
 def test_a_wait_that_the_deadline_does_not_allow_is_not_begun(certificates: Certificates) -> None:

@@ -274,9 +274,14 @@ class _DirectAnswer:
         self.headers = {name: ", ".join(values) for name, values in fields.items()}
 
     def read1(self, size: int) -> bytes:
-        data = self._response.read1(size)
-        if not data and self._response.length:
-            raise http.client.IncompleteRead(b"", self._response.length)
+        try:
+            data = self._response.read1(size)
+            if not data and self._response.length:
+                raise http.client.IncompleteRead(b"", self._response.length)
+        except BaseException:
+            # To http.client an answer with a broken chunk has ended; what follows would answer the next request.
+            self._connection.close()
+            raise
         return data
 
     def finish(self, *, whole: bool) -> None:
