@@ -74,6 +74,15 @@ def test_a_manifest_that_lists_another_digest_does_not_hold(shell: Shell, tsa: H
     assert "the digest that is listed" in shell("verify", "--manifest", "m.json", *TRUST).out
 
 
+def test_a_manifest_that_lists_a_file_twice_is_refused(shell: Shell, tsa: HttpTsa) -> None:
+    """Only one of the two would be looked at."""
+    make_files(1)
+    stamp(shell, tsa, "--manifest", "m.json")
+    [file] = document("m.json")["Files"]
+    change("m.json", Files=[{**file, "Digest": f"sha256:{'0' * 64}"}, file])
+    assert "lists d/f000 twice" in shell.fails(2, "verify", "--manifest", "m.json", *TRUST)
+
+
 @pytest.mark.parametrize(("flag", "kind"), [("--manifest", "manifest"), ("--bundle", "bundle")])
 def test_a_list_of_no_file_is_no_verdict(shell: Shell, flag: str, kind: str) -> None:
     Path("empty").write_text(f'{{"Format": "tsa-core timestamp {kind}", "Version": 1, "Files": []}}')

@@ -65,10 +65,19 @@ def read_manifest(name: str) -> list[Listed]:
         files = document.get("Files")
         if not isinstance(files, list):
             raise ValueError("its Files are no list")
-        return [_listed(each) for each in files]
+        return _each_once([_listed(each) for each in files])
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UsageMistake(f"the manifest {name} cannot be read: {reason}") from None
+
+
+def _each_once(listed: list[Listed]) -> list[Listed]:
+    seen: set[str] = set()
+    for each in listed:
+        if each.name in seen:
+            raise ValueError(f"it lists {shown_name(each.name)} twice")
+        seen.add(each.name)
+    return listed
 
 
 def _listed(document: Any) -> Listed:
