@@ -180,9 +180,22 @@ def test_broken_pdfs() -> None:
         assert "the PDF cannot be read" in refused(data)
 
 
+@pytest.mark.package("pyhanko", install="pyHanko")
+def test_a_pdf_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf, "MAX_SECONDS", 0.01)
+    assert refused(b"%PDF-1.7") == "the PDF cannot be read within 0.01 seconds"
+
+
+@pytest.mark.package("pyhanko", install="pyHanko")
+def test_a_process_that_reads_a_pdf_and_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert "the process that reads it ended with 1" in refused(b"%PDF-1.7")
+    monkeypatch.setattr(sys, "executable", "/nothing/here")
+    assert "no process can be started for it: No such file" in refused(b"%PDF-1.7")
+
+
 def test_without_pyhanko_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("pyhanko.pdf_utils.misc", "pyhanko.pdf_utils.reader"):
-        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "pyhanko", None)
     with pytest.raises(ExtraMissing, match=r"needs the package pyHanko.*tsa-core\[pdf\]"):
         extract(b"%PDF-1.7")
 

@@ -5,17 +5,24 @@ pyHanko, of the extra `tsa-core[pdf]`, reads the PDF; the byte ranges are checke
 
 from __future__ import annotations
 
+import base64
 import binascii
-import io
+import importlib.util
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from tsa_core.cose.errors import ExtraMissing
 from tsa_core.extract.cms import tokens_in_cms
 from tsa_core.extract.found import ExtractError, FoundToken
 
 MAX_PDF_OCTETS: Final = 64 << 20
+MAX_SECONDS: Final = 60.0
+"""For reading one PDF; one of 64 MB from a scanner takes a few."""
 _MAX_SIGNATURES: Final = 64
 
 
@@ -44,23 +51,31 @@ def tokens_in_pdf(data: bytes) -> Iterator[FoundToken]:
 
 
 def _signatures(data: bytes) -> list[tuple[str, str, tuple[int, ...], bytes]]:
-    """Return kind, field name, byte range and contents of each signature, oldest first."""
-    try:
-        from pyhanko.pdf_utils.misc import PdfError
-        from pyhanko.pdf_utils.reader import PdfFileReader
-    except ImportError:
-        raise ExtraMissing(package="pyHanko", extra="pdf", purpose="reading a PDF") from None
-    try:
-        reader = PdfFileReader(io.BytesIO(data), strict=False)
-        return [_signature(each) for each in reader.embedded_signatures]
-    except (PdfError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OSError) as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise ExtractError(f"the PDF cannot be read: {reason}") from None
+    """Return kind, field name, byte range and contents of each signature, oldest first.
 
-
-def _signature(found: Any) -> tuple[str, str, tuple[int, ...], bytes]:
-    ranges = tuple(int(each) for each in found.byte_range)
-    return str(found.sig_object_type), str(found.field_name), ranges, _unpadded(bytes(found.pkcs7_content))
+    What pyHanko does with a hostile PDF may have no end, so another process does it, which is killed after a while.
+    """
+    if importlib.util.find_spec("pyhanko") is None:
+        raise ExtraMissing(package="pyHanko", extra="pdf", purpose="reading a PDF")
+    command = [sys.executable, "-P", "-m", "tsa_core.extract.pdf_signatures"]
+    # The new process must find the same modules as this one.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            command, input=data, capture_output=True, env=environment, timeout=MAX_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ExtractError(f"the PDF cannot be read within {MAX_SECONDS:g} seconds") from None
+    except OSError as error:
+        raise ExtractError(f"the PDF cannot be read: no process can be started for it: {error.strerror}") from None
+    if done.returncode:
+        raise ExtractError(f"the PDF cannot be read: the process that reads it ended with {done.returncode}")
+    found = json.loads(done.stdout)
+    if isinstance(found, str):
+        raise ExtractError(f"the PDF cannot be read: {found}")
+    return [
+        (kind, name, tuple(ranges), _unpadded(base64.b64decode(contents))) for kind, name, ranges, contents in found
+    ]
 
 
 def _unpadded(contents: bytes) -> bytes:
