@@ -14,6 +14,8 @@ from tsa_audit_sql.schema import REVISION
 from tsa_backends.postgresql_server import PASSWORD, USER
 from tsa_core.api import AuditSink, ConfigError
 from tsa_core.cli.audit.group import audit
+from tsa_core.config import load_settings
+from tsa_core.service import Service
 from tsa_core.testing import on_threads
 
 from .databases import SqliteTrail, TrailDatabase, record
@@ -51,6 +53,21 @@ def test_without_migrate_the_start_fails_until_the_command_was_run(database: Tra
     assert check(closed).health().healthy
     with database.opened(migrate=False) as sink:
         sink.write(record(1))
+
+
+@pytest.mark.plugin("memory")
+@pytest.mark.parametrize("checking", [True, False], ids=["check", "serve"])
+def test_a_timeout_that_the_core_cuts_short_is_refused(sqlite: SqliteTrail, tmp_path: Path, checking: bool) -> None:
+    """In a check of a configuration as at the start: the default of the core is 5 s."""
+    config = tmp_path / "tsa.toml"
+    text = '[profiles.default]\nsigner = "memory:"\n[audit]\nsinks = ["auditsql"]\n'
+    text += f'[audit.auditsql]\npath = "{sqlite.path}"\n'
+    config.write_text(f'{text}timeout = "5s"\n')
+    told = r"audit\.auditsql\.timeout: it must be shorter than \[audit\] sink_timeout, 5 s"
+    with pytest.raises(ConfigError, match=told):
+        Service(load_settings(config), checking=checking)
+    config.write_text(f'{text}timeout = "4900ms"\n')
+    Service(load_settings(config), checking=checking).close()
 
 
 def test_tables_of_a_newer_version_are_refused(database: TrailDatabase) -> None:

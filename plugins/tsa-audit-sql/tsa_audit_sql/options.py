@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from tsa_core.api import ConfigPath, Duration, PluginOptions, Secret
+from tsa_core.api import ConfigError, ConfigPath, Duration, PluginOptions, Secret
 
 
 class AuditSqlOptions(PluginOptions):
@@ -46,6 +46,14 @@ class AuditSqlOptions(PluginOptions):
         None,
         description="chain the rows by HMAC with this key, so that nobody without it can make them fit again",
     )
+
+    def refuse_longer_than(self, limit: timedelta) -> None:
+        """Raise ConfigError unless a call ends before the core's limit, `[audit] sink_timeout`, gives it up."""
+        if self.timeout >= limit:
+            raise ConfigError(
+                f"it must be shorter than [audit] sink_timeout, {limit.total_seconds():g} s",
+                path="audit.auditsql.timeout",
+            )
 
     @model_validator(mode="after")
     def _one_database(self) -> Self:

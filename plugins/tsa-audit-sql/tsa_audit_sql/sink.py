@@ -11,7 +11,7 @@ import logging
 import os
 import weakref
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Literal
 
@@ -32,6 +32,7 @@ from tsa_core.api import (
     AuditSink,
     ConfigError,
     HealthStatus,
+    ProfileSummary,
     RefusalRecord,
     UnavailableError,
 )
@@ -69,6 +70,10 @@ class SqlAuditSink(AuditSink):
         self._start_anew()
 
     # -- what the core calls ------------------------------------------------------------------------------------
+
+    def bind(self, profiles: Sequence[ProfileSummary], timeout: timedelta) -> None:  # noqa: ARG002 - of no use here
+        """Refuse a `timeout` that the core's limit cuts short."""
+        self._options.refuse_longer_than(timeout)
 
     def write(self, record: AuditRecord) -> None:
         """Store a token's record; raises AuditError when that fails, and the token must not leave."""

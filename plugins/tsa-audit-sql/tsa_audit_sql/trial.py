@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
+
 from sqlalchemy.exc import SQLAlchemyError
 
 from tsa_audit_sql.database import Database
@@ -10,13 +13,20 @@ from tsa_audit_sql.opening import open_database
 from tsa_audit_sql.options import AuditSqlOptions
 from tsa_audit_sql.schema import REVISION
 from tsa_audit_sql.sink import key_of
-from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, why_not_writable
+from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, ProfileSummary, why_not_writable
 
 
 class AuditSqlTrial(AuditSink):
     """Tells whether records could be stored; stores none."""
 
     latency = "remote"
+
+    def __init__(self, options: AuditSqlOptions) -> None:
+        self._options = options
+
+    def bind(self, profiles: Sequence[ProfileSummary], timeout: timedelta) -> None:  # noqa: ARG002 - of no use here
+        """Refuse what the sink refuses."""
+        self._options.refuse_longer_than(timeout)
 
     def write(self, record: AuditRecord) -> None:
         """Refuse: a check issues no token."""
@@ -46,7 +56,7 @@ def try_sink(options: AuditSqlOptions) -> AuditSqlTrial:
             )
     finally:
         database.close()
-    return AuditSqlTrial()
+    return AuditSqlTrial(options)
 
 
 def _look(database: Database, *, migrate: bool) -> None:
