@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,9 @@ def test_verify_needs_the_key(tmp_path: Path) -> None:
         raise_of(run("verify", path))
     with pytest.raises(ConfigError, match="cannot be read"):
         raise_of(run("verify", "--key-file", tmp_path / "nope", path))
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ConfigError, match="it is a FIFO that nobody writes to"):
+        raise_of(run("verify", "--key-file", tmp_path / "fifo", path))
     (tmp_path / "plain").mkdir()
     with opened(tmp_path / "plain" / "audit.jsonl"):
         pass

@@ -6,17 +6,18 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, read_file
 from tsa_core.api.installation import install_hint
 from tsa_core.api.trail import Trail
 from tsa_core.api.trail.exported import ExportedTrail
 from tsa_core.config import CONFIG_VARIABLE, Settings, load_settings
 from tsa_core.host import AUDIT_SINK, PluginHost
 
+_MAX_KEY_OCTETS: Final = 65_536
 _OPTIONS = (
     click.option(
         "--config",
@@ -122,10 +123,7 @@ def _of_files(files: Sequence[Path], sink: str | None, key: bytes | None) -> Tra
 def _read_key(path: Path | None) -> bytes | None:
     if path is None:
         return None
-    try:
-        return path.read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise ConfigError(f"the key cannot be read: {error.strerror}", path=str(path)) from None
+    return read_file(path, "key of the trail", limit=_MAX_KEY_OCTETS).rstrip(b"\r\n")
 
 
 def printable(text: str) -> str:
