@@ -29,6 +29,7 @@ from tsa_core.api.trail import (
     Trail,
     TrailLine,
     UnreadableLine,
+    UnsupportedByTrail,
     begin_hash,
     check_line,
     read_line,
@@ -125,6 +126,13 @@ class SqlTrail(Trail):
             with self._reading():
                 pass  # its tables are ours
             return prune(self._database, self.key, before, dry_run=dry_run)
+
+    def accept(self, reason: str, *, begin_anew: bool = False) -> Sequence[str]:  # noqa: ARG002 - nothing is accepted
+        """Refuse, and say what to do instead: the process that misses rows knows it, and the database does not."""
+        raise UnsupportedByTrail(
+            f"the sink {self.name} has nothing that could be accepted: note elsewhere what was found out, and restart "
+            "the server whose log names the chain; it begins a new one"
+        )
 
     def records_digests(self) -> bool:
         """Say whether any row has a digest."""

@@ -200,8 +200,8 @@ class Writer:
         if head not in {self.link, self._doubtful}:
             self._lost = (
                 f"{self._database.where}: the chain {self.name} ends with {head}, and this process has left it at "
-                f"{self.link}: rows were removed, or the database is an older copy. No token leaves until an operator "
-                "has looked at it and has started this process anew"
+                f"{self.link}: rows were removed, or the database is an older copy. No token leaves from this process "
+                "until the server is restarted: find out why first, and copy the database"
             )
             log.critical("%s", self._lost)
             raise LostRowsError(self._lost)
