@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import random
 import re
 import struct
@@ -133,6 +135,35 @@ def test_a_container_that_unpacks_to_more_than_is_read() -> None:
 def test_two_files_of_one_name() -> None:
     data = signed_files.zipped({"a": b"1", "b": b"2"})
     assert "two files of one name" in refused(data.replace(b"b", b"a"))
+
+
+def test_a_file_that_only_some_readers_of_a_container_see() -> None:
+    """One that the directory does not list lies before, between or behind the others, under a name that it lists."""
+    files = {"a.txt": DATA, "META-INF/timestamp.tst": token(DATA)}
+    whole, hidden = signed_files.zipped(files), signed_files.zipped({"a.txt": b"another contract"})
+    hidden = hidden[: hidden.index(b"PK\x01\x02")]
+    assert len(extract(whole).tokens) == 1
+    second, directory = whole.index(b"PK\x03\x04", 1), whole.index(b"PK\x01\x02")
+    for place in (0, second, directory):
+        data = bytearray(whole[:place] + hidden + whole[place:])
+        end = data.rindex(b"PK\x05\x06")
+        struct.pack_into("<I", data, end + 16, directory + len(hidden))
+        for entry, offset in zip((m.start() for m in re.finditer(b"PK\x01\x02", data)), (0, second), strict=True):
+            struct.pack_into("<I", data, entry + 42, offset + (len(hidden) if place <= offset else 0))
+        assert zipfile.ZipFile(io.BytesIO(data)).read("a.txt") == DATA
+        assert "belong to no file that its directory lists" in refused(bytes(data)), place
+
+
+def test_a_container_that_was_written_to_a_pipe() -> None:
+    """Its files have their sizes behind them."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {"a.txt": DATA, "META-INF/timestamp.tst": token(DATA)}.items():
+            archive.writestr(name, content)
+    with os.fdopen(reader, "rb") as written:
+        data = written.read()
+    assert b"PK\x07\x08" in data
+    assert [check(each, VERIFIER).outcome for each in extract(data).tokens] == [Outcome.VERIFIED]
 
 
 def test_two_manifests_of_one_token() -> None:

@@ -23,6 +23,9 @@ _MAX_UNPACKED_OCTETS: Final = 512 << 20
 """Of all that is unpacked of one container, whatever it says of itself."""
 _END: Final = b"PK\x05\x06"
 _ZIP64_LOCATOR: Final = b"PK\x06\x07"
+_DESCRIPTOR: Final = b"PK\x07\x08"
+_HAS_DESCRIPTOR: Final = 0x08
+"""The flag of a file whose sizes stand behind it too, with or without the mark before them."""
 _DIGESTS: Final = {
     "http://www.w3.org/2001/04/xmlenc#sha256": "sha256",
     "http://www.w3.org/2001/04/xmldsig-more#sha384": "sha384",
@@ -43,6 +46,7 @@ class Container:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError) as error:
             raise ExtractError(f"the ZIP file cannot be read: {error}") from None
+        self._data = data
         self._left = _MAX_UNPACKED_OCTETS
         self.names = self._zip.namelist()
         if len(set(self.names)) != len(self.names):
@@ -62,6 +66,23 @@ class Container:
             raise ExtractError(f"{name!r:.80} in the container is longer than {most} bytes when unpacked")
         self._left -= len(found)
         return found
+
+    def check_whole(self) -> None:
+        """Raise ExtractError unless the files that the directory lists fill the ZIP file up to the directory.
+
+        A reader that goes from file to file without the directory would see what lies between them.
+        """
+        offset = 0
+        for info in sorted(self._zip.infolist(), key=lambda each: each.header_offset):
+            if info.header_offset != offset:
+                break
+            names = self._data[offset + 26 : offset + 30]
+            lengths = int.from_bytes(names[:2], "little") + int.from_bytes(names[2:], "little")
+            offset += 30 + lengths + info.compress_size
+            if info.flag_bits & _HAS_DESCRIPTOR:
+                offset += 16 if self._data[offset : offset + 4] == _DESCRIPTOR else 12
+        if offset != self._zip.start_dir:
+            raise ExtractError(f"the ZIP file has bytes at {offset} that belong to no file that its directory lists")
 
     def small(self, name: str) -> bytes:
         """Return a signature, a token or a manifest."""
@@ -100,6 +121,7 @@ def _in_jar(container: Container, blocks: list[str]) -> Iterator[FoundToken]:
 
 
 def _in_asic(container: Container) -> Iterator[FoundToken]:
+    container.check_whole()
     files = [name for name in container.names if name.startswith("META-INF/")]
     manifests: dict[str, tuple[str, Names]] = {}
     for name in files:
