@@ -185,6 +185,27 @@ def test_two_runs_do_not_write_one_bundle(shell: Shell, tsa: HttpTsa) -> None:
     stamp(shell, tsa, "--bundle", "b.json")
 
 
+def test_manifest_and_bundle_are_none_of_the_files_around_them(shell: Shell, tsa: HttpTsa) -> None:
+    make_files(2)
+    places = ("--manifest", "d/m.json", "--bundle", "d/b.json", "--out-dir", "d/out")
+    for _ in range(2):
+        assert "files: 2;" in stamp(shell, tsa, *places)
+        Path("d/b.json.part").touch()  # of a run that was killed
+    assert len(document("d/m.json")["Files"]) == 2
+    ask = ("timestamp", "--each", "--timestamp_server", tsa.url)
+    assert "files: 2;" in shell(*ask, "d/*", *places).out
+    Path("d/b.json").unlink()
+    Path("d/b.json.part").unlink()
+    assert "files: 2; " in shell("verify", "d/[fm]*", "--manifest", "d/m.json", *TRUST).err
+    before = Path("d/f000").read_bytes()
+    for flag in ("--manifest", "--bundle"):
+        assert "is given as one of the files" in shell.fails(2, *ask, "d/f000", flag, "d/f000", "--force")
+        assert "- is none" in shell.fails(2, *ask, "d", flag, "-")
+    assert "give --out-dir too" in shell.fails(2, *ask, "d", "--manifest", "x", "--bundle", "y")
+    assert "the same file" in shell.fails(2, *ask, "d", "--manifest", "x", "--bundle", "d/../x")
+    assert Path("d/f000").read_bytes() == before
+
+
 def test_a_run_begins_with_what_another_one_has_put_into_the_bundle(shell: Shell, tsa: HttpTsa) -> None:
     make_files(2)
     with BundleStore("b.json", force=False) as store:

@@ -29,7 +29,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def found(
     *paths: str, out_dir: str | None = None, lists: tuple[str, ...] = (), sums: tuple[str, ...] = ()
 ) -> list[Item]:
-    flags = {"from_file": lists, "sums": sums, "out_dir": out_dir}
+    flags = {"from_file": lists, "sums": sums, "out_dir": out_dir, "manifest": None, "bundle": None}
     return find_items(Call(flags, {}, names_server=True, paths=paths))
 
 

@@ -19,6 +19,7 @@ from tsa_core.cli.timestamp.many.bundle import MAX_BUNDLE_OCTETS, Bundle, Entry,
 from tsa_core.cli.timestamp.many.item import Item
 from tsa_core.cli.timestamp.many.places import write_new
 from tsa_core.cli.timestamp.many.reading import read_whole
+from tsa_core.cli.timestamp.many.sources import journal_of
 from tsa_core.cli.timestamp.many.store import Store
 
 
@@ -28,7 +29,7 @@ class BundleStore(Store):
     def __init__(self, path: str, *, force: bool) -> None:
         self.path = path
         self._force = force
-        self._part = f"{path}.part"
+        self._part = journal_of(path)
         self._lock = threading.Lock()
         self.bundle = Bundle()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.timestamp.files import STANDARD
 from tsa_core.cli.timestamp.flags import PROGRAM, Call
 from tsa_core.cli.timestamp.many.bundle import MAX_BUNDLE_OCTETS, Bundle, Entry
 from tsa_core.cli.timestamp.many.bundle_store import BundleStore, existing_bundle, write_document
@@ -39,6 +41,7 @@ class Outputs:
         flags, force = call.flags, bool(call.flags["force"])
         self._manifest: str | None = flags["manifest"]
         self._bundle_path: str | None = flags["bundle"]
+        _check_documents(self._manifest, self._bundle_path)
         if self._manifest is not None and not force:
             _refuse_other(self._manifest)
         if self._bundle_path is None:
@@ -46,6 +49,8 @@ class Outputs:
         elif verifiers.tokens is None:
             _refuse_evidence(flags, "--verify-with: only a path that is trusted says where to ask")
         self._only_bundle = self._bundle_path is not None and flags["out_dir"] is None and flags["suffix"] is None
+        if self._only_bundle and self._manifest is not None:
+            raise UsageMistake("--manifest lists files with timestamps, and --bundle makes none; give --out-dir too")
         self._store: Store
         if self._bundle_path is not None and self._only_bundle:
             self._store = BundleStore(self._bundle_path, force=force)
@@ -146,6 +151,13 @@ def _refuse_evidence(flags: Any, needed: str) -> None:
     for name in EVIDENCE:
         if flags[name]:
             raise UsageMistake(f"--{name.replace('_', '-')} needs {needed}")
+
+
+def _check_documents(manifest: str | None, bundle: str | None) -> None:
+    if STANDARD in {manifest, bundle}:
+        raise UsageMistake("--manifest and --bundle are files, which the next run reads; - is none")
+    if manifest is not None and bundle is not None and os.path.realpath(manifest) == os.path.realpath(bundle):
+        raise UsageMistake("--manifest and --bundle name the same file")
 
 
 def _refuse_other(name: str) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.files import STANDARD
@@ -24,6 +24,11 @@ TEMPORARY: Final = ".timestamp-cli-"
 """How the names of files that are being written begin."""
 
 
+def journal_of(bundle: str) -> str:
+    """Return where the timestamps of a bundle are until it is written."""
+    return f"{bundle}.part"
+
+
 def find_items(call: Call) -> list[Item]:
     """Return the files that a command is about, each once, in the order of the command; raises UsageMistake.
 
@@ -33,9 +38,9 @@ def find_items(call: Call) -> list[Item]:
     _check_standard_input([*call.paths, *flags["from_file"], *flags["sums"]])
     names = [*call.paths]
     listed = [name for location in flags["from_file"] for name in read_names(location)]
-    output = _identity(flags["out_dir"]) if flags["out_dir"] is not None else None
-    items = [item for name in names for item in _typed(name, output)]
-    items += [item for name in listed for item in _existing(name, output)]
+    outputs = _outputs(flags)
+    items = [item for name in names for item in _typed(name, outputs)]
+    items += [item for name in listed for item in _existing(name, outputs)]
     items += [item for location in flags["sums"] for item in read_sums(location)]
     found = list(unique(items))
     if not found and not call.paths:
@@ -45,46 +50,59 @@ def find_items(call: Call) -> list[Item]:
     return found
 
 
+_Identity = tuple[int, int]
+
+
+def _outputs(flags: Mapping[str, Any]) -> frozenset[_Identity]:
+    """Return what a run writes, or wrote before, as far as it is there: it is never one of the files."""
+    names = [flags[name] for name in ("out_dir", "manifest", "bundle") if flags[name] is not None]
+    if flags["bundle"] is not None:
+        names.append(journal_of(flags["bundle"]))
+    return frozenset(filter(None, map(_identity, names)))
+
+
 def _check_standard_input(names: Iterable[str]) -> None:
     if sum(name == STANDARD for name in names) > 1:
         raise UsageMistake("standard input (-) can be only one of the files and lists")
 
 
-def _typed(name: str, output: tuple[int, int] | None) -> Iterator[Item]:
+def _typed(name: str, outputs: frozenset[_Identity]) -> Iterator[Item]:
     """Yield what a name on the command line means: itself, or as a pattern what it fits."""
     if name != STANDARD and glob.has_magic(name) and not os.path.lexists(name):
         fitting = sorted(glob.glob(name, recursive=True))
         if not fitting:
             raise UsageMistake(f"no file fits {shown_name(name)}")
         for each in fitting:
-            if not _is_proof(each, os.path.lexists):
-                yield from _existing(each, output)
+            if not _is_proof(each, os.path.lexists) and _identity(each) not in outputs:
+                yield from _existing(each, outputs)
     else:
-        yield from _existing(name, output)
+        yield from _existing(name, outputs)
 
 
-def _existing(name: str, output: tuple[int, int] | None) -> Iterator[Item]:
+def _existing(name: str, outputs: frozenset[_Identity]) -> Iterator[Item]:
     if name == STANDARD:
         yield Item(name=name)
         return
     try:
-        mode = os.stat(name).st_mode
+        status = os.stat(name)
     except OSError as error:
         yield Item(name=name, problem=f"cannot be read: {error.strerror}")
         return
     except ValueError as error:
         yield Item(name=name, problem=f"cannot be read: {error}")
         return
-    if stat.S_ISDIR(mode):
-        yield from _walk(name, output)
-    elif stat.S_ISREG(mode):
+    if stat.S_ISDIR(status.st_mode):
+        yield from _walk(name, outputs)
+    elif (status.st_dev, status.st_ino) in outputs:
+        raise UsageMistake(f"{shown_name(name)} is given as one of the files, and as where --manifest or --bundle is")
+    elif stat.S_ISREG(status.st_mode):
         yield Item(name=name)
     else:
         yield Item(name=name, problem="is neither a file nor a directory; pipe what it gives into -")
 
 
-def _walk(folder: str, output: tuple[int, int] | None) -> Iterator[Item]:
-    """Yield the files below a directory, in the order of their names; `output` is left out wherever it is."""
+def _walk(folder: str, outputs: frozenset[_Identity]) -> Iterator[Item]:
+    """Yield the files below a directory, in the order of their names; `outputs` are left out wherever they are."""
     pending = [folder]
     while pending:
         place = pending.pop()
@@ -98,21 +116,21 @@ def _walk(folder: str, output: tuple[int, int] | None) -> Iterator[Item]:
         below = []
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                if _identity(entry.path) != output:
+                if _identity(entry.path) not in outputs:
                     below.append(entry.path)
             elif not _is_proof(entry.name, siblings.__contains__):
-                yield from _entry(entry)
+                yield from _entry(entry, outputs)
         pending += reversed(below)
 
 
-def _entry(entry: os.DirEntry[str]) -> Iterator[Item]:
+def _entry(entry: os.DirEntry[str], outputs: frozenset[_Identity]) -> Iterator[Item]:
     try:
-        mode = entry.stat().st_mode
+        status = entry.stat()
     except OSError as error:
         text = "is a link to what is not there" if entry.is_symlink() else f"cannot be read: {error.strerror}"
         yield Item(name=entry.path, problem=text)
         return
-    if stat.S_ISREG(mode):
+    if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) not in outputs:
         yield Item(name=entry.path)
 
 
@@ -122,9 +140,9 @@ def _is_proof(name: str, exists: Callable[[str], bool]) -> bool:
     return (suffix in SUFFIXES and exists(base)) or os.path.basename(name).startswith(TEMPORARY)
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: str) -> _Identity | None:
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino
