@@ -83,6 +83,8 @@ class TlsSocket(ssl.SSLSocket):
             return super().send(memoryview(data)[:_RECORD_OCTETS], flags)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise _would_block() from None
+        except ssl.SSLError as error:  # whose numbers are OpenSSL's; waitress would log a client that has gone
+            raise ConnectionResetError(errno.ECONNRESET, str(error)) from None
 
     def close(self) -> None:
         """Tell the client that this is the end (close_notify), as far as that goes at once, and close."""
