@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
 from tests.serving import Parts, open_service
 from tsa_core.api import AuditError, Identity, PKIFailureInfo, PluginError, RefusalRecord, RequestContext
+from tsa_core.service import background_queue
 from tsa_core.service.queued_refusals import QueuedRefusals
 from tsa_core.testing import ListAuditSink, sample_refusal, wait_until
 
@@ -82,6 +84,35 @@ def test_what_a_sink_that_hangs_misses_is_counted() -> None:
     queued.finish(seconds=0.1)
     assert queued.take_lost() >= 17 - 3
     sink.go.set()
+
+
+@pytest.mark.parametrize(("pause", "ends"), [(0.2, False), (1000.0, True)], ids=["later", "at the end"])
+def test_the_log_tells_of_every_refusal_that_was_lost(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, pause: float, ends: bool
+) -> None:
+    """One line in some seconds; what is lost between two of them is told although nothing is lost any more."""
+    monkeypatch.setattr(background_queue, "_WARNING_PAUSE_SECONDS", pause)
+    monkeypatch.setattr(QueuedRefusals, "together", 1)
+    queued = QueuedRefusals("full", CuriousSink(AuditError("the disk is full")))
+    for number in range(3):
+        queued.put(sample_refusal(number))
+    lost = 0
+
+    def all_are_lost() -> bool:
+        nonlocal lost
+        lost += queued.take_lost()
+        return lost == 3
+
+    def told() -> int:
+        found = [re.search(r"no record of (\d+) refused requests: the disk is full", text) for text in caplog.messages]
+        return sum(int(each[1]) for each in found if each)
+
+    wait_until(all_are_lost, seconds=60, what="the losses are counted")
+    if ends:
+        queued.finish()
+    wait_until(lambda: told() == 3, seconds=60, what="the losses are told")
+    queued.finish()
+    assert told() == 3
 
 
 def test_a_sink_that_wants_refusals_must_take_them() -> None:

@@ -41,6 +41,7 @@ class BackgroundQueue(ABC, Generic[_Item]):
         self._thread: threading.Thread | None = None
         self._losing = threading.Lock()
         self._lost = self._untold = 0
+        self._why = ""
         self._next_warning = 0.0
 
     @abstractmethod
@@ -81,6 +82,7 @@ class BackgroundQueue(ABC, Generic[_Item]):
             self._thread.join(seconds)
         if left := len(self._queue):
             self._lose(left, "the server ended")
+        self._tell(at_once=True)
 
     def _start(self) -> None:
         with self._starting:
@@ -97,7 +99,9 @@ class BackgroundQueue(ABC, Generic[_Item]):
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            self._wake.wait()
+            if not self._wake.wait(self._next_warning - monotonic() if self._untold else None):
+                self._tell()
+                continue
             self._wake.clear()
             self._ending.wait(_HELD_SECONDS)
             # Cleared before the queue is emptied: what is added after that either is given on or wakes the thread.
@@ -109,9 +113,16 @@ class BackgroundQueue(ABC, Generic[_Item]):
         with self._losing:
             self._lost += count
             self._untold += count
+            self._why = why
+        self._tell()
+
+    def _tell(self, *, at_once: bool = False) -> None:
+        """Tell how many were lost and not told yet; not again within some seconds, unless `at_once`."""
+        with self._losing:
             now = monotonic()
-            if now < self._next_warning:
+            if not self._untold or (now < self._next_warning and not at_once):
                 return
             self._next_warning = now + _WARNING_PAUSE_SECONDS
             untold, self._untold = self._untold, 0
+            why = self._why
         self._tell_lost(untold, why)
