@@ -34,7 +34,9 @@ class AuditFileOptions(PluginOptions):
     digests: bool = Field(False, description="record the digest that was timestamped")
     tokens: bool = Field(False, description="record the whole reply, base64 of its DER; some 2 to 8 KB each")
     refusals: bool = Field(
-        False, description="record requests that got no token too, with the reason; a client can ask for many"
+        False,
+        description="record requests that got no token too, with the reason; a client can ask for many; "
+        "not those that a guard refused (401, 403, 429)",
     )
     max_size: int = Field(268_435_456, ge=0, description="bytes after which a new file is begun; 0: no limit")
     daily: bool = Field(True, description="begin a new file every day (UTC)")

@@ -30,7 +30,10 @@ class AuditSqlOptions(PluginOptions):
     )
     digests: bool = Field(True, description="record the digest that was timestamped, which `audit find --digest` needs")
     tokens: bool = Field(False, description="record the whole reply, base64 of its DER; some 2 to 8 KB each")
-    refusals: bool = Field(True, description="record requests that were refused, too")
+    refusals: bool = Field(
+        True,
+        description="record requests that got no token, too; not those that a guard refused (401, 403, 429)",
+    )
     seal_interval: Duration = Field(
         timedelta(minutes=1),
         ge=timedelta(seconds=1),
