@@ -214,6 +214,20 @@ def test_files_that_cannot_be_read_stop_it_before_anybody_is_asked(folder: Path)
     assert len(state.batches()) == 1
 
 
+def test_a_folder_that_cannot_be_read_is_not_left_out_in_silence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, asked, scandir = StateDirectory.create(folder / "state"), len(FIRST.requests), os.scandir
+
+    def failing(path: str) -> Any:
+        if path == "data/deep/er":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(EvidenceError, match="data/deep/er cannot be read"):
+        add_files(state, ["data"], FIRST.at(at(2024)))
+    assert (len(FIRST.requests), state.batches()) == (asked, [])
+
+
 def test_a_killed_writer_leaves_nothing_that_counts(folder: Path) -> None:
     state, _ = made(folder)
     left = state.path / "batches" / ".new"

@@ -34,7 +34,8 @@ class Hashed(NamedTuple):
 def walk(paths: Iterable[str], skipped: Callable[[str, str], None]) -> Iterator[str]:
     """Yield every regular file of files and folders, each folder's files together and in order.
 
-    Links to files are followed, links to folders are not. `skipped` is told what is neither, with a reason.
+    Links to files are followed, links to folders are not. `skipped` is told what is neither, with a reason. A folder
+    that cannot be read is yielded itself: whoever reads it finds out.
     """
     for path in paths:
         if os.path.isdir(path):  # noqa: PTH112 - text in, text out: pathlib costs too much for a million files
@@ -48,8 +49,8 @@ def _folder(path: str, skipped: Callable[[str, str], None]) -> Iterator[str]:
     try:
         with os.scandir(path) as found:
             entries = sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        skipped(path, error.strerror or str(error))
+    except OSError:
+        yield path
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
