@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _REPOSITORY: Final = flag(
     "--repository", default=".", shown_default=".", metavar="DIR", help="A folder in the repository."
 )
+_UNCHECKED: Final = (
+    "the signatures of commits and tags, and the commits before each, which it names by Git's own hash alone"
+)
 STATEMENT_FLAGS: Final = (_REPOSITORY,)
 STAMP_FLAGS: Final = (
     _REPOSITORY,
@@ -98,12 +101,13 @@ def verify(call: Call) -> int:
     bad = [each for each in results if each["Verdict"] == "refused"]
     bare = [each for each in results if each["Verdict"] == "no timestamp"]
     if call.as_json:
-        console.print_json({"Objects": results})
+        console.print_json({"Objects": results, "NotChecked": _UNCHECKED})
     else:
         console.print_table(
             ("Object", "Verdict", "Time", ""),
             [(each["Object"], each["Verdict"], each["Timestamp"] or "-", each["Reason"]) for each in results],
         )
+        console.tell(f"{PROGRAM}: not checked: {_UNCHECKED}")
     failed = bad if call.flags["allow_unstamped"] else bad + bare
     if failed:
         console.tell(
