@@ -114,6 +114,14 @@ def test_only_wrapped(shell: Shell, reply: str) -> None:
     assert shell("verify", "--timestamp", "a.tsd", *TRUST, "--artifact", "chain.pem").code == 1
 
 
+@pytest.mark.parametrize(
+    "given", [TRUST, ("--artifact", "a.txt"), ("--digest", "00"), ("--hash", "sha512"), ("--allow", "sha1")]
+)
+def test_wrapping_verifies_nothing_and_says_so_of_flags(shell: Shell, reply: str, given: tuple[str, ...]) -> None:
+    said = shell.fails(2, "extend", "--wrap", "--timestamp", reply, "--out", "a.tsd", *given)
+    assert f"{given[0]} has no effect with --wrap" in said
+
+
 def test_mistakes(shell: Shell, reply: str, now: HttpTsa) -> None:
     arguments = extend(now, "--timestamp", reply, "--out", "a.tsd")
     assert "give --artifact or --digest" in shell.fails(2, *arguments)

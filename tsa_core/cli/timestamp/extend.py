@@ -41,6 +41,10 @@ FLAGS: Final = (
     *(each for each in REVOCATION_FLAGS if each.name != "fetch_issuers"),
     *CONNECTION_FLAGS,
 )
+_WITHOUT_WRAP: Final = (
+    *("digest", "hash_name", "tsa_policy", "allow", "revocation", "crl", "ocsp", "fetch_crls", "fetch_ocsp"),
+    *(each.name for each in TRUST_FLAGS),
+)
 _INPUTS: Final = ("artifact", "ca", "client_certificate", "client_key", "token_file")
 
 
@@ -71,6 +75,7 @@ def extend(call: Call) -> None:
         refuse_existing(out)
     archive = _archive(call)
     if flags["wrap"]:
+        _refuse_with_wrap(call)
         _write(call, archive)
         return
     servers = call.common("timestamp_server")
@@ -104,6 +109,16 @@ def extend(call: Call) -> None:
         raise UsageMistake(f"{name}: {error}") from None
     _write(call, result.archive)
     _report(call, result.archive, result.verdict, f"{result.extend_before:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _refuse_with_wrap(call: Call) -> None:
+    """Raise UsageMistake for what would be asked or verified, where nobody is asked and nothing is verified."""
+    given = [name for name in _WITHOUT_WRAP if call.is_typed(name)]
+    if call.flags["artifact"] is not None and not call.flags["content"]:
+        given.append("artifact")
+    if given:
+        option = given[0].replace("_name", "").replace("_", "-")
+        raise UsageMistake(f"--{option} has no effect with --wrap, which verifies nothing and asks nobody")
 
 
 def _verified(call: Call, data: TimeStampedData, trust: TrustStore, revocation: Revocation | None) -> VerifiedTimestamp:

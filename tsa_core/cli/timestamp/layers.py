@@ -50,7 +50,7 @@ def verify_layers(call: Call) -> None:
 
     flags, name = call.flags, call.flags["reply"]
     for other in _WITHOUT_EFFECT:
-        if flags[other] not in {None, ()}:
+        if call.is_typed(other):
             option = other.replace("_", "-")
             raise UsageMistake(f"--{option} has no effect with {name}: it has layers, and each is the proof of another")
     for other in ("fetch_crls", "fetch_ocsp", "fetch_issuers"):
