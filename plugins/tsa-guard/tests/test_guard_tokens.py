@@ -69,6 +69,14 @@ def test_a_token_of_the_provider(name: str, path: Path) -> None:
             assert answer == Identity(name="build server", how="jwt")
 
 
+@pytest.mark.parametrize("expires", ["8589934592", 8589934592.5], ids=["text", "fraction"])
+def test_a_time_that_is_no_whole_number_counts_each_time(expires: object, path: Path) -> None:
+    with opened(**table(path)) as guard:
+        sent = token(exp=expires)
+        for _ in range(2):
+            assert ask(guard, Authorization=f"Bearer {sent}") == Identity(name="build server", how="jwt")
+
+
 def test_a_claim_names_the_tenant(path: Path) -> None:
     settings = {**table(path, tenant_claim="org"), "tenants": {"acme": {"profiles": ["default"]}}}
     with opened(**settings) as guard:

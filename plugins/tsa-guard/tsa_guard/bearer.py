@@ -104,7 +104,7 @@ class BearerTokens:
         identity = self._identity_of(claims)
         with self._lock:
             if keys is self._keys:
-                self._known[_digest(token)] = claims["exp"], identity
+                self._known[_digest(token)] = int(claims["exp"]), identity  # PyJWT lets a number in quotes pass
             while len(self._known) > _CACHED:
                 self._known.popitem(last=False)
         return identity
