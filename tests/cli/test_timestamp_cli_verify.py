@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.timestamp_shell import CHAIN, Shell, names
+from tests.cli.timestamp_shell import CHAIN, Shell, names, piped
 from tsa_core.cli import timestamp as timestamp_cli
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request, read_request
@@ -26,6 +26,12 @@ def test_verify_with_a_chain_with_and_without_the_signer(shell: Shell, reply: st
     end = b"-----END CERTIFICATE-----\n"
     Path("without.pem").write_bytes(CHAIN.pem.split(end, 1)[1])
     assert shell(*arguments, "without.pem").code == 0
+
+
+def test_verify_what_comes_through_a_pipe(shell: Shell, reply: str) -> None:
+    with piped(reply) as timestamp, piped("a.txt") as artifact, piped("chain.pem") as chain:
+        outcome = shell("verify", "--timestamp", timestamp, "--artifact", artifact, "--certificate-chain", chain)
+    assert outcome.code == 0, outcome
 
 
 def test_verify_with_split_files(shell: Shell, reply: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.timestamp_shell import CHAIN, Shell
+from tests.cli.timestamp_shell import CHAIN, Shell, piped
 from tsa_core.certs import CertificateChain
 from tsa_core.certs.trust_documents import PublishedAuthority, trusted_root
 from tsa_core.testing import forge
@@ -118,6 +118,12 @@ def test_every_timestamp_of_a_bundle_is_verified(shell: Shell) -> None:
     )  # fmt: skip
     said = json.loads(with_json.out)
     assert (said["BundlePath"], said["Verified"], len(said["Timestamps"])) == ("b.json", True, 2)
+
+
+def test_a_bundle_may_come_through_a_pipe(shell: Shell) -> None:
+    bundle(reply(SIGNATURE))
+    with piped("b.json") as name:
+        assert shell("verify", "--bundle", name, "--certificate-chain", "chain.pem").code == 0
 
 
 def test_one_bad_timestamp_of_a_bundle_is_named(shell: Shell) -> None:

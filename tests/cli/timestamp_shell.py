@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +63,18 @@ class Shell:
         assert outcome.err.startswith("timestamp-cli: ")
         assert outcome.err.count("\n") == 1
         return outcome.err
+
+
+@contextmanager
+def piped(file: str) -> Iterator[str]:
+    """Give the name of a pipe that holds what is in a file, as the shell's <(cat FILE) does."""
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as end:
+            end.write(Path(file).read_bytes())
+        yield f"/dev/fd/{reading}"
+    finally:
+        os.close(reading)
 
 
 def names(reply: str) -> set[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
-from tsa_core.cli.timestamp.files import STANDARD, open_artifact, parse_digest, read_file, reading_errors
+from tsa_core.cli.timestamp.files import beginning_of, open_artifact, parse_digest, read_file, reading_errors
 from tsa_core.cli.timestamp.flags import Call
 
 if TYPE_CHECKING:
@@ -23,14 +23,8 @@ _WITHOUT_EFFECT: Final = (
 
 
 def names_timestamped_data(name: str | None) -> bool:
-    """Say whether a file begins as a TimeStampedData does; standard input is not looked at."""
-    if name is None or name == STANDARD:
-        return False
-    try:
-        with open(name, "rb") as file:  # noqa: PTH123 - pathlib takes 3 ms of every command
-            start = file.read(32)
-    except OSError:
-        return False  # told by whoever reads it
+    """Say whether a file begins as a TimeStampedData does; standard input and pipes are not looked at."""
+    start = beginning_of(name, 32)
     if _TIMESTAMPED_DATA not in start:
         return False
     from tsa_core.protocol.timestamped_data import is_timestamped_data
