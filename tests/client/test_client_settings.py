@@ -29,6 +29,7 @@ from tsa_core.client import (
     transport,
 )
 from tsa_core.client import connections as client_connections
+from tsa_core.client.log_reader import LogReader, LogUnusable
 from tsa_core.client.proxied import ProxiedConnections
 from tsa_core.testing.http_tsa import Answer, HttpTsa
 
@@ -247,6 +248,19 @@ def test_retries_obey_retry_after(certificates: Certificates) -> None:
     with server(certificates, twice) as served, TimestampClient(served.url, timeout=60, retries=2) as client:
         client.stamp(artifact=b"hello")
     assert len(served.heads) == 3
+
+
+def test_a_log_that_is_wrong_is_named_without_credentials(certificates: Certificates) -> None:
+    def nonsense(c: Conversation) -> None:
+        c.answer("200 OK", b"no checkpoint")
+
+    with server(certificates, nonsense) as served, Deadline(60) as deadline:
+        url = served.url.replace("://", f"://user:{SECRET}@")
+        with pytest.raises(LogUnusable, match="its checkpoint cannot be read") as caught:
+            LogReader(f"{url}/", [], deadline=deadline).checkpoint()
+    assert caught.value.url == served.url
+    assert SECRET not in str(caught.value)
+    assert b"Authorization" in served.heads[0]
 
 
 def test_a_broken_connection_is_tried_again(certificates: Certificates) -> None:

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from tsa_core.client.deadline import Deadline
 from tsa_core.client.errors import ClientError, UnexpectedAnswer
 from tsa_core.client.tls import Tls
-from tsa_core.client.transport import fetch
+from tsa_core.client.transport import fetch, without_credentials
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.transparency.checkpoint import SignedCheckpoint, parse_signed_checkpoint
 from tsa_core.protocol.transparency.history import MAX_MINUTE_OCTETS, minute_path, read_minute
@@ -45,13 +45,18 @@ class LogReader:
     """
 
     def __init__(self, url: str, keys: Sequence[VerifierKey], *, deadline: Deadline, tls: Tls | None = None) -> None:
-        self.url = url.rstrip("/")
+        self._url = url.rstrip("/")
         self._keys = keys
         self._deadline = deadline
         self._tls = tls
 
+    @property
+    def url(self) -> str:
+        """The URL prefix for messages, without credentials."""
+        return without_credentials(self._url)
+
     def _fetch(self, path: str, limit: int) -> bytes:
-        return fetch(f"{self.url}/{path}", deadline=self._deadline, max_octets=limit, tls=self._tls)
+        return fetch(f"{self._url}/{path}", deadline=self._deadline, max_octets=limit, tls=self._tls)
 
     def _wrong(self, text: str) -> LogUnusable:
         return LogUnusable(self.url, text)
