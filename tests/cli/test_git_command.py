@@ -106,6 +106,8 @@ def test_a_note_that_was_moved_or_spoilt(shell: Shell, git: Git, stamp: tuple[st
     outcome = shell("git", "verify", *IN, *TRUST)
     assert outcome.code == 1
     assert outcome.out.startswith(f"{head}\trefused\t-\tthe artifact's sha256 digest")
+    assert shell(*stamp).out.endswith(" 2025-06-01T12:00:00Z\n")
+    assert shell("git", "verify", *IN, *TRUST).code == 0
     for note in (b"nothing", b"-----BEGIN PKCS7-----\nAAA\n-----END PKCS7-----\n"):
         git("notes", "--ref=timestamps", "add", "-f", "-F", "-", head, data=note)
         outcome = shell("git", "verify", *IN, *TRUST)

@@ -21,6 +21,10 @@ from contextlib import ExitStack
 from typing import Final, Self
 
 from tsa_core.git.repository import GitError, Objects, Repository
+from tsa_core.protocol.errors import EncodingError
+from tsa_core.protocol.hashes import IMPRINT_HASHES
+from tsa_core.protocol.reply import read_token
+from tsa_core.protocol.tstinfo_reader import read_tst_info
 
 _TITLE: Final = b"tsa-core git statement 1\n"
 _IDENTIFIER: Final = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -65,6 +69,16 @@ class Statements:
                 return b"".join(lines)
             identifier = _header(content, b"object")
         raise GitError(f"more than {_MAX_TAGS} tags point at each other")
+
+
+def is_about(token: bytes, statement: bytes) -> bool:
+    """Say whether a token states the digest of this statement; who made it is not looked at."""
+    try:
+        info = read_tst_info(read_token(token).content)
+    except EncodingError:
+        return False
+    algorithm = next((each for each in IMPRINT_HASHES.values() if each.oid == info.hash_oid), None)
+    return algorithm is not None and algorithm.digest(statement) == info.hashed_message
 
 
 def _whole(objects: Objects, identifier: str) -> tuple[str, bytes]:

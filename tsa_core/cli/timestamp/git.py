@@ -42,8 +42,8 @@ VERIFY_FLAGS: Final = (
 def stamp(call: Call) -> None:
     """Timestamp commits and annotated tags, HEAD unless others are named, into refs/notes/timestamps.
 
-    What is timestamped is the content: see `timestamp-cli git statement`. What has a timestamp is passed over. Share
-    the notes with `git push origin refs/notes/timestamps`.
+    What is timestamped is the content: see `timestamp-cli git statement`. What has a timestamp of it is passed over.
+    Share the notes with `git push origin refs/notes/timestamps`.
 
     \b
     Examples:
@@ -53,6 +53,7 @@ def stamp(call: Call) -> None:
     """  # noqa: D301 - the backslash is click's mark
     from tsa_core.client import TimestampClient
     from tsa_core.git import Notes, Statements
+    from tsa_core.git.statement import is_about
 
     flags = call.flags
     repository = _repository(call)
@@ -63,11 +64,13 @@ def stamp(call: Call) -> None:
     notes = Notes(repository)
     with TimestampClient(servers[0], **connection_settings(call)) as client, Statements(repository) as statements:
         for identifier in _named(repository, call):
-            if notes.tokens_of(identifier) and not flags["again"]:
+            text = statements.of(identifier)
+            # Git copies notes to commits that it rewrites, and anybody may push one: it may be over something else.
+            if not flags["again"] and any(is_about(token, text) for token in notes.tokens_of(identifier)):
                 done.append({"Object": identifier, "Timestamp": None})
                 continue
             timestamp = client.stamp(
-                artifact=statements.of(identifier),
+                artifact=text,
                 hash_name=flags["hash_name"] or "sha256",
                 policy=flags["tsa_policy"],
             )
