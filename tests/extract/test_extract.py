@@ -12,6 +12,7 @@ from tests.extract import signed_files
 from tests.extract.signed_files import SIGNATURE_TIMESTAMP, signed_data, token
 from tsa_core.extract import Extraction, extract
 from tsa_core.extract.checking import Outcome, check
+from tsa_core.protocol.hashes import SHA1
 from tsa_core.protocol.timestamped_data import Layer, TimeStampedData
 from tsa_core.testing import forge
 from tsa_core.testing.http_tsa import HttpTsa
@@ -129,6 +130,23 @@ def test_asic_containers() -> None:
     assert check(more, VERIFIER).outcome is Outcome.VERIFIED
     unnamed = {"a": b"", "b": b"", "META-INF/timestamp.tst": token(DATA)}
     assert outcomes(extract(signed_files.zipped(unnamed))) == [Outcome.NOT_CHECKED]
+
+
+def test_a_block_of_a_jar_hides_no_time_assertion() -> None:
+    files = {"a.txt": b"other", "META-INF/timestamp.tst": token(DATA), "META-INF/A.RSA": signed_data(DATA, DATA)}
+    found = extract(signed_files.zipped(files))
+    assert kinds(found) == ["content-time-stamp", "ASiC time assertion"]
+    assert outcomes(found) == [Outcome.VERIFIED, Outcome.REFUSED]
+
+
+def test_an_intact_timestamp_with_a_weak_hash_is_called_so() -> None:
+    content = forge.tst_info(DATA, hash_algorithm=SHA1)
+    weak = forge.token(CHAIN.signer, content, certificates=[CHAIN.signer.der])
+    (found,) = extract(weak, detached=lambda: DATA).tokens
+    result = check(found, None)
+    assert (result.outcome, result.reason) == (
+        Outcome.INTACT, "nobody was trusted, and sha1 is weak: something else may have the same digest",
+    )  # fmt: skip
 
 
 def test_a_cades_signature_in_asic_has_its_content_beside_it() -> None:

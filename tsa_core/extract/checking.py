@@ -85,7 +85,9 @@ def _untrusted(
     check_signature(statement.signed, signer, algorithm_rules(frozenset(ALLOWANCES)))
     if found.subject is None:
         return Outcome.NOT_CHECKED, unknown
-    return Outcome.INTACT, "nobody was trusted"
+    algorithm = statement.hash_algorithm
+    weak = f", and {algorithm.name} is weak: something else may have the same digest" if algorithm.weak else ""
+    return Outcome.INTACT, f"nobody was trusted{weak}"
 
 
 def _subject(signer: PathCertificate) -> str:

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from tsa_core.extract.cms import tokens_in_cms
@@ -35,6 +36,7 @@ _DIGESTS: Final = {
     "http://www.w3.org/2007/05/xmldsig-more#sha3-512": "sha3_512",
 }
 _BLOCKS: Final = (".RSA", ".DSA", ".EC")
+_ASIC_ONLY: Final = (".tst", ".p7s")
 
 
 class Container:
@@ -107,9 +109,10 @@ def tokens_in_container(data: bytes) -> tuple[str, Iterator[FoundToken]]:
     blocks = [
         name for name in container.names if name.upper().startswith("META-INF/") and name.upper().endswith(_BLOCKS)
     ]
-    if blocks:
-        return "JAR", _in_jar(container, blocks)
-    return "ASiC", _in_asic(container)
+    if not blocks:
+        return "ASiC", _in_asic(container)
+    both = any(name.startswith("META-INF/") and name.lower().endswith(_ASIC_ONLY) for name in container.names)
+    return "JAR", chain(_in_jar(container, blocks), _in_asic(container) if both else ())
 
 
 def _in_jar(container: Container, blocks: list[str]) -> Iterator[FoundToken]:
