@@ -1,12 +1,14 @@
-"""The flags of `verify` about a log: what has no effect is refused."""
+"""The flags about a log: what has no effect is refused, and what is secret is not shown."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.cli.timestamp_shell import Shell
+from tsa_core.client import log_monitor
 from tsa_core.protocol.transparency.note import SignatureType
 from tsa_core.protocol.transparency.signing import NoteSigner
 
@@ -49,3 +51,21 @@ def test_a_flag_without_effect_is_refused(shell: Shell, flags: tuple[str, ...], 
 def test_what_cannot_be_trusted_is_named(shell: Shell, reply: str, flags: tuple[str, ...], message: str) -> None:
     Path("p").write_bytes(b"")
     assert message in shell.fails(2, *VERIFY, "--log-proof", "p", *flags)
+
+
+def test_a_monitor_that_looks_once_has_no_pause(shell: Shell) -> None:
+    flags = ("https://log.example/tsa", "--log-key", LOG, "--every", "60")
+    assert "--every has no effect without --follow" in shell.fails(2, "log", "monitor", *flags)
+
+
+def test_a_monitor_that_raises_alarm_shows_no_credentials(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SimpleNamespace(
+        signed=SimpleNamespace(checkpoint=SimpleNamespace(origin="log.example", size=1)),
+        entries=1,
+        alarms=("entry 0 is none of a timestamp",),
+    )
+    monkeypatch.setattr(log_monitor, "look", lambda *_, **__: found)
+    outcome = shell("log", "monitor", "https://me:s3cret@log.example/tsa", "--log-key", LOG)
+    assert outcome.code == 1
+    assert "https://log.example/tsa: 1 entries are wrong; the first: entry 0" in outcome.err
+    assert "s3cret" not in outcome.out + outcome.err

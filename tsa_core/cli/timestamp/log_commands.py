@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
@@ -129,6 +130,8 @@ def monitor(
     from tsa_core.client.errors import ClientError
     from tsa_core.client.log_monitor import look
 
+    if not follow and ctx.get_parameter_source("every") is ParameterSource.COMMANDLINE:
+        raise UsageMistake("--every has no effect without --follow")
     as_json = common(ctx, "output_format") == "json"
     seen = _read_seen(state_file)
     shown = _shown_tokens(certificate, as_json=as_json)
@@ -139,7 +142,7 @@ def monitor(
         _tell(found, as_json=as_json)
         if found.alarms:
             # What is wrong stays wrong: the next look begins where this one did, and says it again.
-            raise ClientError(url, f"{len(found.alarms)} entries are wrong; the first: {found.alarms[0]}")
+            raise ClientError(reader.url, f"{len(found.alarms)} entries are wrong; the first: {found.alarms[0]}")
         seen = found.seen
         if state_file is not None:
             _write_seen(state_file, seen)
