@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.timestamp_shell import Shell, honest
-from tsa_core.cli.timestamp.many.sources import TEMPORARY
+from tsa_core.cli.timestamp.whole_file import TEMPORARY
 from tsa_core.protocol.request import read_request
 from tsa_core.testing.http_tsa import Answer, HttpTsa
 from tsa_core.testing.waiting import wait_until
@@ -365,3 +365,25 @@ def test_a_full_disk_ends_the_run(shell: Shell, tsa: HttpTsa) -> None:
     assert not list(Path("d").glob(f"{TEMPORARY}*"))
     assert shell(*command(tsa)).code == 0
     verified(shell)
+
+
+def test_a_full_disk_leaves_an_older_timestamp_and_no_half_of_a_new_one(shell: Shell, tsa: HttpTsa) -> None:
+    Path("old.tsr").write_bytes(b"an older timestamp")
+    for out in ("old.tsr", "new.tsr"):
+        ask = ("timestamp", "--artifact", "a.txt", "--out", out, "--force", "--timestamp_server", tsa.url)
+        words = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *PROGRAM, *ask]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert f"{out} cannot be written: File too large" in done.stderr
+    assert Path("old.tsr").read_bytes() == b"an older timestamp"
+    assert not Path("new.tsr").exists()
+    assert not list(Path.cwd().glob(f"{TEMPORARY}*"))
+    Path("link.tsr").symlink_to("old.tsr")
+    assert shell("timestamp", "--artifact", "a.txt", "--out", "link.tsr", "--timestamp_server", tsa.url).code == 2
+    assert (
+        shell("timestamp", "--artifact", "a.txt", "--out", "link.tsr", "--force", "--timestamp_server", tsa.url).code
+        == 0
+    )
+    assert Path("link.tsr").is_symlink()
+    trust = ("--certificate-chain", "chain.pem")
+    assert shell("verify", "--artifact", "a.txt", "--timestamp", "old.tsr", *trust).code == 0

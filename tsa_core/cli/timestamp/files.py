@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, Final
 
 from tsa_core.cli.console import has_rich
@@ -61,33 +61,55 @@ def read_timestamp(name: str) -> bytes:
 def write_timestamp(name: str, data: bytes, *, force: bool) -> None:
     """Write a timestamp to a file with the umask's mode, or to standard output; raises UsageMistake.
 
-    A file that is there, unless it is empty, is replaced only with `force`.
+    A file that is there, unless it is empty, is replaced only with `force`, and stays as it is when the new one cannot
+    be written.
     """
     try:
         if name == STANDARD:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             return
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        if not force and not os.path.lexists(name):
-            flags |= os.O_EXCL
-        elif not force:
+        if not _holds_something(name):
+            # In place: it may be a device, a pipe, a link, or an empty file that a container shows as its own.
+            is_new = not os.path.lexists(name)
+            mode = "xb" if is_new else "wb"
+            with open(name, mode) as file, _removed_unless_whole(name if is_new else None):  # noqa: PTH123 - as above
+                file.write(data)
+                file.flush()
+            return
+        if not force:
             refuse_existing(name)
-        descriptor = os.open(name, flags, 0o666)
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - Path.open takes no flags
-            file.write(data)
+        from tsa_core.cli.timestamp.whole_file import write_whole
+
+        write_whole(os.path.realpath(name), data, replace=True)
     except OSError as error:
         raise UsageMistake(f"{name} cannot be written: {error.strerror}") from None
 
 
 def refuse_existing(name: str) -> None:
     """Raise UsageMistake for a file that holds something; devices, pipes and empty files do not count."""
+    if _holds_something(name):
+        raise UsageMistake(f"{name} is there already, and an older timestamp may be worth more; --force replaces it")
+
+
+@contextmanager
+def _removed_unless_whole(name: str | None) -> Iterator[None]:
+    """Remove a file of ours that could not be written: what is left of it would be taken for an older timestamp."""
+    try:
+        yield
+    except OSError:
+        if name is not None:
+            with suppress(OSError):
+                os.unlink(name)  # noqa: PTH108 - as above
+        raise
+
+
+def _holds_something(name: str) -> bool:
     try:
         status = os.stat(name)  # noqa: PTH116 - as above
     except OSError:
-        return
-    if stat.S_ISREG(status.st_mode) and status.st_size:
-        raise UsageMistake(f"{name} is there already, and an older timestamp may be worth more; --force replaces it")
+        return False
+    return stat.S_ISREG(status.st_mode) and bool(status.st_size)
 
 
 @contextmanager

@@ -17,11 +17,10 @@ from tsa_core.cli.timestamp.files import STANDARD
 from tsa_core.cli.timestamp.flags import Call
 from tsa_core.cli.timestamp.many.item import Item, shown_name
 from tsa_core.cli.timestamp.many.lists import read_names, read_sums, unique
+from tsa_core.cli.timestamp.whole_file import TEMPORARY
 
 SUFFIXES: Final = (".tsr", ".tst", ".p7s", ".ers")
 """Endings of files that hold proofs: a reply, a bare token (two), an evidence record (RFC 4998)."""
-TEMPORARY: Final = ".timestamp-cli-"
-"""How the names of files that are being written begin."""
 
 
 def journal_of(bundle: str) -> str:
