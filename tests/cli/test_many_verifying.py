@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.cli.timestamp_shell import Outcome, Shell
 from tsa_core.cli.timestamp.many import verifying
+from tsa_core.cli.timestamp.many.checking import Checker
 from tsa_core.testing.http_tsa import HttpTsa
 
 CHAIN = ("--certificate-chain", "chain.pem")
@@ -120,6 +122,19 @@ def test_several_processes_find_the_same(many: Shell, monkeypatch: pytest.Monkey
     monkeypatch.setattr(verifying, "_CHUNK", 2)
     assert many("verify", "d", *CHAIN, "--jobs", "2") == one
     assert many("verify", "d", *CHAIN, "--jobs", "2", "--fail-fast").code == 1
+
+
+def test_a_process_that_is_killed_ends_the_run(many: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that waits for what it was doing would wait for ever."""
+    parent = os.getpid()
+
+    def killed(*_: object) -> None:
+        assert os.getpid() != parent
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(verifying, "_WORTH_PROCESSES", 2)
+    monkeypatch.setattr(Checker, "check", killed)
+    assert "a process that verifies was killed" in many.fails(1, "verify", "d", *CHAIN, "--jobs", "2")
 
 
 def test_standard_input_and_lists(shell: Shell, tsa: HttpTsa, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from tsa_core.cli.timestamp.many.report import reporter_of
 from tsa_core.cli.timestamp.many.result import Result, Verdict, count_words
 from tsa_core.cli.timestamp.many.sources import find_items
 from tsa_core.cli.timestamp.many_flags import names_files
+from tsa_core.protocol.errors import TsaError
 from tsa_core.verify import Revocation, RevocationScope, TrustStore
 from tsa_core.verify.trust import read_certificates
 
@@ -122,12 +123,23 @@ def _results(items: Sequence[Item], checker: Checker, jobs: int) -> Generator[Re
     if jobs == 1 or len(items) < _WORTH_PROCESSES or any(item.name == STANDARD for item in items):
         yield from map(checker.check, items)
         return
+    from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+
     global _checker  # noqa: PLW0603 - what forked processes find in their memory
     _checker = checker
-    with multiprocessing.get_context("fork").Pool(jobs, initializer=_leave_interrupts) as pool:
-        yield from pool.imap(_check, items, chunksize=_CHUNK)
-        pool.close()
-        pool.join()
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(jobs, mp_context=fork, initializer=_leave_interrupts) as pool:
+        try:
+            yield from pool.map(_check, items, chunksize=_CHUNK)
+        except BrokenProcessPool:
+            raise TsaError(
+                "a process that verifies was killed, for want of memory perhaps; --jobs 1 does with one"
+            ) from None
+        except BaseException:  # an interruption, or nobody wants more: large files are not read to their end first
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
 
 _checker: Checker | None = None
