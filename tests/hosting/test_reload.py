@@ -12,6 +12,8 @@ from time import monotonic
 import pytest
 
 from tests.rotation import ENGINES, Clients, Identity, TsaDirectory
+from tsa_core.config import load_settings
+from tsa_core.hosting.reloading import keep_start_settings
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
 from tsa_core.testing import encode_request as sample
@@ -240,3 +242,16 @@ def test_a_server_ends_with_its_terminal(workers: str, tmp_path: Path) -> None:
                 process.kill()
                 raise
     assert not tsa.pid_file.exists(), "it ended in order"
+
+
+def test_guards_that_come_with_a_reload_do_not_learn_certificates_and_the_log_says_so() -> None:
+    """granian has the TLS sockets until the next start, and says nothing of clients."""
+    tls = {"schemes": ["https"], "tls_certificate": "a.pem", "tls_key": "a.key", "tls_ca": "ca.pem"}
+    without, guarded = (
+        load_settings(overrides={"server": tls, "middleware": {"guards": guards}}, environ={})
+        for guards in ([], ["guard"])
+    )
+    assert keep_start_settings(without, guarded)[1] == [
+        "middleware.guards learn the certificates that clients show over TLS from the next start on only"
+    ]
+    assert keep_start_settings(guarded, guarded)[1] == keep_start_settings(guarded, without)[1] == []

@@ -236,9 +236,11 @@ def keep_start_settings(old: Settings, new: Settings) -> tuple[Settings, Sequenc
         raise ConfigError(f"profiles.{ordered[0]}.ordering = true needs server.workers = 1, and this server has more")
     changed = [*(f"server.{name}" for name in stays), *tables]
     lines = [f"{name} has changed, which takes effect at the next start only" for name in changed]
-    if not changed:
-        return new, lines
-    return new.model_copy(update={**tables, "server": new.server.model_copy(update=stays)}), lines
+    if changed:
+        new = new.model_copy(update={**tables, "server": new.server.model_copy(update=stays)})
+    if new.tells_guards_of_certificates and not old.tells_guards_of_certificates:
+        lines.append("middleware.guards learn the certificates that clients show over TLS from the next start on only")
+    return new, lines
 
 
 def _summary(before: Facts, after: Facts) -> str:
