@@ -54,6 +54,19 @@ def test_out_that_names_what_standard_input_is_redirected_from(
     assert Path("a.txt").read_bytes() == b"hello"
 
 
+def test_lists_of_timestamps_and_chains_that_name_an_input_are_refused(shell: Shell, tsa: HttpTsa, reply: str) -> None:
+    Path("names").write_text("a.txt\n")
+    ask = ("timestamp", "--from-file", "names", "--timestamp_server", tsa.url, "--force", "--verify-with", "chain.pem")
+    asked = len(tsa.received)
+    for flag in ("--manifest", "--bundle"):
+        assert "is the file that --verify-with reads" in shell.fails(2, *ask, flag, "chain.pem")
+        assert "is the file that --from-file reads" in shell.fails(2, *ask, flag, "names")
+    taken = ("certchain", "--timestamp", reply, "--out", reply, "--force")
+    assert "is the file that --timestamp reads" in shell.fails(2, *taken)
+    assert len(tsa.received) == asked
+    assert Path("chain.pem").read_bytes() == CHAIN.pem
+
+
 def test_one_of_several_outputs_that_names_the_artifact_is_refused(shell: Shell, tsa: HttpTsa) -> None:
     Path("r.2.tsr").write_bytes(b"an artifact with such a name")
     with HttpTsa(honest) as other:

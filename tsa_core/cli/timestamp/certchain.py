@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.timestamp.authorities import servers_of
 from tsa_core.cli.timestamp.files import STANDARD, read_timestamp, refuse_existing, write_timestamp
 from tsa_core.cli.timestamp.flags import PROGRAM, TSA, Call, flag
@@ -40,8 +41,11 @@ def certchain(call: Call) -> None:
       timestamp-cli certchain --timestamp release.tsr --out chain.pem
     """  # noqa: D301 - the backslash is click's mark
     flags = call.flags
-    if flags["out"] != STANDARD and not flags["force"]:
-        refuse_existing(flags["out"])
+    if flags["out"] != STANDARD:
+        inputs = [("--timestamp", flags["reply"]), ("--ca", flags["ca"]), ("--config", call.common("config"))]
+        refuse_inputs("--out", flags["out"], inputs)
+        if not flags["force"]:
+            refuse_existing(flags["out"])
     if call.as_json and flags["out"] == STANDARD:
         raise UsageMistake("--format json and the chain both need standard output; give --out FILE")
     certificates = _from_timestamp(call) if flags["reply"] is not None else _from_server(call)

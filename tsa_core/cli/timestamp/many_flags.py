@@ -13,6 +13,8 @@ DEFAULT_OUT: Final = "response.tsr"
 """Where `timestamp` puts the reply for one artifact."""
 SUFFIXES: Final = ("tsr", "tst", "p7s")
 """How files with timestamps end: a reply, and a bare token by either of two customs."""
+INPUTS: Final = ("artifact", "verify_with", "ca", "client_certificate", "client_key", "token_file")
+"""Flags of `timestamp` that name a file to read, which no output may name."""
 EVIDENCE: Final = ("crl", "ocsp", "fetch_crls", "fetch_ocsp")
 """Flags of `verify` by which `timestamp` puts revocation data into a bundle."""
 REPORTS: Final = ("table", "jsonl", "junit", "sarif")

@@ -22,6 +22,7 @@ from tsa_core.cli.timestamp.flags import PROGRAM, TSA, Call, flag
 from tsa_core.cli.timestamp.many_flags import (
     DEFAULT_OUT,
     EVIDENCE,
+    INPUTS,
     MANY_STAMP_FLAGS,
     is_for_many,
     refuse_flags_for_many,
@@ -109,7 +110,7 @@ def timestamp(call: Call) -> int | None:
     locations = [
         [name if single else _numbered(name, number + 1) for name, _ in outputs] for number in range(len(servers))
     ]
-    inputs = [(f"--{name.replace('_', '-')}", flags[name]) for name in _INPUTS]
+    inputs = [(f"--{name.replace('_', '-')}", flags[name]) for name in INPUTS]
     for location in (each for group in locations for each in group if each != STANDARD):
         refuse_inputs("--out", location, [*inputs, ("--config", call.common("config"))])
         if not flags["force"]:
@@ -188,10 +189,6 @@ def _settings(call: Call, trust: TrustStore | None) -> ClientSettings:
 
         settings["verifier"] = Verifier(trust)
     return settings
-
-
-_INPUTS = ("artifact", "verify_with", "ca", "client_certificate", "client_key", "token_file")
-"""Flags that name a file to read, which --out must not name."""
 
 
 def _digest_to_stamp(flags: Mapping[str, Any]) -> tuple[str, bytes]:

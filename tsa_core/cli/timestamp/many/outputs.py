@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
+from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.timestamp.files import STANDARD
 from tsa_core.cli.timestamp.flags import PROGRAM, Call
 from tsa_core.cli.timestamp.many.bundle import MAX_BUNDLE_OCTETS, Bundle, Entry
@@ -20,12 +21,14 @@ from tsa_core.cli.timestamp.many.manifest import MAX_MANIFEST_OCTETS, encode_man
 from tsa_core.cli.timestamp.many.outcome import Outcome
 from tsa_core.cli.timestamp.many.records import is_record
 from tsa_core.cli.timestamp.many.store import FileStore, Store
-from tsa_core.cli.timestamp.many_flags import EVIDENCE
+from tsa_core.cli.timestamp.many_flags import EVIDENCE, INPUTS
 from tsa_core.cli.timestamp.revocation import fetched_revocation, given_revocation
 from tsa_core.cli.timestamp.shown import shown_time
 from tsa_core.cli.timestamp.tokens import bare_token
 from tsa_core.protocol.errors import TsaError
 from tsa_core.verify import VerifiedTimestamp
+
+_LISTED_INPUTS: Final = ("from_file", "sums", "crl", "ocsp")
 
 
 class Outputs:
@@ -42,6 +45,11 @@ class Outputs:
         self._manifest: str | None = flags["manifest"]
         self._bundle_path: str | None = flags["bundle"]
         _check_documents(self._manifest, self._bundle_path)
+        inputs = [(f"--{name.replace('_', '-')}", flags[name]) for name in INPUTS]
+        inputs += [(f"--{name.replace('_', '-')}", each) for name in _LISTED_INPUTS for each in flags[name]]
+        for option, path in (("--manifest", self._manifest), ("--bundle", self._bundle_path)):
+            if path is not None:
+                refuse_inputs(option, path, [*inputs, ("--config", call.common("config"))])
         if self._manifest is not None and not force:
             _refuse_other(self._manifest)
         if self._bundle_path is None:
