@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,23 @@ def test_show_prints_refusals(config: Path) -> None:
     [refusal] = [line for line in lines if "\trefusal\t" in line]
     assert refusal.split("\t")[2:4] == ["badAlg", "default"]
     assert not any("\trefusal\t" in line for line in run("show", "--events", "--config", config).stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["FIFO"], ["--anchor", "FIFO", "FILE"], ["--from", "FIFO", "FILE"]], ids=" ".join
+)
+def test_a_pipe_that_nobody_writes_to_does_not_hang(config: Path, tmp_path: Path, arguments: list[str]) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    names = {"FIFO": str(tmp_path / "fifo"), "FILE": str(files(config)[-1])}
+    result = run("verify", *[names.get(argument, argument) for argument in arguments])
+    assert result.exit_code == 2, result.output
+    assert "a trail cannot be read from a pipe" in result.stderr or "a FIFO that nobody writes to" in result.stderr
+
+
+def test_an_export_whose_anchors_are_no_folder_is_told(config: Path, tmp_path: Path) -> None:
+    assert run("export", "--config", config, "--output", tmp_path / "copy").exit_code == 0
+    (tmp_path / "copy" / "anchors").rmdir()
+    (tmp_path / "copy" / "anchors").write_text("")
+    error = run("verify", "--key-file", tmp_path / "key", tmp_path / "copy").exception
+    assert isinstance(error, ConfigError)
+    assert "anchors: it cannot be read: Not a directory" in str(error)

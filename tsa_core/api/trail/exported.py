@@ -77,6 +77,10 @@ class ExportedTrail(Trail):
             paths = sorted(each for each in (self._folder / _ANCHORS).iterdir() if each.suffix == ".json")
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise ConfigError(
+                f"it cannot be read: {error.strerror or error}", path=str(self._folder / _ANCHORS)
+            ) from None
         for path in paths:
             try:
                 yield Anchor.from_json(read_file(path, "anchor", limit=MAX_ANCHOR_OCTETS))

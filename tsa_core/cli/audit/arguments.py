@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from tsa_core.api import ConfigError, read_file
 from tsa_core.api.trail import Link, parse_link
 
 _MAX_LINK_OCTETS: Final = 1024
@@ -24,15 +25,15 @@ class LinkType(click.ParamType[Link]):
         if link := parse_link(str(value)):
             return link
         try:
-            with Path(str(value)).open("rb") as stream:
-                text = stream.read(_MAX_LINK_OCTETS).decode("ascii", "replace")
-        except (OSError, ValueError):
+            data = read_file(Path(str(value)), "head of a trail", limit=_MAX_LINK_OCTETS)
+        except (ConfigError, ValueError) as error:
             self.fail(
                 f"{value!r} is not a line's number, a colon and its hash, as `audit verify` prints them, and no file "
-                "that can be read",
+                f"that can be read: {error}",
                 param,
                 ctx,
             )
+        text = data.decode("ascii", "replace")
         if not (link := parse_link(text.strip())):
             self.fail(f"the file {value!r} does not hold NUMBER:HASH", param, ctx)
         return link

@@ -59,6 +59,9 @@ def opened_trail(
     if files:
         if config is not None:
             raise click.UsageError("--config goes without FILES: its sink says where the trail is")
+        for each in files:
+            if each.exists() and not (each.is_file() or each.is_dir()):
+                raise click.UsageError(f"{each} is neither a file nor a folder: a trail cannot be read from a pipe")
         folders = [each for each in files if each.is_dir()]
         if folders and len(files) > 1:
             raise click.UsageError(f"name files, or one folder that `audit export` made: {folders[0]} is a folder")
