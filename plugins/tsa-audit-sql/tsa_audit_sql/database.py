@@ -7,14 +7,16 @@ errors, which hold statements and values, are cut down to what the database said
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine
+from sqlalchemy import Connection, Engine, QueuePool, Transaction, create_engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+if TYPE_CHECKING:
+    from tsa_audit_sql.partitions import Partitions
 
 _MAX_REASON = 300
 
@@ -24,6 +26,8 @@ class Database(ABC):
 
     where: str
     setting: ClassVar[str]
+    partitions: Partitions | None = None
+    """The months of `audit_record`, where each is a table of its own."""
 
     def __init__(self, dialect: str, *, seconds: float) -> None:
         self.seconds = seconds
@@ -70,51 +74,30 @@ class Database(ABC):
         """Let what another thread does on this connection fail now."""
 
     @abstractmethod
-    def make_room(self, months: Collection[datetime]) -> None:
-        """Make what records of these months need; called before each commit, and cheap when there is nothing to do."""
-
-    def whole_months(self, before: datetime) -> datetime | None:  # noqa: ARG002 - for a database with partitions
-        """Return up to when rows before a time can be removed by whole months; None when they cannot."""
-        return None
-
-    def remove_months(self, connection: Connection, before: datetime, cuts: Mapping[int, int]) -> None:
-        """Remove the months before the beginning of one, but for rows behind those that `cuts` names by writer."""
-        raise NotImplementedError
-
-    def take_your_time(self, connection: Connection) -> None:  # noqa: B027 - SQLite knows no limit
+    def take_your_time(self, connection: Connection) -> None:
         """Let statements of this transaction take as long as they need."""
 
-    def begin_commit(self) -> None:  # noqa: B027 - SQLite warns of nothing
-        """Forget what the database warned of before."""
-
-    def warning(self) -> str:
-        """Return what the database warned of since then, in this thread; empty for nothing."""
-        return ""
+    @abstractmethod
+    def commit(self, transaction: Transaction) -> str:
+        """Commit, and return what the database warned of meanwhile; empty for nothing."""
 
     @abstractmethod
-    def why_not_writable(self, connection: Connection, *, tables: bool) -> str:
-        """Return why a server could not write here, empty when it could. `tables` says whether they are there."""
+    def why_not_writable(self) -> str:
+        """Connect, and return why a server could not write here; empty when it could."""
 
-    def look_again(self) -> None:  # noqa: B027 - SQLite's one table is always there
-        """After a failure: forget which partitions are there."""
-
-    def complaint(self, connection: Connection) -> str:  # noqa: ARG002 - what a database may look at
-        """Return why records stored here might not last, empty when they do."""
-        return ""
+    @abstractmethod
+    def complaint(self) -> str:
+        """Connect, and return why records stored here might not last; empty when they do."""
 
     def reason(self, error: BaseException) -> str:
         """Return what the database said, in one line, without secrets."""
         if isinstance(error, PoolTimeout):
             return "no connection is free: others have not returned theirs"
-        cause = (error.orig if isinstance(error, DBAPIError) else None) or error
+        cause = cause_of(error)
         if isinstance(error, SQLAlchemyError) and cause is error:
             return type(error).__name__
         lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-        text = (lines or [type(cause).__name__])[0][:_MAX_REASON]
-        return self._explain(cause, text)
-
-    def _explain(self, cause: BaseException, text: str) -> str:  # noqa: ARG002 - for the subclasses
-        return text
+        return (lines or [type(cause).__name__])[0][:_MAX_REASON]
 
     def is_read_only(self, error: BaseException) -> bool:
         """Say whether the database refuses to write: a standby, a file without write access."""
@@ -128,3 +111,8 @@ class Database(ABC):
     def forget(self) -> None:
         """In a forked process: leave the connections to the parent."""
         self.engine.dispose(close=False)
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Return the driver's own error, which SQLAlchemy's holds; the error itself when it holds none."""
+    return (error.orig if isinstance(error, DBAPIError) else None) or error

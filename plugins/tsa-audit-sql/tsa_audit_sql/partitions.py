@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sqlalchemy import Connection, text
-
-if TYPE_CHECKING:
-    from tsa_audit_sql.database import Database
 
 _NAME: Final = re.compile(r"audit_record_([0-9]{4})_([0-9]{2})")
 _LIST: Final = text(
@@ -34,10 +32,16 @@ def next_month(month: datetime) -> datetime:
 
 
 class Partitions:
-    """Makes and removes partitions. Names and bounds are made of numbers alone. Thread-safe."""
+    """Makes and removes partitions. Names and bounds are made of numbers alone. Thread-safe.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    `begin` connects and begins a transaction, and `lock` lets no other process change tables until its end.
+    """
+
+    def __init__(
+        self, begin: Callable[[], AbstractContextManager[Connection]], lock: Callable[[Connection], None]
+    ) -> None:
+        self._begin = begin
+        self._lock_schema = lock
         self._known: set[datetime] = set()
         self._lock = threading.Lock()
 
@@ -46,8 +50,8 @@ class Partitions:
         missing = [month for month in months if month not in self._known]
         if not missing:
             return
-        with self._lock, self._database.engine.begin() as connection:
-            self._database.lock_schema(connection)
+        with self._lock, self._begin() as connection:
+            self._lock_schema(connection)
             there = set(connection.execute(_LIST).scalars())
             for month in missing:
                 if _name(month) not in there:
@@ -64,7 +68,7 @@ class Partitions:
         Rows behind those that `cuts` names stay: the few that stand in their chain behind one of a later month. They
         move into a new table for their month. Nobody writes meanwhile; that takes as long as dropping files does.
         """
-        self._database.lock_schema(connection)
+        self._lock_schema(connection)
         months = {
             name: datetime(int(found[1]), int(found[2]), 1, tzinfo=UTC)
             for name in connection.execute(_LIST).scalars().all()

@@ -6,17 +6,16 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from typing import Any, ClassVar, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Transaction, func, select, text
 
-from tsa_audit_sql.database import Database
-from tsa_audit_sql.partitions import Partitions, month_of
+from tsa_audit_sql.database import Database, cause_of
+from tsa_audit_sql.partitions import Partitions
 from tsa_core.api import ConfigError
 
 log = logging.getLogger(__name__)
@@ -39,6 +38,7 @@ class PostgresqlDatabase(Database):
     """
 
     setting: ClassVar[str] = "audit.auditsql.url"
+    partitions: Partitions
 
     def __init__(self, url: str, *, seconds: float, writes: bool) -> None:
         self._parameters = _parse(url)
@@ -65,8 +65,8 @@ class PostgresqlDatabase(Database):
             "options": f"{given} {options}" if given else options,
         }
         self._warned = threading.local()
-        self.partitions = Partitions(self)
         super().__init__("postgresql+psycopg://", seconds=seconds)
+        self.partitions = Partitions(self.engine.begin, self.lock_schema)
 
     def _connect(self) -> Any:
         connection = psycopg.connect(**self._parameters)
@@ -85,13 +85,11 @@ class PostgresqlDatabase(Database):
         if notice.severity_nonlocalized == "WARNING":
             self._warned.text = str(notice.message_primary)[:200]
 
-    def begin_commit(self) -> None:
-        """Forget what the server warned of before."""
+    def commit(self, transaction: Transaction) -> str:
+        """Commit, and return what the server warned of on the connections of this thread."""
         self._warned.text = ""
-
-    def warning(self) -> str:
-        """Return what the server warned of since then, on the connections of this thread."""
-        return getattr(self._warned, "text", "")
+        transaction.commit()
+        return str(self._warned.text)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -134,44 +132,33 @@ class PostgresqlDatabase(Database):
             with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(driver.fileno())) as duplicate:
                 duplicate.shutdown(socket.SHUT_RDWR)
 
-    def why_not_writable(self, connection: Connection, *, tables: bool) -> str:  # noqa: ARG002 - partitions are tables
+    def why_not_writable(self) -> str:
         """Return why a server could not write here: each month needs a new table."""
-        may = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar()
+        with self.reading() as connection:
+            may = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar()
         return "" if may else "the user may not make tables here: GRANT CREATE ON SCHEMA"
 
-    def make_room(self, months: Collection[datetime]) -> None:
-        """Make the partitions of these months, those that this process does not know of."""
-        self.partitions.make(months)
-
-    def whole_months(self, before: datetime) -> datetime | None:
-        """Return the beginning of the month."""
-        return month_of(before)
-
-    def remove_months(self, connection: Connection, before: datetime, cuts: Mapping[int, int]) -> None:
-        """Drop the partitions of the months before the beginning of one."""
-        self.partitions.remove(connection, before, cuts)
-
-    def look_again(self) -> None:
-        """After a failure: another process may have removed a partition."""
-        self.partitions.forget()
-
-    def complaint(self, connection: Connection) -> str:
+    def complaint(self) -> str:
         """Say that the server does not wait for its disk."""
-        if connection.execute(text("SELECT current_setting('fsync')")).scalar_one() == "off":
+        with self.reading() as connection:
+            fsync = connection.execute(text("SELECT current_setting('fsync')")).scalar_one()
+        if fsync == "off":
             return "the server runs with fsync = off: a power failure takes records of tokens that have left"
         return ""
 
     def forget(self) -> None:
         """In a forked process: leave the connections to the parent, and its locks."""
         super().forget()
-        self.partitions = Partitions(self)
+        self.partitions = Partitions(self.engine.begin, self.lock_schema)
 
-    def _explain(self, cause: BaseException, text: str) -> str:
-        if self._password and self._password in text:
+    def reason(self, error: BaseException) -> str:
+        """Return what the server said, without the password, and what a read-only one means."""
+        said, cause = super().reason(error), cause_of(error)
+        if self._password and self._password in said:
             return f"{type(cause).__name__}, with a text that holds the password"
         if self.is_read_only(cause):
-            return f"{text} (this host is a standby, or was made read-only; the primary is needed)"
-        return text
+            return f"{said} (this host is a standby, or was made read-only; the primary is needed)"
+        return said
 
     def is_read_only(self, error: BaseException) -> bool:
         """Say whether the server refuses to write."""

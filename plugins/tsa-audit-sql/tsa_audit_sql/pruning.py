@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, delete, func, select, update
 
 from tsa_audit_sql.database import Database
+from tsa_audit_sql.partitions import month_of
 from tsa_audit_sql.rows import event_row, own_row
 from tsa_audit_sql.schema import SEALS, records, seals, writers
 from tsa_audit_sql.sealing import Sealer
@@ -72,18 +73,18 @@ def prune(database: Database, key: bytes | None, before: datetime, *, dry_run: b
     with database.reading() as connection:
         cuts = _cuts(connection, before)
         seal_cut = _seal_cut(connection, before, cuts)
-        whole_before = database.whole_months(before)
-        whole = _cuts(connection, whole_before) if whole_before is not None else []
+        month = month_of(before)
+        whole = _cuts(connection, month) if database.partitions is not None else []
     told = [f"{cut.rows} rows of {cut.name}, up to {cut.link}" for cut in cuts if cut.rows]
     if seal_cut is not None:
         told.append(f"the seals up to {seal_cut}")
     if dry_run or not told:
         return told
     _tell(database, key, before, cuts, seal_cut)
-    if whole_before is not None:
+    if database.partitions is not None:
         with database.engine.begin() as connection:
             database.take_your_time(connection)
-            database.remove_months(connection, whole_before, {cut.writer: cut.link.seq for cut in whole})
+            database.partitions.remove(connection, month, {cut.writer: cut.link.seq for cut in whole})
             for cut in whole:
                 _begin_at(connection, cut.writer, cut.link)
     for cut in cuts:
@@ -127,7 +128,7 @@ def _cuts(connection: Connection, before: datetime) -> list[_Cut]:
     """Return where each chain will begin, of those that do not begin with their first row then."""
     table = records.c
     newest = select(table.writer, func.min(table.seq)).where(table.at >= before).group_by(table.writer)
-    stay: dict[int, int] = {writer: seq for writer, seq in connection.execute(newest)}  # noqa: C416 - typed
+    stay = {int(writer): int(seq) for writer, seq in connection.execute(newest)}
     cuts = []
     for writer in connection.execute(select(writers).order_by(writers.c.id)).all():
         last = min(stay.get(writer.id, writer.head_seq + 1) - 1, writer.sealed_seq)

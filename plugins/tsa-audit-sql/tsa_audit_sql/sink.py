@@ -158,9 +158,8 @@ def open_sink(options: AuditSqlOptions) -> SqlAuditSink:
     database = open_database(options)
     try:
         prepare(database, migrate=options.migrate)
-        with database.reading() as connection:
-            if complaint := database.complaint(connection):
-                log.warning("%s: %s", database.where, complaint)
+        if complaint := database.complaint():
+            log.warning("%s: %s", database.where, complaint)
         sink = SqlAuditSink(database, options, key)
         sink.begin()
     except SQLAlchemyError as error:

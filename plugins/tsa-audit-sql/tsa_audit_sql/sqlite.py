@@ -5,13 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Transaction, event
 
 from tsa_audit_sql.database import Database
 from tsa_core.api import ConfigError
@@ -134,12 +133,21 @@ class SqliteDatabase(Database):
         if isinstance(driver, sqlite3.Connection):
             driver.interrupt()
 
-    def why_not_writable(self, connection: Connection, *, tables: bool) -> str:  # noqa: ARG002 - the file has one mode
+    def take_your_time(self, connection: Connection) -> None:
+        """Do nothing: SQLite limits the wait for the lock alone."""
+
+    def commit(self, transaction: Transaction) -> str:
+        """Commit; SQLite warns of nothing."""
+        transaction.commit()
+        return ""
+
+    def why_not_writable(self) -> str:
         """Return why a server could not write here."""
         return "" if os.access(self._path, os.W_OK) else "it may not be written to"
 
-    def make_room(self, months: Collection[datetime]) -> None:
-        """Do nothing: there is one table."""
+    def complaint(self) -> str:
+        """Return nothing: each connection is set to sync."""
+        return ""
 
 
 def give_to_owner_of(descriptor: int, path: Path) -> None:

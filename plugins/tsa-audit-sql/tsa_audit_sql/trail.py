@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, func, insert, select
@@ -65,7 +66,7 @@ class SqlTrail(Trail):
             Segment(
                 name=records.name,
                 chain=writer.name,
-                lines=lambda writer=writer: self._lines(connection, writer),  # type: ignore[misc] # bound now
+                lines=partial(self._lines, connection, writer),
                 start=Link(writer.start_seq, writer.start_hash.hex()),
                 begun=writer.opened.isoformat(timespec="seconds"),
                 keyed=self.key is not None,
@@ -73,7 +74,7 @@ class SqlTrail(Trail):
             for writer in found
         ]
         if first is not None:
-            lines = lambda: self._seal_lines(connection)  # noqa: E731 - as short as the others
+            lines = partial(self._seal_lines, connection)
             chains.append(Segment(name=seals.name, chain=SEALS, lines=lines, start=start, keyed=self.key is not None))
         return chains
 

@@ -63,7 +63,7 @@ def _look(database: Database, *, migrate: bool) -> None:
     try:
         with database.reading() as connection:
             found = revision_of(connection)
-            reason = database.why_not_writable(connection, tables=found == REVISION)
+        reason = database.why_not_writable()
     except SQLAlchemyError as error:
         raise unreachable(database, error) from None
     refuse_newer(database, found)

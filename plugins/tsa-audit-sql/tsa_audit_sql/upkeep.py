@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -50,10 +51,12 @@ class Upkeep:
 
     def make_months(self) -> None:
         """Make the partitions of this month and of the next ones."""
+        if self._database.partitions is None:
+            return
         months = [month_of(datetime.now(UTC))]
         for _ in range(_MONTHS_AHEAD):
             months.append(next_month(months[-1]))
-        self._database.make_room(months)
+        self._database.partitions.make(months)
 
     def seal(self) -> None:
         """Seal what no seal covers, now."""
@@ -64,7 +67,7 @@ class Upkeep:
             self._try(self.make_months)
             # With several processes, whoever is first after an interval seals for all.
             since = datetime.now(UTC) - self._interval * 0.9
-            self._try(lambda since=since: self._sealer.seal(unless_since=since))  # type: ignore[misc] # bound now
+            self._try(partial(self._sealer.seal, unless_since=since))
 
     def _try(self, do: Callable[[], object]) -> None:
         """Do something; a failure is logged once, until it works again."""

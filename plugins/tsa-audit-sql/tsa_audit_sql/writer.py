@@ -105,19 +105,19 @@ class Writer:
         committing = False
         try:
             now = datetime.now(UTC)
-            self._database.make_room({month_of(now), *(month_of(row.at) for row in rows)})
+            if (partitions := self._database.partitions) is not None:
+                partitions.make({month_of(now), *(month_of(row.at) for row in rows)})
             connection = self._connected()
             with self._database.turn(), connection.begin() as transaction:
                 link, identifier = self._insert(connection, rows)
                 committing = True
                 self._doubtful = link
-                self._database.begin_commit()
-                transaction.commit()
-                if warning := self._database.warning():
+                if warning := self._database.commit(transaction):
                     raise AuditError(f"{self._database.where}: {warning}; whether the record will last is unknown")
         except SQLAlchemyError as error:
             lost_connection = isinstance(error, DBAPIError) and error.connection_invalidated
-            self._database.look_again()
+            if self._database.partitions is not None:  # another process may have removed one
+                self._database.partitions.forget()
             self._disconnect()
             if committing:
                 raise AuditError(f"{self._told(error)}; whether the record is stored is unknown") from None

@@ -3,6 +3,8 @@
 PostgreSQL keeps records in a partition for each month, whose indexes are made with it (`tsa_audit_sql.partitions`). A
 serial number is unique within a partition, and a record, whose time never changes, belongs to one partition: so no
 record is there twice. SQLite has no partitions; there serial numbers are unique.
+
+There is no downgrade: it would remove the trail.
 """
 
 from __future__ import annotations
@@ -80,8 +82,3 @@ def upgrade() -> None:
         sa.Column("stored", time, nullable=False),
         sa.Column("anchor", sa.LargeBinary, nullable=False),
     )
-
-
-def downgrade() -> None:
-    """Remove the tables, and with them the trail: not done here."""
-    raise NotImplementedError("the first tables are not removed by a migration: drop the database")
