@@ -74,6 +74,7 @@ from tsa_core.api.routes import (
     Routes,
 )
 from tsa_core.api.signer import KeySigner, LocalKeySigner, Signer
+from tsa_core.durable import clear_scratch, replace_file, sync_folder
 from tsa_core.protocol.retry_after import retry_after
 from tsa_core.protocol.signatures import (
     PrivateKey,
@@ -167,6 +168,7 @@ __all__ = [
     "UnsupportedKey",
     "agree",
     "cannot_listen",
+    "clear_scratch",
     "describe_key",
     "hookimpl",
     "install_hint",
@@ -175,9 +177,11 @@ __all__ = [
     "new_key",
     "one_line",
     "read_file",
+    "replace_file",
     "resolve_path",
     "retry_after",
     "signature_algorithm",
+    "sync_folder",
     "why_not_writable",
     "within_deadline",
 ]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from tsa_core.api import AuditSink
+from tsa_core.api import AuditSink, replace_file
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +74,4 @@ class AuditHeads:
 def _write(directory: Path, name: str, head: str) -> None:
     """Replace a file at once, since several processes write it."""
     directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=directory, prefix=".new-", delete=False) as stream:
-        stream.write(f"{head}\n".encode("ascii"))
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(stream.name).rename(directory / name)
+    replace_file(directory / name, f"{head}\n".encode("ascii"), mode=0o600)

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, replace_file
 from tsa_core.api.files import unless_it_hangs
 from tsa_core.authority import parse_chain, read_chain_file
 from tsa_core.config import Settings
@@ -82,11 +80,7 @@ def store_chain(directory: Path, chain: bytes) -> None:
         if stored and stored[-1].stem.endswith(name):
             return
         number = _number(stored) + 1
-        with tempfile.NamedTemporaryFile(dir=directory, prefix=".new-", delete=False) as stream:
-            stream.write(chain)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(stream.name).rename(directory / f"{number:08d}-{name}.pem")
+        replace_file(directory / f"{number:08d}-{name}.pem", chain, mode=0o600)
         repeated = [each for each in stored if each.stem.endswith(name)]
         others = [each for each in stored if each not in repeated]
         for old in (*repeated, *others[:-MAX_EARLIER_CHAINS]):

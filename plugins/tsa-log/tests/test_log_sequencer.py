@@ -148,15 +148,15 @@ def test_a_crash_before_a_file_of_its_own_is_replaced(log: Log, name: str, monke
     log.journal.store([entry(number) for number in range(300)])
     log.run()
     log.journal.store([entry(number) for number in range(300, 310)])
-    rename = Path.rename
+    replace = Path.replace
 
     def crashing(self: Path, target: Path) -> Path:
         if Path(target).name == name:
             raise Crash
-        return rename(self, target)
+        return replace(self, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "rename", crashing)
+        patched.setattr(Path, "replace", crashing)
         with pytest.raises(Crash):
             log.run()
     log.run()

@@ -59,8 +59,8 @@ class BoundedConnection:
             data = reply.read(limit + 1)
             if reply.will_close or len(data) > limit:
                 self.close()
-        except (OSError, http.client.HTTPException):
-            if over.is_set():
+        except (OSError, http.client.HTTPException) as error:
+            if over.is_set() or isinstance(error, TimeoutError):
                 raise TimeoutError("no answer in time") from None
             raise
         finally:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tsa_log.storage import sync_folder
+from tsa_core.api import sync_folder
 
 SUFFIX: Final = ".entries"
 _HEAD_OCTETS: Final = 6

@@ -11,10 +11,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from tsa_core.api import clear_scratch
 from tsa_core.api.transparency import EncodingError, read_entry
 from tsa_log.journal import SUFFIX, is_abandoned, read_records
 from tsa_log.state import Batch, Published, StateFiles
-from tsa_log.storage import Storage, clear_scratch
+from tsa_log.storage import Storage
 from tsa_log.tree import GrowingTree
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, replace_file
 from tsa_core.api.transparency import HASH_OCTETS, EncodingError
-from tsa_log.storage import write_file
 
 _MODE: Final = 0o600
 _STATE: Final = "state.json"
@@ -116,11 +115,11 @@ class StateFiles:
 
     def write(self, state: LogState) -> None:
         """Replace the state."""
-        write_file(self._folder / _STATE, state.encode(), mode=_MODE)
+        replace_file(self._folder / _STATE, state.encode(), mode=_MODE)
 
     def ask_to_stop(self, reason: str) -> None:
         """Let the sequencer, in whatever process it is, stop the log."""
-        write_file(self._folder / _STOP, reason.encode(), mode=_MODE)
+        replace_file(self._folder / _STOP, reason.encode(), mode=_MODE)
 
     def read_wish_to_stop(self) -> str:
         """Return why a process asked for a stop; empty when none did."""
@@ -171,11 +170,11 @@ class StateFiles:
     def write_published(self, published: Published) -> None:
         """Write down what is published."""
         document = {"version": 1, "size": published.size, "consumed": dict(published.consumed)}
-        write_file(self._folder / _PUBLISHED, json.dumps(document).encode(), mode=_MODE)
+        replace_file(self._folder / _PUBLISHED, json.dumps(document).encode(), mode=_MODE)
 
     def write_batch(self, batch: Batch) -> None:
         """Write down what is to be added next."""
-        write_file(self._folder / _BATCH, batch.encode(), mode=_MODE)
+        replace_file(self._folder / _BATCH, batch.encode(), mode=_MODE)
 
 
 def _document(data: bytes, path: Path) -> dict[str, Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final
 
+from tsa_core.api import replace_file
+
 _FOLDER_MODE: Final = 0o755
 _FILE_MODE: Final = 0o644
-_PREFIX: Final = ".new-"
 
 
 class Storage(ABC):
@@ -47,38 +46,4 @@ class LocalStorage(Storage):
         if place.parent not in self._folders:
             place.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             self._folders.add(place.parent)
-        write_file(place, data, mode=_FILE_MODE, scratch=self._scratch)
-
-
-def write_file(place: Path, data: bytes, *, mode: int, scratch: Path | None = None) -> None:
-    """Replace a file at once and durably, by one that is written in `scratch`, or beside it; raises OSError."""
-    descriptor, name = tempfile.mkstemp(dir=scratch or place.parent, prefix=_PREFIX)
-    try:
-        try:
-            os.fchmod(descriptor, mode)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        Path(name).rename(place)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_folder(place.parent)
-
-
-def clear_scratch(scratch: Path) -> None:
-    """Remove what processes that were killed have left; nobody else may be writing there."""
-    for path in scratch.glob(f"{_PREFIX}*"):
-        path.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        replace_file(place, data, mode=_FILE_MODE, scratch=self._scratch)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 
-from tsa_core.api import ConfigError, Route, RouteReply, RouteRequest, Routes
+from tsa_core.api import ConfigError, Route, RouteReply, RouteRequest, Routes, replace_file
 from tsa_core.api.transparency import (
     EMPTY_ROOT,
     MAX_PATH,
@@ -29,7 +29,6 @@ from tsa_core.api.transparency import (
     read_hash,
 )
 from tsa_log.options import WitnessRoutesOptions
-from tsa_log.storage import write_file
 
 _MAX_BODY: Final = 1 << 16
 _SIZE_TYPE: Final = "text/x.tlog.size"
@@ -151,7 +150,7 @@ class WitnessRoutes(Routes):
         if not consistent:
             return _refusal(422, "the proof does not show that the log continues the last checkpoint")
         cosignature = self._signer.sign(checkpoint, seconds=int(time.time()))
-        write_file(path, submission.signed.note.signed_also([cosignature]).encode(), mode=0o600)
+        replace_file(path, submission.signed.note.signed_also([cosignature]).encode(), mode=0o600)
         return RouteReply(body=str(cosignature).encode())
 
 

@@ -13,10 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from tsa_core.durable import replace_file
 from tsa_core.evidence.errors import EvidenceError
 from tsa_core.evidence.hash_tree import HashTree, node_hash
 from tsa_core.evidence.making import renewed_value
-from tsa_core.evidence.state.files import replace_file
 from tsa_core.evidence.state.manifest import Entry, read_entries
 from tsa_core.evidence.syntax import (
     ArchiveTimeStamp,

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from tsa_core.durable import sync_folder
 from tsa_core.evidence.state.batch import Batch, StateError
-from tsa_core.evidence.state.files import settle_folder, write_new
+from tsa_core.evidence.state.files import write_new
 
 __all__ = ["StateDirectory", "StateError"]
 
@@ -44,7 +45,7 @@ class StateDirectory:
                 raise StateError(f"{path} is not empty; `evidence add` adds to evidence that is there")
             (path / _BATCHES).mkdir()
             write_new(path / _FILE, json.dumps({"format": FORMAT}).encode())
-            settle_folder(path)
+            sync_folder(path)
         except OSError as error:
             raise StateError(f"{path} cannot be made: {error.strerror}") from None
         return cls(path)
@@ -79,9 +80,9 @@ class StateDirectory:
         try:
             yield folder
             last = max((int(each.name) for each in self._folders() if each.name.isdigit()), default=0)
-            settle_folder(folder)
+            sync_folder(folder)
             folder.rename(folder.with_name(f"{last + 1:06}"))
-            settle_folder(folder.parent)
+            sync_folder(folder.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from mmap import mmap
 from pathlib import Path
 from typing import IO
@@ -20,25 +19,3 @@ def settle(file: IO[bytes]) -> None:
     """Have what was written to an open file on the disk."""
     file.flush()
     os.fsync(file.fileno())
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Exchange a file's content at once, durably."""
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        write_new(beside, data)
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink()
-        raise
-    settle_folder(path.parent)
-
-
-def settle_folder(path: Path) -> None:
-    """Have the names in a folder on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
