@@ -90,7 +90,7 @@ def upgrade_hint(specifier: str, *, origin: Origin | None = None) -> str:
     place = {
         "checkout": f"in the checkout {found.place}, which is then installed again",
         "wheels": f"from wheels as those in {found.place}",
-        "repository": f"from {found.place.partition('@')[0]}",
+        "repository": f"from {found.place.rpartition('@')[0]}",
     }.get(found.kind, "where this one came from")
     return f"get {CORE}{specifier} {place}"
 

@@ -123,6 +123,8 @@ def test_no_command_names_what_is_not_ours(name: str) -> None:
 def test_another_core_is_got_where_this_one_came_from() -> None:
     assert upgrade_hint(">=0.2", origin=Origin(kind="checkout", place="/src")).startswith("get tsa-core>=0.2 in the ")
     assert "where this one came from" in upgrade_hint(">=0.2", origin=Origin(kind="index"))
+    repository = Origin(kind="repository", place="git+ssh://git@git.example/tsa.git@c0ffee")
+    assert upgrade_hint(">=0.2", origin=repository) == "get tsa-core>=0.2 from git+ssh://git@git.example/tsa.git"
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_known_one() -> None:
