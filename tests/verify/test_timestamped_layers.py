@@ -25,9 +25,10 @@ from tsa_core.protocol.timestamped_data import (
 )
 from tsa_core.protocol.token_material import with_material
 from tsa_core.testing import forge
-from tsa_core.testing.forged_pki import Issued, ca_extensions, issue, make_key, signer_extensions
+from tsa_core.testing.forged_pki import Issued, ca_extensions, issue, make_chain, make_key, signer_extensions
 from tsa_core.testing.forged_revocation import basic_response, crl, entry, ocsp_response, single
 from tsa_core.verify import (
+    DEFAULT_PERIODS,
     CertificateRevoked,
     ImprintMismatch,
     MalformedTimestamp,
@@ -37,6 +38,7 @@ from tsa_core.verify import (
     RevocationStatus,
     TrustStore,
     VerificationError,
+    Verifier,
     verify_token,
 )
 from tsa_core.verify.layers import verify_timestamped_data
@@ -279,3 +281,13 @@ def test_ber_as_bouncycastle_writes_it(archive: TimeStampedData) -> None:
     body = b"\x30\x80" + der.integer(1) + pieces + evidence + b"\x00\x00"
     data = b"\x30\x80" + HEAD + b"\xa0\x80" + body + b"\x00\x00\x00\x00"
     assert read_timestamped_data(data) == archive
+
+
+def test_a_moment_of_existence_before_the_timestamp_is_a_contradiction() -> None:
+    """Else a SHA-1 timestamp that states a late time would count as one of the days when SHA-1 was strong."""
+    chain = make_chain()
+    certificates = [chain.signer.der, chain.intermediate.der]
+    token = forge.token(chain.signer, forge.tst_info(hash_algorithm=SHA1), certificates=certificates)
+    verifier = Verifier(TrustStore(roots=(chain.root.certificate,)), algorithm_periods=DEFAULT_PERIODS)
+    with pytest.raises(ProofMissing, match="the moment at which it existed is older than the timestamp"):
+        verifier.verify_token(token, artifact=b"hello", existed=datetime(2009, 1, 1, tzinfo=UTC))

@@ -18,7 +18,7 @@ from tsa_core.evidence.coverage import Covered, check_coverage
 from tsa_core.evidence.errors import AlgorithmEnded, EncryptedObjects, LayerInvalid, MalformedRecord, OrderWrong
 from tsa_core.evidence.objects import DataGroup, DataObject, digests, members_of
 from tsa_core.evidence.place import Place
-from tsa_core.evidence.syntax import EvidenceRecord, read_hash
+from tsa_core.evidence.syntax import ArchiveTimeStamp, EvidenceRecord, read_hash
 from tsa_core.evidence.verdict import VerifiedLayer, VerifiedRecord, proven_time
 from tsa_core.paths.certificate import text
 from tsa_core.paths.notes import Note
@@ -102,6 +102,9 @@ class EvidenceVerifier:
         when = f"at {text(moment)}, " + ("now" if not given else "the time of verification")
         if not is_last:
             when = f"at {text(moment)}, when the next timestamp of the record proves it"
+        info = ArchiveTimeStamp(time_stamp=covered.token).info
+        if (info.earliest or info.gen_time) > moment:
+            raise OrderWrong(f"{covered.place} is of {text(info.gen_time)}, which is after {text(moment)}")
         try:
             verdict = self._verifier.verify_token(
                 covered.token,
@@ -112,8 +115,6 @@ class EvidenceVerifier:
             )
         except VerificationError as error:
             raise LayerInvalid(covered.place, error, when) from error
-        if (verdict.earliest or verdict.gen_time) > moment:
-            raise OrderWrong(f"{covered.place} is of {text(verdict.gen_time)}, which is after {text(moment)}")
         began = max(certificate.not_valid_before_utc for certificate in verdict.path)
         if verdict.gen_time < began:
             raise OrderWrong(

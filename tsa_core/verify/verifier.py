@@ -140,8 +140,9 @@ class Verifier:
             if self._periods:
                 raise by_date.missing(str(error)) from None
             raise
-        if proof is not None and by_date.existed is not None and by_date.existed < (info.earliest or info.gen_time):
-            raise ProofMissing("the proof is older than the timestamp that it is about, so that one of them is wrong")
+        if existed is not None and existed < (info.earliest or info.gen_time):
+            older = "the proof" if proof is not None else "the moment at which it existed"
+            raise ProofMissing(f"{older} is older than the timestamp that it is about, so that one of them is wrong")
         self._check_acceptance(info, path)
         check_subject(info, algorithm, subject)
         moment = time or moment
