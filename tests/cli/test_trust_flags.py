@@ -99,6 +99,8 @@ def test_without_that_package_the_name_is_explained(shell: Shell, monkeypatch: p
     sys.modules["sigstore"].__spec__ = None
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert "install it, or give --trusted-root" in shell.fails(2, *VERIFY, "--trust", "sigstore")
+    ask = ("timestamp", "--artifact", "a.txt", "--tsa", "sigstore")
+    assert "install it, or give --verify-with" in shell.fails(2, *ask), "a flag that this command has"
 
 
 @pytest.mark.package("sigstore")

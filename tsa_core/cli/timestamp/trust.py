@@ -116,7 +116,7 @@ def named_trust(call: Call, whom: str) -> TrustStore:
         trust = roots_of(call, table["roots"])
         return with_helpers(trust, read_file(table["intermediates"])) if "intermediates" in table else trust
     if whom in _SIGSTORE:
-        return _either(_shipped(_SIGSTORE[whom]))
+        return _either(_shipped(call, _SIGSTORE[whom]))
     if re.match("[a-z]+://", whom):
         return _either(_fetched(whom, call.common("timeout"), "--trust"))
     return _either(read_file(whom))
@@ -142,7 +142,7 @@ def _either(data: bytes) -> TrustStore:
     return TrustStore.from_trusted_root(data) if data.lstrip()[:1] == b"{" else TrustStore.from_chain(data)
 
 
-def _shipped(folder: str) -> bytes:
+def _shipped(call: Call, folder: str) -> bytes:
     """Return the trusted root that sigstore-python ships; nothing of it is imported, and nobody is asked."""
     from importlib import util
     from pathlib import Path
@@ -150,9 +150,8 @@ def _shipped(folder: str) -> bytes:
     found = util.find_spec("sigstore")
     places = list(found.submodule_search_locations or []) if found is not None else []
     if not places:
-        raise UsageMistake(
-            "--trust: the roots of Sigstore come with the package sigstore; install it, or give --trusted-root FILE"
-        )
+        instead = "--trusted-root FILE" if "trusted_root" in call.flags else "--verify-with CHAIN"
+        raise UsageMistake(f"the roots of Sigstore come with the package sigstore; install it, or give {instead}")
     return read_file(str(Path(places[0]) / "_store" / folder / "trusted_root.json"))
 
 
