@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from tsa_audit_file import sync_thread
+from tsa_audit_file.options import AuditFileOptions
 from tsa_core.testing import sample_record, wait_until
 
 from .trail import intact, open_sink, serials
@@ -96,3 +98,9 @@ def test_a_late_thread_is_noticed_by_the_next_writer(
     assert len(synced) == 1
     assert "is late" in caplog.text
     sink.close()
+
+
+@pytest.mark.parametrize("sync", ["always", "never"])
+def test_an_interval_that_nothing_waits_for_is_refused(tmp_path: Path, sync: str) -> None:
+    with pytest.raises(ValidationError, match='sync_interval has no effect without sync = "interval"'):
+        AuditFileOptions.model_validate({"path": tmp_path / "audit.jsonl", "sync": sync, "sync_interval": "5s"})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from tsa_core.api import ConfigPath, Duration, PluginOptions, Secret
 
@@ -44,3 +44,9 @@ class AuditFileOptions(PluginOptions):
         None,
         description="chain the lines by HMAC with this key, so that nobody without it can make them fit again",
     )
+
+    @model_validator(mode="after")
+    def _interval_has_an_effect(self) -> Self:
+        if self.sync != "interval" and self.sync_interval != type(self).model_fields["sync_interval"].default:
+            raise ValueError('sync_interval has no effect without sync = "interval"')
+        return self
