@@ -204,3 +204,11 @@ def test_an_export_whose_anchors_are_no_folder_is_told(config: Path, tmp_path: P
     error = run("verify", "--key-file", tmp_path / "key", tmp_path / "copy").exception
     assert isinstance(error, ConfigError)
     assert "anchors: it cannot be read: Not a directory" in str(error)
+
+
+def test_a_verdict_says_that_nothing_shows_where_the_trail_ended(config: Path) -> None:
+    result = run("verify", "--config", config)
+    assert result.exit_code == 0
+    assert "not checked: whether lines were cut off at the end; there is no anchor" in result.stderr
+    last = result.stdout.splitlines()[-1].rpartition("; ")[2]
+    assert "not checked" not in run("verify", "--config", config, "--anchor", last).stderr

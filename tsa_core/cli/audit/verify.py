@@ -79,6 +79,8 @@ def verify(anchor: Link | None, start: Link | None, anchor_roots: Path | None, a
         raise click.ClickException(f"line {anchor.seq} is not there with that hash: lines were cut off or rewritten")
     if not anchored.intact:
         raise click.ClickException("the trail and its anchors do not agree; each is named above")
+    if anchor is None and not anchored.anchors:
+        console.tell(_unchecked(keyed=all(segment.keyed for segment in report.segments)))
 
 
 class _Progress:
@@ -110,6 +112,15 @@ def _print(report: TrailReport, anchored: AnchorsReport) -> None:
         click.echo(f"DAMAGED: {printable(fault)}")
     for line in _anchor_lines(anchored):
         click.echo(printable(line))
+
+
+def _unchecked(*, keyed: bool) -> str:
+    """Return what a chain alone does not show."""
+    anew = "" if keyed else ", or all of it was computed anew"
+    return (
+        f"not checked: whether lines were cut off at the end{anew}; there is no anchor (audit.anchor_urls), and no "
+        "--anchor was given"
+    )
 
 
 def _anchor_lines(anchored: AnchorsReport) -> list[str]:
