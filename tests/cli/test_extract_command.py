@@ -57,6 +57,17 @@ def test_refused(shell: Shell) -> None:
     assert "b.asics (ASiC) holds no RFC 3161 timestamp" in shell.fails(1, "extract", "b.asics")
 
 
+def test_the_data_of_what_is_refused_is_not_written(shell: Shell) -> None:
+    """A manifest whose file was changed is no data, and the other verdicts are printed all the same."""
+    files = {**signed_files.asic_e({"a.txt": b"hello"}), "META-INF/b.tst": token(b"other")}
+    Path("a.asice").write_bytes(signed_files.zipped({**files, "a.txt": b"changed"}))
+    outcome = shell("extract", "a.asice", "--out-dir", "tokens", "--data", *TRUST)
+    assert (outcome.code, [line.split("\t")[-1].partition(":")[0] for line in outcome.out.splitlines()]) == (
+        1, ["refused", "refused"],
+    )  # fmt: skip
+    assert sorted(each.name for each in Path("tokens").iterdir()) == ["1.tst", "2.tst"]
+
+
 def test_a_detached_signature(shell: Shell, reply: str) -> None:
     assert shell("extract", reply).out.endswith("not checked: what it is over was not given\n")
     assert shell("extract", reply, "--detached", "a.txt", *TRUST).out.endswith("\tverified\n")

@@ -107,6 +107,8 @@ def _verifier(call: Call) -> Verifier | None:
 
 
 def _write(call: Call, checked: Sequence[Checked]) -> list[str | None]:
+    from tsa_core.extract.checking import Outcome
+
     folder, force = call.flags["out_dir"], bool(call.flags["force"])
     if folder is None:
         return [None] * len(checked)
@@ -120,7 +122,7 @@ def _write(call: Call, checked: Sequence[Checked]) -> list[str | None]:
         refuse_existing(f"{place[:-4]}.data")
     for place, each in zip(places, checked, strict=True):
         write_timestamp(place, each.found.token, force=force)
-        if call.flags["data"] and each.found.subject is not None and not each.rule:
+        if call.flags["data"] and each.found.subject is not None and each.outcome is not Outcome.REFUSED:
             write_timestamp(f"{place[:-4]}.data", each.found.subject(), force=force)
     return list(places)
 
