@@ -20,11 +20,23 @@ def void(_result: object) -> None:
     """For a lambda."""
 
 
-class TestAuditSqlProvider(ProviderContract):
+class OfThisPlugin:
+    """The plugin whose contracts these are."""
+
     @pytest.fixture
     def plugin(self) -> ModuleType:
         return sql_plugin
 
+
+class InBothDatabases(OfThisPlugin):
+    """Its settings, for a database of each kind; the machine may be slow."""
+
+    @pytest.fixture
+    def options(self, database: TrailDatabase) -> Mapping[str, Any]:
+        return {**database.options, "timeout": "60s"}
+
+
+class TestAuditSqlProvider(OfThisPlugin, ProviderContract):
     @pytest.fixture
     def distribution_name(self) -> str:
         return "tsa-audit-sql"
@@ -34,15 +46,7 @@ class TestAuditSqlProvider(ProviderContract):
         return {"path": "/var/lib/tsa/audit.db", "key": "a key of some length"}
 
 
-class TestAuditSqlSink(AuditSinkContract):
-    @pytest.fixture
-    def plugin(self) -> ModuleType:
-        return sql_plugin
-
-    @pytest.fixture
-    def options(self, database: TrailDatabase) -> Mapping[str, Any]:
-        return {**database.options, "timeout": "60s"}
-
+class TestAuditSqlSink(InBothDatabases, AuditSinkContract):
     @pytest.fixture
     def read_serial_numbers(self, database: TrailDatabase) -> Callable[[], Collection[int]]:
         return database.serials
@@ -57,15 +61,7 @@ class TestAuditSqlSink(AuditSinkContract):
                 database.sql(f"ALTER TABLE {table}_away RENAME TO {table}")
 
 
-class TestAuditSqlTrail(TrailContract):
-    @pytest.fixture
-    def plugin(self) -> ModuleType:
-        return sql_plugin
-
-    @pytest.fixture
-    def options(self, database: TrailDatabase) -> Mapping[str, Any]:
-        return {**database.options, "timeout": "60s"}
-
+class TestAuditSqlTrail(InBothDatabases, TrailContract):
     @pytest.fixture
     def change_a_byte(self, database: TrailDatabase) -> Callable[[], None]:
         return lambda: void(

@@ -1,4 +1,4 @@
-"""The tables as statements use them; `migrations` makes them.
+"""The tables as statements use them; `migrations` makes them, and alone says what is unique or may be missing.
 
 `line` is the evidence: a line of the chain of its writer, as `tsa_core.api.trail` makes it, without its newline. All
 other columns of a record repeat what the line says, for searching, and `audit verify` compares them.
@@ -66,8 +66,8 @@ records = Table(
     metadata,
     Column("writer", Integer, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
-    Column("at", UtcTime, nullable=False),
-    Column("type", Text, nullable=False),
+    Column("at", UtcTime),
+    Column("type", Text),
     Column("kind", Text),
     Column("serial", LargeBinary),
     Column("digest", LargeBinary),
@@ -76,21 +76,21 @@ records = Table(
     Column("tenant", Text),
     Column("identity", Text),
     Column("how", Text),
-    Column("hash", LargeBinary, nullable=False),
-    Column("line", Text, nullable=False),
+    Column("hash", LargeBinary),
+    Column("line", Text),
 )
 
 writers = Table(
     "audit_writer",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("opened", UtcTime, nullable=False),
-    Column("start_seq", BigInteger, nullable=False),
-    Column("start_hash", LargeBinary, nullable=False),
-    Column("head_seq", BigInteger, nullable=False),
-    Column("head_hash", LargeBinary, nullable=False),
-    Column("sealed_seq", BigInteger, nullable=False),
+    Column("name", Text),
+    Column("opened", UtcTime),
+    Column("start_seq", BigInteger),
+    Column("start_hash", LargeBinary),
+    Column("head_seq", BigInteger),
+    Column("head_hash", LargeBinary),
+    Column("sealed_seq", BigInteger),
 )
 """A process that writes. `start` is the line before its first row: BEGINNING, or the last one that was pruned."""
 
@@ -98,16 +98,16 @@ seals = Table(
     "audit_seal",
     metadata,
     Column("seq", BigInteger, primary_key=True),
-    Column("at", UtcTime, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
-    Column("line", Text, nullable=False),
+    Column("at", UtcTime),
+    Column("hash", LargeBinary),
+    Column("line", Text),
 )
 
 anchors = Table(
     "audit_anchor",
     metadata,
     Column("number", BigInteger, primary_key=True),
-    Column("stored", UtcTime, nullable=False),
-    Column("anchor", LargeBinary, nullable=False),
+    Column("stored", UtcTime),
+    Column("anchor", LargeBinary),
 )
 """What other authorities have stamped, as `Anchor.to_json` writes it."""
