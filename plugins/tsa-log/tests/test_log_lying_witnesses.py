@@ -52,7 +52,8 @@ def listening(answer: Answer) -> Iterator[str]:
 
 def read_request(peer: socket.socket) -> None:
     """Read all of it: a socket that is closed with octets unread is reset, and its answer may be lost."""
-    data = b""
+    if (data := peer.recv(65_536)).startswith(b"\x16"):  # a TLS handshake, which is not answered as one
+        return
     while b"\r\n\r\n" not in data and (part := peer.recv(65_536)):
         data += part
     head, _, body = data.partition(b"\r\n\r\n")
