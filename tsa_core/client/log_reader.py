@@ -5,6 +5,7 @@ Nothing is asked of the server but files. What they hold is checked against a ch
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -28,14 +29,20 @@ from tsa_core.verify.errors import printable
 MAX_DISORDER: Final = timedelta(minutes=1)
 """How much older than its neighbours an entry is looked for."""
 MAX_MINUTES: Final = 15
-"""How many minutes after genTime a checkpoint that covers a token is looked for."""
+"""How many minutes after genTime the first checkpoint that covers a token is looked for."""
 _MAX_BUNDLE_OCTETS: Final = TILE_WIDTH * (2 + 0xFFFF)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_KEPT: Final = 4
+"""Bundles that are remembered."""
 _MISSING: Final = frozenset({404, 410})
 
 
 class LogUnusable(ClientError):
     """The log does not hold what it says, or not what was looked for; the text says which."""
+
+
+class NotInLog(LogUnusable):
+    """The log was read, and does not hold the timestamp."""
 
 
 class LogReader:
@@ -49,6 +56,7 @@ class LogReader:
         self._keys = keys
         self._deadline = deadline
         self._tls = tls
+        self._bundles: dict[tuple[int, int], list[bytes]] = {}
 
     @property
     def url(self) -> str:
@@ -60,6 +68,9 @@ class LogReader:
 
     def _wrong(self, text: str) -> LogUnusable:
         return LogUnusable(self.url, text)
+
+    def _absent(self, text: str) -> NotInLog:
+        return NotInLog(self.url, text)
 
     def checkpoint(self) -> SignedCheckpoint:
         """Return the log's newest checkpoint."""
@@ -111,7 +122,14 @@ class LogReader:
         return TileHashes(size, self.tile)
 
     def bundle(self, index: int, size: int) -> list[bytes]:
-        """Return the entries of a bundle in the tree of this size."""
+        """Return the entries of a bundle in the tree of this size; the last ones are remembered."""
+        if (known := self._bundles.get((index, size))) is None:
+            known = self._bundles[index, size] = self._read_bundle(index, size)
+            if len(self._bundles) > _MAX_KEPT:
+                del self._bundles[next(iter(self._bundles))]
+        return known
+
+    def _read_bundle(self, index: int, size: int) -> list[bytes]:
         tile = Tile(-1, index, min(TILE_WIDTH, size - index * TILE_WIDTH))
         try:
             return read_bundle(self.tile(tile), tile.width)
@@ -123,46 +141,46 @@ class LogReader:
     def prove(self, entry: TimestampEntry) -> LogProof:
         """Return the proof that an entry is in the log, with the first checkpoint that covers it.
 
-        Raises LogUnusable when it is in none that was published up to MAX_MINUTES after its genTime.
+        When none was published up to MAX_MINUTES after genTime, it is the newest one. Raises NotInLog when the entry is
+        not among those of its time.
         """
-        if not _EPOCH <= entry.gen_time <= datetime.now(UTC) + timedelta(minutes=MAX_MINUTES):
-            raise self._wrong(f"a token of {entry.gen_time.isoformat()} cannot be in a log today")
-        wanted = entry.encode()
-        searched = 0
-        for signed in self._published_after(entry.gen_time):
-            size = signed.checkpoint.size
-            if (index := self._find(wanted, entry.gen_time, searched, size)) is not None:
-                return self._proof(index, wanted, signed)
-            searched = size
-        raise self._wrong(
-            f"no checkpoint within {MAX_MINUTES} minutes of {entry.gen_time.isoformat()} covers the timestamp: it is "
-            "not in this log, or not yet"
-        )
+        newest = self.checkpoint()
+        wanted = entry.encode() if entry.gen_time >= _EPOCH else b""
+        index = self._find(wanted, entry.gen_time, newest.checkpoint.size)
+        if index is None:
+            raise self._absent(
+                f"the timestamp is not in this log, or not yet: it is not among the entries of "
+                f"{entry.gen_time.isoformat()}, of {newest.checkpoint.size} that are published"
+            )
+        covering = (each for each in self._published_after(entry.gen_time) if each.checkpoint.size > index)
+        return self._proof(index, wanted, next(covering, newest))
 
     def _published_after(self, gen_time: datetime) -> Iterator[SignedCheckpoint]:
         minute = gen_time.astimezone(UTC).replace(second=0, microsecond=0) - MAX_DISORDER
         last = min(minute + timedelta(minutes=MAX_MINUTES + 1), datetime.now(UTC) + MAX_DISORDER)
-        size = 0
         while minute <= last:
-            for signed in self.minute(minute):
-                if signed.checkpoint.size > size:
-                    size = signed.checkpoint.size
-                    yield signed
+            yield from self.minute(minute)
             minute += timedelta(minutes=1)
 
-    def _find(self, wanted: bytes, gen_time: datetime, searched: int, size: int) -> int | None:
-        """Return where an entry is in a tree, looked for from its end back to `searched`, or to older entries."""
-        for index in range((size - 1) // TILE_WIDTH, searched // TILE_WIDTH - 1, -1):
-            entries = self.bundle(index, size)
+    def _find(self, wanted: bytes, gen_time: datetime, size: int) -> int | None:
+        """Return where an entry is in a tree, whose entries are in the order of genTime but for MAX_DISORDER."""
+        bundles = range(-(-size // TILE_WIDTH))
+        first = bisect_left(bundles, True, key=lambda bundle: gen_time - self._times(bundle, size)[1] <= MAX_DISORDER)
+        for bundle in bundles[first:]:
+            entries = self.bundle(bundle, size)
             if wanted in entries:
-                return index * TILE_WIDTH + entries.index(wanted)
-            try:
-                newest = max(read_entry(each).gen_time for each in entries)
-            except EncodingError as error:
-                raise self._wrong(f"it has an entry that is none of a timestamp: {error}") from None
-            if newest < gen_time - MAX_DISORDER:
+                return bundle * TILE_WIDTH + entries.index(wanted)
+            if self._times(bundle, size)[0] - gen_time > MAX_DISORDER:
                 break
         return None
+
+    def _times(self, bundle: int, size: int) -> tuple[datetime, datetime]:
+        """Return the earliest and the latest genTime in a bundle."""
+        try:
+            times = [read_entry(each).gen_time for each in self.bundle(bundle, size)]
+        except EncodingError as error:
+            raise self._wrong(f"it has an entry that is none of a timestamp: {error}") from None
+        return min(times), max(times)
 
     def _proof(self, index: int, entry: bytes, signed: SignedCheckpoint) -> LogProof:
         size = signed.checkpoint.size

@@ -187,11 +187,13 @@ def _read_seen(path: Path | None) -> Seen:
         document = json.loads(read_file(str(path)))
         if document["version"] != _STATE_VERSION:
             raise ValueError("of another version")
-        newest = document["newest"]
+        newest = None if document["newest"] is None else datetime.fromisoformat(document["newest"])
+        if newest is not None and newest.tzinfo is None:
+            raise ValueError("its time has no zone")
         return Seen(
             size=int(document["size"]),
             root=bytes.fromhex(document["root"]),
-            newest=None if newest is None else datetime.fromisoformat(newest),
+            newest=newest,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageMistake(f"--state: {path} is not what `log monitor` writes: {error}") from None
@@ -217,7 +219,7 @@ def audit(ctx: click.Context, /, directory: Path, url: str, keys: tuple[str, ...
     Example:
       timestamp-cli log audit received/ --log-url https://log.example.com/tsa --log-key VKEY
     """
-    from tsa_core.client.log_reader import LogUnusable
+    from tsa_core.client.log_reader import NotInLog
     from tsa_core.protocol.transparency.leaf import entry_of
 
     missing = unreadable = 0
@@ -232,7 +234,7 @@ def audit(ctx: click.Context, /, directory: Path, url: str, keys: tuple[str, ...
         except EncodingError as error:
             unreadable += 1
             console.tell(f"{path}: it is no timestamp: {error}")
-        except LogUnusable as error:
+        except NotInLog as error:
             missing += 1
             console.tell(f"{path}: {error}")
         else:

@@ -1,0 +1,99 @@
+"""A log that any web server serves, read by the client: what is in it is found; absence is told from damage."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tsa_core.api.transparency import TimestampEntry, read_entry
+from tsa_core.client.deadline import Deadline
+from tsa_core.client.log_reader import LogReader, LogUnusable, NotInLog
+
+from .logs import LOG_KEY, START, checkpoint, entry
+from .test_log_sequencer import Log
+
+ENTRIES = [entry(number, after=timedelta(seconds=number)) for number in range(1000)]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of a thousand entries, a second apart, all of which were published today."""
+    log = Log(tmp_path_factory.mktemp("log"))
+    for first in range(0, len(ENTRIES), 100):
+        log.journal.store(ENTRIES[first : first + 100])
+        log.run()
+    log.journal.close()
+    return log.public
+
+
+@pytest.fixture
+def public(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "public"))
+
+
+@pytest.fixture
+def reader(public: Path) -> Iterator[LogReader]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(public)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with Deadline(120) as deadline:
+        yield LogReader(f"http://127.0.0.1:{server.server_port}", [LOG_KEY.key], deadline=deadline)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("number", [0, 1, 255, 256, 511, 512, 700, 999])
+def test_an_entry_is_found_though_its_checkpoints_came_late(reader: LogReader, public: Path, number: int) -> None:
+    """Witnesses were away, for example: the entry is in the log all the same, and the newest checkpoint covers it."""
+    proof = reader.prove(read_entry(ENTRIES[number]))
+    assert proof.index == number
+    assert proof.proves(ENTRIES[number])
+    assert proof.signed.checkpoint == checkpoint(public).checkpoint
+
+
+@pytest.mark.parametrize(
+    "gen_time",
+    [
+        START + timedelta(seconds=300),
+        START - timedelta(days=1),
+        START + timedelta(days=1),
+        datetime(1, 1, 1, tzinfo=UTC),
+        datetime(1969, 12, 31, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+    ],
+    ids=["between", "before", "behind", "first year", "1969", "last year"],
+)
+def test_what_is_not_there_is_not_in_the_log(reader: LogReader, gen_time: datetime) -> None:
+    absent = TimestampEntry(bytes(32), bytes(32), gen_time, bytes(32))
+    with pytest.raises(NotInLog, match="not in this log, or not yet"):
+        reader.prove(absent)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("tile/0/001", bytes(8192)),
+        ("tile/0/001", b"short"),
+        ("tile/entries/001", b"\0\1"),
+        ("checkpoint", b"nothing"),
+    ],
+    ids=["wrong tile", "short tile", "damaged bundle", "no checkpoint"],
+)
+def test_damage_is_not_taken_for_absence(reader: LogReader, public: Path, name: str, data: bytes) -> None:
+    (public / name).write_bytes(data)
+    with pytest.raises(LogUnusable) as caught:
+        reader.prove(read_entry(ENTRIES[300]))
+    assert not isinstance(caught.value, NotInLog)
