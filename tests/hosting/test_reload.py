@@ -200,7 +200,7 @@ def test_watch_reloads_by_itself_when_links_are_swapped(engine: str, tmp_path: P
         (tmp_path / "..new").symlink_to("..two")
         (tmp_path / "..new").replace(tmp_path / "..data")
         assert tsa.wait_for_report(0).succeeded
-        assert "changed: " in server.log
+        server.wait_for_log("changed: ")
         assert {new.signed(server.stamp(REQUEST).body, REQUEST) for _ in range(10)} == {True}
 
 

@@ -282,7 +282,7 @@ def test_a_guard_learns_the_profiles_and_may_refuse_its_settings() -> None:
         assert sorted(guard.names) == ["default", "other"]
     with pytest.raises(ConfigError, match=r"middleware\.x: no profile may be called wrong"):
         open_service(Parts(guards=[guard]), profiles={"wrong": {}})
-    with pytest.raises(PluginCrash, match="the guard 'guard0' failed in bind: KeyError"):
+    with pytest.raises(PluginCrash, match=r"the guard 'guard0' \(tests 0\) failed in bind: KeyError"):
         open_service(Parts(guards=[Crashing()]))
 
 

@@ -255,5 +255,5 @@ class TestServer:
             assert SYSTEM_FAILURE in server.stamp(encode_request()).body
             own_signd.start()
             assert GRANTED in server.stamp(encode_request()).body[:16]
-            assert "cannot be reached" in server.log
+            server.wait_for_log("cannot be reached")
             assert PIN not in server.log

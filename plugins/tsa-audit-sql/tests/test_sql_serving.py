@@ -56,7 +56,7 @@ def red_then_green(server: ServerProcess, postgresql: PostgresqlServer) -> None:
     finally:
         postgresql.start()
     wait_until(lambda: server.get("/readyz").status == 200, seconds=60, what="the server is ready again")
-    assert f"127.0.0.1:{postgresql.port}" in server.log
+    server.wait_for_log(f"127.0.0.1:{postgresql.port}")
     assert "Traceback" not in server.log
 
 
