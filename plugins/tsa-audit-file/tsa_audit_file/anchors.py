@@ -6,13 +6,12 @@ import contextlib
 import fcntl
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tsa_audit_file.shared_file import FILE_MODE, give_to_owner, sync_folder
-from tsa_core.api import ConfigError
+from tsa_audit_file.shared_file import FILE_MODE
+from tsa_core.api import ConfigError, replace_file
 from tsa_core.api.trail import MAX_ANCHOR_OCTETS, Anchor, BrokenAnchorError
 
 _DIRECTORY_MODE: Final = 0o700
@@ -69,17 +68,10 @@ class AnchorFolder:
         """Store an anchor, all of it or nothing; raises ConfigError when that fails, or when there is one already."""
         try:
             self._make()
-            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".new-", delete=False) as stream:
-                try:
-                    os.fchmod(stream.fileno(), FILE_MODE)
-                    give_to_owner(stream.fileno(), self._folder.parent.stat())
-                    stream.write(anchor.to_json())
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                    os.link(stream.name, self._path(anchor.number))
-                finally:
-                    Path(stream.name).unlink()
-            sync_folder(self._folder)
+            above = self._folder.parent.stat()
+            owner = (above.st_uid, above.st_gid) if os.geteuid() == 0 else None
+            path = self._path(anchor.number)
+            replace_file(path, anchor.to_json(), mode=FILE_MODE, owner=owner, exclusive=True)
         except OSError as error:
             raise self._error("written", error) from None
 

@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tsa_audit_file.shared_file import FILE_MODE, SharedFile, give_to_owner, sync_folder, write_all
+from tsa_audit_file.shared_file import FILE_MODE, SharedFile, give_to_owner, write_all
 from tsa_audit_file.tampering import Fault, forget_fault
+from tsa_core.api import sync_folder
 from tsa_core.api.trail import BrokenChainError, Link, encode, seal, utc_text
 
 log = logging.getLogger(__name__)

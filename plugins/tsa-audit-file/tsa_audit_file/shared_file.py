@@ -25,6 +25,7 @@ from typing import Any, Final
 from tsa_audit_file.descent import Ancestor, descends
 from tsa_audit_file.ends import FORMAT_VERSION, End, check_known, follow_end, read_end, read_first
 from tsa_audit_file.tampering import Fault, TamperedError, forget_fault, read_fault, write_fault
+from tsa_core.api import sync_folder
 from tsa_core.api.trail import BrokenChainError, Link, begin_hash, encode, seal, utc_text
 
 log = logging.getLogger(__name__)
@@ -353,12 +354,3 @@ def _has_a_line(fd: int, size: int) -> bool:
             return True
         at += len(data)
     return False
-
-
-def sync_folder(folder: Path) -> None:
-    """Let the disk have the names in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

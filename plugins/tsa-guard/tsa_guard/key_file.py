@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tsa_core.api import ConfigError, Identity, read_file
+from tsa_core.api import ConfigError, Identity, read_file, replace_file
 
 PREFIX: Final = "tsak_"
 _KEY: Final = re.compile(r"tsak_([a-z0-9]{12})_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -136,24 +136,15 @@ def changed_keys(path: Path) -> Iterator[dict[str, ApiKey]]:
 
 
 def _write(path: Path, keys: Mapping[str, ApiKey]) -> None:
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    present = ({name: text for name, text in asdict(key).items() if text} for key in keys.values())
+    lines = (json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n" for fields in present)
     try:
         old = path.stat() if path.exists() else path.parent.stat()
+        # Whatever the umask: root makes keys, and the server's group reads them.
         mode = (old.st_mode & 0o777) if path.exists() else _MODE
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(stream.fileno(), mode)  # whatever the umask: the server reads what root has written
-            for key in keys.values():
-                fields = {name: text for name, text in asdict(key).items() if text}
-                stream.write(json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n")
-            stream.flush()
-            if os.geteuid() == 0:
-                # Root makes keys; the server's group reads them.
-                os.fchown(stream.fileno(), old.st_uid, old.st_gid)
-            os.fsync(stream.fileno())
-        new.replace(path)
+        owner = (old.st_uid, old.st_gid) if os.geteuid() == 0 else None
+        replace_file(path, lines, mode=mode, owner=owner)
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise ConfigError(f"the keys cannot be written: {error.strerror or error}", path=str(path)) from None
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tsa_core.api import sync_folder
+
 _SERIAL_DIGITS: Final = 40
 _FILE_MODE: Final = 0o640
 _DIRECTORY_MODE: Final = 0o750
@@ -103,13 +105,8 @@ class TokenStore:
             self._sync_folder(folder.parent)
 
     def _sync_folder(self, folder: Path) -> None:
-        if not self._sync:
-            return
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if self._sync:
+            sync_folder(folder)
 
     def find_serial(self, serial_number: int) -> Iterator[Path]:
         """Yield the path of a serial number's token, if it is there."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -164,19 +163,13 @@ def _is_same(first: str, second: str) -> bool:
 
 def _replace(name: str, data: bytes) -> None:
     """Write the file anew, whole or not at all: it may be the only one that proves what it proves."""
+    from tsa_core.durable import replace_file
+
     path = Path(name).resolve()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fchmod(stream.fileno(), path.stat().st_mode & 0o777)
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        replace_file(path, data, mode=path.stat().st_mode & 0o777)
     except OSError as error:
         raise UsageMistake(f"{name} cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _report(call: Call, archive: TimeStampedData, verdict: VerifiedTimestamp, before: str) -> None:

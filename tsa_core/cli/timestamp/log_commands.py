@@ -38,12 +38,12 @@ _log_key = click.option(
 
 def _write(path: Path, data: bytes, *, force: bool) -> None:
     """Write a file whole or not at all, with the umask's mode; raises UsageMistake."""
-    part = path.with_name(f".{path.name}.part")
+    from tsa_core.cli.timestamp.whole_file import write_whole
+
     try:
-        if path.exists() and not force:
-            raise UsageMistake(f"{path} is there already; --force overwrites it")
-        part.write_bytes(data)
-        part.replace(path)
+        write_whole(str(path), data, replace=force, synced=True)
+    except FileExistsError:
+        raise UsageMistake(f"{path} is there already; --force overwrites it") from None
     except OSError as error:
         raise UsageMistake(f"{path} cannot be written: {error.strerror}") from None
 
