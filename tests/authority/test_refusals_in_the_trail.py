@@ -83,6 +83,8 @@ def test_what_a_sink_that_hangs_misses_is_counted() -> None:
         queued.put(sample_refusal(number))
     queued.finish(seconds=0.1)
     assert queued.take_lost() >= 17 - 3
+    queued.finish(seconds=0.1)
+    assert queued.take_lost() == 0, "nothing is lost twice"
     sink.go.set()
 
 

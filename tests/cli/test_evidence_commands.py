@@ -54,6 +54,7 @@ def test_the_whole_way(shell: Shell, files: Path, tsa: HttpTsa) -> None:
     assert made.code == 0, made.err
     assert made.out.startswith("3 files, timestamped at ")
     assert made.out.endswith("Wrote batch 000001 of proof\n")
+    assert made.err == ""
 
     good = shell("evidence", "verify", *STATE, *TRUST)
     assert (good.code, good.out.splitlines()[0]) == (0, "3 files verified, 0 not")
@@ -199,3 +200,13 @@ def test_the_help_lists_what_each_command_says_of_itself() -> None:
     assert commands.keys() == EVIDENCE.lazy.keys()
     for name, lazy in EVIDENCE.lazy.items():
         assert commands[name].get_short_help_str(limit=500) == lazy.summary, name
+
+
+def test_a_timestamp_that_nobody_verified_is_not_passed_off_as_verified(
+    shell: Shell, files: Path, tsa: HttpTsa
+) -> None:
+    made = shell("evidence", "create", *STATE, *server(tsa), "data")
+    assert made.code == 0, made.err
+    assert made.err == (
+        "timestamp-cli: not verified: no flag says whom to trust; timestamp-cli evidence verify does it later\n"
+    )

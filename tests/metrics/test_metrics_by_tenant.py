@@ -20,6 +20,17 @@ def test_the_first_tenants_have_names_and_the_others_have_one_together() -> None
     assert [names.label(each) for each in ("", "a", ODD, "c", "a", "d")] == [NONE, "a", ODD, OTHER, "a", OTHER]
 
 
+def test_no_tenant_takes_a_name_that_stands_for_others() -> None:
+    names = TenantNames(3, lambda: None)
+    assert [names.label(each) for each in (OTHER, NONE, "", "a", "b")] == [
+        "tenant other",
+        "tenant none",
+        NONE,
+        "a",
+        OTHER,
+    ]
+
+
 def test_processes_that_share_metrics_show_the_same_tenants(tmp_path: Path) -> None:
     processes = [TenantNames(5, lambda: tmp_path) for _ in range(8)]
     wanted = [f"tenant {number}" for number in range(50)]

@@ -26,7 +26,7 @@ _NAME = "tenants.jsonl"
 
 
 class TenantNames:
-    """The label of each tenant; at most `limit` of them, OTHER and NONE.
+    """The label of each tenant; at most `limit` of them, OTHER and NONE, which no tenant's name can take.
 
     `directory` returns where processes share metrics, None for a process by itself.
     """
@@ -44,7 +44,7 @@ class TenantNames:
     def _find(self, tenant: str) -> str:
         for each in self._noted(tenant) if len(self._labels) <= self._limit else ():
             if len(self._labels) <= self._limit:
-                self._labels[each] = each
+                self._labels[each] = f"tenant {each}" if each in {OTHER, NONE} else each
         return self._labels.get(tenant, OTHER)
 
     def _noted(self, tenant: str) -> list[str]:

@@ -7,6 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Final, Generic, TypeVar
 
@@ -80,7 +81,7 @@ class BackgroundQueue(ABC, Generic[_Item]):
         self.stop()
         if self._thread is not None:
             self._thread.join(seconds)
-        if left := len(self._queue):
+        if left := len(self._take(self._limit)):
             self._lose(left, "the server ended")
         self._tell(at_once=True)
 
@@ -106,8 +107,16 @@ class BackgroundQueue(ABC, Generic[_Item]):
             self._ending.wait(_HELD_SECONDS)
             # Cleared before the queue is emptied: what is added after that either is given on or wakes the thread.
             self._woken = False
-            while self._queue:
-                self._give([self._queue.popleft() for _ in range(min(self.together, len(self._queue)))])
+            while items := self._take(self.together):
+                self._give(items)
+
+    def _take(self, most: int) -> list[_Item]:
+        """Take items from the queue; `finish` may do it while the thread does."""
+        items: list[_Item] = []
+        with suppress(IndexError):
+            while len(items) < most:
+                items.append(self._queue.popleft())
+        return items
 
     def _lose(self, count: int, why: str) -> None:
         with self._losing:

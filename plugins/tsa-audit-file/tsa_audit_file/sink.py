@@ -23,7 +23,15 @@ from tsa_audit_file.proof import Proof
 from tsa_audit_file.sync_thread import SyncThread
 from tsa_audit_file.tampering import TamperedError
 from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, ConfigError, HealthStatus, RefusalRecord
-from tsa_core.api.trail import BrokenChainError, TokenMembers, encode, event_members, refusal_members, utc_text
+from tsa_core.api.trail import (
+    BrokenChainError,
+    TokenMembers,
+    chain_key,
+    encode,
+    event_members,
+    refusal_members,
+    utc_text,
+)
 
 log = logging.getLogger(__name__)
 
@@ -295,10 +303,7 @@ def open_sink(options: AuditFileOptions) -> FileAuditSink:
 
 def key_of(options: AuditFileOptions) -> bytes | None:
     """Return the key of the chain, if it has one; raises ConfigError for one that is too short."""
-    key = options.key.get_secret_value().encode("utf-8") if options.key is not None else None
-    if key is not None and len(key) < 16:
-        raise ConfigError("the key has fewer than 16 bytes; openssl rand -hex 32 makes one", path="audit.auditfile.key")
-    return key
+    return chain_key(options.key, "audit.auditfile.key")
 
 
 def _make_folder(folder: Path) -> None:

@@ -30,12 +30,12 @@ from tsa_core.api import (
     AuditEvent,
     AuditRecord,
     AuditSink,
-    ConfigError,
     HealthStatus,
     ProfileSummary,
     RefusalRecord,
     UnavailableError,
 )
+from tsa_core.api.trail import chain_key
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,4 @@ def open_sink(options: AuditSqlOptions) -> SqlAuditSink:
 
 def key_of(options: AuditSqlOptions) -> bytes | None:
     """Return the key of the chain, if it has one; raises ConfigError for one that is too short."""
-    key = options.key.get_secret_value().encode("utf-8") if options.key is not None else None
-    if key is not None and len(key) < 16:
-        raise ConfigError("the key has fewer than 16 bytes; openssl rand -hex 32 makes one", path="audit.auditsql.key")
-    return key
+    return chain_key(options.key, "audit.auditsql.key")

@@ -15,13 +15,17 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
-from tsa_core.api.errors import TsaError
+from tsa_core.api.errors import ConfigError, TsaError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 NOTHING: Final = "0" * 64
 """What the first hash of all is chained to."""
 MAX_LINE_OCTETS: Final = 4 * 1_048_576
+_MIN_KEY_OCTETS: Final = 16
 _HASH: Final = b',"hash":"'
 _END: Final = b'"}\n'
 _TAIL_OCTETS: Final = len(_HASH) + 64 + len(_END)
@@ -52,6 +56,19 @@ def parse_link(text: str) -> Link | None:
     """Return the link that `NUMBER:HASH` means, None for any other text."""
     found = _LINK_TEXT.fullmatch(text)
     return Link(int(found[1]), found[2].lower()) if found else None
+
+
+def chain_key(secret: SecretStr | None, setting: str) -> bytes | None:
+    """Return the key of a chain that a sink's options hold, None without one.
+
+    `setting` is its path. Raises ConfigError for one of fewer than 16 bytes.
+    """
+    key = secret.get_secret_value().encode("utf-8") if secret is not None else None
+    if key is not None and len(key) < _MIN_KEY_OCTETS:
+        raise ConfigError(
+            f"the key has fewer than {_MIN_KEY_OCTETS} bytes; openssl rand -hex 32 makes one", path=setting
+        )
+    return key
 
 
 class Hash(Protocol):

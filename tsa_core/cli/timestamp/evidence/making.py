@@ -88,7 +88,8 @@ def _add(call: Call, state: StateDirectory) -> None:
     from tsa_core.evidence.state import add_files
 
     flags = call.flags
-    with mistakes(), stamping(call, optional_trust(call)) as stamp, progress("hashing") as show:
+    trust = optional_trust(call)
+    with mistakes(), stamping(call, trust) as stamp, progress("hashing") as show:
         added = add_files(
             state,
             call.paths,
@@ -98,14 +99,17 @@ def _add(call: Call, state: StateDirectory) -> None:
             workers=flags["workers"],
             progress=show,
         )
-    _report(call, state, added)
+    _report(call, state, added, verified=trust is not None)
 
 
-def _report(call: Call, state: StateDirectory, added: AddedBatch) -> None:
+def _report(call: Call, state: StateDirectory, added: AddedBatch, *, verified: bool) -> None:
     for path, reason in added.skipped[:_SHOWN]:
         console.tell(f"{PROGRAM}: warning: {path} was left out: {reason}")
     if len(added.skipped) > _SHOWN:
         console.tell(f"{PROGRAM}: warning: {len(added.skipped) - _SHOWN} more were left out")
+    if not verified:
+        # What the reply says of itself was believed.
+        console.tell(f"{PROGRAM}: not verified: no flag says whom to trust; {PROGRAM} evidence verify does it later")
     batch = added.batch
     time = batch.last_chain()[-1].info.gen_time
     if call.as_json:
@@ -117,6 +121,7 @@ def _report(call: Call, state: StateDirectory, added: AddedBatch) -> None:
                 "Leaves": added.leaves,
                 "Octets": added.octets,
                 "Time": f"{time:%Y-%m-%dT%H:%M:%SZ}",
+                "Verified": verified,
                 "Skipped": [{"Path": path, "Reason": reason} for path, reason in added.skipped],
             }
         )
