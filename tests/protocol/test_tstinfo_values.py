@@ -24,7 +24,7 @@ def test_accuracy_round_trip(microseconds: int) -> None:
     accuracy = Accuracy(microseconds=microseconds)
     assert accuracy.duration == timedelta(microseconds=microseconds)
     assert (accuracy.seconds * 1000 + accuracy.millis) * 1000 + accuracy.micros == microseconds
-    native = tsp.Accuracy.load(accuracy.encode(), strict=True).native
+    native = tsp.Accuracy.load(accuracy.encoded, strict=True).native
     assert all(value is None or 1 <= value <= 999 for value in (native["millis"], native["micros"]))
     parts = [native[name] or 0 for name in ("seconds", "millis", "micros")]
     assert (parts[0] * 1000 + parts[1]) * 1000 + parts[2] == microseconds

@@ -95,7 +95,8 @@ class ClockVerdict:
     gate may then hold over on the last good verdict. `anchor` is the clock when the measurement began, at or before
     the oldest answer in it: a step since then is noticed, even one in the middle of the measurement. `valid_for`
     says how long the verdict stands: a monitor that has not given a new one by then has died. `leap` is the leap
-    second that is announced for the end of this UTC month.
+    second that is announced for the end of this UTC month. `basis` says in a few words what the clock was compared
+    with and whether that was authenticated, for the audit trail: 120 characters at most.
     """
 
     trusted: bool
@@ -107,6 +108,7 @@ class ClockVerdict:
     anchor: ClockAnchor | None = None
     valid_for: timedelta | None = None
     leap: LeapWarning = "none"
+    basis: str = ""
 
 
 _FIELD_TYPES: Final[Mapping[str, Any]] = {
@@ -119,6 +121,7 @@ _FIELD_TYPES: Final[Mapping[str, Any]] = {
     "anchor": ClockAnchor | None,
     "valid_for": timedelta | None,
     "leap": str,
+    "basis": str,
 }
 
 
@@ -141,7 +144,8 @@ class TimeSourceReport:
 
     `outcome` is one word or a few: answered, no answer, refused. `used` says whether the source agrees with the
     majority; None when it did not come to that. `offset` is clock minus this source's time; `address` is where the
-    answer came from.
+    answer came from. `authenticated` says whether the answer was proven to be this source's own, None when the monitor
+    cannot tell.
     """
 
     name: str
@@ -153,6 +157,7 @@ class TimeSourceReport:
     uncertainty: timedelta | None = None
     delay: timedelta | None = None
     answered_at: datetime | None = None
+    authenticated: bool | None = None
 
 
 class ClockMonitor(ABC):

@@ -33,6 +33,8 @@ class AuditRecord:
     response: bytes = field(repr=False)
     identity: Identity | None = None
     """Who asked, when a guard has found out."""
+    clock_error_bound: timedelta | None = None
+    """By how much the clock was off at most, by its monitors; None when nothing has measured that."""
 
 
 @dataclass(frozen=True, kw_only=True)

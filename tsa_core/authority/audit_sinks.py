@@ -103,4 +103,5 @@ def _record(pending: PendingRequest) -> AuditRecord:
         digest=request.digest,
         response=pending.response,
         identity=context.identity,
+        clock_error_bound=pending.stamp.error_bound,
     )

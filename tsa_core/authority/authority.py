@@ -392,8 +392,8 @@ class TimestampAuthority:
             text = f"profile {profile.name}: no token for {time}: {reason}"
             self._replies.failures.error("period", pending.context.request_id, text)
             raise RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, f"this authority may not issue now: {reason}")
-        accuracy = None if reading.uncertainty is None else profile.accuracy_for(reading.uncertainty)
-        stamp = _new_tuple(Stamp, (time, *profile.encode_times(time), accuracy))
+        accuracy = profile.accuracy_for(reading.uncertainty)
+        stamp = _new_tuple(Stamp, (time, *profile.encode_times(time), accuracy, reading.uncertainty))
         if not profile.settings.ordering:
             pending.batch.stamps[profile.name] = stamp
         return stamp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -40,7 +41,7 @@ class ClockStatus:
 
     `issuing` says whether tokens are issued; `on_failure = "warn"` allows that in any state. `offset` is the clock
     minus true time, if known. `error_bound` is the largest possible error, the offset included. `uncovered` are the
-    profiles whose stated accuracy is narrower than that.
+    profiles whose stated accuracy is narrower than that. `basis` says what the offset was measured against.
     """
 
     state: ClockState
@@ -49,11 +50,26 @@ class ClockStatus:
     offset: timedelta | None = None
     error_bound: timedelta | None = None
     uncovered: tuple[str, ...] = ()
+    basis: str = ""
 
     @property
     def healthy(self) -> bool:
         """Whether the clock lets every profile issue."""
         return self.issuing and not self.uncovered
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The same as texts, for the audit trail; what is not known is left out."""
+        facts = {"state": self.state.value, "issuing": str(self.issuing).lower(), "reason": self.reason}
+        if self.offset is not None:
+            facts["offset_seconds"] = f"{self.offset.total_seconds():.6f}"
+        if self.error_bound is not None:
+            facts["error_bound_seconds"] = f"{self.error_bound.total_seconds():.6f}"
+        if self.basis:
+            facts["measured_by"] = self.basis
+        if self.uncovered:
+            facts["uncovered_profiles"] = ",".join(self.uncovered)
+        return facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +80,7 @@ class Judgement:
     reason: str = ""
     offset: float | None = None
     error_bound: float | None = None
+    basis: str = ""
     until: float
 
 
@@ -118,6 +135,7 @@ class MonitorHistory:
             reason=verdict.reason,
             offset=judged.offset,
             error_bound=judged.error_bound,
+            basis=judged.basis,
             until=judged.until,
         )
 
@@ -145,7 +163,7 @@ class MonitorHistory:
         age = now.monotonic - (good.checked_at or anchor.monotonic)
         aged = max(0.0, age) * settings.drift_ppm * 1e-6
         bound = abs(offset) + uncertainty + aged
-        return Judgement(state=ClockState.SYNCHRONISED, offset=offset, error_bound=bound, until=until)
+        return Judgement(state=ClockState.SYNCHRONISED, offset=offset, error_bound=bound, basis=good.basis, until=until)
 
 
 def _closed(reason: str, until: float) -> Judgement:
@@ -166,5 +184,6 @@ def combine(judgements: list[Judgement]) -> Judgement:
         reason="; ".join(reasons),
         offset=widest.offset if widest else None,
         error_bound=widest.error_bound if widest else None,
+        basis="; ".join(dict.fromkeys(judged.basis for judged in judgements if judged.basis)),
         until=min(judged.until for judged in judgements),
     )

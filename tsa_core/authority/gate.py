@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _HOLDS_SECONDS = 1.0
 """How long an evaluation is used before drift and age are computed again."""
-_MOVED_SECONDS = 0.001
+_MOVED_SECONDS = 0.0001
 """A clock that moved less than this against the monotonic clock needs no new evaluation."""
 _WATCH_SECONDS = 0.25
 _LEAP_MARGIN = timedelta(seconds=5)
@@ -340,6 +340,7 @@ class ClockGate:
             offset=None if judged.offset is None else timedelta(seconds=judged.offset),
             error_bound=bound,
             uncovered=() if warn else uncovered,
+            basis=judged.basis,
         )
 
     # -- leap seconds -------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from tsa_core.api import RequestContext, RequestRejected, TimeStampReq, TokenDraft
@@ -22,12 +22,16 @@ class Reply(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """The time of a token. `accuracy` replaces the profile's accuracy when that is smaller than the clock's error."""
+    """The time of a token. `accuracy` replaces the profile's, for a token that states another.
+
+    `error_bound` is by how much the clock is off at most, None when that is unknown.
+    """
 
     time: datetime
     gen_time_der: bytes
     signing_time_der: bytes
     accuracy: Accuracy | None
+    error_bound: timedelta | None
 
 
 class LeaveThread(BaseException):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 
 from tsa_core.api import (
-    ClockError,
     ConfigError,
     PluginCrash,
     PluginError,
@@ -26,12 +25,13 @@ from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, lo
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.ordered_clock import OrderedClock
 from tsa_core.authority.plugin_calls import DEFAULT_THREADS, PluginCalls
+from tsa_core.authority.stated_accuracy import StatedAccuracy
 from tsa_core.authority.validity import OF_CERTIFICATE, IssuingPeriod, days_between, issuing_period
 from tsa_core.config import ProfileSettings
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA1, HashAlgorithm
 from tsa_core.protocol.template import TokenTemplate
-from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, Accuracy, TimeEncoder, wider_accuracy
+from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, TimeEncoder
 
 log = logging.getLogger(__name__)
 
@@ -122,15 +122,15 @@ class Profile:
             )
         self.read_clock = (self._ordered_clock or gate).read
         """Returns the time for one token; raises ClockError."""
-        accuracy = self._accuracy()
-        self._stated_accuracy = accuracy.duration if accuracy else None
-        self._clock_settings = gate.settings
-        gate.promise(name, self._stated_accuracy)
+        stated = StatedAccuracy(name, settings, gate.settings)
+        self.accuracy_for = stated.for_bound
+        """Returns what a token must state beside the profile's own accuracy; raises ClockError when it cannot."""
+        gate.promise(name, stated.allowed)
         self.template = TokenTemplate(
             signer_certificate=self.chain.selection("leaf")[0],
             certificates=self.chain.selection(settings.include_chain),
             algorithm=self.algorithm,
-            accuracy=accuracy,
+            accuracy=stated.constant,
             ordering=settings.ordering,
             tsa_name=settings.tsa_name,
             algorithm_protection=settings.algorithm_protection,
@@ -184,14 +184,6 @@ class Profile:
         accepted = [IMPRINT_HASHES[name] for name in self.settings.hashes]
         return [*accepted, SHA1] if self.settings.accept_sha1 else accepted
 
-    def _accuracy(self) -> Accuracy | None:
-        duration = self.settings.accuracy
-        if duration is None:
-            return None
-        if duration <= timedelta(0):
-            raise ConfigError('must be more than 0; "none" leaves it out', path=f"profiles.{self.name}.accuracy")
-        return Accuracy(microseconds=duration // timedelta(microseconds=1))
-
     @property
     def hash_names(self) -> str:
         """The names of the accepted hashes, as text."""
@@ -214,19 +206,6 @@ class Profile:
         if limit == OF_CERTIFICATE:
             return "a certificate of the chain is not valid now"
         return "the private key usage period of the certificate is over or has not begun"
-
-    def accuracy_for(self, error: timedelta) -> Accuracy | None:
-        """Return the accuracy that a token must state; None when the profile's accuracy covers `error`.
-
-        Raises ClockError when it does not, unless `[clock] widen_accuracy` is on.
-        """
-        if self._stated_accuracy is None or error <= self._stated_accuracy:
-            return None
-        if self._clock_settings.widen_accuracy:
-            return wider_accuracy(error)
-        if self._clock_settings.on_failure == "warn":
-            return None
-        raise ClockError("the clock may be off by more than the accuracy that timestamps state here")
 
     def to_sign(self, message: bytes) -> bytes:
         """Return what `sign` takes: the digest of a message for a key in this process's memory, else the message."""

@@ -48,11 +48,14 @@ def check(as_json: bool, **parameters: Any) -> None:
         chosen = selection(service.settings)
         origins = {name: service.host.distribution(name) for names in chosen.values() for name in names}
         checks = [{"name": line.name, "healthy": line.healthy, "reason": line.reason} for line in service.readiness()]
+        measured_by = service.clock.gate.status().basis
     if as_json:
         selected = {
             kind: [{"name": name, "distribution": origins[name]} for name in names] for kind, names in chosen.items()
         }
-        console.print_json({"profiles": profiles, "selected": selected, "checks": checks})
+        console.print_json(
+            {"profiles": profiles, "selected": selected, "checks": checks, "clock_measured_by": measured_by}
+        )
     else:
         rows = [(p["profile"], key, value) for p in profiles for key, value in p.items() if key != "profile"]
         console.print_table(("PROFILE", "FACT", "VALUE"), rows)
@@ -63,6 +66,8 @@ def check(as_json: bool, **parameters: Any) -> None:
         ]
         console.print_table(("PLUGINS", "SELECTED", "DISTRIBUTION"), rows)
         rows = [(str(c["name"]), "good" if c["healthy"] else "bad", str(c["reason"])) for c in checks]
+        if measured_by:
+            rows.append(("clock measured by", "", measured_by))
         console.print_table(("CHECK", "STATE", "REASON"), rows)
     if not all(line["healthy"] for line in checks):
         console.tell("timestamp-server: a server would start, but not everything is usable now; see the checks above")

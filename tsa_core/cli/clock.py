@@ -22,6 +22,7 @@ from tsa_core.logs import set_up_logging
 from tsa_core.service import open_clock
 
 _READINESS_SECONDS = 10
+_YES_NO = {True: "yes", False: "no", None: "-"}
 
 
 @click.command(cls=GroupedCommand, groups=flag_groups())
@@ -55,7 +56,7 @@ def _print_measured(parameters: dict[str, Any], wait: float, *, as_json: bool) -
     try:
         opened = open_clock(settings, host)
         for name, profile in settings.profiles.items():
-            opened.gate.promise(name, profile.accuracy)
+            opened.gate.promise(name, profile.allowed_clock_error)
         opened.gate.wait_for_monitors(wait)
         status = opened.gate.status()
         if as_json:
@@ -74,6 +75,7 @@ def _document(status: ClockStatus, monitors: Mapping[str, ClockMonitor]) -> dict
         "reason": status.reason,
         "offset_seconds": _seconds(status.offset),
         "error_bound_seconds": _seconds(status.error_bound),
+        "measured_by": status.basis,
         "uncovered_profiles": list(status.uncovered),
         "kernel": _kernel(),
         "monitors": {name: _monitor_document(monitor) for name, monitor in monitors.items()},
@@ -98,6 +100,7 @@ def _monitor_document(monitor: ClockMonitor) -> dict[str, Any]:
                 "offset_seconds": _seconds(source.offset),
                 "uncertainty_seconds": _seconds(source.uncertainty),
                 "delay_seconds": _seconds(source.delay),
+                "authenticated": source.authenticated,
                 "answered_at": source.answered_at.isoformat() if source.answered_at else None,
             }
             for source in monitor.sources()
@@ -112,6 +115,7 @@ def _print_tables(status: ClockStatus, monitors: Mapping[str, ClockMonitor]) -> 
         ("reason", status.reason or ("no monitor is configured" if not monitors else "-")),
         ("offset", _text(status.offset, sign=True)),
         ("may be off by", _text(status.error_bound)),
+        ("measured by", status.basis or "-"),
     ]
     if status.uncovered:
         rows.append(("not accurate enough for", ", ".join(status.uncovered)))
@@ -126,7 +130,18 @@ def _print_tables(status: ClockStatus, monitors: Mapping[str, ClockMonitor]) -> 
     if sources:
         click.echo()
         console.print_table(
-            ("MONITOR", "SOURCE", "LAST ANSWER", "BELIEVED", "OFFSET", "UNCERTAINTY", "DELAY", "STRATUM"), sources
+            (
+                "MONITOR",
+                "SOURCE",
+                "LAST ANSWER",
+                "AUTHENTICATED",
+                "BELIEVED",
+                "OFFSET",
+                "UNCERTAINTY",
+                "DELAY",
+                "STRATUM",
+            ),
+            sources,
         )
 
 
@@ -135,7 +150,8 @@ def _source_row(monitor: str, source: TimeSourceReport) -> tuple[str, ...]:
         monitor,
         source.name,
         source.outcome,
-        {True: "yes", False: "no", None: "-"}[source.used],
+        _YES_NO[source.authenticated],
+        _YES_NO[source.used],
         _text(source.offset, sign=True),
         _text(source.uncertainty),
         _text(source.delay),

@@ -101,6 +101,23 @@ class Settings(BaseSettings):
         return self.server.tls_ca is not None and bool(self.middleware.guards)
 
     @model_validator(mode="after")
+    def _measured_accuracy_is_measured(self) -> Self:
+        measured = [name for name, profile in self.profiles.items() if profile.states_measured_accuracy]
+        if not measured:
+            return self
+        clock, where = self.clock, f'profiles.{measured[0]}.accuracy = "measured"'
+        if not clock.active_monitors and clock.source == ClockSettings().source:
+            raise ValueError(f'{where} needs something that measures the clock; name it: [clock] monitors = ["ntp"]')
+        if clock.on_failure == "warn":
+            raise ValueError(
+                f'{where} cannot be had with clock.on_failure = "warn": a clock that cannot be trusted '
+                "has no measured accuracy"
+            )
+        if clock.widen_accuracy and len(measured) == len(self.profiles):
+            raise ValueError('clock.widen_accuracy has no effect, because every profile has accuracy = "measured"')
+        return self
+
+    @model_validator(mode="after")
     def _waitress_does_tls_for_guards(self) -> Self:
         server = self.server
         if not self.tells_guards_of_certificates:

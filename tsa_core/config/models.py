@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
 
 from tsa_core.api.fields import ConfigPath, Duration, Oid, TextList, split_text
+from tsa_core.config.accuracy import AccuracySettings
 from tsa_core.config.networks import Networks
-from tsa_core.config.sections import PluginTable, Table, none_text
+from tsa_core.config.sections import PluginTable, Table
 from tsa_core.protocol.hashes import DEFAULT_IMPRINT_HASHES, hash_by_name
 
 _OWN_PATHS = ("/api/", "/tsa/", "/ping", "/healthz", "/readyz", "/docs", "/openapi.json", "/swagger.json")
@@ -200,7 +201,7 @@ class ServerSettings(Table):
         return self.model_copy(update={**given, "http2": self.http2 is not False})
 
 
-class ProfileSettings(Table):
+class ProfileSettings(AccuracySettings):
     """`[profiles.NAME]`: one TSA identity."""
 
     signer: str = Field(min_length=1, description="key URI; its scheme names the signer plugin", repr=False)
@@ -230,10 +231,6 @@ class ProfileSettings(Table):
     policies: Annotated[list[Oid], BeforeValidator(split_text)] = Field(
         default=[DEFAULT_POLICY], min_length=1, description="accepted policy OIDs; the first is the default"
     )
-    accuracy: Annotated[Duration | None, BeforeValidator(none_text)] = Field(
-        timedelta(seconds=1), description='stated accuracy of genTime; "none" leaves the field out'
-    )
-    fraction_digits: int = Field(0, ge=0, le=6, description="digits of genTime after the second")
     ordering: bool = Field(False, description="issue strictly increasing times and say so in the token")
     hashes: TextList = Field(default=list(DEFAULT_IMPRINT_HASHES), min_length=1, description="accepted imprint hashes")
     accept_sha1: bool = Field(False, description="accept SHA-1 imprints, for old clients that cannot do better")

@@ -55,7 +55,7 @@ class TokenTemplate:
         self.algorithm = algorithm
         self._digest = algorithm.digest.new
         self._ordering = der.boolean(True) if ordering else b""
-        self._after_gen_time = (accuracy.encode() if accuracy else b"") + self._ordering
+        self._after_gen_time = (accuracy.encoded if accuracy else b"") + self._ordering
         # A certificate without a subject has no name that the field could correspond to (RFC 3161 2.4.2).
         named = tsa_name and names.subject != der.sequence()
         self._tsa = der.explicit(0, der.explicit(4, names.subject)) if named else b""
@@ -107,7 +107,7 @@ class TokenTemplate:
 
         `accuracy` replaces the template's, for a token whose time is less certain.
         """
-        after_gen_time = self._after_gen_time if accuracy is None else accuracy.encode() + self._ordering
+        after_gen_time = self._after_gen_time if accuracy is None else accuracy.encoded + self._ordering
         after_nonce = self._after_nonce
         if extensions:
             after_nonce = self._tsa + der.tlv(0xA1, self.extensions + extensions)

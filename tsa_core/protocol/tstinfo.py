@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 from tsa_core.protocol import der, oids
 
 SERIAL_OCTETS = 20
+_MICROSECOND = timedelta(microseconds=1)
 
 QUALIFIED_STATEMENT = der.sequence(
     der.oid(oids.ID_PE_QC_STATEMENTS), der.octet_string(bytes.fromhex("300b30090607040081975e0101"))
@@ -43,13 +45,19 @@ class Accuracy:
         """Microseconds beyond the whole milliseconds, 0 to 999."""
         return self.microseconds % 1000
 
+    @classmethod
+    def of(cls, duration: timedelta) -> Accuracy:
+        """Return the smallest accuracy that covers a duration."""
+        return cls(microseconds=-(-duration // _MICROSECOND))
+
     @property
     def duration(self) -> timedelta:
         """The same as a timedelta."""
         return timedelta(microseconds=self.microseconds)
 
-    def encode(self) -> bytes:
-        """Return the DER of Accuracy."""
+    @cached_property
+    def encoded(self) -> bytes:
+        """The DER of Accuracy."""
         return der.sequence(
             der.integer(self.seconds) if self.seconds else b"",
             _implicit_integer(0x80, self.millis),
@@ -57,12 +65,20 @@ class Accuracy:
         )
 
 
+def measured_accuracy(error: timedelta) -> Accuracy:
+    """Return the accuracy that covers `error`, in whole microseconds below a millisecond, else in milliseconds."""
+    accuracy = Accuracy.of(error)
+    if accuracy.microseconds <= 1000:
+        return accuracy
+    return Accuracy(microseconds=-(-accuracy.microseconds // 1000) * 1000)
+
+
 def wider_accuracy(error: timedelta) -> Accuracy:
     """Return the smallest of 1, 2 or 5 times a power of ten microseconds that covers `error`.
 
     There are few distinct values, so an accuracy reveals little about the clock, and token sizes repeat.
     """
-    microseconds = -(-error // timedelta(microseconds=1))
+    microseconds = Accuracy.of(error).microseconds
     power = 1
     while power * 5 < microseconds:
         power *= 10

@@ -48,7 +48,7 @@ class ServiceAccess(AuthorityAccess):
                 policies=profile.policies,
                 algorithm=profile.algorithm.name,
                 subject=self._subjects[name],
-                accuracy=profile.settings.accuracy,
+                accuracy=profile.settings.promised_accuracy,
                 certificate_chain=profile.certificate_chain_pem,
                 not_after=profile.not_after,
                 stopped_by=tuple(_STOPPED[kind] for kind in self._watch.stopping(name)),

@@ -26,6 +26,7 @@ MAX_MONITORS = 16
 _SLOT_OCTETS = 4096
 _HEAD = struct.Struct("=QII")
 _MAX_TEXT = 512
+_MAX_BASIS = 120
 _TRIES = 100
 _NO_VERDICT = ClockVerdict(trusted=False, measured=False, reason="the clock has not been compared with others yet")
 
@@ -44,6 +45,7 @@ def encode_verdict(verdict: ClockVerdict) -> bytes:
             "anchor": [anchor.time.isoformat(), anchor.monotonic] if anchor else None,
             "valid_for": _microseconds(verdict.valid_for),
             "leap": verdict.leap,
+            "basis": verdict.basis[:_MAX_BASIS],
         }
     ).encode("utf-8")
 

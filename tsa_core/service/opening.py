@@ -245,11 +245,12 @@ def refuse_drift(settings: Settings, periods: Mapping[str, timedelta | None]) ->
             continue
         drift = period * (section.drift_ppm * 1e-6)
         for name, profile in settings.profiles.items():
-            if profile.accuracy is None or not timedelta(0) < profile.accuracy <= drift:
+            accuracy = profile.promised_accuracy
+            if accuracy is None or not timedelta(0) < accuracy <= drift:
                 continue
-            most = profile.accuracy / (section.drift_ppm * 1e-6) / 2
+            most = accuracy / (section.drift_ppm * 1e-6) / 2
             raise ConfigError(
-                f"tokens would state {_text(profile.accuracy)}, but between two measurements of the clock monitor "
+                f"tokens would state {_text(accuracy)}, but between two measurements of the clock monitor "
                 f"{monitor!r}, {_text(period)} apart, the clock may drift by {_text(drift)} "
                 f"([clock] drift_ppm = {section.drift_ppm:g}); measure more often, [clock.{monitor}] "
                 f'period = "{_text(most).replace(" ", "")}" for example, or state a wider accuracy',

@@ -290,19 +290,7 @@ class Service:
 
     def _audit_clock(self, change: ClockChange) -> None:
         """Write a change of the clock's state into the audit trail."""
-        status = change.status
-        details = {
-            "state": status.state.value,
-            "previous": change.previous.state.value,
-            "issuing": str(status.issuing).lower(),
-            "reason": status.reason,
-        }
-        if status.offset is not None:
-            details["offset_seconds"] = f"{status.offset.total_seconds():.6f}"
-        if status.error_bound is not None:
-            details["error_bound_seconds"] = f"{status.error_bound.total_seconds():.6f}"
-        if status.uncovered:
-            details["uncovered_profiles"] = ",".join(status.uncovered)
+        details = {"previous": change.previous.state.value, **change.status.facts}
         self.authority.audit(AuditEvent(kind="clock.state", time=change.time, details=details))
 
     # -- lifetime -----------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def tst_info(
         der.sequence(der.sequence(hash_algorithm.oid_der, der.null()), der.octet_string(hashed)),
         der.integer(serial_number),
         time,
-        accuracy.encode() if accuracy is not None else b"",
+        accuracy.encoded if accuracy is not None else b"",
         der.boolean(ordering) if ordering is not None else b"",
         der.integer(nonce) if nonce is not None else b"",
         der.tlv(0xA0, tsa if isinstance(tsa, bytes) else der.explicit(4, tsa.public_bytes())) if tsa else b"",

@@ -16,6 +16,7 @@ _TRACKING_FIELDS = 14
 _SOURCE_FIELDS = 10
 _STATISTICS_FIELDS = 8
 _ATTEMPTS = 3
+_REFCLOCK = "#"
 _LEAPS: dict[str, LeapWarning] = {"Normal": "none", "Insert second": "insert", "Delete second": "delete"}
 
 
@@ -43,7 +44,8 @@ class Source:
 
     `state` is chronyd's mark for it, `offset` chronyd's clock minus the source's, `error` half of the whole delay and
     all dispersion at the measurement. `age` is its age at most, `growth` how fast the error may have grown since, in
-    seconds a second. `recent` says whether one of the last three questions was answered.
+    seconds a second. `recent` says whether one of the last three questions was answered. `refclock` says that it is
+    hardware of this machine, such as a PPS signal or the clock of a network card (PHC), and not a time server.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Source:
     error: float
     age: float
     growth: float
+    refclock: bool = False
 
 
 class Report(NamedTuple):
@@ -152,4 +155,5 @@ def _source(fields: list[str], statistics: list[str]) -> Source:
         error=float(fields[9]),
         age=int(fields[6]) + 1.0,
         growth=(abs(float(statistics[4])) + float(statistics[5]) + 1.0) * 1e-6,
+        refclock=fields[0] == _REFCLOCK,
     )

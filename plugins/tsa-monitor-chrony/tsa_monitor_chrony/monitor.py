@@ -131,6 +131,7 @@ class ChronyMonitor(ClockMonitor):
             anchor=bound.anchor,
             valid_for=self._valid_for,
             leap=leap,
+            basis=_basis([bound.heard[place] for place in agreed.members]),
         )
 
     def _unknown(self, started: float, reason: str) -> ClockVerdict:
@@ -143,13 +144,22 @@ class ChronyMonitor(ClockMonitor):
         self._verdict = verdict
 
 
+def _basis(sources: Sequence[Source]) -> str:
+    """Return what the bound rests on, for the audit trail: names of reference clocks, and the number of servers."""
+    clocks = [source.name for source in sources if source.refclock]
+    servers = len(sources) - len(clocks)
+    parts = [f"reference clocks {', '.join(clocks)}"] if clocks else []
+    return f"chronyd: {'; '.join([*parts, f'{servers} time servers'] if servers or not clocks else parts)}"
+
+
 def _described(source: Source, correction: float, members: set[str]) -> TimeSourceReport:
     """Return a source as `timestamp-server clock` shows it; `correction` is the system clock minus chronyd's."""
+    kind = ", reference clock" if source.refclock else ""
     if not source.recent:
-        return TimeSourceReport(name=source.name, outcome="no answer", address=source.name)
+        return TimeSourceReport(name=source.name, outcome=f"no answer{kind}", address=source.name)
     return TimeSourceReport(
         name=source.name,
-        outcome=_STATES.get(source.state, source.state),
+        outcome=f"{_STATES.get(source.state, source.state)}{kind}",
         used=source.name in members if counts(source) else None,
         address=source.name,
         stratum=source.stratum,

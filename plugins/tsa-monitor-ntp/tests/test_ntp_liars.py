@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsa_core.api import Clock, ClockAnchor, ClockError, ClockMonitor, ClockVerdict
+from tsa_core.api.ntp.peer import Peer
+from tsa_core.api.ntp.query import Sample
 from tsa_core.authority import ClockGate
 from tsa_core.builtin.clock import SystemClock
-from tsa_monitor_ntp.monitor import NtpMonitor
+from tsa_monitor_ntp.monitor import NtpMonitor, NtpServer
 from tsa_monitor_ntp.options import NtpOptions
-from tsa_monitor_ntp.peer import Peer
-from tsa_monitor_ntp.query import Sample
 
 ACCURACY_SECONDS = 1.0
 
@@ -75,7 +75,10 @@ def test_no_token_is_further_off_than_it_says_while_most_servers_are_honest(case
     monitor, clock = NtpMonitor(options), SystemClock()
     anchor = ClockAnchor.take(clock)
     verdict = monitor._judge(
-        case.answers(anchor, Peer("", "", 123, options)), asked=count, anchor=anchor, started=time.monotonic()
+        case.answers(anchor, Peer(NtpServer("", "", 123, max_distance=1.5), options, kind="ntp")),
+        asked=count,
+        anchor=anchor,
+        started=time.monotonic(),
     )
     assert verdict.offset is not None, "honest servers share the truth, so there is a majority"
     assert verdict.uncertainty is not None

@@ -224,7 +224,7 @@ def test_names_are_resolved_each_round(
         asked.append(port)
         return resolve(host, port, *args, **more)
 
-    monkeypatch.setattr("tsa_monitor_ntp.query.socket.getaddrinfo", count)
+    monkeypatch.setattr("tsa_core.api.ntp.query.socket.getaddrinfo", count)
     watch()
     rounds(responders, 3)
     assert asked.count(responders[0].port) >= 3
@@ -265,11 +265,11 @@ def test_metrics_are_in_seconds_and_count_as_the_reference_does(responders: list
 def test_changes_are_logged_with_the_servers_answers(
     responders: list[NtpResponder], watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "tsa_monitor_ntp"):
+    with caplog.at_level(logging.INFO, "tsa_core.api.ntp"):
         _, gate = watch()
         reach(gate, ClockState.SYNCHRONISED)
         rounds(responders, 2)
-    lines = [record.getMessage() for record in caplog.records if record.name == "tsa_monitor_ntp.monitor"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "tsa_core.api.ntp.monitor"]
     assert len(lines) == 1
     assert all(responder.server in lines[0] for responder in responders)
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from tsa_core.api.ntp.peer import Peer
 from tsa_core.authority import ClockState
 from tsa_core.builtin.clock import SystemClock
 from tsa_core.testing import wait_until
 from tsa_core.testing.ntp_responder import NtpResponder
 from tsa_monitor_ntp.monitor import NtpMonitor
 from tsa_monitor_ntp.options import NtpOptions
-from tsa_monitor_ntp.peer import Peer
 
 from .ntp_world import WITHIN, Watch, reach, rounds
 
@@ -43,7 +43,7 @@ def test_a_moment_without_threads_is_said_and_heals(
     wait_until(lambda: monitor.verdict().checked_at > 0, seconds=WITHIN, what="a round without threads")
     assert monitor.verdict().reason == "too few time servers can be asked"
     assert {report.outcome for report in monitor.sources()} == {"not asked: can't start new thread"}
-    errors = [record for record in caplog.records if record.name == "tsa_monitor_ntp.peer_thread"]
+    errors = [record for record in caplog.records if record.name == "tsa_core.api.ntp.peer_thread"]
     assert len(errors) == 4, "one line for each server, not one for each round"
     without_threads.clear()
     reach(gate, ClockState.SYNCHRONISED)
@@ -108,7 +108,7 @@ def test_a_hanging_resolver_does_not_hold_up_the_round(
             release.wait(30)
         return resolve(host, port, *args, **more)
 
-    monkeypatch.setattr("tsa_monitor_ntp.query.socket.getaddrinfo", hang)
+    monkeypatch.setattr("tsa_core.api.ntp.query.socket.getaddrinfo", hang)
     try:
         monitor, _ = watch(server_threshold=3)
         wait_until(lambda: monitor.verdict().trusted, seconds=10, what="three others suffice")

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tsa_core.api import Clock, ClockAnchor, TimeReading
+from tsa_core.api.ntp.query import KissOfDeath, NoUsableAnswer, Question, Sample, parse_server, query
 from tsa_core.builtin.clock import SystemClock
 from tsa_core.testing import ends_within
 from tsa_core.testing.ntp_responder import NtpResponder, ntp_timestamp
-from tsa_monitor_ntp.query import KissOfDeath, NoUsableAnswer, Sample, parse_server, query
 
 
 @pytest.fixture
@@ -23,7 +23,11 @@ def responder() -> Iterator[NtpResponder]:
 
 
 def ask(responder: NtpResponder, *, clock: Clock | None = None, timeout: float = 2.0) -> Sample:
-    return query("127.0.0.1", responder.port, clock or SystemClock(), timeout=timeout, max_distance=1.5)
+    return put("127.0.0.1", responder.port, clock or SystemClock(), timeout=timeout)
+
+
+def put(host: str, port: int, clock: Clock, *, timeout: float) -> Sample:
+    return query(host, port, Question(), clock, deadline=time.monotonic() + timeout, max_distance=1.5)
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.25, -0.25, 30.0, -86400.0])
@@ -139,12 +143,12 @@ def test_nobody_there_is_noticed_at_once() -> None:
     with NtpResponder() as gone:
         pass
     with pytest.raises(NoUsableAnswer, match="no answer"):
-        query("127.0.0.1", gone.port, SystemClock(), timeout=5, max_distance=1)
+        put("127.0.0.1", gone.port, SystemClock(), timeout=5)
 
 
 def test_unknown_name_is_no_answer() -> None:
     with pytest.raises(NoUsableAnswer, match="cannot be resolved"):
-        query("name..invalid", 123, SystemClock(), timeout=1, max_distance=1)
+        put("name..invalid", 123, SystemClock(), timeout=1)
 
 
 def test_impossible_delay_is_refused(responder: NtpResponder) -> None:
@@ -203,13 +207,13 @@ def test_request_does_not_tell_the_local_time(responder: NtpResponder) -> None:
     ],
 )
 def test_servers_are_read(text: str, expected: tuple[str, int]) -> None:
-    assert parse_server(text) == expected
+    assert parse_server(text, default_port=123) == expected
 
 
 @pytest.mark.parametrize("text", ["", ":123", "name:", "name:0x7b", "name:0", "name:65536", "[::1]x", "[]:1"])
 def test_what_is_no_server_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no"):
-        parse_server(text)
+        parse_server(text, default_port=123)
 
 
 def test_anchor_is_the_clock_at_the_question(responder: NtpResponder) -> None:

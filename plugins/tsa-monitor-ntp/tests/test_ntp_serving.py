@@ -207,9 +207,11 @@ def test_clock_command_prints_every_answer(files: Path, responders: list[NtpResp
     assert result.returncode == 0, result.stderr
     rows = [line.split("\t") for line in result.stdout.splitlines()]
     assert ["state", "synchronised"] in rows
-    answers = {row[1]: row for row in rows if len(row) == 8}
-    assert [answers[responder.server][3] for responder in responders] == ["yes", "no", "yes", "yes"]
-    assert answers[responders[1].server][4].startswith(("-30.0", "-29.9"))
+    assert ["measured by", "3 of 4 NTP servers, not authenticated"] in rows
+    answers = {row[1]: row for row in rows if len(row) == 9}
+    assert {answers[responder.server][3] for responder in responders} == {"no"}, "AUTHENTICATED"
+    assert [answers[responder.server][4] for responder in responders] == ["yes", "no", "yes", "yes"]
+    assert answers[responders[1].server][5].startswith(("-30.0", "-29.9"))
 
 
 def test_clock_command_as_json_and_its_exit_code(files: Path, responders: list[NtpResponder]) -> None:

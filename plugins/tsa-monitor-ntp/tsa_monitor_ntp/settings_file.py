@@ -1,9 +1,8 @@
-"""The reference system's YAML file, and what must hold between the settings."""
+"""The reference system's YAML file."""
 
 from __future__ import annotations
 
 import difflib
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from tsa_core.api import ConfigError, read_file
+from tsa_core.api.ntp.options import check_rounds
 from tsa_monitor_ntp.options import BUILT_IN_FILE, NtpOptions
 
 _MAX_FILE_OCTETS = 256 * 1024
@@ -47,7 +47,8 @@ def effective_options(options: NtpOptions) -> NtpOptions:
             problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
             key = ".".join(map(str, problem["loc"]))
             raise ConfigError(f"{key}: {problem['msg'].removeprefix('Value error, ')}", path=options.file) from None
-    _check(options)
+    where = options.file if options.file not in {None, BUILT_IN_FILE} else _SECTION
+    check_rounds(options, options.servers, where=where)
     return options
 
 
@@ -65,27 +66,3 @@ def _read_file(path: Path) -> dict[str, Any]:
             raise ConfigError(f"unknown key {key!r}; {hint}", path=str(path))
     # A key without a value is one that is missing.
     return {key: value for key, value in document.items() if value is not None}
-
-
-def _check(options: NtpOptions) -> None:
-    where = options.file if options.file not in {None, BUILT_IN_FILE} else _SECTION
-    if not options.servers:
-        raise ConfigError("no servers; list at least num_servers of them, four or more of your own choice", path=where)
-    names = set(options.servers)
-    if len(names) < options.num_servers:
-        raise ConfigError(
-            f"num_servers is {options.num_servers}, but only {len(names)} different servers are listed; "
-            "list more or lower num_servers",
-            path=where,
-        )
-    if options.server_threshold > options.num_servers:
-        raise ConfigError(
-            f"server_threshold is {options.server_threshold}, more than the {options.num_servers} servers that are "
-            "asked (num_servers)",
-            path=where,
-        )
-    if options.max_time_delta < options.request_timeout:
-        raise ConfigError("max_time_delta must not be shorter than request_timeout", path=where)
-    for name in ("request_timeout", "period"):
-        if getattr(options, name) < timedelta(milliseconds=10):
-            raise ConfigError(f"{name} must be at least 10ms", path=where)

@@ -13,6 +13,8 @@ from tsa_core.api.identity import Identity
 from tsa_core.api.record import AuditEvent, AuditRecord, RefusalRecord
 from tsa_core.api.trail.chain import encode, json_string
 
+_MICROSECOND = timedelta(microseconds=1)
+
 
 def utc_text(moment: datetime) -> str:
     """Return a time as lines have it: UTC, with six digits of the second."""
@@ -65,6 +67,8 @@ class TokenMembers:
             f'"type":"token","serial":"{record.serial_number:040x}","gen_time":"{second.text}{time.microsecond:06d}Z",'
             f'{text},"request_id":{json_string(record.request_id)},"client":{json_string(record.client_address)}'
         )
+        if (bound := record.clock_error_bound) is not None:
+            members += f',"clock_error_bound_us":{bound // _MICROSECOND}'
         if record.identity is not None:
             members += f",{encode(identity_members(record.identity))}"
         if self._digests:

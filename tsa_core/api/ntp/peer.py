@@ -7,10 +7,10 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tsa_core.api import Clock, TimeSourceReport
-from tsa_monitor_ntp import metrics
-from tsa_monitor_ntp.options import NtpOptions
-from tsa_monitor_ntp.query import KissOfDeath, NoUsableAnswer, Sample, query
+from tsa_core.api.clock import Clock, TimeSourceReport
+from tsa_core.api.ntp.metrics import metrics_of
+from tsa_core.api.ntp.options import RoundOptions
+from tsa_core.api.ntp.query import KissOfDeath, LeaveAlone, NoUsableAnswer, Sample, TimeServer
 
 _DENIED_SECONDS = 24 * 3600.0
 _LONGEST_PENALTY_SECONDS = 6 * 3600.0
@@ -22,17 +22,18 @@ class Peer:
     Used by one thread at a time, but for `report`.
     """
 
-    def __init__(self, name: str, host: str, port: int, options: NtpOptions) -> None:
-        self.name = name
-        self._host = host
-        self._port = port
+    def __init__(self, server: TimeServer, options: RoundOptions, *, kind: str) -> None:
+        self.name = server.name
+        self.kind = kind
+        self._server = server
         self._options = options
-        self.address = f"{host}:{port}"
+        self._metrics = metrics_of(kind)
+        self.address = server.address
         """What it is known by, however its name is written in the settings."""
         self._not_before = 0.0
         self._penalty_seconds = 0.0
-        self._kiss = ""
-        self.report = TimeSourceReport(name=name, outcome="not asked yet")
+        self._why = ""
+        self.report = TimeSourceReport(name=self.name, outcome="not asked yet", authenticated=server.authenticated)
 
     @property
     def may_be_asked(self) -> bool:
@@ -45,13 +46,13 @@ class Peer:
 
         None when it may be asked. Assign it to make another Peer obey too.
         """
-        return None if self.may_be_asked else (self._not_before, self._penalty_seconds, self._kiss)
+        return None if self.may_be_asked else (self._not_before, self._penalty_seconds, self._why)
 
     @penalty.setter
     def penalty(self, penalty: tuple[float, float, str]) -> None:
-        self._not_before, self._penalty_seconds, self._kiss = penalty
+        self._not_before, self._penalty_seconds, self._why = penalty
         if not self.may_be_asked:
-            self.report = TimeSourceReport(name=self.name, outcome=self._kiss)
+            self._report(self._why)
 
     def ask(self, clock: Clock, stopping: threading.Event) -> Sample | None:
         """Ask until there is an answer or no attempt is left."""
@@ -64,22 +65,16 @@ class Peer:
                 pause *= 2
             started = time.monotonic()
             try:
-                sample = query(
-                    self._host,
-                    self._port,
-                    clock,
-                    timeout=options.request_timeout.total_seconds(),
-                    max_distance=options.max_root_distance.total_seconds(),
-                )
+                sample = self._server.ask(clock, timeout=options.request_timeout.total_seconds())
             except NoUsableAnswer as error:
                 self._note_failure(str(error), started)
-                if isinstance(error, KissOfDeath):
-                    self._kiss = str(error)
-                    self._leave_alone(error.code)
+                if isinstance(error, KissOfDeath | LeaveAlone):
+                    self._why = str(error)
+                    self._leave_alone(error)
                     break
                 continue
-            metrics.LATENCY.labels(host=self.name).observe(time.monotonic() - started)
-            metrics.SYNC.labels(host=self.name, failed="false").inc()
+            self._metrics.latency.labels(host=self.name).observe(time.monotonic() - started)
+            self._metrics.sync.labels(host=self.name, failed="false").inc()
             self._penalty_seconds = 0.0
             self.report = TimeSourceReport(
                 name=self.name,
@@ -90,17 +85,24 @@ class Peer:
                 uncertainty=timedelta(seconds=sample.distance),
                 delay=timedelta(seconds=sample.delay),
                 answered_at=datetime.now(UTC),
+                authenticated=self._server.authenticated,
             )
             return sample
         return None
 
     def _note_failure(self, outcome: str, started: float) -> None:
-        metrics.LATENCY.labels(host=self.name).observe(time.monotonic() - started)
-        metrics.SYNC.labels(host=self.name, failed="true").inc()
-        self.report = TimeSourceReport(name=self.name, outcome=outcome)
+        self._metrics.latency.labels(host=self.name).observe(time.monotonic() - started)
+        self._metrics.sync.labels(host=self.name, failed="true").inc()
+        self._report(outcome)
 
-    def _leave_alone(self, code: str) -> None:
-        if code in {"DENY", "RSTR"}:
+    def _report(self, outcome: str) -> None:
+        self.report = TimeSourceReport(name=self.name, outcome=outcome, authenticated=self._server.authenticated)
+
+    def _leave_alone(self, error: KissOfDeath | LeaveAlone) -> None:
+        if isinstance(error, LeaveAlone):
+            self._not_before = time.monotonic() + error.seconds
+            return
+        if error.code in {"DENY", "RSTR"}:
             seconds = _DENIED_SECONDS
         else:
             # RATE and what else there may be: less often, and less again when that was not enough.

@@ -13,9 +13,9 @@ import time
 from dataclasses import replace
 from typing import TypeAlias
 
-from tsa_core.api import Clock
-from tsa_monitor_ntp.peer import Peer
-from tsa_monitor_ntp.query import Sample
+from tsa_core.api.clock import Clock
+from tsa_core.api.ntp.peer import Peer
+from tsa_core.api.ntp.query import Sample
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class PeerThread:
             # What an earlier thread left unread must not be asked now.
             self._questions = queue.SimpleQueue()
             thread = threading.Thread(
-                target=self._run, args=(self._questions,), name=f"ntp-peer {self.peer.name}", daemon=True
+                target=self._run, args=(self._questions,), name=f"{self.peer.kind}-peer {self.peer.name}", daemon=True
             )
             try:
                 thread.start()

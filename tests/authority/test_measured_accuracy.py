@@ -1,0 +1,273 @@
+"""`accuracy = "measured"`: each token states by how much the clock is off at most, and true time is within it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asn1crypto import tsp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tests.authority.gate_world import Monitor, Open, Time, World
+from tsa_core.api import ClockAnchor, ClockError, ClockVerdict, ConfigError, PKIFailureInfo, RequestContext
+from tsa_core.authority import ClockGate, ClockState, Profile, TimestampAuthority
+from tsa_core.authority.stated_accuracy import StatedAccuracy
+from tsa_core.builtin.clock import SystemClock
+from tsa_core.config import ClockSettings, ProfileSettings, load_settings
+from tsa_core.protocol.tstinfo import TimeEncoder, measured_accuracy
+from tsa_core.testing import FakeMonitor, FakeSigner, ListAuditSink, Pki, encode_request, write_pem
+
+US = timedelta(microseconds=1)
+MS = timedelta(milliseconds=1)
+AHEAD = 550 * US
+"""Nearly what the gate adds for the second and the step that an evaluation covers, with the default drift_ppm."""
+
+
+@dataclass
+class Served:
+    """An authority with one profile, its monitor, and what its audit sink was given."""
+
+    authority: TimestampAuthority
+    monitor: FakeMonitor
+    sink: ListAuditSink
+
+    def says(self, offset: timedelta, uncertainty: timedelta) -> None:
+        anchor = ClockAnchor.take(SystemClock())
+        self.monitor.current = ClockVerdict(
+            trusted=True,
+            reason="",
+            offset=offset,
+            uncertainty=uncertainty,
+            checked_at=anchor.monotonic,
+            anchor=anchor,
+        )
+
+    def token(self) -> Any:
+        reply = self.authority.respond(encode_request(b"x"), RequestContext())
+        assert reply.rejection is None, reply.rejection
+        return tsp.TimeStampResp.load(reply.der)["time_stamp_token"]["content"]["encap_content_info"]["content"].parsed
+
+    def refusal(self) -> str:
+        rejection = self.authority.respond(encode_request(b"x"), RequestContext()).rejection
+        assert rejection is not None
+        assert rejection.failure is PKIFailureInfo.TIME_NOT_AVAILABLE
+        return rejection.text
+
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    signer = FakeSigner()
+    chain = write_pem(tmp_path / "chain.pem", Pki().chain(signer.public_key))
+
+    def make(**profile: Any) -> Served:
+        monitor, sink = FakeMonitor(), ListAuditSink()
+        gate = ClockGate(SystemClock(), [monitor])
+        table = {"signer": "test:", "certificate_chain": str(chain), "accuracy": "measured", "fraction_digits": 6}
+        default = Profile("default", ProfileSettings.model_validate({**table, **profile}), signer, gate)
+        authority = TimestampAuthority(profiles=[default], gate=gate, audit_sinks=[("list", sink)])
+        return Served(authority, monitor, sink)
+
+    return make
+
+
+def stated(info: Any) -> timedelta:
+    parts = info["accuracy"].native
+    return timedelta(
+        seconds=parts["seconds"] or 0, milliseconds=parts["millis"] or 0, microseconds=parts["micros"] or 0
+    )
+
+
+@pytest.mark.parametrize("ordering", [False, True])
+def test_the_token_states_the_bound_of_now(serve: Serve, ordering: bool) -> None:
+    served = serve(ordering=ordering)
+    served.says(20 * MS, 5 * MS)
+    first = stated(served.token())
+    assert 25 * MS + AHEAD <= first < 60 * MS
+    assert first % MS == timedelta(0), "whole milliseconds"
+    served.says(-200 * MS, 5 * MS)
+    assert 205 * MS + AHEAD <= stated(served.token()) < 240 * MS
+
+
+def test_no_token_states_less_than_the_floor(serve: Serve) -> None:
+    served = serve(accuracy_floor="40ms")
+    served.says(timedelta(0), MS)
+    assert stated(served.token()) == 40 * MS
+
+
+def test_below_a_millisecond_microseconds_are_stated(serve: Serve) -> None:
+    served = serve(accuracy_floor="50us")
+    served.says(timedelta(0), 10 * US)
+    assert 10 * US + AHEAD <= stated(served.token()) <= 2 * MS
+
+
+def test_beyond_the_ceiling_there_is_no_token_and_the_gate_says_so(serve: Serve) -> None:
+    served = serve(accuracy_ceiling="100ms")
+    served.says(98 * MS, 5 * MS)
+    assert "accuracy" in served.refusal()
+    assert served.authority.gate.status().state is ClockState.UNSYNCHRONISED
+    served.says(5 * MS, 5 * MS)
+    assert stated(served.token()) < 100 * MS
+
+
+def test_without_a_measurement_there_is_no_token(serve: Serve) -> None:
+    served = serve()
+    served.monitor.current = ClockVerdict(trusted=True, reason="")
+    assert "nothing has measured" in served.refusal()
+
+
+def test_the_audit_record_has_the_bound(serve: Serve) -> None:
+    served = serve()
+    served.says(20 * MS, 5 * MS)
+    accuracy = stated(served.token())
+    bound = served.sink.records[0].clock_error_bound
+    assert bound is not None
+    assert 25 * MS + AHEAD <= bound < accuracy
+
+
+def test_the_audit_record_has_it_too_when_the_profile_states_a_constant(serve: Serve) -> None:
+    served = serve(accuracy="1s")
+    served.says(20 * MS, 5 * MS)
+    assert stated(served.token()) == timedelta(seconds=1)
+    bound = served.sink.records[0].clock_error_bound
+    assert bound is not None
+    assert bound >= 25 * MS
+
+
+def test_an_accuracy_is_made_once_for_an_evaluation(world: World, monitor: Monitor, open_gate: Open) -> None:
+    gate = open_gate()
+    state = StatedAccuracy("default", _profile(), ClockSettings()).for_bound
+    monitor.good()
+    first = state(gate.read().uncertainty)
+    assert state(gate.read().uncertainty) is first
+    monitor.good(offset=7 * MS)
+    second = state(gate.read().uncertainty)
+    assert second is not first
+    assert state(gate.read().uncertainty) is second
+
+
+@pytest.mark.parametrize(
+    ("error", "microseconds"),
+    [(1, 1), (999, 999), (1000, 1000), (1001, 2000), (25_600, 26_000), (1_000_001, 1_001_000)],
+)
+def test_rounding_is_up(error: int, microseconds: int) -> None:
+    assert measured_accuracy(timedelta(microseconds=error)).microseconds == microseconds
+
+
+def _profile(**more: Any) -> ProfileSettings:
+    table = {"signer": "test:", "accuracy": "measured", "fraction_digits": 3, **more}
+    return ProfileSettings.model_validate(table)
+
+
+@dataclass
+class Life:
+    """A clock that is measured once, drifts, is stepped a little, and dates a token.
+
+    In seconds; `error` is clock minus truth. `drift` is a part of drift_ppm.
+    """
+
+    error: float
+    share: float
+    uncertainty: float
+    elapsed: float
+    drift: float
+    step: float
+    digits: int
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> Life:
+    return Life(
+        error=draw(st.floats(-0.9, 0.9)),
+        share=draw(st.floats(-1, 1)),
+        uncertainty=draw(st.floats(0, 0.3)),
+        elapsed=draw(st.floats(0, 90)),
+        drift=draw(st.floats(-1, 1)),
+        step=draw(st.floats(-0.19, 0.19)),
+        digits=draw(st.integers(3, 6)),
+    )
+
+
+@settings(max_examples=300)
+@given(life=lives())
+def test_true_time_is_within_the_accuracy_of_every_token(life: Life) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        ticks = Time()
+        patch.setattr("tsa_core.authority.gate._monotonic", ticks.monotonic)
+        patch.setattr("tsa_core.api.clock.time", ticks)
+        world = World(ticks)
+        monitor = Monitor(world)
+        clock = ClockSettings(drift_ppm=100.0)
+        gate = ClockGate(world, [monitor], settings=clock)
+        profile = _profile(fraction_digits=life.digits)
+        accuracy = StatedAccuracy("default", profile, clock)
+        measured = life.error + life.share * life.uncertainty
+        monitor.good(offset=timedelta(seconds=measured), uncertainty=timedelta(seconds=life.uncertainty) + 2 * US)
+        # The drift comes on top of what both clocks of the machine show: it moves the truth, not their difference.
+        world.pass_(life.elapsed)
+        world.step(life.step)
+        error = life.error + life.step + life.drift * 100e-6 * life.elapsed
+        for _ in range(2):  # evaluated anew, and as it was evaluated
+            try:
+                reading = gate.read()
+                token = accuracy.for_bound(reading.uncertainty)
+            except ClockError:
+                return
+            assert token is not None
+            truth = reading.time - timedelta(seconds=error)
+            gen_time = _decoded(TimeEncoder(fraction_digits=life.digits).encode(reading.time)[0])
+            assert abs(gen_time - truth) <= token.duration
+            world.pass_(0.5)
+            error += life.drift * 100e-6 * 0.5
+
+
+def _decoded(gen_time: bytes) -> datetime:
+    text = gen_time[2:-1].decode("ascii")
+    form = "%Y%m%d%H%M%S.%f" if "." in text else "%Y%m%d%H%M%S"
+    return datetime.strptime(text, form).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ({"accuracy": "1s", "accuracy_floor": "1ms"}, "accuracy_floor has no effect"),
+        ({"accuracy": "1s", "accuracy_ceiling": "1ms"}, "accuracy_ceiling has no effect"),
+        ({"fraction_digits": 2}, "needs fraction_digits = 3"),
+        ({"accuracy_floor": "2s", "accuracy_ceiling": "1s"}, "must not be more than accuracy_ceiling"),
+        ({"accuracy_ceiling": "1ms"}, "must be more than the last digit"),
+        ({"accuracy_floor": "0s"}, "greater than"),
+        ({"accuracy": "guessed"}, "'guessed' is not a duration"),
+    ],
+)
+def test_settings_of_a_profile_that_cannot_be(table: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        _profile(**table)
+
+
+@pytest.mark.parametrize(
+    ("clock", "complaint"),
+    [
+        ({}, "needs something that measures the clock"),
+        ({"monitors": ["ntp"], "disabled_monitors": ["ntp"]}, "needs something that measures the clock"),
+        ({"monitors": ["ntp"], "on_failure": "warn"}, "on_failure"),
+        ({"monitors": ["ntp"], "widen_accuracy": True}, "widen_accuracy has no effect"),
+    ],
+)
+def test_settings_of_the_clock_that_cannot_be(clock: dict[str, Any], complaint: str) -> None:
+    profile = {"accuracy": "MEASURED", "fraction_digits": 3}
+    with pytest.raises(ConfigError, match=complaint):
+        load_settings(overrides={"profiles": {"default": profile}, "clock": clock}, environ={})
+
+
+def test_a_clock_plugin_may_state_the_bound_itself() -> None:
+    profile = {"accuracy": "measured", "fraction_digits": 3}
+    loaded = load_settings(overrides={"profiles": {"default": profile}, "clock": {"source": "gps"}}, environ={})
+    assert loaded.profiles["default"].promised_accuracy == timedelta(seconds=1)

@@ -1,0 +1,208 @@
+"""One question to one NTP server, and what makes its answer unusable (RFC 5905)."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import struct
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tsa_core.api.clock import Clock, ClockAnchor, LeapWarning
+
+HEADER_OCTETS = 48
+_SECOND = 2**32
+_ERA = 2**64
+"""An era of NTP timestamps, in their unit."""
+_EPOCH = datetime(1900, 1, 1, tzinfo=UTC)
+_HEADER = struct.Struct("!BBxbII4s8x8xQQ")
+"""Leap indicator, version and mode; stratum; precision; root delay and dispersion; reference; receive, transmit time.
+
+Left out: poll, reference time, and the origin time, which repeats the request's.
+"""
+_REQUEST = bytes((4 << 3 | 3,)) + bytes(39)
+"""Version 4, mode 3 (client), and nothing of this machine's."""
+_MODE_SERVER = 4
+_MAX_ANSWER_OCTETS = 2048
+_MAX_STRANGE_ANSWERS = 64
+_NEGATIVE_DELAY_SECONDS = -0.001
+"""Clocks tick coarsely, so that a delay next to nothing can come out below nothing."""
+_LEAPS: dict[int, LeapWarning] = {0: "none", 1: "insert", 2: "delete"}
+
+
+class NoUsableAnswer(Exception):
+    """A server that did not answer, or not so that it could be believed; the text is for the operator."""
+
+
+class KissOfDeath(NoUsableAnswer):
+    """The server asks us to go away, or to ask less often (RFC 5905 7.4); `code` is RATE, DENY, RSTR or another."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"kiss-o'-death {code}")
+        self.code = code
+
+
+class LeaveAlone(NoUsableAnswer):
+    """The server must not be asked again for `seconds`."""
+
+    def __init__(self, text: str, seconds: float) -> None:
+        super().__init__(text)
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A usable answer. Seconds; `offset` is clock minus server, at the clock's reading `anchor`.
+
+    `distance` bounds the offset's error: half of the way there and back, and what the server says of its own.
+    """
+
+    address: str
+    stratum: int
+    offset: float
+    delay: float
+    distance: float
+    leap: LeapWarning
+    anchor: ClockAnchor
+
+
+class TimeServer(ABC):
+    """One server of a monitor. `name` is what the settings call it, `address` what it is, however it is written.
+
+    `authenticated` says whether an answer is believed only when it is proven to be this server's.
+    """
+
+    authenticated = False
+
+    def __init__(self, name: str, address: str) -> None:
+        self.name = name
+        self.address = address
+
+    @abstractmethod
+    def ask(self, clock: Clock, *, timeout: float) -> Sample:
+        """Ask for the time once; raises NoUsableAnswer, after `timeout` seconds at the latest.
+
+        Called by one thread at a time.
+        """
+
+
+class Question:
+    """One request, `packet`, and how its answer is told from other packets.
+
+    It has a random transmit timestamp instead of the time, so that only the server, or somebody on the way, can have
+    made the answer. `until` is the time.monotonic() at which the answer is waited for no longer.
+    """
+
+    def __init__(self) -> None:
+        self._origin = os.urandom(8)
+        self.packet = _REQUEST + self._origin
+        self.until = float("inf")
+
+    def complaint(self, data: bytes) -> str:
+        """Return what packets are called that do not answer this very request; empty when `data` does."""
+        if len(data) >= HEADER_OCTETS and data[24:32] == self._origin and data[0] & 7 == _MODE_SERVER:
+            return ""
+        return "answers to other questions"
+
+
+def parse_server(text: str, *, default_port: int) -> tuple[str, int]:
+    """Return host and port of NAME, NAME:PORT, an address or [IPv6]:PORT; raises ValueError."""
+    host, colon, port = text, "", ""
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        colon, port = rest[:1], rest[1:]
+    elif text.count(":") == 1:
+        host, colon, port = text.partition(":")
+    number = int(port) if port.isascii() and port.isdigit() else 0 if colon else default_port
+    if not host or colon not in {"", ":"} or not 0 < number < 65536:
+        raise ValueError(f"{text!r} is no time server; write NAME, NAME:PORT or [IPv6]:PORT")
+    return host, number
+
+
+def query(host: str, port: int, question: Question, clock: Clock, *, deadline: float, max_distance: float) -> Sample:
+    """Put a question to a server; raises NoUsableAnswer, at the time.monotonic() `deadline` at the latest.
+
+    The name is resolved each time, which no deadline ends, and one of its addresses taken at random. `max_distance` is
+    in seconds.
+    """
+    family, address = resolve(host, port, socket.SOCK_DGRAM)
+    with socket.socket(family, socket.SOCK_DGRAM) as connection:
+        try:
+            connection.connect(address)
+            sent = ClockAnchor.take(clock)
+            connection.send(question.packet)
+            data, received = _receive(connection, question, deadline=deadline)
+        except OSError as error:
+            raise NoUsableAnswer(f"no answer: {error.strerror or error}") from None
+    return _read_answer(data, sent, received - sent.monotonic, address[0], max_distance)
+
+
+def resolve(host: str, port: int, kind: socket.SocketKind) -> tuple[int, tuple[str, int]]:
+    """Return the family and one of the addresses of a name; raises NoUsableAnswer."""
+    try:
+        found = socket.getaddrinfo(host, port, type=kind)
+    except (OSError, UnicodeError) as error:
+        raise NoUsableAnswer(f"the name cannot be resolved: {getattr(error, 'strerror', None) or error}") from None
+    # The system sorts the family that works to the front.
+    same = [entry for entry in found if entry[0] == found[0][0]]
+    chosen = random.choice(same)  # noqa: S311 - spreads the load, guards nothing
+    return int(chosen[0]), chosen[4]  # type: ignore[return-value] # over IP, host and port come first
+
+
+def _receive(connection: socket.socket, question: Question, *, deadline: float) -> tuple[bytes, float]:
+    """Return the first packet that answers this very request, and when it came."""
+    strange, complaint = 0, ""
+    while strange < _MAX_STRANGE_ANSWERS and (left := min(deadline, question.until) - time.monotonic()) > 0:
+        connection.settimeout(left)
+        try:
+            data = connection.recv(_MAX_ANSWER_OCTETS)
+        except TimeoutError:
+            break
+        received = time.monotonic()
+        if not (complaint := question.complaint(data)):
+            return data, received
+        strange += 1
+    raise NoUsableAnswer(f"only {complaint}" if strange else "no answer")
+
+
+def _read_answer(data: bytes, sent: ClockAnchor, elapsed: float, address: str, max_distance: float) -> Sample:
+    flags, stratum, precision, root_delay, root_dispersion, reference, received, transmitted = _HEADER.unpack_from(data)
+    if stratum == 0 and any(reference):
+        raise KissOfDeath(_kiss_code(reference))
+    leap = _LEAPS.get(flags >> 6)
+    if leap is None or not 1 <= stratum <= 15:
+        raise NoUsableAnswer("the server says that it is not synchronised")
+    if not received or not transmitted:
+        raise NoUsableAnswer("the answer holds no time")
+    asked = round((sent.time - _EPOCH).total_seconds() * _SECOND)
+    there = _difference(received, asked)
+    back = _difference(transmitted, asked) - elapsed
+    held = _difference(transmitted, received)
+    delay = elapsed - held
+    if held < 0 or delay < _NEGATIVE_DELAY_SECONDS:
+        raise NoUsableAnswer(f"the answer took {delay:.6f} s, which is impossible")
+    distance = max(delay, 0.0) / 2 + (root_delay / 2 + root_dispersion) / 2**16 + 2.0 ** max(-32, min(precision, 4))
+    if distance > max_distance:
+        raise NoUsableAnswer(f"the answer may be {distance:.3f} s off, more than max_root_distance")
+    return Sample(
+        address=address,
+        stratum=stratum,
+        offset=-(there + back) / 2,
+        delay=max(delay, 0.0),
+        distance=distance,
+        leap=leap,
+        anchor=sent,
+    )
+
+
+def _difference(later: int, earlier: int) -> float:
+    """Return the seconds between NTP timestamps, as the nearer one across the end of an era, 2036-02-07."""
+    return ((later - earlier + _ERA // 2) % _ERA - _ERA // 2) / _SECOND
+
+
+def _kiss_code(reference: bytes) -> str:
+    text = reference.rstrip(b"\0").decode("ascii", "replace")
+    return text if text.isalnum() else "with an unknown code"
