@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -70,3 +71,17 @@ def test_a_little_disorder_is_none(sink: LogSink) -> None:
     sink.write(record(2, earlier=timedelta(seconds=9)))
     sink.write(record(3))
     assert sink.health().healthy
+
+
+def test_a_log_that_nobody_uses_stays_open(tmp_path: Path) -> None:
+    """A probe becomes no entry, so that there is nothing to publish; an entry that waits closes the gate."""
+    idle = open_sink(options(tmp_path, interval="1h", max_delay="1ms"))
+    idle.probe()
+    for _ in range(3):
+        time.sleep(0.002)
+        assert idle.health().healthy
+    idle.write(record(1))
+    wait_until(lambda: not idle.health().healthy, seconds=60, what="the entry waits for longer than max_delay")
+    with pytest.raises(AuditError, match="published nothing new"):
+        idle.write(record(2))
+    idle.close()

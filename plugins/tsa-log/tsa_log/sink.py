@@ -60,9 +60,10 @@ class LogSink(AuditSink):
         self._stopped = ""
         self._failure = ""
         self._stored_at = 0.0
-        self._last: Place | None = None
+        self._last: tuple[float, Place] | None = None
+        """The newest entry, and when it was stored."""
         self._waiting: tuple[float, Place] | None = None
-        """A record that is not published yet, and when it was stored: the oldest one that `health` knows of."""
+        """An entry that is not published yet, and when it was stored: the oldest one that `health` knows of."""
         self._overdue = False
         self._journal_failure: OSError | None = None
 
@@ -96,6 +97,7 @@ class LogSink(AuditSink):
             raise AuditError(f"a reply has no entry in the log: {error}") from None
         self._check_order(records)
         place = self._store(entries)
+        self._last = (self._stored_at, place)
         self.keep_running()
         if self._wait and (kinds := {self._wait[each.profile] for each in records if each.profile in self._wait}):
             self._wait_for(place, published="witnessed" in kinds)
@@ -130,7 +132,6 @@ class LogSink(AuditSink):
             raise AuditError(f"the log's journal cannot be written: {error.strerror}") from error
         self._journal_failure = None
         self._stored_at = monotonic()
-        self._last = place
         return place
 
     def _wait_for(self, place: Place, *, published: bool) -> None:
@@ -188,8 +189,8 @@ class LogSink(AuditSink):
     def _is_overdue(self, published: Published) -> bool:
         if self._waiting is not None and self._is_done(self._waiting[1], published):
             self._waiting = None
-        if self._waiting is None and self._last is not None and not self._is_done(self._last, published):
-            self._waiting = (self._stored_at, self._last)
+        if self._waiting is None and self._last is not None and not self._is_done(self._last[1], published):
+            self._waiting = self._last
         waits = 0.0 if self._waiting is None else monotonic() - self._waiting[0]
         return waits > self._options.max_delay.total_seconds()
 
