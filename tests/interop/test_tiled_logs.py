@@ -1,11 +1,12 @@
-"""Our log read by other people's packages, and our witness asked by their log."""
+"""Our log read by other people's packages and cosigned by their witness, our witness asked by their log, and our tokens
+in a log that their engine keeps."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ import tomli_w
 from tests.interop import builds
 from tsa_core.client.deadline import Deadline
 from tsa_core.client.log_reader import LogReader
+from tsa_core.protocol.transparency.checkpoint import SignedCheckpoint, parse_signed_checkpoint
 from tsa_core.protocol.transparency.leaf import entry_of
 from tsa_core.protocol.transparency.note import SignatureType
+from tsa_core.protocol.transparency.policy import threshold_policy
 from tsa_core.protocol.transparency.signing import NoteSigner
 from tsa_core.testing import ServerProcess, encode_request, on_threads, wait_until
+from tsa_core.verify import verify_log_proof
 
 pytestmark = pytest.mark.plugin("memory", "tokenlog")
 
@@ -40,6 +44,22 @@ def judge() -> list[str]:
     except builds.NoToolchain as error:
         builds.not_on_this_machine(str(error))
     return [str(folder / "tlog")]
+
+
+@contextmanager
+def serving(command: list[str]) -> Iterator[str]:
+    """A program that prints where it serves, until its standard input is closed; yields the URL."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def run(command: list[str]) -> dict[str, Any]:
@@ -107,6 +127,88 @@ def test_a_log_is_read_by_tessera_and_the_go_packages(witnesses: list[str], judg
     proof.write_bytes(proven.encode())
     checked = run([*judge, "proof", str(proof), str(LOG.key), entry.encode().hex()])
     assert (checked["origin"], checked["size"]) == (ORIGIN, proven.signed.checkpoint.size)
+
+
+def log_table(folder: Path, **more: Any) -> dict[str, Any]:
+    return {"origin": ORIGIN, "directory": str(folder), "interval": "100ms", "max_delay": "10m", **more}
+
+
+def published(folder: Path) -> SignedCheckpoint | None:
+    path = folder / "public" / "checkpoint"
+    return parse_signed_checkpoint(path.read_bytes()) if path.exists() else None
+
+
+def size_of(folder: Path) -> int:
+    signed = published(folder)
+    return 0 if signed is None else signed.checkpoint.size
+
+
+def logged(folder: Path, server: ServerProcess, count: int, *, size: int) -> list[bytes]:
+    """Return so many replies, when the log has `size` entries."""
+    replies = on_threads(lambda _: server.stamp(encode_request()).body, range(count))
+    wait_until(lambda: size_of(folder) == size, seconds=120, what="all entries are published")
+    return replies
+
+
+@pytest.mark.parametrize("number", range(len(WITNESSES)), ids=["ed25519", "ml-dsa-44"])
+def test_their_witness_cosigns_our_log_and_no_fork_of_it(judge: list[str], tmp_path: Path, number: int) -> None:
+    signer = WITNESSES[number]
+    with serving([*judge, "omniwitness", signer.text(), str(LOG.key)]) as url:
+        witness = {"url": url, "key": str(signer.key)}
+        for name in ("log", "fork"):
+            table = log_table(tmp_path / name, key=LOG.text(), witness_threshold=1, witnesses=[witness])
+            document = {"audit": {"sinks": ["tokenlog"], "tokenlog": table}}
+            with ServerProcess(write(tmp_path / name / "tsa.toml", document)) as server:
+                if name == "log":
+                    for size in (1, 2, 20):
+                        logged(tmp_path / name, server, size - size_of(tmp_path / name), size=size)
+                else:  # the same key begins anew, and grows larger than what was cosigned
+                    on_threads(lambda _: server.stamp(encode_request()), range(30))
+                    wait_until(lambda: "did not cosign: it answered 422" in server.log, seconds=60, what="it refuses")
+        signed = published(tmp_path / "log")
+        assert signed is not None
+        assert [each.key for each in signed.signed_by([LOG.key, signer.key])] == [LOG.key, signer.key]
+        assert published(tmp_path / "fork") is None
+
+
+def test_tokens_of_two_machines_are_in_the_log_of_a_personality_of_tessera(judge: list[str], tmp_path: Path) -> None:
+    """It pushes back at first; transparency-dev's witness cosigns its log."""
+    signer = WITNESSES[0]
+    with ExitStack() as stack:
+        witness = stack.enter_context(serving([*judge, "omniwitness", signer.text(), str(LOG.key)]))
+        command = [*judge, "personality", str(tmp_path / "engine"), LOG.text(), "10", witness, str(signer.key)]
+        personality = stack.enter_context(serving(command))
+        configs = []
+        for name in ("a", "b"):
+            table = log_table(
+                tmp_path / name,
+                backend="tessera",
+                tessera={"url": personality, "log_key": str(LOG.key)},
+                witness_threshold=1,
+                witnesses=[{"key": str(signer.key)}],
+            )
+            routes = {"plugins": ["log"], "log": {"origin": ORIGIN, "directory": str(tmp_path / name)}}
+            document = {"audit": {"sinks": ["tokenlog"], "tokenlog": table}, "routes": routes}
+            configs.append(write(tmp_path / name / "tsa.toml", document))
+        first, second = (stack.enter_context(ServerProcess(config)) for config in configs)
+        replies = logged(tmp_path / "a", first, 40, size=40)
+        replies += logged(tmp_path / "b", second, 40, size=80)
+        assert "it answered 503" in first.log
+        wait_until(lambda: size_of(tmp_path / "a") == 80, seconds=120, what="the other copy has them too")
+        wanted = {entry_of(reply).encode().hex() for reply in replies}
+        for server in (first, second):
+            url = f"{server.url}/log/{ORIGIN}/"
+            found = run([*judge, "read", url, str(LOG.key), str(signer.key)])
+            assert (found["size"], set(found["entries"])) == (80, wanted)
+            assert found["signers"] == [ORIGIN, signer.key.name]
+            with Deadline(60) as deadline:
+                proof = LogReader(url, [LOG.key], deadline=deadline).prove(entry_of(replies[0]))
+            evidence = verify_log_proof(replies[0], proof.encode(), policy=threshold_policy([LOG.key], [signer.key], 1))
+            assert evidence.seen_by is not None
+        # The engine's own files prove it too, with its newest checkpoint.
+        with Deadline(60) as deadline:
+            proof = LogReader(personality, [LOG.key], deadline=deadline).prove(entry_of(replies[-1]))
+        assert proof.proves(entry_of(replies[-1]).encode())
 
 
 @pytest.mark.parametrize("number", range(len(WITNESSES)), ids=["ed25519", "ml-dsa-44"])

@@ -32,6 +32,7 @@ from tsa_core.protocol.transparency.merkle import (
     tree_root,
 )
 from tsa_core.protocol.transparency.note import (
+    MAX_NOTE_OCTETS,
     NoteSignature,
     SignatureType,
     SignedNote,
@@ -55,6 +56,7 @@ from tsa_core.protocol.transparency.tiles import (
 __all__ = [
     "EMPTY_ROOT",
     "HASH_OCTETS",
+    "MAX_NOTE_OCTETS",
     "MAX_PATH",
     "MAX_SIZE",
     "TILE_WIDTH",

@@ -37,12 +37,12 @@ class Log:
 
     def run(self) -> Sequencer:
         """Integrate and publish all that waits."""
-        sequencer = Sequencer(self.private, self.storage, ORIGIN, DISORDER)
+        sequencer = Sequencer(self.private, self.storage, ORIGIN, DISORDER, [LOG_KEY])
         while sequencer.step():
             pass
-        publisher = Publisher(self.private, self.storage, [LOG_KEY], [], threshold=0, seconds=1)
-        if sequencer.state.size:
-            publisher.publish(sequencer.state)
+        publisher = Publisher(self.private, self.storage, [], threshold=0, seconds=1)
+        if (signed := sequencer.checkpoint) is not None:
+            publisher.publish(signed, sequencer.state.consumed)
             sequencer.clear(publisher.published)
         return sequencer
 
@@ -173,7 +173,7 @@ def test_a_full_disk_loses_nothing_and_the_next_step_goes_on(log: Log) -> None:
             super().write(path, data)
 
     storage = Full(log.public)
-    sequencer = Sequencer(log.private, storage, ORIGIN, DISORDER)
+    sequencer = Sequencer(log.private, storage, ORIGIN, DISORDER, [LOG_KEY])
     log.journal.store([entry(number) for number in range(300)])
     with pytest.raises(OSError, match="No space"):
         sequencer.step()

@@ -13,9 +13,10 @@ from tsa_core.api import ConfigError, ProfileSummary
 from tsa_log.sink import open_sink
 from tsa_log.trial import try_sink
 
-from .logs import WITNESS_KEY, options
+from .logs import LOG_KEY, WITNESS_KEY, options
 
 WITNESS = {"url": "http://127.0.0.1:9/witness", "key": str(WITNESS_KEY.key)}
+ENGINE = {"url": "http://127.0.0.1:9", "log_key": str(LOG_KEY.key)}
 PROFILES = [ProfileSummary(name="default", policies=("1.2.3",))]
 
 
@@ -31,8 +32,16 @@ PROFILES = [ProfileSummary(name="default", policies=("1.2.3",))]
         ({"witnesses": [WITNESS, WITNESS], "witness_threshold": 1}, "listed twice"),
         ({"witnesses": [{**WITNESS, "key": "x"}], "witness_threshold": 1}, "a key is written"),
         ({"origin": "https://log.example"}, "without scheme"),
+        ({"key": None}, "key is missing"),
+        ({"backend": "tessera", "key": None}, "belong together"),
+        ({"tessera": ENGINE}, "belong together"),
+        ({"backend": "tessera", "tessera": ENGINE}, "key has no effect with backend"),
+        ({"backend": "tessera", "tessera": ENGINE, "key": None, "origin": "log.example/b"}, "they must be the same"),
+        ({"backend": "tessera", "tessera": {**ENGINE, "url": "ftp://a"}, "key": None}, "write https://HOST/PATH"),
+        ({"backend": "tessera", "tessera": {**ENGINE, "connections": 0}, "key": None}, "greater than or equal to 1"),
+        ({"witnesses": [{"key": WITNESS["key"]}], "witness_threshold": 1}, "only an engine asks witnesses"),
     ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else None,
 )
 def test_a_setting_without_effect_is_an_error(tmp_path: Path, table: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):

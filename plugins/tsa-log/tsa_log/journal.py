@@ -8,16 +8,21 @@ crash belongs to a token that never left; it can only be the last of its file.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from tsa_core.api import sync_folder
 
+log = logging.getLogger(__name__)
+
 SUFFIX: Final = ".entries"
+MAX_READ: Final = 8 << 20
+"""How many octets of a journal are read at once."""
 _HEAD_OCTETS: Final = 6
 _MAX_OCTETS: Final = 8 << 20
 """A file of this size is followed by a new one, so that the integrated one can go."""
@@ -154,6 +159,28 @@ class Journal:
         """Write no more to this file."""
         with self._file:
             self._leave()
+
+
+class Journals:
+    """The files of all processes, for the one that integrates them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def paths(self) -> list[Path]:
+        """Return them, in one order always."""
+        return sorted(self._folder.glob(f"*{SUFFIX}"))
+
+    def clear(self, published: Mapping[str, int]) -> set[str]:
+        """Remove those of processes that have ended, once all of them is published; return the names of the rest."""
+        for path in self.paths():
+            done = published.get(path.name, 0)
+            try:
+                if is_abandoned(path) and next(read_records(path, done, MAX_READ), None) is None:
+                    path.unlink()
+            except OSError as error:
+                log.warning("the journal %s cannot be removed: %s", path.name, error.strerror)
+        return {path.name for path in self.paths()}
 
 
 def is_abandoned(path: Path) -> bool:

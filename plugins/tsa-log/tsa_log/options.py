@@ -46,13 +46,33 @@ Origin = Annotated[str, AfterValidator(_origin)]
 VerifierKeyText = Annotated[str, AfterValidator(_vkey)]
 
 
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
 class WitnessOptions(PluginOptions):
     """One of `[[audit.tokenlog.witnesses]]`."""
 
-    url: Annotated[str, AfterValidator(_web_address)] = Field(
-        description="the witness's submission prefix; checkpoints are posted to add-checkpoint below it"
+    url: WebAddress | None = Field(
+        None,
+        description="the witness's submission prefix; checkpoints are posted to add-checkpoint below it. "
+        "Without it an engine asks the witness",
     )
     key: VerifierKeyText = Field(description="its verifier key, NAME+HASH+KEY")
+
+
+class TesseraOptions(PluginOptions):
+    """`[audit.tokenlog.tessera]`."""
+
+    url: WebAddress = Field(description="the personality; entries are posted to add below it")
+    log_url: WebAddress | None = Field(
+        None, description="where its checkpoint and tiles are read, when that is elsewhere than `url`"
+    )
+    log_key: VerifierKeyText = Field(description="the log's verifier key, by which the engine signs checkpoints")
+    token: Secret | None = Field(None, description="sent to `url` as a bearer token")
+    connections: int = Field(64, ge=1, le=512, description="how many entries are on their way at once")
+    timeout: Duration = Field(
+        timedelta(seconds=5), description="how long one round of posting may take, and one round of reading"
+    )
 
 
 class LogOptions(PluginOptions):
@@ -62,7 +82,14 @@ class LogOptions(PluginOptions):
     directory: ConfigPath = Field(
         description="a directory of this log alone: `public` in it is for everybody, `private` for the server"
     )
-    key: Secret = Field(description="the log's Ed25519 key, as `timestamp-server log keygen` writes it")
+    backend: Literal["files", "tessera"] = Field(
+        "files",
+        description="who keeps the log: this server in files, or an engine, which `[audit.tokenlog.tessera]` names",
+    )
+    tessera: TesseraOptions | None = Field(None, description="the engine, a Tessera personality")
+    key: Secret | None = Field(
+        None, description="the log's Ed25519 key, as `timestamp-server log keygen` writes it; an engine has its own"
+    )
     post_quantum_key: Secret | None = Field(None, description="an ML-DSA-44 key that signs checkpoints too")
     interval: Duration = Field(timedelta(seconds=1), description="how often waiting entries are integrated")
     max_disorder: Duration = Field(
@@ -86,11 +113,34 @@ class LogOptions(PluginOptions):
         timedelta(seconds=30), description="how long an entry may wait for a published checkpoint"
     )
 
+    @property
+    def longest_step(self) -> timedelta:
+        """How long one round of integrating and publishing may take."""
+        engine = timedelta() if self.tessera is None else 2 * self.tessera.timeout
+        return engine + self.witness_timeout
+
+    @model_validator(mode="after")
+    def _fits_the_backend(self) -> LogOptions:
+        if (self.tessera is None) == (self.backend == "tessera"):
+            raise ValueError('backend = "tessera" and a table tessera belong together')
+        if self.tessera is None:
+            if self.key is None:
+                raise ValueError("key is missing: `timestamp-server log keygen` makes one")
+            if any(witness.url is None for witness in self.witnesses):
+                raise ValueError("a witness has no url: only an engine asks witnesses by itself")
+            return self
+        for name in ("key", "post_quantum_key"):
+            if getattr(self, name) is not None:
+                raise ValueError(f'{name} has no effect with backend = "tessera": the engine signs the log')
+        if (name := parse_verifier_key(self.tessera.log_key).name) != self.origin:
+            raise ValueError(f"the log's key is of {name}, and the origin is {self.origin}; they must be the same")
+        return self
+
     @model_validator(mode="after")
     def _each_has_an_effect(self) -> LogOptions:
         needs = {
             "wait_timeout": (bool(self.wait), "wait"),
-            "witness_timeout": (bool(self.witnesses), "witnesses"),
+            "witness_timeout": (any(witness.url for witness in self.witnesses), "witnesses that have a url"),
             "max_delay": (self.required, "required = true"),
         }
         for name, (there, other) in needs.items():

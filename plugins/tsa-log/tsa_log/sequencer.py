@@ -5,15 +5,16 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from tsa_core.api import clear_scratch
-from tsa_core.api.transparency import EncodingError, read_entry
-from tsa_log.journal import SUFFIX, is_abandoned, read_records
+from tsa_core.api.transparency import EncodingError, NoteSigner, SignedCheckpoint, read_entry
+from tsa_log.journal import MAX_READ, Journals, read_records
+from tsa_log.publisher import sign
 from tsa_log.state import Batch, Published, StateFiles
 from tsa_log.storage import Storage
 from tsa_log.tree import GrowingTree
@@ -22,8 +23,7 @@ log = logging.getLogger(__name__)
 
 MAX_BATCH: Final = 32_768
 """Entries in one step; what is more waits for the next one, which follows at once."""
-_MAX_READ: Final = 8 << 20
-_MICROSECOND: Final = timedelta(microseconds=1)
+MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def went_back(seconds: float) -> str:
@@ -68,18 +68,32 @@ class Sequencer:
     or a token that somebody smuggled in, stops the log until an operator has accepted it.
     """
 
-    def __init__(self, folder: Path, storage: Storage, origin: str, disorder: timedelta) -> None:
+    failure: Final = ""
+    """Why entries are not in the tree yet: what goes wrong here raises."""
+
+    def __init__(
+        self, folder: Path, storage: Storage, origin: str, disorder: timedelta, signers: Sequence[NoteSigner]
+    ) -> None:
         """Finish what a process that died had begun; raises OSError, ConfigError and DamagedLog."""
         clear_scratch(folder)
-        self._pending = folder / "pending"
+        self._journals = Journals(folder / "pending")
         self._files = StateFiles(folder)
         self._storage = storage
-        self._disorder = disorder // _MICROSECOND
+        self._disorder = disorder // MICROSECOND
+        self._signers = signers
+        self._signed: SignedCheckpoint | None = None
         self.state = self._files.read(origin)
         self._tree: GrowingTree | None = GrowingTree(storage, self.state.size, self.state.root)
         batch = self._files.read_batch()
         if batch is not None and batch.size == self.state.size and batch.entries and not self.state.stopped:
             self._integrate(batch)
+
+    @property
+    def checkpoint(self) -> SignedCheckpoint | None:
+        """The tree as it is, signed by the log; None for an empty one."""
+        if self.state.size and (self._signed is None or self._signed.checkpoint.size != self.state.size):
+            self._signed = sign(self.state, self._signers)
+        return self._signed
 
     def step(self) -> bool:
         """Integrate what waits; return whether more waits than one step takes. Raises OSError."""
@@ -123,15 +137,12 @@ class Sequencer:
         self._files.write(state)
         self.state = state
 
-    def _journals(self) -> Iterator[Path]:
-        yield from sorted(self._pending.glob(f"*{SUFFIX}"))
-
     def _collect(self) -> tuple[list[tuple[int, bytes]], dict[str, int]]:
         """Return the entries that wait, with their genTime in microseconds, and how far each journal is read then."""
         found: list[tuple[int, bytes]] = []
         consumed = dict(self.state.consumed)
-        for path in self._journals():
-            for entry, end in read_records(path, consumed.get(path.name, 0), _MAX_READ):
+        for path in self._journals.paths():
+            for entry, end in read_records(path, consumed.get(path.name, 0), MAX_READ):
                 if len(found) >= MAX_BATCH:
                     return found, consumed
                 if entry:  # an empty one is a probe
@@ -144,14 +155,10 @@ class Sequencer:
 
     def clear(self, published: Published) -> None:
         """Remove the journals of processes that have ended, once all of them is in a published checkpoint."""
-        for path in self._journals():
-            done = published.consumed.get(path.name, 0)
-            try:
-                if is_abandoned(path) and next(read_records(path, done, _MAX_READ), None) is None:
-                    path.unlink()
-            except OSError as error:
-                log.warning("the journal %s cannot be removed: %s", path.name, error.strerror)
-        there = {path.name for path in self._journals()}
+        there = self._journals.clear(published.consumed)
         self.state = replace(
             self.state, consumed={name: end for name, end in self.state.consumed.items() if name in there}
         )
+
+    def close(self) -> None:
+        """Nothing is held but the lock, which is the caller's."""

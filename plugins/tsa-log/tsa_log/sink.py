@@ -11,13 +11,16 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
 
-from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, ProfileSummary, Secret
-from tsa_core.api.transparency import EncodingError, NoteSigner, SignatureType, entry_of, parse_verifier_key
+from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, ProfileSummary
+from tsa_core.api.transparency import EncodingError, NoteSigner, entry_of, parse_verifier_key
+from tsa_log.engine_sequencer import EngineSequencer, open_engine
 from tsa_log.journal import Journal, Place
+from tsa_log.keys import signers_of
 from tsa_log.options import LogOptions
 from tsa_log.publisher import Publisher
 from tsa_log.sequencer import Sequencer, SequencerLock, went_back
@@ -201,7 +204,7 @@ class LogSink(AuditSink):
         self._closed = True
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(self._options.witness_timeout.total_seconds() + 1)
+            self._thread.join(self._options.longest_step.total_seconds() + 1)
         self._journal.close()
 
     # -- the sequencer's thread ---------------------------------------------------------------------------------
@@ -238,39 +241,39 @@ class LogSink(AuditSink):
 
     def _sequence(self, *, ending: bool) -> None:
         """Integrate and publish until told to stop, as the one process that does."""
-        sequencer = Sequencer(self._private, self._storage, self._options.origin, self._disorder)
-        publisher = self._publisher()
         interval = self._options.interval.total_seconds()
-        try:
+        with closing(self._sequencer()) as sequencer, closing(self._publisher()) as publisher:
             while True:
                 more = sequencer.step()
                 self._stopped = sequencer.state.stopped
-                if sequencer.state.size > publisher.published.size and not publisher.publish(sequencer.state):
-                    self._failure = publisher.lacking
-                else:
-                    self._failure = ""
+                signed = sequencer.checkpoint
+                if signed is None or publisher.publish(signed, sequencer.state.consumed):
                     sequencer.clear(publisher.published)
+                    self._failure = sequencer.failure
+                else:
+                    self._failure = publisher.lacking
                 if ending or self._stopped:
                     return
                 if not more:
                     ending = self._stopping.wait(interval)
-        finally:
-            publisher.close()
+
+    def _sequencer(self) -> Sequencer | EngineSequencer:
+        options = self._options
+        if options.tessera is not None:
+            return open_engine(options, options.tessera, self._private, self._storage)
+        return Sequencer(self._private, self._storage, options.origin, self._disorder, self._signers)
 
     def _publisher(self) -> Publisher:
         options = self._options
         seconds = options.witness_timeout.total_seconds()
-        threads = [
-            WitnessThread(Witness(each.url, parse_verifier_key(each.key), self._storage), seconds)
-            for each in options.witnesses
-        ]
+        witnesses = [(each.url, parse_verifier_key(each.key)) for each in options.witnesses]
         return Publisher(
             self._private,
             self._storage,
-            self._signers,
-            threads,
+            [WitnessThread(Witness(url, key, self._storage), seconds) for url, key in witnesses if url],
             threshold=options.witness_threshold,
             seconds=seconds,
+            cosigners=[key for url, key in witnesses if not url],
         )
 
     def _fail(self, reason: str) -> None:
@@ -311,26 +314,3 @@ def open_sink(options: LogOptions) -> LogSink:
         log.critical("the log %s is stopped: %s", options.origin, state.stopped)
     sink.keep_running()
     return sink
-
-
-def signers_of(options: LogOptions) -> list[NoteSigner]:
-    """Return the log's keys; raises ConfigError for what is none, or is not the log's."""
-    wanted = [("key", options.key, SignatureType.ED25519)]
-    if options.post_quantum_key is not None:
-        wanted.append(("post_quantum_key", options.post_quantum_key, SignatureType.COSIGNATURE_ML_DSA_44))
-    return [signer_of(secret, f"audit.tokenlog.{name}", kind, options.origin) for name, secret, kind in wanted]
-
-
-def signer_of(secret: Secret, path: str, kind: SignatureType, name: str | None) -> NoteSigner:
-    """Return a key from its setting; raises ConfigError, which never repeats the key."""
-    try:
-        signer = NoteSigner.parse(secret.get_secret_value())
-    except EncodingError as error:
-        raise ConfigError(str(error), path=path) from None
-    if signer.key.kind is not kind:
-        raise ConfigError(f"the key is of the kind {signer.key.kind.name}, not {kind.name}", path=path)
-    if name is not None and signer.key.name != name:
-        raise ConfigError(
-            f"the key's name is {signer.key.name}, and the origin is {name}; they must be the same", path=path
-        )
-    return signer

@@ -38,6 +38,8 @@ class LogState:
     """Why nothing is integrated any more, until an operator accepts it; empty while the log goes on."""
     accepted: int = 0
     """How often an operator has let it go on."""
+    ordered: Mapping[str, int] = field(default_factory=dict)
+    """How much of each journal has been compared with `newest`, where an engine takes entries one by one."""
 
     def encode(self) -> bytes:
         """Return the file."""
@@ -50,6 +52,7 @@ class LogState:
             "consumed": dict(self.consumed),
             "stopped": self.stopped,
             "accepted": self.accepted,
+            "ordered": dict(self.ordered),
         }
         return json.dumps(document, indent=1).encode()
 
@@ -101,6 +104,7 @@ class StateFiles:
                 consumed={str(name): int(end) for name, end in document["consumed"].items()},
                 stopped=str(document["stopped"]),
                 accepted=int(document["accepted"]),
+                ordered={str(name): int(end) for name, end in document.get("ordered", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise _damaged(path) from None

@@ -66,6 +66,13 @@ class GrowingTree:
         """The root over all leaves."""
         return self._frontier.root()
 
+    def grown(self, entries: Sequence[bytes]) -> tuple[int, bytes]:
+        """Return the size and the root that the tree would have with these entries."""
+        frontier = Frontier(self._frontier.size, self._frontier.edge)
+        for entry in entries:
+            frontier.append(leaf_hash(entry))
+        return frontier.size, frontier.root()
+
     def add(self, entries: Sequence[bytes]) -> None:
         """Add entries and write what changed; raises OSError, after which this object is of no use."""
         changed: set[int] = set()

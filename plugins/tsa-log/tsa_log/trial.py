@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import timedelta
 
 from tsa_core.api import (
@@ -14,17 +15,19 @@ from tsa_core.api import (
     ProfileSummary,
     why_not_writable,
 )
-from tsa_log.options import LogOptions
-from tsa_log.sink import signers_of
+from tsa_log.engine_sequencer import open_remote
+from tsa_log.keys import signers_of
+from tsa_log.options import LogOptions, TesseraOptions
+from tsa_log.remote_log import RemoteLogError
 from tsa_log.state import StateFiles
 
 
 class LogTrial(AuditSink):
     """Tells whether tokens could be logged; logs none."""
 
-    def __init__(self, options: LogOptions, stopped: str) -> None:
+    def __init__(self, options: LogOptions, wrong: str) -> None:
         self._options = options
-        self._stopped = stopped
+        self._wrong = wrong
 
     def bind(self, profiles: Sequence[ProfileSummary], timeout: timedelta) -> None:
         """Refuse what the sink refuses."""
@@ -36,9 +39,7 @@ class LogTrial(AuditSink):
 
     def health(self) -> HealthStatus:
         """Say what a server would say that has just started."""
-        if self._stopped:
-            return HealthStatus(healthy=False, reason=f"the log is stopped: {self._stopped}")
-        return HealthStatus(healthy=True)
+        return HealthStatus(healthy=not self._wrong, reason=self._wrong)
 
 
 def try_sink(options: LogOptions) -> LogTrial:
@@ -47,6 +48,20 @@ def try_sink(options: LogOptions) -> LogTrial:
     if reason := why_not_writable(options.directory):
         raise ConfigError(f"{reason}; make it and give the server's user write access", path="audit.tokenlog.directory")
     try:
-        return LogTrial(options, StateFiles(options.directory / "private").read(options.origin).stopped)
+        stopped = StateFiles(options.directory / "private").read(options.origin).stopped
     except OSError as error:
         raise ConfigError(error.strerror or str(error), path="audit.tokenlog.directory") from None
+    if stopped:
+        return LogTrial(options, f"the log is stopped: {stopped}")
+    return LogTrial(options, "" if options.tessera is None else _why_unreadable(options.tessera))
+
+
+def _why_unreadable(tessera: TesseraOptions) -> str:
+    """Return why the log of an engine cannot be followed; nothing is posted to it."""
+    with closing(open_remote(tessera)) as remote:
+        remote.within(tessera.timeout.total_seconds())
+        try:
+            remote.checkpoint()
+        except RemoteLogError as error:
+            return str(error)
+    return ""

@@ -25,7 +25,7 @@ from tsa_core.api.transparency import (
     parse_signatures,
     read_decimal,
 )
-from tsa_log.bounded_post import BoundedConnection
+from tsa_log.bounded_http import BoundedConnection, printable, why_it_failed
 from tsa_log.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Witness:
                 break
             old = self._conflict(body, signed)
         if status != 200:
-            raise WitnessError(f"it answered {status}: {_printable(body)}")
+            raise WitnessError(f"it answered {status}: {printable(body)}")
         found = self._verified(signed, body)
         self._size = signed.checkpoint.size
         return found
@@ -73,13 +73,12 @@ class Witness:
 
     def _post(self, body: bytes, seconds: float) -> tuple[int, bytes]:
         try:
-            status, data = self._connection.post("add-checkpoint", body, seconds=seconds, limit=_MAX_REPLY_OCTETS)
+            answer = self._connection.post("add-checkpoint", body, seconds=seconds, limit=_MAX_REPLY_OCTETS)
         except (OSError, http.client.HTTPException) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-            raise WitnessError(f"it cannot be reached: {_printable(reason.encode())}") from None
-        if len(data) > _MAX_REPLY_OCTETS:
+            raise WitnessError(f"it cannot be reached: {why_it_failed(error)}") from None
+        if len(answer.body) > _MAX_REPLY_OCTETS:
             raise WitnessError(f"its answer is longer than {_MAX_REPLY_OCTETS} octets")
-        return status, data
+        return answer.status, answer.body
 
     def _conflict(self, body: bytes, signed: SignedCheckpoint) -> int:
         try:
@@ -110,11 +109,6 @@ class Witness:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
-
-
-def _printable(body: bytes) -> str:
-    text = body[:200].decode("ascii", "replace")
-    return "".join(c if c.isprintable() else "." for c in text)
 
 
 class Round:

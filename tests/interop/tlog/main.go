@@ -4,6 +4,11 @@
 //	tlog read URL LOGKEY WITNESSKEY...   every entry's inclusion, every size's consistency, every cosignature
 //	tlog proof FILE LOGKEY ENTRY         an offline proof (C2SP tlog-proof) of an entry in hexadecimal digits
 //	tlog witness FOLDER SEED URL KEY N   a log made by Tessera, whose checkpoints a witness cosigns
+//
+// Two commands serve until their standard input ends, and print where:
+//
+//	tlog omniwitness SEED LOGKEY                            transparency-dev's witness
+//	tlog personality FOLDER SEED PUSHED [URL KEY]           a log made by Tessera, and perhaps its witness
 package main
 
 import (
@@ -50,11 +55,18 @@ func main() {
 		found, err = check(os.Args[2], os.Args[3], os.Args[4])
 	case "witness":
 		found, err = witness(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6])
+	case "omniwitness":
+		err = omni(os.Args[2], os.Args[3])
+	case "personality":
+		err = personality(os.Args[2], os.Args[3], os.Args[4], os.Args[5:])
 	default:
 		err = fmt.Errorf("there is no command %s", os.Args[1])
 	}
 	if err != nil {
 		fail(err)
+	}
+	if found == nil {
+		return
 	}
 	json.NewEncoder(os.Stdout).Encode(found)
 }
