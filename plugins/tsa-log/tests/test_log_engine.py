@@ -32,13 +32,13 @@ from .test_log_lying_witnesses import drip, listening, say_nothing
 class Machine:
     """What one machine has of the log: its journal, its sequencer and its copy."""
 
-    def __init__(self, folder: Path, engine_url: str, *, patience: float = 600, seconds: float = 20) -> None:
+    def __init__(self, folder: Path, engine_url: str, *, lost_after: float = 600, seconds: float = 20) -> None:
         self.public, self.private = folder / "public", folder / "private"
         (self.private / "pending").mkdir(parents=True, exist_ok=True)
         self.storage = LocalStorage(self.public, self.private)
         self.journal = Journal(self.private / "pending")
         self.url = engine_url
-        self.patience, self.seconds = patience, seconds
+        self.lost_after, self.seconds = lost_after, seconds
         self.sequencer = self.restart()
 
     def restart(self) -> EngineSequencer:
@@ -51,7 +51,7 @@ class Machine:
             RemoteLog(self.url, [LOG_KEY.key]),
             disorder=timedelta(seconds=10),
             timeout=timedelta(seconds=self.seconds),
-            patience=timedelta(seconds=self.patience),
+            lost_after=timedelta(seconds=self.lost_after),
         )
         return self.sequencer
 
@@ -159,7 +159,7 @@ def test_a_wrong_answer_is_not_believed(machine: Machine, engine: FakeEngine, fa
 
 
 def test_an_index_that_the_log_never_reaches_is_asked_for_again(tmp_path: Path, engine: FakeEngine) -> None:
-    machine = Machine(tmp_path / "log", engine.url, patience=0.001)
+    machine = Machine(tmp_path / "log", engine.url, lost_after=0.001)
     engine.faults = [says(b"77")]
     machine.journal.store([entry(1)])
     while "index 77, and its log has 0 entries" not in machine.sequencer.failure:
@@ -198,7 +198,7 @@ def test_an_engine_that_is_away_holds_up_nothing_but_the_log(machine: Machine, e
 
 
 def test_another_history_is_not_copied(engine: FakeEngine, tmp_path: Path) -> None:
-    machine = Machine(tmp_path / "log", engine.url, patience=0.001)
+    machine = Machine(tmp_path / "log", engine.url, lost_after=0.001)
     machine.journal.store([entry(1), entry(2)])
     machine.run()
     before = entries(machine.public)

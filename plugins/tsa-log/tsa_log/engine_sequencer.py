@@ -62,7 +62,7 @@ class EngineSequencer:
         *,
         disorder: timedelta,
         timeout: timedelta,
-        patience: timedelta,
+        lost_after: timedelta,
     ) -> None:
         """Go on where another process was; raises OSError, ConfigError and DamagedLog."""
         clear_scratch(folder)
@@ -72,7 +72,7 @@ class EngineSequencer:
         self._remote = remote
         self._disorder = disorder // MICROSECOND
         self._seconds = timeout.total_seconds()
-        self._patience = patience.total_seconds()
+        self._lost_after = lost_after.total_seconds()
         self.state = self._files.read(origin)
         self._mirror = Mirror(storage, remote, self.state.size, self.state.root)
         self._records: dict[str, deque[_Underway]] = {}
@@ -189,12 +189,12 @@ class EngineSequencer:
 
     def _give_up_waiting(self) -> None:
         """Post again what has not appeared in the log for so long that the engine must have lost it."""
-        too_old = monotonic() - self._patience
+        too_old = monotonic() - self._lost_after
         for index, records in list(self._expected.items()):
             for record in [each for each in records if each.since < too_old]:
                 self._wrong = (
                     f"{self._engine.url}: it said that an entry has index {index}, and its log has {self._mirror.size} "
-                    f"entries after {self._patience:g} s"
+                    f"entries after {self._lost_after:g} s"
                 )
                 record.index = None
                 records.remove(record)
@@ -256,7 +256,7 @@ def open_engine(options: LogOptions, tessera: TesseraOptions, folder: Path, stor
         open_remote(tessera),
         disorder=options.max_disorder,
         timeout=tessera.timeout,
-        patience=options.max_delay,
+        lost_after=options.max_delay,
     )
 
 
