@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from tsa_core.api import LocalKeySigner, PrivateKey
-from tsa_core.certs.rules import ChainCase
+from tsa_core.conformance.chains import ChainCase
 from tsa_core.testing import shared_key
 
 NOW = datetime.now(UTC).replace(microsecond=0)

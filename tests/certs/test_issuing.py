@@ -23,7 +23,7 @@ from tsa_core.certs import (
     tsa_extensions,
 )
 from tsa_core.certs.hierarchy import Names, Validity, chain_under, self_signed_root
-from tsa_core.certs.rules import ChainCase, Outcome, judge
+from tsa_core.conformance.chains import ChainCase, Outcome, judge
 from tsa_core.testing import FailingSigner, FakeSigner, require_program, shared_key, write_pem
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -23,10 +23,10 @@ from tsa_backends.commands import run_command
 from tsa_core.api import ConfigError, LocalKeySigner, SignerError, TsaError
 from tsa_core.certs import load_certificates
 from tsa_core.certs.maker import default_template
-from tsa_core.certs.rules import ChainCase, Outcome, judge
 from tsa_core.cli.certificate_maker import certificate_maker
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 from tsa_core.cli.output_file import write_files
+from tsa_core.conformance.chains import ChainCase, Outcome, judge
 from tsa_core.testing import Pki, check_path_with_openssl, shared_key, write_pem
 
 pytestmark = pytest.mark.plugin("file")

@@ -23,8 +23,8 @@ from tsa_backends.timestamp_server import TimestampServer, run
 from tsa_core.api import ConfigError, LocalKeySigner, TsaError
 from tsa_core.certs import KEY_KINDS, Issuer, Publication, load_certificates
 from tsa_core.certs.hierarchy import Names, Validity, intermediate_certificate, self_signed_root
-from tsa_core.certs.rules import ChainCase, Outcome, judge
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
+from tsa_core.conformance.chains import ChainCase, Outcome, judge
 from tsa_core.testing import (
     IssuedToken,
     Pki,

@@ -14,8 +14,8 @@ from tests.interop.builds import BuildFailed, NoToolchain, built, not_on_this_ma
 from tests.interop.case_folder import ARTIFACT, write_artifacts
 from tests.interop.matrix import verdicts_of_program
 from tests.serving import Parts, TestClock, TestSigner, running_server
-from tsa_core.certs.rules import fraction_digits_complaint
 from tsa_core.client import build_request
+from tsa_core.conformance.chains import fraction_digits_complaint
 from tsa_core.testing.programs import missing
 
 pytestmark = pytest.mark.timeout(900)  # a cold build

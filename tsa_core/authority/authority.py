@@ -231,12 +231,7 @@ class TimestampAuthority:
     def _new(self, context: RequestContext, trace: RequestTrace | None) -> PendingRequest:
         return PendingRequest(context, RequestTrace() if trace is None and self._observed else trace)
 
-    def _attempt(
-        self,
-        stage: _Stage,
-        batch: Iterable[PendingRequest],
-        guard: BatchGuard | None = None,
-    ) -> None:
+    def _attempt(self, stage: _Stage, batch: Iterable[PendingRequest], guard: BatchGuard | None = None) -> None:
         """Take each request through a stage. A request for which the stage raises is refused, a plugin's crash too."""
         for pending in batch:
             try:
@@ -306,6 +301,8 @@ class TimestampAuthority:
         pending.stamp = stamp
         if trace is not None:
             trace.clock_ended = perf_counter_ns()
+        if profile.hash_ends:
+            profile.refuse_ended_hash(request, stamp.time)
         draft = None
         if self._processes:
             pending.draft = draft = TokenDraft(

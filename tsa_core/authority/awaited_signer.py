@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tsa_core.api import KeyMismatch, PublicKey, SignatureAlgorithm, Signer, SignerError, SignerUnavailable, TsaError
-from tsa_core.certs.issuing import key_fingerprint, public_key_info
+from tsa_core.protocol.signatures import key_fingerprint, public_key_info
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The certificate chain of a profile, and the rules that it must follow before the profile may issue.
 
-The rules are those of tsa_core.certs.rules, which `timestamp-server check-chain` applies too. Here the first broken
-rule stops the server, with one line for the operator.
+The rules are those of tsa_core.conformance.chains, which `timestamp-server check-chain` applies too. Here the first
+broken rule stops the server, with one line for the operator.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from tsa_core.api import ConfigError, KeyMismatch, Signer
 from tsa_core.certs.chain import CertificateChain, chain_of, load_chain, parse_chain, read_chain_file
-from tsa_core.certs.rules import START_RULES, ChainCase, Outcome
-from tsa_core.certs.rules.path import intermediates_usage_timestamping, key_is_the_signers
+from tsa_core.conformance.chains import START_RULES, ChainCase, Outcome
+from tsa_core.conformance.chains.path import intermediates_usage_timestamping, key_is_the_signers
 
 __all__ = ["CertificateChain", "chain_of", "check_chain", "load_chain", "parse_chain", "read_chain_file"]
 

@@ -100,6 +100,7 @@ class ClockGate:
         self._tai_offset: int | None = None
         self._leap: LeapSecond | None = None
         self._promises: dict[str, timedelta] = {}
+        self._widest: dict[str, timedelta] = {}
         self._lock = threading.Lock()
         self._changes: deque[ClockChange] = deque()
         self._listeners: list[Callable[[ClockChange], None]] = []
@@ -154,9 +155,14 @@ class ClockGate:
 
     # -- for profiles, operators and listeners ------------------------------------------------------------------
 
-    def promise(self, profile: str, accuracy: timedelta | None) -> None:
-        """Store the accuracy that a profile's tokens state: the gate closes when the clock can keep none."""
+    def promise(self, profile: str, accuracy: timedelta | None, *, widest: timedelta | None = None) -> None:
+        """Store the accuracy that a profile's tokens state: the gate closes when the clock can keep none.
+
+        `widest` is what they may state at most where `widen_accuracy` is on.
+        """
         with self._lock:
+            if widest is not None:
+                self._widest[profile] = widest
             if accuracy is None:
                 self._promises.pop(profile, None)
             else:
@@ -326,8 +332,9 @@ class ClockGate:
     def _status(self, judged: Judgement, bound: timedelta | None) -> ClockStatus:
         state, reason = judged.state, judged.reason
         uncovered: tuple[str, ...] = ()
-        if state.trusted and bound is not None and not self.settings.widen_accuracy:
-            uncovered = tuple(sorted(name for name, accuracy in self._promises.items() if accuracy < bound))
+        if state.trusted and bound is not None:
+            limits = self._widest if self.settings.widen_accuracy else self._promises
+            uncovered = tuple(sorted(name for name, accuracy in limits.items() if accuracy < bound))
             if uncovered and len(uncovered) == len(self._promises):
                 state = ClockState.UNSYNCHRONISED
                 reason = "the clock may be off by more than the accuracy that timestamps state here"

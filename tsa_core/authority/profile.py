@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 
 from tsa_core.api import (
     ConfigError,
+    PKIFailureInfo,
     PluginCrash,
     PluginError,
     ProfileSummary,
+    RequestRejected,
     Signer,
     SignerError,
     SignerUnavailable,
+    TimeStampReq,
     TsaError,
 )
 from tsa_core.api.time_limit import Overdue, within_limit
@@ -22,12 +26,22 @@ from tsa_core.api.wrong_types import describe
 from tsa_core.authority.awaited_signer import NOT_REACHED, AwaitedSigner
 from tsa_core.authority.causes import Cause, CauseKind
 from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
+from tsa_core.authority.conforming import conform
 from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.ordered_clock import OrderedClock
 from tsa_core.authority.plugin_calls import DEFAULT_THREADS, PluginCalls
 from tsa_core.authority.stated_accuracy import StatedAccuracy
-from tsa_core.authority.validity import OF_CERTIFICATE, IssuingPeriod, days_between, issuing_period
+from tsa_core.authority.validity import (
+    OF_CERTIFICATE,
+    OF_KEY,
+    IssuingPeriod,
+    days_between,
+    ended_earlier,
+    issuing_period,
+)
 from tsa_core.config import ProfileSettings
+from tsa_core.conformance.profiles import Conformance
+from tsa_core.conformance.rule import End, ServiceFacts
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA1, HashAlgorithm
 from tsa_core.protocol.template import TokenTemplate
@@ -51,6 +65,7 @@ class Profile:
     before. `previous` is the profile that a reload replaces by this one. `distribution` is where the signer's plugin
     comes from, for messages. A signer that waits makes at most `threads` signatures at the same time, the core's own
     time limit included. With `may_wait`, a signer that is unavailable is no error, but the cause `signing`.
+    `surroundings` are the settings around the profile that its `conformance` judges.
     """
 
     def __init__(
@@ -65,6 +80,7 @@ class Profile:
         distribution: str = "",
         threads: int = DEFAULT_THREADS,
         may_wait: bool = False,
+        surroundings: ServiceFacts | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -95,17 +111,15 @@ class Profile:
         self.verifies = self.waits if settings.verify_signatures is None else settings.verify_signatures
         """Whether every signature is verified: unless the settings say so, those of a signer that waits anyway."""
 
-        try:
-            self._period = issuing_period(self.chain.certificates, until=settings.issue_until)
-        except ValueError as error:
-            raise ConfigError(
-                f'{error}; issue the certificate again, or set issue_until = "certificate"',
-                path=f"profiles.{name}.certificate_chain",
-            ) from None
+        self.conformance = self._conform(surroundings) if settings.conformance else None
+        """What its tokens conform to, None without `conformance` in the settings."""
+        self._period = self._issuing_period()
         self.not_before: datetime = self._period.not_before
         """The first instant of tokens: of the whole chain, and of the key's usage period unless settings exclude it."""
         self.not_after: datetime = self._period.not_after
         """The last instant of tokens."""
+        self.hash_ends: Mapping[str, End] = self.conformance.hash_ends if self.conformance else {}
+        """When its conformance ends an accepted hash; empty but for that, so that a request costs nothing."""
         self._refuse_outside_period()
         # The first policy is the default; a request that names none gets it (RFC 3161 2.4.1).
         self.policies = tuple(dict.fromkeys(settings.policies))
@@ -113,19 +127,14 @@ class Profile:
         self.default_policy_der = der.oid(self.policies[0])
         self.hashes = MappingProxyType({h.oid_der: h for h in self._accepted_hashes()})
         self.encode_times = TimeEncoder(fraction_digits=settings.fraction_digits).encode
-        self._ordered_clock: OrderedClock | None = None
-        if settings.ordering:
-            self._ordered_clock = OrderedClock(
-                gate,
-                fraction_digits=settings.fraction_digits,
-                after=previous._ordered_clock if previous else None,
-            )
+        self._ordered_clock: OrderedClock | None = self._order(gate, previous) if settings.ordering else None
         self.read_clock = (self._ordered_clock or gate).read
         """Returns the time for one token; raises ClockError."""
-        stated = StatedAccuracy(name, settings, gate.settings)
+        widest = self.conformance.widest_accuracy if self.conformance else None
+        stated = StatedAccuracy(name, settings, gate.settings, widest=widest)
         self.accuracy_for = stated.for_bound
         """Returns what a token must state beside the profile's own accuracy; raises ClockError when it cannot."""
-        gate.promise(name, stated.allowed)
+        gate.promise(name, stated.allowed, widest=widest)
         self.template = TokenTemplate(
             signer_certificate=self.chain.selection("leaf")[0],
             certificates=self.chain.selection(settings.include_chain),
@@ -155,6 +164,45 @@ class Profile:
     def available(self) -> bool:
         """Whether the last signature succeeded."""
         return not self.signing.reason
+
+    def _conform(self, surroundings: ServiceFacts | None) -> Conformance:
+        """Return what the profile conforms to; raises ConfigError, a line for each demand that is not fulfilled."""
+        return conform(
+            self.name,
+            self.settings,
+            signer=self.signer,
+            chain=self.chain,
+            hashes=self._accepted_hashes(),
+            surroundings=surroundings,
+        )
+
+    def _issuing_period(self) -> IssuingPeriod:
+        """Return when the profile may issue; raises ConfigError for a certificate that does not say it."""
+        try:
+            period = issuing_period(self.chain.certificates, until=self.settings.issue_until)
+        except ValueError as error:
+            raise ConfigError(
+                f'{error}; issue the certificate again, or set issue_until = "certificate"',
+                path=f"profiles.{self.name}.certificate_chain",
+            ) from None
+        return ended_earlier(period, self.conformance.ends) if self.conformance is not None else period
+
+    def _order(self, gate: ClockGate, previous: Profile | None) -> OrderedClock:
+        """Return the clock whose readings increase, also across a reload."""
+        return OrderedClock(
+            gate,
+            fraction_digits=self.settings.fraction_digits,
+            after=previous._ordered_clock if previous else None,
+        )
+
+    def refuse_ended_hash(self, request: TimeStampReq, time: datetime) -> None:
+        """Raise RequestRejected for an imprint hash that had ended at `time`, by the profile's conformance."""
+        name = self.hashes[request.hash_oid_der].name
+        end = self.hash_ends.get(name)
+        if end is not None and time > end.moment:
+            raise RequestRejected(
+                PKIFailureInfo.BAD_ALG, f"the hash algorithm {name} is not accepted any more: {end.what}"
+            )
 
     def _load_chain(self) -> CertificateChain:
         if self.settings.certificate_chain is not None:
@@ -205,6 +253,8 @@ class Profile:
         limit = self._period.begins_with if time < self.not_before else self._period.ends_with
         if limit == OF_CERTIFICATE:
             return "a certificate of the chain is not valid now"
+        if limit != OF_KEY:
+            return f"the {limit} is over"
         return "the private key usage period of the certificate is over or has not begun"
 
     def to_sign(self, message: bytes) -> bytes:

@@ -16,10 +16,13 @@ class StatedAccuracy:
     """Decides the accuracy of each token of a profile.
 
     `constant` is that of every token, None when there is none or when it is measured. `allowed` is by how much the
-    clock may be off, None when that does not matter. Raises ConfigError for an accuracy of 0.
+    clock may be off, None when that does not matter. `widest` is what a token may state at most where `widen_accuracy`
+    is on, None for no such limit. Raises ConfigError for an accuracy of 0.
     """
 
-    def __init__(self, profile: str, settings: ProfileSettings, clock: ClockSettings) -> None:
+    def __init__(
+        self, profile: str, settings: ProfileSettings, clock: ClockSettings, *, widest: timedelta | None = None
+    ) -> None:
         promised = settings.promised_accuracy
         if promised is not None and promised <= timedelta(0):
             raise ConfigError('must be more than 0; "none" leaves it out', path=f"profiles.{profile}.accuracy")
@@ -28,6 +31,7 @@ class StatedAccuracy:
         self._widest = None if promised is None else Accuracy.of(promised)
         self.constant = None if measured else self._widest
         self._widens = clock.widen_accuracy
+        self._most = widest
         self._warns = clock.on_failure == "warn"
         self._least = settings.least_accuracy
         self._truncation = settings.truncation
@@ -42,7 +46,9 @@ class StatedAccuracy:
         if bound is None or self.allowed is None or bound <= self.allowed:
             return None
         if self._widens:
-            return self._prepare(bound, wider_accuracy)
+            wider = self._prepare(bound, wider_accuracy)
+            if self._most is None or wider.duration <= self._most:
+                return wider
         if self._warns:
             return None
         raise ClockError(_NOT_ACCURATE)

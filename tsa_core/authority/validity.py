@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tsa_core.conformance.rule import End
 from tsa_core.paths.extensions import read_extensions
 from tsa_core.protocol.errors import EncodingError
 
@@ -80,6 +81,14 @@ def issuing_period(
         begins_with=begins_with,
         ends_with=ends_with,
     )
+
+
+def ended_earlier(period: IssuingPeriod, ends: Iterable[End]) -> IssuingPeriod:
+    """Return the period, ended by the first of `ends` that is earlier than its own end."""
+    first = min(ends, key=lambda end: end.moment, default=None)
+    if first is None or first.moment >= period.not_after:
+        return period
+    return replace(period, not_after=first.moment, ends_with=first.what)
 
 
 def days_between(now: datetime, end: datetime) -> float:

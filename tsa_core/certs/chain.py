@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsa_core.api import ConfigError, PublicKey, UnsupportedKey, read_file, signature_algorithm
-from tsa_core.certs.issuing import public_key_info
 from tsa_core.paths.certificate import load_pem_certificates
+from tsa_core.paths.chains import MAX_CERTIFICATES, issued_by, issuer_text, subject_text, title
 from tsa_core.paths.errors import printable
 from tsa_core.paths.extensions import PARSING_ERRORS, read_extensions
 from tsa_core.protocol.errors import EncodingError
+from tsa_core.protocol.signatures import public_key_info
 
-MAX_CERTIFICATES = 16
 _MAX_FILE_OCTETS = 1024 * 1024
 
 
@@ -117,33 +117,6 @@ def chain_of(certificates: Sequence[bytes]) -> CertificateChain:
     return CertificateChain(certificates=tuple(map(x509.load_der_x509_certificate, certificates)))
 
 
-def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Say whether `issuer` signed `certificate`: its name and its key."""
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, *PARSING_ERRORS):
-        return False
-    return True
-
-
-def title(certificate: x509.Certificate) -> str:
-    """Return how messages name a certificate."""
-    return f"certificate {subject_text(certificate) or 'without a name'!r}"
-
-
-def subject_text(certificate: x509.Certificate) -> str:
-    """Return a certificate's subject for people, also where it cannot be read."""
-    return _text(certificate, "subject")
-
-
-def _text(certificate: x509.Certificate, field: Literal["subject", "issuer"]) -> str:
-    try:
-        name: x509.Name = getattr(certificate, field)
-        return printable(name.rfc4514_string())
-    except PARSING_ERRORS:
-        return f"with {'a' if field == 'subject' else 'an'} {field} that cannot be read"
-
-
 def order_chain(certificates: Sequence[x509.Certificate], public_key: PublicKey) -> CertificateChain:
     """Return the path from the certificate of `public_key` to a self-signed one, out of certificates in any order.
 
@@ -164,8 +137,7 @@ def order_chain(certificates: Sequence[x509.Certificate], public_key: PublicKey)
             return CertificateChain(certificates=path)
     last = _longest((leaves[0],), pool)[-1]
     raise ConfigError(
-        f"the issuer of the {title(last)} is missing: {_text(last, 'issuer')!r}; add its certificate, and so on "
-        "to the root"
+        f"the issuer of the {title(last)} is missing: {issuer_text(last)!r}; add its certificate, and so on to the root"
     )
 
 

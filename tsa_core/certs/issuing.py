@@ -7,7 +7,6 @@ the TBSCertificate (RFC 5280 4.1) and the CertificationRequestInfo (RFC 2986 4.1
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from tsa_core.paths.errors import printable
 from tsa_core.paths.extensions import PARSING_ERRORS, read_extensions
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
+from tsa_core.protocol.signatures import public_key_info
 
 Extensions: TypeAlias = Sequence[tuple[x509.ExtensionType, bool]]
 """Extensions in their order, each with its criticality."""
@@ -146,19 +146,6 @@ def signature_identifier(algorithm: SignatureAlgorithm) -> bytes:
     if algorithm.scheme == "rsa-pkcs1v15":
         return der.sequence(der.oid(_RSA_IDENTIFIERS[algorithm.digest.name]), der.null())
     return algorithm.identifier
-
-
-def public_key_info(key: PublicKey) -> bytes:
-    """Return a key's SubjectPublicKeyInfo, DER."""
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def key_fingerprint(key: PublicKey) -> str:
-    """Return the SHA-256 of a key's SubjectPublicKeyInfo in hexadecimal, by which people tell two keys apart.
-
-    It is what `openssl pkey -pubout -outform DER | sha256sum` prints.
-    """
-    return hashlib.sha256(public_key_info(key)).hexdigest()
 
 
 def _signed(content: bytes, identifier: bytes, signer: Signer, timeout: float) -> bytes:

@@ -11,11 +11,11 @@ import click
 
 from tsa_core.api import PluginError, SignerError, one_line
 from tsa_core.authority import Profile
-from tsa_core.certs.rules import fraction_digits_complaint
 from tsa_core.cli import console
 from tsa_core.cli.flag_groups import GroupedCommand
 from tsa_core.cli.reference_settings import load
 from tsa_core.cli.settings_flags import flag_groups, settings_options
+from tsa_core.conformance.chains import Outcome, fraction_digits_complaint
 from tsa_core.logs import say, set_up_logging
 from tsa_core.service import Service, kind_text, selection
 
@@ -24,6 +24,13 @@ _FIRST_ROUND_SECONDS = 30.0
 _HEALTH_SECONDS = 10.0
 """How long it waits for sinks, processors and health checks to tell their health."""
 
+_OUTCOMES = {
+    Outcome.PASS.value: "fulfilled",
+    Outcome.FAIL.value: "broken",
+    Outcome.WARN.value: "advice not followed",
+    Outcome.NOT_JUDGED.value: "not checked",
+}
+
 
 @click.command(cls=GroupedCommand, groups=flag_groups())
 @settings_options
@@ -31,9 +38,9 @@ _HEALTH_SECONDS = 10.0
 def check(as_json: bool, **parameters: Any) -> None:
     """Open everything that the configuration selects, make a trial signature and print what was found.
 
-    Serves nothing, and changes nothing. Exit code 0: a server with these settings could issue now. 1: it would start,
-    but refuse for now, as when no time server can be reached. 2: it would not start. 75: it would not start now, but
-    may later, as when the key's backend is down.
+    Serves nothing, and changes nothing. Of a profile with `conformance`, each demand is shown with its clause. Exit
+    code 0: a server with these settings could issue now. 1: it would start, but refuse for now, as when no time server
+    can be reached. 2: it would not start. 75: it would not start now, but may later, as when the key's backend is down.
     """
     set_up_logging(level=logging.ERROR)
     loaded = load(parameters)
@@ -49,12 +56,29 @@ def check(as_json: bool, **parameters: Any) -> None:
         origins = {name: service.host.distribution(name) for names in chosen.values() for name in names}
         checks = [{"name": line.name, "healthy": line.healthy, "reason": line.reason} for line in service.readiness()]
         measured_by = service.clock.gate.status().basis
+    conformance = [
+        {
+            "profile": profile.name,
+            "rule": finding.rule.name,
+            "outcome": finding.outcome.value,
+            "clause": finding.rule.clause,
+            "reason": finding.reason or finding.rule.demand,
+        }
+        for profile in service.authority.profiles.values()
+        for finding in (profile.conformance.findings if profile.conformance is not None else ())
+    ]
     if as_json:
         selected = {
             kind: [{"name": name, "distribution": origins[name]} for name in names] for kind, names in chosen.items()
         }
         console.print_json(
-            {"profiles": profiles, "selected": selected, "checks": checks, "clock_measured_by": measured_by}
+            {
+                "profiles": profiles,
+                "selected": selected,
+                "checks": checks,
+                "clock_measured_by": measured_by,
+                "conformance": conformance,
+            }
         )
     else:
         rows = [(p["profile"], key, value) for p in profiles for key, value in p.items() if key != "profile"]
@@ -69,6 +93,11 @@ def check(as_json: bool, **parameters: Any) -> None:
         if measured_by:
             rows.append(("clock measured by", "", measured_by))
         console.print_table(("CHECK", "STATE", "REASON"), rows)
+        if conformance:
+            console.print_table(
+                ("CONFORMANCE", "RULE", "OUTCOME", "CLAUSE", "REASON"),
+                [(c["profile"], c["rule"], _OUTCOMES[c["outcome"]], c["clause"], c["reason"]) for c in conformance],
+            )
     if not all(line["healthy"] for line in checks):
         console.tell("timestamp-server: a server would start, but not everything is usable now; see the checks above")
         click.get_current_context().exit(console.EXIT_FAILURE)

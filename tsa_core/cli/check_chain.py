@@ -11,10 +11,10 @@ import click
 from rich.markup import escape
 
 from tsa_core.certs import load_chain
-from tsa_core.certs.chain import subject_text
-from tsa_core.certs.rules import PROFILES, ChainCase, Finding, Outcome, judge
 from tsa_core.cli import console
 from tsa_core.config import load_settings
+from tsa_core.conformance.chains import PROFILES, ChainCase, Finding, Outcome, judge
+from tsa_core.paths.chains import subject_text
 
 _FILE = click.Path(path_type=Path)
 _STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.WARN: "yellow", Outcome.NOT_JUDGED: "dim"}

@@ -12,14 +12,14 @@ from typing import Any, Final
 import click
 
 from tsa_core.api import TsaError, why_not_writable
-from tsa_core.authority import read_kernel_clock
-from tsa_core.certs.rules import ChainCase, Outcome, judge
+from tsa_core.authority import Profile, read_kernel_clock
 from tsa_core.cli.doctor_findings import Finding, Level
 from tsa_core.cli.doctor_installation import installation
 from tsa_core.cli.doctor_ports import ports
 from tsa_core.cli.reference_settings import Loaded, load
 from tsa_core.cli.setting_origins import DEFAULT, EffectiveSetting, effective_settings
 from tsa_core.config import Settings
+from tsa_core.conformance.chains import ChainCase, Outcome, judge
 from tsa_core.service import Service, kind_text, selection
 
 _FIRST_ROUND_SECONDS: Final = 15.0
@@ -233,12 +233,28 @@ def _profiles(service: Service) -> Iterator[Finding]:
                 yield Finding(
                     section=section, level=Level.NOTE, what=what, text=f"{finding.rule.name}: {finding.reason}"
                 )
+        yield from _conformance(profile)
         yield Finding(
             section=section,
             level=Level.GOOD if profile.available else Level.BAD,
             what=what,
             text=f"a trial signature ({profile.algorithm.name}) {'verifies' if profile.available else 'failed'}",
         )
+
+
+def _conformance(profile: Profile) -> Iterator[Finding]:
+    """Say what the profile conforms to, which advice it does not follow, and what nobody can see from here."""
+    if profile.conformance is None:
+        return
+    what, section, findings = f"profile {profile.name}", "conformance", profile.conformance.findings
+    fulfilled = sum(finding.outcome is Outcome.PASS for finding in findings)
+    names = ", ".join(profile.settings.conformance)
+    yield Finding(section=section, level=Level.GOOD, what=what, text=f"{names}: {fulfilled} demands are fulfilled")
+    for finding in findings:
+        if finding.outcome in {Outcome.WARN, Outcome.NOT_JUDGED}:
+            state = "advice not followed" if finding.outcome is Outcome.WARN else f"not checked, {finding.rule.demand}"
+            text = f"{finding.rule.name} ({finding.rule.clause}): {state}: {finding.reason}"
+            yield Finding(section=section, level=Level.NOTE, what=what, text=text)
 
 
 def _kernel(settings: Settings) -> Iterator[Finding]:

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tsa_core import __version__
 from tsa_core.api import CertificateAuthorityError, ConfigError, PublicKey, Signer, TsaError
 from tsa_core.certs import CertificateChain, Publication, load_certificates, load_request, order_chain
-from tsa_core.certs.chain import title
 from tsa_core.certs.hierarchy import (
     Names,
     Validity,
@@ -25,9 +24,7 @@ from tsa_core.certs.hierarchy import (
     self_signed_root,
     tsa_request,
 )
-from tsa_core.certs.issuing import public_key_info
 from tsa_core.certs.maker import refuse_mixed_keys
-from tsa_core.certs.rules import ChainCase, Outcome, judge
 from tsa_core.cli import console
 from tsa_core.cli.maker_keys import key_file
 from tsa_core.cli.mistake import UsageMistake
@@ -35,7 +32,10 @@ from tsa_core.cli.output_file import write_file
 from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.cli.spellings import go_option
+from tsa_core.conformance.chains import ChainCase, Outcome, judge
 from tsa_core.logs import set_up_logging
+from tsa_core.paths.chains import title
+from tsa_core.protocol.signatures import public_key_info
 
 PROGRAM = "fetch-tsa-certs"
 _FILE = click.Path(path_type=Path, dir_okay=False)

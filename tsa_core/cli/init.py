@@ -15,11 +15,11 @@ import click
 
 from tsa_core.api import ConfigError
 from tsa_core.certs import KEY_KINDS, Publication
-from tsa_core.certs.rules import PROFILES
 from tsa_core.cli import console
 from tsa_core.cli.init_profiles import POLICY_TEXT, Wishes, complete, new_policy, published_at
 from tsa_core.cli.init_targets import TARGETS
 from tsa_core.config import DEFAULT_POLICY
+from tsa_core.conformance.chains import PROFILES
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
 

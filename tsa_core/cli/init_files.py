@@ -23,10 +23,10 @@ from tsa_core.certs.hierarchy import (
     self_signed_root,
     tsa_certificate,
 )
-from tsa_core.certs.rules import ChainCase, Finding, Outcome, judge
 from tsa_core.cli.init_targets import TARGETS, Target
 from tsa_core.cli.output_file import write_file
 from tsa_core.cli.signing_keys import KeyOpener
+from tsa_core.conformance.chains import ChainCase, Finding, Outcome, judge
 
 _PASSWORD_OCTETS: Final = 24
 _OFFLINE_CONFIGURATION: Final = """\

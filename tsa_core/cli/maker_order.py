@@ -16,15 +16,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.api import ConfigError, PublicKey, Signer, TsaError, UnsupportedKey, signature_algorithm
 from tsa_core.certs import CertificateChain, load_certificates
-from tsa_core.certs.issuing import public_key_info
 from tsa_core.certs.maker import CertificateTemplate, Maker, Role, judge_made, refuse_mixed_keys
-from tsa_core.certs.rules import Finding, Outcome
 from tsa_core.cli import console
 from tsa_core.cli.maker_keys import PROVIDER_FLAGS, key_file, key_uri, provider_settings, scheme_of, settings_of
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.output_file import write_files
 from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.signing_keys import KeyOpener
+from tsa_core.conformance.chains import Finding, Outcome
+from tsa_core.protocol.signatures import public_key_info
 
 _ROLES: Final[tuple[Role, ...]] = ("root", "intermediate", "leaf")
 _MODE: Final = 0o644

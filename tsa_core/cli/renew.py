@@ -13,7 +13,6 @@ import click
 
 from tsa_core.api import ConfigError, Signer
 from tsa_core.certs import KEY_KINDS, load_certificates, load_request, order_chain
-from tsa_core.certs.rules import PROFILES
 from tsa_core.cli import console
 from tsa_core.cli.output_file import write_file
 from tsa_core.cli.reference_settings import load
@@ -21,6 +20,7 @@ from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.reload import report_of_reload
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.config import DEFAULT_PROFILE
+from tsa_core.conformance.chains import PROFILES
 from tsa_core.logs import set_up_logging
 
 if TYPE_CHECKING:
@@ -193,8 +193,8 @@ def _next_key(present: Present, opener: KeyOpener, flags: dict[str, Any]) -> tup
 
 def _request(present: Present, opener: KeyOpener, flags: dict[str, Any]) -> None:
     """Make the next key and a request, unless that has been done."""
-    from tsa_core.certs.issuing import public_key_info
     from tsa_core.cli.renewal import next_request, open_own, waiting_keys
+    from tsa_core.protocol.signatures import public_key_info
 
     path: Path = flags["csr_out"]
     if path.exists():

@@ -39,13 +39,14 @@ from tsa_core.api.fields import relative_to
 from tsa_core.authority import issuing_period
 from tsa_core.certs import CertificateChain, Publication, load_certificates, load_chain, new_key, order_chain
 from tsa_core.certs.hierarchy import Names, chain_under
-from tsa_core.certs.issuing import issue_request, public_key_info
-from tsa_core.certs.rules import ChainCase, judge
+from tsa_core.certs.issuing import issue_request
 from tsa_core.certs.templates import tsa_extensions
 from tsa_core.cli.init_files import refuse_what_fails, secret_manifest
 from tsa_core.cli.output_file import write_file
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.config import Settings
+from tsa_core.conformance.chains import ChainCase, judge
+from tsa_core.protocol.signatures import public_key_info
 from tsa_core.service.material import read_chains, store_chain
 
 SECRET_FILES = ("secret.yaml", "kubernetes/secret.yaml")

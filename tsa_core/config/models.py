@@ -240,7 +240,14 @@ class ProfileSettings(AccuracySettings):
     )
     paths: TextList = Field(default=[], description="further paths at which this profile answers POST")
     tsa_name: bool = Field(True, description="write the TSA's name into the token")
-    qualified: bool = Field(False, description="mark tokens as qualified timestamps (EN 319 422)")
+    conformance: Annotated[list[Literal["etsi", "csbr", "sigstore"]], BeforeValidator(split_text)] = Field(
+        default=[],
+        description="standards whose demands are enforced at start, at a reload and for each token: etsi (EN 319 421 "
+        "and 422), csbr (CA/Browser Forum code signing), sigstore; a list of them",
+    )
+    qualified: bool = Field(
+        False, description='mark tokens as qualified timestamps (EN 319 422 9.1); needs conformance = ["etsi"]'
+    )
     algorithm_protection: bool = Field(False, description="add the cms-algorithm-protection attribute (RFC 6211)")
     allow_custom_extensions: bool = Field(False, description="copy the request's extensions into the token")
 
@@ -273,6 +280,18 @@ class ProfileSettings(AccuracySettings):
             raise ValueError(
                 "ordering = true needs fraction_digits = 3 or more: "
                 "with fewer, tokens would have to wait for each other"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _conforms(self) -> Self:
+        for name in self.conformance:
+            if self.conformance.count(name) > 1:
+                raise ValueError(f"conformance lists {name!r} twice")
+        if self.qualified and "etsi" not in self.conformance:
+            raise ValueError(
+                'qualified = true needs conformance = ["etsi"], because a qualified timestamp must follow EN 319 421 '
+                "and EN 319 422"
             )
         return self
 

@@ -1,6 +1,5 @@
 """Evidence records of RFC 4998: proof for decades that any number of objects existed, renewed before it weakens."""
 
-from tsa_core.evidence.algorithms import PLANNED_ENDS, AlgorithmEnd
 from tsa_core.evidence.cms import AttachedRecord, attach, attached_records, verify_attached
 from tsa_core.evidence.enclosing import enclose, filled, verify_own
 from tsa_core.evidence.errors import (
@@ -27,6 +26,7 @@ from tsa_core.evidence.place import Place
 from tsa_core.evidence.syntax import ArchiveTimeStamp, EvidenceRecord
 from tsa_core.evidence.verdict import VerifiedLayer, VerifiedRecord
 from tsa_core.evidence.verifier import EvidenceVerifier, verify_record
+from tsa_core.paths.algorithm_ends import PLANNED_ENDS, AlgorithmEnd
 
 __all__ = [
     "PLANNED_ENDS",

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Unpack
 
-from tsa_core.evidence.algorithms import AlgorithmEnd, check_ends, uses_of
+from tsa_core.evidence.algorithms import check_ends, uses_of
 from tsa_core.evidence.coverage import Covered, check_coverage
 from tsa_core.evidence.errors import AlgorithmEnded, EncryptedObjects, LayerInvalid, MalformedRecord, OrderWrong
 from tsa_core.evidence.objects import DataGroup, DataObject, digests, members_of
 from tsa_core.evidence.place import Place
 from tsa_core.evidence.syntax import ArchiveTimeStamp, EvidenceRecord, read_hash
 from tsa_core.evidence.verdict import VerifiedLayer, VerifiedRecord, proven_time
+from tsa_core.paths.algorithm_ends import AlgorithmEnd
 from tsa_core.paths.certificate import text
 from tsa_core.paths.notes import Note
 from tsa_core.protocol.hashes import HashAlgorithm

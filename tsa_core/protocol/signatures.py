@@ -6,6 +6,7 @@ the plain octets for everything else.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes as primitives
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import TsaError
@@ -190,6 +192,19 @@ def describe_key(public_key: object) -> str:
         if isinstance(public_key, kind):
             return {"ed25519": "Ed25519", "ed448": "Ed448"}.get(algorithm.name, algorithm.name.upper())
     return type(public_key).__name__
+
+
+def public_key_info(key: PublicKey) -> bytes:
+    """Return a key's SubjectPublicKeyInfo, DER."""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def key_fingerprint(key: PublicKey) -> str:
+    """Return the SHA-256 of a key's SubjectPublicKeyInfo in hexadecimal, by which people tell two keys apart.
+
+    It is what `openssl pkey -pubout -outform DER | sha256sum` prints.
+    """
+    return hashlib.sha256(public_key_info(key)).hexdigest()
 
 
 def signature_algorithm(public_key: object, *, digest: str | None = None, pss: bool = False) -> SignatureAlgorithm:

@@ -12,7 +12,8 @@ SERIAL_OCTETS = 20
 _MICROSECOND = timedelta(microseconds=1)
 
 QUALIFIED_STATEMENT = der.sequence(
-    der.oid(oids.ID_PE_QC_STATEMENTS), der.octet_string(bytes.fromhex("300b30090607040081975e0101"))
+    der.oid(oids.ID_PE_QC_STATEMENTS),
+    der.octet_string(der.sequence(der.sequence(der.oid(oids.ESI4_QTST_STATEMENT_1)))),
 )
 """The qcStatements extension of a qualified timestamp: one esi4-qtstStatement-1, not critical (EN 319 422 9.1)."""
 

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from tsa_core.protocol import der
+from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.hashes import IMPRINT_HASHES, HashAlgorithm
+from tsa_core.protocol.qc_statements import QcStatements, read_qc_statements
 from tsa_core.protocol.tstinfo import Accuracy
 
 _HASHES_BY_OID = {h.oid: h for h in IMPRINT_HASHES.values()}
@@ -48,6 +49,14 @@ class TSTInfo(NamedTuple):
     def hash_algorithm(self) -> HashAlgorithm | None:
         """The imprint's hash algorithm, None when the core does not know it."""
         return _HASHES_BY_OID.get(self.hash_oid)
+
+    @property
+    def qc_statements(self) -> QcStatements | None:
+        """What the token claims of itself in a qcStatements extension, None when it has none (EN 319 422 9.1)."""
+        for extension in self.extensions:
+            if extension.oid == oids.ID_PE_QC_STATEMENTS:
+                return read_qc_statements(extension.value, critical=extension.critical)
+        return None
 
     @property
     def earliest(self) -> datetime | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tsa_core.api import ConfigError, replace_file
 from tsa_core.api.files import unless_it_hangs
-from tsa_core.authority import parse_chain, read_chain_file
+from tsa_core.authority import Profile, parse_chain, read_chain_file
 from tsa_core.config import Settings
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,23 @@ def read_chains(directory: Path) -> list[bytes]:
         raise ConfigError(
             f"the state directory cannot be read: {error.strerror}", path="server.state_directory"
         ) from None
+
+
+def former_chains(
+    material: Material,
+    profiles: Mapping[str, Profile],
+    before: Mapping[str, Profile],
+    earlier: Mapping[str, tuple[bytes, ...]],
+) -> dict[str, tuple[bytes, ...]]:
+    """Return the PEM of each profile's former chains, the newest first: those of the material, and those of `before`.
+
+    `before` are the profiles that a reload replaces, and `earlier` their former chains.
+    """
+    found = {}
+    for name, profile in profiles.items():
+        former = [before[name].certificate_chain_pem, *earlier[name]] if name in before else []
+        found[name] = without_repeats([*former, *material.earlier.get(name, ())], current=profile.certificate_chain_pem)
+    return found
 
 
 def store_chain(directory: Path, chain: bytes) -> None:

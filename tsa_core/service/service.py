@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -48,7 +48,7 @@ from tsa_core.service.audit_heads import AuditHeads
 from tsa_core.service.authority_access import ServiceAccess
 from tsa_core.service.binding import bind_sinks
 from tsa_core.service.guards import Guards, open_guards
-from tsa_core.service.material import Material, read_material, store_chain, without_repeats
+from tsa_core.service.material import Material, former_chains, read_material, store_chain
 from tsa_core.service.opening import (
     OpenedClock,
     adopt_signer,
@@ -64,6 +64,7 @@ from tsa_core.service.queued_observer import QueuedObserver
 from tsa_core.service.queued_refusals import QueuedRefusals
 from tsa_core.service.readiness_watch import ReadinessCheck, ReadinessWatch
 from tsa_core.service.selector_trial import bind_selectors
+from tsa_core.service.surroundings import surroundings
 
 if TYPE_CHECKING:
     from tsa_core.service.anchoring import Anchoring
@@ -158,6 +159,7 @@ class Service:
                 distribution=self.host.distribution(profile.scheme),
                 threads=settings.server.threads,
                 may_wait=may_wait,
+                surroundings=surroundings(settings, name),
             )
             profiles.append(opened)
             if not opened.available:
@@ -175,7 +177,10 @@ class Service:
                 f"The clock is unmonitored: {gate.status().reason}. Whatever this machine's clock shows goes into "
                 'timestamps. For real use, configure monitors: [clock] monitors = ["chrony"] or ["ntp"].'
             )
-        self.earlier_chains = _earlier_chains(profiles, material, previous)
+        earlier = previous.earlier_chains if previous else {}
+        self.earlier_chains: dict[str, tuple[bytes, ...]] = former_chains(
+            material, {profile.name: profile for profile in profiles}, before, earlier
+        )
         """The PEM of each profile's former chains, the newest first."""
         # The default profile first: where profiles share a policy, the first one gets its requests.
         profiles.sort(key=lambda profile: profile.name != "default")
@@ -371,18 +376,3 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _earlier_chains(
-    profiles: Sequence[Profile], material: Material, previous: Service | None
-) -> dict[str, tuple[bytes, ...]]:
-    """Return the former chains of each profile: those of the material, and those of `previous`."""
-    earlier = {}
-    for profile in profiles:
-        former: list[bytes] = []
-        if previous and (before := previous.authority.profiles.get(profile.name)):
-            former = [before.certificate_chain_pem, *previous.earlier_chains[profile.name]]
-        earlier[profile.name] = without_repeats(
-            [*former, *material.earlier.get(profile.name, ())], current=profile.certificate_chain_pem
-        )
-    return earlier

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tsa_core.api import CertificateAuthority, CertificateAuthorityError, LocalKeySigner, Provider, PublicKey
 from tsa_core.certs import certificate_name, intermediate_extensions, issue_request
-from tsa_core.certs.issuing import public_key_info
+from tsa_core.protocol.signatures import public_key_info
 from tsa_core.testing.pki import shared_key
 from tsa_core.testing.plugin_contract import PluginFixtures
 from tsa_core.testing.raising import raised

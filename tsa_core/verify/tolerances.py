@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+from tsa_core.paths.algorithm_ends import SHA1_UNTIL
 from tsa_core.paths.algorithms import AlgorithmRules
 from tsa_core.protocol.signatures import MIN_RSA_BITS
 
@@ -43,7 +44,7 @@ class AlgorithmPeriod:
 DEFAULT_PERIODS: Final = (
     AlgorithmPeriod(
         algorithm=SHA1,
-        until=datetime(2012, 7, 31, 23, 59, 59, tzinfo=UTC),
+        until=SHA1_UNTIL,
         source="ETSI TS 119 312 V2.1.1 (2026-06), Table D.1: SHA-1 only before 2012-08-01",
     ),
     AlgorithmPeriod(

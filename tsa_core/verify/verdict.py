@@ -71,6 +71,15 @@ class VerifiedTimestamp:
         return self.tst_info.accuracy
 
     @property
+    def claims_qualified(self) -> bool:
+        """Whether the token claims to be a qualified electronic timestamp (EN 319 422 9.1); nobody checked the claim.
+
+        Whether its authority is qualified is in the trusted list of its country.
+        """
+        statements = self.tst_info.qc_statements
+        return statements is not None and statements.claims_qualified
+
+    @property
     def trust_anchor(self) -> x509.Certificate:
         """The trusted certificate at which the path ends; the signer's own where that one is trusted."""
         return self.path[-1]
@@ -94,6 +103,11 @@ def _unchecked(verdict: VerifiedTimestamp) -> Iterator[Note]:
                 text=f"what became of the {whose} key after its certificate ended on {text(ended)}",
             )
     yield from _unchecked_interval(verdict)
+    if verdict.claims_qualified:
+        yield Note(
+            code="qualified-status",
+            text="whether the authority is qualified, as the token claims: that is in the trusted list of its country",
+        )
 
 
 def _unchecked_interval(verdict: VerifiedTimestamp) -> Iterator[Note]:

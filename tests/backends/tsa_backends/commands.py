@@ -104,7 +104,12 @@ def _serve() -> None:
     importlib.import_module("tsa_core.cli.program_group").all_commands(
         importlib.import_module("tsa_core.cli.server").server
     )
-    for module in ("tsa_core.hosting.serving", "tsa_core.cli.init_files", "tsa_core.client", "tsa_core.certs.rules"):
+    for module in (
+        "tsa_core.hosting.serving",
+        "tsa_core.cli.init_files",
+        "tsa_core.client",
+        "tsa_core.conformance.chains",
+    ):
         importlib.import_module(module)
     for line in sys.stdin:
         order = json.loads(line)

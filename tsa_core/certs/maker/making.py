@@ -13,7 +13,7 @@ from tsa_core.api import ConfigError, PublicKey, Signer
 from tsa_core.certs.hierarchy import Validity
 from tsa_core.certs.issuing import Issuer, issue_certificate
 from tsa_core.certs.maker.certificate_template import CertificateTemplate
-from tsa_core.certs.rules import ChainCase, Finding, judge
+from tsa_core.conformance.chains import ChainCase, Finding, judge
 
 _OF_AUTHORITIES: Final = frozenset(
     {

@@ -20,7 +20,6 @@ from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.reply import ReplyStatus, Token, is_token, read_reply, read_signer_info, read_token
 from tsa_core.protocol.signatures import describe_key
-from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT
 from tsa_core.protocol.tstinfo_reader import TSTInfo, TSTInfoExtension, read_tst_info
 from tsa_core.verify.errors import MalformedTimestamp, VerificationError, printable
 
@@ -67,7 +66,17 @@ _GO_LISTS: Final = {
 }
 _GO_TEXTS: Final = {"SerialNumber": NameOID.SERIAL_NUMBER, "CommonName": NameOID.COMMON_NAME}
 _MACHINES: Final = frozenset(
-    {"Raw", "RawToken", "HashAlgorithm", "Policy", "SerialNumberHex", "NonceHex", "AddTSACertificate", "Id"}
+    {
+        "Raw",
+        "RawToken",
+        "HashAlgorithm",
+        "Policy",
+        "SerialNumberHex",
+        "NonceHex",
+        "Qualified",
+        "AddTSACertificate",
+        "Id",
+    }
 )
 """What the reference has in its JSON, or machines keep, and people have no use for."""
 _MAX_DECIMAL_BITS: Final = 4096
@@ -76,6 +85,7 @@ _TITLES: Final = {
     "FailureInfo": "Failure info",
     "HashAlgorithmName": "Hash algorithm",
     "PolicyOID": "Policy",
+    "QualifiedClaim": "Qualified",
     "HashedMessage": "Hashed message",
     "SubjectName": "Subject",
     "IssuerName": "Issuer",
@@ -155,6 +165,7 @@ def describe_info(info: TSTInfo) -> dict[str, Any]:
         "Earliest": shown_time(info.earliest) if info.earliest else None,
         "Latest": shown_time(info.latest) if info.latest else None,
         "Qualified": is_qualified(info),
+        "QualifiedClaim": _claim(info),
         "TSA": general_name(info.tsa_der) if info.tsa_der else None,
         "Extensions": [_extension(extension) for extension in info.extensions] or None,
         "ExtraExtensions": None,
@@ -187,7 +198,23 @@ def number(value: int) -> int | str:
 
 def is_qualified(info: TSTInfo) -> bool:
     """Say whether the token claims to be a qualified one (ETSI EN 319 422 9.1)."""
-    return any(der.sequence(der.oid(e.oid), der.octet_string(e.value)) == QUALIFIED_STATEMENT for e in info.extensions)
+    return info.qc_statements is not None and info.qc_statements.claims_qualified
+
+
+def _claim(info: TSTInfo) -> str:
+    """Return in words what the token claims of itself, and what nobody has checked."""
+    statements = info.qc_statements
+    if statements is None:
+        return "no"
+    if not statements.readable:
+        return "no; the token has a qcStatements extension that cannot be read"
+    if not statements.claims_qualified:
+        return "no; the token has a qcStatements extension that claims something else"
+    critical = "; the claim is marked critical, which EN 319 422 9.1 forbids" if statements.critical else ""
+    return (
+        "claims to be a qualified electronic timestamp; whether its authority is qualified is in the trusted list, not "
+        f"checked{critical}"
+    )
 
 
 def hash_name(info: TSTInfo) -> str:

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from cryptography import x509
 
-from tsa_core.evidence.algorithms import PLANNED_ENDS, AlgorithmEnd, Use, key_of, matches, signature_hash
 from tsa_core.evidence.state.batch import Batch
 from tsa_core.evidence.syntax import ArchiveTimeStamp
+from tsa_core.paths.algorithm_ends import PLANNED_ENDS, AlgorithmEnd, Use, key_of, matches, signature_hash
 from tsa_core.paths.errors import printable
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.reply import read_token

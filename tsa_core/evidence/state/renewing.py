@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tsa_core.evidence.algorithms import PLANNED_ENDS, AlgorithmEnd
 from tsa_core.evidence.errors import EvidenceError
 from tsa_core.evidence.hash_tree import node_hash
 from tsa_core.evidence.making import Stamp, renewal_values, renewed_value, stamp_leaves, token_of
@@ -20,6 +19,7 @@ from tsa_core.evidence.state.hashing import SortedLeaves
 from tsa_core.evidence.state.manifest import encode_line
 from tsa_core.evidence.state.rehashing import Rehashing, rehashed_groups
 from tsa_core.evidence.syntax import encode_sequence
+from tsa_core.paths.algorithm_ends import PLANNED_ENDS, AlgorithmEnd
 from tsa_core.protocol.hashes import HashAlgorithm
 
 Prepare = Callable[[bytes], bytes]

@@ -8,8 +8,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from tsa_core.certs.chain import title
-from tsa_core.certs.rules.rule import extension, key_strength
+from tsa_core.conformance.chains.rule import extension, key_strength
+from tsa_core.paths.chains import title
 
 NIST_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tsa_core.certs.rules.clients import ACROBAT_RULES, SIGSTORE_RULES
-from tsa_core.certs.rules.code_signing import CODE_SIGNING_RULES
-from tsa_core.certs.rules.etsi import ETSI_RULES
-from tsa_core.certs.rules.general import GENERAL_RULES
-from tsa_core.certs.rules.path import START_RULES
-from tsa_core.certs.rules.rule import ChainCase, Finding, Rule
+from tsa_core.conformance.chains.clients import ACROBAT_RULES, SIGSTORE_RULES
+from tsa_core.conformance.chains.code_signing import CODE_SIGNING_RULES
+from tsa_core.conformance.chains.etsi import ETSI_RULES
+from tsa_core.conformance.chains.general import GENERAL_RULES
+from tsa_core.conformance.chains.path import START_RULES
+from tsa_core.conformance.chains.rule import ChainCase, Finding, Rule
 
 
 @dataclass(frozen=True, kw_only=True)

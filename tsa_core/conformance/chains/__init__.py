@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tsa_core.certs.rules.clients import fraction_digits_complaint
-from tsa_core.certs.rules.path import START_RULES
-from tsa_core.certs.rules.profiles import PROFILES, ChainProfile, judge, rules_of
-from tsa_core.certs.rules.rule import ChainCase, Finding, Outcome, Rule
+from tsa_core.conformance.chains.clients import fraction_digits_complaint
+from tsa_core.conformance.chains.path import START_RULES
+from tsa_core.conformance.chains.profiles import PROFILES, ChainProfile, judge, rules_of
+from tsa_core.conformance.chains.rule import ChainCase, Finding, Outcome, Rule
 
 __all__ = [
     "PROFILES",

@@ -7,9 +7,9 @@ from typing import Final
 
 from cryptography import x509
 
-from tsa_core.certs.chain import title
-from tsa_core.certs.rules.rule import ChainCase, Rule, extension, extensions, rule
+from tsa_core.conformance.chains.rule import ChainCase, Rule, extension, extensions, rule
 from tsa_core.paths.certificate import serial_number as serial_number_of
+from tsa_core.paths.chains import title
 from tsa_core.protocol import oids
 
 _WEAK: Final = frozenset({"md5", "sha1"})

@@ -8,8 +8,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from tsa_core.certs.chain import issued_by, title
-from tsa_core.certs.rules.contents import (
+from tsa_core.conformance.chains.contents import (
     NIST_CURVES,
     has_attribute,
     issuer_urls,
@@ -17,7 +16,8 @@ from tsa_core.certs.rules.contents import (
     other_usages,
     without_revocation,
 )
-from tsa_core.certs.rules.rule import ChainCase, Rule, extension, key_strength, rule
+from tsa_core.conformance.chains.rule import ChainCase, Rule, extension, key_strength, rule
+from tsa_core.paths.chains import issued_by, title
 
 _SIGNING: Final = frozenset({"digital_signature", "content_commitment"})
 _SHA_2: Final = frozenset({"sha256", "sha384", "sha512"})

@@ -12,11 +12,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tsa_core.api import describe_key
-from tsa_core.certs.chain import MAX_CERTIFICATES, issued_by, title
-from tsa_core.certs.issuing import key_fingerprint, public_key_info
-from tsa_core.certs.rules.rule import ChainCase, NotJudged, Rule, extension, key_strength, rule
-from tsa_core.protocol.signatures import MIN_RSA_BITS
+from tsa_core.conformance.chains.rule import ChainCase, NotJudged, Rule, extension, key_strength, rule
+from tsa_core.paths.chains import MAX_CERTIFICATES, issued_by, title
+from tsa_core.protocol.signatures import MIN_RSA_BITS, describe_key, key_fingerprint, public_key_info
 
 
 @rule("chain-length", clause="RFC 3161 2.4.1; reference system")

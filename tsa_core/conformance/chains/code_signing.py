@@ -9,13 +9,14 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tsa_core.certs.chain import title
-from tsa_core.certs.rules.contents import crl_urls, issuer_urls, key_complaint, other_usages
-from tsa_core.certs.rules.rule import ChainCase, NotJudged, Rule, extension, rule
+from tsa_core.conformance.chains.contents import crl_urls, issuer_urls, key_complaint, other_usages
+from tsa_core.conformance.chains.rule import ChainCase, NotJudged, Rule, extension, rule
 from tsa_core.paths.certificate import serial_number as serial_number_of
+from tsa_core.paths.chains import title
 
 _VALIDITY_MONTHS: Final = 135
-_KEY_MONTHS: Final = 15
+KEY_MONTHS: Final = 15
+"""How long a private key may be used, in months (CSBR 6.3.2)."""
 _SHA_2: Final = frozenset({"sha256", "sha384", "sha512"})
 _SERIAL_BITS: Final = 64
 _NEVER_OF_A_CA: Final = {
@@ -66,11 +67,21 @@ def key_change(case: ChainCase) -> str | None:
     """The private key is used for 15 months at most, and a private key usage period says so."""
     found = extension(case.leaf, x509.PrivateKeyUsagePeriod)
     if found is None or found.value.not_after is None:
-        return f"the {title(case.leaf)} does not say when its key is replaced, which must be in {_KEY_MONTHS} months"
-    first = found.value.not_before.replace(tzinfo=UTC) if found.value.not_before else case.leaf.not_valid_before_utc
-    if found.value.not_after.replace(tzinfo=UTC) <= _months_after(first, _KEY_MONTHS):
+        return f"the {title(case.leaf)} does not say when its key is replaced, which must be in {KEY_MONTHS} months"
+    if found.value.not_after.replace(tzinfo=UTC) <= key_must_change(case):
         return None
-    return f"the private key of the {title(case.leaf)} may sign for more than {_KEY_MONTHS} months"
+    return f"the private key of the {title(case.leaf)} may sign for more than {KEY_MONTHS} months"
+
+
+def key_must_change(case: ChainCase) -> datetime:
+    """Return the last moment at which the TSA's private key may sign, counted from when it may sign (CSBR 6.3.2).
+
+    It may since the begin of its private key usage period, or of its certificate where there is none.
+    """
+    found = extension(case.leaf, x509.PrivateKeyUsagePeriod)
+    begin = found.value.not_before if found is not None else None
+    first = begin.replace(tzinfo=UTC) if begin is not None else case.leaf.not_valid_before_utc
+    return _months_after(first, KEY_MONTHS)
 
 
 @rule("csbr-issuer", clause="CSBR 6.1.7")

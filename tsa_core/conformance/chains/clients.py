@@ -7,9 +7,9 @@ from typing import Final
 
 from cryptography.x509.oid import NameOID
 
-from tsa_core.certs.chain import title
-from tsa_core.certs.rules.contents import has_attribute, key_complaint, without_revocation
-from tsa_core.certs.rules.rule import ChainCase, NotJudged, Rule, key_strength, rule
+from tsa_core.conformance.chains.contents import has_attribute, key_complaint, without_revocation
+from tsa_core.conformance.chains.rule import ChainCase, NotJudged, Rule, key_strength, rule
+from tsa_core.paths.chains import title
 
 _SHA_2: Final = frozenset({"sha256", "sha384", "sha512"})
 

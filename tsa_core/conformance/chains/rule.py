@@ -15,9 +15,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tsa_core.api import PublicKey, SignatureAlgorithm, TsaError, UnsupportedKey, signature_algorithm
 from tsa_core.paths.extensions import PARSING_ERRORS, RESTRICTING, Extensions, read_extensions
-from tsa_core.protocol.errors import EncodingError
+from tsa_core.protocol.errors import EncodingError, TsaError
+from tsa_core.protocol.signatures import PublicKey, SignatureAlgorithm, UnsupportedKey, signature_algorithm
 
 ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 
