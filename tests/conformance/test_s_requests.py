@@ -8,6 +8,7 @@ import pytest
 from asn1crypto import core
 
 from tests.conformance.plain_encoder import HASHES, PlainRequest
+from tests.conformance.profiles.conforming import Conforming
 from tests.conformance.replies import assert_der, granted, read_reply, refused
 from tests.serving import Parts, Server, TestSigner, open_service, running_server
 from tsa_core.api import RequestContext, ResponseProcessor, TokenDraft
@@ -139,7 +140,7 @@ def test_s09_s21_a_copied_extension_is_der_even_if_it_was_not_sent_so() -> None:
 def test_s09_nobody_can_ask_for_a_qualified_token(qualified: bool) -> None:
     settings = {"allow_custom_extensions": True, "qualified": qualified}
     statement = bytes.fromhex("300b30090607040081975e0101")
-    with open_service(profiles={"default": settings}) as service:
+    with Conforming(profile=settings).open("etsi") as service:
         sent = request(tlv(0xA0, extension("1.3.6.1.5.5.7.1.3", value=statement)))
         refused(service.authority.respond(sent, RequestContext()).der, UNACCEPTED_EXTENSION)
         extensions = granted(service.authority.respond(GOOD, RequestContext()).der).tst_info["extensions"]

@@ -15,15 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.certs.broken_chains import BREAKS, Break
 from tests.certs.chains_to_break import DAY, NOW, case_of, key, right_chain
 from tests.conformance.profiles.conforming import OWN_POLICY, Conforming
-from tests.documentation.shell_blocks import ROOT
+from tests.documentation.conformance_tables import MARKED, PAGE, table
 from tsa_core.api import ConfigError
 from tsa_core.config import ProfileSettings
 from tsa_core.conformance.chains import Outcome
 from tsa_core.conformance.profiles import CONFORMANCE
-from tsa_core.conformance.rule import Case, ConformanceRule, ServiceFacts, TokenFacts, When
+from tsa_core.conformance.rule import Case, ServiceFacts, TokenFacts, When
 from tsa_core.protocol import oids
 
-PAGE = ROOT / "docs" / "operate" / "conformance.md"
 RULES = {rule.name: (name, rule) for name, profile in CONFORMANCE.items() for rule in profile.rules}
 Change = Callable[[Conforming], object]
 CHANGES: list[tuple[str, Change]] = []
@@ -242,14 +241,8 @@ def test_accuracy_of_one_second_is_enough() -> None:
 
 
 @pytest.mark.needs(PAGE.is_file(), "the documentation is not here")
-def test_the_page_lists_every_rule_as_the_code_has_it() -> None:
-    rows = re.findall(
-        r"^\| `([a-z0-9-]+)` \| ([^|]*) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", PAGE.read_text("utf-8"), re.MULTILINE
+def test_the_page_has_the_tables_that_the_code_gives() -> None:
+    tables = {found["name"]: found["table"] for found in MARKED.finditer(PAGE.read_text("utf-8"))}
+    assert tables == {name: table(name) for name in CONFORMANCE}, (
+        "run `python -m tests.documentation.conformance_tables --write`"
     )
-
-    def row(rule: ConformanceRule) -> tuple[str, ...]:
-        when = ", ".join(rule.when) or "not checked"
-        setting = f"`{rule.setting.format(profile='NAME')}`" if rule.when else "-"
-        return rule.name, when if rule.level == "must" else f"advice, {when}", rule.clause, rule.demand, setting
-
-    assert rows == [row(rule) for profile in CONFORMANCE.values() for rule in profile.rules]
