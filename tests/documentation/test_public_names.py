@@ -20,7 +20,7 @@ import tsa_core
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
-PUBLIC = ("api", "client", "cose", "evidence", "extract", "testing", "verify")
+PUBLIC = ("api", "client", "cose", "evidence", "extract", "probe", "testing", "verify")
 
 
 def documented_constants(module: ModuleType) -> Iterator[str]:

@@ -28,18 +28,23 @@ _OURS: Final = frozenset(
 """What the client itself says of the message and the connection."""
 
 
-class ClientSettings(TypedDict, total=False):
-    """The arguments of TimestampClient, all of which `stamp_all` takes too."""
+class ServerSettings(TypedDict, total=False):
+    """How a server is reached: whom to trust for TLS, and what to show to it; TimestampClient says what each means."""
 
-    timeout: float
-    verifier: Verifier | None
-    ssl_context: ssl.SSLContext | None
     ca: File | None
     client_certificate: File | None
     client_key: File | None
     headers: Mapping[str, str] | None
     token_file: File | None
     token_over_http: bool
+
+
+class ClientSettings(ServerSettings, total=False):
+    """The arguments of TimestampClient, all of which `stamp_all` takes too."""
+
+    timeout: float
+    verifier: Verifier | None
+    ssl_context: ssl.SSLContext | None
     retries: int
     clock_window: timedelta
 

@@ -81,6 +81,18 @@ class Call:
         value = self.flags.get(name)
         return value is not None and value is not False and value != () and name not in self.standing
 
+    def without(self, name: str) -> Call:
+        """Return the same call as if a flag had not been given."""
+        flags = {**self.flags, name: None}
+        return Call(
+            flags,
+            self._common,
+            names_server=self.names_server,
+            paths=self.paths,
+            tables=self.tables,
+            standing=self.standing,
+        )
+
     def common(self, name: str) -> Any:
         """Return the value of a flag that may stand before or after the command's name."""
         return self._common[name]

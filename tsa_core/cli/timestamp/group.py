@@ -54,6 +54,11 @@ _TRUST: Final = {
         "Get the certificate chain of an authority.",
         _WHOM,
     ),
+    "probe": LazyCommand(
+        "tsa_core.cli.timestamp.trust_commands:PROBE",
+        "Judge an authority from outside: what it grants, refuses, signs; a grade.",
+        _WHOM,
+    ),
     "tsa": LazyCommand("tsa_core.cli.timestamp.trust_commands:TSA", "List the authorities that have names.", _WHOM),
     "config": LazyCommand(
         "tsa_core.cli.timestamp.trust_commands:CONFIG", "Show the settings and where they come from.", _WHOM

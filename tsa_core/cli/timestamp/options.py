@@ -54,9 +54,17 @@ def _converted(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def click_command(
-    name: str, run: Callable[[Call], object], flags: Iterable[Flag], *, paths: bool = False
+    name: str,
+    run: Callable[[Call], object],
+    flags: Iterable[Flag],
+    *,
+    paths: bool = False,
+    metavar: str = "[FILE]...",
 ) -> click.Command:
-    """Return the command that runs `run`, whose docstring is its help; with `paths`, it takes files without a flag."""
+    """Return the command that runs `run`, whose docstring is its help; with `paths`, it takes words without a flag.
+
+    `metavar` shows these words in the help: files, unless it says something else.
+    """
 
     def callback(**values: Any) -> object:
         ctx = click.get_current_context()
@@ -79,7 +87,7 @@ def click_command(
 
     options: list[click.Parameter] = [click_option(flag) for flag in (*flags, *COMMON)]
     if paths:
-        options.append(click.Argument([_PATHS], nargs=-1, metavar="[FILE]...", type=click.UNPROCESSED))
+        options.append(click.Argument([_PATHS], nargs=-1, metavar=metavar, type=click.UNPROCESSED))
     text = inspect.cleandoc(run.__doc__ or "")
     return click.Command(name, params=options, callback=callback, help=text)
 

@@ -1,0 +1,141 @@
+"""timestamp-cli probe: whom it asks, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.timestamp_shell import Shell
+from tests.probe.faulty_authority import CHAIN, FaultyAuthority, serving
+from tsa_core.protocol import der
+from tsa_core.testing import forge
+
+FAST = ("--rate", "50")
+
+
+@pytest.fixture
+def authority() -> FaultyAuthority:
+    return FaultyAuthority()
+
+
+@pytest.fixture
+def url(authority: FaultyAuthority) -> Iterator[str]:
+    with serving(authority) as address:
+        yield address
+
+
+def test_a_good_authority_is_told_in_lines(shell: Shell, url: str) -> None:
+    Path("chain.pem").write_bytes(CHAIN.pem)
+    outcome = shell("probe", url, *FAST, "--certificate-chain", "chain.pem", "--clock-bound", "500ms")
+    assert (outcome.code, outcome.err) == (0, "")
+    lines = [line.split("\t") for line in outcome.out.splitlines()]
+    assert ["grade", "A+"] in lines
+    assert ["check", "granted", "holds", "critical", "S17"] in lines
+    assert ["client", "openssl ts", "works"] in lines
+    assert ["authority", url] in lines
+
+
+def test_json_and_the_page(shell: Shell, url: str) -> None:
+    outcome = shell("probe", url, *FAST, "--json", "--html", "report.html", "--check", "granted", "--check", "nonce")
+    document = json.loads(outcome.out)
+    assert outcome.code == 0
+    assert document["Grade"] == "A+"
+    assert document["URL"] == url
+    assert [each["Check"] for each in document["Checks"]] == ["granted", "nonce"]
+    assert document["Exchanges"][0]["Request"] == "plain"
+    assert document["Requests"] == len(document["Exchanges"])
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "<script" not in page
+    again = shell("--format", "json", "probe", url, *FAST, "--html", "report.html", "--check", "granted")
+    assert json.loads(again.out)["Checks"][0]["Outcome"] == "holds"
+
+
+def test_the_grade_decides_how_it_ends(shell: Shell, authority: FaultyAuthority, url: str) -> None:
+    authority.statement = lambda _request, fields: fields.update(ordering=der.boolean(False))
+    arguments = ("probe", url, *FAST, "--check", "ordering-form")
+    assert shell(*arguments).code == 0
+    assert shell(*arguments, "--fail-under", "A").code == 0
+    outcome = shell(*arguments, "--fail-under", "A+")
+    assert outcome.code == 1
+    assert "ordering FALSE is left out: " in outcome.out
+
+
+def test_a_refusing_authority_gets_f_after_three_requests(shell: Shell, authority: FaultyAuthority, url: str) -> None:
+    authority.dislikes = lambda _: True
+    outcome = shell("probe", url, *FAST)
+    assert outcome.code == 1
+    assert "grade\tF" in outcome.out
+    assert "none of the first requests was granted" in outcome.out
+    assert len(authority.received) == 3
+
+
+def test_credentials_and_headers_go_to_the_authority(shell: Shell, authority: FaultyAuthority, url: str) -> None:
+    Path("token").write_text("abc")
+    arguments = ("--header", "X-Tenant: seven", "--token-file", "token", "--check", "keep-alive")
+    assert shell("probe", url, *FAST, *arguments).code == 0
+    assert {each.headers["x-tenant"] for each in authority.received} == {"seven"}
+    assert {each.headers["authorization"] for each in authority.received} == {"Bearer abc"}
+    assert len(authority.received) == 3
+
+
+def test_an_authority_of_the_configuration_file(shell: Shell, url: str) -> None:
+    Path("root.pem").write_bytes(CHAIN.pem)
+    Path("own.toml").write_text(f'[authorities.acme]\nurl = "{url}"\ntrust = "root.pem"\n')
+    outcome = shell("probe", "--config", "own.toml", "--tsa", "acme", *FAST, "--check", "path")
+    assert "check\tpath\tholds" in outcome.out, outcome
+    Path("bare.toml").write_text(f'[authorities.acme]\nurl = "{url}"\n')
+    outcome = shell("probe", "--config", "bare.toml", "--tsa", "acme", *FAST, "--check", "path")
+    assert "check\tpath\tnot seen" in outcome.out
+    chain = ("--certificate-chain", "root.pem")
+    outcome = shell("probe", "--config", "bare.toml", "--tsa", "acme", *FAST, "--check", "path", *chain)
+    assert "check\tpath\tholds" in outcome.out, "--tsa says whom to ask, the chain whom to trust"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "whom to probe"),
+        (("http://127.0.0.1:1", "http://127.0.0.1:2"), "one authority at a time"),
+        (("http://127.0.0.1:1", "--tsa", "digicert"), "give one of them"),
+        (("http://127.0.0.1:1", "--timestamp_server", "http://127.0.0.1:2"), "give one of them"),
+        (("http://127.0.0.1:1", "--check", "nothing"), "there is no check 'nothing'"),
+        (("http://127.0.0.1:1", "--max-requests", "101"), "--max-requests"),
+        (("http://127.0.0.1:1", "--rate", "0"), "--rate"),
+        (("http://127.0.0.1:1", "--rate", "fast"), "--rate"),
+        (("http://127.0.0.1:1", "--fail-under", "G"), "--fail-under"),
+        (("http://127.0.0.1:1", "--html", "missing/report.html"), "no file that can be written"),
+        (("http://127.0.0.1:1", "--html", "ca.pem", "--ca", "ca.pem"), "would destroy"),
+        (("http://192.0.2.1:1", "--token-file", "token"), "over plain http"),
+    ],
+)
+def test_mistakes_in_the_command_line(shell: Shell, arguments: tuple[str, ...], told: str) -> None:
+    Path("ca.pem").write_bytes(CHAIN.pem)
+    Path("token").write_text("abc")
+    assert told in shell.fails(2, "probe", *arguments)
+
+
+def test_an_authority_that_is_not_there(shell: Shell) -> None:
+    assert "refused" in shell.fails(1, "probe", "http://127.0.0.1:9/tsa")
+    assert "it is not an http or https URL" in shell.fails(1, "probe", "ftp://127.0.0.1/tsa")
+
+
+@pytest.mark.package("rich")
+def test_a_terminal_gets_a_table_and_no_sequence_of_the_authority(
+    shell: Shell, authority: FaultyAuthority, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = "\x1b]0;owned\x07[bold]x[/bold]\u202e"
+    authority.refusal = lambda failure, _: forge.reply(status=2, texts=[hostile], failures=[failure])
+    authority.dislikes = lambda request: request.nonce is None
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "140")
+    outcome = shell("probe", url, *FAST, "--check", "no-nonce", "--check", "foreign-policy")
+    assert " C " in outcome.out
+    assert "A request without a nonce is granted" in outcome.out
+    assert "[bold]x[/bold]" in outcome.out
+    assert "\x1b]0;" not in outcome.out
+    assert "\u202e" not in outcome.out
+    assert "known clients work" in outcome.out

@@ -1,0 +1,74 @@
+"""The authority's clock beside the prober's: between sending and receiving, genTime was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import pairwise
+
+from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW
+from tsa_core.probe.check import Area, Severity, check
+from tsa_core.probe.evidence import DoesNotApply, Evidence, Unseen, offset_of
+
+
+@check(
+    "clock-window",
+    area=Area.CLOCK,
+    rules="V6 S1",
+    severity=Severity.CRITICAL,
+    title="genTime is within five minutes of this machine's clock",
+    meaning="One of the two clocks is wrong; clients refuse such tokens (RFC 3161 2.2).",
+)
+def clock_window(evidence: Evidence) -> Iterator[str]:
+    """Judge every token."""
+    for stamp in evidence.tokens():
+        least, most = offset_of(stamp)
+        if least > DEFAULT_CLOCK_WINDOW or most < -DEFAULT_CLOCK_WINDOW:
+            yield f"{stamp.name}: {least.total_seconds():+.1f} s"
+
+
+@check(
+    "clock-accuracy",
+    area=Area.CLOCK,
+    rules="S1 S24 V12",
+    severity=Severity.ERROR,
+    title="genTime is as accurate as it says",
+    meaning="A time outside of the stated accuracy is a false statement.",
+    needs="plain repeat-1",
+)
+def clock_accuracy(evidence: Evidence) -> Iterator[str]:
+    """Judge every token that states its accuracy, with the bound of this machine's clock."""
+    stated = [each for each in evidence.tokens() if each.info.accuracy is not None]
+    if not stated:
+        raise DoesNotApply("no accuracy is stated")
+    if evidence.clock_bound is None:
+        raise Unseen("how far this machine's clock may be off is not known; --clock-bound says it")
+    bound = timedelta(seconds=evidence.clock_bound)
+    for stamp in stated:
+        if stamp.info.accuracy is None:
+            continue
+        allowed = stamp.info.accuracy.duration + bound
+        least, most = offset_of(stamp)
+        if least > allowed or most < -allowed:
+            nearest = least if least > allowed else most
+            yield f"{stamp.name}: {nearest.total_seconds():+.3f} s, {allowed.total_seconds():g} s are allowed"
+
+
+@check(
+    "clock-forward",
+    area=Area.CLOCK,
+    rules="S1 S26",
+    severity=Severity.WARNING,
+    title="genTime does not go back",
+    meaning="A clock that is set back makes later tokens look earlier; several servers behind one address may differ.",
+    needs="plain bare repeat-1 repeat-2",
+)
+def clock_forward(evidence: Evidence) -> Iterator[str]:
+    """Judge the times of tokens in the order in which they were asked for."""
+    stamps = evidence.tokens()
+    if len(stamps) < 2:
+        raise Unseen("fewer than two tokens came")
+    for before, after in pairwise(stamps):
+        if after.info.gen_time < before.info.gen_time:
+            back = before.info.gen_time - after.info.gen_time
+            yield f"{after.name}: {back.total_seconds():g} s before {before.name}"

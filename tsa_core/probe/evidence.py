@@ -1,0 +1,179 @@
+"""What a probe saw: every exchange, and what the checks ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tsa_core.client.answers import Answer
+from tsa_core.paths.certificate import PathCertificate
+from tsa_core.probe.cases import Case
+from tsa_core.probe.reading import Reply, fields_of
+from tsa_core.protocol.reply import SignerInfo, Token
+from tsa_core.protocol.tstinfo_reader import TSTInfo
+
+if TYPE_CHECKING:
+    from tsa_core.probe.online import OnlineFacts
+    from tsa_core.probe.wire import TlsFacts
+
+
+class Unseen(Exception):
+    """A check has nothing to judge; the text says what was missing."""
+
+
+class DoesNotApply(Exception):
+    """A check asks for something that this authority does not do; the text says what."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """One request and what came of it. Times are this machine's, aware, in UTC."""
+
+    case: Case
+    body: bytes | None
+    sent: datetime
+    received: datetime
+    answer: Answer | None = None
+    problem: str = ""
+    """Why there is no answer."""
+    reply: Reply | None = None
+    """The answer's body, taken apart, if it may be a TimeStampResp."""
+    kept: bool | None = None
+    """Whether the server left a connection open; None where nobody looked."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return max((self.received - self.sent).total_seconds(), 0.0)
+
+    @property
+    def is_granted(self) -> bool:
+        """Whether there is a token."""
+        return self.reply is not None and self.reply.token is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamp:
+    """A token whose statement can be read, with the exchange that brought it."""
+
+    exchange: Exchange
+    reply: Reply
+    token: Token
+    info: TSTInfo
+
+    @property
+    def name(self) -> str:
+        """What was asked for."""
+        return self.exchange.case.title
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Everything that a probe learnt. `exchanges` are by the names of their cases, in the order of sending.
+
+    `clock_bound` is how far this machine's clock may be off, in seconds, None when the caller did not say.
+    """
+
+    url: str
+    started: datetime
+    exchanges: Mapping[str, Exchange]
+    clock_bound: float | None = None
+    tls: TlsFacts | None = None
+    path_problem: str | None = None
+    """Why the first token is not trusted, empty when it is, None when no trust was given."""
+    online: OnlineFacts | None = None
+    stamps: Sequence[Stamp] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        found = []
+        for each in self.exchanges.values():
+            reply = each.reply
+            if reply is not None and reply.token is not None and reply.info is not None:
+                found.append(Stamp(exchange=each, reply=reply, token=reply.token, info=reply.info))
+        object.__setattr__(self, "stamps", tuple(found))
+
+    def exchange(self, name: str) -> Exchange:
+        """Return an exchange; raises Unseen when it was not made."""
+        found = self.exchanges.get(name)
+        if found is None:
+            raise Unseen("the request for it was not sent")
+        return found
+
+    def answered(self, name: str) -> tuple[Exchange, Answer]:
+        """Return an exchange with its answer; raises Unseen when there was none."""
+        found = self.exchange(name)
+        if found.answer is None:
+            raise Unseen(f"{found.case.title}: {found.problem}")
+        return found, found.answer
+
+    def stamp(self, name: str) -> Stamp:
+        """Return the token of a request; raises Unseen when there was none."""
+        self.exchange(name)
+        for each in self.stamps:
+            if each.exchange.case.name == name:
+                return each
+        raise Unseen(f"{self.exchanges[name].case.title}: no token came")
+
+    def tokens(self) -> Sequence[Stamp]:
+        """Return every token; raises Unseen when there is none."""
+        if not self.stamps:
+            raise Unseen("no token came that can be read")
+        return self.stamps
+
+    def certified(self) -> Stamp:
+        """Return the first token that holds its signer's certificate; raises Unseen."""
+        for each in self.tokens():
+            if each.reply.certificate is not None:
+                return each
+        raise Unseen("no token holds the certificate that its signer names")
+
+    def certificate(self) -> PathCertificate:
+        """Return the signer's certificate; raises Unseen."""
+        found = self.certified().reply.certificate
+        assert found is not None  # noqa: S101 - `certified` looked
+        return found
+
+    def signers(self) -> Iterator[tuple[Stamp, SignerInfo]]:
+        """Yield every token with its SignerInfo; raises Unseen when none can be read."""
+        found = [(each, each.reply.signer) for each in self.tokens() if each.reply.signer is not None]
+        if not found:
+            raise Unseen("no SignerInfo can be read")
+        for stamp, signer in found:
+            assert signer is not None  # noqa: S101 - chosen above
+            yield stamp, signer
+
+    def refusals(self) -> list[Exchange]:
+        """Return every well-formed reply without a token."""
+        return [e for e in self.exchanges.values() if e.reply is not None and e.reply.status and e.reply.token is None]
+
+    def expected(self, name: str) -> Exchange | None:
+        """Return an exchange that was answered, None when it was not made or not answered."""
+        found = self.exchanges.get(name)
+        return found if found is not None and found.answer is not None else None
+
+
+def offset_of(stamp: Stamp) -> tuple[timedelta, timedelta]:
+    """Return how far the authority's clock is from this one, at least and at most.
+
+    genTime was read between the moments of sending and receiving, and says its time down to its last digit.
+    """
+    return stamp.info.gen_time - stamp.exchange.received, stamp.info.gen_time + tick_of(stamp) - stamp.exchange.sent
+
+
+def tick_of(stamp: Stamp) -> timedelta:
+    """Return what genTime's last digit is worth: a token that says 12:00:00 may have been made at 12:00:00.9."""
+    digits = fraction_digits(stamp.token.content)
+    return timedelta(microseconds=10 ** max(6 - digits, 0))
+
+
+def fraction_digits(content: bytes) -> int:
+    """Return how many digits of a second the genTime of an encoded TSTInfo has."""
+    text = gen_time_text(content)
+    return len(text.partition(b".")[2].removesuffix(b"Z"))
+
+
+def gen_time_text(content: bytes) -> bytes:
+    """Return genTime's own characters, of an encoded TSTInfo that has been read."""
+    return next(each[2:] for each in fields_of(content) if each[0] == 0x18)

@@ -1,0 +1,203 @@
+"""The report as one HTML page. Whatever came from the authority is escaped, and the page can run and load nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from tsa_core import __version__
+from tsa_core.probe import charts
+from tsa_core.probe.check import Area, Outcome, Result, Severity
+from tsa_core.probe.clients import Reception
+from tsa_core.probe.evidence import Unseen
+from tsa_core.probe.report import Report
+
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
+_TONES: Final = {"A+": "good", "A": "good", "B": "middling", "C": "middling"}
+_MEANINGS: Final = {
+    "A+": "Nothing fails.",
+    "A": "Only warnings, and few.",
+    "B": "No error, but many warnings.",
+    "C": "A rule of the standards is broken.",
+    "D": "Several rules of the standards are broken.",
+    "E": "Many rules of the standards are broken.",
+    "F": "Its timestamps cannot be relied upon.",
+}
+_RECEPTIONS: Final = {Reception.WORKS: "holds", Reception.FAILS: "error", Reception.UNKNOWN: "unseen"}
+_WORDS: Final = {Outcome.HOLDS: "holds", Outcome.UNSEEN: "not seen", Outcome.DOES_NOT_APPLY: "does not apply"}
+
+
+def page(report: Report) -> str:
+    """Return the page of a report."""
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    title = f"{report.grade.letter}: {report.url}"
+    body = "\n".join(filter(None, (_head(report), _failures(report), _facts(report), *_rest(report))))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _rest(report: Report) -> Iterable[str]:
+    yield _pictures(report)
+    yield _clients(report)
+    yield _checks(report)
+    yield _footer(report)
+
+
+def _head(report: Report) -> str:
+    judged = [each for each in report.results if each.outcome in {Outcome.HOLDS, Outcome.FAILS}]
+    share = sum(each.outcome is Outcome.HOLDS for each in judged) / max(len(judged), 1)
+    letter = report.grade.letter
+    seconds = (report.finished - report.started).total_seconds()
+    stopped = f'<p class="tone">Stopped early: {escape(report.stopped)}</p>' if report.stopped else ""
+    tiles = [_tile("holds", report.count(Outcome.HOLDS), "checks hold")]
+    tiles += [_tile(s.value, len(report.failed(s)), _plural(s, len(report.failed(s)))) for s in Severity]
+    tiles.append(_tile("unseen", report.count(Outcome.UNSEEN), "not seen"))
+    return (
+        f'<header class="card head {_TONES.get(letter, "bad")}">{charts.badge(letter, share)}<div>'
+        f'<div class="over">Timestamp authority, judged from outside</div><h1>{escape(report.url)}</h1>'
+        f'<p><b class="tone">{_MEANINGS[letter]}</b></p>{stopped}'
+        f'<p class="soft">{report.started:%Y-%m-%d %H:%M} UTC, {report.requests} requests in {seconds:.0f} seconds, '
+        f"{len(report.results)} checks</p></div></header>"
+        f'<div class="tiles">{"".join(tiles)}</div>'
+    )
+
+
+def _plural(severity: Severity, number: int) -> str:
+    return severity.value if severity is Severity.CRITICAL or number == 1 else f"{severity.value}s"
+
+
+def _tile(kind: str, number: int, text: str) -> str:
+    return f'<div class="card tile {kind}"><b>{number}</b><span>{text}</span></div>'
+
+
+def _failures(report: Report) -> str:
+    order = list(Severity)
+    failed = sorted(report.failed(), key=lambda each: order.index(each.check.severity))
+    if not failed:
+        return ""
+    cards = "".join(
+        f'<div class="card failure {each.check.severity.value}">'
+        f'<h3><span class="tag">{each.check.severity.value}</span>{escape(each.check.title)}</h3>'
+        f'<p class="text">{escape(each.text)}</p>'
+        f'<p class="meaning">{escape(each.check.meaning)} {_rules(each)}</p></div>'
+        for each in failed
+    )
+    return f"<h2>What fails</h2>{cards}"
+
+
+def _rules(result: Result) -> str:
+    return f'<span class="rule">{escape(" ".join(result.check.rules))}</span>'
+
+
+def _facts(report: Report) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in report.facts.items())
+    legend = _legend(
+        ("holds", "holds"), *((s.value, s.value) for s in reversed(Severity)), ("unseen", "not seen, does not apply")
+    )
+    return (
+        '<h2>At a glance</h2><div class="pair">'
+        f'<div class="card"><dl>{rows}</dl></div>'
+        f'<div class="card"><div class="over">Checks by area</div>{charts.areas(report.results)}{legend}</div></div>'
+    )
+
+
+def _legend(*entries: tuple[str, str]) -> str:
+    items = "".join(f'<span class="{kind}"><i></i>{text}</span>' for kind, text in entries)
+    return f'<div class="legend">{items}</div>'
+
+
+def _pictures(report: Report) -> str:
+    evidence = report.evidence
+    pictures = [
+        _picture(
+            "Clock",
+            charts.clock(evidence),
+            "A bar for each token: where the authority's clock was, seen from this machine. It is as wide as the "
+            "request took and as genTime is coarse. Shaded: the accuracy that is stated.",
+        ),
+        _picture(
+            "Time to answer",
+            charts.times(list(evidence.exchanges.values())),
+            _legend(("holds", "granted"), ("note", "refused"), ("unseen", "other answer"), ("critical", "no answer")),
+        ),
+    ]
+    try:
+        path = evidence.certified().reply.path
+    except Unseen:
+        path = ()
+    pictures.append(_picture("Certificates", charts.lifetimes(path, report.started), "The signer's first."))
+    shown = [each for each in pictures if each]
+    return f'<h2>Measured</h2><div class="pair">{"".join(shown)}</div>' if shown else ""
+
+
+def _picture(title: str, chart: str, below: str) -> str:
+    if not chart:
+        return ""
+    under = below if below.startswith("<") else f'<p class="soft"><small>{escape(below)}</small></p>'
+    return f'<div class="card"><div class="over">{title}</div>{chart}{under}</div>'
+
+
+def _clients(report: Report) -> str:
+    order = (Reception.FAILS, Reception.UNKNOWN, Reception.WORKS)
+    sorted_clients = sorted(report.clients, key=lambda each: order.index(each.reception))
+    items = "".join(
+        f'<li class="{_RECEPTIONS[each.reception]}"><i></i><div>{escape(each.client)}{_small(each.reasons)}</div></li>'
+        for each in sorted_clients
+    )
+    works = sum(each.reception is Reception.WORKS for each in report.clients)
+    legend = _legend(("holds", "works"), ("error", "fails"), ("unseen", "cannot be told"))
+    return (
+        f'<h2>Clients <span class="soft">{works} of {len(report.clients)} work</span></h2>'
+        f'<div class="card"><ul class="clients">{items}</ul>{legend}</div>'
+    )
+
+
+def _small(reasons: Sequence[str]) -> str:
+    return f"<small>{escape('; '.join(reasons))}</small>" if reasons else ""
+
+
+def _checks(report: Report) -> str:
+    sections = []
+    for area in Area:
+        own = [each for each in report.results if each.check.area is area]
+        if not own:
+            continue
+        failing = sum(each.outcome is Outcome.FAILS for each in own)
+        rows = "".join(map(_row, own))
+        count = f"{len(own)} checks, {failing} fail" if failing else f"{len(own)} checks"
+        sections.append(
+            f'<details><summary>{area.value} <span class="soft">{count}</span></summary><table>{rows}</table></details>'
+        )
+    return f'<h2>Every check</h2><div class="card">{"".join(sections)}</div>'
+
+
+def _row(result: Result) -> str:
+    kind = charts.tone(result)
+    word = result.check.severity.value if result.outcome is Outcome.FAILS else _WORDS[result.outcome]
+    text = f"<p>{escape(result.text)}</p>" if result.text else ""
+    return (
+        f'<tr class="{kind}"><td><span class="state">{word}</span></td>'
+        f'<td>{escape(result.check.title)}{text}</td><td class="rule">{escape(" ".join(result.check.rules))}</td></tr>'
+    )
+
+
+def _footer(report: Report) -> str:
+    unseen = "; ".join(f"{rule}: {reason}" for rule, reason in report.unseen_rules.items())
+    bound = report.evidence.clock_bound
+    clock = (
+        "How far this machine's clock may be off was not given, so that the stated accuracy was not judged."
+        if bound is None
+        else f"This machine's clock was said to be within {bound:g} s of UTC; nobody checked that."
+    )
+    return (
+        f"<footer><p>{clock} The numbers are rules of the page docs/verify/probe.md of tsa-core. What shows to nobody "
+        f"from outside: {escape(unseen)}.</p><p>Made by tsa-core {escape(__version__)}. Clients were not run: what each"
+        " does is known from tests with the real ones.</p></footer>"
+    )
