@@ -246,7 +246,7 @@ def accuracy_form(evidence: Evidence) -> Iterator[str]:
         raise DoesNotApply("no accuracy is stated")
     for stamp, part in found:
         stated: Accuracy | None = stamp.info.accuracy
-        if stated is None or part != stated.encode():
+        if stated is None or part != stated.encoded:
             yield f"{stamp.name}: {part.hex()}"
 
 
