@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from tsa_core.probe.checks import CHECKS
     from tsa_core.probe.clients import ClientVerdict, Reception
     from tsa_core.probe.grade import GRADES, Grade
+    from tsa_core.probe.page import html_page
     from tsa_core.probe.probing import probe
     from tsa_core.probe.report import Report
 else:
@@ -16,6 +17,7 @@ else:
         "tsa_core.probe.checks": "CHECKS",
         "tsa_core.probe.clients": "ClientVerdict Reception",
         "tsa_core.probe.grade": "GRADES Grade",
+        "tsa_core.probe.page": "html_page",
         "tsa_core.probe.probing": "probe",
         "tsa_core.probe.report": "Report",
     }
@@ -40,5 +42,6 @@ __all__ = [
     "Report",
     "Result",
     "Severity",
+    "html_page",
     "probe",
 ]

@@ -29,8 +29,8 @@ _RECEPTIONS: Final = {Reception.WORKS: "holds", Reception.FAILS: "error", Recept
 _WORDS: Final = {Outcome.HOLDS: "holds", Outcome.UNSEEN: "not seen", Outcome.DOES_NOT_APPLY: "does not apply"}
 
 
-def page(report: Report) -> str:
-    """Return the page of a report."""
+def html_page(report: Report) -> str:
+    """Return a report as a page that needs nothing but itself: no script, no other file; light and dark."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     title = f"{report.grade.letter}: {report.url}"
     body = "\n".join(filter(None, (_head(report), _failures(report), _facts(report), *_rest(report))))

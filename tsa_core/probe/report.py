@@ -1,4 +1,4 @@
-"""What a probe found: a value for programs, a JSON document, an HTML page."""
+"""What a probe found: a value for programs, and a JSON document."""
 
 from __future__ import annotations
 
@@ -89,12 +89,6 @@ class Report:
                 }
             )
         return found
-
-    def html(self) -> str:
-        """Return a page that needs nothing but itself: no script, no other file, light and dark."""
-        from tsa_core.probe.page import page
-
-        return page(self)
 
 
 def _time(moment: datetime) -> str:

@@ -160,8 +160,9 @@ def _check_page(call: Call, page: str) -> None:
 
 def _write_page(page: str, report: Report) -> None:
     from tsa_core.cli.timestamp.whole_file import write_whole
+    from tsa_core.probe import html_page
 
     try:
-        write_whole(str(Path(page).resolve()), report.html().encode(), replace=True)
+        write_whole(str(Path(page).resolve()), html_page(report).encode(), replace=True)
     except OSError as error:
         raise UsageMistake(f"{page} cannot be written: {error.strerror}") from None
