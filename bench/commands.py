@@ -1,7 +1,7 @@
 """CPU of one command from its start to its end, and how many modules it imports: `python -m bench.commands [--quick]`.
 
-The unit is `python -c 'import cryptography.x509'`, without which no timestamp can be verified, run by turns with the
-commands. `check` and the first token are of the memory signer.
+Commands of others that are on this machine (bench.peers) take turns with ours. The unit is `python -c 'import
+cryptography.x509'`, without which no timestamp can be verified; it takes turns, too. `check` is of the memory signer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from bench.issue import WITH_CERTIFICATES
 from bench.measure import Server
+from bench.peers import peer_commands
 from bench.report import Row, print_rows, progress
 
 UNIT = ("-c", "import cryptography.x509")
@@ -24,7 +26,7 @@ _SERVER, _CLIENT = ("-m", "tsa_core.cli.server"), ("-m", "tsa_core.cli.timestamp
 
 def commands(url: str) -> dict[str, tuple[str, ...]]:
     """Return what is measured: the arguments of Python, by name; files are those of the working directory."""
-    verified = ("--artifact", "a.txt", "--timestamp", "r.tsr", "--certificate-chain", "chain.pem")
+    verified = ("--artifact", "a.txt", "--timestamp", "r.tsr", "--certificate-chain", "ours.pem")
     return {
         "python -c pass": ("-c", "pass"),
         "import cryptography.x509": UNIT,
@@ -50,14 +52,18 @@ def run(*, quick: bool) -> list[Row]:
             folder = Path(directory)
             url = f"http://127.0.0.1:{server.port}"
             (folder / "a.txt").write_bytes(b"hello")
-            (folder / "chain.pem").write_bytes(server.get("/api/v1/timestamp/certchain"))
+            (folder / "ours.pem").write_bytes(server.get("/api/v1/timestamp/certchain"))
             known = commands(url)
-            _cpu((*known["timestamp-cli timestamp"][:-4], "--out", "r.tsr", "--timestamp_server", url), folder)
-            samples: dict[str, list[float]] = {name: [] for name in known}
+            first = (*known["timestamp-cli timestamp"][:-4], "--out", "r.tsr", "--timestamp_server", url)
+            _cpu(_python(first), folder)
+            (folder / "r.tsq").write_bytes(WITH_CERTIFICATES)
+            lines = {name: _python(arguments) for name, arguments in known.items()}
+            lines |= peer_commands(folder)
+            samples: dict[str, list[float]] = {name: [] for name in lines}
             progress("commands")
             for _ in range(3 if quick else 15):
-                for name, arguments in known.items():
-                    samples[name].append(_cpu(arguments, folder))
+                for name, line in lines.items():
+                    samples[name].append(_cpu(line, folder))
             medians = {name: median(each) for name, each in samples.items()}
             unit = medians["import cryptography.x509"]
             return [
@@ -67,10 +73,10 @@ def run(*, quick: bool) -> list[Row]:
                     figures={
                         "cpu ms": medians[name] * 1000,
                         "of cryptography.x509": medians[name] / unit,
-                        "modules": modules(arguments, folder),
+                        **({"modules": modules(known[name], folder)} if name in known else {}),
                     },
                 )
-                for name, arguments in known.items()
+                for name in lines
             ]
         finally:
             server.close()
@@ -80,10 +86,14 @@ def _environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("TSA_", "TIMESTAMP_", "PYTHON"))}
 
 
-def _cpu(arguments: Sequence[str], folder: Path) -> float:
-    """Return the seconds of CPU, user and system, that a Python with these arguments takes to its end."""
+def _python(arguments: Sequence[str]) -> tuple[str, ...]:
+    return (sys.executable, "-P", *arguments)
+
+
+def _cpu(command: Sequence[str], folder: Path) -> float:
+    """Return the seconds of CPU, user and system, that a command takes to its end."""
     process = subprocess.Popen(
-        [sys.executable, "-P", *arguments],
+        command,
         cwd=folder,
         env=_environment(),
         stdout=subprocess.DEVNULL,
@@ -92,14 +102,14 @@ def _cpu(arguments: Sequence[str], folder: Path) -> float:
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}")
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
     return used.ru_utime + used.ru_stime
 
 
 def modules(arguments: Sequence[str], folder: Path) -> int:
     """Return how many modules a Python with these arguments imports to its end."""
     done = subprocess.run(
-        [sys.executable, "-P", "-X", "importtime", *arguments],
+        _python(("-X", "importtime", *arguments)),
         cwd=folder,
         env=_environment(),
         capture_output=True,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.measure import BARE_LOOP, Load, bare_signature_us, have_wrk, servers
+from bench.measure import FLOOR, Load, bare_signature_us, have_wrk, servers
 from bench.report import Row, print_rows, progress
 from tsa_core.protocol.hashes import SHA1, SHA256
 from tsa_core.protocol.request import encode_request
@@ -24,7 +24,7 @@ REFUSED = encode_request(algorithm=SHA1, digest=bytes(20), nonce=2**63 - 1, cert
 GARBAGE = b"\x30\x82" + bytes(100)
 
 SERVERS = {
-    "bare socket loop": BARE_LOOP,
+    "batched loop, the floor": FLOOR,
     "waitress": ("--server", "waitress"),
     "granian": ("--server", "granian"),
     "granian, 2 workers": ("--server", "granian", "--workers", "2"),

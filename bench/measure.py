@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import median
@@ -39,6 +40,12 @@ class Load:
     p50_ms: float
     p99_ms: float
     errors: int
+    kernel_us: float = 0.0
+    """The part of `cpu_us` that the kernel used."""
+    generator_cores: float = 0.0
+    """How much of a core the load generator used."""
+    busy_cores: Sequence[float] = ()
+    """How much of a core each process of the server used that used any worth the name, the busiest first."""
 
     @property
     def per_second(self) -> float:
@@ -54,11 +61,16 @@ def process_tree(pid: int) -> list[int]:
 
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process and its descendants have used, from /proc."""
-    total = 0
+    return sum(map(sum, _cpu_by_process(pid).values()))
+
+
+def _cpu_by_process(pid: int) -> dict[int, tuple[float, float]]:
+    """Return the CPU seconds that a process and each of its descendants have used: user and system, by process id."""
+    used = {}
     for each in process_tree(pid):
         fields = Path(f"/proc/{each}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+        used[each] = int(fields[11]) / _TICKS, int(fields[12]) / _TICKS
+    return used
 
 
 def resident_mib(pid: int) -> float:
@@ -78,31 +90,38 @@ def free_port() -> int:
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 """A server that finds no bytecode compiles itself at every start, which takes longer than the start."""
 
-BARE_LOOP = ("bare loop",)
-"""In place of flags of `serve`: the socket loop of bench.bare_loop."""
+FLOOR = ("floor",)
+"""In place of flags of `serve`: the loop of bench.floor."""
+_EXACT = 'function done(summary) io.write(string.format("octets %d\\n", summary.bytes)) end\n'
+"""wrk prints octets rounded; of all replies together they say whether tokens were granted."""
+_GRANTED = b"\x30\x03\x02\x01\x00"
+"""PKIStatusInfo with nothing but granted."""
+_VARYING_OCTETS = 16
+"""By how much granted replies differ in length, at most; a refusal is shorter by hundreds."""
+_BUSY_CORES = 0.005
+"""A process that uses less only watches others."""
 
 
-class Server:
-    """A `timestamp-server serve` on a free port of the loopback interface."""
+class RunningServer:
+    """The process of a server on a port of the loopback interface; `path` is where it answers timestamp requests."""
 
-    def __init__(
-        self, *arguments: str, environment: dict[str, str] | None = None, python: Path = Path(sys.executable)
-    ) -> None:
-        self.port = free_port()
+    path = "/api/v1/timestamp"
+
+    def __init__(self, command: Sequence[str], *, port: int, environment: Mapping[str, str] | None = None) -> None:
+        self.port = port
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         started = time.monotonic()
-        # -P: what that Python has installed, not this folder.
-        serve = [str(python), "-P", "-m", "tsa_core.cli.server", "serve", "--port", str(self.port), *arguments]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.bare_loop", str(self.port)] if arguments == BARE_LOOP else serve,
-            stdout=self._log,
-            stderr=self._log,
-            env={**_ENVIRONMENT, **UNWATCHED, **(environment or {})},
-        )
+        try:
+            self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environment)
+        except OSError:
+            self._log.close()
+            raise
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > started + _START_SECONDS:
                 self._log.seek(0)
-                raise RuntimeError(f"the server did not start: {self._log.read().decode()[-2000:]}")
+                text = self._log.read().decode(errors="replace")[-2000:]
+                self.close()
+                raise RuntimeError(f"the server did not start: {text}")
             time.sleep(0.005)
         self.start_seconds = time.monotonic() - started
 
@@ -118,7 +137,7 @@ class Server:
 
     def post(self, body: bytes) -> bytes:
         """Send one DER request and return the reply's body."""
-        return self._exchange("POST", "/api/v1/timestamp", body)
+        return self._exchange("POST", self.path, body)
 
     def get(self, path: str) -> bytes:
         """Return what a path gives."""
@@ -151,27 +170,89 @@ class Server:
             pause = f"function delay() return math.random(0, {round(2 * pause_ms)}) end\n" if pause_ms else ""
             sent = {"Content-Type": QUERY, **(headers or {})}
             lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in sent.items())
-            script.write_text(f'wrk.method = "POST"\nwrk.body = "{octets}"\n{lines}{pause}', encoding="ascii")
-            before = cpu_seconds(self.process.pid)
+            script.write_text(f'wrk.method = "POST"\nwrk.body = "{octets}"\n{lines}{pause}{_EXACT}', encoding="ascii")
+            reply = self._whole_reply(body, sent)
+            before, generator = _cpu_by_process(self.process.pid), _children_cpu()
             result = subprocess.run(
                 [
                     *("wrk", "--threads", "1", "--connections", str(connections), "--latency"),
                     *("--duration", f"{seconds:g}s", "--timeout", "10s", "--script", str(script)),
-                    f"http://127.0.0.1:{self.port}/api/v1/timestamp",
+                    f"http://127.0.0.1:{self.port}{self.path}",
                 ],
                 capture_output=True,
                 text=True,
                 check=True,
                 timeout=seconds + 60,
             )
-            used = cpu_seconds(self.process.pid) - before
-        return _read_wrk(result.stdout, used)
+            generator = _children_cpu() - generator
+            used = {
+                pid: (user - before.get(pid, (0.0, 0.0))[0], system - before.get(pid, (0.0, 0.0))[1])
+                for pid, (user, system) in _cpu_by_process(self.process.pid).items()
+            }
+        load = _read_wrk(result.stdout, sum(map(sum, used.values())))
+        exact = re.search(r"^octets (\d+)$", result.stdout, re.MULTILINE)
+        self.check_granted(reply, int(exact[1]) / max(load.requests, 1) if exact else float("inf"))
+        busy = sorted((sum(each) / load.seconds for each in used.values()), reverse=True)
+        return replace(
+            load,
+            kernel_us=sum(system for _, system in used.values()) * 1e6 / max(load.requests, 1),
+            generator_cores=generator / load.seconds,
+            busy_cores=[each for each in busy if each >= _BUSY_CORES],
+        )
+
+    def check_granted(self, reply: bytes, octets: float) -> None:
+        """Raise RuntimeError when replies were on average so many octets long that some of them were refusals."""
+        if _GRANTED in reply and octets < len(reply) - _VARYING_OCTETS:
+            raise RuntimeError(
+                f"a granted reply has {len(reply)} octets, and those under load had {octets:.0f} on average: "
+                "some requests were refused"
+            )
+
+    def _whole_reply(self, body: bytes, headers: Mapping[str, str]) -> bytes:
+        """Return one reply as it comes, with its head."""
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
+        received = b""
+        with socket.create_connection(("127.0.0.1", self.port), 30) as stream:
+            stream.sendall(head.encode("ascii") + body)
+            while not is_whole(received) and (part := stream.recv(65_536)):
+                received += part
+        return received
 
     def close(self) -> None:
         """Stop the server."""
         self.process.terminate()
         self.process.wait(30)
         self._log.close()
+
+
+class Server(RunningServer):
+    """A `timestamp-server serve` on a free port of the loopback interface."""
+
+    def __init__(
+        self, *arguments: str, environment: dict[str, str] | None = None, python: Path = Path(sys.executable)
+    ) -> None:
+        port = free_port()
+        # -P: what that Python has installed, not this folder.
+        serve = [str(python), "-P", "-m", "tsa_core.cli.server", "serve", "--port", str(port), *arguments]
+        super().__init__(
+            [sys.executable, "-m", "bench.floor", str(port)] if arguments == FLOOR else serve,
+            port=port,
+            environment={**_ENVIRONMENT, **UNWATCHED, **(environment or {})},
+        )
+
+
+def is_whole(received: bytes) -> bool:
+    """Say whether these octets of a connection are a whole reply with a declared length."""
+    head, found, body = received.partition(b"\r\n\r\n")
+    at = head.lower().find(b"\r\ncontent-length:")
+    return bool(found) and len(body) >= (int(head[at + 17 :].partition(b"\r\n")[0]) if at >= 0 else 0)
+
+
+def _children_cpu() -> float:
+    """Return the CPU seconds of the processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _read_wrk(text: str, cpu: float) -> Load:

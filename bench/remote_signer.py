@@ -2,6 +2,7 @@
 
     python -m bench.remote_signer            # 5 s for each row
     python -m bench.remote_signer --quick    # 1 s for each row
+    python -m bench.remote_signer --pause 10 # a faster backend
 
 The server is a process of its own, waitress with `[server] threads`; as many clients ask as there are threads, each
 over one kept connection, and one row more with twice as many. `of ideal` compares with threads / 50 ms, which a server
@@ -39,7 +40,7 @@ _GRANTED = b"\x30\x03\x02\x01\x00"
 """PKIStatusInfo with nothing but granted, where a reply begins."""
 
 
-def serve(threads: int) -> None:
+def serve(threads: int, pause_ms: int) -> None:
     """Serve with the slow signer until stdin ends; the port is the first line of stdout."""
     plugin = InstalledPlugin(name="slow", module="bench.slow_signer", distribution="bench", version="0")
     host = PluginHost({**installed_plugins(), "slow": [plugin]})
@@ -47,7 +48,7 @@ def serve(threads: int) -> None:
         overrides={
             "server": {"port": 0, "threads": threads},
             "profiles": {"default": {"signer": "slow:"}},
-            "signer": {"slow": {"pause": f"{PAUSE_MS}ms"}},
+            "signer": {"slow": {"pause": f"{pause_ms}ms"}},
         },
         environ={},
     )
@@ -64,9 +65,9 @@ def serve(threads: int) -> None:
         server.run()
 
 
-def measure(threads: int, clients: int, seconds: float) -> dict[str, float]:
+def measure(threads: int, clients: int, seconds: float, *, pause_ms: int = PAUSE_MS) -> dict[str, float]:
     """Start a server, ask it for `seconds`, and return what came of it."""
-    command = [sys.executable, "-m", "bench.remote_signer", "--serve", str(threads)]
+    command = [sys.executable, "-m", "bench.remote_signer", "--serve", str(threads), "--pause", str(pause_ms)]
     with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -86,7 +87,7 @@ def measure(threads: int, clients: int, seconds: float) -> dict[str, float]:
         "threads": threads,
         "clients": clients,
         "requests_per_second": len(ordered) / wall,
-        "of_ideal": len(ordered) / wall / (threads / (PAUSE_MS / 1000)),
+        "of_ideal": len(ordered) / wall / (threads / (pause_ms / 1000)),
         "p50_ms": statistics.median(ordered) * 1000,
         "p99_ms": ordered[int(len(ordered) * 0.99)] * 1000,
         "server_cpu_us": cpu_us / len(ordered),
@@ -138,20 +139,23 @@ def _cpu_seconds(pid: int) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.remote_signer", description="A backend of 50 ms.")
+    parser = argparse.ArgumentParser(prog="python -m bench.remote_signer", description="A slow backend.")
     parser.add_argument("--quick", action="store_true", help="a second for each row")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--serve", type=int, metavar="THREADS", help=argparse.SUPPRESS)
+    parser.add_argument("--pause", type=int, default=PAUSE_MS, metavar="MS", help="of the backend  [50]")
     options = parser.parse_args(arguments)
     if options.serve:
-        serve(options.serve)
+        serve(options.serve, options.pause)
         return
-    rows = [measure(threads, clients, 1.0 if options.quick else 5.0) for threads, clients in ROWS]
+    seconds = 1.0 if options.quick else 5.0
+    rows = [measure(threads, clients, seconds, pause_ms=options.pause) for threads, clients in ROWS]
     if options.json:
         print(json.dumps(rows, indent=2))
         return
     print(
-        f"backend {PAUSE_MS} ms, P-256, waitress, Python {sys.version.split()[0]}, {os.cpu_count()} cores with the load"
+        f"backend {options.pause} ms, P-256, waitress, Python {sys.version.split()[0]}, "
+        f"{os.cpu_count()} cores with the load"
     )
     print(f"{'threads':>8} {'clients':>8} {'requests/s':>11} {'of ideal':>9} {'p50 ms':>8} {'p99 ms':>8} {'CPU us':>8}")
     for row in rows:

@@ -63,14 +63,14 @@ def print_rows(rows: Sequence[Row]) -> None:
     table.add_column("also")
     for row in rows:
         before = baseline.get(row.name, {}).get(COMPARED)
-        cells = [_number(row.figures[column]) if column in row.figures else "" for column in _COLUMNS]
-        also = ", ".join(f"{name} {_number(value)}" for name, value in row.figures.items() if name not in _COLUMNS)
-        table.add_row(row.name, *cells, _number(before) if before is not None else "", also)
+        cells = [number(row.figures[column]) if column in row.figures else "" for column in _COLUMNS]
+        also = ", ".join(f"{name} {number(value)}" for name, value in row.figures.items() if name not in _COLUMNS)
+        table.add_row(row.name, *cells, number(before) if before is not None else "", also)
     console.print(table)
 
 
-def _number(value: float) -> str:
-    """Return counts whole and all else with two places."""
+def number(value: float) -> str:
+    """Return counts whole and all else with two places, as text."""
     return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:,.2f}"
 
 

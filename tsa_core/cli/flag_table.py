@@ -155,8 +155,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         name="--workers",
         setting="server.workers",
-        help="Processes that answer requests; one per core is enough for keys in memory  [1]",
-        type=click.IntRange(1, 256),
+        help="Processes that answer requests; one per core is enough for keys in memory, which auto means  [1]",
         metavar="N",
     ),
     Flag(

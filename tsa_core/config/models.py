@@ -6,10 +6,11 @@ import re
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, ByteSize, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, WrapValidator, field_validator, model_validator
 
 from tsa_core.api.fields import ConfigPath, Duration, Oid, TextList, split_text
 from tsa_core.config.accuracy import AccuracySettings
+from tsa_core.config.cores import OnePerCore, one_per_core
 from tsa_core.config.networks import Networks
 from tsa_core.config.sections import PluginTable, Table
 from tsa_core.protocol.hashes import DEFAULT_IMPRINT_HASHES, hash_by_name
@@ -90,7 +91,9 @@ class ServerSettings(Table):
         description="HTTP/2 beside HTTP/1.1; not given: over TLS; true: without TLS too, where granian listens; "
         "false: nowhere",
     )
-    workers: int = Field(1, ge=1, le=256, description="processes that answer requests on the same addresses")
+    workers: Annotated[int, WrapValidator(one_per_core)] = Field(
+        1, ge=1, le=256, description="processes that answer requests on the same addresses; auto: one for each CPU"
+    )
     worker_timeout: Duration = Field(
         timedelta(seconds=30),
         description="with several workers: one whose loop has not run for so long is killed and replaced; 0: never",
@@ -177,7 +180,8 @@ class ServerSettings(Table):
             raise ValueError(
                 "http_ping_only leaves nothing that issues timestamps without the scheme https (--scheme https)"
             )
-        if self.workers == 1 and self.worker_timeout != type(self).model_fields["worker_timeout"].default:
+        one_given = self.workers == 1 and not isinstance(self.workers, OnePerCore)
+        if one_given and self.worker_timeout != type(self).model_fields["worker_timeout"].default:
             raise ValueError(
                 "worker_timeout has no effect with one process, which has no parent: ask for more (workers), or let "
                 "the service manager watch it (systemd's WatchdogSec=)"

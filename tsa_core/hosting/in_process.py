@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from tsa_core.config import Settings
+from tsa_core.hosting.balance import Acceptor, Balances
 from tsa_core.hosting.ending import CLOSING_SHARE
 from tsa_core.hosting.facts import Facts, describe
 from tsa_core.hosting.garbage import freeze_startup_objects
@@ -82,11 +83,17 @@ class _Wait:
 
 
 def serve_here(
-    live: LiveService, job: ServeJob, started: Callable[[], None], heartbeat: Heartbeat, *, slot: int = 0
+    live: LiveService,
+    job: ServeJob,
+    started: Callable[[], None],
+    heartbeat: Heartbeat,
+    *,
+    slot: int = 0,
+    balances: Balances | None = None,
 ) -> bool:
     """Serve in this process until SIGTERM or SIGINT, and return whether no request was cut off.
 
-    `slot` counts the processes that serve the same sockets.
+    `slot` counts the processes that serve the same sockets, and `balances` share the connections among them.
 
     granian, embedded, serves the sockets for TLS, and with `engine = "granian"` the plain ones too; else waitress
     serves those, and TLS where guards are to learn clients' certificates. `started` is called when all are answered.
@@ -106,11 +113,13 @@ def serve_here(
         waiting_profiles=service.waiting_profiles,
         slot=slot,
         heartbeat=heartbeat,
+        balances=balances,
     )
     server: _Wait | WaitressServer = _Wait()
     if identified or not all_granian:
         plain = () if all_granian else listeners.plain
-        server = WaitressServer(live, settings, sockets=plain, tls=identified, heartbeat=heartbeat)
+        balance = balances(Acceptor.WAITRESS) if balances is not None else None
+        server = WaitressServer(live, settings, sockets=plain, tls=identified, heartbeat=heartbeat, balance=balance)
 
     def stop(*_: object) -> None:
         notify_stopping()

@@ -39,6 +39,8 @@ class ConnectionWatch:
         self._limit = connection_limit(settings)
         self._shares = AddressShares(settings)
         self._next_warning = {"room": 0.0, "share": 0.0}
+        self.count = 0
+        """How many connections the last sweep left open."""
 
     def sweep(self) -> float:
         """Check all connections once; returns the seconds until the next check."""
@@ -57,6 +59,7 @@ class ConnectionWatch:
         self._peers.forget_all_but({each.client for each in rest})
         self._keep_shares(rest)
         self._make_room(rest)
+        self.count = len(rest)
         return _FULL_PAUSE_SECONDS if len(rest) > 0.9 * self._limit else _PAUSE_SECONDS
 
     def end_all(self) -> int:

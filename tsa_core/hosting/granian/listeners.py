@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, Self
 
 from tsa_core.config import ServerSettings
+from tsa_core.hosting.balance import Acceptor, Balances
 from tsa_core.hosting.granian.connection_watch import ConnectionWatch
 from tsa_core.hosting.granian.cpu_affinity import pin_to_one_cpu
 from tsa_core.hosting.granian.event_loop import BoundedEventLoop, WakingEventLoop
@@ -52,12 +53,15 @@ class _Group:
         work: LoopWork,
         pools: LoopPools,
         end: Callable[[ConnectionWatch, str], None],
+        balances: Balances | None,
     ) -> None:
         limits = settings.over_tls() if tls else settings
         self.limits = limits
         self.sockets = sockets
         self.tls = tls
         self.servers: list[Any] = []
+        acceptor = Acceptor.GRANIAN_TLS if tls else Acceptor.GRANIAN_PLAIN
+        self.balance = balances(acceptor) if balances is not None else None
         peers = Peers(tls=tls)
         self.connections = ConnectionWatch(limits, sockets, peers)
         self.app = RsgiApplication(
@@ -71,9 +75,14 @@ class _Group:
         )
 
     async def watch(self) -> None:
-        """Close connections that are idle, slow or too many, periodically."""
+        """Close connections that are idle, slow or too many, and share them with other workers, periodically."""
         while True:
-            await asyncio.sleep(await asyncio.to_thread(self.connections.sweep))
+            pause = await asyncio.to_thread(self.connections.sweep)
+            if self.balance is not None:
+                count = self.connections.count
+                self.balance.publish(count)
+                self.app.letting_go = self.balance.to_let_go(count)
+            await asyncio.sleep(pause)
 
 
 class GranianListeners:
@@ -82,7 +91,7 @@ class GranianListeners:
     A context manager. Requests are answered in the event loop, unless there are profiles whose signers wait: then
     threads answer them, and each such profile has a limit on threads. Plugins' paths always have threads. Without
     sockets it does nothing. `slot` counts the processes that serve the same sockets, and `heartbeat` is told that the
-    event loop runs.
+    event loop runs. With `balances` the connections are shared among those processes.
     """
 
     def __init__(
@@ -95,6 +104,7 @@ class GranianListeners:
         waiting_profiles: int,
         slot: int = 0,
         heartbeat: Heartbeat | None = None,
+        balances: Balances | None = None,
     ) -> None:
         self.cut_off = 0
         """How many requests were not answered when `stop` returned."""
@@ -105,7 +115,16 @@ class GranianListeners:
         self._pools = LoopPools(settings)
         self._waiting_profiles = waiting_profiles
         self._groups = [
-            _Group(app, settings, sockets, tls=over_tls, work=self._work, pools=self._pools, end=self._end)
+            _Group(
+                app,
+                settings,
+                sockets,
+                tls=over_tls,
+                work=self._work,
+                pools=self._pools,
+                end=self._end,
+                balances=balances,
+            )
             for sockets, over_tls in ((tls, True), (plain, False))
             if sockets
         ]

@@ -74,6 +74,8 @@ class RsgiApplication:
         self._work = work
         self._pools = pools
         self.pending = 0
+        self.letting_go = 0
+        """How many clients are to connect again, because another worker has fewer."""
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
@@ -211,7 +213,11 @@ class RsgiApplication:
         differently. What follows it is never read (RFC 9112 6.1; decision 200).
         """
         reply = await self._run(self._app, environ)
-        self._send(reply, protocol, [_CLOSE] if "HTTP_TRANSFER_ENCODING" in environ else [])
+        closes = "HTTP_TRANSFER_ENCODING" in environ
+        if self.letting_go and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            self.letting_go -= 1
+            closes = True
+        self._send(reply, protocol, [_CLOSE] if closes else [])
 
     async def _run(self, app: WsgiApplication, environ: dict[str, Any]) -> WsgiReply:
         reply: WsgiReply = await self._work.run(app, environ)

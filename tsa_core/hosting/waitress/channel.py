@@ -118,6 +118,13 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
         if waits:
             self._buffer_reply()
 
+    def lets_go(self) -> bool:
+        """Say whether the reply to come ends this connection, so that its client may get another worker."""
+        if len(self.requests) > 1 or self.request is not None:
+            return False  # more is to be answered here
+        self.server.slots.letting_go -= 1
+        return True
+
     def _buffer_reply(self) -> None:
         reply, self.reply = self.reply, b""
         with suppress(ClientDisconnected):  # the client is gone, so the reply is dropped

@@ -236,6 +236,8 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
     def _write_whole(self, status: str, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         channel = self.channel
         close = self.request.connection_close
+        if not close and channel.server.slots.letting_go and channel.lets_go():
+            close = True
         reply = _head(status, headers, len(body), channel.adj.ident, close=close) + body
         if self.request.queued_seconds is None:
             channel.put(reply)

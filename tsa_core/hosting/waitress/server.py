@@ -29,6 +29,7 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer, UnixWSGIServer
 
 from tsa_core.config import ServerSettings
+from tsa_core.hosting.balance import ACCEPTED_AT_ONCE, Balance
 from tsa_core.hosting.heartbeat import BEAT_SECONDS, Heartbeat, Loop, NoHeartbeat
 from tsa_core.hosting.io_threads import IoThreads
 from tsa_core.hosting.open_files import connection_limit
@@ -46,7 +47,6 @@ log = logging.getLogger(__name__)
 _SEND_BYTES = 262_144
 _NEVER = 2**62
 """Beyond every body: those have limits of our own, and go to no disk."""
-_ACCEPTED_PER_TURN = 16
 
 
 _LAST_SECONDS = 0.5
@@ -60,13 +60,22 @@ class _OnIoThread:
     io_thread: int | None = None
     wake: Callable[[], None]
     slots: Slots
+    _map: Any
+    balance: Balance | None = None
+    """What leaves connections to other workers; None without any."""
+
+    def readable(self) -> bool:
+        """Say whether to accept connections, after waitress has looked for idle ones to be closed."""
+        wanted: bool = super().readable()  # type: ignore[misc] # as below
+        return wanted and (self.balance is None or self.balance.deferral_seconds() <= 0)
 
     def handle_accept(self) -> None:
         """Accept the connections that wait, or as many as one turn of the loop may take."""
-        for _ in range(_ACCEPTED_PER_TURN):
+        room = self.balance.room(len(self._map)) if self.balance is not None else ACCEPTED_AT_ONCE
+        for _ in range(room):
             before = self.slots.added
             super().handle_accept()  # type: ignore[misc] # as below
-            if self.slots.added == before or not self.readable():  # type: ignore[attr-defined] # waitress's
+            if self.slots.added == before or not self.readable():
                 return
 
     def add_task(self, channel: Any) -> None:
@@ -115,7 +124,8 @@ def _is_not_about_limits(record: logging.LogRecord) -> bool:
 class WaitressServer:
     """Serves on listening sockets in `run` until `stop`, then drains and closes them; over TLS on those in `tls`.
 
-    `turns` counts the turns of its loop, and `heartbeat` is told that it runs.
+    `turns` counts the turns of its loop, and `heartbeat` is told that it runs. With `balance` it leaves connections to
+    other workers on the same sockets.
     """
 
     def __init__(
@@ -126,6 +136,7 @@ class WaitressServer:
         sockets: Sequence[socket.socket],
         tls: Sequence[socket.socket] = (),
         heartbeat: Heartbeat | None = None,
+        balance: Balance | None = None,
     ) -> None:
         settings = settings if sockets else settings.over_tls()
         self._settings = settings
@@ -133,6 +144,8 @@ class WaitressServer:
         logging.getLogger("waitress").addFilter(_is_not_about_limits)
         self._heartbeat = heartbeat or NoHeartbeat()
         self._next_beat = 0.0
+        self._balance = balance
+        self._deferring = False
         self._loop = Poller()
         self._stopping = False
         self._ended = False
@@ -182,6 +195,7 @@ class WaitressServer:
         for server in self._servers:
             server.slots = self._slots
             server.wake = self._wake
+            server.balance = balance
             server.tls = context
 
     @property
@@ -233,7 +247,10 @@ class WaitressServer:
         try:
             self._dispatcher.run_queued()  # what the thread before had read
             while not self._stopping:
-                self._turn(self._slots.pause_seconds(len(self._loop)))
+                pause = self._slots.pause_seconds(len(self._loop))
+                if self._balance is not None:
+                    pause = self._share(self._balance, pause)
+                self._turn(pause)
             self._drain()
         except Overtaken:
             raise
@@ -249,6 +266,8 @@ class WaitressServer:
         if now >= self._next_beat:
             self._next_beat = now + BEAT_SECONDS
             self._heartbeat.beat(Loop.WAITRESS)
+            if self._balance is not None:
+                self._slots.letting_go = self._balance.to_let_go(len(self._loop))
         if now >= self._next_sweep:
             self._next_sweep = now + self._sweep_seconds
             # A server's `readable` also marks idle connections for closing and applies the connection limit.
@@ -259,6 +278,16 @@ class WaitressServer:
         for server in self._servers:
             if server.in_connection_overflow:
                 self._loop.refresh(server)  # it may accept again once connections have ended
+
+    def _share(self, balance: Balance, pause: float) -> float:
+        """Publish how many connections there are, and end a deferral; returns how long the next turn may wait."""
+        balance.publish(len(self._loop))
+        deferred = balance.deferral_seconds()
+        if deferred <= 0 and self._deferring:
+            for server in self._servers:
+                self._loop.refresh(server)
+        self._deferring = deferred > 0
+        return min(pause, deferred) if self._deferring else pause
 
     def _drain(self) -> None:
         for server in self._servers:

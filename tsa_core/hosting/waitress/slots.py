@@ -34,6 +34,8 @@ class Slots:
         self._next_share_warning = 0.0
         self.added = 0
         """How many channels there have been."""
+        self.letting_go = 0
+        """How many clients are to connect again, because another worker has fewer."""
 
     def add(self, channel: Any) -> None:
         """Count a new channel. When its address has used up its share, close others of it, or else this one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from tsa_core.hosting.balance import WorkerBalances
 from tsa_core.hosting.ending import CLOSING_SHARE, WORKER_SLACK_SECONDS, Ending
 from tsa_core.hosting.facts import describe
 from tsa_core.hosting.heartbeat import WorkerHeartbeats
@@ -25,6 +26,7 @@ class Workers:
         self._job = job
         self._plans = WorkerPlans(job.settings, describe)
         self._heartbeats = WorkerHeartbeats(job.settings.server.workers)
+        self._balances = WorkerBalances(job.settings.server.workers)
 
     def run(self, started: Started) -> bool:
         """Serve until SIGTERM or SIGINT; returns whether no worker cut a request off, or had to be killed."""
@@ -70,7 +72,14 @@ class Workers:
         job = replace(self._job, ending=ending)
         live = self._plans.open_live(job.build_app)
         try:
-            return serve_here(live, job, lambda: report(describe(live.service)), self._heartbeats.of(slot), slot=slot)
+            return serve_here(
+                live,
+                job,
+                lambda: report(describe(live.service)),
+                self._heartbeats.of(slot),
+                slot=slot,
+                balances=self._balances.of(slot),
+            )
         finally:
             live.close(seconds=ending.seconds_left() * CLOSING_SHARE)
             ending.finish()

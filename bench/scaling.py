@@ -1,0 +1,163 @@
+"""What workers bring: throughput, CPU for each request and each worker's part of the work, with 1, 2 and 4 workers.
+
+    python -m bench.scaling [--quick]
+
+All servers run at once and take turns under load. The load generator is on the same machine: `cores` is what the server
+had of it, and `generator cores` what the generator took. `times one` compares throughput with that of one worker in the
+same round. `least busy` is the CPU of the worker that did least, as a part of an even share: with 0 it did nothing,
+which the CPU for each request does not show.
+
+`stopped` is what clients feel when one of two workers is stopped for 100 ms, once a second: latencies of an open loop
+(bench.open_loop) at half of the most, beside the same load without stops.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from statistics import median
+
+from bench import open_loop
+from bench.issue import WITH_CERTIFICATES
+from bench.measure import Load, Server, process_tree, servers
+from bench.report import Row, print_rows, progress
+
+KIND = "ecdsa-p256"
+ENGINES = ("waitress", "granian")
+WORKERS = (1, 2, 4)
+NEW = {"Connection": "close"}
+_CONNECTIONS = 64
+_STOP_SECONDS = 0.1
+_STOP_EVERY_SECONDS = 1.0
+
+
+def scaling(*, rounds: int, seconds: float) -> list[Row]:
+    """Measure throughput and CPU by number of workers, on kept connections and on new ones."""
+    configurations = {
+        f"{engine}, {count}": (("--server", engine, *(("--workers", str(count)) if count > 1 else ())), KIND)
+        for engine in ENGINES
+        for count in WORKERS
+    }
+    loads: dict[tuple[str, bool], list[Load]] = {}
+    with servers(configurations) as running:
+        for number in range(rounds):
+            progress(f"workers, round {number + 1} of {rounds}")
+            for new in (False, True):
+                for name, server in running.items():
+                    load = server.load(
+                        WITH_CERTIFICATES, connections=_CONNECTIONS, seconds=seconds, headers=NEW if new else {}
+                    )
+                    loads.setdefault((name, new), []).append(load)
+    return [
+        _row(engine, count, new=new, loads=loads[f"{engine}, {count}", new], one=loads[f"{engine}, 1", new])
+        for new in (False, True)
+        for engine in ENGINES
+        for count in WORKERS
+    ]
+
+
+def _row(engine: str, count: int, *, new: bool, loads: list[Load], one: list[Load]) -> Row:
+    pairs = list(zip(loads, one, strict=True))
+    return Row(
+        part="workers",
+        name=f"{engine}, {count} workers, {_CONNECTIONS} {'new' if new else 'kept'} connections",
+        figures={
+            "cpu us": median(load.cpu_us for load in loads),
+            "requests/s": median(load.per_second for load in loads),
+            "times one": median(load.per_second / other.per_second for load, other in pairs),
+            "CPU times one": median(load.cpu_us / other.cpu_us for load, other in pairs),
+            "cores": median(sum(load.busy_cores) for load in loads),
+            "generator cores": median(load.generator_cores for load in loads),
+            "least busy": median(_least(load, count) for load in loads),
+            "p99 ms": median(load.p99_ms for load in loads),
+            "errors": sum(load.errors for load in loads),
+        },
+    )
+
+
+def _least(load: Load, count: int) -> float:
+    """Return the CPU of the least busy worker as a part of an even share. The parent is the least busy of all."""
+    workers = (*load.busy_cores, *[0.0] * count)[:count]
+    return min(workers) * count / (sum(workers) or 1.0)
+
+
+def stopped(*, rounds: int, seconds: float) -> list[Row]:
+    """Measure latencies with two workers, one of which is stopped again and again, and without stops."""
+    loops: dict[tuple[str, bool, bool], list[open_loop.Latencies]] = {}
+    configurations = {engine: (("--server", engine, "--workers", "2"), KIND) for engine in ENGINES}
+    with servers(configurations) as running:
+        for number in range(rounds):
+            progress(f"a worker is stopped, round {number + 1} of {rounds}")
+            for engine, server in running.items():
+                for new in (False, True):
+                    most = server.load(
+                        WITH_CERTIFICATES, connections=_CONNECTIONS, seconds=1.0, headers=NEW if new else {}
+                    ).per_second
+                    for stops in (False, True):
+                        with _stops(server) if stops else nullcontext():
+                            found = open_loop.measure(
+                                server.port, rate=0.5 * most, seconds=seconds, connections=_CONNECTIONS, close=new
+                            )
+                        loops.setdefault((engine, new, stops), []).append(found)
+    return [
+        Row(
+            part="workers",
+            name=(
+                f"{engine}, 2 workers, {'new' if new else 'kept'} connections, "
+                f"{'one stopped' if stops else 'none stopped'}"
+            ),
+            figures={
+                "requests/s": median(each.per_second for each in found),
+                "p50 ms": median(each.p50_ms for each in found),
+                "p99 ms": median(each.p99_ms for each in found),
+                "p99.9 ms": median(each.p999_ms for each in found),
+                "generator late ms": median(each.late_ms for each in found),
+                "errors": sum(each.errors for each in found),
+            },
+        )
+        for (engine, new, stops), found in loops.items()
+    ]
+
+
+@contextmanager
+def _stops(server: Server) -> Iterator[None]:
+    """While the block lasts, stop a worker for a moment, once a second."""
+    # The parent is the first of its tree, and a process of the clock's may be among the others.
+    worker = process_tree(server.process.pid)[1]
+    ended = threading.Event()
+
+    def stop_and_continue() -> None:
+        while not ended.wait(_STOP_EVERY_SECONDS - _STOP_SECONDS):
+            os.kill(worker, signal.SIGSTOP)
+            time.sleep(_STOP_SECONDS)
+            os.kill(worker, signal.SIGCONT)
+
+    thread = threading.Thread(target=stop_and_continue)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def run(*, quick: bool) -> list[Row]:
+    """Measure and return the table's rows."""
+    rounds, seconds = (1, 1.0) if quick else (5, 2.0)
+    return [*scaling(rounds=rounds, seconds=seconds), *stopped(rounds=rounds, seconds=1.5 * seconds)]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one round")
+    print_rows(run(quick=parser.parse_args().quick))
+
+
+if __name__ == "__main__":
+    main()

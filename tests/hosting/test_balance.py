@@ -1,0 +1,149 @@
+"""Workers share connections evenly: who has more leaves new ones to others, and lets some clients connect again."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tsa_core.hosting import balance
+from tsa_core.hosting.balance import ACCEPTED_AT_ONCE, Acceptor, Balance, WorkerBalances
+from tsa_core.testing import ServerProcess, wait_until
+
+CLIENTS = 32
+DEADLINE_SECONDS = 120.0
+
+
+class _Time:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Time:
+    found = _Time()
+    monkeypatch.setattr(balance, "time", found)
+    return found
+
+
+def pair(acceptor: Acceptor = Acceptor.WAITRESS) -> tuple[Balance, Balance]:
+    workers = WorkerBalances(2)
+    return workers.of(0)(acceptor), workers.of(1)(acceptor)
+
+
+def test_a_worker_without_others_accepts_all(clock: _Time) -> None:
+    alone = WorkerBalances(1).of(0)(Acceptor.WAITRESS)
+    alone.publish(500)
+    assert alone.room(500) == ACCEPTED_AT_ONCE
+    assert alone.to_let_go(500) == 0
+
+
+def test_who_has_more_leaves_connections_to_others_for_a_moment(clock: _Time) -> None:
+    mine, other = pair()
+    other.publish(0)
+    assert mine.room(0) == 4
+    assert mine.room(4) == 0
+    assert 0.0 < mine.deferral_seconds() <= 0.002
+
+
+def test_what_others_do_not_take_is_taken_after_all(clock: _Time) -> None:
+    mine, other = pair()
+    other.publish(0)
+    assert mine.room(10) == 0
+    clock.now += 0.0021
+    assert mine.deferral_seconds() <= 0
+    assert mine.room(10) == ACCEPTED_AT_ONCE
+    assert mine.room(26) == 0, "the next ones are left to others again"
+
+
+def test_what_comes_long_after_a_deferral_is_left_to_others_again(clock: _Time) -> None:
+    mine, other = pair()
+    other.publish(0)
+    assert mine.room(10) == 0
+    clock.now += 1.0
+    other.publish(0)
+    assert mine.room(10) == 0
+
+
+def test_a_worker_that_publishes_nothing_any_more_does_not_count(clock: _Time) -> None:
+    mine, other = pair()
+    other.publish(0)
+    clock.now += 2.1
+    assert mine.room(100) == ACCEPTED_AT_ONCE
+    assert mine.to_let_go(100) == 0
+
+
+def test_half_of_what_is_too_many_is_let_go(clock: _Time) -> None:
+    mine, other = pair()
+    other.publish(16)
+    assert mine.to_let_go(22) == 0
+    assert mine.to_let_go(62) == 20
+
+
+def test_each_listener_has_counts_of_its_own(clock: _Time) -> None:
+    workers = WorkerBalances(2)
+    workers.of(1)(Acceptor.GRANIAN_TLS).publish(0)
+    mine = workers.of(0)(Acceptor.GRANIAN_PLAIN)
+    mine.publish(100)
+    assert mine.to_let_go(100) == 0
+
+
+@pytest.fixture(params=["waitress", "granian"])
+def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    with ServerProcess(None, "--port", "0", "--server", request.param, "--workers", "2") as running:
+        yield running
+
+
+def sockets(pid: int) -> int:
+    """Return how many sockets a process has."""
+    found = 0
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            found += str(each.readlink()).startswith("socket:")
+    return found
+
+
+def is_stopped(pid: int) -> bool:
+    """Say whether all threads of a process stand still; those on other CPUs go on for a moment."""
+    states = [each.read_text().rpartition(")")[2].split()[0] for each in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
+
+
+def ping(client: http.client.HTTPConnection) -> None:
+    client.request("GET", "/ping")
+    assert client.getresponse().read() == b"."
+
+
+@pytest.mark.plugin("memory")
+@pytest.mark.needs(Path("/proc/self/fd").exists(), "sees connections through /proc")
+def test_kept_connections_are_shared_by_the_workers(server: ServerProcess) -> None:
+    before = {pid: sockets(pid) for pid in server.workers()}
+    stopped = min(before)
+    os.kill(stopped, signal.SIGSTOP)  # so that the other one gets all of them
+    wait_until(lambda: is_stopped(stopped), seconds=DEADLINE_SECONDS, what="the worker has stopped")
+    clients = [http.client.HTTPConnection(*server.address(), timeout=DEADLINE_SECONDS) for _ in range(CLIENTS)]
+    try:
+        for client in clients:
+            client.connect()
+            ping(client)
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+
+    def shared() -> bool:
+        for client in clients:  # each keeps its connection while the server does
+            ping(client)
+        return sum(sockets(pid) - before[pid] >= CLIENTS // 4 for pid in before) == 2
+
+    try:
+        wait_until(shared, seconds=DEADLINE_SECONDS, what="both workers have a share of the clients")
+    finally:
+        for client in clients:
+            client.close()
