@@ -42,6 +42,7 @@ OWN_PLUGINS: Final[Mapping[tuple[str, str], str]] = {
     ("observer", "otel"): "tsa-observer-otel",
     ("policy", "network"): "tsa-policy-network",
     ("response", "archive"): "tsa-response-archive",
+    ("routes", "authenticode"): "tsa-authenticode",
     ("routes", "log"): "tsa-log",
     ("routes", "web"): "tsa-web",
     ("routes", "witness"): "tsa-log",

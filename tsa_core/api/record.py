@@ -80,6 +80,12 @@ class AuditSink(ABC):
     latency: Literal["local", "remote"] = "remote"
     wants_refusals: bool = False
     """Whether requests that got no token are recorded too, by `write_refusals`; read once, after it was opened."""
+    keeps_events: bool = False
+    """Whether an event is durable when `event` returns, which raises AuditError otherwise; read once, when it is open.
+
+    What leaves without being a token, a countersignature, is recorded as an event. So an authority that has sinks makes
+    some only when one of them keeps events, and every one that does must accept the event, or nothing leaves.
+    """
 
     def bind(self, profiles: Sequence[ProfileSummary], timeout: timedelta) -> None:  # noqa: B027 - optional
         """Learn which profiles there are, and `[audit] sink_timeout`; called before the first record, and at a reload.
@@ -112,7 +118,11 @@ class AuditSink(ABC):
         raise AuditError(f"{type(self).__name__} wants refusals and has no write_refusals")
 
     def event(self, event: AuditEvent) -> None:  # noqa: B027 - optional: a sink may keep tokens alone
-        """Store an event, from a background thread. Raises AuditError, which is logged and stops nothing."""
+        """Store an event. Raises AuditError, and nothing else.
+
+        From a background thread, where a failure is logged and stops nothing; but for a countersignature, whose answer
+        waits for the sinks that keep events, and is withheld when one fails.
+        """
 
     def health(self) -> HealthStatus:
         """Return whether records can be stored, for /readyz.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
+from tsa_core.api.errors import ConfigError
 from tsa_core.api.http_headers import refuse_server_headers, refuse_unsendable
 from tsa_core.api.identity import Identity
 
@@ -163,11 +164,29 @@ class ClockReport:
     error_bound: timedelta | None = None
 
 
-class AuthorityAccess(ABC):
-    """What routes may know of the authority, and ask of it. Thread-safe.
+class Countersigner(ABC):
+    """Countersigns for one profile: its key signs the value of another signature, with the time. Thread-safe.
 
-    Later versions may add methods, for signatures that are no RFC 3161 timestamps for example.
+    A countersignature is no token: it has no serial number, no policy, no nonce and no accuracy.
     """
+
+    algorithm: str
+    """How it is signed: `rsa-pkcs1v15-sha256` for example. The digest in it is the one of this algorithm."""
+
+    @abstractmethod
+    def countersign(self, content: bytes, request: RouteRequest) -> bytes:
+        """Return the DER of a PKCS #7 ContentInfo: SignedData over `content`, the value of a signature.
+
+        Its one SignerInfo has the attributes contentType (data), signingTime and messageDigest; the signer's
+        certificate and its issuers' are beside it. signingTime is the second that has begun. All that protects tokens
+        has its say: selectors and identities, clock gate, the profile's period, the time limit of the signer, and the
+        audit sinks, which store an event of the kind `countersignature`. `request` is the one that the handler answers.
+        Raises RequestRejected, with a text for the client, and nothing else.
+        """
+
+
+class AuthorityAccess(ABC):
+    """What routes may know of the authority, and ask of it. Thread-safe. Later versions may add methods."""
 
     @abstractmethod
     def profiles(self) -> Sequence[ProfileReport]:
@@ -185,6 +204,15 @@ class AuthorityAccess(ABC):
         the one that the handler answers: the audit record names its client. Waits as long as the profile's signer does.
         Raises LookupError when there is no such profile.
         """
+
+    def countersigner(self, profile: str, *, protocol: str, sha1: bool = False) -> Countersigner:
+        """Return what countersigns for a profile; for `Routes.bind`, so that what cannot work is found at start.
+
+        `protocol` is the word for it in the audit trail, `authenticode` for example. With `sha1` it signs SHA-1
+        digests, which only settings that say so in words may ask for. Raises ConfigError for a profile that does not
+        exist, or must not or cannot countersign, and SignerError when a trial signature fails.
+        """
+        raise ConfigError(f"this authority makes no countersignatures, asked of {profile!r} for {protocol} ({sha1=})")
 
 
 class Routes(ABC):

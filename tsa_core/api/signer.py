@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from tsa_core.api.errors import SignerError
-from tsa_core.protocol.signatures import PrivateKey, PublicKey, SignatureAlgorithm, signature_algorithm
+from tsa_core.protocol.signatures import RSA_SHA1, PrivateKey, PublicKey, SignatureAlgorithm, signature_algorithm
 
 
 class Signer(ABC):
@@ -45,6 +46,14 @@ class Signer(ABC):
         ECDSA-Sig-Value. Raises SignerUnavailable when trying again may help, SignerError otherwise, and nothing
         else; the texts are for the operator's log and hold no secret.
         """
+
+    def with_sha1(self) -> Signer | None:
+        """Return a signer of the same RSA key that signs SHA-1 digests (sha1WithRSAEncryption), None where it cannot.
+
+        For countersignatures that a profile's operator wants in SHA-1, for clients that know nothing else; never for
+        tokens. This signer is the one that is closed. Most signers cannot.
+        """
+        return None
 
     def certificate_chain(self) -> Sequence[bytes]:
         """Return the DER certificates, TSA's first, of a signer that brings its own; most bring none."""
@@ -96,6 +105,7 @@ class LocalKeySigner(KeySigner):
         public_key = private_key.public_key()
         super().__init__(public_key, signature_algorithm(public_key, digest=digest, pss=rsa_pss))
         self._sign = self._algorithm.signing_function(private_key)
+        self._with_sha1 = partial(_Sha1Signer, private_key)
         if type(self).sign is LocalKeySigner.sign:
             self.sign_digest = self._algorithm.digest_signing_function(private_key)
 
@@ -106,5 +116,26 @@ class LocalKeySigner(KeySigner):
         except Exception as error:
             raise SignerError(f"the local key could not sign: {type(error).__name__}") from error
 
+    def with_sha1(self) -> Signer | None:
+        """Return a signer that signs SHA-1 digests with the same key, if it is an RSA key for PKCS #1 v1.5."""
+        return self._with_sha1() if self._algorithm.scheme == "rsa-pkcs1v15" else None
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._algorithm.name}>"
+
+
+class _Sha1Signer(KeySigner):
+    """Signs SHA-1 digests with a key of a LocalKeySigner."""
+
+    latency: Literal["local", "remote"] = "local"
+
+    def __init__(self, private_key: PrivateKey) -> None:
+        super().__init__(private_key.public_key(), RSA_SHA1)
+        self._sign = RSA_SHA1.signing_function(private_key)
+
+    def sign(self, message: bytes, *, timeout: float) -> bytes:  # noqa: ARG002 - a local key does not wait
+        """Return the signature; a policy of the cryptographic library may forbid SHA-1."""
+        try:
+            return self._sign(message)
+        except Exception as error:
+            raise SignerError(f"the local key could not sign a SHA-1 digest: {type(error).__name__}") from error

@@ -11,7 +11,7 @@ from tsa_core.authority.clock_state import ClockState, ClockStatus
 from tsa_core.authority.gate import ClockChange, ClockGate
 from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
 from tsa_core.authority.limited_clock import LimitedClock
-from tsa_core.authority.pending_request import LeaveThread, PendingRequest, Reply
+from tsa_core.authority.pending_request import LeaveThread, PendingRequest, Reply, context_of
 from tsa_core.authority.plugin_calls import PluginCalls
 from tsa_core.authority.profile import Profile
 from tsa_core.authority.request_trace import GUARD_ROUTE, RequestTrace
@@ -40,6 +40,7 @@ __all__ = [
     "Reply",
     "RequestTrace",
     "TimestampAuthority",
+    "context_of",
     "days_between",
     "issuing_period",
     "load_chain",

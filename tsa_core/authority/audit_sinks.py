@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import methodcaller
 from time import perf_counter_ns
+from typing import NamedTuple
 
 from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, PluginCrash, PluginError, TsaError
 from tsa_core.api.wrong_types import describe
 from tsa_core.authority.batch_guard import BatchGuard
-from tsa_core.authority.causes import CauseKind, Causes
+from tsa_core.authority.causes import Cause, CauseKind, Causes
 from tsa_core.authority.pending_request import PendingRequest
 from tsa_core.authority.plugin_calls import PluginCalls
 
@@ -18,6 +20,13 @@ log = logging.getLogger(__name__)
 
 SINK_FAILED = "the audit sink could not store a record; the log says why"
 """The cause after a failure, until a record is stored or the sink's `health` says that it can be."""
+
+
+class _Sink(NamedTuple):
+    name: str
+    sink: AuditSink
+    failed: Cause
+    calls: PluginCalls
 
 
 class AuditSinks:
@@ -30,7 +39,7 @@ class AuditSinks:
         self, sinks: Sequence[tuple[str, AuditSink]], causes: Causes, calls: Callable[..., PluginCalls] = PluginCalls
     ) -> None:
         self._all = tuple(
-            (
+            _Sink(
                 name,
                 sink,
                 causes.add(CauseKind.AUDIT, name),
@@ -38,12 +47,18 @@ class AuditSinks:
             )
             for name, sink in sinks
         )
-        self.failed = tuple(failed for _, _, failed, _ in self._all)
+        self._keeping_events = tuple(each for each in self._all if each.sink.keeps_events)
+        self.failed = tuple(each.failed for each in self._all)
         """The cause of each sink: active when the last records could not be stored."""
         self.remote = any(sink.latency == "remote" for _, sink in sinks)
 
     def __bool__(self) -> bool:
         return bool(self._all)
+
+    @property
+    def lose_events(self) -> bool:
+        """Whether there are sinks and none of them keeps events."""
+        return bool(self._all) and not self._keeping_events
 
     def store(self, batch: Sequence[PendingRequest], guard: BatchGuard | None) -> None:
         """Store the audit records of a batch; raises TsaError, and nothing else, when a sink fails or hangs.
@@ -54,16 +69,25 @@ class AuditSinks:
             if (trace := pending.trace) is not None and not trace.audit_began:
                 trace.audit_began = perf_counter_ns()
         records = [_record(pending) for pending in batch]
-        for name, sink, failed, calls in self._all:
+        self._put(self._all, "write_all", records, guard)
+
+    def store_event(self, event: AuditEvent) -> None:
+        """Store an event that an answer waits for in each sink that keeps events; raises TsaError, and nothing else."""
+        self._put(self._keeping_events, "event", event, None)
+
+    def _put(self, sinks: Sequence[_Sink], method: str, what: object, guard: BatchGuard | None) -> None:
+        """Call a method of each sink; raises TsaError, and nothing else."""
+        put = methodcaller(method, what)
+        for name, sink, failed, calls in sinks:
             try:
                 if guard is None:
-                    returned: object = calls.call(partial(sink.write_all, records))
+                    returned: object = calls.call(partial(put, sink))
                 else:
                     guard.begin(calls)
-                    returned = sink.write_all(records)  # type: ignore[func-returns-value] # a wrong one may
+                    returned = put(sink)
                 if returned is not None:
                     raise PluginError(
-                        f"the audit sink {name!r} is wrong: write_all returned {describe(returned)}, not None",
+                        f"the audit sink {name!r} is wrong: {method} returned {describe(returned)}, not None",
                         plugin=name,
                     )
             except TsaError as error:

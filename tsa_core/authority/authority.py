@@ -12,6 +12,8 @@ from typing import TypeAlias
 from tsa_core.api import (
     AuditEvent,
     AuditSink,
+    ConfigError,
+    Countersigner,
     Observer,
     PKIFailureInfo,
     PluginCrash,
@@ -22,7 +24,6 @@ from tsa_core.api import (
     ResponseProcessor,
     SignerError,
     TimeStampReq,
-    TokenDraft,
     TsaError,
 )
 from tsa_core.authority.admission import Admission
@@ -36,7 +37,7 @@ from tsa_core.authority.processors import Processors
 from tsa_core.authority.profile import Profile
 from tsa_core.authority.replies import Replies
 from tsa_core.authority.request_trace import RequestTrace
-from tsa_core.authority.token_extensions import token_extensions
+from tsa_core.authority.token_extensions import new_draft, token_extensions
 from tsa_core.protocol.request import read_request
 from tsa_core.protocol.tstinfo import SERIAL_OCTETS, encode_serials
 
@@ -206,6 +207,16 @@ class TimestampAuthority:
         """Write an event into the audit trail; waits for the sinks, and logs failures."""
         self._audit_sinks.tell(event)
 
+    def countersigner(self, profile: str, *, protocol: str, sha1: bool = False) -> Countersigner:
+        """Return what countersigns for a profile; raises ConfigError, and what a trial signature raises."""
+        from tsa_core.authority.countersigning import AuthorityParts, ProfileCountersigner
+
+        if (found := self.profiles.get(profile)) is None:
+            raise ConfigError(f"there is no profile {profile[:64]!r}; there are: {', '.join(self.profiles)}")
+        sign = partial(self._sign, limited=True)
+        parts = AuthorityParts(self._admission, self._audit_sinks, self._replies, self._new_stamp, sign)
+        return ProfileCountersigner(found, protocol, parts, sha1=sha1)
+
     def close(self) -> None:
         """End the threads that call plugins; those whose calls hang are left to themselves."""
         self._audit_sinks.close()
@@ -303,16 +314,7 @@ class TimestampAuthority:
             trace.clock_ended = perf_counter_ns()
         if profile.hash_ends:
             profile.refuse_ended_hash(request, stamp.time)
-        draft = None
-        if self._processes:
-            pending.draft = draft = TokenDraft(
-                profile=profile.name,
-                policy=profile.policies_by_der[policy_der],
-                serial_number=int.from_bytes(pending.serial_der[2:], "big"),
-                gen_time=stamp.time,
-                request=request,
-                context=pending.context,
-            )
+        draft = new_draft(pending) if self._processes else None
         template = profile.template
         pending.tst_info = tst_info = template.tst_info(
             policy_der=policy_der,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from tsa_core.api import RequestContext, RequestRejected, TimeStampReq, TokenDraft
+from tsa_core.api import RequestContext, RequestRejected, RouteRequest, TimeStampReq, TokenDraft
 from tsa_core.authority.batch_guard import BatchGuard
 from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.protocol.tstinfo import Accuracy
@@ -100,3 +100,14 @@ class PendingRequest:
         if self.reply is None:
             raise RuntimeError("TimestampAuthority.respond_batch comes first")
         return self.reply
+
+
+def context_of(request: RouteRequest, profile: str | None) -> RequestContext:
+    """Return what the authority knows of a request that a plugin's route answers."""
+    return RequestContext(
+        request_id=request.request_id,
+        client_address=request.client_address,
+        profile=profile,
+        header=request.header,
+        identity=request.identity,
+    )

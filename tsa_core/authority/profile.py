@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
@@ -68,6 +69,9 @@ class Profile:
     `surroundings` are the settings around the profile that its `conformance` judges.
     """
 
+    sign: Callable[[bytes], bytes]
+    """Signs what `to_sign` returns."""
+
     def __init__(
         self,
         name: str,
@@ -85,10 +89,10 @@ class Profile:
         self.name = name
         self.settings = settings
         self._signer_label = f"the signer {settings.scheme!r}{f' ({distribution})' if distribution else ''}"
-        self.signer = signer
+        self.sign_timeout = settings.signer_timeout.total_seconds()
+        self._use(signer)
         self.waits = signer.latency == "remote"
         """Whether a signature waits for a backend, so that the I/O thread must not make it."""
-        self.algorithm = signer.algorithm
         self.chain = chain or self._load_chain()
         check_chain(
             self.chain,
@@ -96,11 +100,6 @@ class Profile:
             where=f"profiles.{name}.certificate_chain",
             enforce_intermediate_eku=settings.enforce_intermediate_eku,
         )
-        self.sign_timeout = settings.signer_timeout.total_seconds()
-        self.digest = self.algorithm.digest.new if signer.sign_digest else None
-        """Hashes a message for `sign`; None where `sign` takes the message."""
-        self.sign = self._ask_signer = signer.sign_digest or partial(signer.sign, timeout=self.sign_timeout)
-        """Signs what `to_sign` returns."""
         self.signing = Cause(CauseKind.SIGNER, name, profile=name)
         """Active when the last signature failed."""
         self._try_signer(may_wait=may_wait)
@@ -148,6 +147,25 @@ class Profile:
         self.certificate_chain_pem = self.chain.pem()
         self.signed = True
         """Set by each signature, for whoever wants to know and clears it."""
+
+    def _use(self, signer: Signer) -> None:
+        """Sign with this signer."""
+        self.signer = signer
+        self.algorithm = signer.algorithm
+        self.digest = self.algorithm.digest.new if signer.sign_digest else None
+        """Hashes a message for `sign`; None where `sign` takes the message."""
+        self._ask_signer = signer.sign_digest or partial(signer.sign, timeout=self.sign_timeout)
+        self.sign = self._ask_signer
+
+    def with_signer(self, signer: Signer) -> Profile:
+        """Return this profile with another signer of the same key, for what is no token; limits and causes are shared.
+
+        Raises what a trial signature raises.
+        """
+        other = copy.copy(self)
+        other._use(signer)
+        other._trial_within_limit()
+        return other
 
     @property
     def period(self) -> IssuingPeriod:

@@ -52,12 +52,12 @@ class RequestTrace:
 
     @property
     def serial_number(self) -> int | None:
-        """The serial number of the token that was issued."""
-        return int.from_bytes(self.serial_der[2:], "big") if self.granted else None
+        """The serial number of the token that was issued; a countersignature has none."""
+        return int.from_bytes(self.serial_der[2:], "big") if self.granted and self.serial_der else None
 
     @property
     def granted(self) -> bool:
-        """Whether a token was issued."""
+        """Whether a token was issued, or a countersignature."""
         return bool(self.ended and self.failure is None)
 
     @property

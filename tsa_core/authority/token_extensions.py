@@ -1,4 +1,4 @@
-"""The extensions of one token that its profile's template does not have."""
+"""The extensions of one token that its profile's template does not have, and the draft that they are made from."""
 
 from __future__ import annotations
 
@@ -11,6 +11,20 @@ from tsa_core.protocol import oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.qc_statements import read_qc_statements
 from tsa_core.protocol.request import RequestExtension, read_extensions
+
+
+def new_draft(pending: PendingRequest) -> TokenDraft:
+    """Return what processors are told of a token, and note it."""
+    profile = pending.profile
+    pending.draft = TokenDraft(
+        profile=profile.name,
+        policy=profile.policies_by_der[pending.policy_der],
+        serial_number=int.from_bytes(pending.serial_der[2:], "big"),
+        gen_time=pending.stamp.time,
+        request=pending.request,
+        context=pending.context,
+    )
+    return pending.draft
 
 
 def token_extensions(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from tsa_core.extract.found import ExtractError, FoundToken
+from tsa_core.extract.found import ExtractError, Found, FoundCountersignature, FoundToken
 from tsa_core.protocol import ber, der, oids
 from tsa_core.protocol.errors import EncodingError
 
@@ -29,6 +29,7 @@ _NOT_WORKED_OUT: Final = {
     der.oid("1.2.840.113549.1.9.16.2.48"): ("archive-time-stamp-v2", "the whole signature and its data"),
     der.oid("0.4.0.1733.2.4"): ("archive-time-stamp-v3", "the whole signature and its data"),
 }
+_COUNTERSIGNATURE: Final = der.oid("1.2.840.113549.1.9.6")
 _SIGNED, _UNSIGNED = 0xA0, 0xA1
 
 Content = Callable[[], bytes]
@@ -88,8 +89,8 @@ def _read(data: bytes) -> SignedData:
     return SignedData(data[start:stop], content, signers)
 
 
-def tokens_in_cms(data: bytes, place: str, content: Content | None = None, *, depth: int = 0) -> Iterator[FoundToken]:
-    """Yield the tokens in a CMS signature; `content` returns what a detached one is over. Raises ExtractError."""
+def tokens_in_cms(data: bytes, place: str, content: Content | None = None, *, depth: int = 0) -> Iterator[Found]:
+    """Yield what is in a CMS signature; `content` returns what a detached one is over. Raises ExtractError."""
     signed = read_signed_data(data)
     own = signed.content
     over: Content | None = (lambda: own) if own is not None else content
@@ -101,7 +102,7 @@ def tokens_in_cms(data: bytes, place: str, content: Content | None = None, *, de
             raise ExtractError(f"{where}: the SignerInfo cannot be read: {error}") from None
 
 
-def _of_signer(signer: bytes, place: str, content: Content | None, depth: int) -> Iterator[FoundToken]:
+def _of_signer(signer: bytes, place: str, content: Content | None, depth: int) -> Iterator[Found]:
     _, start, end = der.read(signer, 0, len(signer))
     parts = _bounded(signer[start:end], 7, "parts of a SignerInfo")
     if len(parts) < 5:
@@ -139,6 +140,8 @@ def _of_signer(signer: bytes, place: str, content: Content | None, depth: int) -
             yield FoundToken(
                 kind=kind, place=place, token=token, covers=covers, unknown=f"{kind} is not worked out here"
             )
+        elif name == _COUNTERSIGNATURE:
+            yield FoundCountersignature(place=place)
         elif name == _NESTED:
             if depth == _MAX_NESTING:
                 raise ExtractError(f"{place}: signatures are nested more than {_MAX_NESTING} levels deep")

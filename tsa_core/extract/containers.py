@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Final
 
 from tsa_core.extract.cms import tokens_in_cms
-from tsa_core.extract.found import ExtractError, FoundToken
+from tsa_core.extract.found import ExtractError, Found, FoundToken
 from tsa_core.extract.xml_names import Names, read_names
 
 _MAX_DIRECTORY_OCTETS: Final = 8 << 20
@@ -103,7 +103,7 @@ def _check_directory(data: bytes) -> None:
         )
 
 
-def tokens_in_container(data: bytes) -> tuple[str, Iterator[FoundToken]]:
+def tokens_in_container(data: bytes) -> tuple[str, Iterator[Found]]:
     """Return what the container is, and its tokens."""
     container = Container(data)
     blocks = [
@@ -115,7 +115,7 @@ def tokens_in_container(data: bytes) -> tuple[str, Iterator[FoundToken]]:
     return "JAR", chain(_in_jar(container, blocks), _in_asic(container) if both else ())
 
 
-def _in_jar(container: Container, blocks: list[str]) -> Iterator[FoundToken]:
+def _in_jar(container: Container, blocks: list[str]) -> Iterator[Found]:
     for block in blocks:
         stem = block.rpartition(".")[0]
         manifest = next((name for name in container.names if name.upper() == f"{stem.upper()}.SF"), None)
@@ -123,7 +123,7 @@ def _in_jar(container: Container, blocks: list[str]) -> Iterator[FoundToken]:
         yield from tokens_in_cms(container.small(block), block, content)
 
 
-def _in_asic(container: Container) -> Iterator[FoundToken]:
+def _in_asic(container: Container) -> Iterator[Found]:
     container.check_whole()
     files = [name for name in container.names if name.startswith("META-INF/")]
     manifests: dict[str, tuple[str, Names]] = {}

@@ -1,10 +1,10 @@
-"""A token that was found, where, and what it is over as far as the file says it."""
+"""What was found, where, and what it is over as far as the file says it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from tsa_core.protocol.errors import TsaError
 
@@ -31,3 +31,19 @@ class FoundToken:
     covers: str
     subject: Callable[[], bytes] | None = None
     unknown: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundCountersignature:
+    """A countersignature (RFC 5652 11.4), as Authenticode's old timestamps are: no RFC 3161 token.
+
+    `place` is where in the file its signature stands.
+    """
+
+    place: str
+    kind: str = "countersignature"
+    covers: str = "the value of the signature"
+
+
+Found: TypeAlias = FoundToken | FoundCountersignature
+"""What is found in a signature."""

@@ -18,7 +18,7 @@ from typing import Final
 
 from tsa_core.cose.errors import ExtraMissing
 from tsa_core.extract.cms import tokens_in_cms
-from tsa_core.extract.found import ExtractError, FoundToken
+from tsa_core.extract.found import ExtractError, Found, FoundToken
 
 MAX_PDF_OCTETS: Final = 64 << 20
 MAX_SECONDS: Final = 60.0
@@ -26,7 +26,7 @@ MAX_SECONDS: Final = 60.0
 _MAX_SIGNATURES: Final = 64
 
 
-def tokens_in_pdf(data: bytes) -> Iterator[FoundToken]:
+def tokens_in_pdf(data: bytes) -> Iterator[Found]:
     """Yield the tokens of a PDF; raises ExtractError, or ExtraMissing without pyHanko."""
     if len(data) > MAX_PDF_OCTETS:
         raise ExtractError(f"the PDF has {len(data)} bytes; more than {MAX_PDF_OCTETS} are not read")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tsa_core.extract.cms import tokens_in_cms
-from tsa_core.extract.found import ExtractError, FoundToken
+from tsa_core.extract.found import ExtractError, Found
 
 _MAX_CERTIFICATES: Final = 16
 _PKCS_SIGNED_DATA: Final = 2
@@ -15,7 +15,7 @@ _DIRECTORIES: Final = {0x10B: 96, 0x20B: 112}
 """Where the data directories begin in the optional header, by its magic number: PE32 and PE32+."""
 
 
-def tokens_in_pe(data: bytes) -> Iterator[FoundToken]:
+def tokens_in_pe(data: bytes) -> Iterator[Found]:
     """Yield the tokens of every signature of a program; raises ExtractError."""
     offset, size = _certificate_table(data)
     end = offset + size

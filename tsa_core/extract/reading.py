@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tsa_core.extract.cms import is_signed_data, read_signed_data, tokens_in_cms
-from tsa_core.extract.found import MAX_TOKENS, ExtractError, FoundToken
+from tsa_core.extract.found import MAX_TOKENS, ExtractError, Found, FoundCountersignature, FoundToken
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.timestamped_data import is_timestamped_data, read_timestamped_data
@@ -23,10 +23,14 @@ _KINDS: Final = "CMS and CAdES, PDF, ASiC, JAR, Windows programs, Sigstore bundl
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """What kind of file it is, and the tokens in it, in the file's order."""
+    """What kind of file it is, and the tokens in it, in the file's order.
+
+    `countersignatures` are what Authenticode had before RFC 3161: they hold a time, and are not verified here.
+    """
 
     format: str
     tokens: tuple[FoundToken, ...]
+    countersignatures: tuple[FoundCountersignature, ...] = ()
 
 
 def extract(data: bytes, *, detached: Callable[[], bytes] | None = None) -> Extraction:
@@ -37,16 +41,20 @@ def extract(data: bytes, *, detached: Callable[[], bytes] | None = None) -> Extr
     """
     if len(data) > MAX_OCTETS:
         raise ExtractError(f"the file has {len(data)} bytes; more than {MAX_OCTETS} are not read")
-    name, tokens = _open(data, detached)
-    found: list[FoundToken] = []
-    for token in tokens:
+    name, every = _open(data, detached)
+    found: list[Found] = []
+    for each in every:
         if len(found) == MAX_TOKENS:
             raise ExtractError(f"the file holds more than {MAX_TOKENS} timestamps")
-        found.append(token)
-    return Extraction(format=name, tokens=tuple(found))
+        found.append(each)
+    return Extraction(
+        format=name,
+        tokens=tuple(each for each in found if isinstance(each, FoundToken)),
+        countersignatures=tuple(each for each in found if isinstance(each, FoundCountersignature)),
+    )
 
 
-def _open(data: bytes, detached: Callable[[], bytes] | None) -> tuple[str, Iterable[FoundToken]]:
+def _open(data: bytes, detached: Callable[[], bytes] | None) -> tuple[str, Iterable[Found]]:
     if b"%PDF-" in data[:1024]:
         from tsa_core.extract.pdf import tokens_in_pdf
 
@@ -68,7 +76,7 @@ def _open(data: bytes, detached: Callable[[], bytes] | None) -> tuple[str, Itera
     return _open_der(_without_armor(data), detached)
 
 
-def _open_der(data: bytes, detached: Callable[[], bytes] | None) -> tuple[str, Iterable[FoundToken]]:
+def _open_der(data: bytes, detached: Callable[[], bytes] | None) -> tuple[str, Iterable[Found]]:
     if is_timestamped_data(data):
         return "TimeStampedData", _in_timestamped_data(data, detached)
     if is_signed_data(data) and read_signed_data(data).content_type != _TST_INFO:

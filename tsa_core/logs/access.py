@@ -100,7 +100,9 @@ class JsonAccessLog(AccessLog):
         if not trace.ended:
             outcome = "null"
         elif trace.failure is None:
-            outcome, serial = '"granted"', f'"{trace.serial_der[2:].hex()}"'
+            outcome = '"granted"'
+            if trace.serial_der:  # a countersignature has none
+                serial = f'"{trace.serial_der[2:].hex()}"'
         else:
             outcome, failure, reason = '"refused"', f'"{trace.failure.text}"', quoted(trace.reason)
         identifier = quoted(request_id) if request_id else "null"
@@ -169,7 +171,7 @@ class ConsoleAccessLog(AccessLog):
         if hash_name := trace.hash_name:
             words.append(f"hash={hash_name}")
         if trace.granted:
-            words.append(f"serial={trace.serial_der[2:].hex()}")
+            words.append(f"serial={trace.serial_der[2:].hex()}" if trace.serial_der else "countersigned")
         elif trace.failure is not None:
             words.append(f"refused={trace.failure.text} reason={quoted(trace.reason)}")
         if self._digest and (digest := self._digest_sent(trace)):

@@ -56,6 +56,9 @@ class Families:
         self.http_requests = counter("http_requests_total", "Requests answered", "code", "path", "method")
 
         self.tokens = counter("tokens_total", "Timestamp tokens issued", "profile")
+        self.countersignatures = counter(
+            "countersignatures_total", "Countersignatures of other signatures, which are no tokens", "profile"
+        )
         self.rejections = counter("rejections_total", "Timestamp requests refused, by PKIFailureInfo", "failure")
         self.queue_refusals = counter(
             "queue_refusals_total", "Timestamp requests refused because they had waited too long for a thread"

@@ -65,6 +65,7 @@ class Recorder:
         self._unsigned: dict[tuple[str, str], Tally] = {}
         self._audited: dict[str, Tally] = {}
         self._tokens: dict[str, int] = {}
+        self._countersignatures: dict[str, int] = {}
         self._rejections: dict[PKIFailureInfo, int] = {}
         self._queue_refusals = 0
         self._tenants = tenants
@@ -132,7 +133,8 @@ class Recorder:
             if trace.audit_began:
                 _tally(self._audited, profile).add((trace.audit_ended or trace.ended) - trace.audit_began)
             if failure is None:
-                self._tokens[profile] = self._tokens.get(profile, 0) + 1
+                issued = self._tokens if trace.serial_der else self._countersignatures
+                issued[profile] = issued.get(profile, 0) + 1
         if failure is not None:
             self._rejections[failure] = self._rejections.get(failure, 0) + 1
             if trace.waited_too_long:
@@ -174,6 +176,7 @@ class Recorder:
             requests = _take(self._requests)
             signed, unsigned, audited = _take(self._signed), _take(self._unsigned), _take(self._audited)
             tokens, self._tokens = self._tokens, {}
+            countersignatures, self._countersignatures = self._countersignatures, {}
             rejections, self._rejections = self._rejections, {}
             queue_refusals, self._queue_refusals = self._queue_refusals, 0
             by_tenant, self._by_tenant = self._by_tenant, {}
@@ -192,6 +195,8 @@ class Recorder:
             tally.add_to_histogram(families.audit_latency.labels(profile))
         for profile, count in tokens.items():
             families.tokens.labels(profile).inc(count)
+        for profile, count in countersignatures.items():
+            families.countersignatures.labels(profile).inc(count)
         for failure, count in rejections.items():
             families.rejections.labels(failure.text).inc(count)
         families.queue_refusals.inc(queue_refusals)

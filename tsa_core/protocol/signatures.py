@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import TsaError
-from tsa_core.protocol.hashes import SHA256, SHA384, SHA512, SHAKE256_512, HashAlgorithm
+from tsa_core.protocol.hashes import SHA1, SHA256, SHA384, SHA512, SHAKE256_512, HashAlgorithm
 
 PublicKey: TypeAlias = (
     rsa.RSAPublicKey
@@ -53,6 +53,7 @@ class UnsupportedKey(TsaError):
 
 
 _PRIMITIVES: Final[dict[str, primitives.HashAlgorithm]] = {
+    "sha1": primitives.SHA1(),  # noqa: S303 - of RSA_SHA1, which no token has
     "sha256": primitives.SHA256(),
     "sha384": primitives.SHA384(),
     "sha512": primitives.SHA512(),
@@ -157,6 +158,8 @@ _RSA: Final = {
     for scheme, make in (("rsa-pkcs1v15", _rsa_pkcs1v15), ("rsa-pss", _rsa_pss))
     for h in _SHA2.values()
 }
+RSA_SHA1: Final = _rsa_pkcs1v15(SHA1)
+"""For countersignatures that an operator wants in SHA-1; `signature_algorithm` never returns it."""
 _ECDSA: Final = {
     "sha256": _plain("ecdsa-sha256", "ecdsa", oids.ECDSA_WITH_SHA256, SHA256),
     "sha384": _plain("ecdsa-sha384", "ecdsa", oids.ECDSA_WITH_SHA384, SHA384),

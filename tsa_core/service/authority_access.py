@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tsa_core.api import AuthorityAccess, ClockReport, ProfileReport, RequestContext, RouteRequest
-from tsa_core.authority import CauseKind, ClockState, RequestTrace, TimestampAuthority
+from tsa_core.api import AuthorityAccess, ClockReport, Countersigner, ProfileReport, RouteRequest
+from tsa_core.authority import CauseKind, ClockState, RequestTrace, TimestampAuthority, context_of
 from tsa_core.service.readiness_watch import ReadinessWatch
 
 _CLOCK: Final[Mapping[ClockState, str]] = {
@@ -72,12 +72,9 @@ class ServiceAccess(AuthorityAccess):
         """Answer a TimeStampReq; for a thread that may wait."""
         if profile is not None and profile not in self._authority.profiles:
             raise LookupError(f"there is no profile {profile[:64]!r}")
-        context = RequestContext(
-            request_id=request.request_id,
-            client_address=request.client_address,
-            profile=profile,
-            header=request.header,
-            identity=request.identity,
-        )
         trace = request.trace if isinstance(request.trace, RequestTrace) else None
-        return self._authority.respond(query, context, trace).der
+        return self._authority.respond(query, context_of(request, profile), trace).der
+
+    def countersigner(self, profile: str, *, protocol: str, sha1: bool = False) -> Countersigner:
+        """Return what countersigns for a profile."""
+        return self._authority.countersigner(profile, protocol=protocol, sha1=sha1)

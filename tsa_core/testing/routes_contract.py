@@ -12,6 +12,7 @@ import pytest
 from tsa_core.api import (
     AuthorityAccess,
     ClockReport,
+    Countersigner,
     PluginOptions,
     ProfileReport,
     Provider,
@@ -20,6 +21,7 @@ from tsa_core.api import (
     RouteReply,
     RouteRequest,
     Routes,
+    Signer,
 )
 from tsa_core.api.time_limit import Overdue, within_limit
 from tsa_core.testing.fakes import FakeSigner
@@ -36,10 +38,13 @@ _THREADS = 32
 
 
 class SampleAccess(AuthorityAccess):
-    """A whole authority with one profile, whose key and chain are made on the spot; `stopped_by` can be set."""
+    """A whole authority with one profile, whose chain is made on the spot, and its key too unless there is a `signer`.
 
-    def __init__(self, folder: Path) -> None:
-        signer = FakeSigner()
+    `stopped_by` can be set.
+    """
+
+    def __init__(self, folder: Path, signer: Signer | None = None) -> None:
+        signer = signer or FakeSigner()
         chain = Pki().chain(signer.public_key)
         self.authority = make_authority(signer, write_pem(folder / "chain.pem", chain))
         self.chain = chain
@@ -76,6 +81,10 @@ class SampleAccess(AuthorityAccess):
         if profile not in {None, "default"}:
             raise LookupError(f"there is no profile {profile!r}")
         return self.authority.respond(query, RequestContext(request_id=request.request_id)).der
+
+    def countersigner(self, profile: str, *, protocol: str, sha1: bool = False) -> Countersigner:
+        """Return what countersigns for the profile."""
+        return self.authority.countersigner(profile, protocol=protocol, sha1=sha1)
 
 
 def sample_route_request(

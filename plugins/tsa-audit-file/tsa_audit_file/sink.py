@@ -59,6 +59,7 @@ class FileAuditSink(AuditSink):
     """
 
     latency = "local"
+    keeps_events = True
 
     def __init__(self, journal: Journal, options: AuditFileOptions) -> None:
         self._journal = journal

@@ -44,6 +44,7 @@ class SqlAuditSink(AuditSink):
     """Writes rows by a group commit; a second thread seals them."""
 
     latency: Literal["local", "remote"] = "remote"
+    keeps_events = True
 
     def __init__(self, database: Database, options: AuditSqlOptions, key: bytes | None) -> None:
         self._database = database

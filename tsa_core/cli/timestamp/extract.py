@@ -15,11 +15,13 @@ from tsa_core.cli.timestamp.trust import TRUST_FLAGS, trust_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tsa_core.extract import Extraction, FoundCountersignature
     from tsa_core.extract.checking import Checked
     from tsa_core.verify import Verifier
 
 _WITHOUT_SIGNATURES: Final = ("timestamp", "TimeStampedData")
 """Formats that hold timestamps and nothing that somebody signed."""
+_LEGACY: Final = "a legacy Authenticode countersignature is no RFC 3161 token, and its time is not verified"
 _TRUST: Final = tuple(each.name for each in TRUST_FLAGS)
 FLAGS: Final = (
     flag("--detached", metavar="FILE", help="What a detached signature, a .tsd or a COSE message is over."),
@@ -62,17 +64,19 @@ def extract(call: Call) -> int:
     verifier = _verifier(call)
     detached = _Detached(read_file(flags["detached"], MAX_OCTETS)) if flags["detached"] is not None else None
     found = extracted(read_file(name, MAX_OCTETS), detached=detached)
-    if not found.tokens:
+    if not found.tokens and not found.countersignatures:
         raise ExtractError(f"{name} ({found.format}) holds no RFC 3161 timestamp")
     checked = [check(token, verifier) for token in found.tokens]
     refused = sum(each.outcome is Outcome.REFUSED for each in checked)
     if detached is not None and not detached.was_read and not refused:
         raise UsageMistake(f"--detached has no effect: no timestamp in {name} ({found.format}) is over it")
     written = _write(call, checked)
-    _report(call, name, found.format, checked, written)
+    _report(call, name, found, checked, written)
     if refused:
         console.tell(f"{PROGRAM}: {refused} of {len(checked)} timestamps in {name} are refused")
-    return 1 if refused else 0
+    if not checked:
+        console.tell(f"{PROGRAM}: {name} ({found.format}) holds no RFC 3161 timestamp")
+    return 1 if refused or not checked else 0
 
 
 class _Detached:
@@ -127,11 +131,15 @@ def _write(call: Call, checked: Sequence[Checked]) -> list[str | None]:
     return list(places)
 
 
-def _report(call: Call, name: str, file_format: str, checked: Sequence[Checked], written: Sequence[str | None]) -> None:
+def _report(
+    call: Call, name: str, found: Extraction, checked: Sequence[Checked], written: Sequence[str | None]
+) -> None:
     from tsa_core.paths.errors import printable
 
+    file_format = found.format
     if call.as_json:
         tokens = [_document(each, place) for each, place in zip(checked, written, strict=True)]
+        tokens += [_not_a_token(each) for each in found.countersignatures]
         console.print_json(
             {"File": name, "Format": file_format, "Timestamps": tokens, "NotChecked": _unchecked(name, file_format)}
         )
@@ -148,10 +156,14 @@ def _report(call: Call, name: str, file_format: str, checked: Sequence[Checked],
         )
         for number, each in enumerate(checked, 1)
     ]
+    rows += [
+        ("-", each.kind, printable(each.place), "-", "-", each.covers, f"not checked: {_LEGACY}")
+        for each in found.countersignatures
+    ]
     console.print_table(("", "Kind", "Where", "Time", "Authority", "Over", "Verdict"), rows)
     if unchecked := _unchecked(name, file_format):
         console.tell(f"{PROGRAM}: not checked: {unchecked}")
-    if written[0] is not None:
+    if any(written):
         console.echo(f"Wrote {len(written)} tokens to {call.flags['out_dir']}", err=True)
 
 
@@ -160,6 +172,20 @@ def _unchecked(name: str, file_format: str) -> str | None:
     if file_format in _WITHOUT_SIGNATURES:
         return None
     return f"the signatures in {name}, and whether the file is what they sign"
+
+
+def _not_a_token(found: FoundCountersignature) -> dict[str, Any]:
+    return {
+        "Kind": found.kind,
+        "Where": found.place,
+        "Time": None,
+        "Authority": None,
+        "Over": found.covers,
+        "Verdict": "not checked",
+        "Reason": _LEGACY,
+        "Rule": None,
+        "Location": None,
+    }
 
 
 def _document(each: Checked, place: str | None) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Legacy Authenticode timestamps: countersignatures on a route of their own."""
