@@ -18,7 +18,7 @@ class AuthenticodeOptions(PluginOptions):
     )
     sha1_paths: dict[str, str] = Field(
         default_factory=dict,
-        description="the same with SHA-1, which is broken: for clients that know nothing else, Windows Vista and older",
+        description="the same with SHA-1, which is broken: for clients that know nothing else, such as Windows XP",
     )
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ Permissions: none. Nothing leaves the machine. The key, the clock and the audit 
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
@@ -25,12 +26,15 @@ from tsa_core.api import (
     Routes,
 )
 
+log = logging.getLogger(__name__)
+
 MAX_BODY: Final = 65_536
 _OCTETS: Final = "application/octet-stream"
 _QUERY: Final = "application/timestamp-query"
 _RETRY_SECONDS: Final = "1"
 _SCHEMES: Final = ("rsa-pkcs1v15-", "ecdsa-")
 """The signatures that clients of this protocol verify."""
+_WEAK: Final = "%s makes SHA-1 countersignatures with the profile %r: SHA-1 is broken; do without sha1_paths if you can"
 _LATER: Final = frozenset({PKIFailureInfo.TIME_NOT_AVAILABLE, PKIFailureInfo.SYSTEM_FAILURE})
 """Refusals after which trying again may help."""
 
@@ -51,6 +55,8 @@ class AuthenticodeRoutes(Routes):
                 try:
                     countersigner = access.countersigner(profile, protocol="authenticode", sha1=setting == "sha1_paths")
                     _refuse_unusual(countersigner, profile)
+                    if setting == "sha1_paths":
+                        log.warning(_WEAK, path, profile)
                     answer = partial(_answer, countersigner, addresses.get(profile, ""))
                     self._routes.append(Route(path=path, answer=answer, methods=("POST",), max_body=MAX_BODY))
                 except (ConfigError, ValueError) as error:
