@@ -186,6 +186,18 @@ def test_clock_that_is_less_accurate_than_promised_refuses_although_tokens_may_s
     assert "more than the accuracy" in rejection.text
 
 
+def test_measured_bound_is_in_the_trail() -> None:
+    class Measured(TestClock):
+        def now(self) -> TimeReading:
+            return TimeReading(self.read(), timedelta(milliseconds=2))
+
+    sink = Events()
+    measured = {"accuracy": "measured", "fraction_digits": 3}
+    with open_service(Parts(clock=Measured(), sinks=[sink]), profiles={"default": measured}) as service:
+        countersigner(service).countersign(VALUE, asked())
+    assert sink.events[0].details["clock_error_bound_us"] == "2000"
+
+
 def test_outside_the_period_of_the_certificates_it_refuses() -> None:
     clock = TestClock()
     with open_service(Parts(clock=clock)) as service:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from time import perf_counter_ns
 from typing import Final, Literal, NamedTuple
 
@@ -102,7 +103,8 @@ class ProfileCountersigner(Countersigner):
         pending.serial_der = b""
         trace.clock_began = perf_counter_ns()
         pending.stamp = stamp = self._parts.stamp(pending)
-        if stamp.accuracy is not None:  # which a token would state, and a countersignature cannot
+        if stamp.accuracy is not None and not profile.settings.states_measured_accuracy:
+            # Widened: a token would say so, and a countersignature cannot.
             raise ClockError("the clock may be off by more than the accuracy that timestamps state here")
         trace.clock_ended = perf_counter_ns()
         # The second that has begun: it is not later than the clock, and less than a second earlier.
@@ -131,7 +133,8 @@ class ProfileCountersigner(Countersigner):
 
     def _details(self, pending: PendingRequest, digest: bytes, encoded: EncodedCountersignature) -> Mapping[str, str]:
         """Return the facts of the audit event; with digest and time, the signed attributes can be made again."""
-        context = pending.context
+        context, bound = pending.context, pending.stamp.error_bound
+        known = {} if bound is None else {"clock_error_bound_us": str(bound // timedelta(microseconds=1))}
         return {
             "protocol": self._protocol,
             "profile": self._profile.name,
@@ -142,6 +145,7 @@ class ProfileCountersigner(Countersigner):
             "signer_info_sha256": hashlib.sha256(encoded.signer_info).hexdigest(),
             "request_id": context.request_id,
             "client": context.client_address,
+            **known,
             **identity_members(context.identity),
         }
 
