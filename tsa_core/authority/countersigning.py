@@ -51,10 +51,10 @@ class ProfileCountersigner(Countersigner):
 
     def __init__(self, profile: Profile, protocol: str, parts: AuthorityParts, *, sha1: bool) -> None:
         settings = profile.settings
-        if settings.qualified:
+        if settings.conformance:  # of which the qualified ones are some
             raise ConfigError(
-                f"the profile {profile.name!r} makes qualified timestamps, and its key may sign nothing else (RFC 3161 "
-                "2.1); give another profile, with a key of its own"
+                f"the profile {profile.name!r} has the conformance {', '.join(settings.conformance)}, so its key may sign "
+                "nothing but tokens (RFC 3161 2.1); give another profile, with a key of its own"
             )
         if parts.sinks.lose_events:
             raise ConfigError(
