@@ -281,13 +281,7 @@ def test_identity_that_may_not_use_the_profile_is_refused() -> None:
     ("profile", "settings", "sha1", "said"),
     [
         ("nothing", {}, False, "there is no profile 'nothing'; there are: default"),
-        ("default", {"qualified": True}, False, "makes qualified timestamps, so its key may sign nothing but tokens"),
-        (
-            "default",
-            {"conformance": "sigstore"},
-            False,
-            "conforms to 'sigstore', so its key may sign nothing but tokens",
-        ),
+        ("default", {"conformance": "sigstore"}, False, "the conformance sigstore, so its key may sign nothing but"),
         ("default", {}, True, "cannot sign SHA-1 digests: that takes an RSA key without PSS"),
     ],
 )

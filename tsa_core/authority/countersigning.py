@@ -53,8 +53,8 @@ class ProfileCountersigner(Countersigner):
         settings = profile.settings
         if settings.conformance:  # of which the qualified ones are some
             raise ConfigError(
-                f"the profile {profile.name!r} has the conformance {', '.join(settings.conformance)}, so its key may sign "
-                "nothing but tokens (RFC 3161 2.1); give another profile, with a key of its own"
+                f"the profile {profile.name!r} has the conformance {', '.join(settings.conformance)}, so its key may "
+                "sign nothing but tokens (RFC 3161 2.1); give another profile, with a key of its own"
             )
         if parts.sinks.lose_events:
             raise ConfigError(
