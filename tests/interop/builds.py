@@ -99,7 +99,8 @@ def _sources(folder: Path) -> None:
         )  # fmt: skip
         if done.returncode:
             raise BuildFailed(f"{' '.join(command)}: {(done.stdout + done.stderr).strip()[-1500:]}")
-        shutil.copytree(json.loads(done.stdout)["Dir"], folder / module.split("/")[2], copy_function=shutil.copyfile)
+        repository = re.sub(r"/v\d+$", "", module).rpartition("/")[2]
+        shutil.copytree(json.loads(done.stdout)["Dir"], folder / repository, copy_function=shutil.copyfile)
 
 
 def _node(folder: Path) -> None:
@@ -136,6 +137,7 @@ LANGUAGES: Final[dict[str, Language]] = {
         Language(name="certmaker", tools=_GO, build=_sources, start=()),
         Language(name="helm", tools=_GO, build=_go("helm", "helm.sh/helm/v3/cmd/helm"), start=("./helm",)),
         Language(name="kms", tools=_GO, build=_go("kms", "."), start=("./kms",)),
+        Language(name="tlogvectors", tools=_GO, build=_sources, start=()),
         Language(name="tlog", tools=_GO, build=_go("tlog", "."), start=("./tlog",)),
         Language(name="kmsplugin", tools=_GO, build=_go(KMS_PLUGIN, "."), start=(f"./{KMS_PLUGIN}",)),
         Language(

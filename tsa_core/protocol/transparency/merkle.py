@@ -96,10 +96,13 @@ def consistency_path(old: int, size: int, hash_at: HashAt) -> list[bytes]:
 def root_of_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
     """Return the root that a proof of inclusion leads to (RFC 9162 2.1.3.2); it is for the caller to compare.
 
-    `leaf` is the leaf's hash. Raises ValueError when a proof for this place has another length.
+    `leaf` is the leaf's hash, 32 octets. Raises ValueError when it is none, or a proof for this place has another
+    length.
     """
     if not 0 <= index < size:
         raise ValueError(f"a tree of {size} leaves has no leaf {index}")
+    if len(leaf) != HASH_OCTETS:
+        raise ValueError(f"the hash of a leaf has {HASH_OCTETS} octets, not {len(leaf)}")
     node, last, root = index, size - 1, leaf
     for sibling in path:
         if last == 0:
@@ -119,11 +122,16 @@ def root_of_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes])
 
 
 def is_consistent(old: int, old_root: bytes, size: int, root: bytes, path: Sequence[bytes]) -> bool:
-    """Say whether a proof shows that the tree of `size` leaves begins with that of `old` leaves (RFC 9162 2.1.4.2)."""
+    """Say whether a proof shows that the tree of `size` leaves begins with that of `old` leaves (RFC 9162 2.1.4.2).
+
+    Every tree begins with the empty one, which an empty proof shows.
+    """
     if not 0 <= old <= size:
         return False
-    if old in {0, size}:
-        return not path and (old_root == root if old else old_root == EMPTY_ROOT)
+    if old == size:
+        return not path and old_root == root and (size > 0 or root == EMPTY_ROOT)
+    if old == 0:
+        return not path and old_root == EMPTY_ROOT
     hashes = list(path)
     if old & (old - 1) == 0:
         hashes.insert(0, old_root)
