@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,10 +20,14 @@ from tsa_core.api.transparency import (
     SignedCheckpoint,
     SignedNote,
     leaf_hash,
+    parse_signed_checkpoint,
 )
+from tsa_core.testing import wait_until
+from tsa_log.publisher import Publisher
+from tsa_log.state import Published
 from tsa_log.storage import LocalStorage
 from tsa_log.tree import GrowingTree
-from tsa_log.witnesses import Witness, WitnessError
+from tsa_log.witnesses import Round, Witness, WitnessError, WitnessThread
 
 from .logs import LOG_KEY, ORIGIN, WITNESS_KEY, entry
 
@@ -79,6 +85,17 @@ def drip(start: bytes) -> Answer:
         peer.sendall(start)
         while not peer_closed(peer):
             peer.sendall(b"x")
+
+    return answer
+
+
+def flood(start: bytes, part: bytes) -> Answer:
+    """Send a part again and again, as fast as it is read."""
+
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(start)
+        while True:
+            peer.sendall(part)
 
     return answer
 
@@ -167,6 +184,80 @@ def test_a_witness_that_drips_is_given_up(log: tuple[LocalStorage, SignedCheckpo
         witness = Witness(url, WITNESS_KEY.key, storage)
         with pytest.raises(WitnessError, match="no answer in time"):
             witness.cosign(signed, seconds=0.5)
+        witness.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "no answer in time"),
+        (flood(b"HTTP/1.1 200 OK\r\n", b"X-Header: " + b"x" * 65_000 + b"\r\n"), "cannot be reached"),
+        (flood(b"HTTP/1.1 200 OK\r\n", b"x" * 65_536), "cannot be reached"),
+        (flood(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65_536), "longer than"),
+    ],
+    ids=["continue", "heads", "head", "body"],
+)
+def test_a_witness_that_floods_costs_little_memory(
+    log: tuple[LocalStorage, SignedCheckpoint], answer: Answer, message: str
+) -> None:
+    storage, signed = log
+    with listening(answer) as url:
+        witness = Witness(url, WITNESS_KEY.key, storage)
+        tracemalloc.start()
+        try:
+            with pytest.raises(WitnessError, match=message):
+                witness.cosign(signed, seconds=0.5)
+            assert tracemalloc.get_traced_memory()[1] < 24 << 20
+        finally:
+            tracemalloc.stop()
+        witness.close()
+
+
+def cosigning(signed: SignedCheckpoint) -> Answer:
+    return lambda peer: peer.sendall(reply(cosignature(WITNESS_KEY, signed.checkpoint)))
+
+
+def rounds() -> int:
+    gc.collect()
+    return sum(isinstance(each, Round) for each in gc.get_objects())
+
+
+def test_one_witness_that_drips_holds_up_nobody_and_has_one_thread(
+    log: tuple[LocalStorage, SignedCheckpoint], tmp_path: Path
+) -> None:
+    """It has an hour: if publishing waited for it, this test would not end."""
+    storage, signed = log
+    (tmp_path / "private").mkdir()
+    with listening(drip(b"HTTP/1.1 200 ")) as slow, listening(cosigning(signed)) as good:
+        witnesses = [
+            WitnessThread(Witness(url, key, storage), 3600) for url, key in ((slow, OTHER.key), (good, WITNESS_KEY.key))
+        ]
+        before = threading.active_count()
+        for _ in range(5):
+            publisher = Publisher(tmp_path / "private", storage, witnesses, threshold=1, seconds=3600)
+            publisher.published = Published()
+            assert publisher.publish(signed, {})
+        # The limit of the exchange that drips is a thread too; what the helper's sockets need is not the witness's.
+        named = [each for each in threading.enumerate() if each.name.startswith("log-witness")]
+        assert len(named) == len(witnesses)
+        wait_until(lambda: threading.active_count() <= before + 1, seconds=60, what="no other thread is left")
+        wait_until(lambda: rounds() <= 2, seconds=60, what="one checkpoint is asked for, and the newest one waits")
+        for witness in witnesses:
+            witness.close()
+    published = parse_signed_checkpoint(storage.read("checkpoint"))
+    assert [each.key for each in published.signed_by([LOG_KEY.key, WITNESS_KEY.key])] == [LOG_KEY.key, WITNESS_KEY.key]
+
+
+def test_a_witness_that_must_cosign_and_drips_is_waited_for_until_the_limit(
+    log: tuple[LocalStorage, SignedCheckpoint], tmp_path: Path
+) -> None:
+    storage, signed = log
+    (tmp_path / "private").mkdir()
+    with listening(drip(b"HTTP/1.1 200 ")) as slow:
+        witness = WitnessThread(Witness(slow, OTHER.key, storage), 3600)
+        publisher = Publisher(tmp_path / "private", storage, [witness], threshold=1, seconds=0.2)
+        assert not publisher.publish(signed, {})
+        assert publisher.lacking == "0 of 1 witnesses cosigned; 1 must"
         witness.close()
 
 

@@ -120,8 +120,3 @@ class Publisher:
         elif self.lacking and not lacking:
             log.info("the log's newest entries are published again")
         self.lacking = lacking
-
-    def close(self) -> None:
-        """Stop the threads that ask witnesses."""
-        for witness in self._witnesses:
-            witness.close()

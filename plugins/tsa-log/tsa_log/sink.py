@@ -58,6 +58,8 @@ class LogSink(AuditSink):
         self._lock = SequencerLock(self._private)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._witnesses: list[WitnessThread] | None = None
+        """One thread for each, as long as this object lives: one that hangs is never followed by a second one."""
         self._newest: datetime | None = None
         self._accepted: int | None = None
         self._stopped = ""
@@ -205,6 +207,8 @@ class LogSink(AuditSink):
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(self._options.longest_step.total_seconds() + 1)
+        for witness in self._witnesses or ():
+            witness.close()
         self._journal.close()
 
     # -- the sequencer's thread ---------------------------------------------------------------------------------
@@ -242,7 +246,8 @@ class LogSink(AuditSink):
     def _sequence(self, *, ending: bool) -> None:
         """Integrate and publish until told to stop, as the one process that does."""
         interval = self._options.interval.total_seconds()
-        with closing(self._sequencer()) as sequencer, closing(self._publisher()) as publisher:
+        publisher = self._publisher()
+        with closing(self._sequencer()) as sequencer:
             while True:
                 more = sequencer.step()
                 self._stopped = sequencer.state.stopped
@@ -266,14 +271,18 @@ class LogSink(AuditSink):
     def _publisher(self) -> Publisher:
         options = self._options
         seconds = options.witness_timeout.total_seconds()
-        witnesses = [(each.url, parse_verifier_key(each.key)) for each in options.witnesses]
+        keys = {each: parse_verifier_key(each.key) for each in options.witnesses}
+        if self._witnesses is None:
+            self._witnesses = [
+                WitnessThread(Witness(each.url, key, self._storage), seconds) for each, key in keys.items() if each.url
+            ]
         return Publisher(
             self._private,
             self._storage,
-            [WitnessThread(Witness(url, key, self._storage), seconds) for url, key in witnesses if url],
+            self._witnesses,
             threshold=options.witness_threshold,
             seconds=seconds,
-            cosigners=[key for url, key in witnesses if not url],
+            cosigners=[key for each, key in keys.items() if not each.url],
         )
 
     def _fail(self, reason: str) -> None:
