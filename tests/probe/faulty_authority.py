@@ -51,12 +51,13 @@ def make_signer(
     extensions: Sequence[Extension] | None = None,
     days: float = 700,
     chain: Chain = CHAIN,
+    subject: str | x509.Name = "A timestamp signer",
     begins: datetime = NOW - timedelta(days=30),
 ) -> Issued:
     """Return a signer below the chain's intermediate."""
     extensions = (*signer_extensions(), revocation()) if extensions is None else extensions
     return issue(
-        "A timestamp signer",
+        subject,
         issuer=chain.intermediate,
         key=make_key(kind),
         extensions=extensions,

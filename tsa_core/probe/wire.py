@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 import warnings
@@ -114,6 +115,11 @@ class Wire:
                 if len(data) > max_octets:
                     self.close()
                     return f"the reply has more than {max_octets} bytes"
+            # A connection that the deadline shut down looks like one that the server has closed.
+            if limit.over:
+                raise TimeoutError
+            if response.length:
+                raise http.client.IncompleteRead(b"", response.length)
             names = {name.title(): " ".join(value.split()) for name, value in response.headers.items()}
             answer = Answer(status=response.status, headers=names, body=bytes(data))
             if response.will_close:
