@@ -251,9 +251,12 @@ def serving(authority: FaultyAuthority, context: ssl.SSLContext | None = None) -
             """Say nothing of clients that went away, or shook no hands."""
 
         def finish_request(self, request: Any, client_address: Any) -> None:
+            if context is None:
+                super().finish_request(request, client_address)
+                return
             # In the connection's own thread, so that a handshake that fails ends nothing else.
-            secured = context.wrap_socket(request, server_side=True) if context is not None else request
-            super().finish_request(secured, client_address)
+            with context.wrap_socket(request, server_side=True) as secured:
+                super().finish_request(secured, client_address)
 
     server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -9,7 +9,7 @@ from tests.probe.faulty_authority import CHAIN, FaultyAuthority, serving
 from tsa_core.probe import CHECKS, Outcome, probe
 
 ELSEWHERE = {"old-tls", "tls-lifetime", "revocation-answers", "not-revoked"}
-"""Checks whose faults need TLS or a place for CRLs: tests of their own."""
+"""Checks whose faults need TLS or a place for CRLs: test_probe_of_tls and test_probe_online find them."""
 
 
 def test_a_good_authority_has_no_fault() -> None:
