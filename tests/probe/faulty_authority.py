@@ -197,10 +197,7 @@ class FaultyAuthority:
         return answer
 
 
-@contextmanager
-def serving(authority: FaultyAuthority, context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Serve on a free port of 127.0.0.1 until the block ends; yields the URL."""
-
+def _handler(authority: FaultyAuthority) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -244,6 +241,10 @@ def serving(authority: FaultyAuthority, context: ssl.SSLContext | None = None) -
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
+    return Handler
+
+
+def _server(context: ssl.SSLContext | None) -> type[ThreadingHTTPServer]:
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
@@ -258,7 +259,14 @@ def serving(authority: FaultyAuthority, context: ssl.SSLContext | None = None) -
             with context.wrap_socket(request, server_side=True) as secured:
                 super().finish_request(secured, client_address)
 
-    server = Server(("127.0.0.1", 0), Handler)
+    return Server
+
+
+@contextmanager
+def serving(authority: FaultyAuthority, context: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Serve on a free port of 127.0.0.1 until the block ends; yields the URL."""
+
+    server = _server(context)(("127.0.0.1", 0), _handler(authority))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     scheme = "http" if context is None else "https"

@@ -138,6 +138,14 @@ def clock(evidence: Evidence) -> str:
         seconds = number * step
         parts += [_line(x(seconds), 4, x(seconds), bottom + 4, "grid" if number else "zero")]
         parts.append(_text(x(seconds), bottom + 20, f"{seconds:+g} s" if number else "0", anchor="middle"))
+    agreed = max(bracket[0] for bracket in brackets), min(bracket[1] for bracket in brackets)
+    if agreed[0] <= agreed[1]:
+        left, width = x(agreed[0]), max(x(agreed[1]) - x(agreed[0]), 1.5)
+        title = f"all agree: {agreed[0]:+.3f} to {agreed[1]:+.3f} s"
+        parts.append(
+            f'<rect x="{left:.1f}" y="4" width="{width:.1f}" height="{bottom:.1f}" class="agreed">'
+            f"<title>{escape(title)}</title></rect>"
+        )
     for number, (stamp, bracket) in enumerate(zip(stamps, brackets, strict=True)):
         least, most = bracket
         inside = not accuracy or (least <= accuracy and most >= -accuracy)
@@ -198,7 +206,7 @@ def _common_name(certificate: PathCertificate) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 38 else f"{text[:37]}…"
+    return text if len(text) <= 30 else f"{text[:29]}…"
 
 
 def badge(letter: str, share: float) -> str:

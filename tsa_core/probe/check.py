@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
 from tsa_core.paths.errors import VerificationError, printable
 from tsa_core.paths.extensions import PARSING_ERRORS
@@ -13,9 +14,17 @@ from tsa_core.probe.cases import CASE_NAMES
 from tsa_core.probe.evidence import DoesNotApply, Evidence, Unseen
 from tsa_core.protocol.errors import EncodingError
 
-MAX_PROBLEMS: Final = 4
-"""Problems of one check that are told; a server that breaks a rule breaks it in every reply."""
+MAX_PROBLEMS, MAX_PLACES = 4, 3
+"""Problems of one check that are told, and places of one problem: who breaks a rule breaks it in every reply."""
+_MOST: Final = 200
 _SHOWN: Final = 400
+
+
+class At(NamedTuple):
+    """A problem with the request in whose reply it was seen."""
+
+    where: str
+    text: str
 
 
 class Severity(StrEnum):
@@ -76,44 +85,53 @@ class Check:
     title: str
     meaning: str
     needs: tuple[str, ...]
-    judge: Callable[[Evidence], Iterator[str]]
+    judge: Callable[[Evidence], Iterator[str | At]]
 
     def run(self, evidence: Evidence) -> Result:
         """Return the outcome; whatever a hostile server sent, nothing is raised."""
-        problems: list[str] = []
+        problems: dict[str, list[str]] = {}
         try:
-            for problem in self.judge(evidence):
-                problems.append(problem)
-                if len(problems) > MAX_PROBLEMS:
-                    break
+            for problem in islice(self.judge(evidence), _MOST):
+                where, text = problem if isinstance(problem, At) else ("", problem)
+                problems.setdefault(text, []).append(where)
         except Unseen as error:
             return self._result(Outcome.UNSEEN, str(error))
         except DoesNotApply as error:
             return self._result(Outcome.DOES_NOT_APPLY, str(error))
         except (EncodingError, VerificationError, RecursionError, *PARSING_ERRORS) as error:
-            problems.append(f"it cannot be read: {error}")
+            problems.setdefault(f"it cannot be read: {error}", []).append("")
         if not problems:
             return self._result(Outcome.HOLDS, "")
-        shown = problems[:MAX_PROBLEMS]
+        shown = [_told(text, places) for text, places in problems.items()][:MAX_PROBLEMS]
         return self._result(Outcome.FAILS, "; ".join(shown) + ("; and more" if len(problems) > len(shown) else ""))
 
     def _result(self, outcome: Outcome, text: str) -> Result:
         return Result(check=self, outcome=outcome, text=printable(text, _SHOWN))
 
 
+def _told(text: str, places: Sequence[str]) -> str:
+    """Return a problem with the places where it was seen."""
+    named = list(dict.fromkeys(filter(None, places)))
+    if not named:
+        return text
+    more = f" and {len(named) - MAX_PLACES} more" if len(named) > MAX_PLACES else ""
+    return f"{text} ({', '.join(named[:MAX_PLACES])}{more})"
+
+
+Judge = Callable[[Evidence], Iterator[str | At]]
 _REGISTERED: Final[dict[str, Check]] = {}
 
 
 def check(
     identifier: str, *, area: Area, rules: str, severity: Severity, title: str, meaning: str, needs: str = "plain"
-) -> Callable[[Callable[[Evidence], Iterator[str]]], Callable[[Evidence], Iterator[str]]]:
+) -> Callable[[Judge], Judge]:
     """Register a judging function as a check; `rules` and `needs` are words with spaces between them."""
     names = tuple(needs.split())
     unknown = set(names) - set(CASE_NAMES)
     if unknown or identifier in _REGISTERED:
         raise ValueError(f"the check {identifier} is there already, or needs unknown cases: {sorted(unknown)}")
 
-    def register(judge: Callable[[Evidence], Iterator[str]]) -> Callable[[Evidence], Iterator[str]]:
+    def register(judge: Judge) -> Judge:
         _REGISTERED[identifier] = Check(
             id=identifier,
             area=area,

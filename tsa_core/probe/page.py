@@ -63,7 +63,7 @@ def _head(report: Report) -> str:
         f'<header class="card head {_TONES.get(letter, "bad")}">{charts.badge(letter, share)}<div>'
         f'<div class="over">Timestamp authority, judged from outside</div><h1>{escape(report.url)}</h1>'
         f'<p><b class="tone">{_MEANINGS[letter]}</b></p>{stopped}'
-        f'<p class="soft">{report.started:%Y-%m-%d %H:%M} UTC, {report.requests} requests in {seconds:.0f} seconds, '
+        f'<p class="soft">{report.started:%Y-%m-%d %H:%M} UTC, {report.requests} requests in {seconds:.0f} s, '
         f"{len(report.results)} checks</p></div></header>"
         f'<div class="tiles">{"".join(tiles)}</div>'
     )
@@ -104,8 +104,17 @@ def _facts(report: Report) -> str:
     return (
         '<h2>At a glance</h2><div class="pair">'
         f'<div class="card"><dl>{rows}</dl></div>'
-        f'<div class="card"><div class="over">Checks by area</div>{charts.areas(report.results)}{legend}</div></div>'
+        f'<div class="stack"><div class="card"><div class="over">Checks by area</div>{charts.areas(report.results)}'
+        f"{legend}</div>{_lifetimes(report)}</div></div>"
     )
+
+
+def _lifetimes(report: Report) -> str:
+    try:
+        path = report.evidence.certified().reply.path
+    except Unseen:
+        return ""
+    return _picture("Certificates", charts.lifetimes(path, report.started), "The signer's first.")
 
 
 def _legend(*entries: tuple[str, str]) -> str:
@@ -120,7 +129,7 @@ def _pictures(report: Report) -> str:
             "Clock",
             charts.clock(evidence),
             "A bar for each token: where the authority's clock was, seen from this machine. It is as wide as the "
-            "request took and as genTime is coarse. Shaded: the accuracy that is stated.",
+            "request took and as genTime is coarse. Shaded: the accuracy that is stated; darker: where all bars agree.",
         ),
         _picture(
             "Time to answer",
@@ -128,11 +137,6 @@ def _pictures(report: Report) -> str:
             _legend(("holds", "granted"), ("note", "refused"), ("unseen", "other answer"), ("critical", "no answer")),
         ),
     ]
-    try:
-        path = evidence.certified().reply.path
-    except Unseen:
-        path = ()
-    pictures.append(_picture("Certificates", charts.lifetimes(path, report.started), "The signer's first."))
     shown = [each for each in pictures if each]
     return f'<h2>Measured</h2><div class="pair">{"".join(shown)}</div>' if shown else ""
 

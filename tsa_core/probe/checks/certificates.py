@@ -14,7 +14,7 @@ from tsa_core.client.issuers import access_urls
 from tsa_core.client.revocation import crl_urls
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.errors import VerificationError
-from tsa_core.probe.check import Area, Severity, check
+from tsa_core.probe.check import Area, At, Severity, check
 from tsa_core.probe.evidence import DoesNotApply, Evidence, Unseen
 
 LEAST_DAYS: Final = 30
@@ -38,7 +38,7 @@ _OTHER_USAGES: Final = (
     title="Extended key usage is timeStamping alone, and critical",
     meaning="RFC 3161 2.3. Verifiers refuse a certificate that is for other things too.",
 )
-def extended_key_usage(evidence: Evidence) -> Iterator[str]:
+def extended_key_usage(evidence: Evidence) -> Iterator[str | At]:
     """Judge the signer's certificate."""
     purpose = evidence.certificate().extensions.get(ExtensionOID.EXTENDED_KEY_USAGE)
     if purpose is None:
@@ -58,7 +58,7 @@ def extended_key_usage(evidence: Evidence) -> Iterator[str]:
     title="The signer is no CA",
     meaning="RFC 3161 2.3: a key of its own. A stolen key could issue certificates.",
 )
-def no_ca(evidence: Evidence) -> Iterator[str]:
+def no_ca(evidence: Evidence) -> Iterator[str | At]:
     """Judge the signer's certificate."""
     if evidence.certificate().is_ca:
         yield "basicConstraints says CA"
@@ -72,7 +72,7 @@ def no_ca(evidence: Evidence) -> Iterator[str]:
     title="Key usage is digitalSignature or nonRepudiation, and nothing else",
     meaning="RFC 3161 2.3: the key signs timestamps alone.",
 )
-def key_usage(evidence: Evidence) -> Iterator[str]:
+def key_usage(evidence: Evidence) -> Iterator[str | At]:
     """Judge the signer's certificate."""
     usage = evidence.certificate().value(ExtensionOID.KEY_USAGE)
     if usage is None:
@@ -92,7 +92,7 @@ def key_usage(evidence: Evidence) -> Iterator[str]:
     title="Every certificate is valid at the time of the tokens",
     meaning="A token of a certificate that has ended, or not begun, is refused by everybody.",
 )
-def certificate_valid(evidence: Evidence) -> Iterator[str]:
+def certificate_valid(evidence: Evidence) -> Iterator[str | At]:
     """Judge every certificate that came with the first token."""
     stamp = evidence.certified()
     for each in stamp.reply.certificates:
@@ -108,7 +108,7 @@ def certificate_valid(evidence: Evidence) -> Iterator[str]:
     title=f"The signer's certificate holds for {LEAST_DAYS} days or more",
     meaning="When it ends, no token can be made; a new one must be in place, and known to the clients, before.",
 )
-def certificate_lifetime(evidence: Evidence) -> Iterator[str]:
+def certificate_lifetime(evidence: Evidence) -> Iterator[str | At]:
     """Judge what is left of it."""
     certificate = evidence.certificate()
     left = certificate.not_after - evidence.started
@@ -124,7 +124,7 @@ def certificate_lifetime(evidence: Evidence) -> Iterator[str]:
     title="The signer's key is strong today",
     meaning="RSA under 2048 bits ended in 2013 (NIST SP 800-131A): such a key can be broken.",
 )
-def key_strength(evidence: Evidence) -> Iterator[str]:
+def key_strength(evidence: Evidence) -> Iterator[str | At]:
     """Judge the key by the verifier's rules."""
     try:
         _ = evidence.certificate().public_key
@@ -140,7 +140,7 @@ def key_strength(evidence: Evidence) -> Iterator[str]:
     title="The signer's key will do until its certificate ends",
     meaning="ETSI TS 119 312 V2.1.1 8.4: RSA keys under 3000 bits end on 2028-12-31.",
 )
-def key_future(evidence: Evidence) -> Iterator[str]:
+def key_future(evidence: Evidence) -> Iterator[str | At]:
     """Judge an RSA key beside its certificate's end."""
     certificate = evidence.certificate()
     key = _key(certificate)
@@ -163,7 +163,7 @@ def _key(certificate: PathCertificate) -> object:
     title="Each certificate is signed, strongly, by the one above it",
     meaning="A path with a broken or weak signature leads nowhere.",
 )
-def chain_signatures(evidence: Evidence) -> Iterator[str]:
+def chain_signatures(evidence: Evidence) -> Iterator[str | At]:
     """Judge every certificate whose issuer came too."""
     reply = evidence.certified().reply
     pairs = [(each, above) for each in reply.certificates if (above := reply.issuer_of(each)) is not None]
@@ -184,7 +184,7 @@ def chain_signatures(evidence: Evidence) -> Iterator[str]:
     title="The certificates between signer and root come with the token",
     meaning="openssl ts, osslsigncode and tsp-client find no path with the root alone.",
 )
-def chain_included(evidence: Evidence) -> Iterator[str]:
+def chain_included(evidence: Evidence) -> Iterator[str | At]:
     """Judge the signer's certificate: its issuer is there, or may be the root itself."""
     reply, certificate = evidence.certified().reply, evidence.certificate()
     if not certificate.self_issued and reply.issuer_of(certificate) is None:
@@ -199,7 +199,7 @@ def chain_included(evidence: Evidence) -> Iterator[str]:
     title="The root is left out",
     meaning="Who verifies has it, or must not trust it; it makes each token larger.",
 )
-def root_left_out(evidence: Evidence) -> Iterator[str]:
+def root_left_out(evidence: Evidence) -> Iterator[str | At]:
     """Judge the certificates that came."""
     for each in evidence.certified().reply.certificates:
         if each.self_issued and each.is_ca:
@@ -214,7 +214,7 @@ def root_left_out(evidence: Evidence) -> Iterator[str]:
     title="Only certificates of the signer's path come",
     meaning="Others make each token larger, and some clients take the first one for the signer's.",
 )
-def unrelated_certificates(evidence: Evidence) -> Iterator[str]:
+def unrelated_certificates(evidence: Evidence) -> Iterator[str | At]:
     """Judge the certificates that came."""
     reply = evidence.certified().reply
     for each in reply.certificates:
@@ -230,7 +230,7 @@ def unrelated_certificates(evidence: Evidence) -> Iterator[str]:
     title="The signer's certificate says where its revocation is told",
     meaning="Adobe Acrobat and long-term formats need a CRL or an OCSP responder.",
 )
-def revocation_pointers(evidence: Evidence) -> Iterator[str]:
+def revocation_pointers(evidence: Evidence) -> Iterator[str | At]:
     """Judge the signer's certificate."""
     certificate = evidence.certificate()
     ocsp = access_urls(certificate, AuthorityInformationAccessOID.OCSP)
@@ -246,7 +246,7 @@ def revocation_pointers(evidence: Evidence) -> Iterator[str]:
     title="CRLs and OCSP responders of the path answer",
     meaning="Verifiers that ask for revocation refuse the token, or wait for a place that is gone.",
 )
-def revocation_answers(evidence: Evidence) -> Iterator[str]:
+def revocation_answers(evidence: Evidence) -> Iterator[str | At]:
     """Judge what was fetched."""
     if evidence.online is None:
         raise Unseen("nothing was fetched; --online asks these places")
@@ -263,7 +263,7 @@ def revocation_answers(evidence: Evidence) -> Iterator[str]:
     title="No certificate of the path is revoked",
     meaning="A token of a revoked key proves nothing.",
 )
-def not_revoked(evidence: Evidence) -> Iterator[str]:
+def not_revoked(evidence: Evidence) -> Iterator[str | At]:
     """Judge the certificates by what was fetched."""
     if evidence.online is None:
         raise Unseen("nothing was fetched; --online asks for revocation")
@@ -281,7 +281,7 @@ def not_revoked(evidence: Evidence) -> Iterator[str]:
     title="The path leads to a root that the caller trusts",
     meaning="Whoever trusts these roots refuses the tokens.",
 )
-def path(evidence: Evidence) -> Iterator[str]:
+def path(evidence: Evidence) -> Iterator[str | At]:
     """Judge what the verifier says of the first token with the caller's roots."""
     evidence.certified()
     if evidence.path_problem is None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW
-from tsa_core.probe.check import Area, Severity, check
+from tsa_core.probe.check import Area, At, Severity, check
 from tsa_core.probe.evidence import DoesNotApply, Evidence, Unseen, offset_of
 
 
@@ -19,12 +19,12 @@ from tsa_core.probe.evidence import DoesNotApply, Evidence, Unseen, offset_of
     title="genTime is within five minutes of this machine's clock",
     meaning="One of the two clocks is wrong; clients refuse such tokens (RFC 3161 2.2).",
 )
-def clock_window(evidence: Evidence) -> Iterator[str]:
+def clock_window(evidence: Evidence) -> Iterator[str | At]:
     """Judge every token."""
     for stamp in evidence.tokens():
         least, most = offset_of(stamp)
         if least > DEFAULT_CLOCK_WINDOW or most < -DEFAULT_CLOCK_WINDOW:
-            yield f"{stamp.name}: {least.total_seconds():+.1f} s"
+            yield At(stamp.name, f"{least.total_seconds():+.1f} s")
 
 
 @check(
@@ -36,7 +36,7 @@ def clock_window(evidence: Evidence) -> Iterator[str]:
     meaning="A time outside of the stated accuracy is a false statement.",
     needs="plain repeat-1",
 )
-def clock_accuracy(evidence: Evidence) -> Iterator[str]:
+def clock_accuracy(evidence: Evidence) -> Iterator[str | At]:
     """Judge every token that states its accuracy, with the bound of this machine's clock."""
     stated = [each for each in evidence.tokens() if each.info.accuracy is not None]
     if not stated:
@@ -51,7 +51,7 @@ def clock_accuracy(evidence: Evidence) -> Iterator[str]:
         least, most = offset_of(stamp)
         if least > allowed or most < -allowed:
             nearest = least if least > allowed else most
-            yield f"{stamp.name}: {nearest.total_seconds():+.3f} s, {allowed.total_seconds():g} s are allowed"
+            yield At(stamp.name, f"{nearest.total_seconds():+.3f} s, {allowed.total_seconds():g} s are allowed")
 
 
 @check(
@@ -63,7 +63,7 @@ def clock_accuracy(evidence: Evidence) -> Iterator[str]:
     meaning="A clock that is set back makes later tokens look earlier; several servers behind one address may differ.",
     needs="plain bare repeat-1 repeat-2",
 )
-def clock_forward(evidence: Evidence) -> Iterator[str]:
+def clock_forward(evidence: Evidence) -> Iterator[str | At]:
     """Judge the times of tokens in the order in which they were asked for."""
     stamps = evidence.tokens()
     if len(stamps) < 2:
@@ -71,4 +71,4 @@ def clock_forward(evidence: Evidence) -> Iterator[str]:
     for before, after in pairwise(stamps):
         if after.info.gen_time < before.info.gen_time:
             back = before.info.gen_time - after.info.gen_time
-            yield f"{after.name}: {back.total_seconds():g} s before {before.name}"
+            yield At(after.name, f"{back.total_seconds():g} s before {before.name}")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from tsa_core.client.transport import REPLY_TYPE
-from tsa_core.probe.check import Area, Severity, check
+from tsa_core.probe.check import Area, At, Severity, check
 from tsa_core.probe.evidence import DoesNotApply, Evidence, Exchange, Unseen
 
 _OTHER_METHODS: Final = ("get", "head", "put")
@@ -29,7 +29,7 @@ def _replies(evidence: Evidence) -> list[Exchange]:
     title="A request is answered where it was sent",
     meaning="Most clients do not send a POST again elsewhere; give them the address that answers.",
 )
-def redirect(evidence: Evidence) -> Iterator[str]:
+def redirect(evidence: Evidence) -> Iterator[str | At]:
     """Judge the first request."""
     _, answer = evidence.answered("plain")
     if 300 <= answer.status < 400:
@@ -44,12 +44,12 @@ def redirect(evidence: Evidence) -> Iterator[str]:
     title="A granted reply comes with HTTP status 200",
     meaning="osslsigncode, c2pa-rs and notation take no other status, 201 for example.",
 )
-def status_granted(evidence: Evidence) -> Iterator[str]:
+def status_granted(evidence: Evidence) -> Iterator[str | At]:
     """Judge every token."""
     for stamp in evidence.tokens():
         answer = stamp.exchange.answer
         if answer is not None and answer.status != 200:
-            yield f"{stamp.name}: HTTP status {answer.status}"
+            yield At(stamp.name, f"HTTP status {answer.status}")
 
 
 @check(
@@ -61,14 +61,14 @@ def status_granted(evidence: Evidence) -> Iterator[str]:
     meaning="Clients read no body of an HTTP error, so that their users never see why they were refused.",
     needs="version-2 foreign-policy text",
 )
-def status_refused(evidence: Evidence) -> Iterator[str]:
+def status_refused(evidence: Evidence) -> Iterator[str | At]:
     """Judge every refusal that is a TimeStampResp."""
     refusals = evidence.refusals()
     if not refusals:
         raise Unseen("no refusal came as a TimeStampResp")
     for each in refusals:
         if each.answer is not None and each.answer.status != 200:
-            yield f"{each.case.title}: HTTP status {each.answer.status}"
+            yield At(each.case.title, f"HTTP status {each.answer.status}")
 
 
 @check(
@@ -79,11 +79,11 @@ def status_refused(evidence: Evidence) -> Iterator[str]:
     title="Replies are application/timestamp-reply",
     meaning="Clients that look at the type refuse the reply.",
 )
-def media_type(evidence: Evidence) -> Iterator[str]:
+def media_type(evidence: Evidence) -> Iterator[str | At]:
     """Judge every reply."""
     for each in _replies(evidence):
         if each.answer is not None and each.answer.media_type != REPLY_TYPE:
-            yield f"{each.case.title}: {each.answer.headers.get('Content-Type', 'no Content-Type')!r}"
+            yield At(each.case.title, f"{each.answer.headers.get('Content-Type', 'no Content-Type')!r}")
 
 
 @check(
@@ -94,13 +94,13 @@ def media_type(evidence: Evidence) -> Iterator[str]:
     title="The type is written in lower case and without a parameter",
     meaning="jarsigner, osslsigncode, pyHanko, c2pa and notation compare the text.",
 )
-def media_type_exact(evidence: Evidence) -> Iterator[str]:
+def media_type_exact(evidence: Evidence) -> Iterator[str | At]:
     """Judge every reply of the right type."""
     for each in _replies(evidence):
         if each.answer is not None and each.answer.media_type == REPLY_TYPE:
             written = each.answer.headers.get("Content-Type", "")
             if written != REPLY_TYPE:
-                yield f"{each.case.title}: {written!r}"
+                yield At(each.case.title, f"{written!r}")
 
 
 @check(
@@ -111,15 +111,15 @@ def media_type_exact(evidence: Evidence) -> Iterator[str]:
     title="Replies have a Content-Length and are not chunked",
     meaning="osslsigncode cannot read a chunked reply.",
 )
-def content_length(evidence: Evidence) -> Iterator[str]:
+def content_length(evidence: Evidence) -> Iterator[str | At]:
     """Judge every reply."""
     for each in _replies(evidence):
         if each.answer is None:
             continue
         if "Transfer-Encoding" in each.answer.headers:
-            yield f"{each.case.title}: Transfer-Encoding {each.answer.headers['Transfer-Encoding']!r}"
+            yield At(each.case.title, f"Transfer-Encoding {each.answer.headers['Transfer-Encoding']!r}")
         elif "Content-Length" not in each.answer.headers:
-            yield f"{each.case.title}: no Content-Length"
+            yield At(each.case.title, "no Content-Length")
 
 
 @check(
@@ -131,13 +131,13 @@ def content_length(evidence: Evidence) -> Iterator[str]:
     meaning="A request that a server did not foresee reached its inside; the sender learns nothing.",
     needs="version-2 text empty truncated trailing indefinite long-length get put wrong-type no-type",
 )
-def server_errors(evidence: Evidence) -> Iterator[str]:
+def server_errors(evidence: Evidence) -> Iterator[str | At]:
     """Judge every exchange."""
     for each in evidence.exchanges.values():
         if each.answer is not None and each.answer.status >= 500 and each.answer.retry_after is None:
-            yield f"{each.case.title}: HTTP status {each.answer.status}"
+            yield At(each.case.title, f"HTTP status {each.answer.status}")
         elif each.answer is None and not each.case.raw and each.case.name not in {"big", "chunked"}:
-            yield f"{each.case.title}: {each.problem}"
+            yield At(each.case.title, f"{each.problem}")
 
 
 @check(
@@ -149,14 +149,14 @@ def server_errors(evidence: Evidence) -> Iterator[str]:
     meaning="Whoever opens the address in a browser, or mistakes the method, learns what to do.",
     needs="get head put",
 )
-def other_methods(evidence: Evidence) -> Iterator[str]:
+def other_methods(evidence: Evidence) -> Iterator[str | At]:
     """Judge the methods that are no POST."""
     for name in _OTHER_METHODS:
         exchange, answer = evidence.answered(name)
         if answer.status != 405:
-            yield f"{exchange.case.title}: HTTP status {answer.status}"
+            yield At(exchange.case.title, f"HTTP status {answer.status}")
         elif "POST" not in answer.headers.get("Allow", ""):
-            yield f"{exchange.case.title}: 405 without POST in Allow"
+            yield At(exchange.case.title, "405 without POST in Allow")
 
 
 @check(
@@ -168,12 +168,12 @@ def other_methods(evidence: Evidence) -> Iterator[str]:
     meaning="A web form of a stranger's page can otherwise make a browser ask for timestamps.",
     needs="wrong-type no-type",
 )
-def wrong_type(evidence: Evidence) -> Iterator[str]:
+def wrong_type(evidence: Evidence) -> Iterator[str | At]:
     """Judge the two requests without the right type."""
     for name in ("wrong-type", "no-type"):
         exchange, answer = evidence.answered(name)
         if answer.status != 415:
-            yield f"{exchange.case.title}: HTTP status {answer.status}{', granted' if exchange.is_granted else ''}"
+            yield At(exchange.case.title, f"HTTP status {answer.status}{', granted' if exchange.is_granted else ''}")
 
 
 @check(
@@ -185,7 +185,7 @@ def wrong_type(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 9110 8.3.1: media types are compared without case; some HTTP libraries add a charset.",
     needs="type-parameter",
 )
-def request_type(evidence: Evidence) -> Iterator[str]:
+def request_type(evidence: Evidence) -> Iterator[str | At]:
     """Judge the request whose type is written unusually."""
     exchange, answer = evidence.answered("type-parameter")
     if not exchange.is_granted:
@@ -201,7 +201,7 @@ def request_type(evidence: Evidence) -> Iterator[str]:
     meaning="osslsigncode asks with HTTP/1.0, and reads no chunks.",
     needs="http10",
 )
-def http_1_0(evidence: Evidence) -> Iterator[str]:
+def http_1_0(evidence: Evidence) -> Iterator[str | At]:
     """Judge the request of HTTP/1.0."""
     exchange = evidence.exchange("http10")
     if exchange.answer is None:
@@ -221,7 +221,7 @@ def http_1_0(evidence: Evidence) -> Iterator[str]:
     meaning="Each timestamp costs a new connection, over https a new handshake.",
     needs="kept-1 kept-2",
 )
-def keep_alive(evidence: Evidence) -> Iterator[str]:
+def keep_alive(evidence: Evidence) -> Iterator[str | At]:
     """Judge the two requests on one connection."""
     first, _ = evidence.answered("kept-1")
     if first.kept is False:
@@ -239,7 +239,7 @@ def keep_alive(evidence: Evidence) -> Iterator[str]:
     meaning="Clients that stream their body fail without an explanation.",
     needs="chunked",
 )
-def chunked_request(evidence: Evidence) -> Iterator[str]:
+def chunked_request(evidence: Evidence) -> Iterator[str | At]:
     """Judge the request in chunks."""
     exchange = evidence.exchange("chunked")
     if exchange.answer is None:
@@ -257,7 +257,7 @@ def chunked_request(evidence: Evidence) -> Iterator[str]:
     meaning="A server that reads or parses what is far too large can be kept busy by anybody.",
     needs="big",
 )
-def big_body(evidence: Evidence) -> Iterator[str]:
+def big_body(evidence: Evidence) -> Iterator[str | At]:
     """Judge the answer to what is no request at all: 413, another 4xx, or a TimeStampResp that refuses."""
     exchange = evidence.exchange("big")
     if exchange.answer is None:
@@ -277,7 +277,7 @@ def big_body(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 8996: TLS 1.0 and 1.1 must not be used.",
     needs="kept-1",
 )
-def old_tls(evidence: Evidence) -> Iterator[str]:
+def old_tls(evidence: Evidence) -> Iterator[str | At]:
     """Judge the handshake that offered nothing newer."""
     if not evidence.url.startswith("https:"):
         raise DoesNotApply("the address is not https")
@@ -296,7 +296,7 @@ def old_tls(evidence: Evidence) -> Iterator[str]:
     meaning="When it ends, every client of the address fails at once.",
     needs="kept-1",
 )
-def tls_lifetime(evidence: Evidence) -> Iterator[str]:
+def tls_lifetime(evidence: Evidence) -> Iterator[str | At]:
     """Judge the certificate of the connection."""
     if not evidence.url.startswith("https:"):
         raise DoesNotApply("the address is not https")

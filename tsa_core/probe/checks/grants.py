@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tsa_core.probe.cases import IMPRINTS, SHA3_HASHES, STRONG_HASHES
-from tsa_core.probe.check import Area, Severity, check
+from tsa_core.probe.check import Area, At, Severity, check
 from tsa_core.probe.evidence import Evidence, Unseen
 
 _SMALL_NONCES: Final = ("nonce-0", "nonce-1", "nonce-8", "nonce-9")
 _LARGE_NONCES: Final = ("nonce-20", "nonce-33", "nonce-64")
 
 
-def _not_granted(evidence: Evidence, names: Sequence[str]) -> Iterator[str]:
+def _not_granted(evidence: Evidence, names: Sequence[str]) -> Iterator[str | At]:
     """Yield which of these requests brought no token, and why."""
     for name in names:
         exchange = evidence.exchange(name)
@@ -26,7 +26,7 @@ def _not_granted(evidence: Evidence, names: Sequence[str]) -> Iterator[str]:
             reason = ", ".join((status.name, *status.failure_names, *status.texts))
         else:
             reason = exchange.answer.explanation()
-        yield f"{exchange.case.title}: {reason}"
+        yield At(exchange.case.title, f"{reason}")
 
 
 @check(
@@ -37,7 +37,7 @@ def _not_granted(evidence: Evidence, names: Sequence[str]) -> Iterator[str]:
     title="A plain request is granted: SHA-256, a 64 bit nonce, certReq",
     meaning="Nobody gets a timestamp here, or only who sends something unusual.",
 )
-def granted(evidence: Evidence) -> Iterator[str]:
+def granted(evidence: Evidence) -> Iterator[str | At]:
     """Judge the first request."""
     yield from _not_granted(evidence, ["plain"])
 
@@ -51,7 +51,7 @@ def granted(evidence: Evidence) -> Iterator[str]:
     meaning="The nonce is optional (RFC 3161 2.4.1); jsign sends none.",
     needs="bare",
 )
-def no_nonce(evidence: Evidence) -> Iterator[str]:
+def no_nonce(evidence: Evidence) -> Iterator[str | At]:
     """Judge the request with neither nonce nor certReq."""
     yield from _not_granted(evidence, ["bare"])
 
@@ -65,7 +65,7 @@ def no_nonce(evidence: Evidence) -> Iterator[str]:
     meaning="Clients send random nonces of 64 bits, which may be short by chance.",
     needs=" ".join(_SMALL_NONCES),
 )
-def nonces(evidence: Evidence) -> Iterator[str]:
+def nonces(evidence: Evidence) -> Iterator[str | At]:
     """Judge the nonces of usual length."""
     yield from _not_granted(evidence, _SMALL_NONCES)
 
@@ -79,7 +79,7 @@ def nonces(evidence: Evidence) -> Iterator[str]:
     meaning="NuGet and tsp-client send nonces of 256 bits.",
     needs=" ".join(_LARGE_NONCES),
 )
-def long_nonces(evidence: Evidence) -> Iterator[str]:
+def long_nonces(evidence: Evidence) -> Iterator[str | At]:
     """Judge the long nonces."""
     yield from _not_granted(evidence, _LARGE_NONCES)
 
@@ -93,7 +93,7 @@ def long_nonces(evidence: Evidence) -> Iterator[str]:
     meaning="An INTEGER may be negative; half of the nonces of DSS are.",
     needs="nonce-negative",
 )
-def negative_nonce(evidence: Evidence) -> Iterator[str]:
+def negative_nonce(evidence: Evidence) -> Iterator[str | At]:
     """Judge the negative nonce."""
     yield from _not_granted(evidence, ["nonce-negative"])
 
@@ -107,7 +107,7 @@ def negative_nonce(evidence: Evidence) -> Iterator[str]:
     meaning="Signatures with P-384, P-521 and Ed25519 keys are stamped with these.",
     needs=" ".join(h.name for h in STRONG_HASHES),
 )
-def sha_2(evidence: Evidence) -> Iterator[str]:
+def sha_2(evidence: Evidence) -> Iterator[str | At]:
     """Judge the longer hashes of SHA-2."""
     yield from _not_granted(evidence, [h.name for h in STRONG_HASHES])
 
@@ -121,7 +121,7 @@ def sha_2(evidence: Evidence) -> Iterator[str]:
     meaning="Few clients ask for it today.",
     needs=" ".join(h.name for h in SHA3_HASHES),
 )
-def sha_3(evidence: Evidence) -> Iterator[str]:
+def sha_3(evidence: Evidence) -> Iterator[str | At]:
     """Judge the hashes of SHA-3."""
     yield from _not_granted(evidence, [h.name for h in SHA3_HASHES])
 
@@ -135,7 +135,7 @@ def sha_3(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 5754 2: both must be accepted; rfc3161ng sends none.",
     needs="absent-parameters",
 )
-def absent_parameters(evidence: Evidence) -> Iterator[str]:
+def absent_parameters(evidence: Evidence) -> Iterator[str | At]:
     """Judge the request whose hash has no parameters."""
     yield from _not_granted(evidence, ["absent-parameters"])
 
@@ -149,7 +149,7 @@ def absent_parameters(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.1: the authority must not examine the imprint beyond its length.",
     needs=" ".join(name for name, _, _ in IMPRINTS),
 )
-def any_digest(evidence: Evidence) -> Iterator[str]:
+def any_digest(evidence: Evidence) -> Iterator[str | At]:
     """Judge digests that look unusual."""
     yield from _not_granted(evidence, [name for name, _, _ in IMPRINTS])
 
@@ -163,7 +163,7 @@ def any_digest(evidence: Evidence) -> Iterator[str]:
     meaning="DER leaves it out, but toolkits write it, and it can mean nothing else.",
     needs="false-written",
 )
-def false_written(evidence: Evidence) -> Iterator[str]:
+def false_written(evidence: Evidence) -> Iterator[str | At]:
     """Judge the request that says FALSE."""
     yield from _not_granted(evidence, ["false-written"])
 
@@ -177,7 +177,7 @@ def false_written(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.4.2: the policy asked for, or unacceptedPolicy.",
     needs="plain own-policy",
 )
-def own_policy(evidence: Evidence) -> Iterator[str]:
+def own_policy(evidence: Evidence) -> Iterator[str | At]:
     """Judge the request for the policy that the first token stated."""
     wanted = evidence.stamp("plain").info.policy
     if "own-policy" not in evidence.exchanges:
@@ -197,12 +197,12 @@ def own_policy(evidence: Evidence) -> Iterator[str]:
     title="Tokens come with the status granted, never grantedWithMods",
     meaning="Several clients take grantedWithMods for a refusal.",
 )
-def exactly_granted(evidence: Evidence) -> Iterator[str]:
+def exactly_granted(evidence: Evidence) -> Iterator[str | At]:
     """Judge the status of every token."""
     for stamp in evidence.tokens():
         status = stamp.reply.status
         if status is not None and status.status == 1:
-            yield f"{stamp.name}: {status.name}"
+            yield At(stamp.name, f"{status.name}")
 
 
 @check(
@@ -214,7 +214,7 @@ def exactly_granted(evidence: Evidence) -> Iterator[str]:
     meaning="Whatever length an authority sets, it says so.",
     needs="nonce-65",
 )
-def huge_nonce(evidence: Evidence) -> Iterator[str]:
+def huge_nonce(evidence: Evidence) -> Iterator[str | At]:
     """Judge a nonce that no client sends."""
     exchange, answer = evidence.answered("nonce-65")
     if exchange.reply is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tsa_core.probe.check import Area, Severity, check
+from tsa_core.probe.check import Area, At, Severity, check
 from tsa_core.probe.evidence import Evidence, Exchange, Unseen
 from tsa_core.probe.reading import fields_of
 from tsa_core.protocol import der
@@ -20,12 +20,12 @@ _REASONS: Final = (
 )
 
 
-def _granted(evidence: Evidence, names: Sequence[str]) -> Iterator[str]:
+def _granted(evidence: Evidence, names: Sequence[str]) -> Iterator[str | At]:
     """Yield which of these requests were granted."""
     for name in names:
         exchange, _ = evidence.answered(name)
         if exchange.is_granted:
-            yield f"{exchange.case.title}: granted"
+            yield At(exchange.case.title, "granted")
 
 
 def _refusals(evidence: Evidence) -> list[Exchange]:
@@ -44,7 +44,7 @@ def _refusals(evidence: Evidence) -> list[Exchange]:
     meaning="A request of a version that does not exist yet may ask for something else.",
     needs="version-2 version-0",
 )
-def version(evidence: Evidence) -> Iterator[str]:
+def version(evidence: Evidence) -> Iterator[str | At]:
     """Judge versions 0 and 2."""
     yield from _granted(evidence, ["version-2", "version-0"])
 
@@ -58,7 +58,7 @@ def version(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.4.2: the authority checks that the length is consistent with the hash.",
     needs="short-digest empty-digest",
 )
-def digest_length(evidence: Evidence) -> Iterator[str]:
+def digest_length(evidence: Evidence) -> Iterator[str | At]:
     """Judge digests of 31 and 0 bytes."""
     yield from _granted(evidence, ["short-digest", "empty-digest"])
 
@@ -72,7 +72,7 @@ def digest_length(evidence: Evidence) -> Iterator[str]:
     meaning="An imprint by an unknown or broken hash proves nothing.",
     needs="unknown-hash",
 )
-def unknown_hash(evidence: Evidence) -> Iterator[str]:
+def unknown_hash(evidence: Evidence) -> Iterator[str | At]:
     """Judge an identifier that was made up."""
     yield from _granted(evidence, ["unknown-hash"])
 
@@ -86,7 +86,7 @@ def unknown_hash(evidence: Evidence) -> Iterator[str]:
     meaning="Two documents with one digest can be made, so that a token proves neither.",
     needs="sha1 md5",
 )
-def weak_hashes(evidence: Evidence) -> Iterator[str]:
+def weak_hashes(evidence: Evidence) -> Iterator[str | At]:
     """Judge the broken hashes."""
     yield from _granted(evidence, ["sha1", "md5"])
 
@@ -100,7 +100,7 @@ def weak_hashes(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.4.1: the authority must not issue a token when it does not know an extension.",
     needs="extension critical-extension",
 )
-def extensions(evidence: Evidence) -> Iterator[str]:
+def extensions(evidence: Evidence) -> Iterator[str | At]:
     """Judge the two requests with an extension."""
     yield from _granted(evidence, ["extension", "critical-extension"])
 
@@ -114,7 +114,7 @@ def extensions(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.4.2: unacceptedPolicy. A token under another policy is not what was asked for.",
     needs="foreign-policy",
 )
-def foreign_policy(evidence: Evidence) -> Iterator[str]:
+def foreign_policy(evidence: Evidence) -> Iterator[str | At]:
     """Judge a policy that was made up."""
     yield from _granted(evidence, ["foreign-policy"])
 
@@ -128,7 +128,7 @@ def foreign_policy(evidence: Evidence) -> Iterator[str]:
     meaning="A token for bytes that say nothing has a meaning that nobody can know.",
     needs=" ".join(_NO_REQUEST),
 )
-def malformed(evidence: Evidence) -> Iterator[str]:
+def malformed(evidence: Evidence) -> Iterator[str | At]:
     """Judge bodies that are no TimeStampReq."""
     yield from _granted(evidence, _NO_REQUEST)
 
@@ -142,7 +142,7 @@ def malformed(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.4.1 wants DER; two readers may see two things in one BER text.",
     needs=" ".join(_LOOSE),
 )
-def loose_lengths(evidence: Evidence) -> Iterator[str]:
+def loose_lengths(evidence: Evidence) -> Iterator[str | At]:
     """Judge lengths that DER does not allow."""
     yield from _granted(evidence, _LOOSE)
 
@@ -156,15 +156,15 @@ def loose_lengths(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 3.4: the reply to a request is a TimeStampResp; a page for people helps no program.",
     needs=_REASONS,
 )
-def refusal_form(evidence: Evidence) -> Iterator[str]:
+def refusal_form(evidence: Evidence) -> Iterator[str | At]:
     """Judge the answer to every request that is to be refused."""
     for each in evidence.exchanges.values():
         if each.case.failure is None or each.is_granted or each.answer is None:
             continue
         if each.reply is None:
-            yield f"{each.case.title}: {each.answer.explanation()}"
+            yield At(each.case.title, f"{each.answer.explanation()}")
         elif each.reply.status is None:
-            yield f"{each.case.title}: {each.reply.problem}"
+            yield At(each.case.title, f"{each.reply.problem}")
 
 
 @check(
@@ -176,7 +176,7 @@ def refusal_form(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.4.2. Clients that look at one of the two are deceived.",
     needs="plain version-2",
 )
-def token_iff_granted(evidence: Evidence) -> Iterator[str]:
+def token_iff_granted(evidence: Evidence) -> Iterator[str | At]:
     """Judge every reply."""
     for each in evidence.exchanges.values():
         reply = each.reply
@@ -184,9 +184,9 @@ def token_iff_granted(evidence: Evidence) -> Iterator[str]:
             continue
         if reply.status.granted != (reply.token is not None):
             there = "a token" if reply.token is not None else "no token"
-            yield f"{each.case.title}: {reply.status.name} with {there}"
+            yield At(each.case.title, f"{reply.status.name} with {there}")
         elif reply.status.granted and reply.status.failures:
-            yield f"{each.case.title}: {reply.status.name} with failInfo"
+            yield At(each.case.title, f"{reply.status.name} with failInfo")
 
 
 @check(
@@ -198,16 +198,16 @@ def token_iff_granted(evidence: Evidence) -> Iterator[str]:
     meaning="Programs decide by it whether to ask again, otherwise, or never.",
     needs=_REASONS,
 )
-def fail_info(evidence: Evidence) -> Iterator[str]:
+def fail_info(evidence: Evidence) -> Iterator[str | At]:
     """Judge every refusal."""
     for each in _refusals(evidence):
         status = each.reply.status if each.reply is not None else None
         if status is None:
             continue
         if status.status != PKIStatus.REJECTION:
-            yield f"{each.case.title}: {status.name}"
+            yield At(each.case.title, f"{status.name}")
         elif len(status.failures) != 1 or status.failures[0] not in _KNOWN:
-            yield f"{each.case.title}: {', '.join(status.failure_names) or 'no failInfo'}"
+            yield At(each.case.title, f"{', '.join(status.failure_names) or 'no failInfo'}")
 
 
 @check(
@@ -219,7 +219,7 @@ def fail_info(evidence: Evidence) -> Iterator[str]:
     meaning="badAlg, badDataFormat, unacceptedPolicy and the others tell a client what to change.",
     needs=_REASONS,
 )
-def fail_reason(evidence: Evidence) -> Iterator[str]:
+def fail_reason(evidence: Evidence) -> Iterator[str | At]:
     """Judge the refusals of requests that break one rule each."""
     for each in _refusals(evidence):
         status = each.reply.status if each.reply is not None else None
@@ -228,7 +228,7 @@ def fail_reason(evidence: Evidence) -> Iterator[str]:
         if status is None or wanted is None or each.case.name in _LOOSE or not status.failures:
             continue
         if status.failures != (wanted,):
-            yield f"{each.case.title}: {', '.join(status.failure_names)} instead of {wanted.text}"
+            yield At(each.case.title, f"{', '.join(status.failure_names)} instead of {wanted.text}")
 
 
 @check(
@@ -240,14 +240,14 @@ def fail_reason(evidence: Evidence) -> Iterator[str]:
     meaning="X.690 11.2.2: trailing zero bits are not written; strict readers refuse them.",
     needs="version-2 foreign-policy short-digest",
 )
-def fail_info_der(evidence: Evidence) -> Iterator[str]:
+def fail_info_der(evidence: Evidence) -> Iterator[str | At]:
     """Judge the bytes of failInfo in every refusal."""
     for each in _refusals(evidence):
         if each.reply is None or each.reply.status is None or not each.reply.status_der:
             continue
         bits = [one for one in fields_of(each.reply.status_der) if one[0] == der.BIT_STRING]
         if bits and bits[0] != der.named_bits(*each.reply.status.failures):
-            yield f"{each.case.title}: {bits[0].hex()}"
+            yield At(each.case.title, f"{bits[0].hex()}")
 
 
 @check(
@@ -259,12 +259,12 @@ def fail_info_der(evidence: Evidence) -> Iterator[str]:
     meaning="statusString is all that the person behind a client can read.",
     needs=_REASONS,
 )
-def status_text(evidence: Evidence) -> Iterator[str]:
+def status_text(evidence: Evidence) -> Iterator[str | At]:
     """Judge the text of every refusal."""
     for each in _refusals(evidence):
         status = each.reply.status if each.reply is not None else None
         if status is not None and not any(text.strip() for text in status.texts):
-            yield f"{each.case.title}: no text"
+            yield At(each.case.title, "no text")
 
 
 @check(
@@ -276,11 +276,11 @@ def status_text(evidence: Evidence) -> Iterator[str]:
     meaning="PKIFreeText is a list of UTF8String; many clients show its first one alone.",
     needs="version-2 foreign-policy short-digest",
 )
-def status_text_form(evidence: Evidence) -> Iterator[str]:
+def status_text_form(evidence: Evidence) -> Iterator[str | At]:
     """Judge the encoding of the texts."""
     for each in _refusals(evidence):
         if each.reply is None or not each.reply.status_der:
             continue
         for part in fields_of(each.reply.status_der):
             if part[0] == der.SEQUENCE and [text[0] for text in fields_of(part)] != [der.UTF8_STRING]:
-                yield f"{each.case.title}: not one UTF8String"
+                yield At(each.case.title, "not one UTF8String")

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
 
 from tsa_core.paths.algorithms import SignatureScheme, signature_scheme
 from tsa_core.probe.canonical import first_fault, is_sorted
-from tsa_core.probe.check import Area, Severity, check
+from tsa_core.probe.check import Area, At, Severity, check
 from tsa_core.probe.evidence import DoesNotApply, Evidence, Stamp, Unseen
 from tsa_core.probe.reading import fields_of
 from tsa_core.protocol import der, oids
@@ -51,7 +51,7 @@ def _scheme(signer: SignerInfo) -> SignatureScheme:
     meaning="timestamp-cli verify refuses the token, as other verifiers will.",
     needs="plain bare",
 )
-def verifies(evidence: Evidence) -> Iterator[str]:
+def verifies(evidence: Evidence) -> Iterator[str | At]:
     """Let the verifier judge every token that was asked for in DER and with a strong hash."""
     judged = [s for s in evidence.tokens() if s.exchange.case.granted and s.exchange.body is not None]
     if not judged:
@@ -60,7 +60,7 @@ def verifies(evidence: Evidence) -> Iterator[str]:
         try:
             check_answer(stamp.reply.body, stamp.exchange.body or b"")
         except VerificationError as error:
-            yield f"{stamp.name}: {error} (rule {error.rule})"
+            yield At(stamp.name, f"{error} (rule {error.rule})")
 
 
 @check(
@@ -71,11 +71,11 @@ def verifies(evidence: Evidence) -> Iterator[str]:
     title="One SignerInfo",
     meaning="RFC 3161 2.4.2: the token contains the authority's signature and no other.",
 )
-def one_signer(evidence: Evidence) -> Iterator[str]:
+def one_signer(evidence: Evidence) -> Iterator[str | At]:
     """Judge every token."""
     for stamp in evidence.tokens():
         if len(stamp.token.signers) != 1:
-            yield f"{stamp.name}: {len(stamp.token.signers)}"
+            yield At(stamp.name, f"{len(stamp.token.signers)}")
 
 
 @check(
@@ -86,11 +86,11 @@ def one_signer(evidence: Evidence) -> Iterator[str]:
     title="SignedData says version 3",
     meaning="RFC 5652 5.1: 3, because the content is no id-data. Strict readers refuse 1.",
 )
-def signed_data_version(evidence: Evidence) -> Iterator[str]:
+def signed_data_version(evidence: Evidence) -> Iterator[str | At]:
     """Judge every token."""
     for stamp in evidence.tokens():
         if stamp.token.version != 3:
-            yield f"{stamp.name}: version {stamp.token.version}"
+            yield At(stamp.name, f"version {stamp.token.version}")
 
 
 @check(
@@ -101,13 +101,13 @@ def signed_data_version(evidence: Evidence) -> Iterator[str]:
     title="The signer is named by issuer and serial number, in a SignerInfo of version 1",
     meaning="Most clients do not find a signer that is named by its key identifier.",
 )
-def signer_identifier(evidence: Evidence) -> Iterator[str]:
+def signer_identifier(evidence: Evidence) -> Iterator[str | At]:
     """Judge every SignerInfo."""
     for stamp, signer in evidence.signers():
         if signer.sid_der[0] != der.SEQUENCE:
-            yield f"{stamp.name}: named by its key identifier"
+            yield At(stamp.name, "named by its key identifier")
         elif signer.version != 1:
-            yield f"{stamp.name}: version {signer.version}"
+            yield At(stamp.name, f"version {signer.version}")
 
 
 @check(
@@ -118,16 +118,16 @@ def signer_identifier(evidence: Evidence) -> Iterator[str]:
     title="content-type, message-digest and signing-certificate are signed, once each",
     meaning="RFC 5652 11, RFC 3161 2.4.2. Without them a signature can be moved to another content.",
 )
-def signed_attributes(evidence: Evidence) -> Iterator[str]:
+def signed_attributes(evidence: Evidence) -> Iterator[str | At]:
     """Judge every SignerInfo."""
     for stamp, signer in evidence.signers():
         for name, title in ((_CONTENT_TYPE, "content-type"), (_MESSAGE_DIGEST, "message-digest")):
             if len(signer.attributes.get(name, ())) != 1:
-                yield f"{stamp.name}: no {title}, or several values"
+                yield At(stamp.name, f"no {title}, or several values")
         if signer.attributes.get(_CONTENT_TYPE, (_TST_INFO,))[0] != _TST_INFO or stamp.token.content_type != _TST_INFO:
-            yield f"{stamp.name}: content-type is not id-ct-TSTInfo"
+            yield At(stamp.name, "content-type is not id-ct-TSTInfo")
         if _V1 not in signer.attributes and _V2 not in signer.attributes:
-            yield f"{stamp.name}: no signing-certificate"
+            yield At(stamp.name, "no signing-certificate")
 
 
 @check(
@@ -138,11 +138,11 @@ def signed_attributes(evidence: Evidence) -> Iterator[str]:
     title="Signed attributes stand in DER order",
     meaning="RFC 5652 5.3: they must be DER. Clients that hash them as they came find another signature.",
 )
-def attributes_order(evidence: Evidence) -> Iterator[str]:
+def attributes_order(evidence: Evidence) -> Iterator[str | At]:
     """Judge the SET of every SignerInfo."""
     for stamp, signer in evidence.signers():
         if not is_sorted(fields_of(signer.signed_attributes_der)):
-            yield f"{stamp.name}: not in order"
+            yield At(stamp.name, "not in order")
 
 
 @check(
@@ -153,14 +153,14 @@ def attributes_order(evidence: Evidence) -> Iterator[str]:
     title="Certificates stand in DER order",
     meaning="certificates is a SET OF; rfc3161-client and sigstore-python refuse it out of order.",
 )
-def certificates_order(evidence: Evidence) -> Iterator[str]:
+def certificates_order(evidence: Evidence) -> Iterator[str | At]:
     """Judge every token with certificates."""
     with_some = [stamp for stamp in evidence.tokens() if stamp.token.certificates]
     if not with_some:
         raise Unseen("no token holds a certificate")
     for stamp in with_some:
         if not is_sorted(stamp.token.certificates):
-            yield f"{stamp.name}: not in order"
+            yield At(stamp.name, "not in order")
 
 
 @check(
@@ -171,12 +171,12 @@ def certificates_order(evidence: Evidence) -> Iterator[str]:
     title="digestAlgorithms lists the signer's digest",
     meaning="RFC 5652 5.1. Readers that hash while they read use this list.",
 )
-def digest_algorithms(evidence: Evidence) -> Iterator[str]:
+def digest_algorithms(evidence: Evidence) -> Iterator[str | At]:
     """Judge every token."""
     for stamp, signer in evidence.signers():
         # By the identifiers alone: parameters may be NULL in one place and absent in the other.
         if fields_of(signer.digest_algorithm_der)[0] not in [fields_of(e)[0] for e in stamp.token.digest_algorithms]:
-            yield f"{stamp.name}: it is missing"
+            yield At(stamp.name, "it is missing")
 
 
 @check(
@@ -187,7 +187,7 @@ def digest_algorithms(evidence: Evidence) -> Iterator[str]:
     title="signing-time is genTime's second, UTCTime until 2049",
     meaning="RFC 5652 11.3. Two times in one token leave open which one holds.",
 )
-def signing_time(evidence: Evidence) -> Iterator[str]:
+def signing_time(evidence: Evidence) -> Iterator[str | At]:
     """Judge the attribute where it is there."""
     found = [
         (stamp, one.attributes[_SIGNING_TIME]) for stamp, one in evidence.signers() if _SIGNING_TIME in one.attributes
@@ -196,7 +196,7 @@ def signing_time(evidence: Evidence) -> Iterator[str]:
         raise DoesNotApply("no token has the attribute")
     for stamp, values in found:
         if values != (encode_signing_time(stamp.info.gen_time),):
-            yield f"{stamp.name}: another time or form"
+            yield At(stamp.name, "another time or form")
 
 
 @check(
@@ -207,15 +207,15 @@ def signing_time(evidence: Evidence) -> Iterator[str]:
     title="One digest algorithm throughout, the one that goes with the key",
     meaning="RFC 5754, RFC 8419 (Ed25519: SHA-512, Ed448: SHAKE256), RFC 9882. Clients take one for the other.",
 )
-def one_digest(evidence: Evidence) -> Iterator[str]:
+def one_digest(evidence: Evidence) -> Iterator[str | At]:
     """Judge message digest and signature of every token."""
     for stamp, signer in evidence.signers():
         digest, scheme = _digest(signer), _scheme(signer)
         if any(name != digest.name for name in scheme.hash_names):
-            yield f"{stamp.name}: {digest.name} for the content, {', '.join(scheme.hash_names)} in the signature"
+            yield At(stamp.name, f"{digest.name} for the content, {', '.join(scheme.hash_names)} in the signature")
         wanted = {ed25519.Ed25519PublicKey: SHA512, ed448.Ed448PublicKey: SHAKE256_512}.get(scheme.key_type)
         if wanted is not None and digest.name != wanted.name:
-            yield f"{stamp.name}: {scheme.name} with {digest.name} instead of {wanted.name}"
+            yield At(stamp.name, f"{scheme.name} with {digest.name} instead of {wanted.name}")
 
 
 @check(
@@ -226,12 +226,12 @@ def one_digest(evidence: Evidence) -> Iterator[str]:
     title="Digest and signature are strong today",
     meaning="SHA-1 ended in 2012 (ETSI TS 119 312), MD5 before: such a token can be forged.",
 )
-def digest_strength(evidence: Evidence) -> Iterator[str]:
+def digest_strength(evidence: Evidence) -> Iterator[str | At]:
     """Judge the algorithms of every SignerInfo."""
     for stamp, signer in evidence.signers():
         weak = {_digest(signer).name, *_scheme(signer).hash_names} & _WEAK
         if weak:
-            yield f"{stamp.name}: {', '.join(sorted(weak))}"
+            yield At(stamp.name, f"{', '.join(sorted(weak))}")
 
 
 @check(
@@ -242,11 +242,11 @@ def digest_strength(evidence: Evidence) -> Iterator[str]:
     title="SHA-2 identifiers have no parameters",
     meaning="RFC 5754 2: they should be absent, and both forms must be read.",
 )
-def digest_parameters(evidence: Evidence) -> Iterator[str]:
+def digest_parameters(evidence: Evidence) -> Iterator[str | At]:
     """Judge digestAlgorithm of every SignerInfo."""
     for stamp, signer in evidence.signers():
         if len(fields_of(signer.digest_algorithm_der)) > 1 and _digest(signer).oid in _SHA_2:
-            yield f"{stamp.name}: NULL"
+            yield At(stamp.name, "NULL")
 
 
 def _ids(evidence: Evidence) -> Iterator[tuple[Stamp, bool, tuple[bytes, ...]]]:
@@ -278,16 +278,16 @@ def _certificate_hash(second: bool, parts: tuple[bytes, ...]) -> tuple[HashAlgor
     title="The signing-certificate attribute identifies the signer's certificate",
     meaning="RFC 5816: a token whose certificate can be exchanged for another one is refused.",
 )
-def certificate_id(evidence: Evidence) -> Iterator[str]:
+def certificate_id(evidence: Evidence) -> Iterator[str | At]:
     """Judge the hash, and issuer and serial number where they are there."""
     certificate = evidence.certificate()
     name = der.sequence(der.explicit(4, certificate.issuer))
     for stamp, second, parts in _ids(evidence):
         algorithm, hashed, issuer_serial = _certificate_hash(second, parts)
         if hashed != der.octet_string(algorithm.digest(certificate.der)):
-            yield f"{stamp.name}: the hash of another certificate"
+            yield At(stamp.name, "the hash of another certificate")
         if issuer_serial and issuer_serial != der.sequence(name, certificate.serial_der):
-            yield f"{stamp.name}: issuer and serial number of another certificate, or not one directoryName"
+            yield At(stamp.name, "issuer and serial number of another certificate, or not one directoryName")
 
 
 @check(
@@ -298,7 +298,7 @@ def certificate_id(evidence: Evidence) -> Iterator[str]:
     title="The certificate is identified by ESSCertIDv2 with a strong hash",
     meaning="ESSCertID of the first version knows SHA-1 alone (RFC 5816, RFC 5035).",
 )
-def certificate_id_version(evidence: Evidence) -> Iterator[str]:
+def certificate_id_version(evidence: Evidence) -> Iterator[str | At]:
     """Judge the strongest attribute of every token."""
     strong: dict[str, bool] = {}
     for stamp, second, parts in _ids(evidence):
@@ -306,7 +306,7 @@ def certificate_id_version(evidence: Evidence) -> Iterator[str]:
         strong[stamp.name] = strong.get(stamp.name, False) or good
     for name, good in strong.items():
         if not good:
-            yield f"{name}: SHA-1"
+            yield At(name, "SHA-1")
 
 
 @check(
@@ -317,16 +317,16 @@ def certificate_id_version(evidence: Evidence) -> Iterator[str]:
     title="ESSCertIDv2 has issuerSerial, and leaves SHA-256 out",
     meaning="X.690 11.5: DER leaves the default hash out; issuerSerial lets clients find the certificate.",
 )
-def certificate_id_form(evidence: Evidence) -> Iterator[str]:
+def certificate_id_form(evidence: Evidence) -> Iterator[str | At]:
     """Judge the parts of every ESSCertIDv2."""
     found = [(stamp, parts) for stamp, second, parts in _ids(evidence) if second]
     if not found:
         raise DoesNotApply("no token has an ESSCertIDv2")
     for stamp, parts in found:
         if parts[0][0] == der.SEQUENCE and hash_identifier(parts[0]) == oids.SHA256:
-            yield f"{stamp.name}: SHA-256 is written"
+            yield At(stamp.name, "SHA-256 is written")
         if not _certificate_hash(True, parts)[2]:
-            yield f"{stamp.name}: no issuerSerial"
+            yield At(stamp.name, "no issuerSerial")
 
 
 @check(
@@ -338,7 +338,7 @@ def certificate_id_form(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.4.1: the field must not be present then.",
     needs="bare",
 )
-def certificates_unasked(evidence: Evidence) -> Iterator[str]:
+def certificates_unasked(evidence: Evidence) -> Iterator[str | At]:
     """Judge the tokens that asked for none."""
     if evidence.stamp("bare").token.certificates:
         yield f"{len(evidence.stamp('bare').token.certificates)} came"
@@ -352,7 +352,7 @@ def certificates_unasked(evidence: Evidence) -> Iterator[str]:
     title="With certReq the signer's certificate is there",
     meaning="RFC 3161 2.4.1. Without it nobody can verify who does not have it already.",
 )
-def certificates_asked(evidence: Evidence) -> Iterator[str]:
+def certificates_asked(evidence: Evidence) -> Iterator[str | At]:
     """Judge the first token."""
     stamp = evidence.stamp("plain")
     if stamp.reply.certificate is None:
@@ -367,7 +367,7 @@ def certificates_asked(evidence: Evidence) -> Iterator[str]:
     title="The whole reply is DER, certificates aside",
     meaning="CMS permits BER, and some clients read DER alone.",
 )
-def reply_der(evidence: Evidence) -> Iterator[str]:
+def reply_der(evidence: Evidence) -> Iterator[str | At]:
     """Judge every reply."""
     for each in evidence.exchanges.values():
         if each.reply is None or each.reply.status is None:
@@ -375,4 +375,4 @@ def reply_der(evidence: Evidence) -> Iterator[str]:
         # What is said of the SETs of certificates and attributes has checks of its own.
         certificates = frozenset(each.reply.token.certificates) if each.reply.token is not None else frozenset[bytes]()
         if fault := first_fault(each.reply.body, certificates):
-            yield f"{each.case.title}: {fault}"
+            yield At(each.case.title, f"{fault}")

@@ -8,7 +8,7 @@ from typing import Final
 
 from tsa_core.probe.bodies import imprint_of
 from tsa_core.probe.canonical import first_fault
-from tsa_core.probe.check import Area, Severity, check
+from tsa_core.probe.check import Area, At, Severity, check
 from tsa_core.probe.evidence import DoesNotApply, Evidence, Unseen, gen_time_text
 from tsa_core.probe.reading import fields_of
 from tsa_core.protocol import der
@@ -32,16 +32,16 @@ _SECOND: Final = 1_000_000
     title="Every token can be read",
     meaning="Who asks gets bytes that are no TimeStampToken with a TSTInfo of version 1.",
 )
-def can_be_read(evidence: Evidence) -> Iterator[str]:
+def can_be_read(evidence: Evidence) -> Iterator[str | At]:
     """Judge every body that came as a reply to a request that is to be granted."""
     replies = [each for each in evidence.exchanges.values() if each.case.granted and each.reply is not None]
     if not replies:
         raise Unseen("no reply came")
     for each in replies:
         if each.reply is not None and each.reply.problem:
-            yield f"{each.case.title}: {each.reply.problem}"
+            yield At(each.case.title, f"{each.reply.problem}")
         elif each.reply is not None and each.reply.info is not None and each.reply.info.version != 1:
-            yield f"{each.case.title}: TSTInfo of version {each.reply.info.version}"
+            yield At(each.case.title, f"TSTInfo of version {each.reply.info.version}")
 
 
 @check(
@@ -52,12 +52,12 @@ def can_be_read(evidence: Evidence) -> Iterator[str]:
     title="The token is about the digest that was sent",
     meaning="A token about another digest proves nothing about the document.",
 )
-def imprint(evidence: Evidence) -> Iterator[str]:
+def imprint(evidence: Evidence) -> Iterator[str | At]:
     """Judge hash and digest of every token."""
     for stamp in evidence.tokens():
         digest = _sent_imprint(stamp.exchange.body)
         if digest is not None and (stamp.info.hash_oid, stamp.info.hashed_message) != digest:
-            yield f"{stamp.name}: another hash or digest"
+            yield At(stamp.name, "another hash or digest")
 
 
 @check(
@@ -69,14 +69,14 @@ def imprint(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.4.2: the same value. Clients that compare bytes refuse NULL for absent parameters.",
     needs="plain absent-parameters",
 )
-def imprint_octets(evidence: Evidence) -> Iterator[str]:
+def imprint_octets(evidence: Evidence) -> Iterator[str | At]:
     """Judge the encoding of the imprint in every token."""
     for stamp in evidence.tokens():
         body = stamp.exchange.body
         if body is None or _sent_imprint(body) is None:
             continue
         if fields_of(stamp.token.content)[2] != imprint_of(body):
-            yield f"{stamp.name}: encoded otherwise than it was sent"
+            yield At(stamp.name, "encoded otherwise than it was sent")
 
 
 def _sent_imprint(body: bytes | None) -> tuple[str, bytes] | None:
@@ -97,11 +97,11 @@ def _sent_imprint(body: bytes | None) -> tuple[str, bytes] | None:
     meaning="A reply with another nonce may be an old one, and every client refuses it.",
     needs="plain nonce-0 nonce-9 nonce-64 nonce-negative",
 )
-def nonce(evidence: Evidence) -> Iterator[str]:
+def nonce(evidence: Evidence) -> Iterator[str | At]:
     """Judge every token that was asked for with a nonce."""
     for stamp in evidence.tokens():
         if stamp.exchange.case.nonce is not None and stamp.info.nonce != stamp.exchange.case.nonce:
-            yield f"{stamp.name}: {'another nonce' if stamp.info.nonce is not None else 'no nonce'} came back"
+            yield At(stamp.name, f"{'another nonce' if stamp.info.nonce is not None else 'no nonce'} came back")
 
 
 @check(
@@ -113,7 +113,7 @@ def nonce(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.4.2: the nonce is present when it was in the request. Strict clients refuse another one.",
     needs="bare",
 )
-def nonce_unasked(evidence: Evidence) -> Iterator[str]:
+def nonce_unasked(evidence: Evidence) -> Iterator[str | At]:
     """Judge the token of the request without one."""
     if evidence.stamp("bare").info.nonce is not None:
         yield "a nonce came that nobody sent"
@@ -128,7 +128,7 @@ def nonce_unasked(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.4.2: unique for each token, also after a crash. Two tokens with one number are one.",
     needs="plain repeat-1 repeat-2 repeat-3",
 )
-def serial_unique(evidence: Evidence) -> Iterator[str]:
+def serial_unique(evidence: Evidence) -> Iterator[str | At]:
     """Judge the numbers of all tokens, those of the repeated request among them."""
     seen: dict[int, str] = {}
     stamps = evidence.tokens()
@@ -149,11 +149,11 @@ def serial_unique(evidence: Evidence) -> Iterator[str]:
     title="Serial numbers are positive",
     meaning="Several readers take them for unsigned numbers.",
 )
-def serial_positive(evidence: Evidence) -> Iterator[str]:
+def serial_positive(evidence: Evidence) -> Iterator[str | At]:
     """Judge every number."""
     for stamp in evidence.tokens():
         if stamp.info.serial_number <= 0:
-            yield f"{stamp.name}: {'zero' if stamp.info.serial_number == 0 else 'negative'}"
+            yield At(stamp.name, f"{'zero' if stamp.info.serial_number == 0 else 'negative'}")
 
 
 @check(
@@ -164,12 +164,12 @@ def serial_positive(evidence: Evidence) -> Iterator[str]:
     title=f"Serial numbers have at most {MAX_SERIAL_BITS} bits",
     meaning="RFC 3161 2.4.2: users must be ready for 160 bits, and need not be for more.",
 )
-def serial_size(evidence: Evidence) -> Iterator[str]:
+def serial_size(evidence: Evidence) -> Iterator[str | At]:
     """Judge every number."""
     for stamp in evidence.tokens():
         bits = stamp.info.serial_number.bit_length()
         if bits > MAX_SERIAL_BITS:
-            yield f"{stamp.name}: {bits} bits"
+            yield At(stamp.name, f"{bits} bits")
 
 
 @check(
@@ -181,7 +181,7 @@ def serial_size(evidence: Evidence) -> Iterator[str]:
     meaning="PDF signers reserve the size of the last token and a little more; a larger one destroys the signature.",
     needs="plain repeat-1 repeat-2 repeat-3",
 )
-def size_stable(evidence: Evidence) -> Iterator[str]:
+def size_stable(evidence: Evidence) -> Iterator[str | At]:
     """Judge the sizes of the repeated request's replies."""
     same = [
         s for s in evidence.tokens() if s.exchange.case.name == "plain" or s.exchange.case.name.startswith("repeat")
@@ -202,7 +202,7 @@ def size_stable(evidence: Evidence) -> Iterator[str]:
     meaning="Who accepts tokens by their policy cannot know which one is next.",
     needs="plain bare",
 )
-def policy_stable(evidence: Evidence) -> Iterator[str]:
+def policy_stable(evidence: Evidence) -> Iterator[str | At]:
     """Judge every token but those that asked for a policy."""
     found = {
         each.info.policy
@@ -221,13 +221,13 @@ def policy_stable(evidence: Evidence) -> Iterator[str]:
     title="genTime is written as DER wants it: YYYYMMDDhhmmss[.f]Z without trailing zeros",
     meaning="RFC 3161 2.4.2; strict readers refuse .500 and a bare dot.",
 )
-def gen_time_form(evidence: Evidence) -> Iterator[str]:
+def gen_time_form(evidence: Evidence) -> Iterator[str | At]:
     """Judge every time."""
     for stamp in evidence.tokens():
         text = gen_time_text(stamp.token.content).decode("ascii", "replace")
         _, dot, fraction = text.removesuffix("Z").partition(".")
         if dot and (not fraction or fraction.endswith("0")):
-            yield f"{stamp.name}: {text}"
+            yield At(stamp.name, f"{text}")
 
 
 @check(
@@ -238,7 +238,7 @@ def gen_time_form(evidence: Evidence) -> Iterator[str]:
     title="Accuracy has millis and micros of 1 to 999, or leaves them out",
     meaning="RFC 3161 2.4.2: INTEGER (1..999). A zero is outside of the type.",
 )
-def accuracy_form(evidence: Evidence) -> Iterator[str]:
+def accuracy_form(evidence: Evidence) -> Iterator[str | At]:
     """Judge the bytes of every accuracy."""
     encoded = [(stamp, part) for stamp in evidence.tokens() for part in fields_of(stamp.token.content)[5:6]]
     found = [(stamp, part) for stamp, part in encoded if part[0] == der.SEQUENCE]
@@ -247,7 +247,7 @@ def accuracy_form(evidence: Evidence) -> Iterator[str]:
     for stamp, part in found:
         stated: Accuracy | None = stamp.info.accuracy
         if stated is None or part != stated.encoded:
-            yield f"{stamp.name}: {part.hex()}"
+            yield At(stamp.name, f"{part.hex()}")
 
 
 @check(
@@ -258,11 +258,11 @@ def accuracy_form(evidence: Evidence) -> Iterator[str]:
     title="Accuracy is stated",
     meaning="Without it nobody knows how far the time may be off; EN 319 422 demands it.",
 )
-def accuracy(evidence: Evidence) -> Iterator[str]:
+def accuracy(evidence: Evidence) -> Iterator[str | At]:
     """Judge every token."""
     for stamp in evidence.tokens():
         if stamp.info.accuracy is None:
-            yield f"{stamp.name}: none"
+            yield At(stamp.name, "none")
 
 
 @check(
@@ -273,14 +273,14 @@ def accuracy(evidence: Evidence) -> Iterator[str]:
     title="Accuracy is a second or better",
     meaning="EN 319 421 7.7.2 asks for one second.",
 )
-def accuracy_second(evidence: Evidence) -> Iterator[str]:
+def accuracy_second(evidence: Evidence) -> Iterator[str | At]:
     """Judge every accuracy."""
     stated = [each for each in evidence.tokens() if each.info.accuracy is not None]
     if not stated:
         raise DoesNotApply("no accuracy is stated")
     for stamp in stated:
         if stamp.info.accuracy is not None and stamp.info.accuracy.microseconds > _SECOND:
-            yield f"{stamp.name}: {stamp.info.accuracy.microseconds / _SECOND:g} s"
+            yield At(stamp.name, f"{stamp.info.accuracy.microseconds / _SECOND:g} s")
 
 
 @check(
@@ -291,11 +291,11 @@ def accuracy_second(evidence: Evidence) -> Iterator[str]:
     title="ordering FALSE is left out",
     meaning="X.690 11.5: DER leaves a default out; strict readers refuse the token.",
 )
-def ordering_form(evidence: Evidence) -> Iterator[str]:
+def ordering_form(evidence: Evidence) -> Iterator[str | At]:
     """Judge the bytes of every TSTInfo."""
     for stamp in evidence.tokens():
         if der.boolean(False) in fields_of(stamp.token.content):
-            yield f"{stamp.name}: it is written"
+            yield At(stamp.name, "it is written")
 
 
 @check(
@@ -307,7 +307,7 @@ def ordering_form(evidence: Evidence) -> Iterator[str]:
     meaning="RFC 3161 2.4.2: tokens are then ordered by genTime alone, so that equal times are a contradiction.",
     needs="plain bare repeat-1 repeat-2",
 )
-def ordering(evidence: Evidence) -> Iterator[str]:
+def ordering(evidence: Evidence) -> Iterator[str | At]:
     """Judge the times of tokens in the order in which they were asked for."""
     ordered = [each for each in evidence.tokens() if each.info.ordering]
     if not ordered:
@@ -325,7 +325,7 @@ def ordering(evidence: Evidence) -> Iterator[str]:
     title="The tsa field is a name of the signer's certificate",
     meaning="RFC 3161 2.4.2. Verifiers that compare it refuse the token.",
 )
-def tsa_name(evidence: Evidence) -> Iterator[str]:
+def tsa_name(evidence: Evidence) -> Iterator[str | At]:
     """Judge the name in every token that also holds its signer's certificate."""
     named = [each for each in evidence.tokens() if each.info.tsa_der]
     if not named:
@@ -335,7 +335,7 @@ def tsa_name(evidence: Evidence) -> Iterator[str]:
         try:
             check_tsa_name(stamp.info, certificate)
         except AuthorityNameMismatch as error:
-            yield f"{stamp.name}: {error}"
+            yield At(stamp.name, f"{error}")
 
 
 @check(
@@ -346,11 +346,11 @@ def tsa_name(evidence: Evidence) -> Iterator[str]:
     title="TSTInfo is DER",
     meaning="RFC 3161 2.4.2. Two readers of other bytes may see two things under one signature.",
 )
-def statement_der(evidence: Evidence) -> Iterator[str]:
+def statement_der(evidence: Evidence) -> Iterator[str | At]:
     """Judge the content of every token."""
     for stamp in evidence.tokens():
         if fault := first_fault(stamp.token.content):
-            yield f"{stamp.name}: {fault}"
+            yield At(stamp.name, f"{fault}")
 
 
 @check(
@@ -361,9 +361,9 @@ def statement_der(evidence: Evidence) -> Iterator[str]:
     title="Tokens have no critical extension",
     meaning="A verifier must refuse a critical extension that it does not know, and knows none.",
 )
-def statement_extensions(evidence: Evidence) -> Iterator[str]:
+def statement_extensions(evidence: Evidence) -> Iterator[str | At]:
     """Judge the extensions of every token."""
     for stamp in evidence.tokens():
         for each in stamp.info.extensions:
             if each.critical:
-                yield f"{stamp.name}: {each.oid}"
+                yield At(stamp.name, f"{each.oid}")
