@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -209,6 +210,17 @@ def test_tokens_of_two_machines_are_in_the_log_of_a_personality_of_tessera(judge
         with Deadline(60) as deadline:
             proof = LogReader(personality, [LOG.key], deadline=deadline).prove(entry_of(replies[-1]))
         assert proof.proves(entry_of(replies[-1]).encode())
+        copy = tmp_path / "mirror"
+        command = ["log", "mirror", personality, "--log-key", str(LOG.key), "--directory", str(copy)]
+        done = subprocess.run(
+            [sys.executable, "-m", "tsa_core.cli.server", *command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    for name in ("tile/0/000.p/80", "tile/entries/000.p/80"):
+        assert (copy / "public" / name).read_bytes() == (tmp_path / "engine" / name).read_bytes()
+    signed = published(copy)
+    assert signed is not None
+    assert [each.key for each in signed.signed_by([LOG.key, signer.key])] == [LOG.key, signer.key]
 
 
 @pytest.mark.parametrize("number", range(len(WITNESSES)), ids=["ed25519", "ml-dsa-44"])

@@ -7,9 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +30,11 @@ from tsa_core.api.transparency import (
     read_bundle,
     read_minute,
 )
-from tsa_core.testing import ServerProcess, encode_request, forge, on_threads, wait_until
+from tsa_core.testing import ServerProcess, encode_request, forge, on_threads, sample_record, wait_until
 from tsa_core.testing.forged_pki import make_chain
+from tsa_log.sink import open_sink
 
-from .logs import LOG_KEY, ORIGIN, entries, settings
+from .logs import LOG_KEY, ORIGIN, entries, options, settings
 
 pytestmark = pytest.mark.plugin("memory", "file")
 
@@ -174,6 +178,64 @@ def test_a_stolen_key_makes_a_token_for_yesterday_that_has_no_proof(
     assert f"{honest}: entry" in audited
     assert f"{forged}: " in audited
     assert "1 of 2 timestamps are not in the log" in audited
+
+
+def fork_says(server: ServerProcess, text: str) -> bool:
+    return text in server.log
+
+
+def test_a_fork_of_the_log_is_published_nowhere(authority: ServerProcess, folder: Path, tmp_path: Path) -> None:
+    """Who has the log's key begins another history, and asks the same witnesses."""
+    authority.stamp(encode_request())
+    public = folder / "log" / "public" / "checkpoint"
+    wait_until(public.exists, seconds=60, what="the witnesses have cosigned the log")
+    asked = tomllib.loads((folder / "tsa.toml").read_text())["audit"]["tokenlog"]["witnesses"]
+    config = authority_config(tmp_path, witnesses=asked, witness_threshold=1, interval="100ms", max_delay="5m")
+    with ServerProcess(config) as fork:
+        for _ in range(parse_signed_checkpoint(public.read_bytes()).checkpoint.size + 1):
+            fork.stamp(encode_request())
+        for signer in WITNESSES:
+            refused = f"the witness {signer.key.name} "
+            wait_until(partial(fork_says, fork, refused), seconds=60, what="both witnesses refuse")
+        assert "0 of 2 witnesses cosigned; 1 must" in fork.log
+    assert not (tmp_path / "log" / "public" / "checkpoint").exists()
+
+
+def has_entries(public: Path, count: int) -> bool:
+    return len(entries(public)) == count
+
+
+def test_an_operator_who_enters_a_token_for_yesterday_is_named_by_the_monitor(tmp_path: Path) -> None:
+    """With all keys of the authority and of its log, but not the witness's."""
+    config = witness_config(tmp_path / "server", WITNESSES[0])
+    document = tomllib.loads(config.read_text())
+    document["routes"] |= {"plugins": ["witness", "log"], "log": {"origin": ORIGIN, "directory": str(tmp_path / "log")}}
+    (tmp_path / "chain.pem").write_bytes(CHAIN.pem)
+    now = datetime.now(UTC).replace(microsecond=0)
+    tokens = {
+        name: forge.reply(forge.token(CHAIN.signer, forge.tst_info(b"hello", gen_time=time, serial_number=number)))
+        for number, (name, time) in enumerate({"today": now, "yesterday": now - timedelta(days=1)}.items(), 1)
+    }
+    with ServerProcess(write(config, document)) as server:
+        witness = {"url": f"{server.url}/witness", "key": str(WITNESSES[0].key)}
+        lenient = options(tmp_path / "log", witnesses=[witness], witness_threshold=1, max_disorder="3d")
+        sink = open_sink(lenient)
+        for number, reply in enumerate(tokens.values(), 1):
+            sink.write(replace(sample_record(number), response=reply, gen_time=entry_of(reply).gen_time))
+            wait_until(partial(has_entries, tmp_path / "log" / "public", number), seconds=60, what="it is published")
+        sink.close()
+        client = Client(server, tmp_path)
+        assert "entry 1 has a genTime 86400 s before" in client.run("log", "monitor", client.url, *client.key, code=1)
+        for name, reply in tokens.items():
+            token = tmp_path / f"{name}.tsr"
+            token.write_bytes(reply)
+            client.verify(token)
+            client.run("log", "prove", "--timestamp", token, *client.log)
+            proof = ("--log-proof", f"{token}.tlog-proof", *client.key, "--witness", str(WITNESSES[0].key))
+            if name == "today":
+                assert "witness.example/w1 saw it by" in client.verify(token, *proof)
+            else:
+                assert "too few witnesses saw the entry within 60 s" in client.verify(token, *proof, code=1)
 
 
 def test_a_monitor_goes_on_where_it_was(authority: ServerProcess, folder: Path, tmp_path: Path) -> None:

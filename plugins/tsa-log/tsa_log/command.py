@@ -1,18 +1,24 @@
-"""`timestamp-server log` and `timestamp-server witness`: keys, the log's state, and going on after a stop."""
+"""`timestamp-server log` and `timestamp-server witness`: keys, the log's state, going on after a stop, and mirrors."""
 
 from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
 from tsa_core.api import ConfigError
-from tsa_core.api.transparency import NoteSigner, SignatureType
+from tsa_core.api.transparency import EncodingError, NoteSigner, SignatureType, parse_verifier_key
+from tsa_log.keys import cosigner
+from tsa_log.mirror_keeper import MirrorKeeper
+from tsa_log.options import web_address
+from tsa_log.remote_log import RemoteLog, RemoteLogError
 from tsa_log.sequencer import SequencerLock
 from tsa_log.state import StateFiles
 
@@ -111,6 +117,76 @@ def accept(origin: str, directory: Path, reason: str) -> None:
     finally:
         lock.give_back()
     click.echo(f"{origin} goes on behind entry {state.size}")
+
+
+@log.command()
+@click.argument("url")
+@click.option("--log-key", "keys", multiple=True, required=True, metavar="VKEY", help="The log's verifier key.")
+@click.option(
+    "--directory",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the copy goes; `public` in it is the log, for any web server.",
+)
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The mirror's own cosigning key; the copy's checkpoint is signed with it.",
+)
+@click.option("--timeout", type=click.FloatRange(0.1, 3600), default=30, show_default=True, help="Seconds for a step.")
+@click.option("--follow", is_flag=True, help="Go on copying, every --every seconds.")
+@click.option("--every", type=click.IntRange(1, 86_400), default=60, show_default=True, help="Seconds between looks.")
+@click.pass_context
+def mirror(
+    ctx: click.Context,
+    /,
+    url: str,
+    keys: tuple[str, ...],
+    directory: Path,
+    key_file: Path | None,
+    *,
+    timeout: float,
+    follow: bool,
+    every: int,
+) -> None:
+    r"""Copy a log of others, and what it adds; nothing is stored that the log has not signed.
+
+    The copy is of one history: a log that shows another one later is refused, with exit code 1.
+
+    \b
+    Example:
+      timestamp-server log mirror https://log.example.com/tsa --log-key VKEY --directory /srv/mirror
+    """
+    if not follow and ctx.get_parameter_source("every") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--every has no effect without --follow")
+    try:
+        parsed = [parse_verifier_key(key) for key in keys]
+        remote = RemoteLog(web_address(url), parsed)
+    except (EncodingError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    signer = None if key_file is None else cosigner(key_file.read_text(encoding="ascii", errors="replace"), "--key")
+    try:
+        with closing(MirrorKeeper(directory, remote, parsed, signer)) as keeper:
+            while True:
+                _copy(keeper, timeout, follow=follow)
+                if not follow:
+                    return
+                sleep(every)
+    except OSError as error:
+        raise ConfigError(error.strerror or str(error), path=str(directory)) from None
+
+
+def _copy(keeper: MirrorKeeper, timeout: float, *, follow: bool) -> None:
+    """Copy what is new and say how much there is; one who follows says what went wrong, and goes on."""
+    try:
+        checkpoint = keeper.copy(timeout).checkpoint
+    except RemoteLogError as error:
+        if not follow:
+            raise
+        click.echo(f"Error: {error}", err=True)
+    else:
+        click.echo(f"{checkpoint.origin}: {checkpoint.size} entries")
 
 
 @click.group()

@@ -1,4 +1,4 @@
-"""The log's private keys, from its settings."""
+"""Private keys, from settings and files."""
 
 from __future__ import annotations
 
@@ -27,4 +27,15 @@ def signer_of(secret: Secret, path: str, kind: SignatureType, name: str | None) 
         raise ConfigError(
             f"the key's name is {signer.key.name}, and the origin is {name}; they must be the same", path=path
         )
+    return signer
+
+
+def cosigner(text: str, path: str) -> NoteSigner:
+    """Return the key of a witness or a mirror, which signs with its time; raises ConfigError."""
+    try:
+        signer = NoteSigner.parse(text.strip())
+    except EncodingError as error:
+        raise ConfigError(str(error), path=path) from None
+    if signer.key.kind not in {SignatureType.COSIGNATURE_ED25519, SignatureType.COSIGNATURE_ML_DSA_44}:
+        raise ConfigError("the key is a log's; `timestamp-server witness keygen` makes one", path=path)
     return signer

@@ -31,7 +31,8 @@ def _vkey(text: str) -> str:
     return text
 
 
-def _web_address(text: str) -> str:
+def web_address(text: str) -> str:
+    """Return an http or https address that a path can be added to; raises ValueError."""
     try:
         parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -46,7 +47,7 @@ Origin = Annotated[str, AfterValidator(_origin)]
 VerifierKeyText = Annotated[str, AfterValidator(_vkey)]
 
 
-WebAddress = Annotated[str, AfterValidator(_web_address)]
+WebAddress = Annotated[str, AfterValidator(web_address)]
 
 
 class WitnessOptions(PluginOptions):

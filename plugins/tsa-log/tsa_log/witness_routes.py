@@ -19,7 +19,6 @@ from tsa_core.api.transparency import (
     MAX_PATH,
     EncodingError,
     NoteSigner,
-    SignatureType,
     SignedCheckpoint,
     VerifierKey,
     is_consistent,
@@ -28,11 +27,11 @@ from tsa_core.api.transparency import (
     read_decimal,
     read_hash,
 )
+from tsa_log.keys import cosigner
 from tsa_log.options import WitnessRoutesOptions
 
 _MAX_BODY: Final = 1 << 16
 _SIZE_TYPE: Final = "text/x.tlog.size"
-_COSIGNERS: Final = (SignatureType.COSIGNATURE_ED25519, SignatureType.COSIGNATURE_ML_DSA_44)
 
 
 class Submission(NamedTuple):
@@ -160,12 +159,7 @@ def _refusal(status: int, text: str) -> RouteReply:
 
 def open_witness(options: WitnessRoutesOptions) -> WitnessRoutes:
     """Return the witness; raises ConfigError for a key that is none, a log twice, a directory that cannot be used."""
-    try:
-        signer = NoteSigner.parse(options.key.get_secret_value())
-    except EncodingError as error:
-        raise ConfigError(str(error), path="routes.witness.key") from None
-    if signer.key.kind not in _COSIGNERS:
-        raise ConfigError("the key is a log's; `timestamp-server witness keygen` makes one", path="routes.witness.key")
+    signer = cosigner(options.key.get_secret_value(), "routes.witness.key")
     logs = [parse_verifier_key(log.key) for log in options.logs]
     if len(set(logs)) != len(logs):
         raise ConfigError("a log is listed twice", path="routes.witness.logs")
