@@ -24,7 +24,7 @@ def test_each_change_is_one_event_and_one_line(
     changes: list[ClockChange] = []
     gate = open_gate()
     gate.subscribe(changes.append)
-    with caplog.at_level(logging.INFO, "tsa_core.authority.gate"):
+    with caplog.at_level(logging.INFO, "tsa_core.authority.clock_announcements"):
         gate.status()
         monitor.good()
         for _ in range(5):

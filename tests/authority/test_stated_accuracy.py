@@ -127,7 +127,7 @@ def test_wider_accuracies_are_few_and_cover(error: int, expected: int) -> None:
 
 def test_state_changes_reach_the_log_once(open_authority: Open, caplog: pytest.LogCaptureFixture) -> None:
     authority, monitor = open_authority()
-    with caplog.at_level(logging.INFO, "tsa_core.authority.gate"):
+    with caplog.at_level(logging.INFO, "tsa_core.authority.clock_announcements"):
         monitor.current = measured(MS)
         for _ in range(3):
             tst_info(authority)

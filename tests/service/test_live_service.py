@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.serving import Parts, TestClock, TestSigner, TestSink, open_service
 from tsa_core.api import AuditEvent, ClockAnchor, ClockMonitor, ClockVerdict, ConfigError, RequestContext
@@ -235,16 +237,22 @@ def test_earlier_chains_follow_the_profile(deployment: Deployment) -> None:
 
 def test_a_new_certificate_is_an_audit_event(deployment: Deployment) -> None:
     deployment.reload()
-    assert deployment.sink.events == [], "the same key again is no event"
+    told = deployment.sink.events
+    wait_until(lambda: told[-1:] and told[-1].kind == "service.reloaded", seconds=10, what="the reload in the trail")
+    assert [event.kind for event in told].count("profile.certificate") == 1, "the same key again is no event"
+    told.clear()
     deployment.signers["p256"] = TestSigner("p384")
     old = deployment.live.service.authority.profiles["default"].chain.leaf
     deployment.reload()
     new = deployment.live.service.authority.profiles["default"].chain.leaf
-    (event,) = deployment.sink.events
+    wait_until(lambda: len(told) == 2, seconds=10, what="the reload and the certificate in the trail")
+    event = told[1]
     assert event.kind == "profile.certificate"
     assert event.details["profile"] == "default"
     assert event.details["previous_certificate_serial_number"] == f"{old.serial_number:x}"
     assert event.details["certificate_serial_number"] == f"{new.serial_number:x}"
+    assert event.details["previous_certificate_sha256"] == old.fingerprint(SHA256()).hex()
+    assert event.details["pid"] == str(os.getpid())
     assert old != new
     assert len(deployment.live.service.earlier_chains["default"]) == 1
 

@@ -6,9 +6,11 @@ from tsa_core.authority.awaited_signer import AwaitedSigner
 from tsa_core.authority.batch_guard import BatchGuard, BatchTaken
 from tsa_core.authority.causes import Cause, CauseKind, Causes
 from tsa_core.authority.chain import CertificateChain, load_chain, parse_chain, read_chain_file
+from tsa_core.authority.clock_announcements import ClockChange
 from tsa_core.authority.clock_reference import ClockReference, renew_system_reference, system_reference
 from tsa_core.authority.clock_state import ClockState, ClockStatus
-from tsa_core.authority.gate import ClockChange, ClockGate
+from tsa_core.authority.clock_steps import ClockStep
+from tsa_core.authority.gate import ClockGate
 from tsa_core.authority.kernel_clock import KernelClock, read_kernel_clock
 from tsa_core.authority.limited_clock import LimitedClock
 from tsa_core.authority.pending_request import LeaveThread, PendingRequest, Reply, context_of
@@ -31,6 +33,7 @@ __all__ = [
     "ClockReference",
     "ClockState",
     "ClockStatus",
+    "ClockStep",
     "KernelClock",
     "LeaveThread",
     "LimitedClock",

@@ -7,20 +7,20 @@ clock without monitors, 0.9 us with one monitor.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from tsa_core.api import Clock, ClockAnchor, ClockError, ClockMonitor, ClockVerdict, LeapWarning, TimeReading
+from tsa_core.authority.clock_announcements import ClockAnnouncements, ClockChange
 from tsa_core.authority.clock_plugins import CheckedClock, Monitors
 from tsa_core.authority.clock_reference import UNMONITORED, ClockReference, judge_unmonitored
 from tsa_core.authority.clock_state import ClockState, ClockStatus, Judgement, MonitorHistory, combine
+from tsa_core.authority.clock_steps import StepWatch
 from tsa_core.authority.kernel_clock import KernelClock
 from tsa_core.authority.leap import LeapSecond, announced_leap, kernel_made_leap
 from tsa_core.config import ClockSettings
@@ -39,14 +39,6 @@ _NEAR_LEAP = "a leap second is near"
 _monotonic = time.monotonic
 _new_reading = tuple.__new__
 """Makes a TimeReading in half the time that its constructor takes."""
-
-
-class ClockChange(NamedTuple):
-    """A change of the gate's state. `time` is that of the clock, if it can be read."""
-
-    previous: ClockStatus
-    status: ClockStatus
-    time: datetime
 
 
 class _Evaluation(NamedTuple):
@@ -102,8 +94,9 @@ class ClockGate:
         self._promises: dict[str, timedelta] = {}
         self._widest: dict[str, timedelta] = {}
         self._lock = threading.Lock()
-        self._changes: deque[ClockChange] = deque()
-        self._listeners: list[Callable[[ClockChange], None]] = []
+        self._steps = StepWatch()
+        self.announcements = ClockAnnouncements()
+        """Who is told of changes of the state and of steps of the clock."""
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._watches = False
@@ -179,6 +172,7 @@ class ClockGate:
                 for verdict, history in zip(self._verdicts, self._histories, strict=True)
             )
             self._leap, self._tai_offset = before._leap, before._tai_offset
+            self._steps.continue_from(before._steps)
             if self._reference is not None and before._reference is not None:
                 self._reference = before._reference
             if self._closes and before._closes:
@@ -196,7 +190,7 @@ class ClockGate:
 
     def subscribe(self, listener: Callable[[ClockChange], None]) -> None:
         """Call `listener` for every change of state; an exception of its is logged."""
-        self._listeners.append(listener)
+        self.announcements.of_changes.append(listener)
 
     def wait_for_monitors(self, timeout: float) -> bool:
         """Wait until every monitor has given a first verdict; return whether all did within `timeout` seconds."""
@@ -238,35 +232,11 @@ class ClockGate:
         while not self._stopping.is_set():
             try:
                 self._evaluate()
-                self._deliver()
+                self.announcements.deliver()
             except Exception:
                 log.exception("the clock gate's watch failed; it goes on")
             self._wake.wait(_WATCH_SECONDS)
             self._wake.clear()
-
-    def _deliver(self) -> None:
-        while self._changes:
-            with contextlib.suppress(IndexError):  # another thread has delivered it
-                self._announce(self._changes.popleft())
-
-    def _announce(self, change: ClockChange) -> None:
-        status = change.status
-        log.log(
-            logging.INFO if status.healthy and status.state is not ClockState.HOLDOVER else logging.WARNING,
-            "clock state=%s previous=%s issuing=%s offset=%s error_bound=%s uncovered=%s reason=%s",
-            status.state.value,
-            change.previous.state.value,
-            str(status.issuing).lower(),
-            _seconds_text(status.offset),
-            _seconds_text(status.error_bound),
-            ",".join(status.uncovered) or "-",
-            f'"{status.reason}"',
-        )
-        for listener in self._listeners:
-            try:
-                listener(change)
-            except Exception:
-                log.exception("a listener to the clock's state failed")
 
     # -- evaluation ---------------------------------------------------------------------------------------------
 
@@ -282,13 +252,15 @@ class ClockGate:
                 held = _Evaluation((), None, datetime.now(UTC), 0.0, 0.0, status, reason)
             else:
                 held = self._evaluate_at(now)
+                if step := self._steps.look(now):
+                    self.announcements.put(step)
             if self._closes:
                 self._held = held
                 if _differs(previous.status, held.status):
-                    self._changes.append(ClockChange(previous.status, held.status, held.time))
-        if self._changes:
+                    self.announcements.put(ClockChange(previous.status, held.status, held.time))
+        if self.announcements:
             if not self._is_watching():
-                self._deliver()
+                self.announcements.deliver()
             else:
                 self._wake.set()
         return held
@@ -389,7 +361,3 @@ class ClockGate:
 
 def _differs(before: ClockStatus, after: ClockStatus) -> bool:
     return (before.state, before.issuing, before.uncovered) != (after.state, after.issuing, after.uncovered)
-
-
-def _seconds_text(duration: timedelta | None) -> str:
-    return "-" if duration is None else f"{duration.total_seconds():.6f}"

@@ -91,6 +91,11 @@ COMMANDS: Final = {
         "Print the SigningConfig (JSON) that sends Sigstore's clients to this authority.",
         _PUBLISH,
     ),
+    "policy-document": LazyCommand(
+        "tsa_core.cli.policy_document:policy_document",
+        "Write the practice statement or the disclosure statement, filled from the configuration.",
+        _PUBLISH,
+    ),
     "help": LazyCommand("tsa_core.cli.program_help:show_help", "Show the help of the program or of a command.", SHARED),
     "completion": LazyCommand(
         "tsa_core.cli.completion:completion",

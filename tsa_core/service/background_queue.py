@@ -107,8 +107,12 @@ class BackgroundQueue(ABC, Generic[_Item]):
             self._ending.wait(_HELD_SECONDS)
             # Cleared before the queue is emptied: what is added after that either is given on or wakes the thread.
             self._woken = False
-            while items := self._take(self.together):
-                self._give(items)
+            self._give_all()
+        self._give_all()  # what came before `stop`, even if the thread had not begun then
+
+    def _give_all(self) -> None:
+        while items := self._take(self.together):
+            self._give(items)
 
     def _take(self, most: int) -> list[_Item]:
         """Take items from the queue; `finish` may do it while the thread does."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -95,6 +95,8 @@ class ReadinessWatch:
             # A signer that was kept has just made a trial signature for its new profile.
             if (before := known.get(id(probe.subject))) and not isinstance(probe.subject, Signer):
                 probe.continue_from(before)
+        self.told: list[Callable[[Mapping[str, str]], None]] = []
+        """Who is told once a second, by the thread that looks, of everything that stops tokens, with its reason."""
         self._told: dict[str, str] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -217,6 +219,8 @@ class ReadinessWatch:
             if name not in bad and name != CauseKind.CLOCK.value:
                 log.warning("ready again: %s", name)
         self._told = bad
+        for listener in self.told:
+            listener(bad)
 
     def stop(self) -> None:
         """Look no more; returns at once."""

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-
 from tsa_core.api import (
-    AuditEvent,
     AuditSink,
     ClockMonitor,
     ConfigError,
@@ -26,7 +21,6 @@ from tsa_core.api.fields import noting_files
 from tsa_core.authority import (
     CauseKind,
     CertificateChain,
-    ClockChange,
     Profile,
     TimestampAuthority,
     may_hang,
@@ -43,7 +37,6 @@ from tsa_core.host import (
     Kind,
     PluginHost,
 )
-from tsa_core.paths.certificate import serial_number
 from tsa_core.service.audit_heads import AuditHeads
 from tsa_core.service.authority_access import ServiceAccess
 from tsa_core.service.binding import bind_sinks
@@ -65,6 +58,7 @@ from tsa_core.service.queued_refusals import QueuedRefusals
 from tsa_core.service.readiness_watch import ReadinessCheck, ReadinessWatch
 from tsa_core.service.selector_trial import bind_selectors
 from tsa_core.service.surroundings import surroundings
+from tsa_core.service.trail_events import TrailEvents
 
 if TYPE_CHECKING:
     from tsa_core.service.anchoring import Anchoring
@@ -125,6 +119,7 @@ class Service:
                 self._check_state_directory()
             elif previous is None:
                 self.start()
+                self.events.started(self.authority.profiles.values())
         except BaseException:
             self.close()
             raise
@@ -223,6 +218,7 @@ class Service:
             },
             threads=settings.server.threads,
         )
+        self.events: TrailEvents = TrailEvents(self.authority.audit, wanted=bool(sinks))
         self.anchoring = open_anchoring(settings.audit, self.host, self.authority.audit)
         self.guards = open_guards(settings, self.host, self.authority)
         oldest = settings.audit.anchor_max_age
@@ -293,11 +289,6 @@ class Service:
         if self.anchoring is not None:
             self.anchoring.keep_running()
 
-    def _audit_clock(self, change: ClockChange) -> None:
-        """Write a change of the clock's state into the audit trail."""
-        details = {"previous": change.previous.state.value, **change.status.facts}
-        self.authority.audit(AuditEvent(kind="clock.state", time=change.time, details=details))
-
     # -- lifetime -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -305,7 +296,9 @@ class Service:
         if directory := self.settings.server.state_directory:
             for profile in self.authority.profiles.values():
                 store_chain(directory / "chains" / profile.name, profile.certificate_chain_pem)
-        self.clock.gate.subscribe(self._audit_clock)
+        self.clock.gate.subscribe(self.events.clock_changed)
+        self.clock.gate.announcements.of_steps.append(self.events.clock_stepped)
+        self.watch.told.append(self.events.readiness)
         self.clock.gate.start()
         self.watch.start()
         self._keep_running()
@@ -316,22 +309,8 @@ class Service:
             raise ConfigError(f"{reason}; give a directory that the server may write to", path="server.state_directory")
 
     def audit_exchange(self, previous: Service) -> None:
-        """Write an audit record for each profile whose certificates differ from those of `previous`."""
-        before = {profile.name: profile.chain.leaf for profile in previous.authority.profiles.values()}
-        for profile in self.authority.profiles.values():
-            old, new = before.pop(profile.name, None), profile.chain.leaf
-            if old is None or old != new:
-                self._audit_certificate(profile.name, old, new)
-        for name, gone in before.items():
-            self._audit_certificate(name, gone, None)
-
-    def _audit_certificate(self, profile: str, old: x509.Certificate | None, new: x509.Certificate | None) -> None:
-        details = {"profile": profile}
-        for prefix, certificate in (("previous_", old), ("", new)):
-            if certificate is not None:
-                details[f"{prefix}certificate_sha256"] = certificate.fingerprint(hashes.SHA256()).hex()
-                details[f"{prefix}certificate_serial_number"] = f"{serial_number(certificate):x}"
-        self.authority.audit(AuditEvent(kind="profile.certificate", time=datetime.now(UTC), details=details))
+        """Tell the audit trail that this service has replaced another, and which certificates changed."""
+        self.events.reloaded(previous.authority.profiles, self.authority.profiles)
 
     def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
         """Close all plugins that no other service uses; may be called more than once.
@@ -350,7 +329,8 @@ class Service:
             self.watch.stop()
         if self.anchoring is not None:
             self.anchoring.stop()
-        queued: tuple[QueuedObserver | QueuedRefusals, ...] = (*self._observers.values(), *self._refusals.values())
+        queued: list[QueuedObserver | QueuedRefusals | TrailEvents] = [*self._observers.values()]
+        queued += [*self._refusals.values(), *([self.events] if hasattr(self, "events") else [])]
         for each in queued:
             each.stop()
         if hasattr(self, "clock"):

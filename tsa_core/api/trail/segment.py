@@ -90,10 +90,17 @@ def _words(note: Note) -> str:
     return ""
 
 
-def check_segment(segment: Segment, begun: Hash, *, marks: Collection[Link] = frozenset()) -> SegmentReport:
+def check_segment(
+    segment: Segment,
+    begun: Hash,
+    *,
+    marks: Collection[Link] = frozenset(),
+    seen: Callable[[Segment, Mapping[str, Any]], None] | None = None,
+) -> SegmentReport:
     """Check that each line follows the one before it, and stop at the first damage.
 
-    `begun` is what `begin_hash` returned for the trail's key. `marks` are lines to look for: a set.
+    `begun` is what `begin_hash` returned for the trail's key. `marks` are lines to look for: a set. `seen` is called
+    with the object of each line that is as it was written.
     """
     report = SegmentReport(
         name=segment.name,
@@ -120,6 +127,8 @@ def check_segment(segment: Segment, begun: Hash, *, marks: Collection[Link] = fr
                 report.notes.append(_note(number, fields))
             if last in marks:
                 report.found.add(last)
+            if seen is not None:
+                seen(segment, fields)
     except BrokenChainError as error:
         report.damage = f"line {report.lines + 1}: {error}"
     report.ended = kind in _FINAL_TYPES

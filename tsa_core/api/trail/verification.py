@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tsa_core.api.trail.chain import BEGINNING, Hash, Link, begin_hash, parse_link
 from tsa_core.api.trail.segment import PRUNED, Note, Segment, SegmentReport, check_segment
@@ -41,8 +42,11 @@ def check_trail(
     marks: Collection[Link] = (),
     starts: Collection[Link] = (),
     tell: Callable[[SegmentReport], None] = lambda _report: None,
+    seen: Callable[[Segment, Mapping[str, Any]], None] | None = None,
 ) -> TrailReport:
     """Check all lines of a trail; `marks` must be among them. `tell` is called with each segment's report at once.
+
+    `seen` is called with the segment and the object of each line that is as it was written, in the order of the chains.
 
     Each chain must begin with line 1, or behind one of `starts`, or where an event of the trail says that the lines
     before were pruned. A link of `starts` that begins no chain is a fault.
@@ -53,7 +57,7 @@ def check_trail(
     firsts: list[SegmentReport] = []
     segments = trail.segments()
     for segment in segments:
-        checked = check_segment(segment, begun, marks=wanted)
+        checked = check_segment(segment, begun, marks=wanted, seen=seen)
         report.segments.append(checked)
         previous = before.get(segment.chain)
         before[segment.chain] = checked

@@ -22,6 +22,9 @@ _COMMANDS: Final = {
         "Copy the trail and its anchors into a folder that anybody can verify.",
         _READ,
     ),
+    "report": LazyCommand(
+        "tsa_core.cli.audit.report:report", "Write an auditor's report of a year, as Markdown or HTML.", _READ
+    ),
     "anchor": LazyCommand(
         "tsa_core.cli.audit.anchor:anchor", "Have the trail's end stamped by other authorities now.", _CHANGE
     ),

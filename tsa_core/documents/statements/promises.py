@@ -1,0 +1,108 @@
+"""Sentences of a statement that follow from settings: what happens to the clock, to records and at their failure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tsa_core.config import Settings
+
+
+def promises(settings: Settings, revocable: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the sentences by name, and the questions that stand where a setting tells nothing.
+
+    `revocable` says whether a certificate names a place where its revocation is told.
+    """
+    texts = {
+        "audit_promise": "No time-stamp is sent before it was recorded; one that cannot be recorded is withheld."
+        if settings.audit.sinks
+        else "Time-stamps are not recorded: the configuration selects no audit sink.",
+        "revocation_promise": "Check that the authority's certificate was not revoked, at the addresses that it names."
+        if revocable
+        else "The authority's certificate names no address at which its revocation is told.",
+        "rekeying": "A new key is made and certified before the end of the old one, and is taken into use by a reload "
+        "in which no request is lost. Time-stamps of the former key stay valid as long as its certificate is.",
+        "clock_promise": _clock_promise(settings),
+        "clock_gate": _clock_gate(settings),
+        "leap_seconds": _leap_seconds(settings),
+        "audit_chain": "The records are chained by hashes, so that a changed or missing record is found; events of the "
+        "clock, starts, stops, reloads and changes of certificates are among them. They hold the network address of "
+        "whoever asked, and the identity where a guard has found it out."
+        if settings.audit.sinks
+        else "There are no records.",
+        "anchoring": _anchoring(settings),
+        "transparency": "What plugins publish beside, a log of all time-stamps for example, is named in clause 1.3."
+        if settings.routes.plugins
+        else "The configuration selects no plugin that publishes anything, such as a log of all time-stamps.",
+        "privacy": "A time-stamp holds a digest and not the document. Network addresses of those who ask are recorded, "
+        "and their identities where a guard has found them out."
+        if settings.audit.sinks
+        else "A time-stamp holds a digest and not the document. The configuration selects no audit sink that would "
+        "record who asked.",
+    }
+    unknown: dict[str, str] = {}
+    if settings.audit.sinks and not settings.audit.anchor_urls:
+        unknown["anchoring"] = (
+            "How it is shown that records were not cut off or rewritten as a whole: the configuration names no other "
+            "authority that stamps them (audit.anchor_urls)."
+        )
+    return texts, unknown
+
+
+def _clock_promise(settings: Settings) -> str:
+    if not settings.clock.active_monitors:
+        return (
+            "The clock is not compared with others by the service itself. It is only noticed when the clock moves by "
+            "more than the accuracy against the machine's monotonic clock."
+        )
+    return (
+        f"All of the comparisons above must trust the clock. When none succeeds any more, the last good one is relied "
+        f"upon for {_text(settings.clock.max_holdover)}, during which the clock is taken to drift by "
+        f"{settings.clock.drift_ppm:g} microseconds a second. A jump by more than "
+        f"{_text(settings.clock.step_threshold)} ends that at once."
+    )
+
+
+def _clock_gate(settings: Settings) -> str:
+    clock = settings.clock
+    policy = clock.on_failure if clock.active_monitors else clock.unmonitored_step
+    if policy == "warn":
+        return (
+            "When the clock cannot be trusted, time-stamps are given all the same, and the operator is warned: the "
+            "stated accuracy is not guaranteed then."
+        )
+    wider = (
+        "When the clock may be off by more than a profile's accuracy, the wider accuracy stands in the time-stamp."
+        if clock.widen_accuracy
+        else "Likewise while the clock may be off by more than the profile's accuracy."
+    )
+    return (
+        f"While the clock cannot be trusted, no time-stamp is given: requests are refused (timeNotAvailable). {wider}"
+    )
+
+
+def _leap_seconds(settings: Settings) -> str:
+    return {
+        "pause": "Around an announced leap second no time-stamp is given for the two seconds that are ambiguous.",
+        "stop": "From a minute before an announced leap second until the clock was measured after it, no time-stamp is "
+        "given.",
+        "ignore": "Leap seconds are not treated specially.",
+    }[settings.clock.leap]
+
+
+def _anchoring(settings: Settings) -> str:
+    audit = settings.audit
+    if not audit.anchor_urls:
+        return "There are no records."
+    often = f"every {_text(audit.anchor_interval)}" if audit.anchor_interval else "at the operator's command"
+    return (
+        f"The end of the records is time-stamped {often} by {audit.anchor_threshold} or more of these other "
+        f"authorities: {', '.join(audit.anchor_urls)}. Whoever rewrites records would have to make them stamp the past."
+    )
+
+
+def _text(length: timedelta) -> str:
+    seconds = length.total_seconds()
+    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= unit and not seconds % unit:
+            return f"{seconds / unit:g} {name.removesuffix('s') if seconds == unit else name}"
+    return f"{seconds:g} s"
