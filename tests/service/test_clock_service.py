@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from tsa_core.api import (
     AuditEvent,
@@ -21,6 +24,7 @@ from tsa_core.api import (
     RequestContext,
     hookimpl,
 )
+from tsa_core.authority import ClockStep
 from tsa_core.config import load_settings
 from tsa_core.host import InstalledPlugin, PluginHost
 from tsa_core.service import ReadinessCheck, Service
@@ -34,15 +38,14 @@ class Sink(AuditSink):
 
     def __init__(self) -> None:
         self.events: list[AuditEvent] = []
+        self.others: list[AuditEvent] = []
         self.fails = False
 
     def write(self, record: AuditRecord) -> None:
         """Take the record."""
 
     def event(self, event: AuditEvent) -> None:
-        if event.kind != "clock.state":
-            return
-        self.events.append(event)
+        (self.events if event.kind == "clock.state" else self.others).append(event)
         if self.fails:
             raise RuntimeError("boom")
 
@@ -122,6 +125,42 @@ def test_each_change_is_one_audit_event(open_service: Callable[..., Service], mo
     assert details["reason"] == "the time servers disagree"
     assert sink.events[1].time.tzinfo is not None
     assert service.authority.respond(encode_request(b"x"), RequestContext()).rejection is None
+
+
+def test_the_trail_tells_start_certificates_and_what_the_service_was_not_ready_for(
+    open_service: Callable[..., Service], monitor: FakeMonitor, sink: Sink
+) -> None:
+    service = open_service()
+    leaf = service.authority.profiles["default"].chain.leaf
+    wait_until(lambda: len(sink.others) == 2, seconds=10, what="the start in the trail")
+    started, certificate = sink.others
+    assert (started.kind, certificate.kind) == ("service.started", "profile.certificate")
+    assert started.details["pid"] == certificate.details["pid"] == str(os.getpid())
+    assert certificate.details["certificate_sha256"] == leaf.fingerprint(SHA256()).hex()
+    assert "previous_certificate_sha256" not in certificate.details
+    monitor.current = ClockVerdict(trusted=False, reason="the time servers disagree")
+    wait_until(lambda: len(sink.others) == 3, seconds=10, what="that the service is not ready")
+    monitor.current = ClockVerdict(trusted=True, reason="")
+    wait_until(lambda: len(sink.others) == 4, seconds=10, what="that it is ready again")
+    unready, ready = sink.others[2:]
+    assert [event.kind for event in (unready, ready)] == ["service.readiness"] * 2
+    assert (unready.details["ready"], ready.details["ready"]) == ("false", "true")
+    assert unready.details["causes"] == "clock: unsynchronised; the time servers disagree"
+    for name in ("causes", "unready_since"):
+        assert ready.details[name] == unready.details[name]
+
+
+def test_the_trail_tells_that_the_clock_was_set(open_service: Callable[..., Service], sink: Sink) -> None:
+    service = open_service()
+    service.clock.gate.announcements.put(ClockStep(-3.5, datetime(2026, 6, 1, tzinfo=UTC)))
+    service.clock.gate.announcements.deliver()
+    wait_until(lambda: "clock.step" in [event.kind for event in sink.others], seconds=10, what="the step")
+    assert sink.others[-1].details == {"pid": str(os.getpid()), "seconds": "-3.500000"}
+
+
+def test_what_the_trail_is_told_at_the_end_is_stored(open_service: Callable[..., Service], sink: Sink) -> None:
+    open_service().close()
+    assert [event.kind for event in sink.others] == ["service.started", "profile.certificate"]
 
 
 def test_monitor_is_started_with_the_clock_and_stopped_at_the_end(

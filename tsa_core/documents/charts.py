@@ -17,6 +17,7 @@ _LABELS: Final = 210
 _COLOURS: Final = 6
 _LABEL_LETTERS: Final = 32
 _MOST_TICKS: Final = 12
+_MOST_MONTHS: Final = 7
 
 
 def bars(chart: Bars, shown: Callable[[str], str]) -> str:
@@ -107,12 +108,12 @@ def _round_up(highest: int) -> int:
 
 
 def _months(begin: datetime, end: datetime) -> Iterator[datetime]:
-    """Yield the first moments of months within a time, or of some of them where there are many."""
+    """Yield the first moments of months within a time, or of some of them where there are many; not its end."""
     months = (end.year - begin.year) * 12 + end.month - begin.month
-    every = max(1, -(-months // _MOST_TICKS))
+    every = max(1, -(-months // _MOST_MONTHS))
     moment = begin.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     number = 0
-    while moment <= end:
+    while moment < end:
         if moment >= begin and number % every == 0:
             yield moment
         moment = (moment + timedelta(days=32)).replace(day=1)

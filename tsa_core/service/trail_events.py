@@ -38,7 +38,7 @@ class TrailEvents(BackgroundQueue[AuditEvent]):
         self._write = write
         self._wanted = wanted
         self._unready: set[str] = set()
-        self._since = ""
+        self._since = self._causes = ""
 
     def _give(self, items: Sequence[AuditEvent]) -> None:
         for event in items:
@@ -99,14 +99,15 @@ class TrailEvents(BackgroundQueue[AuditEvent]):
     def readiness(self, causes: Mapping[str, str]) -> None:
         """Tell when other things than before stop tokens, and when nothing does any more. For one thread.
 
-        The last of these says since when, because a sink that was the cause has not taken the first.
+        The last of these says since when and why, because a sink that was the cause has not taken the first.
         """
         if set(causes) == self._unready:
             return
         self._since = (self._since if self._unready else "") or utc_text(datetime.now(UTC))
-        text = "; ".join(f"{name}: {reason}" for name, reason in sorted(causes.items()))
-        details = {"ready": str(not causes).lower(), "unready_since": self._since}
-        self.tell(READINESS, {**details, "causes": text[:_MAX_TEXT]})
+        if causes:
+            self._causes = "; ".join(f"{name}: {reason}" for name, reason in sorted(causes.items()))[:_MAX_TEXT]
+        details = {"ready": str(not causes).lower(), "unready_since": self._since, "causes": self._causes}
+        self.tell(READINESS, details)
         self._unready = set(causes)
 
 

@@ -9,7 +9,7 @@ STARTED: Final = "service.started"
 RELOADED: Final = "service.reloaded"
 """A reload has replaced the configuration of a process: `pid`, `version`."""
 READINESS: Final = "service.readiness"
-"""Other things than before stop tokens: `pid`, `ready`, `unready_since`, `causes`."""
+"""Other things than before stop tokens, or nothing does any more: `pid`, `ready`, `unready_since`, `causes`."""
 CERTIFICATE: Final = "profile.certificate"
 """A profile's certificate from now on: `pid`, `profile`, `certificate_sha256`, `certificate_serial_number`,
 `key_sha256`, `not_after`, and the same with `previous_` for the one before. At a start there is none before."""

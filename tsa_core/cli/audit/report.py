@@ -133,7 +133,8 @@ def _progress(trail: Trail) -> Iterator[Any]:
 def _lines_of(trail: Trail) -> int | None:
     """Return how many lines a trail has, if its ends tell it without reading; None otherwise."""
     try:
-        heads, first = trail.heads(), {}
+        heads = trail.heads()
+        first: dict[str, int] = {}
         for segment in trail.segments():
             first.setdefault(segment.chain, segment.start.seq)
     except TsaError:

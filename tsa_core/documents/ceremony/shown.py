@@ -57,14 +57,13 @@ def _blocks(protocol: Protocol, content: Mapping[str, Any]) -> Iterator[Block]:
     yield Items(texts=[str(each) for each in content.get("not_checked") or ["nothing is said"]])
     yield Heading(level=2, text="Proof")
     if (signature := protocol.signature) is not None:
-        text = (
-            f"The key itself has signed this protocol ({signature.scheme}, {signature.digest}): whoever wrote it had it."
-        )
+        how = f"{signature.scheme}, {signature.digest}"
+        yield Paragraph(text=f"The key itself has signed this protocol ({how}): whoever wrote it had the key.")
     else:
-        text = "No key has signed this protocol."
-    yield Paragraph(text=text)
+        yield Paragraph(text="No key has signed this protocol.")
     stamped = f"It was timestamped by {protocol.timestamp[0]}." if protocol.timestamp else "It was not timestamped."
-    yield Paragraph(text=f"{stamped} timestamp-server keys ceremony --verify FILE checks both; this text proves nothing.")
+    check = "timestamp-server keys ceremony --verify FILE checks both; this text proves nothing."
+    yield Paragraph(text=f"{stamped} {check}")
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

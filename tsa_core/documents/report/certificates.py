@@ -52,7 +52,7 @@ def certificate_blocks(tally: Tally) -> Iterator[Block]:
         columns=("Profile", "First seen in use", "Replaced", "Certificate ends", "SHA-256 of it", "SHA-256 of its key"),
         rows=rows,
         code=frozenset({4, 5}),
-        nothing="The trail tells of none; versions of tsa-core before 0.2 recorded changes alone.",
+        nothing="The trail tells of none: no process began until then, or an older tsa-core wrote it, which did not.",
     )
 
 

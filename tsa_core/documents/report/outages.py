@@ -30,7 +30,9 @@ def closing_blocks(tally: Tally) -> Iterator[Block]:
 def outage_blocks(tally: Tally) -> Iterator[Block]:
     """Yield when the service was not ready, and when nothing at all was written."""
     unready = merged(tally.unready, tally.end)
-    silences = [Outage(begin=begin, end=end) for begin, end in tally.minutes.silences(_SILENCE)]
+    times = list(tally.minutes.silences(_SILENCE))
+    longest = sorted(sorted(times, key=lambda each: each[0] - each[1])[:MOST_ROWS])
+    silences = [Outage(begin=begin, end=end) for begin, end in longest]
     yield Heading(level=2, text="Outages")
     rows = [
         ("Clock gate closed", merged(tally.gate, tally.end)),
@@ -52,6 +54,8 @@ def outage_blocks(tally: Tally) -> Iterator[Block]:
         "idle (probe_interval), so that either no process ran, or none could write, or probes are off."
     )
     yield from _table(silences, tally, "No such time.", reasons=False)
+    if len(times) > len(silences):
+        yield Paragraph(text=f"These are the longest of {len(times):,}.")
 
 
 def _span(outage: Outage, tally: Tally) -> Span:
@@ -61,12 +65,10 @@ def _span(outage: Outage, tally: Tally) -> Span:
 
 
 def _table(outages: Sequence[Outage], tally: Tally, nothing: str, *, reasons: bool = True) -> Iterator[Block]:
-    whole = timedelta()
     rows = []
     for outage in outages:
         begin = max(outage.begin, tally.begin)
         end = min(outage.end or tally.end, tally.end)
-        whole += end - begin
         until = second(outage.end) if outage.end else "no line says"
         row = [second(outage.begin), until, length(end - begin) if outage.end else "unknown"]
         rows.append([*row, str(len(outage.processes)), outage.reason[:_MAX_REASON]] if reasons else row)

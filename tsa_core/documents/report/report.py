@@ -198,7 +198,7 @@ def _starts(tally: Tally) -> Iterator[Block]:
         f"Processes began to write {tally.kinds['open',]:,} times and ended in order {tally.kinds['close',]:,} times"
     )
     yield Paragraph(text=f"{counts}. Each process of the server counts, and so do commands that write into the trail.")
-    nothing = "The trail tells of none; versions of tsa-core before 0.2 did not record them."
+    nothing = "The trail tells of none: no process began in this time, or an older tsa-core wrote it, which did not."
     table = Table(columns=("Time", "What", "tsa-core", "Host", "Process"), rows=rows, nothing=nothing)
     yield from _listed(table, left=left)
 

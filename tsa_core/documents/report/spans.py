@@ -19,15 +19,19 @@ class Minutes:
         self._bits = bytearray(-(-self._count // 8))
         self._last = ("", -1)
 
-    def mark(self, text: str) -> None:
-        """Note a time within the period, as lines have it."""
+    def mark(self, text: str) -> bool:
+        """Note a time within the period, as lines have it; return whether the text is one."""
         minute = text[:16]
         if minute == self._last[0]:
-            return
-        place = (datetime.fromisoformat(f"{minute}:00+00:00") - self._begin) // _MINUTE
+            return True
+        time = moment(f"{minute}:00+00:00")
+        if time is None:
+            return False
+        place = (time - self._begin) // _MINUTE
         self._last = minute, place
         if 0 <= place < self._count:
             self._bits[place >> 3] |= 1 << (place & 7)
+        return True
 
     def silences(self, least: timedelta) -> Iterator[tuple[datetime, datetime]]:
         """Yield the times between two minutes with lines in which there was none, those of `least` and more."""

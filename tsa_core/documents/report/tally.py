@@ -29,6 +29,7 @@ MOST_KINDS: Final = 500
 """Of counted things, such as reasons of refusals; what comes after is counted as OTHERS."""
 OTHERS: Final = "others"
 MOST_EVENTS: Final = 5_000
+_MOST_REASONS: Final = 20
 _MAX_TEXT: Final = 300
 _MONTH: Final = slice(0, 7)
 
@@ -118,14 +119,17 @@ class Tally:
                 self.undated += kind != "file"
                 return
             time = utc_text(known)
+        within = self._from <= time < self._to
+        if within and not self.minutes.mark(time):
+            self.undated += 1
+            return
         self.last = max(self.last, time)
         if not self.first or time < self.first:
             self.first = time
         if kind == "event":
             self._event(segment, fields, time)
-        if not self._from <= time < self._to:
+        if not within:
             return
-        self.minutes.mark(time)
         self.kinds.add(str(fields.get("kind")) if kind == "event" else kind)
         if kind == TOKEN and self.profile in {None, fields.get("profile")}:
             self.tokens.add(time[_MONTH], str(fields.get("profile"))[:_MAX_TEXT])
@@ -169,11 +173,11 @@ class Tally:
             outage = open_ones.get(event.process)
             if outage is None and len(open_ones) < MOST_EVENTS:
                 outage = open_ones[event.process] = Outage(begin=begin, end=None, processes={event.process})
-            if outage is not None and reason and len(outage.reasons) < MOST_KINDS:
+            if outage is not None and reason and len(outage.reasons) < _MOST_REASONS:
                 outage.reasons.add(reason)
             return
         if event.process not in open_ones and begin < event.time:  # its beginning could not be written
-            open_ones[event.process] = Outage(begin=begin, end=None, processes={event.process})
+            open_ones[event.process] = Outage(begin=begin, end=None, processes={event.process}, reasons={reason} - {""})
         self._end(outages, event)
 
     def _end(self, outages: _Outages, event: Event) -> None:

@@ -263,7 +263,7 @@ def _token_row(profile: ProfileSettings) -> tuple[str, ...]:
 
 
 def _accuracy(profile: ProfileSettings) -> str:
-    return duration(profile.accuracy) if isinstance(profile.accuracy, timedelta) else f"{profile.accuracy or 'none'}"
+    return "not stated" if profile.accuracy is None else duration(profile.accuracy)
 
 
 def duration(length: timedelta) -> str:
