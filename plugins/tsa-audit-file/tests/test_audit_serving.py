@@ -107,7 +107,7 @@ def test_commands_check_and_show_the_trail(config: Path) -> None:
     path = config.parent / "trail" / "audit.jsonl"
     with ServerProcess(config) as server:
         server.stamp(encode_request())
-    for command, expected in (("verify", "intact: 4 lines, 1 tokens"), ("show", "\ttoken\t")):
+    for command, expected in (("verify", "intact: 6 lines, 1 tokens"), ("show", "\ttoken\t")):
         assert expected in run_audit(command, path)
 
 
