@@ -153,6 +153,12 @@ def test_the_sentence_about_the_gate_follows_the_settings(clock: dict[str, objec
     assert "no address" in texts["revocation_promise"]
 
 
+def test_a_measured_accuracy_is_told_with_its_ceiling(folder: Path) -> None:
+    measured = 'accuracy = "measured"\naccuracy_ceiling = "300ms"\nfraction_digits = 3'
+    Path("tsa.toml").write_text(CONFIG.replace('accuracy = "250ms"', measured))
+    assert "measured for each time-stamp, 300 ms at most" in run().stdout
+
+
 def test_lengths_of_time_are_told_in_words() -> None:
     texts, _ = promises(settings(monitors=["ntp"], max_holdover=timedelta(hours=1)), True)
     assert "relied upon for 1 hour," in texts["clock_promise"]

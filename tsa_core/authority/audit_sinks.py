@@ -9,7 +9,16 @@ from operator import methodcaller
 from time import perf_counter_ns
 from typing import NamedTuple
 
-from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, PluginCrash, PluginError, TsaError
+from tsa_core.api import (
+    AuditError,
+    AuditEvent,
+    AuditRecord,
+    AuditSink,
+    PluginCrash,
+    PluginError,
+    TsaError,
+    one_line,
+)
 from tsa_core.api.wrong_types import describe
 from tsa_core.authority.batch_guard import BatchGuard
 from tsa_core.authority.causes import Cause, CauseKind, Causes
@@ -105,6 +114,8 @@ class AuditSinks:
         for name, sink, _, calls in self._all:
             try:
                 calls.call(partial(sink.event, event))
+            except TsaError as error:
+                log.error("the audit sink %r did not take the event %s: %s", name, event.kind, one_line(error))  # noqa: TRY400 - no traceback
             except BaseException:
                 log.exception("the audit sink %r did not take the event %s", name, event)
 

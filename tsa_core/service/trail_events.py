@@ -77,19 +77,7 @@ class TrailEvents(BackgroundQueue[AuditEvent]):
 
     def clock_changed(self, change: ClockChange) -> None:
         """Tell a change of the clock's state."""
-        status = change.status
-        details = {
-            "state": status.state.value,
-            "previous": change.previous.state.value,
-            "issuing": str(status.issuing).lower(),
-            "reason": status.reason,
-        }
-        if status.offset is not None:
-            details["offset_seconds"] = f"{status.offset.total_seconds():.6f}"
-        if status.error_bound is not None:
-            details["error_bound_seconds"] = f"{status.error_bound.total_seconds():.6f}"
-        if status.uncovered:
-            details["uncovered_profiles"] = ",".join(status.uncovered)
+        details = {"previous": change.previous.state.value, **change.status.facts}
         self.tell(CLOCK_STATE, details, time=change.time)
 
     def clock_stepped(self, step: ClockStep) -> None:

@@ -263,7 +263,11 @@ def _token_row(profile: ProfileSettings) -> tuple[str, ...]:
 
 
 def _accuracy(profile: ProfileSettings) -> str:
-    return "not stated" if profile.accuracy is None else duration(profile.accuracy)
+    widest = profile.promised_accuracy
+    if widest is None:
+        return "not stated"
+    measured = profile.states_measured_accuracy
+    return f"measured for each time-stamp, {duration(widest)} at most" if measured else duration(widest)
 
 
 def duration(length: timedelta) -> str:
