@@ -15,12 +15,12 @@ from tsa_core import __version__
 from tsa_core.api import describe_key
 from tsa_core.authority.validity import issuing_period
 from tsa_core.certs import CertificateChain
-from tsa_core.certs.chain import subject_text
 from tsa_core.config import ProfileSettings, Settings
 from tsa_core.documents.blocks import Table
 from tsa_core.documents.statements.promises import promises
 from tsa_core.documents.statements.revocation import revocation_addresses
 from tsa_core.documents.statements.template import Facts
+from tsa_core.paths.chains import subject_text
 from tsa_core.protocol.hashes import hash_by_name
 
 _QUALIFIED = "qualified (EN 319 422)"
