@@ -96,6 +96,7 @@ def test_tokens_are_counted_by_month_and_profile(writer: Writer) -> None:
     for row in ("| 2026-01 | default | 1 |", "| 2026-06 | qualified | 1 |", "| 2026-12 | default | 1 |"):
         assert row in rows
     assert "| Time-stamps | 4 |" in result.stdout
+    assert "| token | 4 |" in result.stdout
     assert "| Time-stamps | 1 |" in run("--year", "2026", "--profile", "qualified").stdout
     assert "| Time-stamps | 2 |" in run("--from", "2026-06-01T12:00:00+00:00", "--to", "2026-06-02").stdout
 

@@ -89,6 +89,8 @@ def _summary(findings: Findings) -> Iterator[Block]:
         ("Last line of the trail", cut(tally.last) or "none"),
     ]
     yield Table(columns=("Fact", "Value"), rows=rows)
+    kinds = sorted(tally.kinds.items(), key=lambda item: (-item[1], item[0]))
+    yield Table(columns=("Lines of this time", "Number"), rows=[(kind, f"{count:,}") for (kind,), count in kinds])
 
 
 def _verification(findings: Findings) -> Iterator[Block]:
