@@ -65,12 +65,12 @@ def log() -> None:
 @_out
 @click.option("--post-quantum", is_flag=True, help="An ML-DSA-44 key, for post_quantum_key, instead of Ed25519.")
 def keygen(origin: str, out: Path, *, post_quantum: bool) -> None:
-    r"""Make a key for a log, and print the verifier key that goes to everybody who checks proofs.
+    """Make a key for a log, and print the verifier key that goes to everybody who checks proofs.
 
     \b
     Example:
       timestamp-server log keygen --origin log.example.com/tsa --out /etc/tsa/log.key
-    """
+    """  # noqa: D301 - the backslash is click's mark
     _make_key(origin, SignatureType.COSIGNATURE_ML_DSA_44 if post_quantum else SignatureType.ED25519, out)
 
 
@@ -199,11 +199,11 @@ def witness() -> None:
 @_out
 @click.option("--post-quantum", is_flag=True, help="An ML-DSA-44 key instead of Ed25519.")
 def witness_keygen(name: str, out: Path, *, post_quantum: bool) -> None:
-    r"""Make a key for a witness, and print the verifier key for logs and for whoever checks proofs.
+    """Make a key for a witness, and print the verifier key for logs and for whoever checks proofs.
 
     \b
     Example:
       timestamp-server witness keygen --name witness.example.com/w1 --out /etc/tsa/witness.key
-    """
+    """  # noqa: D301 - the backslash is click's mark
     kind = SignatureType.COSIGNATURE_ML_DSA_44 if post_quantum else SignatureType.COSIGNATURE_ED25519
     _make_key(name, kind, out)

@@ -68,7 +68,7 @@ def archive() -> None:
 def find(
     serial_number: int | None, digest: bytes | None, directory: Path | None, config: Path | None, as_json: bool
 ) -> None:
-    r"""List tokens by serial number or by digest, with the file that holds each.
+    """List tokens by serial number or by digest, with the file that holds each.
 
     Exit code 1 when there is none.
 
@@ -76,7 +76,7 @@ def find(
     Examples:
       timestamp-server archive find --config tsa.toml --digest $(sha256sum FILE | cut -c-64)
       timestamp-server archive find --directory /var/lib/tsa --serial 0x4f2a...91
-    """
+    """  # noqa: D301 - the backslash is click's mark
     if (serial_number is None) == (digest is None):
         raise click.UsageError("give either --serial or --digest")
     store = TokenStore(directory or _configured_directory(config))

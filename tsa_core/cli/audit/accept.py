@@ -17,7 +17,7 @@ from tsa_core.cli.audit.opening import lost_trail_arguments, opened_trail
     "--new-file", is_flag=True, help="Move the file aside and begin a new one; for a file that cannot be continued."
 )
 def accept(reason: str, new_file: bool, **which: Any) -> None:
-    r"""Accept a trail that became shorter, was replaced, removed or rolled back, so that tokens are issued again.
+    """Accept a trail that became shorter, was replaced, removed or rolled back, so that tokens are issued again.
 
     FILES is one file, the `path` of [audit.auditfile]; it may be missing. First copy its directory, and find out what
     happened: what is missing stays missing. A new file continues what is there. Its first lines say what should have
@@ -27,7 +27,7 @@ def accept(reason: str, new_file: bool, **which: Any) -> None:
     \b
     Examples:
       timestamp-server audit accept --reason "restored from backup, INC-4711" /var/log/tsa/audit.jsonl
-    """
+    """  # noqa: D301 - the backslash is click's mark
     if len(which["files"]) > 1:
         raise click.UsageError("name one file: the one that the server writes to")
     with opened_trail(**which) as trail:

@@ -22,7 +22,7 @@ from tsa_core.service.anchor_stamps import AnchorStamps, anchor_line
 )
 @click.option("--sink", metavar="NAME", help="The sink, when the configuration selects several.")
 def anchor(config: Path | None, sink: str | None) -> None:
-    r"""Have the trail's end stamped by the other authorities now (audit.anchor_urls), and keep their timestamps.
+    """Have the trail's end stamped by the other authorities now (audit.anchor_urls), and keep their timestamps.
 
     A server does so every audit.anchor_interval; this is for a timer where it does not ("none"), and for a moment that
     matters, before a backup for example. Run it as the server's user. Exit code 1 when another process anchors the
@@ -31,7 +31,7 @@ def anchor(config: Path | None, sink: str | None) -> None:
     \b
     Examples:
       timestamp-server audit anchor --config tsa.toml
-    """
+    """  # noqa: D301 - the backslash is click's mark
     host, settings = configured(config)
     name = chosen_sink(settings, sink)
     audit = settings.audit

@@ -23,7 +23,7 @@ from tsa_core.cli.audit.opening import opened_trail, printable, trail_arguments
     help="A new folder for the copy; it must not be there yet.",
 )
 def export(output: Path, **which: Any) -> None:
-    r"""Copy the trail and its anchors into a new folder, which anybody can verify without the sink or its database.
+    """Copy the trail and its anchors into a new folder, which anybody can verify without the sink or its database.
 
     The lines are as they were stored, in files of JSON lines. `anchors` has for each anchor what was stamped (.txt) and
     the timestamps (.tsr), which other tools verify too. Nothing is verified by this command: run `audit verify FOLDER`.
@@ -32,7 +32,7 @@ def export(output: Path, **which: Any) -> None:
     Examples:
       timestamp-server audit export --config tsa.toml --output ./evidence
       timestamp-server audit verify --anchor-roots roots.pem ./evidence
-    """
+    """  # noqa: D301 - the backslash is click's mark
     shown = console.is_terminal(sys.stderr)
 
     def tell(name: str, lines: int) -> None:

@@ -33,7 +33,7 @@ def find(
     as_json: bool,
     **which: Any,
 ) -> None:
-    r"""Find tokens and refusals; everything that is given must hold.
+    """Find tokens and refusals; everything that is given must hold.
 
     A token prints its time, serial number, profile, policy, client and request id; a refusal its time, failure,
     profile, reason, client and request id. Nothing is verified. A digest is found where the sink records digests.
@@ -43,7 +43,7 @@ def find(
     Examples:
       timestamp-server audit find --config tsa.toml --digest $(sha256sum < release.tar | cut -c1-64)
       timestamp-server audit find --config tsa.toml --tenant acme --between 2026-11-01/2026-12-01
-    """
+    """  # noqa: D301 - the backslash is click's mark
     if digest is None and serial is None and between is None and tenant is None and identity is None:
         raise click.UsageError("say what to find: --digest, --serial, --between, --tenant or --identity")
     since, until = between or (None, None)

@@ -12,14 +12,14 @@ from tsa_core.cli.audit.opening import opened_trail, printable, trail_arguments
 @click.command()
 @trail_arguments
 def migrate(**which: Any) -> None:
-    r"""Bring the tables of a sink's database to those that the installed version writes.
+    """Bring the tables of a sink's database to those that the installed version writes.
 
     Needed before a server starts whose sink does not do it by itself (migrate = false). Servers may run meanwhile.
 
     \b
     Examples:
       timestamp-server audit migrate --config tsa.toml
-    """
+    """  # noqa: D301 - the backslash is click's mark
     with opened_trail(**which) as trail:
         done = trail.migrate()
     for line in done:

@@ -16,7 +16,7 @@ from tsa_core.cli.audit.opening import opened_trail, printable, trail_arguments
 @click.option("--before", required=True, type=Moment(), help="Remove what is older than this time.")
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, and change nothing.")
 def prune(before: datetime, dry_run: bool, **which: Any) -> None:
-    r"""Remove old records: whole files, or whole months of a database, that ended before a time.
+    """Remove old records: whole files, or whole months of a database, that ended before a time.
 
     First an event says in the trail up to which line it goes, with that line's hash, so that `audit verify` takes the
     rest as a whole trail. What is removed cannot be proven any more; copy it first, if it may be asked for. The piece
@@ -25,7 +25,7 @@ def prune(before: datetime, dry_run: bool, **which: Any) -> None:
     \b
     Examples:
       timestamp-server audit prune --config tsa.toml --before 2019-01-01 --dry-run
-    """
+    """  # noqa: D301 - the backslash is click's mark
     if before > datetime.now(UTC):
         raise click.UsageError("--before is a time to come; say from when on records are kept")
     with opened_trail(**which) as trail:

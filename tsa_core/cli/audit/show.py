@@ -33,7 +33,7 @@ def show(
     as_json: bool,
     **which: Any,
 ) -> None:
-    r"""Print lines: time, kind, serial number, profile, policy, client and request id, or what happened.
+    """Print lines: time, kind, serial number, profile, policy, client and request id, or what happened.
 
     Nothing is verified. Exit code 1 when there is no such line.
 
@@ -41,7 +41,7 @@ def show(
     Examples:
       timestamp-server audit show --since 2026-11-22 /var/log/tsa/audit.jsonl
       timestamp-server audit show --serial 4f2a...91 --json /var/log/tsa/audit*.jsonl
-    """
+    """  # noqa: D301 - the backslash is click's mark
     query = Query(serial_number=serial, profile=profile, client=client, since=since, until=until, events=events)
     with opened_trail(**which) as trail:
         if not print_lines(trail, query, as_json=as_json):

@@ -37,7 +37,7 @@ _MOST_FAULTS: Final = 20
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(anchor: Link | None, start: Link | None, anchor_roots: Path | None, as_json: bool, **which: Any) -> None:
-    r"""Check that the lines are those that were written, in their order, with none missing between them.
+    """Check that the lines are those that were written, in their order, with none missing between them.
 
     FILES are put in their order, and each must continue the one before it. The first one must begin with line 1, unless
     --from says which line came before, or the trail itself says that older lines were pruned. A folder that `audit
@@ -54,7 +54,7 @@ def verify(anchor: Link | None, start: Link | None, anchor_roots: Path | None, a
       timestamp-server audit verify /var/log/tsa/audit*.jsonl
       timestamp-server audit verify --key-file audit.key --anchor 4711:5d3c...e1 /var/log/tsa/audit*.jsonl
       timestamp-server audit verify --anchor /var/lib/tsa/audit/auditfile.head /var/log/tsa/audit*.jsonl
-    """
+    """  # noqa: D301 - the backslash is click's mark
     verifier, threshold = anchor_verifier(anchor_roots, which["config"] if not which["files"] else None)
     anchors = AnchorCheck(verifier, threshold=threshold)
     with opened_trail(**which) as trail:

@@ -71,14 +71,14 @@ def log() -> None:
 def prove(
     ctx: click.Context, /, reply: str, url: str, keys: tuple[str, ...], out: str | None, *, force: bool, **_: Any
 ) -> None:
-    r"""Write the proof that a timestamp is in a log, with the first checkpoint that covers it.
+    """Write the proof that a timestamp is in a log, with the first checkpoint that covers it.
 
     Keep it beside the timestamp: whoever verifies needs neither the log nor us.
 
     \b
     Example:
       timestamp-cli log prove --timestamp release.tsr --log-url https://log.example.com/tsa --log-key VKEY
-    """
+    """  # noqa: D301 - the backslash is click's mark
     from tsa_core.protocol.transparency.leaf import entry_of
 
     try:
@@ -119,14 +119,14 @@ def monitor(
     every: int,
     **_: Any,
 ) -> None:
-    r"""Check that a log only grows, that its entries are those it signed, and that their times do not go back.
+    """Check that a log only grows, that its entries are those it signed, and that their times do not go back.
 
     With --state it begins where it was, and remembers that. Exit code 1 when something is wrong, for cron.
 
     \b
     Example:
       timestamp-cli log monitor https://log.example.com/tsa --log-key VKEY --state log.seen
-    """
+    """  # noqa: D301 - the backslash is click's mark
     from tsa_core.client.errors import ClientError
     from tsa_core.client.log_monitor import look
 
@@ -211,14 +211,14 @@ def _write_seen(path: Path, seen: Seen) -> None:
 @_log_key
 @click.pass_context
 def audit(ctx: click.Context, /, directory: Path, url: str, keys: tuple[str, ...], **_: Any) -> None:
-    r"""Look whether every timestamp (.tsr, .tst) below a directory is in a log; exit code 1 when one is not.
+    """Look whether every timestamp (.tsr, .tst) below a directory is in a log; exit code 1 when one is not.
 
     One that verifies and is not in the log was made behind the log's back: with a stolen key, for example.
 
     \b
     Example:
       timestamp-cli log audit received/ --log-url https://log.example.com/tsa --log-key VKEY
-    """
+    """  # noqa: D301 - the backslash is click's mark
     from tsa_core.client.log_reader import NotInLog
     from tsa_core.protocol.transparency.leaf import entry_of
 

@@ -77,7 +77,7 @@ FLAGS: Final = (
 
 
 def probe_authority(call: Call) -> int:
-    r"""Judge an authority from outside: what it grants, refuses and signs, and who can use it.
+    """Judge an authority from outside: what it grants, refuses and signs, and who can use it.
 
     The authority is a URL, --timestamp_server or --tsa. It gets at most 100 requests, two each second, and no
     credentials but those that flags give. The report says what fails, by which rule, and what that means.
@@ -92,7 +92,7 @@ def probe_authority(call: Call) -> int:
       timestamp-cli probe https://tsa.example.org/tsa
       timestamp-cli probe --tsa digicert --html report.html
       timestamp-cli probe http://localhost:3000 --certificate-chain chain.pem --fail-under A --format json
-    """
+    """  # noqa: D301 - the backslash is click's mark
     from tsa_core.cli.timestamp.probe_view import show, watching
     from tsa_core.probe import probe
 
