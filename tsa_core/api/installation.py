@@ -39,6 +39,7 @@ OWN_PLUGINS: Final[Mapping[tuple[str, str], str]] = {
     ("kek", "hcvault"): "tsa-signer-hashivault",
     ("monitor", "chrony"): "tsa-monitor-chrony",
     ("monitor", "ntp"): "tsa-monitor-ntp",
+    ("monitor", "nts"): "tsa-monitor-nts",
     ("observer", "otel"): "tsa-observer-otel",
     ("policy", "network"): "tsa-policy-network",
     ("response", "archive"): "tsa-response-archive",

@@ -37,32 +37,40 @@ class Chronyd:
 
     A server of its own time unless `follows` names the port of one to follow, and `also` more, as HOST:PORT. With an
     `offset` it lives that many seconds off, by libfaketime, which serves whole seconds well; it can be changed while it
-    runs. `synchronised` False makes a server without a source, which says stratum 0 and leap 3.
+    runs. `synchronised` False makes a server without a source, which says stratum 0 and leap 3. `lines` are further
+    ones of chrony.conf. One that follows a reference clock alone has `follows` 0.
     """
 
     def __init__(
-        self, folder: Path, *, follows: int | None = None, also: Sequence[str] = (), synchronised: bool = True
+        self,
+        folder: Path,
+        *,
+        follows: int | None = None,
+        also: Sequence[str] = (),
+        synchronised: bool = True,
+        lines: Sequence[str] = (),
     ) -> None:
         self._program = require_program("chronyd", package="chrony")
         self._faketime = find_libfaketime()
-        self.port = 0 if follows else free_udp_port()
-        self.command_port = free_udp_port() if follows else 0
+        serves = follows is None
+        self.port = free_udp_port() if serves else 0
+        self.command_port = 0 if serves else free_udp_port()
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        lines = [
+        settings = [
             f"port {self.port}",
             "bindaddress 127.0.0.1",
             f"cmdport {self.command_port}",
             f"bindcmdaddress {'127.0.0.1' if self.command_port else '/'}",
             f"pidfile {folder}/chronyd.pid",
         ]
-        if follows:
-            for source in (f"127.0.0.1:{follows}", *also):
-                host, _, port = source.rpartition(":")
-                lines.append(f"server {host} port {port} minpoll -2 maxpoll -2 iburst")
+        if serves:
+            settings += ["allow 127.0.0.1", "local stratum 1"] if synchronised else ["allow 127.0.0.1"]
         else:
-            lines += ["allow 127.0.0.1", "local stratum 1"] if synchronised else ["allow 127.0.0.1"]
-        (folder / "chrony.conf").write_text("\n".join(lines) + "\n")
+            for source in (*([f"127.0.0.1:{follows}"] if follows else []), *also):
+                host, _, port = source.rpartition(":")
+                settings.append(f"server {host} port {port} minpoll -2 maxpoll -2 iburst")
+        (folder / "chrony.conf").write_text("\n".join([*settings, *lines]) + "\n")
         self.offset = 0.0
         self._process: subprocess.Popen[bytes] | None = None
 
