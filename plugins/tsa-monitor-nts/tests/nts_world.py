@@ -14,6 +14,7 @@ from typing import Self
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tsa_core.testing import wait_until
 from tsa_core.testing.chronyd import Chronyd
@@ -58,7 +59,7 @@ class KeyServerCa:
         *names: str,
         begin: timedelta = -DAY,
         end: timedelta = DAY,
-        usage: x509.ObjectIdentifier = x509.ExtendedKeyUsageOID.SERVER_AUTH,
+        usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
     ) -> tuple[Path, Path]:
         """Return the files of a certificate for names or addresses, and of its key."""
         key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -233,7 +233,7 @@ def test_another_protocol_is_refused(serve: Serve, ca: KeyServerCa, files: tuple
     [
         ({"begin": -2 * DAY, "end": -DAY}, "it has expired, by this machine's clock"),
         ({"begin": DAY, "end": 2 * DAY}, "it is not valid yet, by this machine's clock"),
-        ({"usage": x509.ExtendedKeyUsageOID.CLIENT_AUTH}, "it is not for servers"),
+        ({"usage": ExtendedKeyUsageOID.CLIENT_AUTH}, "it is not for servers"),
     ],
 )
 def test_a_certificate_that_is_not_trusted(serve: Serve, ca: KeyServerCa, more: dict[str, Any], why: str) -> None:
