@@ -66,7 +66,7 @@ def _row(size: int, folder: Path, *, steps: int) -> Row:
     for _ in range(steps):
         entries = [os.urandom(106) for _ in range(_BATCH)]
         began, used = perf_counter(), process_time()
-        tree.add(entries)
+        storage.write_all(tree.add(entries))
         signed = tree.root
         walls.append(perf_counter() - began)
         cpus.append(process_time() - used)

@@ -33,7 +33,8 @@ class FakeEngine:
         self._finds_duplicates = finds_duplicates
         self._indexes: dict[bytes, int] = {}
         self._lock = threading.Lock()
-        self._tree = GrowingTree(LocalStorage(folder), 0, b"")
+        self._storage = LocalStorage(folder)
+        self._tree = GrowingTree(self._storage, 0, b"")
         self.publish()
 
     def add(self, entry: bytes) -> int:
@@ -42,20 +43,20 @@ class FakeEngine:
             if self._finds_duplicates and entry in self._indexes:
                 return self._indexes[entry]
             self._indexes[entry] = self._tree.size
-            self._tree.add([entry])
+            self._storage.write_all(self._tree.add([entry]))
             self.publish()
             return self._tree.size - 1
 
     def fill(self, entries: list[bytes]) -> None:
         """Enter what other machines posted."""
-        self._tree.add(entries)
+        self._storage.write_all(self._tree.add(entries))
         self.publish()
 
     def publish(self) -> None:
         """Sign the tree as it is."""
         checkpoint = Checkpoint(ORIGIN, self._tree.size, self._tree.root)
         lines = [signer.sign(checkpoint, seconds=1_800_000_000) for signer in self.signers]
-        LocalStorage(self.folder).write("checkpoint", SignedNote(checkpoint.text, tuple(lines)).encode())
+        self._storage.write("checkpoint", SignedNote(checkpoint.text, tuple(lines)).encode())
 
     @property
     def url(self) -> str:

@@ -112,7 +112,7 @@ def peer_closed(peer: socket.socket) -> bool:
 def log(tmp_path: Path) -> tuple[LocalStorage, SignedCheckpoint]:
     storage = LocalStorage(tmp_path)
     tree = GrowingTree(storage, 0, b"")
-    tree.add([entry(number) for number in range(3)])
+    storage.write_all(tree.add([entry(number) for number in range(3)]))
     checkpoint = Checkpoint(ORIGIN, tree.size, tree.root)
     return storage, SignedCheckpoint(SignedNote(checkpoint.text, (LOG_KEY.sign(checkpoint),)), checkpoint)
 

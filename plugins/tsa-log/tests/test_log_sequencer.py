@@ -242,7 +242,7 @@ def test_memory_does_not_hold_the_tree(tmp_path: Path) -> None:
     """The edge of a tree that two steps made is that of a tree made at once."""
     storage = LocalStorage(tmp_path)
     tree = GrowingTree(storage, 0, b"")
-    tree.add([entry(number) for number in range(513)])
+    storage.write_all(tree.add([entry(number) for number in range(513)]))
     again = GrowingTree(storage, tree.size, tree.root)
     again.add([entry(513)])
     whole = GrowingTree(LocalStorage(tmp_path / "whole"), 0, b"")

@@ -17,6 +17,7 @@ from .logs import LOG_KEY, WITNESS_KEY, options
 
 WITNESS = {"url": "http://127.0.0.1:9/witness", "key": str(WITNESS_KEY.key)}
 ENGINE = {"url": "http://127.0.0.1:9", "log_key": str(LOG_KEY.key)}
+BUCKET = "s3://some-bucket/log"
 PROFILES = [ProfileSummary(name="default", policies=("1.2.3",))]
 
 
@@ -67,3 +68,27 @@ def test_what_is_private_is_private(tmp_path: Path) -> None:
     open_sink(options(tmp_path / "log")).close()
     assert (tmp_path / "log" / "private").stat().st_mode & 0o777 == 0o700
     assert not [path for path in (tmp_path / "log" / "private").rglob("*") if path.stat().st_mode & 0o077]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"storage_timeout": "3s"}, "storage_timeout has no effect without storage"),
+        ({"s3": {"region": "eu-west-1"}}, 's3 has no effect without storage = "s3://'),
+        ({"storage": "gs://some-bucket/log", "s3": {"region": "eu-west-1"}}, "s3 has no effect"),
+        ({"storage": BUCKET, "gcs": {"endpoint": "http://127.0.0.1:9"}}, "gcs has no effect"),
+        (
+            {"storage": BUCKET, "backend": "tessera", "tessera": ENGINE, "key": None},
+            "the engine serves the log",
+        ),
+        ({"storage": "s3://some-bucket"}, "write s3://BUCKET/PREFIX"),
+        ({"storage": "s3://some-bucket/../log"}, "write s3://BUCKET/PREFIX"),
+        ({"storage": "s3://key:secret@some-bucket/log"}, "write s3://BUCKET/PREFIX"),
+        ({"storage": "azure://some-bucket/log"}, "write s3://BUCKET/PREFIX"),
+        ({"storage": BUCKET, "s3": {"endpoint_url": "https://key:secret@host"}}, "without user"),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else value.split()[0],
+)
+def test_a_bucket_that_cannot_be_is_refused(tmp_path: Path, table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        options(tmp_path, **table)

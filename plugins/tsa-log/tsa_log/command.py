@@ -21,6 +21,7 @@ from tsa_log.options import web_address
 from tsa_log.remote_log import RemoteLog, RemoteLogError
 from tsa_log.sequencer import SequencerLock
 from tsa_log.state import StateFiles
+from tsa_log.take_over_command import take_over_log
 
 _LOCK_SECONDS: Final = 10.0
 
@@ -187,6 +188,9 @@ def _copy(keeper: MirrorKeeper, timeout: float, *, follow: bool) -> None:
         click.echo(f"Error: {error}", err=True)
     else:
         click.echo(f"{checkpoint.origin}: {checkpoint.size} entries")
+
+
+log.add_command(take_over_log)
 
 
 @click.group()

@@ -77,7 +77,7 @@ class Mirror:
             )
         self.newest = target
         if entries:
-            self._tree.add(entries)
+            self._storage.write_all(self._tree.add(entries))
         return entries
 
     def _read(self, end: int) -> list[bytes]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from pathlib import Path
+from typing import Annotated, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -15,6 +16,12 @@ from tsa_core.api.transparency import EncodingError, parse_verifier_key
 
 _WAIT: Final = "audit.tokenlog.wait"
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
+STORAGE: Final = "audit.tokenlog.storage"
+_URL: Final = re.compile(
+    r"(?P<scheme>s3|gs)://(?P<bucket>[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])/"
+    r"(?P<prefix>[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)",
+    re.ASCII,
+)
 
 
 def _origin(text: str) -> str:
@@ -61,6 +68,100 @@ class WitnessOptions(PluginOptions):
     key: VerifierKeyText = Field(description="its verifier key, NAME+HASH+KEY")
 
 
+class BucketPlace(NamedTuple):
+    """A prefix in a bucket; `scheme` is s3 or gs."""
+
+    scheme: str
+    bucket: str
+    prefix: str
+
+    def __str__(self) -> str:
+        """Return the setting."""
+        return f"{self.scheme}://{self.bucket}/{self.prefix}"
+
+
+def _checked(url: str) -> str:
+    bucket_place(url)
+    return url.rstrip("/")
+
+
+def bucket_place(url: str) -> BucketPlace:
+    """Return what a setting names; raises ValueError."""
+    found = _URL.fullmatch(url.rstrip("/"))
+    if found is None:
+        raise ValueError("write s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, with a prefix of this log alone")
+    return BucketPlace(found["scheme"], found["bucket"], found["prefix"])
+
+
+StorageUrl = Annotated[str, AfterValidator(_checked)]
+
+
+class S3Options(PluginOptions):
+    """`[audit.tokenlog.s3]`."""
+
+    region: str | None = Field(None, description="region; else AWS_REGION, AWS_DEFAULT_REGION or the AWS profile's")
+    profile: str | None = Field(None, description="profile in the AWS configuration files; else AWS_PROFILE")
+    endpoint_url: WebAddress | None = Field(
+        None, description="URL of another S3-compatible store; else AWS_ENDPOINT_URL_S3, else AWS itself"
+    )
+
+
+class GcsOptions(PluginOptions):
+    """`[audit.tokenlog.gcs]`."""
+
+    endpoint: WebAddress | None = Field(
+        None, description="URL of another endpoint; with http:// no credentials are sent"
+    )
+    credentials_file: ConfigPath | None = Field(
+        None, description="a service account's key file; else Application Default Credentials"
+    )
+
+
+class StorageOptions(PluginOptions):
+    """The part of `[audit.tokenlog]` that says where the public files lie."""
+
+    directory: ConfigPath = Field(
+        description="a directory of this log alone: `private` in it is for the server, `public` for everybody"
+    )
+    storage: StorageUrl | None = Field(
+        None, description="where the public files lie instead of `public`: s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
+    )
+    storage_timeout: Duration = Field(
+        timedelta(seconds=10),
+        description="how long one round of requests to the bucket may take, repeated ones included",
+    )
+    s3: S3Options | None = Field(None, description="how S3 is reached")
+    gcs: GcsOptions | None = Field(None, description="how Google Cloud Storage is reached")
+
+    @property
+    def place(self) -> BucketPlace | None:
+        """The bucket; None for the directory."""
+        return None if self.storage is None else bucket_place(self.storage)
+
+    @property
+    def public(self) -> Path:
+        """The directory of the public files, when no bucket holds them."""
+        return self.directory / "public"
+
+    @property
+    def private(self) -> Path:
+        """The directory of what only servers read."""
+        return self.directory / "private"
+
+    @model_validator(mode="after")
+    def _bucket_settings_have_an_effect(self) -> StorageOptions:
+        scheme = self.place.scheme if self.place else None
+        needs = {
+            "storage_timeout": (self.place is not None, "storage"),
+            "s3": (scheme == "s3", 'storage = "s3://..."'),
+            "gcs": (scheme == "gs", 'storage = "gs://..."'),
+        }
+        for name, (there, other) in needs.items():
+            if not there and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect without {other}")
+        return self
+
+
 class TesseraOptions(PluginOptions):
     """`[audit.tokenlog.tessera]`."""
 
@@ -76,13 +177,10 @@ class TesseraOptions(PluginOptions):
     )
 
 
-class LogOptions(PluginOptions):
+class LogOptions(StorageOptions):
     """`[audit.tokenlog]`."""
 
     origin: Origin = Field(description="the log's name: its address without scheme, log.example.com/tsa")
-    directory: ConfigPath = Field(
-        description="a directory of this log alone: `public` in it is for everybody, `private` for the server"
-    )
     backend: Literal["files", "tessera"] = Field(
         "files",
         description="who keeps the log: this server in files, or an engine, which `[audit.tokenlog.tessera]` names",
@@ -118,7 +216,8 @@ class LogOptions(PluginOptions):
     def longest_step(self) -> timedelta:
         """How long one round of integrating and publishing may take."""
         engine = timedelta() if self.tessera is None else 2 * self.tessera.timeout
-        return engine + self.witness_timeout
+        bucket = timedelta() if self.place is None else 2 * self.storage_timeout
+        return engine + bucket + self.witness_timeout
 
     @model_validator(mode="after")
     def _fits_the_backend(self) -> LogOptions:
@@ -130,6 +229,8 @@ class LogOptions(PluginOptions):
             if any(witness.url is None for witness in self.witnesses):
                 raise ValueError("a witness has no url: only an engine asks witnesses by itself")
             return self
+        if self.storage is not None:
+            raise ValueError('storage has no effect with backend = "tessera": the engine serves the log')
         for name in ("key", "post_quantum_key"):
             if getattr(self, name) is not None:
                 raise ValueError(f'{name} has no effect with backend = "tessera": the engine signs the log')

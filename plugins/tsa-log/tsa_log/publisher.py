@@ -14,20 +14,23 @@ from cryptography.exceptions import InvalidSignature
 
 from tsa_core.api.transparency import (
     Checkpoint,
+    EncodingError,
     NoteSigner,
     SignedCheckpoint,
     SignedNote,
+    TileHashes,
     VerifierKey,
     encode_minute,
     minute_path,
+    parse_signed_checkpoint,
+    tree_root,
 )
 from tsa_log.state import LogState, Published, StateFiles
-from tsa_log.storage import Storage
+from tsa_log.storage import CHECKPOINT, Conflict, Storage
 from tsa_log.witnesses import WitnessThread, ask
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT: Final = "checkpoint"
 _GRACE_SECONDS: Final = 0.25
 """How long witnesses that answer later than the threshold still count."""
 
@@ -62,22 +65,27 @@ class Publisher:
         self._cosigners = cosigners
         self._threshold = threshold
         self._seconds = seconds
+        self._last: bytes | None = None
+        """The checkpoint as this object has published it."""
         self.published = self._files.read_published()
         self.lacking = ""
         """Why the newest tree could not be published; empty when it was."""
 
     def publish(self, signed: SignedCheckpoint, consumed: Mapping[str, int]) -> bool:
-        """Publish a tree whose tiles are written, and which holds so much of each journal; raises OSError.
+        """Publish a tree whose tiles are written, and which holds so much of each journal.
 
-        Returns whether enough witnesses cosigned it.
+        Returns whether enough witnesses cosigned it. Raises OSError, and Conflict when a checkpoint of another tree is
+        published.
         """
         size = signed.checkpoint.size
         if size > self.published.size:
             note = self._cosigned(signed)
             if note is None:
                 return False
-            self._remember(note.encode())
-            self._storage.write(CHECKPOINT, note.encode())
+            data = note.encode()
+            self._storage.update(minute_path(datetime.now(UTC)), lambda before: _with(before or b"", data))
+            self._storage.update(CHECKPOINT, lambda found: self._instead_of(found, signed.checkpoint, data))
+            self._last = data
         elif consumed == self.published.consumed:
             return True
         self.published = Published(size=size, consumed=consumed)
@@ -106,13 +114,25 @@ class Publisher:
                 count += bool(signed.signed_by([key]))
         return count
 
-    def _remember(self, note: bytes) -> None:
-        path = minute_path(datetime.now(UTC))
+    def _instead_of(self, found: bytes | None, new: Checkpoint, data: bytes) -> bytes:
+        """Return the new checkpoint if the one that is there is of the same log, and no newer."""
+        if found is not None and found != self._last:
+            self._check_former(found, new)
+        return data
+
+    def _check_former(self, found: bytes, new: Checkpoint) -> None:
         try:
-            before = self._storage.read(path)
-        except FileNotFoundError:
-            before = b""
-        self._storage.write(path, encode_minute(before, note))
+            there = parse_signed_checkpoint(found).checkpoint
+        except EncodingError as error:
+            raise Conflict(f"the published checkpoint is none that can be read: {error}") from None
+        if there.origin != new.origin:
+            raise Conflict(f"the published checkpoint is of the log {there.origin}, and this is {new.origin}")
+        hashes = TileHashes(new.size, lambda tile: self._storage.read(tile.path))
+        if there.size > new.size or (there.size and tree_root(there.size, hashes) != there.root):
+            raise Conflict(
+                f"the published checkpoint is of another tree, of {there.size} entries, and this one has {new.size}: "
+                "another server writes this log, or the directory was restored from a backup"
+            )
 
     def _tell(self, lacking: str) -> None:
         if lacking and not self.lacking:
@@ -120,3 +140,9 @@ class Publisher:
         elif self.lacking and not lacking:
             log.info("the log's newest entries are published again")
         self.lacking = lacking
+
+
+def _with(minute: bytes, note: bytes) -> bytes:
+    """Return a minute's file with a checkpoint, which it may have already: the store's answer was lost."""
+    added = encode_minute(b"", note)
+    return minute if minute.endswith(added) else encode_minute(minute, note)

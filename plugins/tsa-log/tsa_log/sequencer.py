@@ -13,7 +13,9 @@ from typing import Final
 
 from tsa_core.api import clear_scratch
 from tsa_core.api.transparency import EncodingError, NoteSigner, SignedCheckpoint, read_entry
+from tsa_log.head import Head, TreeHead
 from tsa_log.journal import MAX_READ, Journals, read_records
+from tsa_log.objects import ObjectStorage
 from tsa_log.publisher import sign
 from tsa_log.state import Batch, Published, StateFiles
 from tsa_log.storage import Storage
@@ -74,7 +76,7 @@ class Sequencer:
     def __init__(
         self, folder: Path, storage: Storage, origin: str, disorder: timedelta, signers: Sequence[NoteSigner]
     ) -> None:
-        """Finish what a process that died had begun; raises OSError, ConfigError and DamagedLog."""
+        """Finish what a process that died had begun; raises OSError, ConfigError, DamagedLog and Conflict."""
         clear_scratch(folder)
         self._journals = Journals(folder / "pending")
         self._files = StateFiles(folder)
@@ -85,8 +87,16 @@ class Sequencer:
         self.state = self._files.read(origin)
         self._tree: GrowingTree | None = GrowingTree(storage, self.state.size, self.state.root)
         batch = self._files.read_batch()
-        if batch is not None and batch.size == self.state.size and batch.entries and not self.state.stopped:
+        self._head: Head | None = None
+        if isinstance(storage, ObjectStorage):
+            self._head = Head(storage, origin=origin, writer=self._files.writer())
+        if self.state.stopped:
+            return
+        if batch is not None and batch.size == self.state.size and batch.entries:
             self._integrate(batch)
+        elif self._head is not None:
+            here = TreeHead(self.state.size, self.state.root)
+            self._head.claim(here, here)
 
     @property
     def checkpoint(self) -> SignedCheckpoint | None:
@@ -96,7 +106,7 @@ class Sequencer:
         return self._signed
 
     def step(self) -> bool:
-        """Integrate what waits; return whether more waits than one step takes. Raises OSError."""
+        """Integrate what waits; return whether more waits than one step takes. Raises OSError and Conflict."""
         if self.state.stopped:
             return False
         if reason := self._files.read_wish_to_stop():
@@ -126,7 +136,11 @@ class Sequencer:
         if tree is None:
             raise RuntimeError("there is no tree to add to")
         self._files.write_batch(batch)
-        tree.add(batch.entries)
+        before = TreeHead(tree.size, self.state.root)
+        files = tree.add(batch.entries)
+        if self._head is not None:
+            self._head.claim(before, TreeHead(tree.size, tree.root))
+        self._storage.write_all(files)
         state = replace(self.state, size=tree.size, root=tree.root, newest=batch.newest, consumed=batch.consumed)
         self._files.write(state)
         self.state, self._tree = state, tree

@@ -21,11 +21,12 @@ from tsa_core.api.transparency import EncodingError, NoteSigner, entry_of, parse
 from tsa_log.engine_sequencer import EngineSequencer, open_engine
 from tsa_log.journal import Journal, Place
 from tsa_log.keys import signers_of
+from tsa_log.opening import open_storage
 from tsa_log.options import LogOptions
 from tsa_log.publisher import Publisher
 from tsa_log.sequencer import Sequencer, SequencerLock, went_back
-from tsa_log.state import LogState, Published, StateFiles
-from tsa_log.storage import LocalStorage, Storage
+from tsa_log.state import LogState, Published, StateFiles, Trouble
+from tsa_log.storage import Conflict, Storage
 from tsa_log.tree import DamagedLog
 from tsa_log.witnesses import Witness, WitnessThread
 
@@ -33,16 +34,17 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 0.02
 _PROBE_SECONDS: Final = 60.0
+_LONGEST_PAUSE_SECONDS: Final = 10.0
+"""How long a log that cannot go on waits at most before it tries again."""
 
 
 class LogSink(AuditSink):
     """Stores entries in this process's journal, and integrates those of all processes if no other process does."""
 
-    def __init__(self, options: LogOptions, storage: Storage, signers: Sequence[NoteSigner]) -> None:
+    def __init__(self, options: LogOptions, signers: Sequence[NoteSigner]) -> None:
         self._options = options
-        self._private = options.directory / "private"
+        self._private = options.private
         self._pending = self._private / "pending"
-        self._storage = storage
         self._signers = signers
         self._wait = dict(options.wait)
         self.latency = "remote" if self._wait else "local"
@@ -63,7 +65,11 @@ class LogSink(AuditSink):
         self._newest: datetime | None = None
         self._accepted: int | None = None
         self._stopped = ""
-        self._failure = ""
+        self._storage: Storage | None = None
+        """Opened by the thread, in the process that integrates."""
+        self._trouble = Trouble()
+        self._told: Trouble | None = None
+        """What this process told the others last; None when it told them nothing."""
         self._stored_at = 0.0
         self._last: tuple[float, Place] | None = None
         """The newest entry, and when it was stored."""
@@ -110,8 +116,10 @@ class LogSink(AuditSink):
     def _why_closed(self) -> str:
         if self._stopped:
             return f"the log is stopped: {self._stopped}"
+        if self._trouble.conflict:
+            return f"the log cannot be continued: {self._trouble.reason}"
         if self._overdue and self._options.required:
-            why = self._failure or "see the log of the process that publishes"
+            why = self._trouble.reason or "see the log of the process that publishes"
             return f"the log has published nothing new for {self._options.max_delay.total_seconds():g} s: {why}"
         return ""
 
@@ -178,6 +186,7 @@ class LogSink(AuditSink):
                 return HealthStatus(healthy=False, reason=str(error))
         try:
             self._look_at_state()
+            self._trouble = self._files.read_trouble()
             self._overdue = self._is_overdue(self._files.read_published())
         except (AuditError, OSError, ConfigError):
             return HealthStatus(healthy=False, reason="the log's state cannot be read; see the log file")
@@ -209,6 +218,8 @@ class LogSink(AuditSink):
             self._thread.join(self._options.longest_step.total_seconds() + 1)
         for witness in self._witnesses or ():
             witness.close()
+        if self._storage is not None:
+            self._storage.close()
         self._journal.close()
 
     # -- the sequencer's thread ---------------------------------------------------------------------------------
@@ -221,74 +232,89 @@ class LogSink(AuditSink):
         try:
             thread.start()
         except (RuntimeError, MemoryError) as error:
-            self._fail(f"its thread cannot be started: {error}")
+            self._fail(Trouble(f"its thread cannot be started: {error}"))
             return
         self._thread = thread
 
     def _run(self) -> None:
         interval = self._options.interval.total_seconds()
+        pause = interval
         while True:
-            ending = self._stopping.wait(interval)
+            ending = self._stopping.wait(pause)
             try:
                 if self._lock.take():
                     self._sequence(ending=ending)
+            except Conflict as error:
+                self._fail(Trouble(str(error), conflict=True))
             except (OSError, ConfigError, DamagedLog) as error:
-                self._fail(error.strerror if isinstance(error, OSError) and error.strerror else str(error))
+                self._fail(Trouble((error.strerror if isinstance(error, OSError) else None) or str(error)))
             except Exception:
                 log.exception("the log cannot go on")
-                self._fail("see the log file")
+                self._fail(Trouble("see the log file"))
             finally:
                 if ending or self._stopped:
                     self._lock.give_back()
             if ending:
                 return
+            pause = max(interval, min(2 * pause, _LONGEST_PAUSE_SECONDS)) if self._trouble.reason else interval
 
     def _sequence(self, *, ending: bool) -> None:
         """Integrate and publish until told to stop, as the one process that does."""
         interval = self._options.interval.total_seconds()
-        publisher = self._publisher()
-        with closing(self._sequencer()) as sequencer:
+        storage = self._storage = self._storage or open_storage(self._options)
+        publisher = self._publisher(storage)
+        with closing(self._sequencer(storage)) as sequencer:
             while True:
                 more = sequencer.step()
                 self._stopped = sequencer.state.stopped
                 signed = sequencer.checkpoint
                 if signed is None or publisher.publish(signed, sequencer.state.consumed):
                     sequencer.clear(publisher.published)
-                    self._failure = sequencer.failure
+                    self._tell(Trouble(sequencer.failure))
                 else:
-                    self._failure = publisher.lacking
+                    self._tell(Trouble(publisher.lacking))
                 if ending or self._stopped:
                     return
                 if not more:
                     ending = self._stopping.wait(interval)
 
-    def _sequencer(self) -> Sequencer | EngineSequencer:
+    def _sequencer(self, storage: Storage) -> Sequencer | EngineSequencer:
         options = self._options
         if options.tessera is not None:
-            return open_engine(options, options.tessera, self._private, self._storage)
-        return Sequencer(self._private, self._storage, options.origin, self._disorder, self._signers)
+            return open_engine(options, options.tessera, self._private, storage)
+        return Sequencer(self._private, storage, options.origin, self._disorder, self._signers)
 
-    def _publisher(self) -> Publisher:
+    def _publisher(self, storage: Storage) -> Publisher:
         options = self._options
         seconds = options.witness_timeout.total_seconds()
         keys = {each: parse_verifier_key(each.key) for each in options.witnesses}
         if self._witnesses is None:
             self._witnesses = [
-                WitnessThread(Witness(each.url, key, self._storage), seconds) for each, key in keys.items() if each.url
+                WitnessThread(Witness(each.url, key, storage), seconds) for each, key in keys.items() if each.url
             ]
         return Publisher(
             self._private,
-            self._storage,
+            storage,
             self._witnesses,
             threshold=options.witness_threshold,
             seconds=seconds,
             cosigners=[key for each, key in keys.items() if not each.url],
         )
 
-    def _fail(self, reason: str) -> None:
-        if reason != self._failure:
-            log.error("the log %s cannot be continued: %s", self._options.origin, reason)
-        self._failure = reason
+    def _fail(self, trouble: Trouble) -> None:
+        if trouble != self._trouble:
+            log.error("the log %s cannot be continued: %s", self._options.origin, trouble.reason)
+        try:
+            self._tell(trouble)
+        except OSError as error:
+            log.error("the other processes cannot be told: %s", error.strerror)  # noqa: TRY400 - no traceback
+
+    def _tell(self, trouble: Trouble) -> None:
+        """Let health, in all processes, know why the log does not get on."""
+        self._trouble = trouble
+        if trouble != self._told:
+            self._files.tell_trouble(trouble)
+            self._told = trouble
 
 
 _living: weakref.WeakSet[LogSink] = weakref.WeakSet()
@@ -305,13 +331,14 @@ os.register_at_fork(after_in_child=_after_fork)
 def open_sink(options: LogOptions) -> LogSink:
     """Return the sink; raises ConfigError for a directory that cannot be used, a key that is none, a damaged log."""
     signers = signers_of(options)
-    private = options.directory / "private"
-    storage = LocalStorage(options.directory / "public", private)
+    open_storage(options).close()  # what cannot be used is refused now, and not in the thread
+    private = options.private
     try:
         private.mkdir(mode=0o700, parents=True, exist_ok=True)
         (private / "pending").mkdir(mode=0o700, exist_ok=True)
-        storage.root.mkdir(mode=0o755, parents=True, exist_ok=True)
-        sink = LogSink(options, storage, signers)
+        if options.place is None:
+            options.public.mkdir(mode=0o755, parents=True, exist_ok=True)
+        sink = LogSink(options, signers)
         sink.probe()
         state = StateFiles(private).read(options.origin)
     except (OSError, AuditError) as error:

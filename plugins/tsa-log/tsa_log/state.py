@@ -8,8 +8,9 @@ so that whatever was written of its tiles is what will be written.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,9 @@ _STATE: Final = "state.json"
 _BATCH: Final = "batch"
 _PUBLISHED: Final = "published.json"
 _STOP: Final = "stop"
+_TROUBLE: Final = "trouble"
+WRITER: Final = "writer"
+"""Only a directory whose public files are in a bucket has this file."""
 _MAX_REASON_OCTETS: Final = 4096
 
 
@@ -81,6 +85,15 @@ class Batch:
         return json.dumps(head).encode() + b"\n" + b"".join(entries)
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """Why the process that integrates does not get on; empty when it does."""
+
+    reason: str = ""
+    conflict: bool = False
+    """Whether another server writes the log, so that no token may leave."""
+
+
 class StateFiles:
     """Reads and writes both files; OSError when that fails, ConfigError for files that are not ours."""
 
@@ -135,6 +148,40 @@ class StateFiles:
     def forget_stop(self) -> None:
         """Take back what processes asked for."""
         (self._folder / _STOP).unlink(missing_ok=True)
+
+    def writer(self) -> str:
+        """Return this directory's random name, made when it is first asked for, by whoever holds the lock."""
+        if not (name := self.read_writer()):
+            name = secrets.token_hex(8)
+            replace_file(self._folder / WRITER, name.encode(), mode=_MODE)
+        return name
+
+    def read_writer(self) -> str:
+        """Return this directory's random name, empty when it has none."""
+        try:
+            return (self._folder / WRITER).read_text(encoding="ascii")
+        except FileNotFoundError:
+            return ""
+        except UnicodeDecodeError:
+            raise _damaged(self._folder / WRITER) from None
+
+    def tell_trouble(self, trouble: Trouble) -> None:
+        """Let all processes know why the one that integrates does not get on; with none, that it does."""
+        if trouble.reason:
+            replace_file(self._folder / _TROUBLE, json.dumps({"version": 1, **asdict(trouble)}).encode(), mode=_MODE)
+        else:
+            (self._folder / _TROUBLE).unlink(missing_ok=True)
+
+    def read_trouble(self) -> Trouble:
+        """Return what was told last."""
+        path = self._folder / _TROUBLE
+        try:
+            document = _document(path.read_bytes(), path)
+            return Trouble(str(document["reason"]), conflict=bool(document["conflict"]))
+        except FileNotFoundError:
+            return Trouble()
+        except KeyError:
+            raise _damaged(path) from None
 
     def read_batch(self) -> Batch | None:
         """Return what was written last, whether it was added to the tree or not."""

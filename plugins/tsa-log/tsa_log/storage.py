@@ -1,19 +1,56 @@
-"""Where a log's public files lie: a directory that any web server can serve as it is."""
+"""Where a log's public files lie: a directory that any web server can serve as it is, or what stands for one."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from tsa_core.api import replace_file
+from tsa_core.api import IMMUTABLE, TsaError, replace_file
+from tsa_core.api.transparency import EncodingError, tile_at
 
+CHECKPOINT: Final = "checkpoint"
 _FOLDER_MODE: Final = 0o755
 _FILE_MODE: Final = 0o644
 
 
+class Conflict(TsaError):
+    """Somebody else writes this log, or could without being noticed. No token may leave."""
+
+
+class LogFile(NamedTuple):
+    """A file below the log's prefix."""
+
+    path: str
+    data: bytes
+
+
+class ServedAs(NamedTuple):
+    """The values of Content-Type and Cache-Control with which a file is served."""
+
+    content_type: str
+    cache: str
+
+
+_TILE: Final = ServedAs("application/octet-stream", IMMUTABLE)
+_TEXT: Final = ServedAs("text/plain; charset=utf-8", "public, max-age=1")
+
+
+def served_as(path: str) -> ServedAs:
+    """Say how a file is served; a tile or a bundle never changes."""
+    try:
+        tile_at(path)
+    except EncodingError:
+        return _TEXT
+    return _TILE
+
+
 class Storage(ABC):
-    """The files of one log below its prefix. Only the sequencer writes. All methods raise OSError."""
+    """The files of one log below its prefix. All methods raise OSError; several threads may read."""
+
+    shared = False
+    """Whether other machines can write here, of whom a lock on this one knows nothing."""
 
     @abstractmethod
     def read(self, path: str) -> bytes:
@@ -21,14 +58,34 @@ class Storage(ABC):
 
     @abstractmethod
     def write(self, path: str, data: bytes) -> None:
-        """Store a file, whole or not at all; it is durable when this returns. One of that name is replaced."""
+        """Store a file that never changes, whole or not at all; it is durable when this returns.
+
+        After a crash the same files are written again.
+        """
+
+    def write_all(self, files: Sequence[LogFile]) -> None:
+        """Store files that never change, in any order."""
+        for path, data in files:
+            self.write(path, data)
+
+    @abstractmethod
+    def update(self, path: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Replace a file by what `change` makes of it, or of None when there is none.
+
+        `change` is called again with what it finds then when somebody else was faster, and raises whatever keeps it
+        from going on. Where it returns what it was given, nothing is written.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close connections."""
 
 
 class LocalStorage(Storage):
     """Files in a directory. A reader sees the old file or the new one, never a part.
 
     They are written in `scratch`, a directory of the same file system, so that a process that is killed leaves nothing
-    among them.
+    among them. Its user holds a lock: nobody else writes here.
     """
 
     def __init__(self, root: Path, scratch: Path | None = None) -> None:
@@ -47,3 +104,16 @@ class LocalStorage(Storage):
             place.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             self._folders.add(place.parent)
         replace_file(place, data, mode=_FILE_MODE, scratch=self._scratch)
+
+    def update(self, path: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Replace a file."""
+        try:
+            before = self.read(path)
+        except FileNotFoundError:
+            before = None
+        after = change(before)
+        if after != before:
+            self.write(path, after)
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""

@@ -16,7 +16,7 @@ from tsa_core.api.transparency import (
     leaf_hash,
     read_bundle,
 )
-from tsa_log.storage import Storage
+from tsa_log.storage import LogFile, Storage
 
 _TILE_HEIGHT: Final = 8
 
@@ -26,7 +26,7 @@ class DamagedLog(TsaError):
 
 
 class GrowingTree:
-    """Adds entries, and writes the tiles and bundles that they fill or begin.
+    """Adds entries, and says what becomes of the tiles and bundles that they fill or begin.
 
     Memory does not grow with the tree: it holds the last tile of each row, at most eight, and the last bundle.
     """
@@ -73,35 +73,42 @@ class GrowingTree:
             frontier.append(leaf_hash(entry))
         return frontier.size, frontier.root()
 
-    def add(self, entries: Sequence[bytes]) -> None:
-        """Add entries and write what changed; raises OSError, after which this object is of no use."""
+    def add(self, entries: Sequence[bytes]) -> list[LogFile]:
+        """Add entries and return the files that must be written before anybody is shown the new root."""
+        files: list[LogFile] = []
         changed: set[int] = set()
         for entry in entries:
             index = self._frontier.size
             self._entries.append(entry)
             for level, position, value in self._frontier.append(leaf_hash(entry)):
                 if level % _TILE_HEIGHT == 0:
-                    self._put(level // _TILE_HEIGHT, position, value)
-                    changed.add(level // _TILE_HEIGHT)
+                    row = level // _TILE_HEIGHT
+                    changed.add(row)
+                    if full := self._put(row, position, value):
+                        files.append(full)
             if len(self._entries) == TILE_WIDTH:
-                self._storage.write(Tile(-1, index // TILE_WIDTH).path, encode_bundle(self._entries))
+                files.append(LogFile(Tile(-1, index // TILE_WIDTH).path, encode_bundle(self._entries)))
                 self._entries.clear()
         if self._entries:
-            tile = Tile(-1, self.size // TILE_WIDTH, len(self._entries))
-            self._storage.write(tile.path, encode_bundle(self._entries))
+            bundle = Tile(-1, self.size // TILE_WIDTH, len(self._entries))
+            files.append(LogFile(bundle.path, encode_bundle(self._entries)))
         for row in sorted(changed):
             if hashes := self._rows[row]:
                 tile = Tile(row, (self.size >> (_TILE_HEIGHT * row)) // TILE_WIDTH, len(hashes))
-                self._storage.write(tile.path, b"".join(hashes))
+                files.append(LogFile(tile.path, b"".join(hashes)))
+        return files
 
-    def _put(self, row: int, position: int, value: bytes) -> None:
+    def _put(self, row: int, position: int, value: bytes) -> LogFile | None:
+        """Add a hash to a row; return its last tile when that is full."""
         if row == len(self._rows):
             self._rows.append([])
         hashes = self._rows[row]
         hashes.append(value)
-        if len(hashes) == TILE_WIDTH:
-            self._storage.write(Tile(row, position // TILE_WIDTH).path, b"".join(hashes))
-            hashes.clear()
+        if len(hashes) < TILE_WIDTH:
+            return None
+        full = LogFile(Tile(row, position // TILE_WIDTH).path, b"".join(hashes))
+        hashes.clear()
+        return full
 
 
 def _rows(size: int) -> int:

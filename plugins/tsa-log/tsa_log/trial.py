@@ -16,10 +16,14 @@ from tsa_core.api import (
     why_not_writable,
 )
 from tsa_log.engine_sequencer import open_remote
+from tsa_log.head import Head, TreeHead
 from tsa_log.keys import signers_of
-from tsa_log.options import LogOptions, TesseraOptions
+from tsa_log.objects import ObjectStorage, StoreError
+from tsa_log.opening import open_storage
+from tsa_log.options import STORAGE, LogOptions, TesseraOptions
 from tsa_log.remote_log import RemoteLogError
-from tsa_log.state import StateFiles
+from tsa_log.state import LogState, StateFiles
+from tsa_log.storage import Conflict
 
 
 class LogTrial(AuditSink):
@@ -48,12 +52,27 @@ def try_sink(options: LogOptions) -> LogTrial:
     if reason := why_not_writable(options.directory):
         raise ConfigError(f"{reason}; make it and give the server's user write access", path="audit.tokenlog.directory")
     try:
-        stopped = StateFiles(options.directory / "private").read(options.origin).stopped
+        files = StateFiles(options.private)
+        state = files.read(options.origin)
+        _look(options, files, state)
+    except (Conflict, StoreError) as error:
+        raise ConfigError(str(error), path=STORAGE) from None
     except OSError as error:
         raise ConfigError(error.strerror or str(error), path="audit.tokenlog.directory") from None
-    if stopped:
-        return LogTrial(options, f"the log is stopped: {stopped}")
+    if state.stopped:
+        return LogTrial(options, f"the log is stopped: {state.stopped}")
     return LogTrial(options, "" if options.tessera is None else _why_unreadable(options.tessera))
+
+
+def _look(options: LogOptions, files: StateFiles, state: LogState) -> None:
+    """Read from the bucket, if there is one, who writes it; what may be written there is not tried."""
+    with closing(open_storage(options)) as storage:
+        if isinstance(storage, ObjectStorage):
+            batch = files.read_batch()
+            if batch is not None and batch.size == state.size and batch.entries:
+                return  # a step was not made to its end, and the server will see whether it may make it
+            here = TreeHead(state.size, state.root)
+            Head(storage, origin=options.origin, writer=files.read_writer()).look(here)
 
 
 def _why_unreadable(tessera: TesseraOptions) -> str:

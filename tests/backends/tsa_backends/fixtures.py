@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tsa_backends.gcs_store import GcsStore
 from tsa_backends.key_vault import KeyVault
 from tsa_backends.ministack import Ministack
 from tsa_backends.openbao import OpenBao
@@ -66,6 +67,14 @@ def gcp_kms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcpKms]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def gcs_store() -> Iterator[GcsStore]:
+    """A stand-in for Google Cloud Storage in this process; tests have prefixes of their own and leave it up."""
+    store = GcsStore()
+    yield store
+    store.stop()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""ministack, an emulator of AWS: its KMS signs with real keys."""
+"""ministack, an emulator of AWS: its KMS signs with real keys, its S3 heeds conditions on writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECRET_KEY = "secret-access-key-5d0e41aa"
 
 
 class Ministack:
-    """One emulator with KMS alone; it keeps its keys over `stop`, and over `kill` those that `stop` once kept."""
+    """One emulator with KMS and S3; it keeps its keys over `stop`, and over `kill` those that `stop` once kept."""
 
     def __init__(self, folder: Path) -> None:
         require_package("ministack")
@@ -30,7 +30,7 @@ class Ministack:
             "BIND_HOST": "127.0.0.1",
             "IOT_MTLS_ENABLED": "0",
             "MINISTACK_HOST": "127.0.0.1",
-            "SERVICES": "kms",
+            "SERVICES": "kms,s3",
             "SFTP_ENABLED": "0",
             "DOCKER_HOST": "unix:///nonexistent",
             "PERSIST_STATE": "1",
@@ -56,12 +56,12 @@ class Ministack:
         except (OSError, urllib.error.URLError):
             return False
 
-    def client(self) -> Any:
-        """Return a boto3 client of its KMS, for making and changing keys."""
+    def client(self, service: str = "kms") -> Any:
+        """Return a boto3 client of a service, for making what tests use."""
         import boto3
 
         return boto3.client(
-            "kms",
+            service,
             region_name=REGION,
             endpoint_url=self.address,
             aws_access_key_id="test",
@@ -76,3 +76,7 @@ class Ministack:
             client.create_alias(AliasName=alias, TargetKeyId=metadata["KeyId"])
         arn: str = metadata["Arn"]
         return arn
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket of S3, which it serves below /NAME."""
+        self.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})

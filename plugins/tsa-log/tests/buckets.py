@@ -1,0 +1,184 @@
+"""Logs whose public files are in a bucket."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tsa_backends.http_relay import HttpRelay, Matches, Relayed
+from tsa_core.api.transparency import (
+    TileHashes,
+    parse_signed_checkpoint,
+    read_bundle,
+    tiles_between,
+    tree_root,
+)
+from tsa_log.journal import Journal
+from tsa_log.objects import Bucket, Changed, ObjectStorage, Stored
+from tsa_log.opening import open_bucket
+from tsa_log.options import LogOptions
+from tsa_log.publisher import Publisher
+from tsa_log.sequencer import Sequencer
+from tsa_log.storage import ServedAs
+
+from .logs import LOG_KEY, ORIGIN, options
+
+DISORDER = timedelta(seconds=10)
+
+
+class Place:
+    """A prefix in a bucket; `relay` stands between it and whoever uses `settings`."""
+
+    def __init__(self, scheme: str, bucket: str, relay: HttpRelay) -> None:
+        self.scheme = scheme
+        self.relay = relay
+        self.bucket = bucket
+        prefix = f"log-{os.urandom(6).hex()}"
+        self.url = f"{scheme}://{bucket}/{prefix}"
+        self.public = f"{relay.address}/{bucket}/{prefix}"
+        """Where the files are for everybody."""
+
+    def other(self) -> Place:
+        """Return another prefix in the same bucket."""
+        return Place(self.scheme, self.bucket, self.relay)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The part of [audit.tokenlog] that leads to it."""
+        reached = (
+            {"s3": {"endpoint_url": self.relay.address}}
+            if self.scheme == "s3"
+            else {"gcs": {"endpoint": self.relay.address}}
+        )
+        return {"storage": self.url, **reached}
+
+    def options(self, directory: Path, **more: Any) -> LogOptions:
+        """Return [audit.tokenlog]."""
+        return options(directory, **self.settings, **more)
+
+    def open_bucket(self, *, seconds: float = 20) -> Bucket:
+        """Return the bucket, as a server has it."""
+        made = self.options(Path("/nonexistent"), storage_timeout=f"{int(seconds * 1000)}ms")
+        assert made.place is not None
+        return open_bucket(made, made.place)
+
+    def open(self, *, seconds: float = 20) -> ObjectStorage:
+        """Return the storage, as a server has it."""
+        return ObjectStorage(self.open_bucket(seconds=seconds), seconds=seconds)
+
+    def fetch(self, path: str) -> bytes:
+        """Return a file as anybody gets it."""
+        with urllib.request.urlopen(f"{self.public}/{path}", timeout=60) as reply:
+            data: bytes = reply.read()
+            return data
+
+    def headers(self, path: str) -> Mapping[str, str]:
+        """Return the headers with which everybody gets a file, by their names in lower case."""
+        with urllib.request.urlopen(f"{self.public}/{path}", timeout=60) as reply:
+            return {name.lower(): value for name, value in reply.headers.items()}
+
+    def entries(self) -> list[bytes]:
+        """Return all entries below the checkpoint; none where there is no checkpoint."""
+        try:
+            return entries_of(self.fetch)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return []
+
+    def writer(self) -> Mapping[str, Any]:
+        """Return who writes the log."""
+        found: Mapping[str, Any] = json.loads(self.fetch("writer.json"))
+        return found
+
+
+def entries_of(fetch: Callable[[str], bytes]) -> list[bytes]:
+    """Return all entries below a checkpoint that the log signed, after the tiles were shown to lead to its root."""
+    signed = parse_signed_checkpoint(fetch("checkpoint"))
+    assert signed.signed_by([LOG_KEY.key])
+    size, root = signed.checkpoint.size, signed.checkpoint.root
+    assert tree_root(size, TileHashes(size, lambda tile: fetch(tile.path))) == root
+    bundles = [tile for tile in tiles_between(0, size) if tile.level < 0]
+    return [each for tile in bundles for each in read_bundle(fetch(tile.path), tile.width)]
+
+
+class MemoryBucket(Bucket):
+    """A bucket of this process alone, for tests that make very many requests."""
+
+    where = "s3://memory/log"
+    wrong_tag = "-1"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._objects: dict[str, Stored] = {}
+        self._count = 0
+
+    def fetch(self, path: str) -> bytes:
+        return self._objects[path].data
+
+    def get(self, path: str) -> Stored | None:
+        return self._objects.get(path)
+
+    def put(self, path: str, data: bytes, served: ServedAs, tag: str | None) -> str:
+        with self._lock:
+            there = self._objects.get(path)
+            if (there.tag if there else None) != tag:
+                raise Changed
+            self._count += 1
+            self._objects[path] = Stored(data, str(self._count))
+            return str(self._count)
+
+    def delete(self, path: str) -> None:
+        with self._lock:
+            self._objects.pop(path, None)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def writes_of(name: str) -> Matches:
+    """Match requests that store a file whose path has this in it."""
+
+    def matches(request: Relayed) -> bool:
+        # Google's client sends the name in the body.
+        return request.writes and (name in request.path or f"/{name}".encode() in request.head)
+
+    return matches
+
+
+class BucketLog:
+    """A log without a server: its journal on the disk, and its storage in a bucket."""
+
+    def __init__(self, folder: Path, storage: ObjectStorage) -> None:
+        self.private = folder / "private"
+        self.storage = storage
+        (self.private / "pending").mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(self.private / "pending")
+
+    def sequencer(self) -> Sequencer:
+        return Sequencer(self.private, self.storage, ORIGIN, DISORDER, [LOG_KEY])
+
+    def publish(self, sequencer: Sequencer) -> None:
+        """Integrate and publish all that waits."""
+        while sequencer.step():
+            pass
+        publisher = Publisher(self.private, self.storage, [], threshold=0, seconds=1)
+        if (signed := sequencer.checkpoint) is not None:
+            publisher.publish(signed, sequencer.state.consumed)
+            sequencer.clear(publisher.published)
+
+    def run(self) -> Sequencer:
+        """Do what a server does that starts and ends."""
+        sequencer = self.sequencer()
+        self.publish(sequencer)
+        return sequencer
+
+    def close(self) -> None:
+        self.journal.close()
+        self.storage.close()
