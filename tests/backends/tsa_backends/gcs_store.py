@@ -161,4 +161,5 @@ class GcsStore:
 def _crc32c(data: bytes) -> str:
     import google_crc32c
 
-    return base64.b64encode(google_crc32c.Checksum(data).digest()).decode()
+    value: Any = google_crc32c.value  # which has no type
+    return base64.b64encode(value(data).to_bytes(4, "big")).decode()
