@@ -14,7 +14,7 @@ _MOST_LEFT: Final = 64
 
 
 class _Round(Generic[T]):
-    """The calls of one round, and what has come of them."""
+    """The calls of one round, and their results."""
 
     def __init__(self, calls: Sequence[Callable[[float], T]], deadline: float) -> None:
         self.results: dict[int, T] = {}
