@@ -108,15 +108,19 @@ def _node(folder: Path) -> None:
 
 
 def _java(folder: Path) -> None:
-    _run("mvn", "-q", "-B", _COPY_DEPENDENCIES, "-DoutputDirectory=lib", folder=folder)
+    _jars(folder)
     _run("javac", "-cp", "lib/*", "-d", "classes", "Interop.java", folder=folder)
+
+
+def _jars(folder: Path) -> None:
+    _run("mvn", "-q", "-B", _COPY_DEPENDENCIES, "-DoutputDirectory=lib", folder=folder)
 
 
 def _java_judge(program: str) -> Callable[[Path], None]:
     """Return what builds a judge that is one Java file."""
 
     def build(folder: Path) -> None:
-        _run("mvn", "-q", "-B", _COPY_DEPENDENCIES, "-DoutputDirectory=lib", folder=folder)
+        _jars(folder)
         _run("javac", "-cp", "lib/*", "-d", "classes", f"{program}.java", folder=folder)
 
     return build
@@ -170,6 +174,12 @@ LANGUAGES: Final[dict[str, Language]] = {
             build=_java_judge("EvidenceJudge"),
             start=("java", "-cp", "classes" + os.pathsep + "lib/*", "EvidenceJudge"),
         ),
+        Language(
+            name="jsign",
+            tools={"java": ((17, 0), ("--version",)), "mvn": ((3, 6), ("--version",))},
+            build=_jars,
+            start=("java", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", "lib/*", "net.jsign.JsignCLI"),
+        ),
         Language(name="rust", tools={"cargo": ((1, 85), ("--version",))}, build=_rust, start=("./interop",)),
     )
 }
@@ -209,6 +219,12 @@ def built(name: str) -> Path:
             if not target.is_dir():
                 _build(language, sources, target)
     return target
+
+
+def program(name: str) -> tuple[str, ...]:
+    """Return the command that starts a program of Java from any folder; raises NoToolchain or BuildFailed."""
+    folder = built(name)
+    return tuple(str(folder / "lib") + "/*" if word == "lib/*" else word for word in LANGUAGES[name].start)
 
 
 @contextmanager

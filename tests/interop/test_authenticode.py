@@ -9,22 +9,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
 
 from tests.extract.signed_files import coder, pem_files, run
+from tests.interop.builds import NoToolchain, not_on_this_machine, program
 from tests.interop.program_clients import portable_executable
 from tests.serving import QUERY, Server
 from tsa_core.testing import ServerProcess, encode_request
 from tsa_core.testing.programs import require_program
 
-pytestmark = pytest.mark.plugin("authenticode", "memory", "auditfile", "guard")
+pytestmark = pytest.mark.plugin("authenticode", "memory", "auditfile")
 
 CONFIG = """
 [routes]
 plugins = ["authenticode"]
 [routes.authenticode.paths]
 "/authenticode" = "default"
-"/authenticode/sha384" = "sha384"
 "/authenticode/sha512" = "sha512"
 "/authenticode/p256" = "p256"
 [routes.authenticode.sha1_paths]
@@ -40,11 +41,12 @@ signer = "memory:"
 signer_options = { algorithm = "rsa-2048" }
 [profiles.p256]
 signer = "memory:"
-""" + "".join(
-    f'[profiles.{name}]\nsigner = "memory:"\nsigner_hash = "{name}"\nsigner_options = {{ algorithm = "rsa-2048" }}\n'
-    for name in ("sha384", "sha512")
-)
-PROFILES = {"": "default", "/sha384": "sha384", "/sha512": "sha512", "/p256": "p256", "/sha1": "default"}
+[profiles.sha512]
+signer = "memory:"
+signer_hash = "sha512"
+signer_options = { algorithm = "rsa-2048" }
+"""
+PROFILES = {"": "default", "/sha512": "sha512", "/p256": "p256", "/sha1": "default"}
 OLD = "application/octet-stream"
 
 
@@ -58,6 +60,10 @@ class Served:
         (folder / "ca.pem").write_bytes(ca.certificate.public_bytes(Encoding.PEM))
         pem_files(folder, signer)
         (folder / "plain.exe").write_bytes(portable_executable())
+        assert isinstance(signer.key, RSAPrivateKey)
+        encryption = BestAvailableEncryption(b"secret")
+        store = pkcs12.serialize_key_and_certificates(b"coder", signer.key, signer.certificate, None, encryption)
+        (folder / "coder.p12").write_bytes(store)
 
     def root(self, profile: str) -> Path:
         """The file of the root of a profile's chain."""
@@ -104,6 +110,23 @@ def test_osslsigncode_signs_and_verifies(served: Served, tmp_path: Path, path: s
     assert (event["protocol"], event["profile"]) == ("authenticode", PROFILES[path])
     assert event["hash"] == {"": "sha256", "/p256": "sha256"}.get(path, path[1:])
     assert bytes.fromhex(event["digest"]) in signed.read_bytes()
+
+
+def test_jsign_stamps_and_osslsigncode_verifies(served: Served, tmp_path: Path) -> None:
+    """jsign's RFC 3161 is in test_tool_recipes.py."""
+    require_program("osslsigncode")
+    try:
+        jsign = program("jsign")
+    except NoToolchain as error:
+        not_on_this_machine(str(error))
+    signed = tmp_path / "signed.exe"
+    signed.write_bytes(portable_executable())
+    keys = ("--keystore", served.folder / "coder.p12", "--storetype", "PKCS12", "--storepass", "secret")
+    before = len(served.events())
+    url = f"{served.server.url}/authenticode"
+    run(*jsign, *keys, "--alg", "SHA-256", "--tsaurl", url, "--tsmode", "AUTHENTICODE", signed)
+    assert "Timestamp Server Signature verification: ok" in verify(served, signed, "default")
+    assert len(served.events()) == before + 1
 
 
 def test_osslsigncode_refuses_another_authoritys(served: Served, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -18,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from tests.cli.timestamp_shell import CHAIN, honest
 from tests.documentation.shell_blocks import ROOT, Block, blocks
 from tests.extract.signed_files import blank_pdf, coder, pem_files
+from tests.interop.builds import NoToolchain, not_on_this_machine
+from tests.interop.builds import program as java_program
 from tests.interop.program_clients import portable_executable
 from tsa_core.testing.http_tsa import HttpTsa
 from tsa_core.testing.programs import require_package, require_program
@@ -57,7 +60,7 @@ def typed(block: Block, folder: Path, url: str) -> None:
     """Type a block; each line that it shows must be one that is printed, but for what `...` stands for."""
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("TIMESTAMP_")},
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), str(folder / "bin"), os.environ["PATH"])),
         "HOME": str(folder),
         "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
     }
@@ -85,6 +88,20 @@ def test_what_the_page_types(block: Block, folder: Path, url: str) -> None:
     typed(block, folder, url)
 
 
+def test_what_the_page_types_for_jsign(folder: Path, url: str) -> None:
+    require_program("bash")
+    try:
+        command = java_program("jsign")
+    except NoToolchain as error:
+        not_on_this_machine(str(error))
+    (folder / "bin").mkdir()
+    script = folder / "bin" / "jsign"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    script.chmod(0o700)
+    (block,) = [each for each in TYPED if first_program(each) == "jsign"]
+    typed(block, folder, url)
+
+
 def test_the_program_for_pyhanko(folder: Path, url: str) -> None:
     require_package("pyhanko", install="pyHanko")
     (folder / "contract.pdf").write_bytes(blank_pdf())
@@ -92,7 +109,7 @@ def test_the_program_for_pyhanko(folder: Path, url: str) -> None:
     subprocess.run(
         [sys.executable, "-c", python.replace("http://127.0.0.1:3000", url)], cwd=folder, check=True, timeout=120
     )
-    (block,) = [each for each in TYPED if first_program(each) not in PACKAGES]
+    (block,) = [each for each in TYPED if first_program(each) == "timestamp-cli"]
     typed(block, folder, url)
 
 
@@ -102,8 +119,4 @@ def test_the_configuration_for_maven_is_xml_with_the_address() -> None:
 
 
 def test_every_block_of_a_package_is_typed() -> None:
-    reasons = {first_program(block): block.reason for block in BLOCKS if block.language == "console"}
-    assert {name for name, reason in reasons.items() if reason and "test_tool_recipes" in reason} == {
-        *PACKAGES,
-        "timestamp-cli",
-    }
+    assert {first_program(block) for block in TYPED} == {*PACKAGES, "jsign", "timestamp-cli"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
 from itertools import count
 from time import perf_counter
 from typing import ClassVar
@@ -11,6 +12,7 @@ import pytest
 
 from tsa_core.api import (
     AuditError,
+    AuditEvent,
     AuditSink,
     HealthStatus,
     Observer,
@@ -162,6 +164,26 @@ class AuditSinkContract(PluginFixtures):
             doing="writing several records to a sink that cannot store",
             remedy="catch it in write_all()",
         )
+
+    def test_event_that_cannot_be_kept_is_audit_error(self, failing_sink: AuditSink | None) -> None:
+        if failing_sink is None or not failing_sink.keeps_events:
+            return
+        event = AuditEvent(kind="countersignature", time=datetime.now(UTC), details={"profile": "default"})
+        raised(
+            AuditError,
+            lambda: failing_sink.event(event),
+            doing="storing an event in a sink that cannot store, and that says keeps_events",
+            remedy="catch it in event()",
+        )
+
+    def test_what_check_opens_keeps_events_as_the_sink_does(
+        self, provider: Provider[AuditSink], validated_options: PluginOptions, sink: AuditSink
+    ) -> None:
+        if provider.open_for_check is None:
+            return
+        trial = provider.open_for_check(validated_options)
+        trial.close()
+        assert trial.keeps_events == sink.keeps_events, "`check` would not find what the start finds"
 
     def test_refusals_are_taken_by_those_that_want_them(
         self, sink: AuditSink, read_serial_numbers: Callable[[], Collection[int]]

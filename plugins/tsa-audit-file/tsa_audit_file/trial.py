@@ -14,6 +14,8 @@ from tsa_core.api.trail import BrokenChainError, begin_hash
 class AuditFileTrial(AuditSink):
     """Tells whether records could be stored; stores none."""
 
+    keeps_events = True
+
     def __init__(self, options: AuditFileOptions) -> None:
         self._path = options.path
 

@@ -20,6 +20,7 @@ class AuditSqlTrial(AuditSink):
     """Tells whether records could be stored; stores none."""
 
     latency = "remote"
+    keeps_events = True
 
     def __init__(self, options: AuditSqlOptions) -> None:
         self._options = options
