@@ -1,4 +1,4 @@
-"""HTTP with one limit over all of an exchange: connect, handshake, head and body."""
+"""HTTP with one limit over all of an exchange, or of many at once: connect, handshake, head and body."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from tsa_core.api import retry_after
@@ -26,19 +26,71 @@ class Answer(NamedTuple):
     retry_after: float | None = None
 
 
+class Limit:
+    """The moment, `seconds` from now, at which the exchanges that it guards end, in whatever threads they are.
+
+    A limit on each read would not do: a peer that sends an octet a second never breaks it. One timer shuts the sockets
+    down. Use it in a `with` statement.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.deadline = monotonic() + seconds
+        self.over = False
+        self._lock = threading.Lock()
+        self._guarded: set[BoundedConnection] = set()
+        self._timer = threading.Timer(max(seconds, 0.001), self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left, and a little when none are: no time at all would mean no limit to a socket."""
+        return max(self.deadline - monotonic(), 0.001)
+
+    @contextmanager
+    def guarding(self, connection: BoundedConnection) -> Iterator[None]:
+        """Shut a connection down when it is over; raises TimeoutError when that was before the block ended."""
+        with self._lock:
+            self._guarded.add(connection)
+        try:
+            if self.over:
+                raise TimeoutError
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            if not self.over and not isinstance(error, TimeoutError):
+                raise
+            raise TimeoutError("no answer in time") from None
+        finally:
+            with self._lock:
+                self._guarded.discard(connection)
+        if self.over:  # what was read may have been cut off
+            raise TimeoutError("no answer in time")
+
+    def _end(self) -> None:
+        with self._lock:
+            self.over = True
+            for connection in self._guarded:
+                connection.shut()
+
+
 class _Request(NamedTuple):
     method: str
     path: str
     body: bytes | None
     headers: Mapping[str, str]
-    limit: int
+    most: int
 
 
 class BoundedConnection:
     """A connection to one http or https URL, kept open between requests; for one thread at a time.
 
-    A limit on each read would not do: a peer that sends an octet a second never breaks it. A timer shuts the socket
-    down, by a descriptor of its own, so that a handshake ends too. `headers` go with every request.
+    A descriptor of its own lets a limit shut the socket down during a handshake too. `headers` go with every request.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
@@ -51,52 +103,38 @@ class BoundedConnection:
         self._connection: http.client.HTTPConnection | None = None
         self._handle: socket.socket | None = None
 
-    def get(self, path: str, *, seconds: float, limit: int) -> Answer:
-        """Return the answer, with at most `limit` + 1 octets; raises OSError or HTTPException."""
-        return self._send(_Request("GET", path, None, {}, limit), seconds)
+    def get(self, path: str, limit: Limit, *, most: int) -> Answer:
+        """Return the answer, with at most `most` + 1 octets; raises OSError or HTTPException."""
+        return self._send(_Request("GET", path, None, {}, most), limit)
 
-    def post(self, path: str, body: bytes, *, seconds: float, limit: int, kind: str = _TEXT) -> Answer:
-        """Return the answer, with at most `limit` + 1 octets; raises OSError or HTTPException. `kind`: Content-Type."""
-        return self._send(_Request("POST", path, body, {"Content-Type": kind}, limit), seconds)
+    def post(self, path: str, body: bytes, limit: Limit, *, most: int, kind: str = _TEXT) -> Answer:
+        """Return the answer, with at most `most` + 1 octets; raises OSError or HTTPException. `kind`: Content-Type."""
+        return self._send(_Request("POST", path, body, {"Content-Type": kind}, most), limit)
 
-    def _send(self, request: _Request, seconds: float) -> Answer:
+    def _send(self, request: _Request, limit: Limit) -> Answer:
         """Exchange; a connection that the peer has closed meanwhile is opened again."""
-        deadline = monotonic() + seconds
         if self._connection is not None:
             with suppress(OSError, http.client.HTTPException):
-                return self._exchange(request, deadline)
+                return self._exchange(request, limit)
             self.close()
         try:
-            return self._exchange(request, deadline)
+            return self._exchange(request, limit)
         except BaseException:
             self.close()
             raise
 
-    def _exchange(self, request: _Request, deadline: float) -> Answer:
-        over = threading.Event()
-        timer = threading.Timer(max(deadline - monotonic(), 0.001), self._end, (over,))
-        timer.daemon = True
-        timer.start()
-        try:
-            connection = self._connection or self._connect(deadline)
+    def _exchange(self, request: _Request, limit: Limit) -> Answer:
+        with limit.guarding(self):
+            connection = self._connection or self._connect(limit.left)
             headers = {**self._headers, **request.headers}
             connection.request(request.method, f"{self._path}/{request.path}", request.body, headers)
             reply = connection.getresponse()
-            data = reply.read(request.limit + 1)
-            if reply.will_close or len(data) > request.limit:
+            data = reply.read(request.most + 1)
+            if reply.will_close or len(data) > request.most:
                 self.close()
-        except (OSError, http.client.HTTPException) as error:
-            if over.is_set() or isinstance(error, TimeoutError):
-                raise TimeoutError("no answer in time") from None
-            raise
-        finally:
-            timer.cancel()
-        if over.is_set():  # what was read may have been cut off
-            raise TimeoutError("no answer in time")
         return Answer(reply.status, data, retry_after(reply.headers.get("Retry-After")))
 
-    def _connect(self, deadline: float) -> http.client.HTTPConnection:
-        seconds = max(deadline - monotonic(), 0.001)
+    def _connect(self, seconds: float) -> http.client.HTTPConnection:
         connected = socket.create_connection((self._host, self._port), seconds)
         self._handle = connected.dup()
         if self._scheme == "https":
@@ -105,8 +143,8 @@ class BoundedConnection:
         self._connection.sock = connected
         return self._connection
 
-    def _end(self, over: threading.Event) -> None:
-        over.set()
+    def shut(self) -> None:
+        """Let whatever reads or writes this connection end, in another thread."""
         if (handle := self._handle) is not None:
             with suppress(OSError):
                 handle.shutdown(socket.SHUT_RDWR)

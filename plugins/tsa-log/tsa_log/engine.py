@@ -15,9 +15,10 @@ from time import monotonic
 from typing import Final
 
 from tsa_core.api.transparency import EncodingError, read_decimal
-from tsa_log.bounded_http import Answer, BoundedConnection, printable, why_it_failed
+from tsa_log.bounded_http import Answer, BoundedConnection, Limit, printable, why_it_failed
 
 _MAX_ANSWER_OCTETS: Final = 1024
+_OCTETS: Final = "application/octet-stream"
 _PUSHBACK: Final = frozenset({429, 503})
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
@@ -46,14 +47,14 @@ class Engine:
         self.failure = ""
         if not entries:
             return []
-        round_ = _Round(monotonic() + seconds)
-        found = list(self._pool.map(lambda entry: self._add(entry, round_), entries))
+        with Limit(seconds) as limit:
+            round_ = _Round(limit)
+            found = list(self._pool.map(lambda entry: self._add(entry, round_), entries))
         self.failure = f"{self.url}: {round_.failure}" if round_.failure else ""
         return found
 
     def _add(self, entry: bytes, round_: _Round) -> int | None:
-        seconds = round_.deadline - monotonic()
-        if round_.failure or seconds <= 0:
+        if round_.failure or round_.limit.over:
             round_.fail("it takes too few entries in time")
             return None
         try:
@@ -61,9 +62,7 @@ class Engine:
         except queue.Empty:
             connection = BoundedConnection(self.url, self._headers)
         try:
-            answer = connection.post(
-                "add", entry, seconds=seconds, limit=_MAX_ANSWER_OCTETS, kind="application/octet-stream"
-            )
+            answer = connection.post("add", entry, round_.limit, most=_MAX_ANSWER_OCTETS, kind=_OCTETS)
             return self._index(answer)
         except (OSError, http.client.HTTPException) as error:
             round_.fail(f"it cannot be reached: {why_it_failed(error)}")
@@ -91,8 +90,8 @@ class Engine:
 class _Round:
     """What the threads that post together share."""
 
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
         self.failure = ""
         self._lock = threading.Lock()
 

@@ -22,7 +22,7 @@ from tsa_core.api.transparency import (
     parse_signed_checkpoint,
     read_bundle,
 )
-from tsa_log.bounded_http import BoundedConnection, printable, why_it_failed
+from tsa_log.bounded_http import BoundedConnection, Limit, printable, why_it_failed
 
 _MAX_BUNDLE_OCTETS: Final = TILE_WIDTH * (2 + 0xFFFF)
 _MISSING: Final = frozenset({404, 410})
@@ -52,20 +52,21 @@ class RemoteLog:
         """Return an error that names the log."""
         return RemoteLogError(f"{self.url}: {text}")
 
-    def _fetch(self, path: str, limit: int) -> bytes | None:
+    def _fetch(self, path: str, most: int) -> bytes | None:
         """Return a file, None when there is none."""
         if (seconds := self._deadline - monotonic()) <= 0:
             raise self.error("no answer in time")
         try:
-            answer = self._connection.get(path, seconds=seconds, limit=limit)
+            with Limit(seconds) as limit:
+                answer = self._connection.get(path, limit, most=most)
         except (OSError, http.client.HTTPException) as error:
             raise self.error(f"it cannot be reached: {why_it_failed(error)}") from None
         if answer.status in _MISSING:
             return None
         if answer.status != 200:
             raise self.error(f"{path}: it answered {answer.status}: {printable(answer.body)}")
-        if len(answer.body) > limit:
-            raise self.error(f"{path} is longer than {limit} octets")
+        if len(answer.body) > most:
+            raise self.error(f"{path} is longer than {most} octets")
         return answer.body
 
     def checkpoint(self) -> SignedCheckpoint:
@@ -87,11 +88,11 @@ class RemoteLog:
 
     def tile(self, tile: Tile) -> bytes:
         """Return a tile or bundle; of one that is whole by now, the part that was asked for."""
-        limit = _MAX_BUNDLE_OCTETS if tile.level < 0 else TILE_WIDTH * HASH_OCTETS
-        data = self._fetch(tile.path, limit)
+        most = _MAX_BUNDLE_OCTETS if tile.level < 0 else TILE_WIDTH * HASH_OCTETS
+        data = self._fetch(tile.path, most)
         if data is not None:
             return data
-        data = self._fetch(tile.whole.path, limit) if tile.width < TILE_WIDTH else None
+        data = self._fetch(tile.whole.path, most) if tile.width < TILE_WIDTH else None
         if data is None:
             raise self.error(f"it has no {tile.path}")
         if tile.level >= 0:

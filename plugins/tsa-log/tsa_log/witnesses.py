@@ -25,7 +25,7 @@ from tsa_core.api.transparency import (
     parse_signatures,
     read_decimal,
 )
-from tsa_log.bounded_http import BoundedConnection, printable, why_it_failed
+from tsa_log.bounded_http import BoundedConnection, Limit, printable, why_it_failed
 from tsa_log.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,8 @@ class Witness:
 
     def _post(self, body: bytes, seconds: float) -> tuple[int, bytes]:
         try:
-            answer = self._connection.post("add-checkpoint", body, seconds=seconds, limit=_MAX_REPLY_OCTETS)
+            with Limit(seconds) as limit:
+                answer = self._connection.post("add-checkpoint", body, limit, most=_MAX_REPLY_OCTETS)
         except (OSError, http.client.HTTPException) as error:
             raise WitnessError(f"it cannot be reached: {why_it_failed(error)}") from None
         if len(answer.body) > _MAX_REPLY_OCTETS:
