@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tsa_core.api import AuditError
 from tsa_core.api.transparency import NoteSigner, SignatureType, entry_of
 from tsa_core.testing import sample_record, wait_until
 from tsa_log.engine import Engine
@@ -318,19 +319,21 @@ def test_a_check_says_whether_the_engines_log_can_be_read_and_posts_nothing(tmp_
     assert not (tmp_path / "log").exists()
 
 
-def test_an_engine_that_is_down_at_start_closes_the_gate_until_it_is_there(tmp_path: Path) -> None:
+def test_an_engine_that_is_down_at_start_or_later_closes_the_gate_until_it_is_there(tmp_path: Path) -> None:
     engine = FakeEngine(tmp_path / "engine").start()
     engine.stop()
     sink = sink_of(tmp_path / "log", engine, max_delay="200ms")
-    sink.write(sample_record(1))
-    wait_until(lambda: not sink.health().healthy, seconds=60, what="the gate is closed")
-    assert "cannot be reached: Connection refused" in sink.health().reason
-    with engine:
-        wait_until(lambda: sink.health().healthy, seconds=60, what="the gate is open again")
-        sink.write(sample_record(2))
-        wanted = {entry_of(sample_record(number).response).encode() for number in (1, 2)}
-        wait_until(lambda: set(entries(tmp_path / "log" / "public")) == wanted, seconds=60, what="both are in the log")
-        sink.close()
+    wanted, refused = set(), "cannot be reached: Connection refused"
+    for number in (1, 2):
+        sink.write(sample_record(number))
+        wanted.add(entry_of(sample_record(number).response).encode())
+        wait_until(lambda: refused in sink.health().reason, seconds=60, what="the gate is closed")
+        with pytest.raises(AuditError, match="published nothing new"):
+            sink.write(sample_record(3))
+        with engine:
+            wait_until(lambda: sink.health().healthy, seconds=60, what="the gate is open again")
+            assert set(entries(tmp_path / "log" / "public")) == wanted
+    sink.close()
     assert set(engine.headers) == {"Bearer s3cret"}
 
 
@@ -355,8 +358,8 @@ def test_a_log_without_its_engines_witness_is_not_published(tmp_path: Path) -> N
             tmp_path / "log", engine, witnesses=[{"key": str(WITNESS_KEY.key)}], witness_threshold=1, max_delay="200ms"
         )
         sink.write(sample_record(1))
-        wait_until(lambda: not sink.health().healthy, seconds=60, what="the gate is closed")
-        assert "0 of 1 witnesses cosigned" in sink.health().reason
+        lacking = "0 of 1 witnesses cosigned"
+        wait_until(lambda: lacking in sink.health().reason, seconds=60, what="the gate is closed")
         engine.signers.append(WITNESS_KEY)
         engine.publish()
         wait_until(lambda: sink.health().healthy, seconds=60, what="the gate is open again")
