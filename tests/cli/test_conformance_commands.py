@@ -64,8 +64,8 @@ def test_every_broken_demand_is_a_line_and_the_exit_code_is_2(folder: Path, comm
     assert "Traceback" not in result.stderr
     for line in (
         (
-            "profiles.default.policies: 1.3.6.1.4.1.57264.2 is Sigstore's; write 0.4.0.2023.1.1, or an identifier of your "
-            "organization's own (etsi-policy: EN 319 422 5.2.2 and Annex A; EN 319 421 5.2)"
+            "profiles.default.policies: 1.3.6.1.4.1.57264.2 is Sigstore's; write 0.4.0.2023.1.1, or an identifier of "
+            "your organization's own (etsi-policy: EN 319 422 5.2.2 and Annex A; EN 319 421 5.2)"
         ),
         (
             'clock.monitors: nobody watches the clock; write monitors = ["ntp"], or ["chrony"] '
@@ -76,8 +76,8 @@ def test_every_broken_demand_is_a_line_and_the_exit_code_is_2(folder: Path, comm
             "(etsi-audit: EN 319 421 7.12 (OVR-7.12-04, OVR-7.12-06))"
         ),
         (
-            'server.schemes: clients would send requests in the clear; write schemes = ["https"], or, behind a proxy that '
-            'does TLS, public_url = "https://..." (etsi-https: EN 319 422 7)'
+            'server.schemes: clients would send requests in the clear; write schemes = ["https"], or, behind a proxy '
+            'that does TLS, public_url = "https://..." (etsi-https: EN 319 422 7)'
         ),
     ):
         assert line in result.stderr

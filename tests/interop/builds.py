@@ -180,6 +180,12 @@ LANGUAGES: Final[dict[str, Language]] = {
             build=_jars,
             start=("java", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", "lib/*", "net.jsign.JsignCLI"),
         ),
+        Language(
+            name="qualified",
+            tools={"javac": ((17, 0), ("--version",)), "mvn": ((3, 6), ("--version",))},
+            build=_java_judge("QualifiedJudge"),
+            start=("java", "-cp", "classes" + os.pathsep + "lib/*", "QualifiedJudge"),
+        ),
         Language(name="rust", tools={"cargo": ((1, 85), ("--version",))}, build=_rust, start=("./interop",)),
     )
 }
