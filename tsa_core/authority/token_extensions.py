@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tsa_core.api import PKIFailureInfo, RequestRejected, TokenDraft, TsaError
 from tsa_core.authority.pending_request import PendingRequest
 from tsa_core.authority.processors import Processors
+from tsa_core.conformance.profiles import Conformance
 from tsa_core.protocol import oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.qc_statements import read_qc_statements
@@ -50,17 +51,14 @@ def token_extensions(
             wrong.plugin = adding[0] if len(adding) == 1 else None
             raise wrong from None
         if profile.conformance is not None:
-            _refuse_unless_conforming(pending, every, [name for name, _ in added])
+            _refuse_unless_conforming(profile.conformance, pending, every, [name for name, _ in added])
     return extensions
 
 
 def _refuse_unless_conforming(
-    pending: PendingRequest, extensions: Sequence[RequestExtension], adding: Sequence[str]
+    conformance: Conformance, pending: PendingRequest, extensions: Sequence[RequestExtension], adding: Sequence[str]
 ) -> None:
     """Raise for extensions that no token of the profile's conformance may have."""
-    conformance, request = pending.profile.conformance, pending.request
-    if conformance is None:
-        return
     critical = [extension.oid for extension in extensions if extension.critical]
     statements = [
         identifier
@@ -71,7 +69,7 @@ def _refuse_unless_conforming(
     complaint = conformance.complaint_about(critical_extensions=critical, qc_statements=statements)
     if not complaint:
         return
-    if any(extension.critical for extension in request.extensions):
+    if any(extension.critical for extension in pending.request.extensions):
         raise RequestRejected(
             PKIFailureInfo.UNACCEPTED_EXTENSION,
             "a critical extension is not accepted, because tokens here may have none; leave it out",

@@ -36,7 +36,7 @@ def weak_hashes(case: Case) -> str | None:
 
 @demand(
     "sigstore-certificate-in-token",
-    clause="RFC 3161 2.4.1; clients: rekor, cosign without a trusted root",
+    clause="RFC 3161 2.4.1",
     setting="profiles.{profile}.include_chain",
 )
 def certificate_in_token(case: Case) -> str | None:

@@ -217,6 +217,11 @@ def test_qualified_needs_etsi() -> None:
         Conforming(profile={"qualified": True}).open("csbr")
 
 
+def test_one_name_needs_no_list() -> None:
+    with Conforming(profile={"conformance": "etsi"}).open() as service:
+        assert service.settings.profiles["default"].conformance == ["etsi"]
+
+
 def test_a_list_has_each_once() -> None:
     with pytest.raises(ConfigError, match="lists 'etsi' twice"):
         Conforming().open("etsi", "etsi")
