@@ -283,6 +283,14 @@ def test_the_certificate_must_be_for_the_name_in_the_settings(
         assert refused(server, ca, host=host) == f"its certificate is not for {host}"
 
 
+def test_without_a_file_the_systems_cas_count(
+    serve: Serve, ca: KeyServerCa, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca.file))
+    server = serve(context(files), answering(GOOD))
+    assert KeyExchange("127.0.0.1", server.port, trusting(None, where="ca")).run(deadline=time.monotonic() + 5).cookies
+
+
 def test_the_systems_cas_do_not_trust_ours(serve: Serve, files: tuple[Path, Path]) -> None:
     server = serve(context(files), answering(GOOD))
     with pytest.raises(NoUsableAnswer, match="its certificate is not trusted"):

@@ -16,7 +16,7 @@ from tsa_core.api.ntp.query import LeaveAlone, NoUsableAnswer, Sample
 from tsa_core.builtin.clock import SystemClock
 from tsa_core.testing import ends_within
 from tsa_monitor_nts.extension_fields import NtsQuestion
-from tsa_monitor_nts.key_exchange import Keys, trusting
+from tsa_monitor_nts.key_exchange import Keys, Unreachable, trusting
 from tsa_monitor_nts.server import NtsServer
 
 from .nts_world import ExchangeThrough, KeyServerCa, ManInTheMiddle, NtsChronyd
@@ -259,20 +259,31 @@ def test_a_server_that_was_restarted_is_asked_for_new_keys(
     assert exchange.runs == 2
 
 
-def test_failed_key_exchanges_are_further_and_further_apart(
-    server: NtsServer, exchange: ExchangeThrough, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("failure", "pauses"),
+    [
+        (NoUsableAnswer("it does not want to"), [round(min(60 * 1.5**n, 3600)) for n in range(12)]),
+        (Unreachable("it does not want to"), [60] * 12),
+    ],
+)
+def test_failed_key_exchanges_are_further_and_further_apart_when_they_cost_the_server_something(
+    server: NtsServer,
+    exchange: ExchangeThrough,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: NoUsableAnswer,
+    pauses: list[int],
 ) -> None:
     def fail(**_: float) -> Keys:
-        raise NoUsableAnswer("it does not want to")
+        raise failure
 
     monkeypatch.setattr(exchange, "run", fail)
-    pauses = []
-    for _ in range(12):
+    seen = []
+    for _ in pauses:
         server._not_before = 0.0
         with pytest.raises(LeaveAlone, match="it does not want to") as raised:
             ask(server)
-        pauses.append(round(raised.value.seconds))
-    assert pauses == [round(min(60 * 1.5**n, 3600)) for n in range(12)]
+        seen.append(round(raised.value.seconds))
+    assert seen == pauses
 
 
 KEYS = Keys(to_server=bytes(32), to_client=bytes([1]) * 32, cookies=(), host="127.0.0.1", port=123)

@@ -50,6 +50,10 @@ _NOT_VALID: Final = {
 ResultT = TypeVar("ResultT")
 
 
+class Unreachable(NoUsableAnswer):
+    """There was no connection, so that the server had no work with it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Keys:
     """What a key exchange gives: one key for each direction, cookies, and where to ask for the time."""
@@ -101,12 +105,10 @@ class KeyExchange:
         What a server sends is bounded. Its certificate must be valid for the name in the settings. Revocation is not
         checked.
         """
-        family, address = resolve(self.host, self.port, socket.SOCK_STREAM)
+        wire, address = self._connect(deadline)
         try:
-            with socket.socket(family, socket.SOCK_STREAM) as wire:
-                wire.settimeout(_left(deadline))
-                wire.connect(address)
-                return self._over(_Pump(wire, self._context, deadline), address[0])
+            with wire:
+                return self._over(_Pump(wire, self._context, deadline), address)
         except TimeoutError:
             raise NoUsableAnswer("the key exchange was not over in time") from None
         except SSL.Error as error:
@@ -114,7 +116,23 @@ class KeyExchange:
         except BadRecords as error:
             raise NoUsableAnswer(f"the key exchange failed: {error}") from None
         except OSError as error:
-            raise NoUsableAnswer(f"no key exchange: {error.strerror or error}") from None
+            raise NoUsableAnswer(f"the key exchange broke off: {error.strerror or error}") from None
+
+    def _connect(self, deadline: float) -> tuple[socket.socket, str]:
+        """Return a connection and the address that it leads to; raises Unreachable."""
+        try:
+            family, address = resolve(self.host, self.port, socket.SOCK_STREAM)
+        except NoUsableAnswer as error:
+            raise Unreachable(str(error)) from None
+        wire = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            wire.settimeout(_left(deadline))
+            wire.connect(address)
+        except OSError as error:
+            wire.close()
+            what = "no answer" if isinstance(error, TimeoutError) else error.strerror or error
+            raise Unreachable(f"no key exchange: {what}") from None
+        return wire, address[0]
 
     def _over(self, pump: _Pump, address: str) -> Keys:
         connection = pump.connection

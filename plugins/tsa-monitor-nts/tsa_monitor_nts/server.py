@@ -8,7 +8,7 @@ from collections import deque
 from tsa_core.api import Clock
 from tsa_core.api.ntp.query import LeaveAlone, NoUsableAnswer, Sample, TimeServer, query
 from tsa_monitor_nts.extension_fields import NtsQuestion
-from tsa_monitor_nts.key_exchange import KeyExchange, Keys
+from tsa_monitor_nts.key_exchange import KeyExchange, Keys, Unreachable
 from tsa_monitor_nts.records import MAX_COOKIES
 
 _LONGER = 1.5
@@ -71,11 +71,15 @@ class NtsServer(TimeServer):
         now = time.monotonic()
         if now < self._not_before:
             raise LeaveAlone("its cookies are of no use; a key exchange must wait", self._not_before - now)
-        self._not_before = now + self._next_pause
-        self._next_pause = max(self._pause, min(_LONGER * self._next_pause, _LONGEST_PAUSE_SECONDS))
+        pause = self._next_pause
+        self._not_before = now + pause
+        self._next_pause = max(self._pause, min(_LONGER * pause, _LONGEST_PAUSE_SECONDS))
         try:
             self._keys = self._exchange.run(deadline=deadline)
         except NoUsableAnswer as error:
+            if isinstance(error, Unreachable):
+                # Nobody was asked for anything, and when the network is back the clock should soon be trusted again.
+                self._next_pause = pause
             raise LeaveAlone(str(error), self._not_before - time.monotonic()) from None
         self._cookies.clear()
         self._cookies.extend(self._keys.cookies)

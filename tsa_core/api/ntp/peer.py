@@ -32,7 +32,7 @@ class Peer:
         """What it is known by, however its name is written in the settings."""
         self._not_before = 0.0
         self._penalty_seconds = 0.0
-        self._why = ""
+        self._kiss = ""
         self.report = TimeSourceReport(name=self.name, outcome="not asked yet", authenticated=server.authenticated)
 
     @property
@@ -44,15 +44,17 @@ class Peer:
     def penalty(self) -> tuple[float, float, str] | None:
         """Until when (time.monotonic(), the same in all processes) and how long it is left alone, and its words.
 
-        None when it may be asked. Assign it to make another Peer obey too.
+        None when it may be asked, or has not said so itself. Assign it to make another Peer obey too.
         """
-        return None if self.may_be_asked else (self._not_before, self._penalty_seconds, self._why)
+        if self.may_be_asked or not self._kiss:
+            return None
+        return self._not_before, self._penalty_seconds, self._kiss
 
     @penalty.setter
     def penalty(self, penalty: tuple[float, float, str]) -> None:
-        self._not_before, self._penalty_seconds, self._why = penalty
+        self._not_before, self._penalty_seconds, self._kiss = penalty
         if not self.may_be_asked:
-            self._report(self._why)
+            self._report(self._kiss)
 
     def ask(self, clock: Clock, stopping: threading.Event) -> Sample | None:
         """Ask until there is an answer or no attempt is left."""
@@ -69,7 +71,6 @@ class Peer:
             except NoUsableAnswer as error:
                 self._note_failure(str(error), started)
                 if isinstance(error, KissOfDeath | LeaveAlone):
-                    self._why = str(error)
                     self._leave_alone(error)
                     break
                 continue
@@ -100,8 +101,11 @@ class Peer:
 
     def _leave_alone(self, error: KissOfDeath | LeaveAlone) -> None:
         if isinstance(error, LeaveAlone):
+            # Other settings may mend what is wrong: it is not remembered over a reload.
+            self._kiss = ""
             self._not_before = time.monotonic() + error.seconds
             return
+        self._kiss = str(error)
         if error.code in {"DENY", "RSTR"}:
             seconds = _DENIED_SECONDS
         else:
