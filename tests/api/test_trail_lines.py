@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -51,6 +51,12 @@ def line_of(members: str, key: bytes | None = None, before: Link = BEGINNING) ->
 def test_a_token_has_the_line_that_it_always_had(key: bytes | None, digest: str) -> None:
     members = TokenMembers(digests=False, tokens=False)(sample_record(1))
     assert line_of(members, key) == f'{TOKEN},"hash":"{digest}"}}\n'
+
+
+def test_the_bound_of_the_clock_is_in_the_line_of_a_token_where_it_was_measured() -> None:
+    record = replace(sample_record(1), clock_error_bound=timedelta(milliseconds=2, microseconds=142))
+    members = TokenMembers(digests=False, tokens=False)(record)
+    assert members == TOKEN.removeprefix('{"seq":1,') + ',"clock_error_bound_us":2142'
 
 
 def test_what_is_asked_for_stands_behind_what_is_always_there() -> None:

@@ -51,7 +51,7 @@ class Served:
     def token(self) -> Any:
         reply = self.authority.respond(encode_request(b"x"), RequestContext())
         assert reply.rejection is None, reply.rejection
-        return tsp.TimeStampResp.load(reply.der)["time_stamp_token"]["content"]["encap_content_info"]["content"].parsed
+        return _tst_info(reply.der)
 
     def refusal(self) -> str:
         rejection = self.authority.respond(encode_request(b"x"), RequestContext()).rejection
@@ -77,6 +77,10 @@ def serve(tmp_path: Path) -> Serve:
         return Served(authority, monitor, sink)
 
     return make
+
+
+def _tst_info(reply: bytes) -> Any:
+    return tsp.TimeStampResp.load(reply)["time_stamp_token"]["content"]["encap_content_info"]["content"].parsed
 
 
 def stated(info: Any) -> timedelta:
@@ -271,3 +275,22 @@ def test_a_clock_plugin_may_state_the_bound_itself() -> None:
     profile = {"accuracy": "measured", "fraction_digits": 3}
     loaded = load_settings(overrides={"profiles": {"default": profile}, "clock": {"source": "gps"}}, environ={})
     assert loaded.profiles["default"].promised_accuracy == timedelta(seconds=1)
+
+
+def test_a_batch_shares_one_evaluation_whatever_is_measured_meanwhile(serve: Serve) -> None:
+    served = serve()
+    served.says(20 * MS, 5 * MS)
+    batch = [served.authority.admit(encode_request(b"x"), RequestContext()) for _ in range(4)]
+    sign = served.authority.profiles["default"].sign
+
+    def sign_and_measure(to_sign: bytes) -> bytes:
+        served.says(300 * MS, 5 * MS)
+        return sign(to_sign)
+
+    served.authority.profiles["default"].sign = sign_and_measure
+    served.authority.respond_batch(batch)
+    tokens = [_tst_info(pending.answered.der) for pending in batch]
+    assert len({(token["gen_time"].native, stated(token)) for token in tokens}) == 1
+    assert stated(tokens[0]) < 60 * MS
+    assert len({record.clock_error_bound for record in served.sink.records}) == 1
+    assert stated(served.token()) > 300 * MS
