@@ -281,13 +281,22 @@ def test_identity_that_may_not_use_the_profile_is_refused() -> None:
     ("profile", "settings", "sha1", "said"),
     [
         ("nothing", {}, False, "there is no profile 'nothing'; there are: default"),
-        ("default", {"conformance": "sigstore"}, False, "the conformance sigstore, so its key may sign nothing but"),
+        ("default", {"conformance": "sigstore"}, False, r"conform to sigstore \(profiles.default.conformance\)"),
         ("default", {}, True, "cannot sign SHA-1 digests: that takes an RSA key without PSS"),
     ],
 )
 def test_profile_that_must_not_or_cannot(profile: str, settings: dict[str, Any], sha1: bool, said: str) -> None:
     with open_service(profiles={"default": settings}) as service, pytest.raises(ConfigError, match=said):
         countersigner(service, profile, sha1=sha1)
+
+
+def test_key_of_a_profile_with_a_conformance_countersigns_for_no_other() -> None:
+    parts = Parts(signers={"p256": TestSigner(), "rsa": TestSigner("rsa-2048")})
+    profiles = {"default": {"conformance": "sigstore"}, "same": {}, "other": {"signer": "test:rsa"}}
+    with open_service(parts, profiles=profiles) as service:
+        with pytest.raises(ConfigError, match=r"the key of the profile 'same' .*\(profiles.default.conformance\)"):
+            countersigner(service, "same")
+        countersigner(service, "other").countersign(VALUE, asked())
 
 
 def test_sha1_is_of_the_same_key_and_of_no_token() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import methodcaller
 from time import perf_counter_ns
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from tsa_core.api import (
     AuditError,
@@ -78,34 +77,28 @@ class AuditSinks:
             if (trace := pending.trace) is not None and not trace.audit_began:
                 trace.audit_began = perf_counter_ns()
         records = [_record(pending) for pending in batch]
-        self._put(self._all, "write_all", records, guard)
+        for name, sink, failed, calls in self._all:
+            try:
+                if guard is None:
+                    returned: object = calls.call(partial(sink.write_all, records))
+                else:
+                    guard.begin(calls)
+                    returned = sink.write_all(records)  # type: ignore[func-returns-value] # a wrong one may
+                if returned is not None:
+                    raise _wrong(name, "write_all", returned)
+            except BaseException as error:  # noqa: BLE001 - it is raised again
+                _fail(name, failed, error)
+            if failed.reason:
+                failed.clear()
 
     def store_event(self, event: AuditEvent) -> None:
         """Store an event that an answer waits for in each sink that keeps events; raises TsaError, and nothing else."""
-        self._put(self._keeping_events, "event", event, None)
-
-    def _put(self, sinks: Sequence[_Sink], method: str, what: object, guard: BatchGuard | None) -> None:
-        """Call a method of each sink; raises TsaError, and nothing else."""
-        put = methodcaller(method, what)
-        for name, sink, failed, calls in sinks:
+        for name, sink, failed, calls in self._keeping_events:
             try:
-                if guard is None:
-                    returned: object = calls.call(partial(put, sink))
-                else:
-                    guard.begin(calls)
-                    returned = put(sink)
-                if returned is not None:
-                    raise PluginError(
-                        f"the audit sink {name!r} is wrong: {method} returned {describe(returned)}, not None",
-                        plugin=name,
-                    )
-            except TsaError as error:
-                failed.set(SINK_FAILED)
-                error.plugin = name
-                raise
-            except BaseException as error:
-                failed.set(SINK_FAILED)
-                raise PluginCrash(f"the audit sink {name!r} crashed", plugin=name) from error
+                if (returned := calls.call(partial(sink.event, event))) is not None:
+                    raise _wrong(name, "event", returned)
+            except BaseException as error:  # noqa: BLE001 - it is raised again
+                _fail(name, failed, error)
             if failed.reason:
                 failed.clear()
 
@@ -123,6 +116,22 @@ class AuditSinks:
         """End the threads that call the sinks."""
         for _, _, _, calls in self._all:
             calls.close()
+
+
+def _wrong(name: str, method: str, returned: object) -> PluginError:
+    """Return what is raised for a result, a coroutine for example, which has stored nothing."""
+    return PluginError(
+        f"the audit sink {name!r} is wrong: {method} returned {describe(returned)}, not None", plugin=name
+    )
+
+
+def _fail(name: str, failed: Cause, error: BaseException) -> NoReturn:
+    """Raise TsaError for what a sink has raised, and note that it failed."""
+    failed.set(SINK_FAILED)
+    if isinstance(error, TsaError):
+        error.plugin = name
+        raise error
+    raise PluginCrash(f"the audit sink {name!r} crashed", plugin=name) from error
 
 
 def _record(pending: PendingRequest) -> AuditRecord:

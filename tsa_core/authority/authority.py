@@ -214,7 +214,7 @@ class TimestampAuthority:
         if (found := self.profiles.get(profile)) is None:
             raise ConfigError(f"there is no profile {profile[:64]!r}; there are: {', '.join(self.profiles)}")
         sign = partial(self._sign, limited=True)
-        parts = AuthorityParts(self._admission, self._audit_sinks, self._replies, self._new_stamp, sign)
+        parts = AuthorityParts(self.profiles, self._admission, self._audit_sinks, self._replies, self._new_stamp, sign)
         return ProfileCountersigner(found, protocol, parts, sha1=sha1)
 
     def close(self) -> None:

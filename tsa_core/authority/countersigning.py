@@ -39,6 +39,7 @@ EVENT: Final = "countersignature"
 class AuthorityParts(NamedTuple):
     """What a countersigner uses of the authority: `stamp` reads the clock for a request, `sign` signs what it has."""
 
+    profiles: Mapping[str, Profile]
     admission: Admission
     sinks: AuditSinks
     replies: Replies
@@ -50,12 +51,13 @@ class ProfileCountersigner(Countersigner):
     """Countersigns for a profile. Thread-safe. Raises ConfigError for a profile that must not or cannot."""
 
     def __init__(self, profile: Profile, protocol: str, parts: AuthorityParts, *, sha1: bool) -> None:
-        settings = profile.settings
-        if settings.conformance:  # of which the qualified ones are some
-            raise ConfigError(
-                f"the profile {profile.name!r} has the conformance {', '.join(settings.conformance)}, so its key may "
-                "sign nothing but tokens (RFC 3161 2.1); give another profile, with a key of its own"
-            )
+        for other in parts.profiles.values():  # itself too; qualified profiles have a conformance
+            if other.settings.conformance and other.signer.public_key == profile.signer.public_key:
+                raise ConfigError(
+                    f"the key of the profile {profile.name!r} makes tokens that conform to "
+                    f"{', '.join(other.settings.conformance)} (profiles.{other.name}.conformance), so it may sign nothing "
+                    "else (RFC 3161 2.1); give a profile with a key of its own"
+                )
         if parts.sinks.lose_events:
             raise ConfigError(
                 "no audit sink keeps events, so nothing would tell what was countersigned; add one that does, such as "
@@ -67,7 +69,9 @@ class ProfileCountersigner(Countersigner):
         self._protocol = protocol
         self._parts = parts
         # Clients look for the issuers here and nowhere else.
-        include: Literal["intermediates", "full"] = "full" if settings.include_chain == "full" else "intermediates"
+        include: Literal["intermediates", "full"] = (
+            "full" if profile.settings.include_chain == "full" else "intermediates"
+        )
         self._template = CountersignatureTemplate(
             signer_certificate=profile.chain.selection("leaf")[0],
             certificates=profile.chain.selection(include),
