@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from time import perf_counter_ns
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from tsa_core.api import (
     AuditEvent,
@@ -55,8 +55,8 @@ class ProfileCountersigner(Countersigner):
             if other.settings.conformance and other.signer.public_key == profile.signer.public_key:
                 raise ConfigError(
                     f"the key of the profile {profile.name!r} makes tokens that conform to "
-                    f"{', '.join(other.settings.conformance)} (profiles.{other.name}.conformance), so it may sign nothing "
-                    "else (RFC 3161 2.1); give a profile with a key of its own"
+                    f"{', '.join(other.settings.conformance)} (profiles.{other.name}.conformance), so it may sign "
+                    "nothing else (RFC 3161 2.1); give a profile with a key of its own"
                 )
         if parts.sinks.lose_events:
             raise ConfigError(
@@ -69,12 +69,10 @@ class ProfileCountersigner(Countersigner):
         self._protocol = protocol
         self._parts = parts
         # Clients look for the issuers here and nowhere else.
-        include: Literal["intermediates", "full"] = (
-            "full" if profile.settings.include_chain == "full" else "intermediates"
-        )
+        full = profile.settings.include_chain == "full"
         self._template = CountersignatureTemplate(
             signer_certificate=profile.chain.selection("leaf")[0],
-            certificates=profile.chain.selection(include),
+            certificates=profile.chain.selection("full" if full else "intermediates"),
             algorithm=profile.algorithm,
         )
         self.algorithm = profile.algorithm.name
