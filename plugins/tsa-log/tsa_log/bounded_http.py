@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from time import monotonic
 from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -16,6 +17,12 @@ from tsa_core.api import retry_after
 
 _PORTS: Final = {"http": 80, "https": 443}
 _TEXT: Final = "text/plain; charset=utf-8"
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return the system's authorities, which are read once: within an exchange that takes a part of its time."""
+    return ssl.create_default_context()
 
 
 class Answer(NamedTuple):
@@ -100,6 +107,8 @@ class BoundedConnection:
         self._port = parts.port or _PORTS[parts.scheme]
         self._path = parts.path.rstrip("/")
         self._headers = dict(headers or {})
+        if self._scheme == "https":
+            _tls()
         self._connection: http.client.HTTPConnection | None = None
         self._handle: socket.socket | None = None
 
@@ -138,7 +147,7 @@ class BoundedConnection:
         connected = socket.create_connection((self._host, self._port), seconds)
         self._handle = connected.dup()
         if self._scheme == "https":
-            connected = ssl.create_default_context().wrap_socket(connected, server_hostname=self._host)
+            connected = _tls().wrap_socket(connected, server_hostname=self._host)
         self._connection = http.client.HTTPConnection(self._host, self._port, timeout=seconds)
         self._connection.sock = connected
         return self._connection
