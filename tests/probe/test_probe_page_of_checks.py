@@ -7,7 +7,7 @@ import re
 from tests.interop.matrix import PAGE as CLIENTS_PAGE
 from tests.probe.check_table import table, written
 from tsa_core.cli.timestamp import probe as command
-from tsa_core.probe import CHECKS, GRADES
+from tsa_core.probe import CHECKS, GRADES, STANDARDS
 from tsa_core.probe.clients import CLIENTS, KEYS
 
 
@@ -34,5 +34,6 @@ def test_checks_say_what_they_are_about() -> None:
         assert not each.title.endswith("."), each.id
 
 
-def test_the_command_knows_the_grades() -> None:
+def test_the_command_knows_the_grades_and_the_standards() -> None:
     assert command._GRADES == GRADES
+    assert command._STANDARDS == STANDARDS

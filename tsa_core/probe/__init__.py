@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tsa_core.probe.page import html_page
     from tsa_core.probe.probing import probe
     from tsa_core.probe.report import Report
+    from tsa_core.probe.standards import STANDARDS, Demand, StandardVerdict
 else:
     _PLACES: Final = {
         "tsa_core.probe.check": "Area Check Outcome Result Severity",
@@ -20,6 +21,7 @@ else:
         "tsa_core.probe.page": "html_page",
         "tsa_core.probe.probing": "probe",
         "tsa_core.probe.report": "Report",
+        "tsa_core.probe.standards": "Demand STANDARDS StandardVerdict",
     }
     _MODULES: Final = {name: module for module, names in _PLACES.items() for name in names.split()}
 
@@ -33,15 +35,18 @@ else:
 __all__ = [
     "CHECKS",
     "GRADES",
+    "STANDARDS",
     "Area",
     "Check",
     "ClientVerdict",
+    "Demand",
     "Grade",
     "Outcome",
     "Reception",
     "Report",
     "Result",
     "Severity",
+    "StandardVerdict",
     "html_page",
     "probe",
 ]

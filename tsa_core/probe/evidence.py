@@ -83,6 +83,8 @@ class Evidence:
     tls: TlsFacts | None = None
     path_problem: str | None = None
     """Why the first token is not trusted, empty when it is, None when no trust was given."""
+    path: tuple[PathCertificate, ...] = ()
+    """The path of the first token, from signer to root, where the caller trusts that root; else empty."""
     online: OnlineFacts | None = None
     stamps: Sequence[Stamp] = field(init=False, default=())
 

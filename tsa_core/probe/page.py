@@ -13,6 +13,7 @@ from tsa_core.probe.check import Area, Outcome, Result, Severity
 from tsa_core.probe.clients import Reception
 from tsa_core.probe.evidence import Unseen
 from tsa_core.probe.report import Report
+from tsa_core.probe.standards import StandardVerdict
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 _TONES: Final = {"A+": "good", "A": "good", "B": "middling", "C": "middling"}
@@ -45,6 +46,7 @@ def html_page(report: Report) -> str:
 
 def _rest(report: Report) -> Iterable[str]:
     yield _pictures(report)
+    yield from map(_standard, report.standards)
     yield _clients(report)
     yield _checks(report)
     yield _footer(report)
@@ -160,6 +162,25 @@ def _clients(report: Report) -> str:
     return (
         f'<h2>Clients <span class="soft">{works} of {len(report.clients)} work</span></h2>'
         f'<div class="card"><ul class="clients">{items}</ul>{legend}</div>'
+    )
+
+
+_STANDARD_KINDS: Final = {"pass": "holds", "fail": "error", "warn": "warning", "not judged": "unseen"}
+
+
+def _standard(verdict: StandardVerdict) -> str:
+    order = list(_STANDARD_KINDS)
+    rows = "".join(
+        f'<tr class="{_STANDARD_KINDS[each.outcome]}"><td><span class="state">{escape(each.outcome)}</span></td>'
+        f"<td>{escape(each.demand)}{f'<p>{escape(each.reason)}</p>' if each.reason else ''}</td>"
+        f'<td class="rule clause">{escape(each.clause)}</td></tr>'
+        for each in sorted(verdict.demands, key=lambda each: (order.index(each.outcome) + 3) % 4)
+    )
+    met, judged = len(verdict.having("pass")), len(verdict.having("pass", "fail", "warn"))
+    return (
+        f"<h2>{escape(verdict.title)} "
+        f'<span class="soft">{met} of {judged} demands met, as far as shows from outside</span></h2>'
+        f'<div class="card"><table>{rows}</table></div>'
     )
 
 

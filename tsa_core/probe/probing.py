@@ -29,6 +29,7 @@ from tsa_core.probe.grade import grade
 from tsa_core.probe.online import OnlineFacts, look
 from tsa_core.probe.pacing import DEFAULT_RATE, MAX_RATE, MAX_REQUESTS, Pacer
 from tsa_core.probe.report import Report
+from tsa_core.probe.standards import judge, known_standards
 from tsa_core.sources import Source
 from tsa_core.verify import TrustStore, VerificationError, Verifier
 
@@ -44,6 +45,7 @@ def probe(
     deadline: float = 120.0,
     clock_bound: float | None = None,
     online: bool = False,
+    conformance: Iterable[str] = (),
     progress: Progress | None = None,
     **settings: Unpack[ServerSettings],
 ) -> Report:
@@ -56,8 +58,9 @@ def probe(
     `trust` is a TrustStore, or what `TrustStore.read` takes; without it no path is judged. `checks` are names of
     checks: only they are made, with the requests that they need. `clock_bound` is how far this machine's clock may be
     off, in seconds; without it genTime is not compared with the accuracy that is stated. `online` also asks the CRLs
-    and OCSP responders that the certificates name. `progress` is called before each request with its number, how many
-    there are, and its title.
+    and OCSP responders that the certificates name. `conformance` names standards of STANDARDS: their demands that show
+    from outside are judged besides, without effect on the grade. `progress` is called before each request with its
+    number, how many there are, and its title.
 
     `settings` say how the server is reached, as for TimestampClient. Credentials go to no other server.
 
@@ -65,6 +68,7 @@ def probe(
     ValueError for numbers out of range and unknown checks. What a hostile server sends raises nothing.
     """
     chosen = _chosen(checks)
+    standards = known_standards(conformance)
     if not 1 <= max_requests <= MAX_REQUESTS:
         raise ValueError(f"max_requests is a number from 1 to {MAX_REQUESTS}")
     if not 0 < rate <= MAX_RATE:
@@ -112,6 +116,7 @@ def probe(
         results=results,
         facts=facts(evidence),
         clients=receptions(evidence),
+        standards=judge(standards, evidence),
         unseen_rules=UNSEEN_RULES,
         evidence=evidence,
     )
@@ -131,17 +136,17 @@ def _with_trust(evidence: Evidence, trust: TrustStore | None, *, online: bool, l
     stamp = next((each for each in evidence.stamps if each.exchange.case.name == "plain"), None)
     if stamp is None or (trust is None and not online):
         return evidence
-    path = stamp.reply.path
+    path, trusted = stamp.reply.path, False
     problem: str | None = None
     request = stamp.exchange.body or b""
     if trust is not None:
         try:
             verified = Verifier(trust).verify_response(stamp.reply.body, request=request)
-            problem, path = "", tuple(map(PathCertificate, verified.path))
+            problem, path, trusted = "", tuple(map(PathCertificate, verified.path)), True
         except VerificationError as error:
             problem = printable(f"{error} (rule {error.rule})")
     facts_online: OnlineFacts | None = None
     if online and limit.remaining > 0:
         # What does not lead to a root is asked all the same: whether a place answers shows without trust.
         facts_online = look(path, stamp.reply.body, request, trust, limit.remaining)
-    return replace(evidence, path_problem=problem, online=facts_online)
+    return replace(evidence, path_problem=problem, path=path if trusted else (), online=facts_online)

@@ -11,6 +11,7 @@ from tsa_core.probe.check import Outcome, Result, Severity
 from tsa_core.probe.clients import ClientVerdict
 from tsa_core.probe.evidence import Evidence, offset_of
 from tsa_core.probe.grade import Grade
+from tsa_core.probe.standards import StandardVerdict
 
 FORMAT = 1
 """The version of the JSON document; it changes when a field changes its meaning or goes."""
@@ -32,6 +33,7 @@ class Report:
     results: tuple[Result, ...]
     facts: Mapping[str, str]
     clients: tuple[ClientVerdict, ...]
+    standards: tuple[StandardVerdict, ...]
     unseen_rules: Mapping[str, str]
     """Rules that nobody sees from outside, and why."""
     evidence: Evidence = field(repr=False)
@@ -67,6 +69,7 @@ class Report:
                 {"Client": each.client, "Reception": each.reception.value, "Reasons": list(each.reasons)}
                 for each in self.clients
             ],
+            "Conformance": [_standard(each) for each in self.standards],
             "Exchanges": self._exchanges(),
             "UnseenRules": dict(self.unseen_rules),
         }
@@ -93,6 +96,14 @@ class Report:
 
 def _time(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _standard(verdict: StandardVerdict) -> dict[str, Any]:
+    demands = [
+        {"Rule": e.name, "Clause": e.clause, "Outcome": e.outcome, "Demand": e.demand, "Reason": e.reason or None}
+        for e in verdict.demands
+    ]
+    return {"Standard": verdict.name, "Title": verdict.title, "Demands": demands}
 
 
 def _check(result: Result) -> dict[str, Any]:

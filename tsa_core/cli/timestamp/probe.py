@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _GRADES: Final = ("A+", "A", "B", "C", "D", "E", "F")
 """As `tsa_core.probe.GRADES`, which a test compares: help and completion import no more than this."""
+_STANDARDS: Final = ("etsi", "csbr", "sigstore")
+"""As `tsa_core.probe.STANDARDS`, likewise."""
 EXIT_BELOW: Final = 1
 
 
@@ -69,6 +71,12 @@ FLAGS: Final = (
         help="End with 1 when the grade is worse than this.",
     ),
     flag("--check", multiple=True, metavar="NAME", help="Make only this check; repeat it for several."),
+    flag(
+        "--conformance",
+        multiple=True,
+        choices=_STANDARDS,
+        help="Also say which demands of this standard are met, as far as shows from outside; the grade is the same.",
+    ),
     flag("--html", metavar="FILE", help="Write the report as a page that needs no other file."),
     flag("--json", boolean=True, help="Print the report as JSON, as --format json does."),
     *SERVER_FLAGS,
@@ -114,6 +122,7 @@ def probe_authority(call: Call) -> int:
                 deadline=flags["deadline"],
                 clock_bound=flags["clock_bound"],
                 online=bool(flags["online"]),
+                conformance=flags["conformance"],
                 progress=progress,
                 **settings,
             )

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from tsa_core.cli import console
-from tsa_core.probe import Outcome, Reception, Report, Result, Severity
+from tsa_core.probe import Outcome, Reception, Report, Result, Severity, StandardVerdict
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -61,6 +61,8 @@ def _show_plainly(report: Report) -> None:
     for each in report.results:
         check = each.check
         lines.append(("check", check.id, each.outcome.value, check.severity.value, ",".join(check.rules), each.text))
+    for verdict in report.standards:
+        lines += [("conformance", verdict.name, e.name, e.outcome, e.clause, e.reason) for e in verdict.demands]
     lines += [("client", each.client, each.reception.value, "; ".join(each.reasons)) for each in report.clients]
     for line in lines:
         console.echo("\t".join(line).rstrip("\t"))
@@ -93,8 +95,23 @@ def _show_on_terminal(report: Report) -> None:
         for reason in reasons:
             names = ", ".join(each.check.id for each in unseen if each.text == reason)
             out.print(Text(f"  {names}: {reason}", style="dim"))
+    for verdict in report.standards:
+        out.print()
+        _show_standard(verdict)
     out.print()
     _show_clients(report)
+
+
+def _show_standard(verdict: StandardVerdict) -> None:
+    from rich.text import Text
+
+    out = console.stdout()
+    met, broken, advice = (verdict.having(each) for each in ("pass", "fail", "warn"))
+    counts = f"{len(met)} demands met, {len(broken)} not, {len(verdict.having('not judged'))} not judged from outside"
+    out.print(Text.assemble((verdict.title, "bold"), f": {counts}"))
+    for each in (*broken, *advice):
+        style = "red" if each.outcome == "fail" else "yellow"
+        out.print(Text.assemble((f"  {each.outcome}  ", style), each.reason, (f" ({each.clause})", "dim")))
 
 
 def _failures(failed: Sequence[Result]) -> Table:
