@@ -36,6 +36,8 @@ def test_a_good_authority_is_told_in_lines(shell: Shell, url: str) -> None:
     assert ["check", "granted", "holds", "critical", "S17"] in lines
     assert ["client", "openssl ts", "works"] in lines
     assert ["authority", url] in lines
+    outcome = shell("probe", url, *FAST, "--conformance", "etsi", "--check", "granted")
+    assert "conformance\tetsi\tetsi-accuracy\tpass\t" in outcome.out
 
 
 def test_json_and_the_page(shell: Shell, url: str) -> None:

@@ -165,7 +165,7 @@ def _clients(report: Report) -> str:
     )
 
 
-_STANDARD_KINDS: Final = {"pass": "holds", "fail": "error", "warn": "warning", "not judged": "unseen"}
+_STANDARD_KINDS: Final = {"fail": "error", "warn": "warning", "pass": "holds", "not judged": "unseen"}
 
 
 def _standard(verdict: StandardVerdict) -> str:
@@ -174,7 +174,7 @@ def _standard(verdict: StandardVerdict) -> str:
         f'<tr class="{_STANDARD_KINDS[each.outcome]}"><td><span class="state">{escape(each.outcome)}</span></td>'
         f"<td>{escape(each.demand)}{f'<p>{escape(each.reason)}</p>' if each.reason else ''}</td>"
         f'<td class="rule clause">{escape(each.clause)}</td></tr>'
-        for each in sorted(verdict.demands, key=lambda each: (order.index(each.outcome) + 3) % 4)
+        for each in sorted(verdict.demands, key=lambda each: order.index(each.outcome))
     )
     met, judged = len(verdict.having("pass")), len(verdict.having("pass", "fail", "warn"))
     return (

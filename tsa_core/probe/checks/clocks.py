@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import pairwise
 
 from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW
 from tsa_core.probe.check import Area, At, Severity, check
-from tsa_core.probe.evidence import DoesNotApply, Evidence, Unseen, offset_of
+from tsa_core.probe.evidence import DoesNotApply, Evidence, Stamp, Unseen, offset_of
 
 
 @check(
@@ -21,10 +21,23 @@ from tsa_core.probe.evidence import DoesNotApply, Evidence, Unseen, offset_of
 )
 def clock_window(evidence: Evidence) -> Iterator[str | At]:
     """Judge every token."""
-    for stamp in evidence.tokens():
+    yield from _too_far(evidence.tokens(), lambda _: DEFAULT_CLOCK_WINDOW)
+
+
+def _too_far(stamps: Sequence[Stamp], allowed: Callable[[Stamp], timedelta]) -> Iterator[str]:
+    """Yield how far the worst token is beyond what is allowed for it, and how many are."""
+    beyond = []
+    for stamp in stamps:
         least, most = offset_of(stamp)
-        if least > DEFAULT_CLOCK_WINDOW or most < -DEFAULT_CLOCK_WINDOW:
-            yield At(stamp.name, f"{least.total_seconds():+.1f} s")
+        limit = allowed(stamp)
+        if least > limit or most < -limit:
+            beyond.append((max(least, -most), least if least > limit else most, limit))
+    if beyond:
+        _, offset, limit = max(beyond)
+        yield (
+            f"{len(beyond)} of {len(stamps)} tokens, the worst by {offset.total_seconds():+.3f} s, where "
+            f"{limit.total_seconds():g} s are allowed"
+        )
 
 
 @check(
@@ -44,14 +57,9 @@ def clock_accuracy(evidence: Evidence) -> Iterator[str | At]:
     if evidence.clock_bound is None:
         raise Unseen("how far this machine's clock may be off is not known; --clock-bound says it")
     bound = timedelta(seconds=evidence.clock_bound)
-    for stamp in stated:
-        if stamp.info.accuracy is None:
-            continue
-        allowed = stamp.info.accuracy.duration + bound
-        least, most = offset_of(stamp)
-        if least > allowed or most < -allowed:
-            nearest = least if least > allowed else most
-            yield At(stamp.name, f"{nearest.total_seconds():+.3f} s, {allowed.total_seconds():g} s are allowed")
+    yield from _too_far(
+        stated, lambda stamp: bound + (stamp.info.accuracy.duration if stamp.info.accuracy else timedelta(0))
+    )
 
 
 @check(
