@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tsa_core.client.answers import Answer
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.probe.cases import Case
-from tsa_core.probe.reading import Reply, fields_of
+from tsa_core.probe.reading import Reply, fields_of, named_by
 from tsa_core.protocol.reply import SignerInfo, Token
 from tsa_core.protocol.tstinfo_reader import TSTInfo
 
@@ -131,8 +131,18 @@ class Evidence:
                 return each
         raise Unseen("no token holds the certificate that its signer names")
 
+    def certificates(self) -> list[PathCertificate]:
+        """Return the signers' certificates, each once: several units may answer for one authority; raises Unseen."""
+        self.certified()
+        found = {c.der: c for each in self.stamps if (c := each.reply.certificate) is not None}
+        return list(found.values())
+
+    def certificate_of(self, stamp: Stamp) -> PathCertificate | None:
+        """Return the certificate that a token's signer names, which another token may have brought; raises Unseen."""
+        return stamp.reply.certificate or named_by(stamp.reply.signer, self.certificates())
+
     def certificate(self) -> PathCertificate:
-        """Return the signer's certificate; raises Unseen."""
+        """Return the certificate of the first signer; raises Unseen."""
         found = self.certified().reply.certificate
         assert found is not None  # noqa: S101 - `certified` looked
         return found

@@ -27,17 +27,16 @@ def facts(evidence: Evidence) -> dict[str, str]:
 
 
 def _signer(evidence: Evidence) -> str:
-    return evidence.certificate().certificate.subject.rfc4514_string()
+    return "; ".join(each.certificate.subject.rfc4514_string() for each in evidence.certificates())
 
 
 def _key(evidence: Evidence) -> str:
-    return describe_key(evidence.certificate().certificate.public_key())
+    return ", ".join(dict.fromkeys(describe_key(each.certificate.public_key()) for each in evidence.certificates()))
 
 
 def _until(evidence: Evidence) -> str:
-    certificate = evidence.certificate()
-    days = (certificate.not_after - evidence.started).days
-    return f"{certificate.not_after:%Y-%m-%d}, in {days} days"
+    first = min(each.not_after for each in evidence.certificates())
+    return f"{first:%Y-%m-%d}, in {(first - evidence.started).days} days"
 
 
 def _chain(evidence: Evidence) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,12 +40,7 @@ class Reply:
     @property
     def certificate(self) -> PathCertificate | None:
         """The certificate that the SignerInfo names by issuer and serial number, if the token holds it."""
-        if self.signer is None:
-            return None
-        for each in self.certificates:
-            if der.sequence(each.issuer, each.serial_der) == self.signer.sid_der:
-                return each
-        return None
+        return named_by(self.signer, self.certificates)
 
     @property
     def path(self) -> tuple[PathCertificate, ...]:
@@ -61,6 +57,13 @@ class Reply:
         if certificate.self_issued:
             return None
         return next((other for other in self.certificates if other.subject_name == certificate.issuer_name), None)
+
+
+def named_by(signer: SignerInfo | None, certificates: Iterable[PathCertificate]) -> PathCertificate | None:
+    """Return the certificate that a SignerInfo names by issuer and serial number, None when it is not among these."""
+    if signer is None:
+        return None
+    return next((c for c in certificates if der.sequence(c.issuer, c.serial_der) == signer.sid_der), None)
 
 
 def read(body: bytes) -> Reply:

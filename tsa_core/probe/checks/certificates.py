@@ -39,15 +39,16 @@ _OTHER_USAGES: Final = (
     meaning="RFC 3161 2.3. Verifiers refuse a certificate that is for other things too.",
 )
 def extended_key_usage(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the signer's certificate."""
-    purpose = evidence.certificate().extensions.get(ExtensionOID.EXTENDED_KEY_USAGE)
-    if purpose is None:
-        yield "there is none"
-        return
-    if not purpose.critical:
-        yield "it is not critical"
-    if list(purpose.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
-        yield ", ".join(each.dotted_string for each in purpose.value)
+    """Judge the signers' certificates."""
+    for certificate in evidence.certificates():
+        purpose = certificate.extensions.get(ExtensionOID.EXTENDED_KEY_USAGE)
+        if purpose is None:
+            yield At(certificate.name, "there is none")
+            continue
+        if not purpose.critical:
+            yield At(certificate.name, "it is not critical")
+        if list(purpose.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
+            yield At(certificate.name, ", ".join(each.dotted_string for each in purpose.value))
 
 
 @check(
@@ -59,9 +60,10 @@ def extended_key_usage(evidence: Evidence) -> Iterator[str | At]:
     meaning="RFC 3161 2.3: a key of its own. A stolen key could issue certificates.",
 )
 def no_ca(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the signer's certificate."""
-    if evidence.certificate().is_ca:
-        yield "basicConstraints says CA"
+    """Judge the signers' certificates."""
+    for certificate in evidence.certificates():
+        if certificate.is_ca:
+            yield At(certificate.name, "basicConstraints says CA")
 
 
 @check(
@@ -73,15 +75,16 @@ def no_ca(evidence: Evidence) -> Iterator[str | At]:
     meaning="RFC 3161 2.3: the key signs timestamps alone.",
 )
 def key_usage(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the signer's certificate."""
-    usage = evidence.certificate().value(ExtensionOID.KEY_USAGE)
-    if usage is None:
-        yield "there is no key usage"
-        return
-    if not (usage.digital_signature or usage.content_commitment):
-        yield "it permits no signature"
-    if other := [name for name in _OTHER_USAGES if getattr(usage, name)]:
-        yield f"also {', '.join(other)}"
+    """Judge the signers' certificates."""
+    for certificate in evidence.certificates():
+        usage = certificate.value(ExtensionOID.KEY_USAGE)
+        if usage is None:
+            yield At(certificate.name, "there is no key usage")
+            continue
+        if not (usage.digital_signature or usage.content_commitment):
+            yield At(certificate.name, "it permits no signature")
+        if other := [name for name in _OTHER_USAGES if getattr(usage, name)]:
+            yield At(certificate.name, f"also {', '.join(other)}")
 
 
 @check(
@@ -110,10 +113,10 @@ def certificate_valid(evidence: Evidence) -> Iterator[str | At]:
 )
 def certificate_lifetime(evidence: Evidence) -> Iterator[str | At]:
     """Judge what is left of it."""
-    certificate = evidence.certificate()
-    left = certificate.not_after - evidence.started
-    if timedelta(0) <= left < timedelta(days=LEAST_DAYS):
-        yield f"{left.days} days are left, until {certificate.not_after:%Y-%m-%d}"
+    for certificate in evidence.certificates():
+        left = certificate.not_after - evidence.started
+        if timedelta(0) <= left < timedelta(days=LEAST_DAYS):
+            yield At(certificate.name, f"{left.days} days are left, until {certificate.not_after:%Y-%m-%d}")
 
 
 @check(
@@ -125,11 +128,12 @@ def certificate_lifetime(evidence: Evidence) -> Iterator[str | At]:
     meaning="RSA under 2048 bits ended in 2013 (NIST SP 800-131A): such a key can be broken.",
 )
 def key_strength(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the key by the verifier's rules."""
-    try:
-        _ = evidence.certificate().public_key
-    except VerificationError as error:
-        yield str(error)
+    """Judge the keys by the verifier's rules."""
+    for certificate in evidence.certificates():
+        try:
+            _ = certificate.public_key
+        except VerificationError as error:
+            yield str(error)
 
 
 @check(
@@ -141,11 +145,11 @@ def key_strength(evidence: Evidence) -> Iterator[str | At]:
     meaning="ETSI TS 119 312 V2.1.1 8.4: RSA keys under 3000 bits end on 2028-12-31.",
 )
 def key_future(evidence: Evidence) -> Iterator[str | At]:
-    """Judge an RSA key beside its certificate's end."""
-    certificate = evidence.certificate()
-    key = _key(certificate)
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS and certificate.not_after > RSA_ENDS:
-        yield f"RSA {key.key_size}, until {certificate.not_after:%Y-%m-%d}"
+    """Judge RSA keys beside their certificates' ends."""
+    for certificate in evidence.certificates():
+        key = _key(certificate)
+        if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS and certificate.not_after > RSA_ENDS:
+            yield At(certificate.name, f"RSA {key.key_size}, until {certificate.not_after:%Y-%m-%d}")
 
 
 def _key(certificate: PathCertificate) -> object:
@@ -231,11 +235,11 @@ def unrelated_certificates(evidence: Evidence) -> Iterator[str | At]:
     meaning="Adobe Acrobat and long-term formats need a CRL or an OCSP responder.",
 )
 def revocation_pointers(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the signer's certificate."""
-    certificate = evidence.certificate()
-    ocsp = access_urls(certificate, AuthorityInformationAccessOID.OCSP)
-    if not ocsp and not crl_urls([certificate.certificate]):
-        yield "neither cRLDistributionPoints nor an OCSP responder over http"
+    """Judge the signers' certificates."""
+    for certificate in evidence.certificates():
+        ocsp = access_urls(certificate, AuthorityInformationAccessOID.OCSP)
+        if not ocsp and not crl_urls([certificate.certificate]):
+            yield At(certificate.name, "neither cRLDistributionPoints nor an OCSP responder over http")
 
 
 @check(

@@ -280,9 +280,10 @@ def _certificate_hash(second: bool, parts: tuple[bytes, ...]) -> tuple[HashAlgor
 )
 def certificate_id(evidence: Evidence) -> Iterator[str | At]:
     """Judge the hash, and issuer and serial number where they are there."""
-    certificate = evidence.certificate()
-    name = der.sequence(der.explicit(4, certificate.issuer))
     for stamp, second, parts in _ids(evidence):
+        if (certificate := evidence.certificate_of(stamp)) is None:
+            continue
+        name = der.sequence(der.explicit(4, certificate.issuer))
         algorithm, hashed, issuer_serial = _certificate_hash(second, parts)
         if hashed != der.octet_string(algorithm.digest(certificate.der)):
             yield At(stamp.name, "the hash of another certificate")

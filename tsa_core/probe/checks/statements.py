@@ -326,14 +326,14 @@ def ordering(evidence: Evidence) -> Iterator[str | At]:
     meaning="RFC 3161 2.4.2. Verifiers that compare it refuse the token.",
 )
 def tsa_name(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the name in every token that also holds its signer's certificate."""
+    """Judge the name in every token whose signer's certificate came."""
     named = [each for each in evidence.tokens() if each.info.tsa_der]
     if not named:
         raise DoesNotApply("no token states it")
-    certificate = evidence.certificate()
     for stamp in named:
         try:
-            check_tsa_name(stamp.info, certificate)
+            if (certificate := evidence.certificate_of(stamp)) is not None:
+                check_tsa_name(stamp.info, certificate)
         except AuthorityNameMismatch as error:
             yield At(stamp.name, f"{error}")
 
