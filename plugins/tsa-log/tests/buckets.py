@@ -142,6 +142,40 @@ class MemoryBucket(Bucket):
         """There is nothing to close."""
 
 
+class Crash(BaseException):
+    """What ends a step in the middle, as kill -9 does."""
+
+
+class CrashingBucket(Bucket):
+    """Crashes before the write of a number, or after it; no later one is made."""
+
+    def __init__(self, bucket: Bucket, left: int, *, after: bool) -> None:
+        self.where, self.wrong_tag = bucket.where, bucket.wrong_tag
+        self._bucket = bucket
+        self._lock = threading.Lock()
+        self._after = after
+        self.left = left
+
+    def get(self, path: str) -> Stored | None:
+        return self._bucket.get(path)
+
+    def put(self, path: str, data: bytes, served: ServedAs, tag: str | None) -> str:
+        with self._lock:
+            self.left -= 1
+            if self.left < 0 or (self.left == 0 and not self._after):
+                raise Crash
+        new = self._bucket.put(path, data, served, tag)
+        if self.left == 0:
+            raise Crash
+        return new
+
+    def delete(self, path: str) -> None:
+        raise AssertionError(path)
+
+    def close(self) -> None:
+        self._bucket.close()
+
+
 def writes_of(name: str) -> Matches:
     """Match requests that store a file whose path has this in it."""
 

@@ -14,11 +14,11 @@ import pytest
 
 from tsa_core.api.transparency import SignedCheckpoint, minute_path, read_minute
 from tsa_core.testing import on_threads
-from tsa_log.objects import Bucket, Changed, ObjectStorage, Stored
+from tsa_log.objects import Changed, ObjectStorage
 from tsa_log.sequencer import Sequencer
 from tsa_log.storage import Conflict, ServedAs
 
-from .buckets import BucketLog, MemoryBucket, Place, entries_of, writes_of
+from .buckets import BucketLog, Crash, CrashingBucket, MemoryBucket, Place, entries_of, writes_of
 from .logs import entry
 
 
@@ -149,40 +149,6 @@ def test_a_log_does_not_begin_where_there_is_one(place: Place, log: BucketLog, t
     log.storage = place.open()
     log.run()
     assert place.entries() == numbers(0, 3)
-
-
-class Crash(BaseException):
-    """What ends a step in the middle, as kill -9 does."""
-
-
-class CrashingBucket(Bucket):
-    """Crashes before the write of a number, or after it; no later one is made."""
-
-    def __init__(self, bucket: Bucket, left: int, *, after: bool) -> None:
-        self.where, self.wrong_tag = bucket.where, bucket.wrong_tag
-        self._bucket = bucket
-        self._lock = threading.Lock()
-        self._after = after
-        self.left = left
-
-    def get(self, path: str) -> Stored | None:
-        return self._bucket.get(path)
-
-    def put(self, path: str, data: bytes, served: ServedAs, tag: str | None) -> str:
-        with self._lock:
-            self.left -= 1
-            if self.left < 0 or (self.left == 0 and not self._after):
-                raise Crash
-        new = self._bucket.put(path, data, served, tag)
-        if self.left == 0:
-            raise Crash
-        return new
-
-    def delete(self, path: str) -> None:
-        raise AssertionError(path)
-
-    def close(self) -> None:
-        self._bucket.close()
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
