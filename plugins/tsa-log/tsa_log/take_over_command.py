@@ -38,7 +38,7 @@ def take_over_log(origin: str, directory: Path, storage: str, endpoint: str | No
       timestamp-server log take-over --origin log.example.com/tsa --directory /var/lib/tsa/log \
         --storage s3://example-log/tsa --log-key VKEY
     """
-    options = _storage_options(directory, storage, endpoint)
+    options = storage_options(directory, storage, endpoint)
     try:
         key = parse_verifier_key(key_text)
     except EncodingError as error:
@@ -54,7 +54,8 @@ def take_over_log(origin: str, directory: Path, storage: str, endpoint: str | No
     click.echo(f"{origin} goes on here behind entry {state.size}")
 
 
-def _storage_options(directory: Path, storage: str, endpoint: str | None) -> StorageOptions:
+def storage_options(directory: Path, storage: str, endpoint: str | None) -> StorageOptions:
+    """Return the settings of a bucket; raises ConfigError, which names the option."""
     table: dict[str, Any] = {"directory": str(directory), "storage": storage}
     if endpoint is not None:
         table |= {"gcs": {"endpoint": endpoint}} if storage.startswith("gs:") else {"s3": {"endpoint_url": endpoint}}
