@@ -146,6 +146,10 @@ def test_check_sees_who_writes_a_log(place: Place, opened: Callable[..., LogSink
     sink.write(sample_record(1))
     wait_until(lambda: len(place.entries()) == 1, seconds=60, what="it is published")
     try_sink(place.options(tmp_path / "log")).close()
+    place.relay.answer(500, matches=writes_of("tile/"))  # the next step is claimed, and cannot be made to its end
+    sink.write(sample_record(2))
+    wait_until(lambda: place.writer()["after"]["size"] == 2, seconds=60, what="a step is claimed")
+    try_sink(place.options(tmp_path / "log")).close()
     with pytest.raises(ConfigError, match="is written by"):
         try_sink(place.options(tmp_path / "other"))
     with pytest.raises(ConfigError, match="in a bucket, which serves them itself"):

@@ -59,23 +59,25 @@ class BoundedCalls:
 
     def __init__(self) -> None:
         self._left: list[threading.Thread] = []
+        self._lock = threading.Lock()
 
     def run(self, calls: Sequence[Callable[[float], T]], *, seconds: float) -> list[T]:
         """Return what the calls return, each of which is told how many seconds are left.
 
         Raises what the first one raises that fails, and TimeoutError.
         """
-        self._left = [thread for thread in self._left if thread.is_alive()]
-        if len(self._left) >= _MOST_LEFT:
-            raise TimeoutError(f"{len(self._left)} requests still wait for their answers")
         round_ = _Round(calls, monotonic() + seconds)
         threads = [
             threading.Thread(target=round_.work, name="log-store", daemon=True)
             for _ in range(min(_AT_ONCE, len(calls)))
         ]
-        self._left += threads
-        for thread in threads:
-            thread.start()
+        with self._lock:
+            self._left = [thread for thread in self._left if thread.is_alive()]
+            if len(self._left) >= _MOST_LEFT:
+                raise TimeoutError(f"{len(self._left)} requests still wait for their answers")
+            for thread in threads:
+                thread.start()
+            self._left += threads
         with round_.changed:
             over = round_.changed.wait_for(lambda: round_.over, seconds)
         if round_.failure is not None:

@@ -132,14 +132,14 @@ class Head:
             "take it over: timestamp-server log take-over"
         )
 
-    def look(self, tree: TreeHead) -> None:
-        """Raise Conflict when a claim at this tree would, and OSError; changes nothing."""
+    def look(self, before: TreeHead, after: TreeHead) -> None:
+        """Raise Conflict when a claim would, and OSError; changes nothing."""
         try:
             found = self._storage.read(HEAD)
         except FileNotFoundError:
-            self._check_new(tree)
+            self._check_new(before)
             return
-        self._check(read_claim(found, self._storage.where), self._claimed(tree, tree))
+        self._check(read_claim(found, self._storage.where), self._claimed(before, after))
 
     def _check(self, found: Claim, wanted: Claim) -> None:
         """Raise Conflict unless the writer of `wanted` may follow `found`."""

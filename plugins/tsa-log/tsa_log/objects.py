@@ -84,8 +84,6 @@ class Bucket(ABC):
 class ObjectStorage(Storage):
     """Files in a bucket; each method ends within `seconds`, however often requests are repeated."""
 
-    shared = True
-
     def __init__(self, bucket: Bucket, *, seconds: float) -> None:
         self.where = bucket.where
         self.requests = 0

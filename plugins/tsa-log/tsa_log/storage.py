@@ -49,9 +49,6 @@ def served_as(path: str) -> ServedAs:
 class Storage(ABC):
     """The files of one log below its prefix. All methods raise OSError; several threads may read."""
 
-    shared = False
-    """Whether other machines can write here, of whom a lock on this one knows nothing."""
-
     @abstractmethod
     def read(self, path: str) -> bytes:
         """Return a file; raises FileNotFoundError when there is none."""

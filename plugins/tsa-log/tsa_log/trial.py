@@ -24,6 +24,7 @@ from tsa_log.options import STORAGE, LogOptions, TesseraOptions
 from tsa_log.remote_log import RemoteLogError
 from tsa_log.state import LogState, StateFiles
 from tsa_log.storage import Conflict
+from tsa_log.tree import DamagedLog, GrowingTree
 
 
 class LogTrial(AuditSink):
@@ -55,7 +56,7 @@ def try_sink(options: LogOptions) -> LogTrial:
         files = StateFiles(options.private)
         state = files.read(options.origin)
         _look(options, files, state)
-    except (Conflict, StoreError) as error:
+    except (Conflict, DamagedLog, StoreError) as error:
         raise ConfigError(str(error), path=STORAGE) from None
     except OSError as error:
         raise ConfigError(error.strerror or str(error), path="audit.tokenlog.directory") from None
@@ -68,11 +69,12 @@ def _look(options: LogOptions, files: StateFiles, state: LogState) -> None:
     """Read from the bucket, if there is one, who writes it; what may be written there is not tried."""
     with closing(open_storage(options)) as storage:
         if isinstance(storage, ObjectStorage):
+            tree = GrowingTree(storage, state.size, state.root)
             batch = files.read_batch()
-            if batch is not None and batch.size == state.size and batch.entries:
-                return  # a step was not made to its end, and the server will see whether it may make it
-            here = TreeHead(state.size, state.root)
-            Head(storage, origin=options.origin, writer=files.read_writer()).look(here)
+            step = batch.entries if batch is not None and batch.size == state.size else ()
+            after = TreeHead(*tree.grown(step)) if step else TreeHead(state.size, state.root)
+            head = Head(storage, origin=options.origin, writer=files.read_writer())
+            head.look(TreeHead(state.size, state.root), after)
 
 
 def _why_unreadable(tessera: TesseraOptions) -> str:
