@@ -158,19 +158,19 @@ def test_a_crash_at_any_write_leaves_a_log_that_goes_on(tmp_path: Path, *, after
     while crashed == left - 1:
         bucket = MemoryBucket()
         log = BucketLog(tmp_path / str(left), ObjectStorage(bucket, seconds=60))
-        log.journal.store(numbers(0, 250))
+        log.journal.store(numbers(0, 20))
         log.run()
-        log.journal.store(numbers(250, 600))
+        log.journal.store(numbers(20, 300))
         log.storage = ObjectStorage(CrashingBucket(bucket, left, after=after), seconds=60)
         try:
             log.run()
         except Crash:
             crashed += 1
-            assert entries_of(bucket.fetch) in (numbers(0, 250), numbers(0, 600))
+            assert entries_of(bucket.fetch) in (numbers(0, 20), numbers(0, 300))
         log.storage = ObjectStorage(bucket, seconds=60)
-        log.journal.store([entry(600)])
+        log.journal.store([entry(300)])
         log.run()
-        assert entries_of(bucket.fetch) == numbers(0, 601)
+        assert entries_of(bucket.fetch) == numbers(0, 301)
         log.close()
         left += 1
     assert crashed >= 10

@@ -25,9 +25,9 @@ def numbers(first: int, end: int) -> list[bytes]:
 def lost_log(folder: Path, bucket: MemoryBucket, left: int) -> bool:
     """Make a log whose machine is lost at a write of its second step; return whether it came to that."""
     log = BucketLog(folder, ObjectStorage(bucket, seconds=60))
-    log.journal.store(numbers(0, 250))
+    log.journal.store(numbers(0, 20))
     log.run()
-    log.journal.store(numbers(250, 600))
+    log.journal.store(numbers(20, 300))
     log.storage = ObjectStorage(CrashingBucket(bucket, left, after=True), seconds=60)
     try:
         log.run()
@@ -50,11 +50,11 @@ def test_it_goes_on_from_what_a_witness_may_have_seen(tmp_path: Path) -> None:
         assert state.newest == read_entry(entry(0)).microseconds
         kept.add(state.size)
         new = BucketLog(tmp_path / f"new{left}", storage)
-        new.journal.store(numbers(1000, 1400))
+        new.journal.store(numbers(1000, 1300))
         new.run()
         found = entries_of(bucket.fetch)
         assert found[: len(published)] == published
-        assert found == [*numbers(0, state.size), *numbers(1000, 1400)]
+        assert found == [*numbers(0, state.size), *numbers(1000, 1300)]
         new.close()
 
         former = BucketLog(tmp_path / f"lost{left}", ObjectStorage(bucket, seconds=60))
@@ -64,12 +64,12 @@ def test_it_goes_on_from_what_a_witness_may_have_seen(tmp_path: Path) -> None:
         if not crashed:
             break
         left += 1
-    assert kept == {250, 600}
+    assert kept == {20, 300}
 
 
 @pytest.fixture
 def bucket(tmp_path: Path) -> MemoryBucket:
-    """A bucket with a log of 250 entries."""
+    """A bucket with a log of 20 entries."""
     made = MemoryBucket()
     lost_log(tmp_path / "lost", made, 1)
     return made
@@ -89,8 +89,8 @@ def test_what_is_not_the_log_is_not_taken_over(bucket: MemoryBucket, tmp_path: P
     assert "has not signed" in refused(bucket, tmp_path / "a", key=OTHER_KEY)
     assert "has not signed" in refused(bucket, tmp_path / "b", origin="log.example/other")
     assert "no server has written a log" in refused(MemoryBucket(), tmp_path / "c")
-    assert "has a log of 250 entries already" in refused(bucket, tmp_path / "lost" / "private")
-    bucket.delete("tile/0/000.p/250")
+    assert "has a log of 20 entries already" in refused(bucket, tmp_path / "lost" / "private")
+    bucket.delete("tile/0/000.p/20")
     assert "does not continue its checkpoint" in refused(bucket, tmp_path / "d")
     assert bucket.fetch("writer.json") == before
     assert not StateFiles(tmp_path / "d").read(ORIGIN).size
@@ -111,4 +111,4 @@ def test_a_writer_that_still_writes_is_noticed(bucket: MemoryBucket, tmp_path: P
 
     with pytest.raises(Conflict, match="still writes"):
         take_over(tmp_path / "new", Racing(bucket, seconds=60), ORIGIN, LOG_KEY.key)
-    assert len(entries_of(bucket.fetch)) == 601
+    assert len(entries_of(bucket.fetch)) == 301
