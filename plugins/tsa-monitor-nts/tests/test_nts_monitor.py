@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import tomli_w
+from prometheus_client import REGISTRY
 
 from tsa_core.api import ClockMonitor, ConfigError
 from tsa_core.authority import ClockGate, ClockState
@@ -65,6 +66,9 @@ def test_right_servers_are_believed_and_the_events_say_that_they_are_authenticat
     reach(gate, ClockState.SYNCHRONISED)
     assert [report.outcome for report in monitor.sources()] == ["answered"] * 4
     assert all(report.authenticated and report.used for report in monitor.sources())
+    for report in monitor.sources():
+        labels = {"host": report.name, "failed": "false"}
+        assert (REGISTRY.get_sample_value("timestamp_authority_nts_sync_total", labels) or 0) > 0
     assert gate.status().facts["measured_by"] == "4 of 4 NTP servers, authenticated by NTS"
 
 

@@ -37,7 +37,7 @@ class Peer:
 
     @property
     def may_be_asked(self) -> bool:
-        """Whether the server has not asked to be left alone until later."""
+        """Whether it is not to be left alone until later, because it has said so or another try would be too early."""
         return time.monotonic() >= self._not_before
 
     @property
