@@ -37,6 +37,7 @@ from tomlkit.exceptions import TOMLKitError
 from tsa_core.api import ConfigError, PublicKey, Secret, Signer, UnavailableError
 from tsa_core.api.fields import relative_to
 from tsa_core.authority import issuing_period
+from tsa_core.authority.validity import ended_earlier
 from tsa_core.certs import CertificateChain, Publication, load_certificates, load_chain, new_key, order_chain
 from tsa_core.certs.hierarchy import Names, chain_under
 from tsa_core.certs.issuing import issue_request
@@ -46,6 +47,8 @@ from tsa_core.cli.output_file import write_file
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.config import Settings
 from tsa_core.conformance.chains import ChainCase, judge
+from tsa_core.conformance.profiles import Conformance
+from tsa_core.conformance.rule import Case
 from tsa_core.protocol.signatures import public_key_info
 from tsa_core.service.material import read_chains, store_chain
 
@@ -92,8 +95,11 @@ class Present:
         return path or str(self.settings.signer.get("file", {}).get("path", "")) or None
 
     def ends(self) -> datetime:
-        """Return when the key may sign no more."""
-        return issuing_period(self.chain.certificates, until=self.settings.profiles[self.profile].issue_until).not_after
+        """Return when the key may sign no more, by its certificates or by what the profile conforms to."""
+        settings, now = self.settings.profiles[self.profile], datetime.now(UTC)
+        period = issuing_period(self.chain.certificates, until=settings.issue_until)
+        case = Case(at=now, chain_case=ChainCase(certificates=self.chain.certificates, at=now))
+        return ended_earlier(period, Conformance(settings.conformance, case).ends).not_after
 
 
 def read_present(config: Path, profile: str, settings: Settings) -> Present:

@@ -15,10 +15,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
 
+from tsa_core.paths.algorithms import SHA1_UNTIL
 from tsa_core.paths.certificate import text
 
-SHA1_UNTIL: Final = datetime(2012, 7, 31, 23, 59, 59, tzinfo=UTC)
-"""The last moment of SHA-1 by ETSI TS 119 312 V2.1.1 (2026-06), Table D.1."""
 _KEY_KINDS: Final = (
     (rsa.RSAPublicKey, "rsa"),
     (ec.EllipticCurvePublicKey, "ecdsa"),

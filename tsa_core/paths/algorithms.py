@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,8 @@ from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA256, SHAKE256_512, HashA
 from tsa_core.protocol.signatures import MAX_RSA_BITS, MIN_RSA_BITS, describe_key
 from tsa_core.protocol.tstinfo_reader import hash_identifier
 
+SHA1_UNTIL: Final = datetime(2012, 7, 31, 23, 59, 59, tzinfo=UTC)
+"""The last moment of SHA-1 by ETSI TS 119 312 V2.1.1 (2026-06), Table D.1."""
 MAX_RSA_EXPONENT_BITS: Final = 64
 """A longer public exponent serves nobody but those who want verifiers to work long."""
 MAX_PSS_SALT: Final = 1024

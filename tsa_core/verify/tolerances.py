@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-from tsa_core.paths.algorithm_ends import SHA1_UNTIL
-from tsa_core.paths.algorithms import AlgorithmRules
+from tsa_core.paths.algorithms import SHA1_UNTIL, AlgorithmRules
 from tsa_core.protocol.signatures import MIN_RSA_BITS
 
 SHA1: Final = "sha1"

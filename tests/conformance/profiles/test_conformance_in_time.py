@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -10,6 +11,7 @@ from cryptography import x509
 from tests.certs.chains_to_break import DAY, NOW
 from tests.conformance.profiles.conforming import Conforming
 from tsa_core.api import ConfigError, PKIFailureInfo, RequestContext
+from tsa_core.cli.renewal import Present
 from tsa_core.paths.algorithm_ends import TS_119_312_ENDS, AlgorithmEnd, Use, matches
 from tsa_core.service import Service
 from tsa_core.testing import encode_request
@@ -48,6 +50,22 @@ def test_a_key_is_used_for_15_months() -> None:
         assert why_not_ready(service) == "the use of the private key for 15 months (CSBR 6.3.2) is over"
     with conforming.open() as service:
         assert failure(service) is None
+
+
+def test_a_renewal_counts_to_the_same_end() -> None:
+    conforming = Conforming()
+    conforming.chain[0].drop(x509.PrivateKeyUsagePeriod)
+    with conforming.open("csbr") as service:
+        profile = service.authority.profiles["default"]
+        present = Present(
+            config=Path("tsa.toml"),
+            profile="default",
+            settings=service.settings,
+            signer="test:p256",
+            chain_name="chain.pem",
+            chain=profile.chain,
+        )
+        assert present.ends() == profile.not_after < min(c.not_valid_after_utc for c in profile.chain.certificates)
 
 
 def test_a_private_key_usage_period_that_ends_earlier_holds() -> None:
