@@ -109,6 +109,8 @@ def test_an_authority_of_the_configuration_file(shell: Shell, url: str) -> None:
         (("http://127.0.0.1:1", "--rate", "0"), "--rate"),
         (("http://127.0.0.1:1", "--rate", "fast"), "--rate"),
         (("http://127.0.0.1:1", "--fail-under", "G"), "--fail-under"),
+        (("http://127.0.0.1:1", "--html", "-"), "needs a file"),
+        (("http://127.0.0.1:1", "--rate", "51"), "up to 50"),
         (("http://127.0.0.1:1", "--html", "missing/report.html"), "no file that can be written"),
         (("http://127.0.0.1:1", "--html", "ca.pem", "--ca", "ca.pem"), "would destroy"),
         (("http://192.0.2.1:1", "--token-file", "token"), "over plain http"),

@@ -13,7 +13,7 @@ def judged(
     authority: FaultyAuthority, name: str, *, trust: bytes | None = CHAIN.pem
 ) -> tuple[Report, dict[str, Demand]]:
     with serving(authority) as url:
-        report = probe(url, rate=50, trust=trust, conformance=[name], checks=["granted", "no-nonce"])
+        report = probe(url, rate=1000, trust=trust, conformance=[name], checks=["granted", "no-nonce"])
     (verdict,) = report.standards
     return report, {each.name: each for each in verdict.demands}
 

@@ -14,7 +14,7 @@ ELSEWHERE = {"old-tls", "tls-lifetime", "revocation-answers", "not-revoked"}
 
 def test_a_good_authority_has_no_fault() -> None:
     with serving(FaultyAuthority()) as url:
-        report = probe(url, rate=50, trust=CHAIN.pem, clock_bound=0.5)
+        report = probe(url, rate=1000, trust=CHAIN.pem, clock_bound=0.5)
     assert [f"{each.check.id}: {each.text}" for each in report.failed()] == []
     assert report.grade.letter == "A+"
     assert report.stopped == ""
@@ -28,7 +28,7 @@ def test_a_fault_is_found_by_its_checks(fault: Fault) -> None:
     authority = FaultyAuthority()
     fault.put(authority)
     with serving(authority) as url:
-        report = probe(url, rate=50, trust=CHAIN.pem, clock_bound=0.5, checks=fault.fails)
+        report = probe(url, rate=1000, trust=CHAIN.pem, clock_bound=0.5, checks=fault.fails)
     assert {each.check.id for each in report.failed()} == fault.fails, [
         (each.check.id, each.outcome.value, each.text) for each in report.results
     ]

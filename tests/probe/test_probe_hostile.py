@@ -39,7 +39,7 @@ HOSTILE = '\x1b]0;owned\x07<script>alert(1)</script>"><img src=x onerror=y>\u202
 @pytest.fixture(scope="module")
 def good() -> Iterator[Report]:
     with serving(FaultyAuthority()) as url:
-        yield probe(url, rate=50, trust=CHAIN.pem, clock_bound=0.5)
+        yield probe(url, rate=1000, trust=CHAIN.pem, clock_bound=0.5)
 
 
 def changed(source: random.Random, body: bytes) -> bytes:
@@ -105,7 +105,7 @@ def test_hostile_texts_are_shown_as_text() -> None:
 
     authority.http = change
     with serving(authority) as url:
-        report = probe(url, rate=50)
+        report = probe(url, rate=1000)
     page = html_page(report)
     seen = Tags()
     seen.feed(page)
@@ -128,7 +128,7 @@ def test_a_flood_is_cut_off() -> None:
 
     authority.http = change
     with serving(authority) as url:
-        report = probe(url, rate=50, checks=["nonces", "http-1-0", "keep-alive"])
+        report = probe(url, rate=1000, checks=["nonces", "http-1-0", "keep-alive"])
     assert "brought no answer" in report.stopped
     exchanges = [each for each in report.evidence.exchanges.values() if each.case.name != "plain"]
     assert all(f"more than {MAX_REPLY_OCTETS} bytes" in each.problem for each in exchanges)
@@ -141,7 +141,7 @@ def test_many_nested_values_and_many_certificates_end() -> None:
         deep = der.tlv(0x30, deep)
     authority.certificates = [deep, *[authority.signer.der] * 500]
     with serving(authority) as url:
-        report = probe(url, rate=50, trust=CHAIN.pem)
+        report = probe(url, rate=1000, trust=CHAIN.pem)
     assert report.grade.letter == "F"
 
 

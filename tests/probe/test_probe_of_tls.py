@@ -31,7 +31,7 @@ def judged(material: TlsMaterial, *, days: float = 60, old: bool = False) -> tup
             context.set_ciphers("ALL:@SECLEVEL=0")
             context.minimum_version = ssl.TLSVersion.TLSv1
     with serving(FaultyAuthority(), context) as url:
-        report = probe(url, rate=50, ca=material.ca, checks=CHECKS)
+        report = probe(url, rate=1000, ca=material.ca, checks=CHECKS)
     return report, {each.check.id: each.outcome for each in report.results}
 
 
@@ -70,7 +70,7 @@ def test_a_proxy_is_asked_and_not_judged(material: TlsMaterial, monkeypatch: pyt
     with serving(FaultyAuthority()) as url:
         monkeypatch.setenv("http_proxy", url.removesuffix("/tsa"))
         monkeypatch.setenv("no_proxy", "")
-        report = probe("http://tsa.invalid/tsa", rate=50, checks=["granted", "keep-alive"])
+        report = probe("http://tsa.invalid/tsa", rate=1000, checks=["granted", "keep-alive"])
     results = {each.check.id: each for each in report.results}
     assert results["granted"].outcome is Outcome.HOLDS
     assert results["keep-alive"].outcome is Outcome.UNSEEN

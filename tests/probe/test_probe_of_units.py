@@ -17,7 +17,7 @@ def judged(*signers: Issued) -> Report:
 
     authority.before = change_units
     with serving(authority) as url:
-        return probe(url, rate=50, trust=CHAIN.pem, clock_bound=0.5)
+        return probe(url, rate=1000, trust=CHAIN.pem, clock_bound=0.5)
 
 
 def test_units_that_take_turns_are_judged_good() -> None:

@@ -31,7 +31,7 @@ def judged(answer: Answer | None, *, revoked: bool = False, trust: bytes | None 
             made = forged_revocation.crl(CHAIN.intermediate, *entries, this_update=NOW - DAY, next_update=NOW + DAY)
             place.answer = lambda _: Answer(body=made)
         with serving(authority) as url:
-            report = probe(url, rate=50, trust=trust, online=True, checks=CHECKS)
+            report = probe(url, rate=1000, trust=trust, online=True, checks=CHECKS)
         return report, len(place.received)
 
 
@@ -66,7 +66,7 @@ def test_nothing_is_asked_without_the_flag() -> None:
     with HttpTsa(lambda _: Answer(status=500)) as place:
         authority.signer = make_signer(extensions=(*signer_extensions(), revocation(f"{place.origin}/ca.crl")))
         with serving(authority) as url:
-            report = probe(url, rate=50, trust=CHAIN.pem, checks=CHECKS)
+            report = probe(url, rate=1000, trust=CHAIN.pem, checks=CHECKS)
         assert place.received == []
     assert set(outcomes(report).values()) == {Outcome.UNSEEN}
 
@@ -75,6 +75,6 @@ def test_certificates_that_name_no_place() -> None:
     authority = FaultyAuthority()
     authority.signer = make_signer(extensions=(timestamping(), key_usage(sign=True)))
     with serving(authority) as url:
-        report = probe(url, rate=50, trust=CHAIN.pem, online=True, checks=CHECKS)
+        report = probe(url, rate=1000, trust=CHAIN.pem, online=True, checks=CHECKS)
     assert outcomes(report)["revocation-answers"] is Outcome.DOES_NOT_APPLY
     assert outcomes(report)["not-revoked"] is Outcome.UNSEEN

@@ -45,7 +45,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     typical(authority)
     authority.refusal = lambda _failure, _text: forge.reply(status=2, texts=["x" * 300], failures=[25])
     with serving(authority) as url:
-        report = probe(f"{url}/{'y' * 300}", rate=50, trust=CHAIN.pem, clock_bound=0.5, conformance=["etsi"])
+        report = probe(f"{url}/{'y' * 300}", rate=1000, trust=CHAIN.pem, clock_bound=0.5, conformance=["etsi"])
     place = tmp_path_factory.mktemp("page") / "report.html"
     place.write_text(html_page(report), encoding="utf-8")
     return place.as_uri()
@@ -72,7 +72,7 @@ def test_it_fits_and_can_be_read(browser: Browser, page: str, theme: Literal["li
 
 def test_a_good_report_has_no_list_of_failures(browser: Browser, tmp_path: Path) -> None:
     with serving(FaultyAuthority()) as url:
-        report = probe(url, rate=50, trust=CHAIN.pem, clock_bound=0.5)
+        report = probe(url, rate=1000, trust=CHAIN.pem, clock_bound=0.5)
     place = tmp_path / "report.html"
     place.write_text(html_page(report), encoding="utf-8")
     opened = browser.new_page()

@@ -9,6 +9,7 @@ from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.timestamp.authorities import authority_of, servers_of
 from tsa_core.cli.timestamp.connection import SERVER_FLAGS, server_settings
+from tsa_core.cli.timestamp.files import STANDARD
 from tsa_core.cli.timestamp.flags import TSA, Call, flag, seconds
 from tsa_core.cli.timestamp.trust import TRUST_FLAGS, trust_in, trust_of
 
@@ -107,6 +108,8 @@ def probe_authority(call: Call) -> int:
     flags = call.flags
     server, trust = _server(call), _trust(call)
     page = flags["html"]
+    if page == STANDARD:
+        raise UsageMistake("--html needs a file: the report is on standard output")
     if page is not None:
         _check_page(call, page)
     settings = server_settings(call, [server])
