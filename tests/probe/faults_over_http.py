@@ -227,6 +227,7 @@ _tolerating(
 _tolerating("foreign-policy", "any_policy", lambda f, _: f is PKIFailureInfo.UNACCEPTED_POLICY)
 _tolerating("malformed", "anything", lambda f, _: f is PKIFailureInfo.BAD_DATA_FORMAT)
 _tolerating("loose-lengths", "ber", lambda _, body: body[:2] in {b"\x30\x80", b"\x30\x82"})
+_tolerating("loose-lengths", "a_byte_more", lambda _, body: body.endswith(b"\x00"))
 
 
 # --- How it is refused

@@ -116,10 +116,11 @@ def _http_1_0(evidence: Evidence) -> str:
 
 def _leaf_alone(evidence: Evidence) -> str:
     reply, certificate = evidence.certified().reply, evidence.certificate()
-    found = certificate.self_issued or reply.issuer_of(certificate) is not None
-    return (
-        "" if found else "finds no path with the root alone, if there is a CA between: it does not come with the token"
-    )
+    if certificate.self_issued or reply.issuer_of(certificate) is not None:
+        return ""
+    if not evidence.path:
+        raise Unseen("whether a CA between signer and root is missing in the token shows only to who trusts the root")
+    return "finds no path with the root alone: the CA between does not come" if len(evidence.path) > 2 else ""
 
 
 def _sorted_certificates(evidence: Evidence) -> str:

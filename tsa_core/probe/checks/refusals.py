@@ -12,8 +12,9 @@ from tsa_core.protocol import der
 from tsa_core.protocol.status import PKIFailureInfo, PKIStatus
 
 _KNOWN: Final = frozenset(map(int, PKIFailureInfo))
-_NO_REQUEST: Final = ("text", "empty", "truncated", "trailing")
-_LOOSE: Final = ("indefinite", "long-length")
+_NO_REQUEST: Final = ("text", "empty", "truncated")
+_BER: Final = ("indefinite", "long-length")
+_LOOSE: Final = (*_BER, "trailing")
 _REASONS: Final = (
     "foreign-policy version-2 short-digest unknown-hash sha1 md5 extension critical-extension text version-0 "
     "empty-digest empty truncated trailing"
@@ -138,12 +139,12 @@ def malformed(evidence: Evidence) -> Iterator[str | At]:
     area=Area.REFUSALS,
     rules="S29",
     severity=Severity.NOTE,
-    title="Requests in BER are refused",
+    title="Requests in BER, or with a byte after them, are refused",
     meaning="RFC 3161 2.4.1 wants DER; two readers may see two things in one BER text.",
     needs=" ".join(_LOOSE),
 )
 def loose_lengths(evidence: Evidence) -> Iterator[str | At]:
-    """Judge lengths that DER does not allow."""
+    """Judge what DER does not allow, and many read all the same."""
     yield from _granted(evidence, _LOOSE)
 
 
@@ -225,7 +226,7 @@ def fail_reason(evidence: Evidence) -> Iterator[str | At]:
         status = each.reply.status if each.reply is not None else None
         wanted = each.case.failure
         # Some read BER and go on to another complaint; the table has these as a note of their own.
-        if status is None or wanted is None or each.case.name in _LOOSE or not status.failures:
+        if status is None or wanted is None or each.case.name in _BER or not status.failures:
             continue
         if status.failures != (wanted,):
             yield At(each.case.title, f"{', '.join(status.failure_names)} instead of {wanted.text}")
