@@ -24,7 +24,7 @@ from tsa_core.api.transparency import (
 )
 from tsa_core.testing import on_threads
 from tsa_log.options import WitnessRoutesOptions
-from tsa_log.witness_routes import WitnessRoutes, open_witness
+from tsa_log.witness_routes import WitnessRoutes, open_witness, parse_submission
 
 from .logs import LOG_KEY, ORIGIN, WITNESS_KEY
 
@@ -149,6 +149,32 @@ def test_an_old_checkpoint_is_not_cosigned_again(witness: WitnessRoutes) -> None
 def test_what_is_no_submission_is_refused(witness: WitnessRoutes, data: bytes, status: int) -> None:
     assert add(witness, data).status == status
     assert add(witness, body(0, 5)).status == 200
+
+
+def test_the_request_that_the_specification_prints() -> None:
+    """c2sp.org/tlog-witness, the example of add-checkpoint."""
+    found = parse_submission(
+        """\
+old 20852014
+PlRNCrwHpqhGrupue0L7gxbjbMiKA9temvuZZDDpkaw=
+jrJZDmY8Y7SyJE0MWLpLozkIVMSMZcD5kvuKxPC3swk=
+5+pKlUdi2LeF/BcMHBn+Ku6yhPGNCswZZD1X/6QgPd8=
+/6WVhPs2CwSsb5rYBH5cjHV/wSmA79abXAwhXw3Kj/0=
+
+example.com/behind-the-sofa
+20852163
+CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
+
+— example.com/behind-the-sofa \
+Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
+— example.com/behind-the-sofa \
+opLqBQsREYCgu6xQkYQwJr9fo45a62DN9EdmHXnZdXNqlcVGlCum2Wks+49/V6267UEjw6QUXTS5Rovnzv++qbSzm9Q=
+""".encode()
+    )
+    assert found.old == 20_852_014
+    assert len(found.path) == 4
+    assert found.signed.checkpoint[:2] == ("example.com/behind-the-sofa", 20_852_163)
+    assert len(found.signed.note.signatures) == 2
 
 
 def test_an_empty_tree_has_one_root(witness: WitnessRoutes) -> None:
