@@ -89,7 +89,7 @@ def policy_document(
     complete: bool,
     output: Path | None,
 ) -> None:
-    r"""Write the practice statement, or the disclosure statement, that goes with the configuration.
+    """Write the practice statement, or the disclosure statement, that goes with the configuration.
 
     Policies, accuracy, hash algorithms, keys, certificates, clock, records and who may ask are taken from the
     configuration and the certificates. What these do not tell is marked TO BE COMPLETED BY THE AUTHORITY, and listed on
@@ -102,7 +102,7 @@ def policy_document(
       timestamp-server policy-document --config tsa.toml --questions > answers.toml
       timestamp-server policy-document --config tsa.toml --answers answers.toml --format html --output practice.html
       timestamp-server policy-document --config tsa.toml --kind disclosure | pandoc -o disclosure.pdf
-    """
+    """  # noqa: D301 - the backslash is click's mark
     if questions and (answers_file or output or complete):
         raise click.UsageError("--questions prints a file of answers and nothing else; leave the other flags away")
     loaded = load({"config": config})

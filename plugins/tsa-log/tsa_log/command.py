@@ -151,14 +151,14 @@ def mirror(
     follow: bool,
     every: int,
 ) -> None:
-    r"""Copy a log of others, and what it adds; nothing is stored that the log has not signed.
+    """Copy a log of others, and what it adds; nothing is stored that the log has not signed.
 
     The copy is of one history: a log that shows another one later is refused, with exit code 1.
 
     \b
     Example:
       timestamp-server log mirror https://log.example.com/tsa --log-key VKEY --directory /srv/mirror
-    """
+    """  # noqa: D301 - the backslash is click's mark
     if not follow and ctx.get_parameter_source("every") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--every has no effect without --follow")
     try:

@@ -29,15 +29,15 @@ from tsa_log.take_over import take_over
 @click.option("--endpoint", help="[audit.tokenlog.s3] endpoint_url, or [audit.tokenlog.gcs] endpoint.")
 @click.option("--log-key", "key_text", required=True, help="The log's verifier key, NAME+HASH+KEY.")
 def take_over_log(origin: str, directory: Path, storage: str, endpoint: str | None, key_text: str) -> None:
-    r"""Go on, on this machine, with a log in a bucket whose machine is lost. Switch that one off first.
+    """Go on, on this machine, with a log in a bucket whose machine is lost. Switch that one off first.
 
     Entries that the lost machine had not yet integrated are not in the log, and their tokens have no proof.
 
     \b
     Example:
-      timestamp-server log take-over --origin log.example.com/tsa --directory /var/lib/tsa/log \
+      timestamp-server log take-over --origin log.example.com/tsa --directory /var/lib/tsa/log \\
         --storage s3://example-log/tsa --log-key VKEY
-    """
+    """  # noqa: D301 - the backslashes are click's mark and the shell's
     options = storage_options(directory, storage, endpoint)
     try:
         key = parse_verifier_key(key_text)

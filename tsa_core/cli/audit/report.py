@@ -54,7 +54,7 @@ def report(
     output: Path | None,
     **which: Any,
 ) -> None:
-    r"""Write an auditor's report of a year or of another period, as Markdown or as one HTML page.
+    """Write an auditor's report of a year or of another period, as Markdown or as one HTML page.
 
     It has key ceremonies, certificates in use, closings of the clock gate, steps of the clock, outages, starts and
     reloads, tokens by month and profile, refusals by reason, what the check of the whole trail has found, and what the
@@ -68,7 +68,7 @@ def report(
       timestamp-server audit report --config tsa.toml --year 2026 --format html --output report-2026.html
       timestamp-server audit report --year 2026 /var/log/tsa/audit*.jsonl | pandoc -o report-2026.pdf
       timestamp-server audit report --from 2026-04-01 --to 2026-07-01 --profile qualified ./evidence
-    """
+    """  # noqa: D301 - the backslash is click's mark
     begin, end = _period(year, begin, end)
     tally = Tally(begin=begin, end=end, profile=profile)
     verifier, threshold = anchor_verifier(anchor_roots, which["config"] if not which["files"] else None)
