@@ -120,6 +120,12 @@ class Provider(Generic[T]):
     """Whether a reload keeps what is open when its settings are the same, instead of opening it again. None leaves it
     to the kind: signers and policy selectors are opened again, because key files, key versions and profiles change
     without their settings; everything else is kept. True is for a key that exists only once, made at start."""
+    make_key: Callable[..., str] | None = None
+    """Of a signer: makes a key. Called by `timestamp-server keys ceremony` as `make_key(options, kind)`, where
+    `options.uri` names a key that is not there yet and `kind` is one of `tsa_core.api.KEY_KINDS`. The private key must
+    not leave the backend, where it has one. Returns the URI by which `open` finds the key, with all that `options.uri`
+    has. Raises ConfigError for a kind that the backend does not have and for a name that is taken, and what `open`
+    raises. None: keys are made with other tools."""
     open_trail: Callable[..., Trail] | None = None
     """Of an audit sink: returns its trail, for `timestamp-server audit` and for anchoring, from the sink's own options.
     It changes nothing, and may be called while servers write. None: the sink's records cannot be read back."""

@@ -1,8 +1,12 @@
-"""What the program's help says of plugins: by metadata, without importing the plugin host."""
+"""Commands of plugins: what the help says of them by metadata, without importing the host, and how one is loaded."""
 
 from __future__ import annotations
 
 from importlib.metadata import distributions
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
 
 COMMANDS = "tsa_core.commands"
 PLUGINS = "tsa_core.plugins"
@@ -27,3 +31,23 @@ def names_in_metadata() -> dict[str, dict[str, str]]:
         for entry in entries:
             found[entry.group].setdefault(entry.name, line)
     return {group: dict(sorted(names.items())) for group, names in found.items()}
+
+
+def load_plugin_command(ctx: click.Context, name: str) -> click.Command | None:
+    """Return the command of the plugin `name`, None where none is installed; only that plugin is imported.
+
+    The context's `obj` is then what the command reaches key encryption keys by. Raises PluginError.
+    """
+    from tsa_core.cli.repeated_flags import refuse_repeated_flags
+    from tsa_core.host import PluginHost
+
+    known: dict[str, click.Command | None] = ctx.find_root().meta.setdefault(f"{__name__}.{COMMANDS}", {})
+    if name not in known:
+        host = PluginHost()
+        known[name] = None
+        if name in {plugin.name for plugin in host.installed()}:
+            host.load(name)
+            found = host.commands().get(name)
+            ctx.obj = host.open_kek
+            known[name] = refuse_repeated_flags(found.load()) if found else None
+    return known[name]

@@ -16,7 +16,6 @@ from tsa_core.cli.program_group import (
     flags_after_the_command,
     long_flags,
 )
-from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.streams import end_at_once
 from tsa_core.hosting.garbage import collect_rarely
 
@@ -43,6 +42,11 @@ COMMANDS: Final = {
     "certificates": LazyCommand(
         "tsa_core.cli.certificate_maker:certificates",
         "Make certificate chains from templates, with keys in any backend; certificate-maker is the same.",
+        _CONFIGURE,
+    ),
+    "keys": LazyCommand(
+        "tsa_core.cli.keys.group:keys",
+        "Make and destroy signing keys under witnesses; with tsa-guard, make and revoke clients' API keys.",
         _CONFIGURE,
     ),
     "renew": LazyCommand(
@@ -129,22 +133,18 @@ class ServerGroup(LazyGroup):
         if command := super().get_command(ctx, cmd_name):
             return command
         from tsa_core.api.installation import hint_for
-        from tsa_core.host import PluginHost
+        from tsa_core.cli.plugin_commands import load_plugin_command
 
-        host = PluginHost()
-        if cmd_name not in {plugin.name for plugin in host.installed()}:
-            if (hint := hint_for("command", cmd_name)) and not ctx.resilient_parsing:
-                raise click.UsageError(f"no plugin with the command {cmd_name!r} is installed; to add it: {hint}", ctx)
-            return None
-        host.load(cmd_name)
-        found = host.commands().get(cmd_name)
-        ctx.obj = host.open_kek
-        return refuse_repeated_flags(found.load()) if found else None
+        command = load_plugin_command(ctx, cmd_name)
+        if command is None and (hint := hint_for("command", cmd_name)) and not ctx.resilient_parsing:
+            raise click.UsageError(f"no plugin with the command {cmd_name!r} is installed; to add it: {hint}", ctx)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the built-in commands, then those of plugins, by their metadata: none is imported."""
         super().format_commands(ctx, formatter)
-        if rows := list(_in_metadata(ctx)["tsa_core.commands"].items()):
+        # A command that a plugin and the core both have is one group, which stands above.
+        if rows := [row for row in _in_metadata(ctx)["tsa_core.commands"].items() if row[0] not in self.lazy]:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(rows)
 

@@ -118,7 +118,12 @@ def _of_model(path: str, model: BaseModel) -> Iterator[tuple[str, str]]:
 
 
 def _shown(value: Any) -> str:
-    return _NOT_SET if value is None else _SECRET_PARTS.sub(rf"\1{HIDDEN}", toml_text(value))
+    return _NOT_SET if value is None else without_secret_parts(toml_text(value))
+
+
+def without_secret_parts(text: str) -> str:
+    """Return a text, or a key's URI, without the PIN or password that an attribute of it holds."""
+    return _SECRET_PARTS.sub(rf"\1{HIDDEN}", text)
 
 
 _LISTS: Final[Mapping[str, Sequence[tuple[Kind[Any], str]]]] = {

@@ -52,11 +52,7 @@ class KeyOpener:
         SignerError.
         """
         scheme = _scheme(uri, option)
-        options: dict[str, Any] = {
-            **(below or {}),
-            **self._settings.signer.get(scheme, {}),
-            **self._settings.certificate_signer.get(scheme, {}),
-        }
+        options = {**(below or {}), **self._table(scheme)}
         fixed: dict[str, Any] = {"uri": uri, "certified_key": certified_key}
         for profile in self._settings.profiles.values():
             if profile.signer == uri:
@@ -72,6 +68,21 @@ class KeyOpener:
                 "name a key that stays"
             )
         return signer
+
+    def make_key(self, uri: str, kind: str, *, option: str) -> str:
+        """Have the plugin of a URI's scheme make a key; return the URI that names it. Raises what `signer` raises."""
+        scheme = _scheme(uri, option)
+        try:
+            return self._host.make_key(scheme, self._table(scheme), kind, fixed={"uri": uri, "certified_key": None})
+        except (SignerError, UnsupportedKey) as error:
+            raise type(error)(f"{option}: {error}") from error
+
+    def distribution(self, uri: str) -> str:
+        """Return the distribution and version of the plugin that has opened a URI."""
+        return self._host.distribution(_scheme(uri, "key"))
+
+    def _table(self, scheme: str) -> dict[str, Any]:
+        return {**self._settings.signer.get(scheme, {}), **self._settings.certificate_signer.get(scheme, {})}
 
     def authority(self, uri: str, *, option: str) -> CertificateAuthority:
         """Open the certificate authority that a URI names; raises ConfigError, PluginError or an error of the CA."""

@@ -31,7 +31,8 @@ from tsa_core.host.at_work import note_import
 from tsa_core.host.closing import CLOSE_SECONDS, Opened, close_all, leave_open
 from tsa_core.host.discovery import CORE_DISTRIBUTION, InstalledPlugin, installed_plugins
 from tsa_core.host.inspection import provider_complaint
-from tsa_core.host.kinds import AUDIT_SINK, KEK, KINDS, Kind
+from tsa_core.host.key_making import key_made_by
+from tsa_core.host.kinds import AUDIT_SINK, KEK, KINDS, SIGNER, Kind
 from tsa_core.host.loading import MADE_FOR_ANOTHER, ask_hook, at_fault, import_plugin, open_within
 from tsa_core.host.missing import missing_text
 from tsa_core.host.other_schemes import provider_of_scheme
@@ -314,6 +315,13 @@ class PluginHost:
         provider = self.provider(AUDIT_SINK, name)
         with relative_to(self._base_directory):
             return trail_of(provider, self.options(AUDIT_SINK, provider, table), self._loaded.get(name))
+
+    def make_key(self, name: str, table: Mapping[str, Any], kind: str, *, fixed: Mapping[str, Any]) -> str:
+        """Have the signer `name` make a key, and return the URI that names it; raises TsaError alone."""
+        provider = self.provider(SIGNER, name)
+        with relative_to(self._base_directory):
+            options = self.options(SIGNER, provider, table, fixed=fixed)
+            return key_made_by(provider, options, kind, self._loaded.get(name))
 
     def adopt(
         self,

@@ -45,6 +45,7 @@ from tsa_core.testing.fakes import (
 from tsa_core.testing.guard_contract import GuardContract
 from tsa_core.testing.health_contract import HealthCheckContract
 from tsa_core.testing.kek_contract import KekContract
+from tsa_core.testing.key_making_contract import KeyMakingContract
 from tsa_core.testing.pki import KEY_KINDS, Pki, new_key, shared_key, write_pem
 from tsa_core.testing.plugin_contract import PluginFixtures, ProviderContract
 from tsa_core.testing.policy_contract import PolicySelectorContract
@@ -97,6 +98,7 @@ __all__ = [
     "HttpReply",
     "IssuedToken",
     "KekContract",
+    "KeyMakingContract",
     "ListAuditSink",
     "ListObserver",
     "ObserverContract",

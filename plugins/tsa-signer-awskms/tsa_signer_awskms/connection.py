@@ -43,6 +43,8 @@ _UNAVAILABLE: Final = (
     exceptions.MetadataRetrievalError,
 )
 _ACTIONS: Final = {
+    "create_alias": "kms:CreateAlias",
+    "create_key": "kms:CreateKey",
     "decrypt": "kms:Decrypt",
     "encrypt": "kms:Encrypt",
     "get_public_key": "kms:GetPublicKey",
@@ -140,9 +142,14 @@ class KmsConnection:
             while limit > left:
                 limit /= 2
             method = getattr(self._client(limit), operation)
-            return _try(method, _ACTIONS[operation], key, parameters, {**_HINTS, **hints})
+            asked = {"KeyId": key, **parameters}
+            return _try(method, f"{_ACTIONS[operation]} with {key}", asked, {**_HINTS, **hints})
 
         return within_deadline(ask, timeout=timeout, attempts=self._attempts, least=timeout / _LAST_TRY)
+
+    def create(self, operation: str, *, timeout: float, **parameters: Any) -> dict[str, Any]:
+        """Return KMS's answer to what makes something new; asked once, so that nothing is made twice."""
+        return _try(getattr(self._client(timeout), operation), _ACTIONS[operation], parameters, _HINTS)
 
     def close(self) -> None:
         """Close all connections."""
@@ -157,10 +164,11 @@ def _descriptions(data_path: str | None) -> Any:
     return botocore.loaders.create_loader(data_path)
 
 
-def _try(method: Any, action: str, key: str, parameters: dict[str, Any], hints: Mapping[str, str]) -> dict[str, Any]:
-    where = f"AWS {action} with {key}"
+def _try(method: Any, what: str, parameters: dict[str, Any], hints: Mapping[str, str]) -> dict[str, Any]:
+    """Call KMS once; `what` begins with the IAM action."""
+    where, action = f"AWS {what}", what.partition(" ")[0]
     try:
-        answer: dict[str, Any] = method(KeyId=key, **parameters)
+        answer: dict[str, Any] = method(**parameters)
     except exceptions.ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

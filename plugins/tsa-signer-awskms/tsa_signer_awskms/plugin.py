@@ -14,6 +14,12 @@ def _open(options: AwsKmsOptions) -> Signer:
     return open_aws_kms_signer(options)
 
 
+def _make_key(options: AwsKmsOptions, kind: str) -> str:
+    from tsa_signer_awskms.making import make_key
+
+    return make_key(options, kind)
+
+
 def _open_kek(options: AwsKekOptions) -> KeyEncryptionKey:
     from tsa_signer_awskms.kek import open_aws_kek
 
@@ -23,7 +29,7 @@ def _open_kek(options: AwsKekOptions) -> KeyEncryptionKey:
 @hookimpl
 def tsa_signers() -> Iterable[Provider[Signer]]:
     """Register the scheme `awskms:`."""
-    yield Provider(name="awskms", summary="A key in AWS KMS", options=AwsKmsOptions, open=_open)
+    yield Provider(name="awskms", summary="A key in AWS KMS", options=AwsKmsOptions, open=_open, make_key=_make_key)
 
 
 @hookimpl

@@ -108,6 +108,16 @@ def open_aws_kms_signer(options: AwsKmsOptions) -> AwsKmsSigner:
     Raises ConfigError for settings and keys that cannot be used, SignerUnavailable when KMS cannot be reached,
     SignerError when it refuses.
     """
+    connection, key = connect(options)
+    try:
+        return _open_key(connection, key, options)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def connect(options: AwsKmsOptions) -> tuple[KmsConnection, str]:
+    """Return a connection and the key that the URI names; raises ConfigError."""
     key, endpoint_url, region = _read_uri(options)
     connection = KmsConnection(
         region=region,
@@ -117,11 +127,7 @@ def open_aws_kms_signer(options: AwsKmsOptions) -> AwsKmsSigner:
         attempts=options.attempts,
         setting=_setting,
     )
-    try:
-        return _open_key(connection, key, options)
-    except BaseException:
-        connection.close()
-        raise
+    return connection, key
 
 
 def _setting(name: str) -> str:

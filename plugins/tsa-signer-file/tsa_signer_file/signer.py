@@ -47,7 +47,7 @@ class FileSigner(LocalKeySigner):
 
 def open_file_signer(options: FileOptions) -> FileSigner:
     """Return the signer; raises ConfigError for a file or password that is wrong, UnsupportedKey for the key."""
-    path = _key_path(options)
+    path = key_path(options)
     password = options.password.get_secret_value().encode("utf-8") if options.password else None
     with key_file(path, "private key", limit=_MAX_KEY_OCTETS) as data:
         key = _load(data, password, path)
@@ -57,7 +57,7 @@ def open_file_signer(options: FileOptions) -> FileSigner:
         raise ConfigError(str(error), path=str(path)) from None
 
 
-def _key_path(options: FileOptions) -> Path:
+def key_path(options: FileOptions) -> Path:
     """Return the path in `file:key.pem`, `file:/etc/tsa/key.pem` or `file:///etc/tsa/key.pem`, else `path`."""
     parts = urlsplit(options.uri)
     if parts.netloc not in {"", "localhost"}:

@@ -14,6 +14,12 @@ def _open(options: TransitOptions) -> Signer:
     return open_transit_signer(options)
 
 
+def _make_key(options: TransitOptions, kind: str) -> str:
+    from tsa_signer_hashivault.making import make_key
+
+    return make_key(options, kind)
+
+
 def _open_kek(options: VaultKekOptions) -> KeyEncryptionKey:
     from tsa_signer_hashivault.kek import open_vault_kek
 
@@ -23,10 +29,14 @@ def _open_kek(options: VaultKekOptions) -> KeyEncryptionKey:
 @hookimpl
 def tsa_signers() -> Iterable[Provider[Signer]]:
     """Register the schemes `hashivault:` and `openbao:`, which differ in the environment variables they read."""
-    yield Provider(
-        name="hashivault", summary="A key in HashiCorp Vault's transit engine", options=TransitOptions, open=_open
-    )
-    yield Provider(name="openbao", summary="A key in OpenBao's transit engine", options=TransitOptions, open=_open)
+    for name, server in (("hashivault", "HashiCorp Vault"), ("openbao", "OpenBao")):
+        yield Provider(
+            name=name,
+            summary=f"A key in {server}'s transit engine",
+            options=TransitOptions,
+            open=_open,
+            make_key=_make_key,
+        )
 
 
 @hookimpl

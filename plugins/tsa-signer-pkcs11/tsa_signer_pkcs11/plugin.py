@@ -14,7 +14,19 @@ def _open(options: Pkcs11Options) -> Signer:
     return Pkcs11Signer(options)
 
 
+def _make_key(options: Pkcs11Options, kind: str) -> str:
+    from tsa_signer_pkcs11.making import make_key
+
+    return make_key(options, kind)
+
+
 @hookimpl
 def tsa_signers() -> Iterable[Provider[Signer]]:
     """Register the scheme `pkcs11:`."""
-    yield Provider(name="pkcs11", summary="A key in a PKCS#11 token, such as an HSM", options=Pkcs11Options, open=_open)
+    yield Provider(
+        name="pkcs11",
+        summary="A key in a PKCS#11 token, such as an HSM",
+        options=Pkcs11Options,
+        open=_open,
+        make_key=_make_key,
+    )

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from pkcs11 import Attribute, Mechanism
@@ -95,17 +96,11 @@ class Pkcs11Signer(KeySigner):
 
     def __init__(self, options: Pkcs11Options) -> None:
         self._uri = read_key_uri(options.uri)
-        self._pin = _pin(options, self._uri)
+        self._pin = pin_of(options, self._uri)
         self.latency = options.latency
         self._sessions = options.sessions
-        path = self._uri.module_path or options.module
-        if path is None:
-            raise ConfigError(
-                "no PKCS#11 module is named; write the vendor's .so file there, or ?module-path=/PATH into the key URI",
-                path="signer.pkcs11.module",
-            )
         self._closed = False
-        self._module = Module.acquire(path)
+        self._module = Module.acquire(module_path(options, self._uri))
         try:
             first = self._open_first(options)
         except BaseException:
@@ -258,7 +253,19 @@ class Pkcs11Signer(KeySigner):
 _KNOWN_MECHANISMS: Final = frozenset(int(mechanism) for mechanism in Mechanism)
 
 
-def _pin(options: Pkcs11Options, uri: KeyUri) -> SecretStr | None:
+def module_path(options: Pkcs11Options, uri: KeyUri) -> Path:
+    """Return the module that the URI or else the setting names; raises ConfigError."""
+    path = uri.module_path or options.module
+    if path is None:
+        raise ConfigError(
+            "no PKCS#11 module is named; write the vendor's .so file there, or ?module-path=/PATH into the key URI",
+            path="signer.pkcs11.module",
+        )
+    return path
+
+
+def pin_of(options: Pkcs11Options, uri: KeyUri) -> SecretStr | None:
+    """Return the PIN that the URI or else the setting gives; raises ConfigError for both."""
     from_uri = uri.pin()
     if from_uri is None:
         return options.pin

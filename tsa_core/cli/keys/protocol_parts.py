@@ -1,0 +1,190 @@
+"""What `keys ceremony` and `keys destroyed` share: who was there, when and where; timestamp, file and trail."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import cryptography
+
+from tsa_core import __version__
+from tsa_core.api import AuditEvent, AuditSink, ConfigError, read_file
+from tsa_core.cli import console
+from tsa_core.cli.output_file import write_files
+from tsa_core.client import RequestTimeout, ThresholdNotMet, stamp_all
+from tsa_core.config import CONFIG_VARIABLE, load_settings
+from tsa_core.documents.ceremony.protocol import Protocol
+from tsa_core.documents.ceremony.shown import document_of
+from tsa_core.documents.markdown import to_markdown
+from tsa_core.host import AUDIT_SINK, PluginHost
+from tsa_core.verify import PathError, TrustStore, Verifier
+
+FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_MAX_ROOTS_OCTETS: Final = 4 * 1_048_576
+_STAMP_SECONDS: Final = 30.0
+_MAX_NAME: Final = 200
+_OPTIONS: Final = (
+    click.option("--config", type=FILE, metavar="FILE", help="The server's configuration  [TSA_CONFIG]"),
+    click.option(
+        "--attendee",
+        "attendees",
+        multiple=True,
+        metavar="'NAME=ROLE'",
+        help="Who is there, and as what; repeatable. Without it, a terminal is asked",
+    ),
+    click.option("--reason", default="", metavar="TEXT", help="Why it is done, a ticket's number for example"),
+    click.option("--tsa", metavar="URL", help="Another timestamp authority, which stamps the protocol"),
+    click.option("--tsa-roots", type=FILE, metavar="FILE", help="PEM file: the roots of that authority"),
+    click.option("--output", type=FILE, metavar="FILE.json", help="Where the protocol goes; FILE.md is for people"),
+)
+
+
+def protocol_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that both commands have."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+class Steps:
+    """What was done, each step with its time and outcome."""
+
+    def __init__(self) -> None:
+        self.begun = _now()
+        self.rows: list[dict[str, str]] = []
+
+    def add(self, step: str, outcome: str) -> None:
+        """Note a step that is over."""
+        self.rows.append({"time": _now(), "step": step, "outcome": outcome})
+
+
+def check_before(output: Path | None, tsa: str | None, tsa_roots: Path | None) -> Path:
+    """Return where the protocol goes; raises for what would be noticed only after the key was made."""
+    if output is None:
+        raise click.UsageError("--output FILE.json is missing: the protocol")
+    if bool(tsa) != bool(tsa_roots):
+        raise click.UsageError("--tsa URL and --tsa-roots FILE go together: what was stamped is verified at once")
+    for path in (output, output.with_suffix(".md")):
+        if path.exists():
+            raise ConfigError("it exists already; a protocol is not written over", path=str(path))
+    if output.suffix == ".md":
+        raise click.UsageError("--output names the JSON; the text for people is written beside it, as .md")
+    if not os.access(output.absolute().parent, os.W_OK):
+        raise ConfigError("nothing can be written there", path=str(output.absolute().parent))
+    return output
+
+
+def attendees_of(given: Sequence[str]) -> list[dict[str, str]]:
+    """Return who is there, asked for on a terminal when nobody was given; raises UsageError."""
+    found = [_attendee(*each.partition("=")[::2]) for each in given]
+    if not found and sys.stdin.isatty():
+        while name := click.prompt(
+            "Name of an attendee (empty: nobody else)", default="", show_default=False, err=True
+        ):
+            found.append(_attendee(name, click.prompt("Role", err=True)))
+    if not found:
+        raise click.UsageError("who is there? --attendee 'Ada Lovelace=security officer', once for each person")
+    if len(found) == 1:
+        console.tell("WARNING: one person alone; RFC 3628 7.2.1 and EN 319 421 7.6.2 want dual control at least")
+    return found
+
+
+def _attendee(name: str, role: str) -> dict[str, str]:
+    name, role = name.strip(), role.strip()
+    if not name or not role or max(len(name), len(role)) > _MAX_NAME:
+        raise click.UsageError("--attendee is 'NAME=ROLE', of 200 letters each at most")
+    return {"name": name, "role": role}
+
+
+def content_of(what: str, steps: Steps, attendees: list[dict[str, str]], reason: str, **more: Any) -> dict[str, Any]:
+    """Return a protocol's content; `more` is what it has beside the facts that every protocol has."""
+    return {
+        "what": what,
+        "begun": steps.begun,
+        "ended": _now(),
+        "host": {"name": platform.node(), "system": platform.platform()},
+        "software": {
+            "tsa-core": __version__,
+            "Python": platform.python_version(),
+            "cryptography": cryptography.__version__,
+            **more.pop("software", {}),
+        },
+        "attendees": attendees,
+        "reason": reason,
+        "steps": steps.rows,
+        **more,
+    }
+
+
+def verifier_of(roots: Path) -> Verifier:
+    """Return what verifies timestamps by a file of roots; raises ConfigError."""
+    try:
+        return Verifier(TrustStore.from_files(read_file(roots, "roots of a TSA", limit=_MAX_ROOTS_OCTETS)))
+    except PathError as error:
+        raise ConfigError(str(error), path=str(roots)) from None
+
+
+def stamped(protocol: Protocol, tsa: str | None, tsa_roots: Path | None) -> tuple[Protocol, str]:
+    """Return the protocol with a timestamp, and why it has none where one was wanted."""
+    if tsa is None or tsa_roots is None:
+        return protocol, ""
+    try:
+        given = stamp_all(
+            [tsa], artifact=protocol.stamped_octets(), timeout=_STAMP_SECONDS, verifier=verifier_of(tsa_roots)
+        )
+    except ThresholdNotMet as error:
+        return protocol, "; ".join(str(failure) for failure in error.failures)
+    except RequestTimeout as error:
+        return protocol, str(error)
+    [stamp] = given.timestamps
+    return replace(protocol, timestamp=(stamp.url, stamp.reply)), ""
+
+
+def write_protocol(protocol: Protocol, output: Path) -> None:
+    """Write the protocol as JSON, and as a text for people beside it; both or none."""
+    text = to_markdown(document_of(protocol))
+    write_files([(output, protocol.to_json()), (output.with_suffix(".md"), text.encode("utf-8"))], mode=0o644)
+    console.echo(f"{output}  {protocol.fingerprint}")
+
+
+def record(config: Path | None, kind: str, protocol: Protocol) -> None:
+    """Put an event into the trail of each audit sink of the configuration; raises TsaError when one does not take it.
+
+    Without a configuration or a sink, says so: then nothing but the file tells of the ceremony.
+    """
+    sinks: Sequence[str] = ()
+    if config is not None or os.environ.get(CONFIG_VARIABLE):
+        settings = load_settings(config, whole=False)
+        sinks = settings.audit.sinks
+    if not sinks:
+        console.tell("no audit sink is configured: the audit trail, and `audit report`, do not tell of this")
+        return
+    host = PluginHost.for_settings(settings)
+    try:
+        for name in sinks:
+            sink: AuditSink = host.open(AUDIT_SINK, name, settings.audit.plugin_table(name))
+            sink.event(AuditEvent(kind=kind, time=datetime.now(UTC), details=_details(protocol)))
+    finally:
+        host.close()
+
+
+def _details(protocol: Protocol) -> Mapping[str, str]:
+    content = protocol.content
+    return {
+        "attendees": ", ".join(f"{each['name']} ({each['role']})" for each in content["attendees"]),
+        "host": content["host"]["name"],
+        "key_sha256": content["key"]["sha256"],
+        "protocol_sha256": protocol.fingerprint,
+        "what": content["what"],
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
