@@ -281,7 +281,7 @@ def test_without_a_look_the_protocol_says_that_nobody_looked() -> None:
 
 
 @pytest.fixture
-def plugin_group(monkeypatch: pytest.MonkeyPatch) -> Iterator[click.Group | None]:
+def plugin_group(monkeypatch: pytest.MonkeyPatch) -> click.Group:
     @click.group()
     def added() -> None:
         """A plugin's."""
@@ -296,7 +296,7 @@ def plugin_group(monkeypatch: pytest.MonkeyPatch) -> Iterator[click.Group | None
         """Never reached."""
 
     monkeypatch.setattr("tsa_core.cli.keys.group.load_plugin_command", lambda *_: added)
-    yield added
+    return added
 
 
 def test_a_plugins_commands_are_taken_in_and_hide_none(plugin_group: click.Group) -> None:

@@ -12,7 +12,7 @@ from tsa_core.cli import console
 from tsa_core.cli.plugin_settings import describe_settings
 from tsa_core.cli.program_group import HelpfulGroup
 from tsa_core.cli.scaffold import new
-from tsa_core.host import CORE_DISTRIBUTION, KINDS, InstalledPlugin, Kind, PluginHost
+from tsa_core.host import CORE_DISTRIBUTION, KINDS, SIGNER, InstalledPlugin, Kind, PluginHost
 
 _WIDE = 100
 _SELECT = {
@@ -155,6 +155,7 @@ def _document(kind: Kind[Any], provider: Provider[Any]) -> dict[str, Any]:
         "kind": kind.label,
         "summary": provider.summary,
         "section": kind.table(provider.name),
+        **({"makes_keys": provider.make_key is not None} if kind is SIGNER else {}),
         "settings": [setting._asdict() for setting in describe_settings(provider)],
     }
 
@@ -164,6 +165,8 @@ def _print_provider(kind: Kind[Any], provider: Provider[Any]) -> None:
     screen.print(f"\n[bold]{kind.label}[/]: {escape(provider.summary)}\n", soft_wrap=True)
     for line in _SELECT[kind.name].format(name=provider.name).splitlines():
         screen.print(f"    {line}", markup=False, soft_wrap=True)
+    if provider.make_key is not None:
+        screen.print("\nIt makes keys: timestamp-server keys ceremony --make", soft_wrap=True)
     settings = describe_settings(provider)
     if not settings:
         screen.print("\nIt has no settings.")

@@ -56,11 +56,13 @@ def test_the_private_key_is_sensitive_and_was_never_extractable(options: Mapping
     uri = read_key_uri("pkcs11:token=t;object=made")
     module = Module.acquire(Path(options["module"]))
     try:
-        with module.call(deadline):
-            with module.open_session(lambda lib: find_token(lib, uri), SecretStr(PIN), deadline) as session:
-                key = find_private_key(session, uri)
-                names = (Attribute.SENSITIVE, Attribute.NEVER_EXTRACTABLE, Attribute.ID)
-                found = {name: attribute(key, name) for name in names}
+        with (
+            module.call(deadline),
+            module.open_session(lambda lib: find_token(lib, uri), SecretStr(PIN), deadline) as session,
+        ):
+            key = find_private_key(session, uri)
+            names = (Attribute.SENSITIVE, Attribute.NEVER_EXTRACTABLE, Attribute.ID)
+            found = {name: attribute(key, name) for name in names}
     finally:
         module.release()
     assert found == {Attribute.SENSITIVE: True, Attribute.NEVER_EXTRACTABLE: True, Attribute.ID: b"\1\2"}
