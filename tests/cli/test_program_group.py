@@ -175,7 +175,7 @@ def test_help_of_the_clock_has_the_groups_of_serve() -> None:
     assert "--wait SECONDS" in text[: text.index("\nKey and certificate:")]
 
 
-@pytest.mark.parametrize(("name", "distribution"), [("log", "tsa-log"), ("witness", "tsa-log"), ("keys", "tsa-guard")])
+@pytest.mark.parametrize(("name", "distribution"), [("log", "tsa-log"), ("witness", "tsa-log")])
 def test_a_command_without_its_plugin_names_what_brings_it(
     name: str, distribution: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,4 +69,4 @@ class KeysGroup(LazyGroup):
 
 @click.group(cls=KeysGroup, lazy=_COMMANDS)
 def keys() -> None:
-    """Make and destroy signing keys under witnesses; and, with tsa-guard, make and revoke clients' API keys."""
+    """Make and destroy signing keys under witnesses; with tsa-guard, make and revoke clients' API keys."""
