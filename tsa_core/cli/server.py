@@ -97,7 +97,7 @@ COMMANDS: Final = {
     ),
     "policy-document": LazyCommand(
         "tsa_core.cli.policy_document:policy_document",
-        "Write the practice statement or the disclosure statement, filled from the configuration.",
+        "Write the practice statement, or the disclosure statement, that goes with the configuration.",
         _PUBLISH,
     ),
     "help": LazyCommand("tsa_core.cli.program_help:show_help", "Show the help of the program or of a command.", SHARED),
