@@ -154,6 +154,8 @@ def test_a_failed_key_exchange_is_tried_again_after_a_reload(table: Callable[...
         ({"servers": ["a:b", "c", "d", "e"]}, r"clock\.nts\.servers: 'a:b' is no time server"),
         ({"servers": ["a"]}, r"clock\.nts: num_servers is 4, but only 1"),
         ({"servers": ["a", "b", "c", "::g"]}, r"clock\.nts\.servers: '::g' is no time server"),
+        ({"servers": ["a", "b", "c", "under_score.example"]}, r"'under_score\.example' is no time server"),
+        ({"servers": ["a", "b", "c", "d\0e"]}, r"'d\\x00e' is no time server"),
         ({"ca": "/nowhere/ca.pem"}, r"/nowhere/ca\.pem"),
         ({"ca": "/dev/null"}, r"clock\.nts\.ca: /dev/null holds no PEM certificates"),
     ],

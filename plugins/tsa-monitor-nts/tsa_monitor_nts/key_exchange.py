@@ -175,7 +175,7 @@ class KeyExchange:
                 verify_certificate_hostname(certificate, self.host)
             else:
                 verify_certificate_ip_address(certificate, ip_address)
-        except (service_identity.VerificationError, service_identity.CertificateError):
+        except (service_identity.VerificationError, service_identity.CertificateError, ValueError):
             raise NoUsableAnswer(f"its certificate is not for {self.host}") from None
 
 
@@ -197,7 +197,8 @@ class _Pump:
                 self._flush()
                 self._feed()
             except SSL.Error:
-                self._flush()  # the alert that says why
+                with contextlib.suppress(OSError):
+                    self._flush()  # the alert that says why
                 raise
             else:
                 self._flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from tsa_core.api import ConfigError
 from tsa_core.api.ntp.monitor import TimeServerMonitor
@@ -14,6 +15,7 @@ from tsa_monitor_nts.server import NtsServer
 
 _TABLE = "clock.nts"
 _KEY_EXCHANGE_PORT = 4460
+_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.ASCII)
 
 
 class NtsMonitor(TimeServerMonitor):
@@ -43,9 +45,13 @@ def _parse(text: str) -> tuple[str, int]:
     """Return host and port; the host as certificates have it, ASCII."""
     try:
         host, port = parse_server(text, default_port=_KEY_EXCHANGE_PORT)
+        if not host.isascii():
+            host = host.encode("idna").decode("ascii")
         if ":" in host:
             ipaddress.ip_address(host)
-        return host.encode("idna").decode("ascii") if not host.isascii() else host, port
+        elif not _NAME.fullmatch(host):
+            raise ValueError(f"{text!r} is no time server: certificates have no such name")
     except ValueError as error:
-        text = str(error) if "time server" in str(error) else f"{text!r} is no time server: {error}"
-        raise ConfigError(text, path=f"{_TABLE}.servers") from None
+        reason = str(error) if "time server" in str(error) else f"{text!r} is no time server: {error}"
+        raise ConfigError(reason, path=f"{_TABLE}.servers") from None
+    return host, port
