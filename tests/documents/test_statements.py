@@ -73,6 +73,12 @@ def test_the_practice_statement_tells_clock_records_and_anchors(folder: Path) ->
     assert "relied upon for 30 minutes" in said
     assert "https://stamps.example.net/" in said
     assert "`file:tsa.key`" in said
+    assert "| not qualified | none |" in said
+
+
+def test_a_conformance_that_is_enforced_is_told(folder: Path) -> None:
+    Path("tsa.toml").write_text(CONFIG.replace('accuracy = "250ms"', 'conformance = ["sigstore"]'))
+    assert "| not qualified | sigstore |" in run().stdout
 
 
 def test_gaps_are_marked_counted_and_listed(folder: Path) -> None:

@@ -19,7 +19,7 @@ _STYLE: Final = """\
 body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: var(--ground); color: var(--text);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; line-height: 1.25; } h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
-h3 { margin-top: 1.6rem; } .wide { overflow-x: auto; }
+h3 { margin-top: 1.6rem; } .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { border: 1px solid var(--line); padding: .3rem .55rem; text-align: left; vertical-align: top; min-width: 4rem; }
 th { background: var(--band); } code { font: .86em ui-monospace, monospace; }

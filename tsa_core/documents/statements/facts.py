@@ -94,9 +94,14 @@ def _tables(subject: Subject) -> Iterator[tuple[str, tuple[str, Table]]]:
         (
             "Each time-stamp names a policy. The first one of a profile is given where a request names none:",
             Table(
-                columns=("Profile", "Policies", "Kind"),
+                columns=("Profile", "Policies", "Kind", "Conformance enforced"),
                 rows=[
-                    (name, ", ".join(profile.policies), _QUALIFIED if profile.qualified else "not qualified")
+                    (
+                        name,
+                        ", ".join(profile.policies),
+                        _QUALIFIED if profile.qualified else "not qualified",
+                        ", ".join(profile.conformance) or "none",
+                    )
                     for name, profile in profiles.items()
                 ],
                 code=frozenset({1}),
