@@ -126,6 +126,15 @@ def test_nothing_is_made_when_the_protocol_could_not_be_written() -> None:
 
 
 @needs_file
+def test_nothing_is_made_when_the_trail_could_not_tell_of_it() -> None:
+    Path("tsa.toml").write_text(CONFIG.replace("trail.jsonl", "password/trail.jsonl"))
+    result = hold("--make", "ecdsa-p256")
+    assert "audit.auditfile.path" in str(result.exception)
+    assert not Path("tsa.key").exists()
+    assert not Path("c.json").exists()
+
+
+@needs_file
 def test_without_its_timestamp_the_protocol_is_written_and_the_exit_code_is_1() -> None:
     with HttpTsa(honest) as server:
         url = server.url

@@ -21,8 +21,8 @@ from tsa_core.cli.keys.protocol_parts import (
     attendees_of,
     check_before,
     content_of,
+    opened_sinks,
     protocol_options,
-    record,
     stamped,
     write_protocol,
 )
@@ -111,7 +111,7 @@ def _hold(
     output = check_before(output, tsa, tsa_roots)
     present = attendees_of(attendees)
     steps = Steps()
-    with KeyOpener(config) as opener:
+    with opened_sinks(config) as record, KeyOpener(config) as opener:
         if kind is not None:
             key_uri = opener.make_key(key_uri, kind, option="--key")
             steps.add("make the key", f"made, {kind}")
@@ -135,9 +135,9 @@ def _hold(
             if kind is not None:
                 console.tell("the key was made; write its protocol without --make when what is wrong is mended")
             raise
-    protocol, missing = stamped(protocol, tsa, tsa_roots)
-    write_protocol(protocol, output)
-    record(config, CEREMONY, protocol)
+        protocol, missing = stamped(protocol, tsa, tsa_roots)
+        write_protocol(protocol, output)
+        record(CEREMONY, protocol)
     if missing:
         raise click.ClickException(f"the protocol is written, but was not timestamped: {missing}")
 

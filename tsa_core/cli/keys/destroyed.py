@@ -16,8 +16,8 @@ from tsa_core.cli.keys.protocol_parts import (
     attendees_of,
     check_before,
     content_of,
+    opened_sinks,
     protocol_options,
-    record,
     stamped,
     write_protocol,
 )
@@ -79,9 +79,10 @@ def destroyed(
         steps.add("try to open the key where it was", outcome)
     key = {**key_fields(public_key), "kind": describe_key(public_key), **details}
     protocol = Protocol(content=content_of(DESTROYED, steps, present, reason, key=key, not_checked=not_checked))
-    protocol, missing = stamped(protocol, tsa, tsa_roots)
-    write_protocol(protocol, output)
-    record(config, EVENT, protocol)
+    with opened_sinks(config) as record:
+        protocol, missing = stamped(protocol, tsa, tsa_roots)
+        write_protocol(protocol, output)
+        record(EVENT, protocol)
     if missing:
         raise click.ClickException(f"the protocol is written, but was not timestamped: {missing}")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,23 +155,31 @@ def write_protocol(protocol: Protocol, output: Path) -> None:
     console.echo(f"{output}  {protocol.fingerprint}")
 
 
-def record(config: Path | None, kind: str, protocol: Protocol) -> None:
-    """Put an event into the trail of each audit sink of the configuration; raises TsaError when one does not take it.
+@contextmanager
+def opened_sinks(config: Path | None) -> Iterator[Callable[[str, Protocol], None]]:
+    """Open the audit sinks of the configuration, before anything is done; yield what puts an event into each trail.
 
-    Without a configuration or a sink, says so: then nothing but the file tells of the ceremony.
+    Without a configuration or a sink, says so: then nothing but the file tells of the ceremony. Raises TsaError.
     """
-    sinks: Sequence[str] = ()
-    if config is not None or os.environ.get(CONFIG_VARIABLE):
+    if config is None and not os.environ.get(CONFIG_VARIABLE):
+        settings, sinks = None, []
+    else:
         settings = load_settings(config, whole=False)
         sinks = settings.audit.sinks
-    if not sinks:
-        console.tell("no audit sink is configured: the audit trail, and `audit report`, do not tell of this")
+    if settings is None or not sinks:
+        console.tell("no audit sink is configured: the audit trail, and `audit report`, will not tell of this")
+        yield lambda _kind, _protocol: None
         return
     host = PluginHost.for_settings(settings)
     try:
-        for name in sinks:
-            sink: AuditSink = host.open(AUDIT_SINK, name, settings.audit.plugin_table(name))
-            sink.event(AuditEvent(kind=kind, time=datetime.now(UTC), details=_details(protocol)))
+        opened: list[AuditSink] = [host.open(AUDIT_SINK, name, settings.audit.plugin_table(name)) for name in sinks]
+
+        def record(kind: str, protocol: Protocol) -> None:
+            event = AuditEvent(kind=kind, time=datetime.now(UTC), details=_details(protocol))
+            for sink in opened:
+                sink.event(event)
+
+        yield record
     finally:
         host.close()
 
