@@ -35,7 +35,7 @@ DIST := $(VENV)/.stamp-dist
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve dist image test interop-clients bench bench-quick drills lint format types docs import-graph constraints clean
+.PHONY: help serve dist image test interop-clients bench bench-all bench-quick drills lint format types docs import-graph constraints clean
 
 help: ## say what there is
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='options for the command']"
@@ -52,7 +52,10 @@ interop-clients: $(DEV) ## build the clients in Go, Node, Java and Rust that tes
 	$(BIN)/python -m tests.interop.builds
 	$(BIN)/python -m tests.interop.reference_tests
 
-bench: $(DEV) ## run the benchmarks and compare with the baselines
+bench: $(DEV) ## measure beside others on this machine, and write docs/operate/measured.md; 12 minutes, ARGS='--only servers' chooses
+	$(BIN)/python -m bench.page $(if $(findstring --only,$(ARGS)),,--write) $(ARGS)
+
+bench-all: $(DEV) ## run every benchmark, and compare with the baselines; an hour
 	$(BIN)/python -m bench $(ARGS)
 
 bench-quick: $(DEV) ## run the benchmarks for a few seconds, to see that they work

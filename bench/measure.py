@@ -162,7 +162,8 @@ class RunningServer:
     ) -> Load:
         """Let wrk send one request over and over, and account for the server's CPU meanwhile.
 
-        After each reply a connection pauses for up to twice `pause_ms`, which is rounded to half milliseconds.
+        wrk knows whole seconds alone. After each reply a connection pauses for up to twice `pause_ms`, which is rounded
+        to half milliseconds.
         """
         with tempfile.TemporaryDirectory() as directory:
             script = Path(directory) / "post.lua"
@@ -176,7 +177,7 @@ class RunningServer:
             result = subprocess.run(
                 [
                     *("wrk", "--threads", "1", "--connections", str(connections), "--latency"),
-                    *("--duration", f"{seconds:g}s", "--timeout", "10s", "--script", str(script)),
+                    *("--duration", f"{max(1, round(seconds))}s", "--timeout", "10s", "--script", str(script)),
                     f"http://127.0.0.1:{self.port}{self.path}",
                 ],
                 capture_output=True,

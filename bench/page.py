@@ -10,16 +10,17 @@ minutes.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from bench import commands, latency, remote_signer, scaling, startup, verify
+from bench import commands, latency, remote_signer, scaling, second_thread, startup, verify
 from bench.issue import WITH_CERTIFICATES
 from bench.latency import WATCHED
 from bench.measure import FLOOR, Load, RunningServer, Server, bare_signature_us, have_wrk
@@ -74,6 +75,12 @@ workers is stopped (SIGSTOP) for 100 ms, once a second.
 An open loop, Poisson arrivals at 80 % of the most: each request counts from when it was due. Metrics and access log
 are on. `generator late ms` is what the generator itself added at the 99.9th percentile.
 """,
+    "threads": """\
+## A second thread
+
+Bare signatures of one process in two threads. The server does not use this: two workers bring as much
+([decision 281](../decisions/281-no-second-thread-signs.md)).
+""",
     "remote": """\
 ## A signer that takes 10 ms
 
@@ -104,11 +111,15 @@ class Section:
     """A part of the page: its table, and the values in its text."""
 
     name: str
-    rows: Sequence[Row]
-    values: Mapping[str, str]
+    rows: Sequence[Row] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    failure: str = ""
+    """Why there are no rows."""
 
     def markdown(self) -> str:
         """Return the section as it is in the page."""
+        if self.failure:
+            return f"{_TEXTS[self.name].splitlines()[0]}\n\nNot measured: {self.failure}\n"
         columns = list(dict.fromkeys(name for row in self.rows for name in row.figures))
         lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
         for row in self.rows:
@@ -163,11 +174,15 @@ def _server_row(name: str, loads: Sequence[Load], bare: Sequence[float], others:
 
 def _workers(*, rounds: int, seconds: float) -> Section:
     rows = scaling.scaling(rounds=rounds, seconds=seconds)
-    return Section(name="workers", rows=[*rows, *scaling.stopped(rounds=rounds, seconds=1.5 * seconds)], values={})
+    return Section(name="workers", rows=[*rows, *scaling.stopped(rounds=rounds, seconds=1.5 * seconds)])
 
 
 def _latency(*, rounds: int, seconds: float) -> Section:
-    return Section(name="latency", rows=latency.run(rounds=rounds, seconds=4 * seconds), values={})
+    return Section(name="latency", rows=latency.run(rounds=rounds, seconds=4 * seconds))
+
+
+def _threads(*, rounds: int, seconds: float) -> Section:
+    return Section(name="threads", rows=second_thread.run(rounds=rounds, seconds=seconds / 20))
 
 
 def _remote(*, rounds: int, seconds: float) -> Section:
@@ -181,7 +196,7 @@ def _remote(*, rounds: int, seconds: float) -> Section:
         "p50 ms": median(each["p50_ms"] for each in measured),
         "p99 ms": median(each["p99_ms"] for each in measured),
     }
-    return Section(name="remote", rows=[Row(part="remote", name="64 threads, 64 clients", figures=figures)], values={})
+    return Section(name="remote", rows=[Row(part="remote", name="64 threads, 64 clients", figures=figures)])
 
 
 def _verification(*, rounds: int, **_: object) -> Section:
@@ -193,26 +208,36 @@ def _verification(*, rounds: int, **_: object) -> Section:
             rows.append(
                 Row(part="verify", name=f"{kind}, {name}", figures={"CPU us": cost, "bare verifications": cost / unit})
             )
-    return Section(name="verification", rows=rows, values={})
+    return Section(name="verification", rows=rows)
 
 
 def _commands(*, rounds: int, **_: object) -> Section:
-    return Section(name="commands", rows=commands.run(quick=rounds < 5), values={})
+    return Section(name="commands", rows=commands.run(quick=rounds < 5))
 
 
 def _start(*, rounds: int, **_: object) -> Section:
-    return Section(name="start", rows=startup.run(quick=rounds < 5), values={})
+    return Section(name="start", rows=startup.run(quick=rounds < 5))
 
 
 PARTS: dict[str, Callable[..., Section]] = {
     "servers": measure_servers,
     "workers": _workers,
     "latency": _latency,
+    "threads": _threads,
     "remote": _remote,
     "verification": _verification,
     "commands": _commands,
     "start": _start,
 }
+
+
+def measured(name: str, *, rounds: int, seconds: float) -> Section:
+    """Measure one part; a failure is told in its place, so that it costs no other part."""
+    try:
+        return PARTS[name](rounds=rounds, seconds=seconds)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        progress(f"{name} failed: {error}")
+        return Section(name=name, failure=" ".join(str(error).split())[:300])
 
 
 def page(sections: Sequence[Section], *, rounds: int) -> str:
@@ -235,8 +260,8 @@ def main() -> None:
     if given.write and given.only:
         sys.exit("--write writes a whole page; leave --only out")
     sections = [
-        measure(rounds=given.rounds, seconds=given.seconds)
-        for name, measure in PARTS.items()
+        measured(name, rounds=given.rounds, seconds=given.seconds)
+        for name in PARTS
         if not given.only or name in given.only
     ]
     text = page(sections, rounds=given.rounds)

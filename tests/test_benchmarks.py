@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import bench.page
 from bench import peers
 from bench.measure import RunningServer
 from bench.open_loop import OpenLoop
@@ -112,6 +113,15 @@ def test_a_peer_that_does_not_start_leaves_the_others(tmp_path: Path, monkeypatc
         assert running == {}
         assert missing["uts-server"] == "the server did not start: no such option"
         assert "timestamp-server" in missing["Sigstore, Go"]
+
+
+def test_a_part_of_the_page_that_fails_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> Section:
+        raise RuntimeError("the server did not start:\n no port")
+
+    monkeypatch.setitem(bench.page.PARTS, "start", fail)
+    text = page([bench.page.measured("start", rounds=1, seconds=1.0)], rounds=1)
+    assert text.endswith("## Start and memory\n\nNot measured: the server did not start: no port\n")
 
 
 def test_the_page_has_a_column_for_each_figure_and_says_what_is_missing() -> None:

@@ -150,7 +150,7 @@ class InPool:
         self.holder = holder
         self.name = name
         self.requests = [SimpleNamespace(queued_seconds=None, get_body_stream=BytesIO)]
-        self.server = SimpleNamespace(pull_trigger=lambda: None)
+        self.server = SimpleNamespace(wake=lambda: None)
         self._order = order
         self._go_on = threading.Event()
         self._go_on.set()

@@ -12,11 +12,11 @@ backend hangs. Addresses take turns in it (FairQueue).
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
+from queue import Empty, SimpleQueue
 from typing import Any, NoReturn
-
-from waitress.task import ThreadedTaskDispatcher
 
 from tsa_core.authority import LeaveThread
 from tsa_core.config import ServerSettings
@@ -58,23 +58,59 @@ def wait_here(_pool: str) -> None:
     """Let the request go on: it runs in a thread that may wait."""
 
 
-class _PoolTask:
-    """One request in a thread of its pool."""
+class _Threads:
+    """Threads that answer the requests of channels.
 
-    def __init__(self, pool: Pool, channel: Any) -> None:
+    waitress's own threads wait for a lock of Python's, which costs several times what a queue in C does.
+    """
+
+    idents: set[int] = set()  # noqa: RUF012 - of all pools of the process
+    """Of the threads of all pools: they wake the loop themselves, once, when all is done."""
+
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._channel = channel
+        self._channels: SimpleQueue[Any] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
 
-    def service(self) -> None:
+    def __len__(self) -> int:
+        return len(self._threads)
+
+    def start(self) -> None:
+        """Start one more; raises RuntimeError when the system allows no more."""
+        new = threading.Thread(target=self._run, name=f"waitress-{len(self._threads)}", daemon=True)
+        new.start()
+        self._threads.append(new)
+
+    def answer(self, channel: Any) -> None:
+        self._channels.put(channel)
+
+    def _run(self) -> None:
+        self.idents.add(threading.get_ident())
+        while (channel := self._channels.get()) is not None:
+            try:
+                channel.service()
+            except BaseException:
+                log.exception("a request could not be answered")
+            self._pool.done.append((self._pool, channel))
+            channel.server.wake()
+        self.idents.discard(threading.get_ident())
+
+    def shutdown(self, seconds: float) -> None:
+        """Cancel what waits, and end the threads; one that hangs ends with the process."""
         try:
-            self._channel.service()
-        finally:
-            self._pool.done.append((self._pool, self._channel))
-            # waitress woke the loop before this entry was there; the loop must look again.
-            self._channel.server.pull_trigger()
+            while True:
+                self._channels.get_nowait().cancel()
+        except Empty:
+            for _ in self._threads:
+                self._channels.put(None)
+        ends = time.monotonic() + seconds
+        for each in self._threads:
+            each.join(max(0.0, ends - time.monotonic()))
 
-    def cancel(self) -> None:
-        self._channel.cancel()
+
+def is_pool_thread() -> bool:
+    """Say whether the current thread is one of a pool, which wakes the loop when a request has been answered."""
+    return threading.get_ident() in _Threads.idents
 
 
 class Pool:
@@ -88,8 +124,7 @@ class Pool:
         self._limit = settings.queue_limit
         self._queue_seconds = settings.queue_timeout.total_seconds()
         self._max_threads = settings.threads
-        self._threads = ThreadedTaskDispatcher()
-        self._started = 0
+        self._threads = _Threads(self)
         self._running = 0
         self._next_warning = 0.0
 
@@ -97,7 +132,7 @@ class Pool:
         """Run a channel's request, or queue it; returns False when the queue is full, or no thread can be started."""
         if self._running < self._max_threads and self._has_thread():
             self._run(channel, 0.0)
-        elif self._started and len(self._since) < self._limit:
+        elif self._threads and len(self._since) < self._limit:
             self._waiting.add(channel)
             self._since[channel] = time.monotonic()
         else:
@@ -125,29 +160,26 @@ class Pool:
 
     def _has_thread(self) -> bool:
         """Say whether a thread is free or can be started; the operating system may allow no more."""
-        if self._running < self._started:
+        if self._running < len(self._threads):
             return True
         try:
-            self._threads.set_thread_count(self._started + 1)
+            self._threads.start()
         except RuntimeError as error:
-            # waitress has noted the thread before it started it, and would wait for its end.
-            self._threads.threads.discard(self._started)
             now = time.monotonic()
             if now >= self._next_warning:
                 self._next_warning = now + _WARNING_PAUSE_SECONDS
-                log.error("a profile has %d threads and can have no more: %s", self._started, error)  # noqa: TRY400 - no traceback
+                log.error("a profile has %d threads and can have no more: %s", len(self._threads), error)  # noqa: TRY400 - no traceback
             return False
-        self._started += 1
         return True
 
     def _run(self, channel: Any, waited: float) -> None:
         self._running += 1
         prepare_rerun(channel, waited)
-        self._threads.add_task(_PoolTask(self, channel))
+        self._threads.answer(channel)
 
     def shutdown(self) -> None:
         """End the threads; one that hangs ends with the process."""
-        self._threads.shutdown(timeout=_LAST_SECONDS)
+        self._threads.shutdown(_LAST_SECONDS)
 
 
 def prepare_rerun(channel: Any, waited: float) -> None:

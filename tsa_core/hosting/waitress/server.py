@@ -40,6 +40,7 @@ from tsa_core.hosting.waitress.slots import Slots
 from tsa_core.hosting.waitress.timeouts import ConnectionTimeouts
 from tsa_core.hosting.waitress.tls import open_channel, tls_context
 from tsa_core.http.dispatching import Dispatcher, Overtaken
+from tsa_core.http.thread_pools import is_pool_thread
 from tsa_core.http.wsgi_types import UNIX_PEER
 
 log = logging.getLogger(__name__)
@@ -86,8 +87,8 @@ class _OnIoThread:
             super().add_task(channel)  # type: ignore[misc] # as below
 
     def pull_trigger(self) -> None:
-        """Wake the loop, from a thread that is not the loop's."""
-        if threading.get_ident() != self.io_thread:
+        """Wake the loop, from a thread that is not the loop's and does not do so itself later."""
+        if threading.get_ident() != self.io_thread and not is_pool_thread():
             self.wake()
 
 
@@ -148,6 +149,7 @@ class WaitressServer:
         self._deferring = False
         self._loop = Poller()
         self._stopping = False
+        self._woken = False
         self._ended = False
         self._ending = threading.RLock()  # a signal handler may interrupt the thread that holds it
         self._graceful_seconds = settings.graceful_timeout.total_seconds()
@@ -223,12 +225,14 @@ class WaitressServer:
         self._wake()
 
     def _wake(self) -> None:
-        """Wake the loop, from any thread."""
+        """Wake the loop, from any thread; once is enough until it has looked."""
+        if self._woken:
+            return
         # The loop may have ended already, or may end meanwhile when another thread calls this.
         with self._ending:
             if not self._ended:
-                for server in self._servers:
-                    server.trigger.pull_trigger()
+                self._woken = True
+                self._servers[0].trigger.pull_trigger()  # all of them are in this loop
 
     def run(self) -> None:
         """Serve until `stop`; then accept nothing more, finish what is in flight and return.
@@ -261,6 +265,7 @@ class WaitressServer:
 
     def _turn(self, timeout: float) -> None:
         self._loop.turn(0.0 if self._dispatcher.behind else timeout)
+        self._woken = False  # before it looks what there is to do: who wakes it from now on does so again
         self._dispatcher.run_queued()
         now = time.monotonic()
         if now >= self._next_beat:
