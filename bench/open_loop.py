@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import random
 import select
 import socket
@@ -77,9 +76,11 @@ class OpenLoop:
         self._rate = rate
         self._seconds = seconds
         self._poll = select.epoll()
+        self._kept: dict[int, _Connection] = {}
+        """All that are open, by descriptor."""
         self._free: deque[_Connection | None] = deque(None if close else self._open() for _ in range(connections))
         """Kept connections that await no answer; None where one is opened for each request."""
-        self._busy: dict[int, _Connection] = {}
+        self._busy: set[_Connection] = set()
         body = encode_request()
         last = "Connection: close\r\n" if close else ""
         self._request = (
@@ -111,14 +112,13 @@ class OpenLoop:
             # epoll itself knows only whole milliseconds.
             if select.select([self._poll], [], [], pause)[0]:
                 for descriptor, _ in self._poll.poll(0):
-                    self._read(self._busy[descriptor])
+                    self._read(self._kept[descriptor])
                 while waiting and self._free:
                     self._ask(waiting.popleft())
         elapsed = perf_counter() - started
         self._errors += len(self._busy) + len(waiting)
-        for connection in (*self._busy.values(), *self._free):
-            if connection is not None:
-                connection.stream.close()
+        for connection in self._kept.values():
+            connection.stream.close()
         self._poll.close()
         return self._result(elapsed, process_time() - used)
 
@@ -130,7 +130,9 @@ class OpenLoop:
 
     def _open(self) -> _Connection:
         connection = _Connection(self._port)
-        self._poll.register(connection.stream.fileno(), select.EPOLLIN)
+        descriptor = connection.stream.fileno()
+        self._kept[descriptor] = connection
+        self._poll.register(descriptor, select.EPOLLIN)
         return connection
 
     def _ask(self, due: float) -> None:
@@ -140,7 +142,7 @@ class OpenLoop:
             self._failed()
             return
         connection.due = due
-        self._busy[connection.stream.fileno()] = connection
+        self._busy.add(connection)
         try:
             connection.stream.send(self._request)
         except OSError:
@@ -152,27 +154,31 @@ class OpenLoop:
             data = connection.stream.recv(_REPLY_OCTETS)
         except OSError:
             data = b""
+        if connection not in self._busy:  # the server has closed a connection that was idle
+            self._free[self._free.index(connection)] = None
+            self._drop(connection)
+            return
         connection.received += data
         head, found, body = connection.received.partition(b"\r\n\r\n")
-        if data and (self._close or not (found and len(body) >= _content_length(head))):
+        head = head.lower()
+        last = b"\r\nconnection: close" in head
+        if data and (last or not (found and len(body) >= _content_length(head))):
             return  # the server closes first, so that ports are free again
-        granted = body[4:9] == _GRANTED
-        if self._close or not data:
-            self._drop(connection)
-        else:
-            del self._busy[connection.stream.fileno()]
-            connection.received = b""
-        if granted:
+        if body[4:9] == _GRANTED:
             self._latencies.append(perf_counter() - connection.due)
-            self._free.append(None if self._close else connection)
-        elif data and not self._close:
+        else:
             self._errors += 1
+        if data:
+            self._busy.discard(connection)
+            connection.received = b""
             self._free.append(connection)
         else:
-            self._failed()
+            self._drop(connection)
+            self._free.append(None)  # opened again when it is needed
 
     def _drop(self, connection: _Connection) -> None:
-        del self._busy[connection.stream.fileno()]
+        self._busy.discard(connection)
+        del self._kept[connection.stream.fileno()]
         connection.stream.close()
 
     def _failed(self) -> None:
@@ -196,7 +202,7 @@ class OpenLoop:
 
 
 def _content_length(head: bytes) -> int:
-    at = head.lower().find(b"\r\ncontent-length:")
+    at = head.find(b"\r\ncontent-length:")
     return int(head[at + 17 :].partition(b"\r\n")[0]) if at >= 0 else 0
 
 
@@ -208,9 +214,9 @@ def measure(port: int, *, rate: float, seconds: float, connections: int = 64, cl
     """Ask from a process of its own, which has the interpreter for itself."""
     command = [sys.executable, "-m", "bench.open_loop", str(port), str(rate), str(seconds)]
     command += ["--connections", str(connections), *(["--close"] if close else [])]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=seconds + _SLACK_SECONDS, env=dict(os.environ)
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + _SLACK_SECONDS)
+    if done.returncode:
+        raise RuntimeError(f"bench.open_loop failed: {done.stderr.strip().splitlines()[-1]}")
     figures: dict[str, Any] = json.loads(done.stdout)
     return Latencies(**figures)
 

@@ -67,6 +67,16 @@ class FixedBody(_Body):
         return len(part)
 
 
+class WholeBody(_Body):
+    """A body that came at once."""
+
+    completed = True
+
+    def __init__(self, data: bytes) -> None:
+        self._stream = BytesIO(data)
+        self._size = len(data)
+
+
 class ChunkedBody(_Body):
     """A chunked body (RFC 9112 7.1) of at most `limit` octets. Extensions and trailers are dropped."""
 

@@ -63,6 +63,10 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
             self._drop(len(data))
         elif data:
             self.last_activity = time.time()
+            if self.request is None and not self.requests and (whole := self.parser_class.whole(self.adj, data)):
+                self.requests.append(whole)
+                self.server.add_task(self)
+                return
             self.received(data)
             request = self.request
             if request is not None and request.headers_finished and not self.requests:
