@@ -232,7 +232,8 @@ class WaitressServer:
         with self._ending:
             if not self._ended:
                 self._woken = True
-                self._servers[0].trigger.pull_trigger()  # all of them are in this loop
+                for server in self._servers[:1]:  # they share the loop; there is none where all sockets are granian's
+                    server.trigger.pull_trigger()
 
     def run(self) -> None:
         """Serve until `stop`; then accept nothing more, finish what is in flight and return.
