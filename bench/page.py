@@ -10,6 +10,7 @@ minutes.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -242,7 +243,8 @@ def measured(name: str, *, rounds: int, seconds: float) -> Section:
 
 def page(sections: Sequence[Section], *, rounds: int) -> str:
     """Return the page in Markdown."""
-    about = "\n".join(f"- {name}: {value}" for name, value in machine().items())
+    facts = {**machine(), "load average of the last five minutes": f"{os.getloadavg()[1]:.1f}"}
+    about = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     head = _HEAD.format(date=datetime.now(UTC).date().isoformat(), rounds=rounds, machine=about)
     return "\n".join([head, *(section.markdown() for section in sections)])
 

@@ -142,7 +142,7 @@ def peer_servers(folder: Path) -> Iterator[tuple[dict[str, RunningServer], dict[
             try:
                 running[name] = start()
             except (OSError, RuntimeError) as error:
-                missing[name] = str(error).strip().splitlines()[-1][:200]
+                missing[name] = str(error).strip().splitlines()[0][:200]
         yield running, missing
     finally:
         for server in running.values():

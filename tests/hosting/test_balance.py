@@ -49,8 +49,8 @@ def test_a_worker_without_others_accepts_all(clock: _Time) -> None:
 def test_who_has_more_leaves_connections_to_others_for_a_moment(clock: _Time) -> None:
     mine, other = pair()
     other.publish(0)
-    assert mine.room(0) == 4
-    assert mine.room(4) == 0
+    assert mine.room(0) == 8
+    assert mine.room(8) == 0
     assert 0.0 < mine.deferral_seconds() <= 0.002
 
 

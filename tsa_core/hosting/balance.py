@@ -23,7 +23,9 @@ _ENTRY = struct.Struct("=dQ")
 _STALE_SECONDS = 2.0
 """A worker that has published nothing for longer hangs, or is dead. Loops publish twice in a second."""
 _SLACK = 4
-"""Counts may differ by this, and by an eighth: evenness is for clients that stay, and batches need some connections."""
+"""Counts may differ by this, and by an eighth, before clients are let go."""
+_BATCH = 8
+"""Connections that may be accepted above the least: where each has one request, a turn of the loop answers so many."""
 _DEFERRAL_SECONDS = 0.002
 _AFTER_SECONDS = 0.002
 """Connections that a loop finds so soon after a deferral have been left to others in vain."""
@@ -93,7 +95,7 @@ class Balance:
         if 0.0 <= now - self._deferred_until < _AFTER_SECONDS:
             self._deferred_until = 0.0  # nobody has taken what waited
             return ACCEPTED_AT_ONCE
-        room = min(ACCEPTED_AT_ONCE, -self.surplus(connections))
+        room = min(ACCEPTED_AT_ONCE, _BATCH - _SLACK - self.surplus(connections))
         if room <= 0:
             self._deferred_until = now + _DEFERRAL_SECONDS
             return 0
