@@ -109,13 +109,7 @@ class LogReader:
         except UnexpectedAnswer as error:
             if error.status not in _MISSING or tile.width == TILE_WIDTH:
                 raise
-        data = self._fetch(tile.whole.path, limit)
-        if tile.level >= 0:
-            return data[: tile.width * HASH_OCTETS]
-        ends = 0
-        for _ in range(tile.width):
-            ends += 2 + int.from_bytes(data[ends : ends + 2], "big")
-        return data[:ends]
+        return tile.part_of(self._fetch(tile.whole.path, limit))
 
     def hashes(self, size: int) -> TileHashes:
         """Return the complete subtrees of the tree of this size."""

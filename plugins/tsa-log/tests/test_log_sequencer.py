@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tsa_core.api.transparency import leaf_hash
+from tsa_core.api.transparency import Tile, TileHashes, leaf_hash, read_bundle, tree_root
 from tsa_log import sequencer as sequencer_module
 from tsa_log.journal import Journal, is_abandoned, read_records
 from tsa_log.publisher import Publisher
@@ -64,6 +64,26 @@ def test_every_entry_is_in_the_tree_once_and_in_order(log: Log, sizes: list[int]
         log.run()
         assert entries(log.public) == stored
     assert checkpoint(log.public).checkpoint.size == len(stored)
+
+
+def test_partial_tiles_are_removed_once_the_full_one_is_published(log: Log) -> None:
+    log.journal.store([entry(number) for number in range(250)])
+    log.run()
+    former = checkpoint(log.public).checkpoint
+    for number in range(250, 260):
+        log.journal.store([entry(number)])
+        log.run()
+    parts = {path.relative_to(log.public).as_posix() for path in log.public.glob("tile/**/*.p/*")}
+    assert parts == {
+        *(f"tile/{row}/001.p/{width}" for row in ("entries", "0") for width in (1, 2, 3, 4)),
+        "tile/1/000.p/1",
+    }
+    assert entries(log.public) == [entry(number) for number in range(260)]
+    storage = LocalStorage(log.public)
+    assert tree_root(250, TileHashes(250, storage.read_tile)) == former.root, "the tree of then is in the full tile"
+    assert read_bundle(storage.read_tile(Tile(-1, 0, 250)), 250) == [entry(number) for number in range(250)]
+    with pytest.raises(FileNotFoundError):
+        storage.read_tile(Tile(-1, 1, 200))
 
 
 def test_a_batch_is_in_the_order_of_gen_time(log: Log) -> None:

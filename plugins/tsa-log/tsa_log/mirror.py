@@ -95,4 +95,4 @@ class Mirror:
         """Return an entry of the copy; raises EncodingError for a damaged file, and OSError."""
         bundle, place = divmod(index, TILE_WIDTH)
         tile = Tile(-1, bundle, min(TILE_WIDTH, self.size - bundle * TILE_WIDTH))
-        return read_bundle(self._storage.read(tile.path), tile.width)[place]
+        return read_bundle(self._storage.read_tile(tile), tile.width)[place]

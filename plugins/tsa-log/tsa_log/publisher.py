@@ -23,10 +23,11 @@ from tsa_core.api.transparency import (
     encode_minute,
     minute_path,
     parse_signed_checkpoint,
+    tiles_between,
     tree_root,
 )
 from tsa_log.state import LogState, Published, StateFiles
-from tsa_log.storage import CHECKPOINT, Conflict, Storage
+from tsa_log.storage import CHECKPOINT, Conflict, LocalStorage, Storage
 from tsa_log.witnesses import WitnessThread, ask
 
 log = logging.getLogger(__name__)
@@ -88,8 +89,13 @@ class Publisher:
             self._last = data
         elif consumed == self.published.consumed:
             return True
+        former = self.published.size
         self.published = Published(size=size, consumed=consumed)
         self._files.write_published(self.published)
+        if isinstance(self._storage, LocalStorage):
+            for tile in tiles_between(former, size):
+                if tile == tile.whole:
+                    self._storage.drop_parts(tile)
         self._tell("")
         return True
 
@@ -127,7 +133,7 @@ class Publisher:
             raise Conflict(f"the published checkpoint is none that can be read: {error}") from None
         if there.origin != new.origin:
             raise Conflict(f"the published checkpoint is of the log {there.origin}, and this is {new.origin}")
-        hashes = TileHashes(new.size, lambda tile: self._storage.read(tile.path))
+        hashes = TileHashes(new.size, self._storage.read_tile)
         if there.size > new.size or (there.size and tree_root(there.size, hashes) != there.root):
             raise Conflict(
                 f"the published checkpoint is of another tree, of {there.size} entries, and this one has {new.size}: "

@@ -95,12 +95,7 @@ class RemoteLog:
         data = self._fetch(tile.whole.path, most) if tile.width < TILE_WIDTH else None
         if data is None:
             raise self.error(f"it has no {tile.path}")
-        if tile.level >= 0:
-            return data[: tile.width * HASH_OCTETS]
-        end = 0
-        for _ in range(tile.width):
-            end += 2 + int.from_bytes(data[end : end + 2], "big")
-        return data[:end]
+        return tile.part_of(data)
 
     def hashes(self, size: int) -> TileHashes:
         """Return the complete subtrees of the tree of this size; EncodingError for tiles that are none."""

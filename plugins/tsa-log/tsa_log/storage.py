@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from tsa_core.api import IMMUTABLE, TsaError, replace_file
-from tsa_core.api.transparency import EncodingError, tile_at
+from tsa_core.api.transparency import EncodingError, Tile, tile_at
 
 CHECKPOINT: Final = "checkpoint"
 _FOLDER_MODE: Final = 0o755
@@ -65,6 +66,15 @@ class Storage(ABC):
         for path, data in files:
             self.write(path, data)
 
+    def read_tile(self, tile: Tile) -> bytes:
+        """Return a tile or bundle, of one that is full by now the part that is meant; raises FileNotFoundError."""
+        try:
+            return self.read(tile.path)
+        except FileNotFoundError:
+            if tile == tile.whole:
+                raise
+        return tile.part_of(self.read(tile.whole.path))
+
     @abstractmethod
     def update(self, path: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace a file by what `change` makes of it, or of None when there is none.
@@ -101,6 +111,12 @@ class LocalStorage(Storage):
             place.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             self._folders.add(place.parent)
         replace_file(place, data, mode=_FILE_MODE, scratch=self._scratch)
+
+    def drop_parts(self, tile: Tile) -> None:
+        """Remove the partial tiles of a full one that is published, whoever wrote them: readers take that one."""
+        folder = self.root / f"{tile.path}.p"
+        shutil.rmtree(folder, ignore_errors=True)  # what stays takes room, and does no harm
+        self._folders.discard(folder)
 
     def update(self, path: str, change: Callable[[bytes | None], bytes]) -> None:
         """Replace a file."""

@@ -82,7 +82,7 @@ def _newest(storage: ObjectStorage, claim: Claim) -> tuple[TreeHead, Sequence[Ti
     step = list(tiles_between(before.size, after.size))
     try:
         bundles = [tile for tile in step if tile.level < 0]
-        entries = [entry for tile in bundles for entry in read_bundle(storage.read(tile.path), tile.width)]
+        entries = [entry for tile in bundles for entry in read_bundle(storage.read_tile(tile), tile.width)]
         files = growing.add(entries[before.size % TILE_WIDTH :])
         for file in files:
             if storage.read(file.path) != file.data:
@@ -103,7 +103,7 @@ def _published(storage: ObjectStorage, origin: str, key: VerifierKey, tree: Tree
     there = signed.checkpoint
     if there.origin != origin or not signed.signed_by([key]):
         raise ConfigError(f"{storage.where} holds a log that {key.name} has not signed", path="--log-key")
-    hashes = TileHashes(tree.size, lambda tile: storage.read(tile.path))
+    hashes = TileHashes(tree.size, storage.read_tile)
     if there.size > tree.size or (there.size and tree_root(there.size, hashes) != there.root):
         raise DamagedLog(f"the tree of {tree.size} entries in {storage.where} does not continue its checkpoint")
     return there.size
@@ -112,4 +112,4 @@ def _published(storage: ObjectStorage, origin: str, key: VerifierKey, tree: Tree
 def _last_entries(storage: ObjectStorage, size: int) -> list[bytes]:
     begin = max(0, size - 1) // TILE_WIDTH * TILE_WIDTH - (_BUNDLES_BACK - 1) * TILE_WIDTH
     tiles = [tile for tile in tiles_between(max(0, begin), size) if tile.level < 0]
-    return [entry for tile in tiles for entry in read_bundle(storage.read(tile.path), tile.width)]
+    return [entry for tile in tiles for entry in read_bundle(storage.read_tile(tile), tile.width)]

@@ -34,7 +34,7 @@ class GrowingTree:
     def __init__(self, storage: Storage, size: int, root: bytes) -> None:
         """Go on from a tree of `size` leaves; raises DamagedLog unless its files lead to `root`, and OSError."""
         self._storage = storage
-        hashes = TileHashes(size, lambda tile: storage.read(tile.path))
+        hashes = TileHashes(size, storage.read_tile)
         try:
             self._frontier = Frontier.at(size, hashes)
             if size and self._frontier.root() != root:
@@ -48,13 +48,13 @@ class GrowingTree:
         count = size >> (_TILE_HEIGHT * row)
         if not (width := count % TILE_WIDTH):
             return []
-        data = self._storage.read(Tile(row, count // TILE_WIDTH, width).path)
+        data = self._storage.read_tile(Tile(row, count // TILE_WIDTH, width))
         return [data[place * 32 : place * 32 + 32] for place in range(width)]
 
     def _last_bundle(self, size: int) -> list[bytes]:
         if not (width := size % TILE_WIDTH):
             return []
-        return read_bundle(self._storage.read(Tile(-1, size // TILE_WIDTH, width).path), width)
+        return read_bundle(self._storage.read_tile(Tile(-1, size // TILE_WIDTH, width)), width)
 
     @property
     def size(self) -> int:

@@ -40,6 +40,15 @@ class Tile:
         """The full tile of this place."""
         return replace(self, width=TILE_WIDTH)
 
+    def part_of(self, whole: bytes) -> bytes:
+        """Return this tile's octets, of those of the full tile: a log may keep only that, once there is one."""
+        if self.level >= 0:
+            return whole[: self.width * HASH_OCTETS]
+        end = 0
+        for _ in range(self.width):
+            end += 2 + int.from_bytes(whole[end : end + 2], "big")
+        return whole[:end]
+
 
 def tile_at(path: str) -> Tile:
     """Return the tile that a path below the log's prefix names; raises EncodingError for every other path."""
