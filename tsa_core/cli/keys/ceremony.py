@@ -56,7 +56,7 @@ _NOT_MADE_HERE: Final = "Where, when and how the key was made: it was there befo
 @click.option("--common-name", default="Timestamp Authority", show_default=True, metavar="NAME", help="Of the request")
 @click.option("--verify", "verified", type=FILE, metavar="FILE", help="Verify a protocol, and nothing else")
 def ceremony(verified: Path | None, **flags: Any) -> None:
-    r"""Make a signing key under witnesses, or take one that was just made, and write a protocol of it.
+    """Make a signing key under witnesses, or take one that was just made, and write a protocol of it.
 
     The protocol says who was there, when and where, with which software, the fingerprints of key, request and
     certificate, the key's URI without secrets, and each step with its outcome. The key itself signs it, which proves
@@ -69,12 +69,12 @@ def ceremony(verified: Path | None, **flags: Any) -> None:
 
     \b
     Examples:
-      timestamp-server keys ceremony --config tsa.toml --key 'pkcs11:token=tsa;object=tsa-2027' --make ecdsa-p256 \
-          --attendee 'Ada Lovelace=security officer' --attendee 'Grace Hopper=auditor' \
-          --csr-out tsa-2027.csr --org-name 'Example Ltd' --tsa https://tsa.example.net/ --tsa-roots roots.pem \
+      timestamp-server keys ceremony --config tsa.toml --key 'pkcs11:token=tsa;object=tsa-2027' --make ecdsa-p256 \\
+          --attendee 'Ada Lovelace=security officer' --attendee 'Grace Hopper=auditor' \\
+          --csr-out tsa-2027.csr --org-name 'Example Ltd' --tsa https://tsa.example.net/ --tsa-roots roots.pem \\
           --output ceremony-2027.json
       timestamp-server keys ceremony --verify ceremony-2027.json --tsa-roots roots.pem
-    """
+    """  # noqa: D301 - the backslashes are click's mark and the shell's
     if verified is not None:
         others = [name for name, value in flags.items() if value and name not in {"tsa_roots", "common_name", "config"}]
         if others:

@@ -52,7 +52,7 @@ def destroyed(
     how: str,
     key_uri: str | None,
 ) -> None:
-    r"""Write a protocol of the destruction of a key, after it was destroyed with the tools of its KMS or module.
+    """Write a protocol of the destruction of a key, after it was destroyed with the tools of its KMS or module.
 
     It says which key, who was there, when and how, and what came of trying to open it (--key). A key that can still be
     opened is not destroyed: then nothing is written, and the exit code is 1. No key signs this protocol; have another
@@ -60,10 +60,10 @@ def destroyed(
 
     \b
     Examples:
-      timestamp-server keys destroyed --config tsa.toml --ceremony ceremony-2026.json \
-          --key 'pkcs11:token=tsa;object=tsa-2026' --how 'pkcs11-tool --delete-object, backup card 3 shredded' \
+      timestamp-server keys destroyed --config tsa.toml --ceremony ceremony-2026.json \\
+          --key 'pkcs11:token=tsa;object=tsa-2026' --how 'pkcs11-tool --delete-object, backup card 3 shredded' \\
           --attendee 'Ada Lovelace=security officer' --attendee 'Grace Hopper=auditor' --output destroyed-2026.json
-    """
+    """  # noqa: D301 - the backslashes are click's mark and the shell's
     output = check_before(output, tsa, tsa_roots)
     public_key = _key(ceremony, certificate)
     present = attendees_of(attendees)
