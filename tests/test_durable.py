@@ -62,6 +62,8 @@ def test_what_a_killed_process_left_is_in_the_scratch_folder(tmp_path: Path) -> 
     with pytest.raises(Killed):
         replace_file(folder / "a", parts(), scratch=scratch)
     (scratch / ".new-left").write_bytes(b"half")
+    os.utime(scratch / ".new-left", (0, 0))
+    (scratch / ".new-now").write_bytes(b"what another process is writing")
     (scratch / "kept").write_bytes(b"whole")
     clear_scratch(scratch)
-    assert [path.name for path in scratch.iterdir()] == ["kept"]
+    assert {path.name for path in scratch.iterdir()} == {"kept", ".new-now"}

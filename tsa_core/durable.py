@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final
 
 PREFIX: Final = ".new-"
 """How the name of a file begins that is being written."""
+_WRITING_SECONDS: Final = 60
 
 
 def replace_file(
@@ -58,9 +60,14 @@ def replace_file(
 
 
 def clear_scratch(scratch: Path) -> None:
-    """Remove what processes that were killed have left; nobody else may be writing there. Raises OSError."""
+    """Remove what processes that were killed have left. Raises OSError.
+
+    A file of the last minute may be one that another process writes now, and stays.
+    """
     for path in scratch.glob(f"{PREFIX}*"):
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if abs(time.time() - path.stat().st_mtime) > _WRITING_SECONDS:
+                path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -138,15 +138,21 @@ def test_sys_exit_in_a_plugin_ends_its_request_alone(hanging: Hanging) -> None:
 
 
 def test_a_plugin_that_does_not_close_is_named_and_the_last_line_is_true(
-    tmp_path: Path, fake_plugin: Callable[..., Path]
+    tmp_path: Path, fake_plugin_in: Callable[[Path], Callable[..., Path]]
 ) -> None:
-    hanging = Hanging(tmp_path, fake_plugin, "waitress")
-    with hanging.server as server:
-        granted(hanging.stamp().body)
-        hanging.stuck.stick("close")
-        server.process.send_signal(signal.SIGTERM)
-        with ends_within(GRACEFUL_SECONDS + 2):
-            assert server.process.wait() == 0
+    for attempt in ("first", "second", "third"):
+        folder = tmp_path / attempt
+        folder.mkdir()
+        hanging = Hanging(folder, fake_plugin_in(folder), "waitress")
+        with hanging.server as server:
+            granted(hanging.stamp().body)
+            hanging.stuck.stick("close")
+            server.process.send_signal(signal.SIGTERM)
+            with ends_within(GRACEFUL_SECONDS + 2):
+                assert server.process.wait() == 0
+        # A process that was given no CPU for its last 0.4 s is ended before it can say what hangs.
+        if ANSWERED in server.log or CUT_OFF in server.log:
+            break
     server.wait_for_log(f"{PLUGIN} has not returned from Signer.close")
     assert ANSWERED in server.log
     assert CUT_OFF not in server.log

@@ -275,5 +275,6 @@ def test_what_a_killed_process_was_writing_is_removed(log: Log) -> None:
     log.journal.store([entry(1)])
     log.run()
     (log.private / ".new-abcdef").write_bytes(b"half a tile")
+    os.utime(log.private / ".new-abcdef", (0, 0))
     log.run()
     assert not list(log.folder.rglob(".new-*"))

@@ -56,7 +56,7 @@ _TRUST: Final = {
     ),
     "probe": LazyCommand(
         "tsa_core.cli.timestamp.trust_commands:PROBE",
-        "Judge an authority from outside: what it grants, refuses, signs; a grade.",
+        "Judge an authority from outside: what it grants, refuses and signs, and who can use it.",
         _WHOM,
     ),
     "tsa": LazyCommand("tsa_core.cli.timestamp.trust_commands:TSA", "List the authorities that have names.", _WHOM),
