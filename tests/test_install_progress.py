@@ -41,6 +41,6 @@ def test_each_step_of_pip_is_one_short_line(install: ModuleType, line: str, said
 def test_folders_need_third_parties_packages_and_what_builds_them(install: ModuleType) -> None:
     found = install.requirements([str(ROOT), str(ROOT / "plugins" / "tsa-monitor-ntp")])
     assert found[:2] == ["hatchling", "editables"]
-    assert {"cryptography>=49", "falcon>=4.0", "PyYAML>=6.0.1"} <= set(found)
+    assert {"cryptography>=49", "falcon>=4.0", "ntplib>=0.4"} <= set(found)
     assert [each for each in found if each.startswith("tsa-")] == []
     assert len(found) == len(set(found))

@@ -6,14 +6,19 @@ import struct
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
+import ntplib
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tsa_core.api import Clock, ClockAnchor, TimeReading
-from tsa_core.api.ntp.query import KissOfDeath, NoUsableAnswer, Question, Sample, parse_server, query
+from tsa_core.api.ntp.query import KissOfDeath, NoUsableAnswer, Sample, _judge, parse_server
 from tsa_core.builtin.clock import SystemClock
 from tsa_core.testing import ends_within
 from tsa_core.testing.ntp_responder import NtpResponder, ntp_timestamp
+from tsa_monitor_ntp.monitor import NtpServer
 
 
 @pytest.fixture
@@ -27,7 +32,7 @@ def ask(responder: NtpResponder, *, clock: Clock | None = None, timeout: float =
 
 
 def put(host: str, port: int, clock: Clock, *, timeout: float) -> Sample:
-    return query(host, port, Question(), clock, deadline=time.monotonic() + timeout, max_distance=1.5)
+    return NtpServer("a server", host, port, max_distance=1.5).ask(clock, timeout=timeout)
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.25, -0.25, 30.0, -86400.0])
@@ -54,6 +59,34 @@ class _ClockIn2040(Clock):
 def test_next_era_of_ntp_timestamps_is_understood(responder: NtpResponder) -> None:
     responder.offset = timedelta(days=365 * 16).total_seconds()
     assert abs(ask(responder, clock=_ClockIn2040()).offset) < 0.5
+
+
+UNITS = 2**32
+"""Of NTP timestamps in a second; also the seconds of an era."""
+EPOCH = datetime(1900, 1, 1, tzinfo=UTC)
+
+
+@given(
+    asked=st.timedeltas(timedelta(days=126 * 365), timedelta(days=160 * 365)).map(lambda since: EPOCH + since),
+    shift=st.integers(-3600 * UNITS, 3600 * UNITS),
+    held=st.integers(0, UNITS),
+    way=st.floats(0, 0.5),
+)
+def test_what_floats_lose_is_part_of_the_distance(asked: datetime, shift: int, held: int, way: float) -> None:
+    """Against exact arithmetic, on both sides of the end of the era in 2036."""
+    microsecond = timedelta(microseconds=1)
+    asked_at = Fraction((asked - EPOCH) // microsecond, 10**6)
+    received = int(asked_at * UNITS) + shift
+    elapsed = way + held / UNITS
+    octets = b"".join((moment % UNITS**2 or 1).to_bytes(8, "big") for moment in (received, received + held))
+    answer = ntplib.NTPPacket()
+    answer.from_data(struct.pack("!BBbb", 4 << 3 | 4, 1, 0, -32) + bytes(28) + octets)
+    sample = _judge(answer, ClockAnchor(asked, 0.0), elapsed, "", float("inf"))
+    there = Fraction(received, UNITS) - asked_at
+    offset = -(there + there + Fraction(held, UNITS) - Fraction(elapsed)) / 2
+    distance = max(Fraction(elapsed) - Fraction(held, UNITS), Fraction(0)) / 2 + Fraction(1, UNITS)
+    assert abs(Fraction(sample.offset) - offset) + distance <= Fraction(sample.distance)
+    assert Fraction(sample.distance) < distance + Fraction(4, 10**6)
 
 
 @pytest.mark.parametrize(("leap", "warning"), [(0, "none"), (1, "insert"), (2, "delete")])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+
+import ntplib
 
 from tsa_core.api import Clock, ConfigError
 from tsa_core.api.ntp.monitor import TimeServerMonitor
@@ -10,6 +13,11 @@ from tsa_core.api.ntp.query import Question, Sample, TimeServer, parse_server, q
 from tsa_monitor_ntp.options import NtpOptions
 
 NTP_PORT = 123
+_new_packet = partial(ntplib.NTPPacket, version=4, mode=3)
+"""Makes a client's packet.
+
+ntplib's NTPClient would send the local time in it, and take any packet of the server's address for the answer.
+"""
 
 
 class NtpServer(TimeServer):
@@ -24,7 +32,8 @@ class NtpServer(TimeServer):
     def ask(self, clock: Clock, *, timeout: float) -> Sample:
         """Ask for the time once; raises NoUsableAnswer."""
         deadline = time.monotonic() + timeout
-        return query(self._host, self._port, Question(), clock, deadline=deadline, max_distance=self._max_distance)
+        question = Question(_new_packet)
+        return query(self._host, self._port, question, clock, deadline=deadline, max_distance=self._max_distance)
 
 
 class NtpMonitor(TimeServerMonitor):

@@ -6,7 +6,9 @@ import os
 import struct
 import time
 from collections.abc import Iterator
+from functools import partial
 
+import ntplib
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
@@ -14,6 +16,8 @@ from tsa_core.api.ntp.query import HEADER_OCTETS, Question
 from tsa_monitor_nts.key_exchange import Keys
 from tsa_monitor_nts.records import MAX_COOKIE_OCTETS, MAX_COOKIES
 
+_new_packet = partial(ntplib.NTPPacket, version=4, mode=3)
+"""Makes a client's packet, to which the extension fields are added."""
 _IDENTIFIER = 0x0104
 _COOKIE = 0x0204
 _PLACEHOLDER = 0x0304
@@ -38,7 +42,7 @@ class NtsQuestion(Question):
     """
 
     def __init__(self, keys: Keys, cookie: bytes, *, missing: int) -> None:
-        super().__init__()
+        super().__init__(_new_packet)
         self._to_client = AESSIV(keys.to_client)
         self._identifier = os.urandom(_IDENTIFIER_OCTETS)
         self.cookies: tuple[bytes, ...] = ()

@@ -5,26 +5,25 @@ from __future__ import annotations
 import os
 import random
 import socket
-import struct
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from tsa_core.api.clock import Clock, ClockAnchor, LeapWarning
 
 HEADER_OCTETS = 48
-_SECOND = 2**32
-_ERA = 2**64
-"""An era of NTP timestamps, in their unit."""
+_TRANSMIT_TIME = 40
+"""Where a packet's transmit timestamp begins: the last eight octets of the header."""
+_ERA_SECONDS = 2.0**32
 _EPOCH = datetime(1900, 1, 1, tzinfo=UTC)
-_HEADER = struct.Struct("!BBxbII4s8x8xQQ")
-"""Leap indicator, version and mode; stratum; precision; root delay and dispersion; reference; receive, transmit time.
+_ROUNDING_SECONDS = 2.0**-19
+"""More than what offset and half of the delay lose together: times since 1900 are floats that lose up to 0.24 us each.
 
-Left out: poll, reference time, and the origin time, which repeats the request's.
+From 2036 on, the clock's own loses up to 0.48 us.
 """
-_REQUEST = bytes((4 << 3 | 3,)) + bytes(39)
-"""Version 4, mode 3 (client), and nothing of this machine's."""
 _MODE_SERVER = 4
 _MAX_ANSWER_OCTETS = 2048
 _MAX_STRANGE_ANSWERS = 64
@@ -89,16 +88,41 @@ class TimeServer(ABC):
         """
 
 
-class Question:
-    """One request, `packet`, and how its answer is told from other packets.
+class Packet(Protocol):
+    """An NTP packet without extension fields, as `ntplib.NTPPacket` is one: RFC 5905 7.3, in seconds.
 
-    It has a random transmit timestamp instead of the time, so that only the server, or somebody on the way, can have
-    made the answer. `until` is the time.monotonic() at which the answer is waited for no longer.
+    The core has no ntplib (decision 284): a monitor's plugin brings it. Times count from the beginning of an era, 1900
+    or 2036; `ref_id` is the number that its four octets are.
     """
 
-    def __init__(self) -> None:
+    leap: int
+    stratum: int
+    precision: int
+    root_delay: float
+    root_dispersion: float
+    ref_id: int
+    recv_timestamp: float
+    tx_timestamp: float
+
+    def to_data(self) -> bytes:
+        """Return its 48 octets."""
+
+    def from_data(self, data: bytes) -> None:
+        """Become what 48 octets say; what follows them is left alone."""
+
+
+class Question:
+    """One request, `packet`, and how its answer is told from other packets and read.
+
+    `new_packet` makes a client's packet: version 4, mode 3, all else 0. It gets a random transmit timestamp instead of
+    the time, so that only the server, or somebody on the way, can have made the answer. `until` is the time.monotonic()
+    at which the answer is waited for no longer.
+    """
+
+    def __init__(self, new_packet: Callable[[], Packet]) -> None:
+        self._new_packet = new_packet
         self._origin = os.urandom(8)
-        self.packet = _REQUEST + self._origin
+        self.packet = new_packet().to_data()[:_TRANSMIT_TIME] + self._origin
         self.until = float("inf")
 
     def complaint(self, data: bytes) -> str:
@@ -106,6 +130,12 @@ class Question:
         if len(data) >= HEADER_OCTETS and data[24:32] == self._origin and data[0] & 7 == _MODE_SERVER:
             return ""
         return "answers to other questions"
+
+    def read(self, data: bytes) -> Packet:
+        """Return what an answer says that `complaint` has nothing against."""
+        answer = self._new_packet()
+        answer.from_data(data)
+        return answer
 
 
 def parse_server(text: str, *, default_port: int) -> tuple[str, int]:
@@ -137,7 +167,7 @@ def query(host: str, port: int, question: Question, clock: Clock, *, deadline: f
             data, received = _receive(connection, question, deadline=deadline)
         except OSError as error:
             raise NoUsableAnswer(f"no answer: {error.strerror or error}") from None
-    return _read_answer(data, sent, received - sent.monotonic, address[0], max_distance)
+    return _judge(question.read(data), sent, received - sent.monotonic, address[0], max_distance)
 
 
 def resolve(host: str, port: int, kind: socket.SocketKind) -> tuple[int, tuple[str, int]]:
@@ -168,28 +198,28 @@ def _receive(connection: socket.socket, question: Question, *, deadline: float) 
     raise NoUsableAnswer(f"only {complaint}" if strange else "no answer")
 
 
-def _read_answer(data: bytes, sent: ClockAnchor, elapsed: float, address: str, max_distance: float) -> Sample:
-    flags, stratum, precision, root_delay, root_dispersion, reference, received, transmitted = _HEADER.unpack_from(data)
-    if stratum == 0 and any(reference):
-        raise KissOfDeath(_kiss_code(reference))
-    leap = _LEAPS.get(flags >> 6)
-    if leap is None or not 1 <= stratum <= 15:
+def _judge(answer: Packet, sent: ClockAnchor, elapsed: float, address: str, max_distance: float) -> Sample:
+    if answer.stratum == 0 and answer.ref_id:
+        raise KissOfDeath(_kiss_code(answer.ref_id))
+    leap = _LEAPS.get(answer.leap)
+    if leap is None or not 1 <= answer.stratum <= 15:
         raise NoUsableAnswer("the server says that it is not synchronised")
-    if not received or not transmitted:
+    if not answer.recv_timestamp or not answer.tx_timestamp:
         raise NoUsableAnswer("the answer holds no time")
-    asked = round((sent.time - _EPOCH).total_seconds() * _SECOND)
-    there = _difference(received, asked)
-    back = _difference(transmitted, asked) - elapsed
-    held = _difference(transmitted, received)
+    asked = (sent.time - _EPOCH).total_seconds()
+    there = _difference(answer.recv_timestamp, asked)
+    back = _difference(answer.tx_timestamp, asked) - elapsed
+    held = _difference(answer.tx_timestamp, answer.recv_timestamp)
     delay = elapsed - held
     if held < 0 or delay < _NEGATIVE_DELAY_SECONDS:
         raise NoUsableAnswer(f"the answer took {delay:.6f} s, which is impossible")
-    distance = max(delay, 0.0) / 2 + (root_delay / 2 + root_dispersion) / 2**16 + 2.0 ** max(-32, min(precision, 4))
+    precision: float = 2.0 ** max(-32, min(answer.precision, 4))
+    distance = max(delay, 0.0) / 2 + answer.root_delay / 2 + answer.root_dispersion + precision + _ROUNDING_SECONDS
     if distance > max_distance:
         raise NoUsableAnswer(f"the answer may be {distance:.3f} s off, more than max_root_distance")
     return Sample(
         address=address,
-        stratum=stratum,
+        stratum=answer.stratum,
         offset=-(there + back) / 2,
         delay=max(delay, 0.0),
         distance=distance,
@@ -198,11 +228,11 @@ def _read_answer(data: bytes, sent: ClockAnchor, elapsed: float, address: str, m
     )
 
 
-def _difference(later: int, earlier: int) -> float:
+def _difference(later: float, earlier: float) -> float:
     """Return the seconds between NTP timestamps, as the nearer one across the end of an era, 2036-02-07."""
-    return ((later - earlier + _ERA // 2) % _ERA - _ERA // 2) / _SECOND
+    return (later - earlier + _ERA_SECONDS / 2) % _ERA_SECONDS - _ERA_SECONDS / 2
 
 
-def _kiss_code(reference: bytes) -> str:
-    text = reference.rstrip(b"\0").decode("ascii", "replace")
+def _kiss_code(ref_id: int) -> str:
+    text = ref_id.to_bytes(4, "big").rstrip(b"\0").decode("ascii", "replace")
     return text if text.isalnum() else "with an unknown code"
