@@ -19,7 +19,7 @@ from tsa_monitor_ntp.options import NtpOptions
 
 FAST = {
     "period": "100ms",
-    "request_timeout": "150ms",
+    "request_timeout": "500ms",
     "request_attempts": 1,
     "max_time_delta": "1s",
     "attempt_backoff": "10ms",

@@ -57,19 +57,34 @@ class TestMonitor(ClockMonitorContract):
         return NtsMonitor(NtsOptions.model_validate(table(servers=gone)))
 
 
-def reach(gate: ClockGate, state: ClockState) -> None:
-    wait_until(lambda: gate.status().state is state, seconds=WITHIN, what=f"{state} ({gate.status()})")
+def reach(gate: ClockGate, state: ClockState, reason: str = "") -> None:
+    """Wait for a state whose reason, at the same time, holds these words."""
+
+    def reached() -> bool:
+        status = gate.status()
+        return status.state is state and reason in status.reason
+
+    wait_until(reached, seconds=WITHIN, what=f"{state} {reason!r} ({gate.status()})")
 
 
 def test_right_servers_are_believed_and_the_events_say_that_they_are_authenticated(watch: Watch) -> None:
     monitor, gate = watch()
     reach(gate, ClockState.SYNCHRONISED)
-    assert [report.outcome for report in monitor.sources()] == ["answered"] * 4
-    assert all(report.authenticated and report.used for report in monitor.sources())
+    # A busy machine's answers may come too late for a round.
+    wait_until(
+        lambda: all((each.outcome, each.used) == ("answered", True) for each in monitor.sources()),
+        seconds=WITHIN,
+        what=f"all four are believed ({monitor.sources()})",
+    )
+    assert all(report.authenticated for report in monitor.sources())
     for report in monitor.sources():
         labels = {"host": report.name, "failed": "false"}
         assert (REGISTRY.get_sample_value("timestamp_authority_nts_sync_total", labels) or 0) > 0
-    assert gate.status().facts["measured_by"] == "4 of 4 NTP servers, authenticated by NTS"
+    wait_until(
+        lambda: gate.status().facts["measured_by"] == "4 of 4 NTP servers, authenticated by NTS",
+        seconds=WITHIN,
+        what=f"the gate says so ({gate.status().facts})",
+    )
 
 
 def test_one_wrong_server_is_outvoted_and_two_are_not(servers: list[NtsChronyd], watch: Watch) -> None:
@@ -79,8 +94,7 @@ def test_one_wrong_server_is_outvoted_and_two_are_not(servers: list[NtsChronyd],
     wait_until(lambda: monitor.sources()[0].used is False, seconds=WITHIN, what="one is not believed")
     reach(gate, ClockState.SYNCHRONISED)
     servers[1].offset = 30.0
-    reach(gate, ClockState.UNSYNCHRONISED)
-    assert gate.status().reason == "the time servers disagree"
+    reach(gate, ClockState.UNSYNCHRONISED, "the time servers disagree")
 
 
 def test_all_agree_that_the_clock_is_wrong(servers: list[NtsChronyd], watch: Watch) -> None:
@@ -121,8 +135,7 @@ def test_who_shifts_the_time_of_half_of_the_servers_is_refused(
         monitor, gate = watch(gate={"max_holdover": "500ms"})
         reach(gate, ClockState.SYNCHRONISED)
         first.change = second.change = forged
-        reach(gate, ClockState.UNSYNCHRONISED)
-        assert "too few time servers answer" in gate.status().reason
+        reach(gate, ClockState.UNSYNCHRONISED, "too few time servers answer")
         wait_until(
             lambda: all("authenticator does not fit" in report.outcome for report in monitor.sources()[:2]),
             seconds=WITHIN,

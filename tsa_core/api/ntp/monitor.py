@@ -48,6 +48,7 @@ class TimeServerMonitor(ClockMonitor):
         self._described = described
         self._metrics = metrics_of(kind)
         self._peers = [Peer(server, options, kind=kind) for server in servers]
+        self._reports = self._report_now()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._verdict = ClockVerdict(
@@ -76,7 +77,13 @@ class TimeServerMonitor(ClockMonitor):
         return self._verdict
 
     def sources(self) -> Sequence[TimeSourceReport]:
-        """Return the last answer of every server, in the configuration's order."""
+        """Return the last answer of every server, in the configuration's order, as of the round of the verdict.
+
+        An answer of the round that goes on is not there yet: nobody has said whether it is used.
+        """
+        return self._reports
+
+    def _report_now(self) -> Sequence[TimeSourceReport]:
         return [peer.report for peer in self._peers]
 
     @property
@@ -94,6 +101,7 @@ class TimeServerMonitor(ClockMonitor):
         for peer in self._peers:
             if penalty := penalties.get(peer.address):
                 peer.penalty = penalty
+        self._reports = self._report_now()
 
     def stop(self) -> None:
         """End the rounds; a question that waits for its answer is given up."""
@@ -223,8 +231,9 @@ class TimeServerMonitor(ClockMonitor):
         )
 
     def _publish(self, verdict: ClockVerdict) -> None:
+        self._reports = self._report_now()
         if verdict.trusted != self._verdict.trusted or verdict.reason != self._verdict.reason:
-            answers = "; ".join(f"{report.name}: {_describe(report)}" for report in self.sources())
+            answers = "; ".join(f"{report.name}: {_describe(report)}" for report in self._reports)
             level = logging.INFO if verdict.trusted else logging.WARNING
             log.log(level, "time servers: %s (%s)", verdict.reason or "a majority agrees", answers)
         self._metrics.set_state("trusted" if verdict.trusted else "wrong" if verdict.measured else "unknown")
