@@ -184,6 +184,12 @@ def test_unknown_name_is_no_answer() -> None:
         put("name..invalid", 123, SystemClock(), timeout=1)
 
 
+def test_a_name_that_is_resolved_too_late_is_not_asked(responder: NtpResponder) -> None:
+    with pytest.raises(NoUsableAnswer, match="the name was not resolved in time"):
+        put("127.0.0.1", responder.port, SystemClock(), timeout=0)
+    assert responder.requests == 0
+
+
 def test_impossible_delay_is_refused(responder: NtpResponder) -> None:
     # The server claims to have held the request for longer than the answer took.
     responder.answers = lambda _, right: [right[:40] + ntp_timestamp(time.time() + 1)]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tsa_core.api import ConfigError
+from tsa_monitor_ntp.monitor import NtpMonitor
 from tsa_monitor_ntp.options import NtpOptions
 from tsa_monitor_ntp.settings_file import effective_options
 
@@ -89,6 +90,12 @@ def test_what_cannot_work_is_one_line_that_names_the_file(tmp_path: Path, text: 
     assert message in str(raised.value)
     assert "ntpsync.yaml" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("again", ["a.example.org:123", "A.example.org", "a.example.org."])
+def test_one_server_has_one_vote_however_it_is_written(again: str) -> None:
+    with pytest.raises(ConfigError, match=r"clock\.ntp\.servers: 'a\.example\.org' and .* are one server"):
+        NtpMonitor(NtpOptions.model_validate({"servers": [*FOUR, again]}))
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class NtpServer(TimeServer):
     """Asks one server. `max_distance`, in seconds, is what an answer may be off at most to be of use."""
 
     def __init__(self, name: str, host: str, port: int, *, max_distance: float) -> None:
-        super().__init__(name, f"{host}:{port}")
+        super().__init__(name, host, port)
         self._host = host
         self._port = port
         self._max_distance = max_distance
@@ -39,7 +39,7 @@ class NtpServer(TimeServer):
 class NtpMonitor(TimeServerMonitor):
     """Asks NTP servers and believes their majority.
 
-    Raises ConfigError for a server's name that cannot be read, or a metrics port that is taken.
+    Raises ConfigError for a server's name that cannot be read or is listed twice, or a metrics port that is taken.
     """
 
     def __init__(self, options: NtpOptions) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tsa_core.api.ntp.query import NoUsableAnswer
 from tsa_core.testing import ends_within
-from tsa_monitor_nts.key_exchange import KeyExchange, Keys, trusting
+from tsa_monitor_nts.key_exchange import KeyExchange, Keys, Unreachable, trusting
 from tsa_monitor_nts.records import REQUEST, BadRecords, read_offer, scan
 
 from .nts_world import KeyServerCa, free_tcp_port
@@ -272,7 +272,7 @@ def test_a_self_signed_certificate(serve: Serve, ca: KeyServerCa, tmp_path: Path
 def test_the_certificate_must_be_for_the_name_in_the_settings(
     serve: Serve, ca: KeyServerCa, names: list[str], host: str, accepted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def here(_: str, port: int, __: socket.SocketKind) -> tuple[int, tuple[str, int]]:
+    def here(_: str, port: int, __: socket.SocketKind, *, deadline: float) -> tuple[int, tuple[str, int]]:
         return socket.AF_INET, ("127.0.0.1", port)
 
     monkeypatch.setattr("tsa_monitor_nts.key_exchange.resolve", here)
@@ -281,6 +281,11 @@ def test_the_certificate_must_be_for_the_name_in_the_settings(
         assert exchange(server, ca, host=host).cookies
     else:
         assert refused(server, ca, host=host) == f"its certificate is not for {host}"
+
+
+def test_a_name_that_is_resolved_too_late_is_unreachable(ca: KeyServerCa) -> None:
+    with pytest.raises(Unreachable, match="the name was not resolved in time"):
+        KeyExchange("127.0.0.1", free_tcp_port(), trusting(ca.file, where="ca")).run(deadline=time.monotonic())
 
 
 def test_without_a_file_the_systems_cas_count(

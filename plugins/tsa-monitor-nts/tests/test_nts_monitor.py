@@ -169,6 +169,7 @@ def test_a_failed_key_exchange_is_tried_again_after_a_reload(table: Callable[...
         ({"servers": ["a", "b", "c", "::g"]}, r"clock\.nts\.servers: '::g' is no time server"),
         ({"servers": ["a", "b", "c", "under_score.example"]}, r"'under_score\.example' is no time server"),
         ({"servers": ["a", "b", "c", "d\0e"]}, r"'d\\x00e' is no time server"),
+        ({"servers": ["a", "b", "c", "d", "A:4460"]}, r"clock\.nts\.servers: 'a' and 'A:4460' are one server"),
         ({"ca": "/nowhere/ca.pem"}, r"/nowhere/ca\.pem"),
         ({"ca": "/dev/null"}, r"clock\.nts\.ca: /dev/null holds no PEM certificates"),
     ],

@@ -102,8 +102,8 @@ class KeyExchange:
     def run(self, *, deadline: float) -> Keys:
         """Return new keys; raises NoUsableAnswer, at the time.monotonic() `deadline` at the latest.
 
-        What a server sends is bounded. Its certificate must be valid for the name in the settings. Revocation is not
-        checked.
+        Later only where the resolver takes longer. What a server sends is bounded. Its certificate must be valid for
+        the name in the settings. Revocation is not checked.
         """
         wire, address = self._connect(deadline)
         try:
@@ -121,7 +121,7 @@ class KeyExchange:
     def _connect(self, deadline: float) -> tuple[socket.socket, str]:
         """Return a connection and the address that it leads to; raises Unreachable."""
         try:
-            family, address = resolve(self.host, self.port, socket.SOCK_STREAM)
+            family, address = resolve(self.host, self.port, socket.SOCK_STREAM, deadline=deadline)
         except NoUsableAnswer as error:
             raise Unreachable(str(error)) from None
         wire = socket.socket(family, socket.SOCK_STREAM)

@@ -21,7 +21,8 @@ _NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.ASCII)
 class NtsMonitor(TimeServerMonitor):
     """Asks NTP servers by NTS and believes their majority.
 
-    Raises ConfigError for a server's name that cannot be read, CAs that cannot be, or a metrics port that is taken.
+    Raises ConfigError for a server's name that cannot be read or is listed twice, CAs that cannot be read, or a metrics
+    port that is taken.
     """
 
     def __init__(self, options: NtsOptions) -> None:

@@ -26,7 +26,7 @@ class NtsServer(TimeServer):
     authenticated = True
 
     def __init__(self, name: str, exchange: KeyExchange, *, pause: float, max_distance: float) -> None:
-        super().__init__(name, f"{exchange.host}:{exchange.port}")
+        super().__init__(name, exchange.host, exchange.port)
         self._exchange = exchange
         self._pause = pause
         self._max_distance = max_distance

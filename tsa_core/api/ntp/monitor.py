@@ -18,6 +18,7 @@ from tsa_core.api import (
     ClockError,
     ClockMonitor,
     ClockVerdict,
+    ConfigError,
     LeapWarning,
     TimeSourceReport,
     agree,
@@ -39,13 +40,14 @@ class TimeServerMonitor(ClockMonitor):
     """Asks `num_servers` of the servers each period, all at once, and believes what a majority agrees on.
 
     `kind` names the table of the settings, `[clock.KIND]`, the metrics and the threads; `described` is what the audit
-    trail calls the servers. Raises ConfigError for a metrics port that is taken.
+    trail calls the servers. Raises ConfigError for a metrics port that is taken, and for a server that is listed twice.
     """
 
     def __init__(self, servers: Sequence[TimeServer], options: RoundOptions, *, kind: str, described: str) -> None:
         self._options = options
         self._kind = kind
         self._described = described
+        _refuse_two_votes(servers, where=f"clock.{kind}.servers")
         self._metrics = metrics_of(kind)
         self._peers = [Peer(server, options, kind=kind) for server in servers]
         self._reports = self._report_now()
@@ -238,6 +240,15 @@ class TimeServerMonitor(ClockMonitor):
             log.log(level, "time servers: %s (%s)", verdict.reason or "a majority agrees", answers)
         self._metrics.set_state("trusted" if verdict.trusted else "wrong" if verdict.measured else "unknown")
         self._verdict = verdict
+
+
+def _refuse_two_votes(servers: Sequence[TimeServer], *, where: str) -> None:
+    names: dict[str, str] = {}
+    for server in servers:
+        if (other := names.setdefault(server.address, server.name)) != server.name:
+            raise ConfigError(
+                f"{other!r} and {server.name!r} are one server, which has one vote; list it once", path=where
+            )
 
 
 def _majority_leap(samples: Sequence[Sample]) -> LeapWarning:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 from tsa_core.api.clock import Clock, ClockAnchor, LeapWarning
 
@@ -30,6 +30,8 @@ _MAX_STRANGE_ANSWERS = 64
 _NEGATIVE_DELAY_SECONDS = -0.001
 """Clocks tick coarsely, so that a delay next to nothing can come out below nothing."""
 _LEAPS: dict[int, LeapWarning] = {0: "none", 1: "insert", 2: "delete"}
+Address: TypeAlias = tuple[Any, ...]
+"""What socket.connect takes over IP: host and port come first, and over IPv6 there is more."""
 
 
 class NoUsableAnswer(Exception):
@@ -69,22 +71,22 @@ class Sample:
 
 
 class TimeServer(ABC):
-    """One server of a monitor. `name` is what the settings call it, `address` what it is, however it is written.
+    """One server of a monitor. `name` is what the settings call it; `address` is the same however that is written.
 
     `authenticated` says whether an answer is believed only when it is proven to be this server's.
     """
 
     authenticated = False
 
-    def __init__(self, name: str, address: str) -> None:
+    def __init__(self, name: str, host: str, port: int) -> None:
         self.name = name
-        self.address = address
+        self.address = f"{host.rstrip('.').lower()}:{port}"
 
     @abstractmethod
     def ask(self, clock: Clock, *, timeout: float) -> Sample:
         """Ask for the time once; raises NoUsableAnswer, after `timeout` seconds at the latest.
 
-        Called by one thread at a time.
+        Called by one thread at a time. Later only where the system's resolver takes longer, which nothing ends.
         """
 
 
@@ -155,10 +157,9 @@ def parse_server(text: str, *, default_port: int) -> tuple[str, int]:
 def query(host: str, port: int, question: Question, clock: Clock, *, deadline: float, max_distance: float) -> Sample:
     """Put a question to a server; raises NoUsableAnswer, at the time.monotonic() `deadline` at the latest.
 
-    The name is resolved each time, which no deadline ends, and one of its addresses taken at random. `max_distance` is
-    in seconds.
+    The name is resolved each time, as `resolve` does it. `max_distance` is in seconds.
     """
-    family, address = resolve(host, port, socket.SOCK_DGRAM)
+    family, address = resolve(host, port, socket.SOCK_DGRAM, deadline=deadline)
     with socket.socket(family, socket.SOCK_DGRAM) as connection:
         try:
             connection.connect(address)
@@ -170,16 +171,21 @@ def query(host: str, port: int, question: Question, clock: Clock, *, deadline: f
     return _judge(question.read(data), sent, received - sent.monotonic, address[0], max_distance)
 
 
-def resolve(host: str, port: int, kind: socket.SocketKind) -> tuple[int, tuple[str, int]]:
-    """Return the family and one of the addresses of a name; raises NoUsableAnswer."""
+def resolve(host: str, port: int, kind: socket.SocketKind, *, deadline: float) -> tuple[int, Address]:
+    """Return the family and one of the addresses of a name, at random; raises NoUsableAnswer.
+
+    Nothing ends the system's resolver. When it comes back after the time.monotonic() `deadline`, that is an error.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=kind)
     except (OSError, UnicodeError) as error:
         raise NoUsableAnswer(f"the name cannot be resolved: {getattr(error, 'strerror', None) or error}") from None
+    if time.monotonic() >= deadline:
+        raise NoUsableAnswer("the name was not resolved in time")
     # The system sorts the family that works to the front.
     same = [entry for entry in found if entry[0] == found[0][0]]
     chosen = random.choice(same)  # noqa: S311 - spreads the load, guards nothing
-    return int(chosen[0]), chosen[4]  # type: ignore[return-value] # over IP, host and port come first
+    return int(chosen[0]), chosen[4]
 
 
 def _receive(connection: socket.socket, question: Question, *, deadline: float) -> tuple[bytes, float]:
