@@ -14,8 +14,8 @@ from tsa_core.api import ClockAnchor, LeapWarning
 
 _SECOND = timedelta(seconds=1)
 _SIGNS = {"insert": 1, "delete": -1}
-_UNCLEAR_SECONDS = 2.0
-"""How long before and after the leap second it is unknown whether a clock has applied it."""
+_UNCLEAR_SECONDS = 0.9
+"""How long before and after the leap second it is unknown whether a clock has applied it; less than `paused` takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
