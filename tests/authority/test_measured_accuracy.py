@@ -68,9 +68,9 @@ def serve(tmp_path: Path) -> Serve:
     signer = FakeSigner()
     chain = write_pem(tmp_path / "chain.pem", Pki().chain(signer.public_key))
 
-    def make(**profile: Any) -> Served:
+    def make(*, clock: ClockSettings | None = None, **profile: Any) -> Served:
         monitor, sink = FakeMonitor(), ListAuditSink()
-        gate = ClockGate(SystemClock(), [monitor])
+        gate = ClockGate(SystemClock(), [monitor], settings=clock)
         table = {"signer": "test:", "certificate_chain": str(chain), "accuracy": "measured", "fraction_digits": 6}
         default = Profile("default", ProfileSettings.model_validate({**table, **profile}), signer, gate)
         authority = TimestampAuthority(profiles=[default], gate=gate, audit_sinks=[("list", sink)])
@@ -120,6 +120,13 @@ def test_beyond_the_ceiling_there_is_no_token_and_the_gate_says_so(serve: Serve)
     assert served.authority.gate.status().state is ClockState.UNSYNCHRONISED
     served.says(5 * MS, 5 * MS)
     assert stated(served.token()) < 100 * MS
+
+
+def test_what_is_measured_is_not_widened_and_the_gate_says_so(serve: Serve) -> None:
+    served = serve(clock=ClockSettings(widen_accuracy=True), accuracy_ceiling="100ms")
+    served.says(98 * MS, 5 * MS)
+    assert "accuracy" in served.refusal()
+    assert not served.authority.gate.status().healthy
 
 
 def test_without_a_measurement_there_is_no_token(serve: Serve) -> None:

@@ -133,7 +133,7 @@ class Profile:
         stated = StatedAccuracy(name, settings, gate.settings, widest=widest)
         self.accuracy_for = stated.for_bound
         """Returns what a token must state beside the profile's own accuracy; raises ClockError when it cannot."""
-        gate.promise(name, stated.allowed, widest=widest)
+        gate.promise(name, stated.allowed, widest=settings.widest_clock_error or widest)
         self.template = TokenTemplate(
             signer_certificate=self.chain.selection("leaf")[0],
             certificates=self.chain.selection(settings.include_chain),

@@ -56,7 +56,7 @@ def _print_measured(parameters: dict[str, Any], wait: float, *, as_json: bool) -
     try:
         opened = open_clock(settings, host)
         for name, profile in settings.profiles.items():
-            opened.gate.promise(name, profile.allowed_clock_error)
+            opened.gate.promise(name, profile.allowed_clock_error, widest=profile.widest_clock_error)
         opened.gate.wait_for_monitors(wait)
         status = opened.gate.status()
         if as_json:

@@ -80,6 +80,11 @@ class AccuracySettings(Table):
         promised = self.promised_accuracy
         return promised - self.truncation if promised and self.states_measured_accuracy else promised
 
+    @property
+    def widest_clock_error(self) -> timedelta | None:
+        """By how much the clock may be off at most where `widen_accuracy` is on: what is measured is not widened."""
+        return self.allowed_clock_error if self.states_measured_accuracy else None
+
     @model_validator(mode="after")
     def _measured_accuracy_is_whole(self) -> Self:
         if not self.states_measured_accuracy:
