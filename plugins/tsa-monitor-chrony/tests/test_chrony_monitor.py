@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from types import ModuleType
 from typing import Any
 
@@ -187,11 +188,27 @@ STATISTICS = "127.0.0.1,16,7,4,-3.0,20.0,-0.000000026,0.000023744"
 GOOD = f"{TRACKING}\n{SOURCE}\n{STATISTICS}\n{TRACKING}"
 
 
-def fake_chronyc(folder: Path, script: str, *, timeout: float = 30) -> Chronyc:
+def options_of_a_fake(folder: Path, script: str, *, timeout: float = 30) -> ChronyOptions:
     program = folder / "chronyc"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return Chronyc(ChronyOptions(program=str(program), timeout=timedelta(seconds=timeout)))
+    return ChronyOptions(program=str(program), timeout=timedelta(seconds=timeout))
+
+
+def fake_chronyc(folder: Path, script: str, *, timeout: float = 30) -> Chronyc:
+    return Chronyc(options_of_a_fake(folder, script, timeout=timeout))
+
+
+@pytest.mark.parametrize("beside", [0.0009, -0.0009, 0.3])
+def test_the_bound_holds_for_a_clock_source_beside_the_system_clock(tmp_path: Path, beside: float) -> None:
+    """Less than a millisecond too, which may be no more than the time between two readings."""
+    exact = GOOD.replace(",2.5,", ",0.0,").replace("0.25,0.1,0.03", "0.0,0.0,0.00001")
+    monitor = ChronyMonitor(options_of_a_fake(tmp_path, f"echo '{exact}'"))
+    verdict = monitor._look(OffsetClock(timedelta(seconds=beside)), monotonic())
+    assert verdict.offset is not None
+    assert verdict.uncertainty is not None
+    assert abs(verdict.offset - timedelta(seconds=beside)) <= verdict.uncertainty
+    assert verdict.uncertainty < timedelta(seconds=0.01)
 
 
 def test_what_chronyc_prints_is_read(tmp_path: Path) -> None:

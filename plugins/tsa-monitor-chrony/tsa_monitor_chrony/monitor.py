@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 5.0
 _SLACK_SECONDS = 2.0
+_SAME_SECONDS = 0.001
 _STATES = {
     "*": "selected",
     "+": "combined",
@@ -97,7 +98,7 @@ class ChronyMonitor(ClockMonitor):
     def _look(self, clock: Clock, started: float) -> ClockVerdict:
         now = ClockAnchor.take(clock)
         self._looks.note(now)
-        beside_system = now.time - datetime.now(UTC) - timedelta(seconds=now.monotonic - time.monotonic())
+        beside, beside_error = _beside_system(now)
         report = self._chronyc.report()
         least = self._options.minimum_uncertainty.total_seconds()
         bound = bound_of(report, self._looks, now, least=least)
@@ -118,15 +119,18 @@ class ChronyMonitor(ClockMonitor):
             )
         if leap is None:
             return self._unknown(started, "the clock's keeper is not synchronised")
-        offset = timedelta(seconds=bound.offset)
-        if abs(beside_system) > timedelta(milliseconds=1):
-            offset += beside_system
-        wrong = abs(offset) > self._options.max_offset
+        offset, uncertainty = bound.offset, bound.uncertainty + beside_error
+        if abs(beside) > _SAME_SECONDS:
+            offset += beside
+        else:
+            # Perhaps no more than the time between two readings.
+            uncertainty += abs(beside)
+        wrong = abs(offset) > self._options.max_offset.total_seconds()
         return ClockVerdict(
             trusted=not wrong,
             reason="the clock is off by more than is allowed" if wrong else "",
-            offset=offset,
-            uncertainty=timedelta(seconds=bound.uncertainty),
+            offset=timedelta(seconds=offset),
+            uncertainty=timedelta(seconds=uncertainty),
             checked_at=started,
             anchor=bound.anchor,
             valid_for=self._valid_for,
@@ -142,6 +146,14 @@ class ChronyMonitor(ClockMonitor):
             level = logging.INFO if verdict.trusted else logging.WARNING
             log.log(level, "chronyd: %s%s", verdict.reason or "synchronised", f" ({detail})" if detail else "")
         self._verdict = verdict
+
+
+def _beside_system(now: ClockAnchor) -> tuple[float, float]:
+    """Return by how many seconds the clock of `now` is ahead of the system's, and how far off that may be."""
+    before = time.monotonic()
+    system = datetime.now(UTC)
+    after = time.monotonic()
+    return ClockAnchor(system, (before + after) / 2).moved(now), (after - before) / 2
 
 
 def _basis(sources: Sequence[Source]) -> str:
