@@ -236,11 +236,28 @@ def test_a_provider_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         try:
-            with ends_within(60), pytest.raises(UnavailableError, match="cannot be fetched"):
+            with ends_within(60), pytest.raises(UnavailableError, match=r"takes longer than 0\.5 s"):
                 open_guard(GuardOptions.model_validate(table(jwks_url=url)))
         finally:
             ended.set()
             thread.join(60)
+
+
+def test_a_name_that_is_never_found_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No timeout of a socket covers DNS."""
+    monkeypatch.setattr(bearer, "_FETCH_SECONDS", 0.2)
+    found = threading.Event()
+
+    def look_up(*_: object, **__: object) -> list[object]:
+        found.wait(60)
+        raise socket.gaierror("not found")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    try:
+        with ends_within(50), pytest.raises(UnavailableError, match=r"takes longer than 0\.2 s"):
+            open_guard(GuardOptions.model_validate(table(jwks_url="https://id.example.org/keys")))
+    finally:
+        found.set()
 
 
 @pytest.mark.parametrize(

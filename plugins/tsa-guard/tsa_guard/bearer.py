@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import jwt
 
 from tsa_core.api import ConfigError, Identity, UnavailableError, read_file
+from tsa_core.api.time_limit import Overdue, within_limit
 from tsa_guard.options import Jwt
 
 log = logging.getLogger(__name__)
@@ -137,37 +138,32 @@ def _key_for(header: dict[str, Any], keys: jwt.PyJWKSet) -> jwt.PyJWK:
 
 
 def _fetch(url: str) -> bytes:
-    """Return what an address gives; raises OSError or HTTPException. However it drips, ten seconds are the end of it.
+    """Return what an address gives; raises OSError or HTTPException. DNS included, it takes ten seconds at most.
 
     Redirects are not followed, and no proxy is asked: the address in the settings is the one that was checked.
     """
     parts = urlsplit(url)
     make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = make(parts.hostname or "", parts.port, timeout=_STEP_SECONDS)
-    try:
-        connection.connect()
-        opened: socket.socket = connection.sock
-        late = threading.Event()
-        end = threading.Timer(_FETCH_SECONDS, _shut, (opened, late))
-        end.daemon = True
-        end.start()
+    opened: list[socket.socket] = []
+
+    def ask() -> tuple[int, bytes]:
         try:
+            connection.connect()
+            opened.append(connection.sock)
             connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
             response = connection.getresponse()
-            data = response.read(_MAX_OCTETS + 1)
+            return response.status, response.read(_MAX_OCTETS + 1)
         finally:
-            end.cancel()
-    finally:
-        connection.close()
-    if late.is_set():
-        raise TimeoutError(f"it takes longer than {_FETCH_SECONDS:g} s")
-    if response.status != http.HTTPStatus.OK:
-        raise OSError(f"the answer is HTTP {response.status}")
+            connection.close()
+
+    try:
+        status, data = within_limit(ask, seconds=_FETCH_SECONDS, name="jwks-fetch")
+    except Overdue:
+        for each in opened:  # which ends the thread; one that waits for a name ends when that is found or not
+            with suppress(OSError):  # it has just been closed
+                each.shutdown(socket.SHUT_RDWR)
+        raise TimeoutError(f"it takes longer than {_FETCH_SECONDS:g} s") from None
+    if status != http.HTTPStatus.OK:
+        raise OSError(f"the answer is HTTP {status}")
     return data
-
-
-def _shut(opened: socket.socket, late: threading.Event) -> None:
-    """End whatever waits for this socket: to the reader that looks like the end of the answer, hence `late`."""
-    late.set()
-    with suppress(OSError):  # it has just been closed
-        opened.shutdown(socket.SHUT_RDWR)
