@@ -12,6 +12,7 @@ from tsa_signer_azurekms.connection import last_status
 _PASSING: Final = frozenset({401, 408, 429, *range(500, 600)})
 _MAX_TEXT: Final = 300
 _NEEDED: Final = {
+    "create": "the permission keys/create (role Key Vault Crypto Officer)",
     "get": "the permission keys/get (role Key Vault Crypto User)",
     "list": "the permission keys/list",
     "sign": "the permission keys/sign (role Key Vault Crypto User)",

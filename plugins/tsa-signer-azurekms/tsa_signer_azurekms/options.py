@@ -54,3 +54,6 @@ class AzureOptions(SignerOptions):
         description="most tries of one signature; no limit but signer_timeout unless given",
     )
     start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
+    new_keys: Literal["hsm", "software"] = Field(
+        "hsm", description="where keys ceremony --make makes keys: in a hardware module, or not"
+    )

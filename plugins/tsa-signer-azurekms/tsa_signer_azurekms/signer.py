@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -32,18 +31,16 @@ from tsa_core.api import (
     signature_algorithm,
     within_deadline,
 )
-from tsa_signer_azurekms.connection import BoundedTransport, SharedCredential, make_credential, within
+from tsa_signer_azurekms.connection import SharedCredential, within
 from tsa_signer_azurekms.failures import explain, one_line
 from tsa_signer_azurekms.options import AzureOptions
-from tsa_signer_azurekms.settings import KeyAddress, choose_authority, choose_identity, read_key_uri
+from tsa_signer_azurekms.settings import KeyAddress
+from tsa_signer_azurekms.vault import open_vault
 from tsa_signer_azurekms.vault_keys import check_usable, public_half, read_key
-
-log = logging.getLogger(__name__)
 
 # RFC 7518 3.1; each curve goes with one digest.
 _ECDSA: Final = {("secp256r1", "sha256"): "ES256", ("secp384r1", "sha384"): "ES384", ("secp521r1", "sha512"): "ES512"}
 _RSA: Final = {"rsa-pkcs1v15": "RS", "rsa-pss": "PS"}
-_QUIET_LOGGERS: Final = ("azure", "msal")
 
 
 class AzureSigner(KeySigner):
@@ -136,19 +133,10 @@ def open_azure_signer(options: AzureOptions) -> AzureSigner:
     Raises ConfigError for settings and keys that cannot be used, SignerUnavailable when vault or Entra ID cannot be
     reached, SignerError when they refuse.
     """
-    address, cloud = read_key_uri(options.uri, options.environment)
-    identity = choose_identity(options)
-    if options.ca_file is not None and not options.ca_file.is_file():
-        raise ConfigError(f"the file {options.ca_file} does not exist", path="signer.azurekms.ca_file")
-    for name in _QUIET_LOGGERS:
-        # At INFO they write several lines for each request.
-        if logging.getLogger(name).level == logging.NOTSET:
-            logging.getLogger(name).setLevel(logging.WARNING)
-    transport = BoundedTransport(options)
-    credential = make_credential(identity, options, transport, choose_authority(options, cloud))
-    client = _client(address, credential, transport, options)
+    vault = open_vault(options)
+    address, client = vault.address, vault.client
     try:
-        key = read_key(client, credential, address, options)
+        key = read_key(vault, options)
         pinned = KeyAddress(vault_url=address.vault_url, key=address.key, version=str(key.properties.version))
         check_usable(key, pinned)
         public_key = public_half(key, pinned)
@@ -158,31 +146,16 @@ def open_azure_signer(options: AzureOptions) -> AzureSigner:
             raise ConfigError(f"the key {pinned.text}: {error}") from None
         return AzureSigner(
             client,
-            credential,
+            vault.credential,
             address=pinned,
             public_key=public_key,
             algorithm=algorithm,
             attempts=options.attempts,
-            facts=_facts(key, pinned, public_key, identity.kind),
+            facts=_facts(key, pinned, public_key, vault.identity),
         )
     except BaseException:
         client.close()
         raise
-
-
-def _client(
-    address: KeyAddress, credential: SharedCredential, transport: BoundedTransport, options: AzureOptions
-) -> KeyClient:
-    version: dict[str, Any] = {"api_version": options.api_version} if options.api_version else {}
-    return KeyClient(
-        address.vault_url,
-        credential,
-        transport=transport,
-        # within_deadline tries again, inside the time that it was given; the library would not know of it.
-        retry_total=0,
-        verify_challenge_resource=options.verify_challenge_resource,
-        **version,
-    )
 
 
 def _azure_algorithm(public_key: PublicKey, algorithm: SignatureAlgorithm, address: KeyAddress) -> str:

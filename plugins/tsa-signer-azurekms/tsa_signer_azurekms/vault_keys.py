@@ -7,15 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from azure.core.exceptions import AzureError, HttpResponseError
-from azure.keyvault.keys import KeyClient, KeyVaultKey
+from azure.keyvault.keys import KeyVaultKey
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tsa_core.api import ConfigError, PublicKey, SignerError, SignerUnavailable, within_deadline
-from tsa_signer_azurekms.connection import SharedCredential, within
-from tsa_signer_azurekms.failures import explain, one_line
+from tsa_core.api import ConfigError, PublicKey, SignerError, SignerUnavailable
 from tsa_signer_azurekms.options import AzureOptions
 from tsa_signer_azurekms.settings import KeyAddress
+from tsa_signer_azurekms.vault import Vault
 
 T = TypeVar("T")
 
@@ -28,22 +26,17 @@ _CURVES: Final[dict[str, type[ec.EllipticCurve]]] = {
 _NEEDED: Final = "an EC key on P-256, P-384 or P-521, or an RSA key, is needed"
 
 
-def read_key(
-    client: KeyClient, credential: SharedCredential, address: KeyAddress, options: AzureOptions
-) -> KeyVaultKey:
-    """Return the version in the address, else the newest that the certificate certifies, else the newest.
+def read_key(vault: Vault, options: AzureOptions) -> KeyVaultKey:
+    """Return the version in the vault's address, else the newest that the certificate certifies, else the newest.
 
     Raises ConfigError when the newest is not certified and the others may not be listed, SignerUnavailable and
     SignerError when vault or Entra ID cannot be reached or refuse.
     """
+    client, address = vault.client, vault.address
     ends = time.monotonic() + options.start_timeout.total_seconds()
 
     def ask(operation: str, call: Callable[[], T]) -> T:
-        return within_deadline(
-            lambda seconds: _asked(call, credential, operation, address, seconds),
-            timeout=max(ends - time.monotonic(), 0.0),
-            attempts=options.attempts,
-        )
+        return vault.ask(operation, call, timeout=max(ends - time.monotonic(), 0.0))
 
     def get(version: str | None) -> KeyVaultKey:
         return ask("get", lambda: client.get_key(address.key, version))
@@ -74,21 +67,6 @@ def _is_certified(key: KeyVaultKey, address: KeyAddress, options: AzureOptions) 
         return options.is_certified(public_half(key, address))
     except (ConfigError, SignerError):
         return False
-
-
-def _asked(
-    call: Callable[[], T], credential: SharedCredential, operation: str, address: KeyAddress, seconds: float
-) -> T:
-    """Return the call's result within so many seconds; turn the library's errors into a signer's."""
-    try:
-        with within(seconds):
-            return call()
-    except AzureError as error:
-        if isinstance(error, HttpResponseError) and error.status_code == 401:
-            credential.forget()
-        raise explain(error, operation, address.text) from None
-    except ValueError as error:
-        raise ConfigError(f"{address.text}: {one_line(error)}", path="signer.azurekms") from None
 
 
 def check_usable(key: KeyVaultKey, address: KeyAddress) -> None:

@@ -65,11 +65,13 @@ class KmsConnection:
         request: dict[str, Any],
         check: Callable[[Any], None] | None = None,
         invalid: str = "",
+        attempts: int | None = None,
     ) -> Any:
         """Return the answer of one of the client's methods, tried again where that may help.
 
-        `check` may refuse an answer with SignerUnavailable; then the call is tried again, too. `invalid` says what to
-        do when Google calls an argument invalid.
+        `name` is what it is about, and what the identity may lack the permission on. `check` may refuse an answer with
+        SignerUnavailable; then the call is tried again, too. `invalid` says what to do when Google calls an argument
+        invalid. `attempts` are the most tries, those of the settings unless given.
         """
         method = getattr(self._client, operation)
         where = f"Google KMS {operation} {name}"
@@ -81,7 +83,7 @@ class KmsConnection:
                 check(answer)
             return answer
 
-        return within_deadline(ask, timeout=timeout, attempts=self._attempts)
+        return within_deadline(ask, timeout=timeout, attempts=attempts or self._attempts)
 
     def enabled_versions(self, key: str, *, timeout: float) -> list[str]:
         """Return the names of the key's versions that are enabled."""
@@ -116,9 +118,8 @@ def _explained(call: Callable[[], T], where: str, permission: str, invalid: str 
             f"{where}: {type(error).__name__}: {one_line(error.message)}{hint}", retry_after=_retry_delay(error)
         ) from None
     except exceptions.PermissionDenied as error:
-        raise SignerError(
-            f"{where}: {type(error).__name__}: {one_line(error.message)}; the identity needs {permission} on this key"
-        ) from None
+        lacks = f"the identity needs {permission} on this {'key' if '/cryptoKeys/' in where else 'key ring'}"
+        raise SignerError(f"{where}: {type(error).__name__}: {one_line(error.message)}; {lacks}") from None
     except exceptions.Unauthenticated as error:
         reason = f" ({error.reason})" if error.reason else ""
         raise SignerError(f"{where}: {type(error).__name__}{reason}: {one_line(error.message)}{_CREDENTIALS}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,6 +27,9 @@ class GcpKmsOptions(SignerOptions):
         description="most tries of one signature; no limit but signer_timeout unless given",
     )
     start_timeout: Duration = Field(timedelta(seconds=10), description="time for reading the key at start")
+    new_keys: Literal["hsm", "software"] = Field(
+        "hsm", description="where keys ceremony --make makes keys: in a hardware module, or not"
+    )
 
 
 class GcpKekOptions(KekOptions):

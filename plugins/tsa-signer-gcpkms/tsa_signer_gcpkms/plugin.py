@@ -14,6 +14,12 @@ def _open(options: GcpKmsOptions) -> Signer:
     return open_gcp_kms_signer(options)
 
 
+def _make_key(options: GcpKmsOptions, kind: str) -> str:
+    from tsa_signer_gcpkms.making import make_key
+
+    return make_key(options, kind)
+
+
 def _open_kek(options: GcpKekOptions) -> KeyEncryptionKey:
     from tsa_signer_gcpkms.kek import open_gcp_kek
 
@@ -34,7 +40,9 @@ def _open_authority(options: GcpCaOptions) -> CertificateAuthority:
 @hookimpl
 def tsa_signers() -> Iterable[Provider[Signer]]:
     """Register the scheme `gcpkms:`."""
-    yield Provider(name="gcpkms", summary="A key in Google Cloud KMS", options=GcpKmsOptions, open=_open)
+    yield Provider(
+        name="gcpkms", summary="A key in Google Cloud KMS", options=GcpKmsOptions, open=_open, make_key=_make_key
+    )
 
 
 @hookimpl

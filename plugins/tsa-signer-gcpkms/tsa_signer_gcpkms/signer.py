@@ -170,7 +170,7 @@ def _open_version(connection: KmsConnection, version: str, answer: Any, options:
         raise SignerError(f"Google KMS get_public_key {version}: {answer.name!r} answered")
     kind = answer.algorithm.name
     public_key = _load_public_key(answer, version, kind)
-    digest, pss = _fixed_by_the_key(kind, version)
+    digest, pss = fixed_by_the_key(kind, version)
     if options.signature_digest not in {None, digest}:
         raise ConfigError(
             f"the key {version} ({kind}) signs with {digest}; signer_hash says {options.signature_digest}"
@@ -213,7 +213,7 @@ def _get_public_key(connection: KmsConnection, version: str, timeout: float) -> 
             raise error from None
 
 
-def _fixed_by_the_key(kind: str, version: str) -> tuple[str, bool]:
+def fixed_by_the_key(kind: str, version: str) -> tuple[str, bool]:
     """Return the digest, and whether the padding is PSS: in Google's KMS the key has both."""
     if parts := _DIGESTED.fullmatch(kind):
         return parts["digest"].lower(), parts["padding"] == "PSS"

@@ -33,7 +33,7 @@ from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from tsa_core.testing import shared_key
+from tsa_core.testing import new_key, shared_key
 
 SERVICE = "google.cloud.kms.v1.KeyManagementService"
 KEY_RING = "projects/p/locations/europe-west1/keyRings/r"
@@ -73,6 +73,9 @@ class GcpKms:
         self._private: dict[str, Any] = {}
         self._failures: dict[str, list[tuple[grpc.StatusCode, str, float | None]]] = defaultdict(list)
         self._change: dict[str, Callable[[Any], None]] = {}
+        self._looks: dict[str, int] = {}
+        self.generation_looks = 1
+        """How often a version that was just created is looked at before it is ready."""
         self.port = 0
         self.calls: list[tuple[str, Any, dict[str, str]]] = []
         """Every request: method, message and metadata."""
@@ -94,6 +97,8 @@ class GcpKms:
                 ("GetPublicKey", self._get_public_key, kms.GetPublicKeyRequest),
                 ("ListCryptoKeyVersions", self._list, kms.ListCryptoKeyVersionsRequest),
                 ("AsymmetricSign", self._sign, kms.AsymmetricSignRequest),
+                ("CreateCryptoKey", self._create, kms.CreateCryptoKeyRequest),
+                ("GetCryptoKeyVersion", self._get_version, kms.GetCryptoKeyVersionRequest),
                 ("Encrypt", self._encrypt, kms.EncryptRequest),
                 ("Decrypt", self._decrypt, kms.DecryptRequest),
             )
@@ -158,6 +163,8 @@ class GcpKms:
                 answer = method(request)
             except KeyError as error:
                 context.abort(grpc.StatusCode.NOT_FOUND, f"{error.args[0]} not found.")
+            except FileExistsError as error:
+                context.abort(grpc.StatusCode.ALREADY_EXISTS, f"{error} already exists.")
             except PermissionError as error:
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             except ValueError as error:
@@ -214,6 +221,31 @@ class GcpKms:
             next_page_token=str(first + 2) if len(versions) > first + 2 else "",
             total_size=len(versions),
         )
+
+    def _create(self, request: kms.CreateCryptoKeyRequest) -> kms.CryptoKey:
+        """Create a key with a version that is not ready; asymmetric keys have no primary version."""
+        key, template = f"{request.parent}/cryptoKeys/{request.crypto_key_id}", request.crypto_key.version_template
+        if request.parent != KEY_RING:
+            raise KeyError(request.parent)
+        if key in self._keys:
+            raise FileExistsError(key)
+        if request.crypto_key.purpose != kms.CryptoKey.CryptoKeyPurpose.ASYMMETRIC_SIGN:
+            raise ValueError("only keys for signing are made here.")
+        name = self.make_key(
+            request.crypto_key_id, template.algorithm.name, new_key=new_key(KEY_KINDS[template.algorithm.name])
+        )
+        version = self._version(name)
+        version.state, version.protection_level = State.PENDING_GENERATION, template.protection_level
+        self._looks[name] = self.generation_looks
+        return kms.CryptoKey(name=key, purpose=request.crypto_key.purpose, version_template=template)
+
+    def _get_version(self, request: kms.GetCryptoKeyVersionRequest) -> kms.CryptoKeyVersion:
+        version = self._version(request.name)
+        if version.state == State.PENDING_GENERATION:
+            self._looks[request.name] -= 1
+            if self._looks[request.name] < 0:
+                version.state = State.ENABLED
+        return version
 
     def _get_public_key(self, request: kms.GetPublicKeyRequest) -> kms.PublicKey:
         version = self._usable(request.name)

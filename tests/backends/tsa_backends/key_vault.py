@@ -46,6 +46,8 @@ class KeyVault:
         self.fault: Callable[[str], tuple[int, str, str, dict[str, str]] | None] | None = None
         self.delay_seconds = 0.0
         self.permissions = {"get", "sign"}
+        self.premium = True
+        """Whether it has hardware modules."""
         self.token_seconds = 3600
         self.token_fault: int | None = None
         self.tokens: set[str] = set()
@@ -220,7 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _key(self, parts: list[str], query: dict[str, list[str]], body: bytes) -> None:
         vault = self.server.vault
-        operation = {"sign": "sign", "versions": "list"}.get(parts[-1], "get")
+        operation = {"sign": "sign", "versions": "list", "create": "create"}.get(parts[-1], "get")
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token not in vault.tokens:
             challenge = f'Bearer authorization="{vault.url}/{TENANT}", resource="https://vault.azure.net"'
@@ -238,6 +240,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not query.get("api-version"):
             self._fail(400, "BadParameter", "api-version must be specified")
             return
+        if operation == "create":
+            self._create(parts[0], json.loads(body))
+            return
         versions = vault.keys.get(parts[0], {})
         if operation == "list":
             self._list_versions(parts[0], versions, int(query.get("skip", ["0"])[0]))
@@ -248,11 +253,27 @@ class _Handler(BaseHTTPRequestHandler):
         if key is None:
             self._fail(404, "KeyNotFound", f"A key with (name/id) {parts[0]} was not found in this key vault.")
         elif operation == "get":
-            attributes = {"enabled": key.enabled, "nbf": key.not_before, "exp": key.expires}
-            shown = {name: value for name, value in attributes.items() if value is not None}
-            self._send(200, {"key": key.jwk(kid), "attributes": shown})
+            self._show(key, kid)
         else:
             self._sign(key, kid, json.loads(body))
+
+    def _show(self, key: VaultKey, kid: str) -> None:
+        attributes = {"enabled": key.enabled, "nbf": key.not_before, "exp": key.expires}
+        shown = {name: value for name, value in attributes.items() if value is not None}
+        self._send(200, {"key": key.jwk(kid), "attributes": shown})
+
+    def _create(self, name: str, request: dict[str, Any]) -> None:
+        """Make a new version, of a key that is there as well."""
+        vault = self.server.vault
+        kind, _, module = str(request["kty"]).partition("-")
+        if module and not vault.premium:
+            self._fail(400, "BadParameter", "Hardware-protected keys need a vault of the SKU premium.")
+            return
+        made = new_key(
+            f"rsa-{request['key_size']}" if kind == "RSA" else f"ecdsa-{request['crv'].replace('-', '').lower()}"
+        )
+        key = vault.add_key(name, made, operations=tuple(request["key_ops"]), hsm=bool(module))
+        self._show(key, f"{vault.url}/keys/{name}/{max(vault.keys[name])}")
 
     def _list_versions(self, name: str, versions: dict[str, VaultKey], first: int) -> None:
         """Show two versions on a page, so that a client has to turn them."""
