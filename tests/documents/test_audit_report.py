@@ -135,6 +135,18 @@ def test_a_closing_without_an_end_says_so_and_a_new_start_ends_it(writer: Writer
 
 
 @auditfile
+def test_a_closing_ends_with_its_process_and_hides_no_later_one(writer: Writer) -> None:
+    writer.event("clock.state", MIDDLE, issuing="false", reason="no server")
+    writer.put(encode({"type": "close", "time": utc_text(MIDDLE + timedelta(hours=1)), "pid": 8}))
+    writer.put(encode({"type": "close", "time": utc_text(MIDDLE + timedelta(hours=2)), "pid": 7}))
+    writer.event("clock.state", MIDDLE + timedelta(hours=5), pid="9", issuing="false", reason="no server")
+    writer.event("clock.state", MIDDLE + timedelta(hours=6), pid="9", issuing="true", reason="")
+    rows = section(run("--year", "2026").stdout, "Closings of the clock gate")
+    assert "| 2026-06-01 12:00:00 | 2026-06-01 14:00:00 | 2.0 h | 1 | no server |" in rows
+    assert "| 2026-06-01 17:00:00 | 2026-06-01 18:00:00 | 60 min | 1 | no server |" in rows
+
+
+@auditfile
 def test_an_outage_of_the_sink_itself_is_told_by_its_end(writer: Writer) -> None:
     writer.event(
         "service.readiness",

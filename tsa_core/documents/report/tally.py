@@ -128,6 +128,8 @@ class Tally:
             self.first = time
         if kind == "event":
             self._event(segment, fields, time)
+        elif kind == "close":
+            self._gone(segment, fields, time)
         if not within:
             return
         self.kinds.add(str(fields.get("kind")) if kind == "event" else kind)
@@ -162,9 +164,19 @@ class Tally:
                 self.events.append(event)
             else:
                 self.events_left_out[kind] += 1
-        if kind == STARTED:  # the process of that number before is gone
-            self._end((self._closed, self.gate), event)
-            self._end((self._down, self.unready), event)
+        if kind == STARTED:
+            self._end_all(event)
+
+    def _gone(self, segment: Segment, fields: Mapping[str, Any], text: str) -> None:
+        """End what went on for a process that ended in order: its gate and its readiness are no more."""
+        if (time := moment(text)) is not None:
+            pid = str(fields.get("pid", ""))[:_MAX_TEXT]
+            self._end_all(Event(time=time, kind="close", chain=segment.chain, details={"pid": pid}))
+
+    def _end_all(self, event: Event) -> None:
+        """End what went on for the process of an event, or for the one that had its number before."""
+        self._end((self._closed, self.gate), event)
+        self._end((self._down, self.unready), event)
 
     def _state(self, outages: _Outages, event: Event, reason: str, good: bool, begin: datetime) -> None:
         """Note that something stopped to work for a process, or works again."""
