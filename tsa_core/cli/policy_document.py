@@ -148,8 +148,11 @@ def _plugins(settings: Settings) -> list[Plugin]:
     for group, names in selection(settings).items():
         for name in names:
             try:
-                summary = host.provider(_KINDS[group], name).summary
+                provider = host.provider(_KINDS[group], name)
             except TsaError as error:
-                summary = f"not installed here: {error}"
-            found.append(Plugin(kind=group, name=name, summary=summary, distribution=host.distribution(name)))
+                summary, chained = f"not installed here: {error}", False
+            else:
+                summary, chained = provider.summary, provider.open_trail is not None
+            distribution = host.distribution(name)
+            found.append(Plugin(kind=group, name=name, summary=summary, distribution=distribution, chained=chained))
     return found

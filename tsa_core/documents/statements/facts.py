@@ -30,13 +30,14 @@ _QUALIFIED = "qualified (EN 319 422)"
 class Plugin:
     """A plugin that the configuration selects: what for, its name, its line of summary and its distribution.
 
-    `kind` is one of `tsa_core.service.selection`.
+    `kind` is one of `tsa_core.service.selection`. `chained` says whether an audit sink has a trail that the core reads.
     """
 
     kind: str
     name: str
     summary: str
     distribution: str
+    chained: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,11 @@ class Subject:
 
 def facts_of(subject: Subject) -> Facts:
     """Return what the templates may name."""
-    texts, unknown = promises(subject.settings, any(map(_addresses, subject.chains.values())))
+    texts, unknown = promises(
+        subject.settings,
+        revocable=any(map(_addresses, subject.chains.values())),
+        chained={each.name for each in _of_kind(subject, "audit_sinks") if each.chained},
+    )
     texts |= {"software": f"tsa-core {__version__}", "date": f"{subject.now:%Y-%m-%d}"}
     if name := _authority(subject):
         texts["authority"] = name
@@ -121,7 +126,7 @@ def _tables(subject: Subject) -> Iterator[tuple[str, tuple[str, Table]]]:
     yield (
         "accuracy",
         (
-            "The time in a time-stamp differs from UTC by no more than this:",
+            "Time-stamps state this accuracy, the greatest difference of their time from UTC (RFC 3161 2.4.2):",
             Table(
                 columns=("Profile", "Accuracy"), rows=[(name, _accuracy(profile)) for name, profile in profiles.items()]
             ),

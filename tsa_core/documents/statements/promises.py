@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from tsa_core.config import Settings
 
 
-def promises(settings: Settings, revocable: bool) -> tuple[dict[str, str], dict[str, str]]:
+def promises(settings: Settings, *, revocable: bool, chained: Collection[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the sentences by name, and the questions that stand where a setting tells nothing.
 
-    `revocable` says whether a certificate names a place where its revocation is told.
+    `revocable` says whether a certificate names a place where its revocation is told; `chained` are the audit sinks
+    whose records are a trail of the core's (`tsa_core.api.trail`): of what others keep, nothing is known.
     """
+    sinks = settings.audit.sinks
+    trails, others = [name for name in sinks if name in chained], [name for name in sinks if name not in chained]
     texts = {
         "audit_promise": "No time-stamp is sent before it was recorded; one that cannot be recorded is withheld."
-        if settings.audit.sinks
+        if sinks
         else "Time-stamps are not recorded: the configuration selects no audit sink.",
         "revocation_promise": "Check that the authority's certificate was not revoked, at the addresses that it names."
         if revocable
         else "The authority's certificate names no address at which its revocation is told.",
-        "rekeying": "A new key is made and certified before the end of the old one, and is taken into use by a reload "
-        "in which no request is lost. Time-stamps of the former key stay valid as long as its certificate is.",
+        "rekeying": "A new key and its certificate are taken into use by a reload of the configuration, at which no "
+        "request is lost, or by a new start. The certificate's end, and not the reload, ends the validity of "
+        "time-stamps of the former key.",
         "clock_promise": _clock_promise(settings),
         "clock_gate": _clock_gate(settings),
         "leap_seconds": _leap_seconds(settings),
-        "audit_chain": "The records are chained by hashes, so that a changed or missing record is found; events of the "
-        "clock, starts, stops, reloads and changes of certificates are among them. They hold the network address of "
-        "whoever asked, and the identity where a guard has found it out."
-        if settings.audit.sinks
+        "audit_chain": f"The records of {', '.join(trails)} are chained by hashes, so that a changed or missing record "
+        "is found; events of the clock, starts, stops, reloads and changes of certificates are among them. They hold "
+        "the network address of whoever asked, and the identity where a guard has found it out."
+        if trails
         else "There are no records.",
         "anchoring": _anchoring(settings),
         "transparency": "What plugins publish beside, a log of all time-stamps for example, is named in clause 1.3."
         if settings.routes.plugins
         else "The configuration selects no plugin that publishes anything, such as a log of all time-stamps.",
-        "privacy": "A time-stamp holds a digest and not the document. Network addresses of those who ask are recorded, "
-        "and their identities where a guard has found them out."
-        if settings.audit.sinks
-        else "A time-stamp holds a digest and not the document. The configuration selects no audit sink that would "
-        "record who asked.",
+        "privacy": f"A time-stamp holds a digest and not the document. {_privacy(trails, others)}",
     }
     unknown: dict[str, str] = {}
+    if others and not trails:
+        unknown["audit_chain"] = (
+            f"What the records of {', '.join(others)} hold, and how it is shown that none was changed or removed: the "
+            "plugins do not say."
+        )
     if settings.audit.sinks and not settings.audit.anchor_urls:
         unknown["anchoring"] = (
             "How it is shown that records were not cut off or rewritten as a whole: the configuration names no other "
@@ -62,10 +68,23 @@ def _clock_promise(settings: Settings) -> str:
     )
 
 
+def _privacy(trails: Collection[str], others: Collection[str]) -> str:
+    """Return which records hold what of those who ask."""
+    texts = []
+    if trails:
+        texts.append(
+            f"Network addresses of those who ask are recorded ({', '.join(trails)}), and their identities where a "
+            "guard has found them out."
+        )
+    if others:
+        texts.append(f"What the records of {', '.join(others)} hold of those who ask is not known from the settings.")
+    return " ".join(texts) or "The configuration selects no audit sink that would record who asked."
+
+
 def _clock_gate(settings: Settings) -> str:
     clock = settings.clock
-    policy = clock.on_failure if clock.active_monitors else clock.unmonitored_step
-    if policy == "warn":
+    unmonitored_warn = not clock.active_monitors and clock.unmonitored_step == "warn"
+    if clock.on_failure == "warn" or unmonitored_warn:
         return (
             "When the clock cannot be trusted, time-stamps are given all the same, and the operator is warned: the "
             "stated accuracy is not guaranteed then."
