@@ -13,10 +13,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.cli.timestamp_shell import CHAIN, honest
+from tsa_core.api import AuditError, ConfigError, LocalKeySigner
 from tsa_core.cli import plugin_commands
 from tsa_core.cli.audit.group import audit
 from tsa_core.cli.keys.group import keys
-from tsa_core.documents.ceremony.protocol import Protocol, key_fingerprint
+from tsa_core.documents.ceremony.protocol import Protocol, key_fields
+from tsa_core.paths.chains import subject_text
+from tsa_core.protocol.signatures import key_fingerprint
+from tsa_core.testing import shared_key
 from tsa_core.testing.http_tsa import HttpTsa
 
 PASSWORD = "correct horse battery staple"
@@ -90,7 +94,9 @@ def test_a_key_is_made_and_signs_the_protocol_of_it(tsa: HttpTsa) -> None:
     assert PASSWORD not in Path("c.json").read_text() + Path("c.md").read_text() + made.output
     checked = good(run("ceremony", "--verify", "c.json", "--tsa-roots", "roots.pem"))
     assert "signature: good, by the key itself" in checked.stdout
-    assert f"timestamp: good, of {tsa.url}" in checked.stdout
+    assert f"timestamp: good, of {subject_text(CHAIN.signer.certificate)} at 2" in checked.stdout
+    assert f"not checked: Whether the timestamp came from {tsa.url}" in checked.stderr
+    assert "not checked: Of the timestamp: whether the signer's certificate was revoked" in checked.stderr
     protocol = Protocol.from_json(Path("c.json").read_bytes())
     assert f"key (SHA-256): {key_fingerprint(protocol.public_key())}" in checked.stdout
     assert "not checked: Whether the persons named were there" in checked.stderr
@@ -121,8 +127,97 @@ def test_a_key_that_was_there_is_taken_and_the_protocol_says_so() -> None:
 def test_nothing_is_made_when_the_protocol_could_not_be_written() -> None:
     Path("c.md").write_text("mine")
     result = hold("--make", "ecdsa-p256")
-    assert "a protocol is not written over" in str(result.exception)
+    assert "it exists already, and is not written over" in str(result.exception)
     assert not Path("tsa.key").exists()
+
+
+@needs_file
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--csr-out", "nowhere/a.csr", "--org-name", "Example Ltd"), "there is no such directory"),
+        (("--csr-out", "roots.pem", "--org-name", "Example Ltd"), "it exists already"),
+        (("--csr-out", "a.csr", "--org-name", "Example Ltd", "--country", "Germany"), "a name in a certificate"),
+        (("--csr-out", "a.csr", "--org-name", "Example Ltd", "--common-name", "x" * 65), "a name in a certificate"),
+        (("--tsa", "http://127.0.0.1:1/", "--tsa-roots", "no.pem"), "roots of a TSA cannot be read"),
+        (("--tsa", "http://127.0.0.1:1/", "--tsa-roots", "password"), "password"),
+    ],
+)
+def test_nothing_is_made_when_what_follows_could_not_be_done(flags: tuple[str, ...], said: str) -> None:
+    result = hold("--make", "ecdsa-p256", *flags)
+    assert result.exit_code != 0
+    assert said in f"{result.output} {result.exception}"
+    assert not Path("tsa.key").exists()
+    assert not Path("c.json").exists()
+
+
+@needs_file
+def test_a_key_that_was_made_is_told_before_anything_else_can_go_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise ConfigError("the file cannot be written: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tsa_core.cli.keys.ceremony.write_protocol", full)
+        result = hold("--make", "ecdsa-p256")
+    assert "No space left" in str(result.exception)
+    assert "file:tsa.key is made; should this end without a protocol, hold the ceremony without --make" in result.stderr
+    good(hold())
+    assert content()["what"] == "taken"
+
+
+@needs_file
+def test_a_protocol_of_another_process_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ceremonies that began at the same time, with the same --output."""
+    from tsa_core.cli.keys.protocol_parts import stamped
+
+    def slow(*arguments: Any) -> Any:
+        Path("c.json").write_text("the other's")
+        return stamped(*arguments)
+
+    monkeypatch.setattr("tsa_core.cli.keys.ceremony.stamped", slow)
+    result = hold("--make", "ecdsa-p256")
+    assert "c.json: it exists already" in str(result.exception)
+    assert Path("c.json").read_text() == "the other's"
+    assert not Path("c.md").exists()
+
+
+@needs_file
+def test_a_sink_that_does_not_take_the_event_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tsa_audit_file.sink import FileAuditSink
+
+    def fail(*_: object) -> None:
+        raise AuditError("the disk is full")
+
+    monkeypatch.setattr(FileAuditSink, "event", fail)
+    result = hold("--make", "ecdsa-p256")
+    assert result.exit_code == 1
+    assert "the protocol is written, but not told to the trail: auditfile: the disk is full" in result.output
+    assert Path("c.json").exists()
+
+
+@needs_file
+def test_a_sink_that_keeps_no_events_is_no_trail(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tsa_audit_file.sink import FileAuditSink
+
+    monkeypatch.setattr(FileAuditSink, "keeps_events", False)
+    assert "`audit report`, will not tell of this" in good(hold("--make", "ecdsa-p256")).stderr
+    assert "key.ceremony" not in Path("trail.jsonl").read_text()
+
+
+@needs_file
+def test_settings_of_the_profile_that_names_the_key_count_for_making_too() -> None:
+    profile = '[profiles.default]\nsigner = "file:tsa.key"\n[profiles.default.signer_options]\n'
+    Path("tsa.toml").write_text(CONFIG.replace("[signer.file]\n", profile))
+    good(hold("--make", "ecdsa-p256"))
+    assert content()["what"] == "made"
+
+
+@needs_file
+def test_credentials_of_the_other_authority_are_in_no_file(tsa: HttpTsa) -> None:
+    url = tsa.url.replace("://", "://operator:hunter2@")
+    result = good(hold("--make", "ecdsa-p256", "--tsa", url, "--tsa-roots", "roots.pem"))
+    texts = [path.read_text("utf-8") for path in Path().iterdir() if path.name not in {"tsa.key", "password"}]
+    assert "hunter2" not in "".join([*texts, result.output])
 
 
 @needs_file
@@ -185,6 +280,76 @@ def test_a_protocol_that_was_changed_is_found(change: Callable[[dict[str, Any]],
     assert said in result.output
 
 
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the places of all texts of a JSON document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in items:
+        yield from leaves(inner, (*path, name))
+    if isinstance(value, str):
+        yield path
+
+
+def changes(document: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Yield the document with each text changed, each removed, and each name of an object changed."""
+    for *path, last in leaves(document):
+        for change in ("text", "removed", "name"):
+            other = json.loads(json.dumps(document))
+            place = other
+            for name in path:
+                place = place[name]
+            if change == "text":
+                place[last] += "A"
+            elif change == "removed":
+                del place[last]
+            elif isinstance(place, dict):
+                place[f"{last}A"] = place.pop(last)
+            else:
+                continue
+            yield (*path, last, change), other
+
+
+@needs_file
+def test_no_field_can_be_changed(tsa: HttpTsa) -> None:
+    csr = ("--csr-out", "tsa.csr", "--org-name", "Example Ltd")
+    good(hold("--make", "ecdsa-p256", *csr, "--tsa", tsa.url, "--tsa-roots", "roots.pem"))
+    found = 0
+    for place, document in changes(json.loads(Path("c.json").read_text())):
+        if place[:2] == ("timestamp", "url") and place[-1] == "text":
+            continue  # the address, of which --verify says that nothing proves it
+        Path("changed.json").write_text(json.dumps(document))
+        result = run("ceremony", "--verify", "changed.json", "--tsa-roots", "roots.pem")
+        assert result.exit_code == 1, place
+        assert isinstance(result.exception, SystemExit), place
+        found += 1
+    assert found > 60
+
+
+@needs_file
+def test_a_name_that_is_there_twice_is_refused() -> None:
+    """One reader takes the first of the two, another the last."""
+    good(hold("--make", "ecdsa-p256"))
+    text = Path("c.json").read_text()
+    Path("c.json").write_text(text.replace('"reason": ""', '"reason": "a lie",\n"reason": ""'))
+    result = run("ceremony", "--verify", "c.json")
+    assert result.exit_code == 1
+    assert "it is no protocol of a key ceremony" in result.output
+
+
+@needs_file
+def test_what_was_not_checked_is_told_whatever_the_protocol_says() -> None:
+    """Whoever has the key can sign a protocol that says nothing of it."""
+    good(hold("--make", "ecdsa-p256"))
+    protocol = Protocol.from_json(Path("c.json").read_bytes())
+    signer = LocalKeySigner(shared_key("ecdsa-p256"), digest="sha256")
+    key = {**protocol.content["key"], **key_fields(signer.public_key)}
+    forged = Protocol(content={**protocol.content, "key": key, "not_checked": []}).signed(signer, timeout=10)
+    Path("c.json").write_bytes(forged.to_json())
+    checked = good(run("ceremony", "--verify", "c.json"))
+    assert "not checked: Whether the persons named were there" in checked.stderr
+    assert "not checked: Whether the module demands several persons" in checked.stderr
+    assert "not checked: When it was written: it has no timestamp" in checked.stderr
+
+
 @needs_file
 def test_a_timestamp_of_another_protocol_is_found(tsa: HttpTsa) -> None:
     stamp = ("--tsa", tsa.url, "--tsa-roots", "roots.pem")
@@ -230,7 +395,10 @@ def test_control_characters_of_a_protocol_do_not_reach_the_terminal() -> None:
         (["ceremony", "--key", "file:k", "--output", "c.json", "--tsa", "http://x"], "go together"),
         (["ceremony", "--key", "file:k", "--output", "c.md"], "--output names the JSON"),
         (["ceremony", "--key", "file:k", "--csr-out", "a.csr"], "--csr-out and --org-name go together"),
+        (["ceremony", "--key", "file:k", "--country", "DE"], "--country and --common-name are for the request"),
+        (["ceremony", "--key", "file:k", "--output", "c.json", "--attendee", "Ada\nBob=x"], "on one line"),
         (["ceremony", "--verify", "c.json", "--key", "file:k"], "--verify goes with --tsa-roots alone"),
+        (["ceremony", "--verify", "c.json", "--common-name", "x"], "--verify goes with --tsa-roots alone"),
         (["destroyed", "--how", "x", "--output", "d.json", *WHO], "which key?"),
     ],
 )
@@ -265,9 +433,20 @@ def test_a_key_that_is_gone_has_a_protocol_and_an_event() -> None:
     assert said["key"]["sha256"] == content()["key"]["sha256"]
     assert said["steps"][1]["outcome"].startswith("it cannot be opened: ")
     assert '"kind":"key.destroyed"' in Path("trail.jsonl").read_text()
-    assert (
-        "signature: none: a key that is destroyed signs nothing" in good(run("ceremony", "--verify", "d.json")).stdout
-    )
+    assert any("a wrong PIN" in text for text in said["not_checked"])
+    checked = good(run("ceremony", "--verify", "d.json"))
+    assert "signature: none: a key that is destroyed signs nothing" in checked.stdout
+    assert "not checked: Who wrote it: nothing signs it." in checked.stderr
+    assert "not checked: When it was written" in checked.stderr
+
+
+@needs_file
+def test_a_module_that_cannot_be_asked_says_nothing_of_the_key() -> None:
+    good(hold("--make", "ecdsa-p256"))
+    result = destroy("--key", "sundial:tsa")
+    assert result.exit_code == 1
+    assert "whether the key is gone cannot be said" in result.output
+    assert not Path("d.json").exists()
 
 
 @needs_file

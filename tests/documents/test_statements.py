@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -120,6 +121,17 @@ def test_wrong_answers_are_errors(folder: Path, answers: str, said: str) -> None
     assert result.stdout == ""
 
 
+def test_what_is_no_file_is_not_replaced_by_the_document(folder: Path) -> None:
+    """--output /dev/null by root would leave the machine without it."""
+    os.mkfifo("pipe")
+    result = run("--output", "pipe")
+    assert "pipe: this is a pipe, a device or a folder" in str(result.exception)
+    assert Path("pipe").is_fifo()
+    assert run("--output", "statement.md").exit_code == 0
+    assert run("--output", "statement.md", "--kind", "disclosure").exit_code == 0, "a file is"
+    assert "TSA disclosure statement" in Path("statement.md").read_text()
+
+
 def test_without_certificates_the_authority_is_a_question(folder: Path) -> None:
     result = CliRunner().invoke(policy_document, ["--kind", "disclosure"])
     assert result.exit_code == 0, result.output
@@ -149,14 +161,37 @@ def settings(**clock: object) -> Settings:
     [
         ({"monitors": ["ntp"], "on_failure": "warn"}, "the stated accuracy is not guaranteed"),
         ({"unmonitored_step": "warn"}, "the stated accuracy is not guaranteed"),
+        ({"on_failure": "warn"}, "the stated accuracy is not guaranteed"),
+        ({"monitors": ["ntp"], "unmonitored_step": "warn"}, "no time-stamp is given: requests are refused"),
         ({"monitors": ["ntp"], "widen_accuracy": True}, "the wider accuracy stands in the time-stamp"),
         ({"monitors": ["ntp"]}, "no time-stamp is given: requests are refused"),
     ],
 )
 def test_the_sentence_about_the_gate_follows_the_settings(clock: dict[str, object], said: str) -> None:
-    texts, _ = promises(settings(**clock), False)
+    texts, _ = promises(settings(**clock), revocable=False, chained=())
     assert said in texts["clock_gate"]
     assert "no address" in texts["revocation_promise"]
+
+
+def test_nothing_is_said_of_records_that_only_a_plugin_knows() -> None:
+    found = Settings.model_validate(
+        {"profiles": {"default": {"signer": "file:k"}}, "audit": {"sinks": ["auditfile", "other"]}}
+    )
+    texts, unknown = promises(found, revocable=True, chained={"auditfile"})
+    assert texts["audit_chain"].startswith("The records of auditfile are chained by hashes")
+    assert "What the records of other hold of those who ask is not known" in texts["privacy"]
+    assert "audit_chain" not in unknown
+    texts, unknown = promises(found, revocable=True, chained=())
+    assert "What the records of auditfile, other hold" in unknown["audit_chain"]
+    assert "Network addresses" not in texts["privacy"]
+
+
+def test_a_clock_that_is_not_trusted_stops_nothing_where_the_settings_say_so(folder: Path) -> None:
+    Path("tsa.toml").write_text(CONFIG.replace("max_holdover", 'on_failure = "warn"\nmax_holdover'))
+    for kind in STATEMENTS:
+        said = run("--kind", kind).stdout
+        assert "time-stamps are given all the same" in said
+        assert "o time-stamp is given while" not in said
 
 
 def test_a_measured_accuracy_is_told_with_its_ceiling(folder: Path) -> None:
@@ -166,5 +201,5 @@ def test_a_measured_accuracy_is_told_with_its_ceiling(folder: Path) -> None:
 
 
 def test_lengths_of_time_are_told_in_words() -> None:
-    texts, _ = promises(settings(monitors=["ntp"], max_holdover=timedelta(hours=1)), True)
+    texts, _ = promises(settings(monitors=["ntp"], max_holdover=timedelta(hours=1)), revocable=True, chained=())
     assert "relied upon for 1 hour," in texts["clock_promise"]

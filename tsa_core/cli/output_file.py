@@ -22,11 +22,12 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o600, owner: tuple[int, 
 
 
 def write_files(
-    files: Sequence[tuple[Path, bytes]], *, mode: int = 0o600, owner: tuple[int, int] | None = None
+    files: Sequence[tuple[Path, bytes]], *, mode: int = 0o600, owner: tuple[int, int] | None = None, new: bool = False
 ) -> None:
     """Write all of the files or none, each as `write_file` does; raises ConfigError, which names the one at fault.
 
-    When one cannot take its place, those before it are put back as they were.
+    When one cannot take its place, those before it are put back as they were. With `new`, none takes the place of a
+    file that is there, also of one that another process has just written.
     """
     with ExitStack() as stack:
         staged = [(path, _staged(path, data, mode, owner, stack)) for path, data in files]
@@ -35,7 +36,7 @@ def write_files(
         try:
             for path, temporary in staged:
                 with _named(path):
-                    temporary.replace(path)
+                    _place(temporary, path, new=new)
                 placed.append(path)
         except ConfigError:
             for path, kept in former[: len(placed)]:
@@ -49,6 +50,8 @@ def write_files(
 def _staged(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None, stack: ExitStack) -> Path:
     """Return a file beside `path` that holds the data; the stack removes what is left of it."""
     with _named(path):
+        if path.exists() and not path.is_file():
+            raise ConfigError("this is a pipe, a device or a folder, and no file that can be replaced", path=str(path))
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         stack.callback(Path(name).unlink, missing_ok=True)
         with os.fdopen(descriptor, "wb") as stream:
@@ -59,6 +62,20 @@ def _staged(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None, s
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
     return Path(name)
+
+
+def _place(temporary: Path, path: Path, *, new: bool) -> None:
+    if not new:
+        temporary.replace(path)
+        return
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise ConfigError("it exists already, and is not written over", path=str(path)) from None
+    except OSError:  # a file system without links
+        if path.exists():
+            raise ConfigError("it exists already, and is not written over", path=str(path)) from None
+        temporary.replace(path)
 
 
 def _second_name(path: Path, stack: ExitStack) -> Path | None:

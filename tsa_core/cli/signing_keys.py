@@ -52,14 +52,10 @@ class KeyOpener:
         SignerError.
         """
         scheme = _scheme(uri, option)
-        options = {**(below or {}), **self._table(scheme)}
-        fixed: dict[str, Any] = {"uri": uri, "certified_key": certified_key}
-        for profile in self._settings.profiles.values():
-            if profile.signer == uri:
-                options |= profile.signer_options
-                fixed |= {"signature_digest": profile.signer_hash, "rsa_pss": profile.rsa_pss}
+        options, fixed = self._options(uri, scheme)
+        fixed["certified_key"] = certified_key
         try:
-            signer = self._host.open(SIGNER, scheme, {**options, **(table or {})}, fixed=fixed)
+            signer = self._host.open(SIGNER, scheme, {**(below or {}), **options, **(table or {})}, fixed=fixed)
         except (SignerError, UnsupportedKey) as error:
             raise SignerError(f"{option}: {error}") from error
         if signer.certificate_chain():
@@ -70,10 +66,14 @@ class KeyOpener:
         return signer
 
     def make_key(self, uri: str, kind: str, *, option: str) -> str:
-        """Have the plugin of a URI's scheme make a key; return the URI that names it. Raises what `signer` raises."""
+        """Have the plugin of a URI's scheme make a key; return the URI that names it.
+
+        Its settings are those by which `signer` opens it afterwards. Raises what `signer` raises.
+        """
         scheme = _scheme(uri, option)
+        options, fixed = self._options(uri, scheme)
         try:
-            return self._host.make_key(scheme, self._table(scheme), kind, fixed={"uri": uri, "certified_key": None})
+            return self._host.make_key(scheme, options, kind, fixed=fixed)
         except (SignerError, UnsupportedKey) as error:
             raise type(error)(f"{option}: {error}") from error
 
@@ -81,8 +81,15 @@ class KeyOpener:
         """Return the distribution and version of the plugin that has opened a URI."""
         return self._host.distribution(_scheme(uri, "key"))
 
-    def _table(self, scheme: str) -> dict[str, Any]:
-        return {**self._settings.signer.get(scheme, {}), **self._settings.certificate_signer.get(scheme, {})}
+    def _options(self, uri: str, scheme: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the settings of a key URI, and what the core fills in."""
+        options = {**self._settings.signer.get(scheme, {}), **self._settings.certificate_signer.get(scheme, {})}
+        fixed: dict[str, Any] = {"uri": uri, "certified_key": None}
+        for profile in self._settings.profiles.values():
+            if profile.signer == uri:
+                options |= profile.signer_options
+                fixed |= {"signature_digest": profile.signer_hash, "rsa_pss": profile.rsa_pss}
+        return options, fixed
 
     def authority(self, uri: str, *, option: str) -> CertificateAuthority:
         """Open the certificate authority that a URI names; raises ConfigError, PluginError or an error of the CA."""

@@ -10,13 +10,14 @@ import click
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tsa_core.api import KEY_KINDS, ConfigError, PublicKey, Signer, TsaError, describe_key
+from tsa_core.api import KEY_KINDS, ConfigError, PublicKey, Signer, describe_key
 from tsa_core.api.trail.events import CEREMONY
 from tsa_core.certs import load_certificates
 from tsa_core.certs.hierarchy import Names, tsa_request
 from tsa_core.cli import console
 from tsa_core.cli.keys.protocol_parts import (
     FILE,
+    NOT_CHECKED,
     Steps,
     attendees_of,
     check_before,
@@ -27,20 +28,14 @@ from tsa_core.cli.keys.protocol_parts import (
     write_protocol,
 )
 from tsa_core.cli.keys.verifying import verify_protocol
-from tsa_core.cli.output_file import write_file
+from tsa_core.cli.output_file import write_files
 from tsa_core.cli.setting_origins import without_secret_parts
 from tsa_core.cli.signing_keys import KeyOpener
-from tsa_core.documents.ceremony.protocol import MADE, TAKEN, Protocol, key_fields, key_fingerprint
+from tsa_core.documents.ceremony.protocol import MADE, TAKEN, Protocol, key_fields
 from tsa_core.paths.chains import subject_text
+from tsa_core.protocol.signatures import key_fingerprint
 
 _SIGN_SECONDS: Final = 30.0
-_NOT_CHECKED: Final = (
-    "Whether the persons named were there, and who they are.",
-    "Whether the module demands several persons (m of n), for its administration or for each use of the key.",
-    "No interface of a signer tells it: note the quorum, and who held which part, by hand.",
-    "Whether copies of the private key exist, outside the module or in a backup of it.",
-)
-_NOT_MADE_HERE: Final = "Where, when and how the key was made: it was there before."
 
 
 @click.command()
@@ -53,7 +48,7 @@ _NOT_MADE_HERE: Final = "Where, when and how the key was made: it was there befo
 @click.option("--csr-out", type=FILE, metavar="FILE", help="Write a request for its certificate; needs --org-name")
 @click.option("--org-name", metavar="NAME", help="Organization in the request")
 @click.option("--country", metavar="CODE", help="Country in the request")
-@click.option("--common-name", default="Timestamp Authority", show_default=True, metavar="NAME", help="Of the request")
+@click.option("--common-name", metavar="NAME", help="In the request  [Timestamp Authority]")
 @click.option("--verify", "verified", type=FILE, metavar="FILE", help="Verify a protocol, and nothing else")
 def ceremony(verified: Path | None, **flags: Any) -> None:
     """Make a signing key under witnesses, or take one that was just made, and write a protocol of it.
@@ -76,7 +71,7 @@ def ceremony(verified: Path | None, **flags: Any) -> None:
       timestamp-server keys ceremony --verify ceremony-2027.json --tsa-roots roots.pem
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     if verified is not None:
-        others = [name for name, value in flags.items() if value and name not in {"tsa_roots", "common_name", "config"}]
+        others = [name for name, value in flags.items() if value and name not in {"tsa_roots", "config"}]
         if others:
             raise click.UsageError("--verify goes with --tsa-roots alone")
         verify_protocol(verified, flags["tsa_roots"])
@@ -98,7 +93,7 @@ def _hold(
     csr_out: Path | None,
     org_name: str | None,
     country: str | None,
-    common_name: str,
+    common_name: str | None,
 ) -> None:
     if key_uri is None:
         raise click.UsageError("--key URI is missing: the key that is made or taken; or --verify FILE")
@@ -106,35 +101,25 @@ def _hold(
         raise click.UsageError("a key that is made now has no certificate yet; leave --certificate away")
     if bool(csr_out) != bool(org_name):
         raise click.UsageError("--csr-out and --org-name go together")
-    if csr_out is not None and csr_out.exists():
-        raise ConfigError("it exists already; a request is not written over", path=str(csr_out))
-    output = check_before(output, tsa, tsa_roots)
+    if not csr_out and (country or common_name):
+        raise click.UsageError("--country and --common-name are for the request; --csr-out FILE writes one")
+    names = Names(organization=org_name, country=country, tsa=common_name or "Timestamp Authority")
+    names.name(names.tsa)  # raises for what no certificate can hold
+    output = check_before(output, tsa, tsa_roots, csr_out=csr_out)
     present = attendees_of(attendees)
     steps = Steps()
     with opened_sinks(config) as record, KeyOpener(config) as opener:
         if kind is not None:
             key_uri = opener.make_key(key_uri, kind, option="--key")
             steps.add("make the key", f"made, {kind}")
-        try:
-            signer = opener.signer(key_uri, option="--key")
-            names = Names(organization=org_name, country=country, tsa=common_name)
-            more = _facts(signer, key_uri, steps, certificate=certificate, csr_out=csr_out, names=names)
-            distribution, _, version = opener.distribution(key_uri).partition(" ")
-            protocol = Protocol(
-                content=content_of(
-                    MADE if kind else TAKEN,
-                    steps,
-                    present,
-                    reason,
-                    software={distribution: version},
-                    not_checked=[*_NOT_CHECKED, *([] if kind else [_NOT_MADE_HERE])],
-                    **more,
-                )
-            ).signed(signer, timeout=_SIGN_SECONDS)
-        except TsaError:
-            if kind is not None:
-                console.tell("the key was made; write its protocol without --make when what is wrong is mended")
-            raise
+            where = without_secret_parts(key_uri)
+            console.tell(f"{where} is made; should this end without a protocol, hold the ceremony without --make")
+        signer = opener.signer(key_uri, option="--key")
+        more = _facts(signer, key_uri, steps, certificate=certificate, csr_out=csr_out, names=names)
+        distribution, _, version = opener.distribution(key_uri).partition(" ")
+        what, software = MADE if kind else TAKEN, {distribution: version}
+        content = content_of(what, steps, present, reason, software=software, not_checked=NOT_CHECKED[what], **more)
+        protocol = Protocol(content=content).signed(signer, timeout=_SIGN_SECONDS)
         protocol, missing = stamped(protocol, tsa, tsa_roots)
         write_protocol(protocol, output)
         record(CEREMONY, protocol)
@@ -161,7 +146,7 @@ def _facts(
         steps.add("compare the certificate with the key", "it is for this key")
     if csr_out is not None:
         request = tsa_request(signer, names)
-        write_file(csr_out, request.public_bytes(Encoding.PEM), mode=0o644)
+        write_files([(csr_out, request.public_bytes(Encoding.PEM))], mode=0o644, new=True)
         digest = hashlib.sha256(request.public_bytes(Encoding.DER)).hexdigest()
         found["request"] = {"subject": request.subject.rfc4514_string(), "sha256": digest}
         steps.add("write a certificate request, signed by the key", f"SHA-256 {digest}")

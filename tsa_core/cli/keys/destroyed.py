@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import click
 
-from tsa_core.api import ConfigError, PublicKey, SignerUnavailable, TsaError, describe_key, one_line
+from tsa_core.api import ConfigError, PluginError, PublicKey, TemporaryFailure, TsaError, describe_key, one_line
 from tsa_core.api.trail.events import DESTROYED as EVENT
 from tsa_core.certs import load_certificates
 from tsa_core.cli.keys.protocol_parts import (
     FILE,
+    NOT_CHECKED,
     Steps,
     attendees_of,
     check_before,
@@ -24,12 +25,12 @@ from tsa_core.cli.keys.protocol_parts import (
 from tsa_core.cli.keys.verifying import read_protocol
 from tsa_core.cli.setting_origins import without_secret_parts
 from tsa_core.cli.signing_keys import KeyOpener
-from tsa_core.documents.ceremony.protocol import DESTROYED, BrokenProtocolError, Protocol, key_fields, key_fingerprint
+from tsa_core.documents.ceremony.protocol import DESTROYED, BrokenProtocolError, Protocol, key_fields
+from tsa_core.protocol.signatures import key_fingerprint
 
-_NOT_CHECKED: Final = (
-    "Whether the persons named were there, and who they are.",
-    "Whether copies of the private key exist, outside the module or in a backup of it.",
-    "Whether the module destroys what it deletes: its certification says so.",
+_READ_THE_OUTCOME: Final = (
+    "Whether what came of opening the key means that it is gone, and not that it may not be seen: a wrong PIN or a "
+    "missing permission says so as well."
 )
 
 
@@ -69,7 +70,7 @@ def destroyed(
     present = attendees_of(attendees)
     steps = Steps()
     steps.add("destroy the key", how)
-    not_checked = list(_NOT_CHECKED)
+    not_checked = list(NOT_CHECKED[DESTROYED])
     details: dict[str, Any] = {}
     if key_uri is None:
         not_checked.append("Whether the key is gone: nothing was opened (--key URI).")
@@ -77,6 +78,7 @@ def destroyed(
         details["uri"] = without_secret_parts(key_uri)
         outcome = _try_to_open(key_uri, config, public_key)
         steps.add("try to open the key where it was", outcome)
+        not_checked.append(_READ_THE_OUTCOME)
     key = {**key_fields(public_key), "kind": describe_key(public_key), **details}
     protocol = Protocol(content=content_of(DESTROYED, steps, present, reason, key=key, not_checked=not_checked))
     with opened_sinks(config) as record:
@@ -113,7 +115,7 @@ def _try_to_open(uri: str, config: Path | None, public_key: PublicKey) -> str:
     with KeyOpener(config) as opener:
         try:
             there = opener.signer(uri, option="--key").public_key
-        except SignerUnavailable as error:
+        except (TemporaryFailure, PluginError) as error:
             raise click.ClickException(
                 f"whether the key is gone cannot be said, because its module cannot be asked now: {one_line(error)}"
             ) from None

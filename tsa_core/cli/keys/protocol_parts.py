@@ -16,12 +16,12 @@ import click
 import cryptography
 
 from tsa_core import __version__
-from tsa_core.api import AuditEvent, AuditSink, ConfigError, read_file
+from tsa_core.api import AuditError, AuditEvent, AuditSink, ConfigError, one_line, read_file, why_not_writable
 from tsa_core.cli import console
 from tsa_core.cli.output_file import write_files
 from tsa_core.client import RequestTimeout, ThresholdNotMet, stamp_all
 from tsa_core.config import CONFIG_VARIABLE, load_settings
-from tsa_core.documents.ceremony.protocol import Protocol
+from tsa_core.documents.ceremony.protocol import DESTROYED, MADE, TAKEN, Protocol
 from tsa_core.documents.ceremony.shown import document_of
 from tsa_core.documents.markdown import to_markdown
 from tsa_core.host import AUDIT_SINK, PluginHost
@@ -31,6 +31,21 @@ FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _MAX_ROOTS_OCTETS: Final = 4 * 1_048_576
 _STAMP_SECONDS: Final = 30.0
 _MAX_NAME: Final = 200
+_WHO: Final = "Whether the persons named were there, and who they are."
+_COPIES: Final = "Whether copies of the private key exist, outside the module or in a backup of it."
+_QUORUM: Final = (
+    "Whether the module demands several persons (m of n), for its administration or for each use of the key. No "
+    "interface of a signer tells it: note the quorum, and who held which part, by hand."
+)
+NOT_CHECKED: Final[Mapping[str, Sequence[str]]] = {
+    MADE: (_WHO, _QUORUM, _COPIES),
+    TAKEN: (_WHO, _QUORUM, _COPIES, "Where, when and how the key was made: it was there before."),
+    DESTROYED: (_WHO, _COPIES, "Whether the module destroys what it deletes: its certification says so."),
+}
+"""What no program can see, by what became of the key."""
+_NO_TRAIL: Final = (
+    "no audit sink that keeps events is configured: the audit trail, and `audit report`, will not tell of this"
+)
 _OPTIONS: Final = (
     click.option("--config", type=FILE, metavar="FILE", help="The server's configuration  [TSA_CONFIG]"),
     click.option(
@@ -66,19 +81,22 @@ class Steps:
         self.rows.append({"time": _now(), "step": step, "outcome": outcome})
 
 
-def check_before(output: Path | None, tsa: str | None, tsa_roots: Path | None) -> Path:
+def check_before(output: Path | None, tsa: str | None, tsa_roots: Path | None, *, csr_out: Path | None = None) -> Path:
     """Return where the protocol goes; raises for what would be noticed only after the key was made."""
     if output is None:
         raise click.UsageError("--output FILE.json is missing: the protocol")
     if bool(tsa) != bool(tsa_roots):
         raise click.UsageError("--tsa URL and --tsa-roots FILE go together: what was stamped is verified at once")
-    for path in (output, output.with_suffix(".md")):
-        if path.exists():
-            raise ConfigError("it exists already; a protocol is not written over", path=str(path))
     if output.suffix == ".md":
         raise click.UsageError("--output names the JSON; the text for people is written beside it, as .md")
-    if not os.access(output.absolute().parent, os.W_OK):
-        raise ConfigError("nothing can be written there", path=str(output.absolute().parent))
+    for path in (output, output.with_suffix(".md"), *([csr_out] if csr_out else [])):
+        if path.exists() or path.is_symlink():
+            raise ConfigError("it exists already, and is not written over", path=str(path))
+        folder = path.absolute().parent
+        if not folder.is_dir() or (reason := why_not_writable(folder)):
+            raise ConfigError(reason if folder.is_dir() else "there is no such directory", path=str(folder))
+    if tsa_roots is not None:
+        verifier_of(tsa_roots)
     return output
 
 
@@ -99,8 +117,8 @@ def attendees_of(given: Sequence[str]) -> list[dict[str, str]]:
 
 def _attendee(name: str, role: str) -> dict[str, str]:
     name, role = name.strip(), role.strip()
-    if not name or not role or max(len(name), len(role)) > _MAX_NAME:
-        raise click.UsageError("--attendee is 'NAME=ROLE', of 200 letters each at most")
+    if not name or not role or max(len(name), len(role)) > _MAX_NAME or not (name + role).isprintable():
+        raise click.UsageError("--attendee is 'NAME=ROLE', of 200 letters each at most, on one line")
     return {"name": name, "role": role}
 
 
@@ -151,7 +169,8 @@ def stamped(protocol: Protocol, tsa: str | None, tsa_roots: Path | None) -> tupl
 def write_protocol(protocol: Protocol, output: Path) -> None:
     """Write the protocol as JSON, and as a text for people beside it; both or none."""
     text = to_markdown(document_of(protocol))
-    write_files([(output, protocol.to_json()), (output.with_suffix(".md"), text.encode("utf-8"))], mode=0o644)
+    files = [(output, protocol.to_json()), (output.with_suffix(".md"), text.encode("utf-8"))]
+    write_files(files, mode=0o644, new=True)
     console.echo(f"{output}  {protocol.fingerprint}")
 
 
@@ -159,29 +178,39 @@ def write_protocol(protocol: Protocol, output: Path) -> None:
 def opened_sinks(config: Path | None) -> Iterator[Callable[[str, Protocol], None]]:
     """Open the audit sinks of the configuration, before anything is done; yield what puts an event into each trail.
 
-    Without a configuration or a sink, says so: then nothing but the file tells of the ceremony. Raises TsaError.
+    Without a configuration, or a sink that keeps events, says so: then nothing but the file tells of the ceremony.
+    Raises TsaError; what is yielded raises ClickException when a sink does not take the event.
     """
     if config is None and not os.environ.get(CONFIG_VARIABLE):
-        settings, sinks = None, []
-    else:
-        settings = load_settings(config, whole=False)
-        sinks = settings.audit.sinks
-    if settings is None or not sinks:
-        console.tell("no audit sink is configured: the audit trail, and `audit report`, will not tell of this")
+        console.tell(_NO_TRAIL)
         yield lambda _kind, _protocol: None
         return
+    settings = load_settings(config, whole=False)
     host = PluginHost.for_settings(settings)
     try:
-        opened: list[AuditSink] = [host.open(AUDIT_SINK, name, settings.audit.plugin_table(name)) for name in sinks]
+        opened = {name: host.open(AUDIT_SINK, name, settings.audit.plugin_table(name)) for name in settings.audit.sinks}
+        keeping = {name: sink for name, sink in opened.items() if sink.keeps_events}
+        if not keeping:
+            console.tell(_NO_TRAIL)
 
         def record(kind: str, protocol: Protocol) -> None:
             event = AuditEvent(kind=kind, time=datetime.now(UTC), details=_details(protocol))
-            for sink in opened:
-                sink.event(event)
+            faults = [fault for name, sink in keeping.items() if (fault := _told(name, sink, event))]
+            if faults:
+                raise click.ClickException(f"the protocol is written, but not told to the trail: {'; '.join(faults)}")
 
         yield record
     finally:
         host.close()
+
+
+def _told(name: str, sink: AuditSink, event: AuditEvent) -> str:
+    """Have a sink keep an event; return why it does not."""
+    try:
+        sink.event(event)
+    except AuditError as error:
+        return f"{name}: {one_line(error)}"
+    return ""
 
 
 def _details(protocol: Protocol) -> Mapping[str, str]:

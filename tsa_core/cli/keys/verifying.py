@@ -9,8 +9,9 @@ import click
 
 from tsa_core.api import one_line, read_file
 from tsa_core.cli import console
-from tsa_core.cli.keys.protocol_parts import verifier_of
+from tsa_core.cli.keys.protocol_parts import NOT_CHECKED, verifier_of
 from tsa_core.documents.ceremony.protocol import DESTROYED, MAX_OCTETS, BrokenProtocolError, Protocol
+from tsa_core.paths.chains import subject_text
 from tsa_core.verify import VerificationError
 
 
@@ -39,16 +40,20 @@ def verify_protocol(path: Path, roots: Path | None) -> None:
     except (BrokenProtocolError, KeyError, TypeError) as error:
         sha256, signature = "unknown", "NOT GOOD"
         faults.append(str(error) if isinstance(error, BrokenProtocolError) else "it names no key")
-    stamp, not_checked = "none", _texts(content.get("not_checked"))
+    what = str(content.get("what"))
+    # Whoever wrote it may have left out what was not checked.
+    not_checked = [*_texts(content.get("not_checked")), *NOT_CHECKED.get(what, ())]
+    if protocol.signature is None:
+        not_checked.append("Who wrote it: nothing signs it. Compare its SHA-256 with the one in the audit trail.")
+    stamp = "none"
     if protocol.timestamp is not None:
         stamp = _timestamp(protocol, roots, faults, not_checked)
     elif roots is not None:
         faults.append("it has no timestamp, and --tsa-roots asks for one")
+    else:
+        not_checked.append("When it was written: it has no timestamp, and its times are those of the machine's clock.")
     rows = [
-        (
-            "what",
-            one_line(str(content.get("what"))),
-        ),
+        ("what", one_line(what)),
         ("ended", one_line(str(content.get("ended")))),
         ("attendees", ", ".join(_attendees(content.get("attendees")))),
         ("key (SHA-256)", sha256),
@@ -57,8 +62,8 @@ def verify_protocol(path: Path, roots: Path | None) -> None:
         ("timestamp", stamp),
     ]
     console.print_facts(("FACT", "VALUE"), [(name, _printable(value)) for name, value in rows])
-    for text in not_checked:
-        console.tell(f"not checked: {text}")
+    for text in dict.fromkeys(not_checked):
+        console.tell(f"not checked: {_printable(text)}")
     if faults:
         raise click.ClickException("\n".join(_printable(fault) for fault in faults))
 
@@ -74,7 +79,9 @@ def _timestamp(protocol: Protocol, roots: Path | None, faults: list[str], not_ch
     except VerificationError as error:
         faults.append(f"the timestamp of {url} is not good: {one_line(error)}")
         return "NOT GOOD"
-    return f"good, of {url} at {verified.tst_info.gen_time:%Y-%m-%dT%H:%M:%SZ}"
+    not_checked += [f"Of the timestamp: {note.text}." for note in verified.unchecked]
+    not_checked.append(f"Whether the timestamp came from {url}: it does not hold its address.")
+    return f"good, of {subject_text(verified.signer_certificate)} at {verified.tst_info.gen_time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _texts(value: Any) -> list[str]:

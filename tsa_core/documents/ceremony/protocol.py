@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tsa_core.api import PublicKey, Signer, SignerError, TsaError, UnsupportedKey, signature_algorithm
+from tsa_core.protocol.signatures import key_fingerprint, public_key_info
 
 FORMAT: Final = "tsa-core key ceremony 1"
 MAX_OCTETS: Final = 4 * 1_048_576
@@ -114,7 +115,7 @@ class Protocol:
     def from_json(cls, data: bytes) -> Protocol:
         """Return the protocol of a file; raises BrokenProtocolError for anything else. Nothing is verified."""
         try:
-            document = json.loads(data, parse_float=_refuse, parse_constant=_refuse)
+            document = json.loads(data, parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_object)
             if document["format"] != FORMAT:
                 raise BrokenProtocolError("it is no protocol of a key ceremony, or of another version")
             content, signature, timestamp = (document.get(name) for name in ("content", "signature", "timestamp"))
@@ -145,13 +146,7 @@ class Protocol:
 
 def key_fields(public_key: PublicKey) -> dict[str, str]:
     """Return what identifies a key in a protocol: its SubjectPublicKeyInfo, and the SHA-256 of that."""
-    octets = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return {"public_key": _base64(octets), "sha256": hashlib.sha256(octets).hexdigest()}
-
-
-def key_fingerprint(public_key: PublicKey) -> str:
-    """Return the SHA-256 of a key's SubjectPublicKeyInfo, in hexadecimal."""
-    return key_fields(public_key)["sha256"]
+    return {"public_key": _base64(public_key_info(public_key)), "sha256": key_fingerprint(public_key)}
 
 
 def _canonical(value: object) -> str:
@@ -160,6 +155,14 @@ def _canonical(value: object) -> str:
 
 def _base64(octets: bytes) -> str:
     return base64.b64encode(octets).decode("ascii")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; of one that has a name twice, two readers would make two things."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice")
+    return found
 
 
 def _refuse(text: str) -> object:
