@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from time import sleep
 
@@ -115,6 +117,37 @@ def note_removed(scene: Scene) -> Seen:
         log, readyz = server.logged("critical.*No token leaves until"), server.readyz()
         assert scene.run("audit", "accept", "--reason", "a drill", path).code == 0
         return Seen(client=client, log=log, readyz=readyz, healed=f"{server.healed()} after `audit accept`")
+
+
+@fault("trail-rows-removed", "tsa-audit-sql with SQLite; the last rows and what tells of them are removed")
+def rows_removed(scene: Scene) -> Seen:
+    """The process remembers what the database no longer has; there is nothing that an operator could accept."""
+    path = scene.folder / "audit.db"
+    toml = f'{MEMORY}[audit]\nsinks = ["auditsql"]\n[audit.auditsql]\npath = "{path}"\n'
+    with scene.serve(toml) as server:
+        for _ in range(4):
+            assert server.grants()
+        with closing(sqlite3.connect(path, timeout=60)) as database, database:
+            database.execute("DELETE FROM audit_record WHERE seq > 3")
+            database.execute(
+                "UPDATE audit_writer SET head_seq = 3, head_hash = (SELECT hash FROM audit_record WHERE seq = 3)"
+            )
+        client = server.refusal()
+        server.until(lambda: "not as it was left" in server.readyz(), what="/readyz says why")
+        log, readyz, metric = server.logged("critical.*rows"), server.readyz(), server.metric("audit_healthy")
+        accepted = scene.run("audit", "accept", "--reason", "a drill", "--config", scene.folder / "tsa.toml")
+        assert accepted.code != 0, accepted.output
+        line = accepted.output.splitlines()[-1]
+    with scene.serve(None) as server:
+        healed = server.healed()
+    return Seen(
+        client=client,
+        log=log,
+        readyz=readyz,
+        metric=metric,
+        also=f"`audit accept` exits with {accepted.code}: {scene.plain(line)}",
+        healed=f"{healed} after a restart, with a new chain",
+    )
 
 
 @fault(
