@@ -193,6 +193,7 @@ def plain(text: str, folder: Path) -> str:
     text = re.sub(r"(127\.0\.0\.\d+|\[::1\]|localhost):\d+", r"\1:PORT", text)
     text = re.sub(r"\b[0-9a-f]{64}\b", "HASH", text)
     text = re.sub(r"\bpid[ =]\d+", "pid PID", text)
+    text = re.sub(r"\b[\w-]+\.\d+\.[0-9a-f]{16}\b", "HOST.PID.ID", text)
     text = re.sub(r"( \d{3}) [\d.]+ms\b|\b(id=)[\w-]+", lambda found: found[1] or f"{found[2]}ID", text)
     text = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
     return f"`{text.replace('`', chr(39)).replace('|', '/')}`"
