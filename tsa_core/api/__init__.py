@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pluggy import HookimplMarker
 
+from tsa_core.api.addresses import sends_cleartext
 from tsa_core.api.agreement import Agreement, agree
 from tsa_core.api.attempts import within_deadline
 from tsa_core.api.certificate_authority import CertificateAuthority
@@ -182,6 +183,7 @@ __all__ = [
     "replace_file",
     "resolve_path",
     "retry_after",
+    "sends_cleartext",
     "signature_algorithm",
     "sync_folder",
     "why_not_writable",

@@ -11,7 +11,6 @@ import logging
 import os
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import boto3.session
 import botocore.loaders
@@ -19,7 +18,7 @@ import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 
-from tsa_core.api import ConfigError, keep_quiet, one_line, retry_after
+from tsa_core.api import ConfigError, keep_quiet, one_line, retry_after, sends_cleartext
 from tsa_log.objects import MAX_OCTETS, Bucket, Changed, Stored, StoreError, StoreUnavailable
 from tsa_log.options import STORAGE, BucketPlace, S3Options
 from tsa_log.storage import ServedAs
@@ -61,7 +60,6 @@ _HINTS: Final = {
     "SignatureDoesNotMatch": "is the secret access key the one of this access key?",
     "SlowDown": "the store has too much to do; a longer interval makes fewer requests",
 }
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _CONNECTIONS: Final = 16
 
 
@@ -75,8 +73,8 @@ class S3Bucket(Bucket):
         keep_quiet("boto3", "botocore", "s3transfer")  # at DEBUG they write credentials
         self.where = str(place)
         self._place = place
-        if options.endpoint_url:
-            _warn_of_plain_http(options.endpoint_url)
+        if options.endpoint_url and sends_cleartext(options.endpoint_url):
+            log.warning("audit.tokenlog.s3.endpoint_url is not HTTPS: anybody on the way can change the log's files")
         region = options.region or os.environ.get("AWS_REGION")  # of which boto3 knows nothing
         core = botocore.session.Session(profile=options.profile)
         config = Config(
@@ -183,9 +181,3 @@ def _refusal(error: exceptions.ClientError, where: str, action: str) -> Exceptio
     if code in _RETRYABLE or status >= 500:
         return StoreUnavailable(text, retry_after=retry_after(metadata.get("HTTPHeaders", {}).get("retry-after")))
     return StoreError(text)
-
-
-def _warn_of_plain_http(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        log.warning("audit.tokenlog.s3.endpoint_url is not HTTPS: anybody on the way can change the log's files")

@@ -15,7 +15,16 @@ import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 
-from tsa_core.api import ConfigError, SignerError, SignerUnavailable, keep_quiet, one_line, retry_after, within_deadline
+from tsa_core.api import (
+    ConfigError,
+    SignerError,
+    SignerUnavailable,
+    keep_quiet,
+    one_line,
+    retry_after,
+    sends_cleartext,
+    within_deadline,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +61,6 @@ _ACTIONS: Final = {
 }
 _LAST_TRY: Final = 8
 """No try begins with less than this part of the time left, because each half of it has a client of its own."""
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HINTS: Final = {
     "DisabledException": "enable the key: aws kms enable-key",
     "ExpiredTokenException": "the credentials have ended; give new ones, or a profile or role that renews them",
@@ -202,5 +210,5 @@ def check_endpoint(url: str, setting: str, crosses: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
         raise ConfigError("the endpoint is not a URL such as https://kms.eu-west-1.amazonaws.com", path=setting)
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if sends_cleartext(url):
         log.warning("%s is not HTTPS: %s the network unprotected", url, crosses)

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, sends_cleartext
 from tsa_signer_hashivault.options import TransitOptions
 from tsa_signer_hashivault.token_files import read_token, usable_token
 from tsa_signer_hashivault.vault_login import Login, read_login
 
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +38,7 @@ class TransitSettings:
     @property
     def plain_http(self) -> bool:
         """Whether the token crosses a network unprotected."""
-        parts = urlsplit(self.address)
-        return parts.scheme == "http" and parts.hostname not in _LOOPBACK
+        return sends_cleartext(self.address)
 
 
 def complete(options: TransitOptions, environ: Mapping[str, str] = os.environ) -> TransitSettings:
