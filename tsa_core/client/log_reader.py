@@ -34,7 +34,8 @@ _MAX_BUNDLE_OCTETS: Final = TILE_WIDTH * (2 + 0xFFFF)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_KEPT: Final = 4
 """Bundles that are remembered."""
-_MISSING: Final = frozenset({404, 410})
+_MISSING: Final = frozenset({403, 404, 410})
+"""What is answered for a file that is not there: S3 says 403 to whoever may read a bucket, and not list it."""
 
 
 class LogUnusable(ClientError):

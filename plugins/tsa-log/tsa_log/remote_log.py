@@ -25,7 +25,8 @@ from tsa_core.api.transparency import (
 from tsa_log.bounded_http import BoundedConnection, Limit, printable, why_it_failed
 
 _MAX_BUNDLE_OCTETS: Final = TILE_WIDTH * (2 + 0xFFFF)
-_MISSING: Final = frozenset({404, 410})
+_MISSING: Final = frozenset({403, 404, 410})
+"""What is answered for a file that is not there: S3 says 403 to whoever may read a bucket, and not list it."""
 
 
 class RemoteLogError(TsaError):
@@ -73,7 +74,7 @@ class RemoteLog:
         """Return the newest checkpoint, which one of the keys has signed in its own name."""
         data = self._fetch("checkpoint", MAX_NOTE_OCTETS)
         if data is None:
-            raise self.error("it has no checkpoint")
+            raise self.error("it has no checkpoint, or does not show it")
         try:
             signed = parse_signed_checkpoint(data)
             origin = signed.checkpoint.origin
@@ -94,7 +95,7 @@ class RemoteLog:
             return data
         data = self._fetch(tile.whole.path, most) if tile.width < TILE_WIDTH else None
         if data is None:
-            raise self.error(f"it has no {tile.path}")
+            raise self.error(f"it has no {tile.path}, or does not show it")
         return tile.part_of(data)
 
     def hashes(self, size: int) -> TileHashes:
