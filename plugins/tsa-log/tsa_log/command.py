@@ -13,7 +13,7 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, key_file
 from tsa_core.api.transparency import EncodingError, NoteSigner, SignatureType, parse_verifier_key
 from tsa_log.keys import cosigner
 from tsa_log.mirror_keeper import MirrorKeeper
@@ -24,6 +24,7 @@ from tsa_log.state import StateFiles
 from tsa_log.take_over_command import take_over_log
 
 _LOCK_SECONDS: Final = 10.0
+_MAX_KEY_OCTETS: Final = 1 << 14
 
 _out = click.option(
     "--out",
@@ -131,7 +132,7 @@ def accept(origin: str, directory: Path, reason: str) -> None:
 )
 @click.option(
     "--key",
-    "key_file",
+    "key_path",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="The mirror's own cosigning key; the copy's checkpoint is signed with it.",
 )
@@ -145,7 +146,7 @@ def mirror(
     url: str,
     keys: tuple[str, ...],
     directory: Path,
-    key_file: Path | None,
+    key_path: Path | None,
     *,
     timeout: float,
     follow: bool,
@@ -166,7 +167,7 @@ def mirror(
         remote = RemoteLog(web_address(url), parsed)
     except (EncodingError, ValueError) as error:
         raise click.UsageError(str(error)) from None
-    signer = None if key_file is None else cosigner(key_file.read_text(encoding="ascii", errors="replace"), "--key")
+    signer = None if key_path is None else _read_cosigner(key_path)
     try:
         with closing(MirrorKeeper(directory, remote, parsed, signer)) as keeper:
             while True:
@@ -176,6 +177,12 @@ def mirror(
                 sleep(every)
     except OSError as error:
         raise ConfigError(error.strerror or str(error), path=str(directory)) from None
+
+
+def _read_cosigner(path: Path) -> NoteSigner:
+    """Return the mirror's key; raises ConfigError."""
+    with key_file(path, "mirror's key", limit=_MAX_KEY_OCTETS) as data:
+        return cosigner(data.decode("ascii", "replace"), "--key")
 
 
 def _copy(keeper: MirrorKeeper, timeout: float, *, follow: bool) -> None:
