@@ -90,12 +90,12 @@ class Publisher:
         elif consumed == self.published.consumed:
             return True
         former = self.published.size
-        self.published = Published(size=size, consumed=consumed)
-        self._files.write_published(self.published)
-        if isinstance(self._storage, LocalStorage):
+        if isinstance(self._storage, LocalStorage):  # before it is written down: after a crash it is done again
             for tile in tiles_between(former, size):
                 if tile == tile.whole:
                     self._storage.drop_parts(tile)
+        self.published = Published(size=size, consumed=consumed)
+        self._files.write_published(self.published)
         self._tell("")
         return True
 

@@ -66,7 +66,7 @@ class Witness:
 
     def _body(self, old: int, signed: SignedCheckpoint) -> bytes:
         size = signed.checkpoint.size
-        hashes = TileHashes(size, lambda tile: self._storage.read(tile.path))
+        hashes = TileHashes(size, self._storage.read_tile)
         path = consistency_path(old, size, hashes) if old else []
         lines = [f"old {old}", *(base64.b64encode(each).decode("ascii") for each in path), ""]
         return "".join(f"{line}\n" for line in lines).encode("ascii") + signed.note.encode()
