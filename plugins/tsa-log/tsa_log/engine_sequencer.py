@@ -16,13 +16,13 @@ from time import monotonic
 from typing import Final
 
 from tsa_core.api import clear_scratch
-from tsa_core.api.transparency import EncodingError, SignedCheckpoint, parse_verifier_key, read_entry
+from tsa_core.api.transparency import EncodingError, SignedCheckpoint, parse_verifier_key
 from tsa_log.engine import Engine
 from tsa_log.journal import MAX_READ, Journals, read_records
 from tsa_log.mirror import Mirror
 from tsa_log.options import LogOptions, TesseraOptions
 from tsa_log.remote_log import RemoteLog, RemoteLogError
-from tsa_log.sequencer import MICROSECOND, went_back
+from tsa_log.sequencer import MICROSECOND, time_of, went_back
 from tsa_log.state import LogState, Published, StateFiles
 from tsa_log.storage import Storage
 
@@ -137,14 +137,11 @@ class EngineSequencer:
 
     def _records_of(self, path: Path) -> Iterator[_Underway]:
         for entry, end in read_records(path, self._read.get(path.name, 0), MAX_READ):
-            record = _Underway(entry, end, done=not entry)  # an empty one is a probe
-            if entry:
-                try:
-                    record.microseconds = read_entry(entry).microseconds
-                except EncodingError as error:
-                    log.error("an entry of %s is left out: %s", path.name, error)  # noqa: TRY400 - no traceback
-                    record = _Underway(b"", end, done=True)
-            yield record
+            microseconds = time_of(entry, path.name) if entry else None  # an empty one is a probe
+            if microseconds is None:
+                yield _Underway(b"", end, done=True)
+            else:
+                yield _Underway(entry, end, microseconds)
 
     def _underway(self) -> list[_Underway]:
         return [each for records in self._records.values() for each in records if not each.done]

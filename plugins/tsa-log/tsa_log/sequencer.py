@@ -36,6 +36,16 @@ def went_back(seconds: float) -> str:
     )
 
 
+def time_of(entry: bytes, journal: str) -> int | None:
+    """Return an entry's genTime in microseconds; None for one that is none, of which the log file is told."""
+    try:
+        return read_entry(entry).microseconds
+    except EncodingError as error:
+        reason = str(error)
+    log.error("an entry of %s is left out: %s", journal, reason)
+    return None
+
+
 class SequencerLock:
     """Who holds it is the sequencer of a directory; the system takes it back from a process that dies."""
 
@@ -159,11 +169,9 @@ class Sequencer:
             for entry, end in read_records(path, consumed.get(path.name, 0), MAX_READ):
                 if len(found) >= MAX_BATCH:
                     return found, consumed
-                if entry:  # an empty one is a probe
-                    try:
-                        found.append((read_entry(entry).microseconds, entry))
-                    except EncodingError as error:
-                        log.error("an entry of %s is left out: %s", path.name, error)  # noqa: TRY400 - no traceback
+                # An empty one is a probe.
+                if entry and (microseconds := time_of(entry, path.name)) is not None:
+                    found.append((microseconds, entry))
                 consumed[path.name] = end
         return found, consumed
 

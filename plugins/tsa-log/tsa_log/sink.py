@@ -11,31 +11,32 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
 
-from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, ProfileSummary
-from tsa_core.api.transparency import EncodingError, NoteSigner, entry_of, parse_verifier_key
-from tsa_log.engine_sequencer import EngineSequencer, open_engine
+from tsa_core.api import (
+    AuditError,
+    AuditRecord,
+    AuditSink,
+    ConfigError,
+    HealthStatus,
+    ProfileSummary,
+    sends_cleartext,
+)
+from tsa_core.api.transparency import EncodingError, NoteSigner, entry_of
 from tsa_log.journal import Journal, Place
 from tsa_log.keys import signers_of
 from tsa_log.opening import open_storage
 from tsa_log.options import LogOptions
-from tsa_log.publisher import Publisher
-from tsa_log.sequencer import Sequencer, SequencerLock, went_back
-from tsa_log.state import LogState, Published, StateFiles, Trouble
-from tsa_log.storage import Conflict, Storage
-from tsa_log.tree import DamagedLog
-from tsa_log.witnesses import Witness, WitnessThread
+from tsa_log.sequencer import went_back
+from tsa_log.sequencer_thread import SequencerThread
+from tsa_log.state import LogState, Published, StateFiles
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 0.02
 _PROBE_SECONDS: Final = 60.0
-_LONGEST_PAUSE_SECONDS: Final = 10.0
-"""How long a log that cannot go on waits at most before it tries again."""
 
 
 class LogSink(AuditSink):
@@ -57,19 +58,11 @@ class LogSink(AuditSink):
 
     def _start_anew(self) -> None:
         """Begin without threads and locks, at first and in a process that was forked from one that had them."""
-        self._lock = SequencerLock(self._private)
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._witnesses: list[WitnessThread] | None = None
-        """One thread for each, as long as this object lives: one that hangs is never followed by a second one."""
+        self._sequencing = SequencerThread(self._options, self._signers)
         self._newest: datetime | None = None
         self._accepted: int | None = None
-        self._stopped = ""
-        self._storage: Storage | None = None
-        """Opened by the thread, in the process that integrates."""
-        self._trouble = Trouble()
-        self._told: Trouble | None = None
-        """What this process told the others last; None when it told them nothing."""
+        self._wish = ""
+        """Why this process wants the log to be stopped; empty once the others can know."""
         self._stored_at = 0.0
         self._last: tuple[float, Place] | None = None
         """The newest entry, and when it was stored."""
@@ -81,10 +74,12 @@ class LogSink(AuditSink):
     def after_fork(self) -> None:
         """In a new process: the parent's journal and lock must not be used here."""
         self._journal.forget()
-        self._lock.give_back()
+        self._sequencing.forget()
         self._start_anew()
 
-    # -- what the core calls ------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Integrate what waits from now on, if no other process does."""
+        self._sequencing.keep_running()
 
     def bind(self, profiles: Sequence[ProfileSummary], timeout: timedelta) -> None:
         """Refuse settings that wait for a profile that does not exist, or for longer than the core waits."""
@@ -109,17 +104,17 @@ class LogSink(AuditSink):
         self._check_order(records)
         place = self._store(entries)
         self._last = (self._stored_at, place)
-        self.keep_running()
+        self._sequencing.keep_running()
         if self._wait and (kinds := {self._wait[each.profile] for each in records if each.profile in self._wait}):
             self._wait_for(place, published="witnessed" in kinds)
 
     def _why_closed(self) -> str:
-        if self._stopped:
-            return f"the log is stopped: {self._stopped}"
-        if self._trouble.conflict:
-            return f"the log cannot be continued: {self._trouble.reason}"
+        if reason := self._sequencing.stopped or self._wish:
+            return f"the log is stopped: {reason}"
+        if self._sequencing.trouble.conflict:
+            return f"the log cannot be continued: {self._sequencing.trouble.reason}"
         if self._overdue and self._options.required:
-            why = self._trouble.reason or "see the log of the process that publishes"
+            why = self._sequencing.trouble.reason or "see the log of the process that publishes"
             return f"the log has published nothing new for {self._options.max_delay.total_seconds():g} s: {why}"
         return ""
 
@@ -128,14 +123,22 @@ class LogSink(AuditSink):
         oldest = min(record.gen_time for record in records)
         newest = max(record.gen_time for record in records)
         if self._newest is not None and oldest < self._newest - self._disorder:
-            self._stopped = went_back((self._newest - oldest).total_seconds())
-            try:
-                self._files.ask_to_stop(self._stopped)
-            except OSError as error:
-                log.error("the log cannot be stopped for all processes: %s", error.strerror)  # noqa: TRY400 - no traceback
-            raise AuditError(f"the log is stopped: {self._stopped}")
+            self._sequencing.stopped = self._wish = went_back((self._newest - oldest).total_seconds())
+            self._ask_to_stop()
+            raise AuditError(f"the log is stopped: {self._sequencing.stopped}")
         if self._newest is None or newest > self._newest:
             self._newest = newest
+
+    def _ask_to_stop(self) -> None:
+        """Let all processes know that this one wants a stop; what cannot be written down now is tried again."""
+        if not (wish := self._wish):
+            return
+        try:
+            self._files.ask_to_stop(wish)
+        except OSError as error:
+            log.error("the log cannot be stopped for all processes: %s", error.strerror)  # noqa: TRY400 - no traceback
+        else:
+            self._wish = ""
 
     def _store(self, entries: Sequence[bytes]) -> Place:
         try:
@@ -177,7 +180,7 @@ class LogSink(AuditSink):
         """Say whether entries can be stored and are published; store a probe when nobody stored anything."""
         if self._closed:
             return HealthStatus(healthy=False, reason="the log is closed")
-        self.keep_running()
+        self._sequencing.keep_running()
         idle = monotonic() - self._stored_at > _PROBE_SECONDS
         if idle or self._journal_failure is not None or not self._journal.is_there():
             try:
@@ -186,7 +189,7 @@ class LogSink(AuditSink):
                 return HealthStatus(healthy=False, reason=str(error))
         try:
             self._look_at_state()
-            self._trouble = self._files.read_trouble()
+            self._sequencing.trouble = self._files.read_trouble()
             self._overdue = self._is_overdue(self._files.read_published())
         except (AuditError, OSError, ConfigError):
             return HealthStatus(healthy=False, reason="the log's state cannot be read; see the log file")
@@ -197,8 +200,11 @@ class LogSink(AuditSink):
     def _look_at_state(self) -> None:
         state = self._read_state()
         if state.accepted != self._accepted:  # time begins anew where an operator says so
+            if self._accepted is not None:
+                self._wish = ""
             self._accepted, self._newest = state.accepted, None
-        self._stopped = state.stopped or self._files.read_wish_to_stop()
+        self._ask_to_stop()
+        self._sequencing.stopped = state.stopped or self._files.read_wish_to_stop()
 
     def _is_overdue(self, published: Published) -> bool:
         if self._waiting is not None and self._is_done(self._waiting[1], published):
@@ -213,108 +219,8 @@ class LogSink(AuditSink):
         if self._closed:
             return
         self._closed = True
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(self._options.longest_step.total_seconds() + 1)
-        for witness in self._witnesses or ():
-            witness.close()
-        if self._storage is not None:
-            self._storage.close()
+        self._sequencing.close()
         self._journal.close()
-
-    # -- the sequencer's thread ---------------------------------------------------------------------------------
-
-    def keep_running(self) -> None:
-        """Start the thread unless it runs."""
-        if self._closed or (self._thread is not None and self._thread.is_alive()):
-            return
-        thread = threading.Thread(target=self._run, name="log-sequencer", daemon=True)
-        try:
-            thread.start()
-        except (RuntimeError, MemoryError) as error:
-            self._fail(Trouble(f"its thread cannot be started: {error}"))
-            return
-        self._thread = thread
-
-    def _run(self) -> None:
-        interval = self._options.interval.total_seconds()
-        pause = interval
-        while True:
-            ending = self._stopping.wait(pause)
-            try:
-                if self._lock.take():
-                    self._sequence(ending=ending)
-            except Conflict as error:
-                self._fail(Trouble(str(error), conflict=True))
-            except (OSError, ConfigError, DamagedLog) as error:
-                self._fail(Trouble((error.strerror if isinstance(error, OSError) else None) or str(error)))
-            except Exception:
-                log.exception("the log cannot go on")
-                self._fail(Trouble("see the log file"))
-            finally:
-                if ending or self._stopped:
-                    self._lock.give_back()
-            if ending:
-                return
-            pause = max(interval, min(2 * pause, _LONGEST_PAUSE_SECONDS)) if self._trouble.reason else interval
-
-    def _sequence(self, *, ending: bool) -> None:
-        """Integrate and publish until told to stop, as the one process that does."""
-        interval = self._options.interval.total_seconds()
-        storage = self._storage = self._storage or open_storage(self._options)
-        publisher = self._publisher(storage)
-        with closing(self._sequencer(storage)) as sequencer:
-            while True:
-                more = sequencer.step()
-                self._stopped = sequencer.state.stopped
-                signed = sequencer.checkpoint
-                if signed is None or publisher.publish(signed, sequencer.state.consumed):
-                    sequencer.clear(publisher.published)
-                    self._tell(Trouble(sequencer.failure))
-                else:
-                    self._tell(Trouble(publisher.lacking))
-                if ending or self._stopped:
-                    return
-                if not more:
-                    ending = self._stopping.wait(interval)
-
-    def _sequencer(self, storage: Storage) -> Sequencer | EngineSequencer:
-        options = self._options
-        if options.tessera is not None:
-            return open_engine(options, options.tessera, self._private, storage)
-        return Sequencer(self._private, storage, options.origin, self._disorder, self._signers)
-
-    def _publisher(self, storage: Storage) -> Publisher:
-        options = self._options
-        seconds = options.witness_timeout.total_seconds()
-        keys = {each: parse_verifier_key(each.key) for each in options.witnesses}
-        if self._witnesses is None:
-            self._witnesses = [
-                WitnessThread(Witness(each.url, key, storage), seconds) for each, key in keys.items() if each.url
-            ]
-        return Publisher(
-            self._private,
-            storage,
-            self._witnesses,
-            threshold=options.witness_threshold,
-            seconds=seconds,
-            cosigners=[key for each, key in keys.items() if not each.url],
-        )
-
-    def _fail(self, trouble: Trouble) -> None:
-        if trouble != self._trouble:
-            log.error("the log %s cannot be continued: %s", self._options.origin, trouble.reason)
-        try:
-            self._tell(trouble)
-        except OSError as error:
-            log.error("the other processes cannot be told: %s", error.strerror)  # noqa: TRY400 - no traceback
-
-    def _tell(self, trouble: Trouble) -> None:
-        """Let health, in all processes, know why the log does not get on."""
-        self._trouble = trouble
-        if trouble != self._told:
-            self._files.tell_trouble(trouble)
-            self._told = trouble
 
 
 _living: weakref.WeakSet[LogSink] = weakref.WeakSet()
@@ -331,6 +237,9 @@ os.register_at_fork(after_in_child=_after_fork)
 def open_sink(options: LogOptions) -> LogSink:
     """Return the sink; raises ConfigError for a directory that cannot be used, a key that is none, a damaged log."""
     signers = signers_of(options)
+    tessera = options.tessera
+    if tessera is not None and tessera.token is not None and sends_cleartext(tessera.url):
+        log.warning("audit.tokenlog.tessera.url is not HTTPS: the token crosses the network unprotected")
     open_storage(options).close()  # what cannot be used is refused now, and not in the thread
     private = options.private
     try:
@@ -348,5 +257,5 @@ def open_sink(options: LogOptions) -> LogSink:
         ) from None
     if state.stopped:
         log.critical("the log %s is stopped: %s", options.origin, state.stopped)
-    sink.keep_running()
+    sink.start()
     return sink
