@@ -7,30 +7,17 @@ import os
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tsa_backends.http_relay import HttpRelay, Matches, Relayed
-from tsa_core.api.transparency import (
-    TileHashes,
-    parse_signed_checkpoint,
-    read_bundle,
-    tiles_between,
-    tree_root,
-)
-from tsa_log.journal import Journal
 from tsa_log.objects import Bucket, Changed, ObjectStorage, Stored
 from tsa_log.opening import open_bucket
 from tsa_log.options import LogOptions
-from tsa_log.publisher import Publisher
-from tsa_log.sequencer import Sequencer
 from tsa_log.storage import ServedAs
 
-from .logs import LOG_KEY, ORIGIN, options
-
-DISORDER = timedelta(seconds=10)
+from .logs import Crash, Log, entries_of, options
 
 
 class Place:
@@ -98,16 +85,6 @@ class Place:
         return found
 
 
-def entries_of(fetch: Callable[[str], bytes]) -> list[bytes]:
-    """Return all entries below a checkpoint that the log signed, after the tiles were shown to lead to its root."""
-    signed = parse_signed_checkpoint(fetch("checkpoint"))
-    assert signed.signed_by([LOG_KEY.key])
-    size, root = signed.checkpoint.size, signed.checkpoint.root
-    assert tree_root(size, TileHashes(size, lambda tile: fetch(tile.path))) == root
-    bundles = [tile for tile in tiles_between(0, size) if tile.level < 0]
-    return [each for tile in bundles for each in read_bundle(fetch(tile.path), tile.width)]
-
-
 class MemoryBucket(Bucket):
     """A bucket of this process alone, for tests that make very many requests."""
 
@@ -140,10 +117,6 @@ class MemoryBucket(Bucket):
 
     def close(self) -> None:
         """There is nothing to close."""
-
-
-class Crash(BaseException):
-    """What ends a step in the middle, as kill -9 does."""
 
 
 class CrashingBucket(Bucket):
@@ -186,33 +159,5 @@ def writes_of(name: str) -> Matches:
     return matches
 
 
-class BucketLog:
-    """A log without a server: its journal on the disk, and its storage in a bucket."""
-
-    def __init__(self, folder: Path, storage: ObjectStorage) -> None:
-        self.private = folder / "private"
-        self.storage = storage
-        (self.private / "pending").mkdir(parents=True, exist_ok=True)
-        self.journal = Journal(self.private / "pending")
-
-    def sequencer(self) -> Sequencer:
-        return Sequencer(self.private, self.storage, ORIGIN, DISORDER, [LOG_KEY])
-
-    def publish(self, sequencer: Sequencer) -> None:
-        """Integrate and publish all that waits."""
-        while sequencer.step():
-            pass
-        publisher = Publisher(self.private, self.storage, [], threshold=0, seconds=1)
-        if (signed := sequencer.checkpoint) is not None:
-            publisher.publish(signed, sequencer.state.consumed)
-            sequencer.clear(publisher.published)
-
-    def run(self) -> Sequencer:
-        """Do what a server does that starts and ends."""
-        sequencer = self.sequencer()
-        self.publish(sequencer)
-        return sequencer
-
-    def close(self) -> None:
-        self.journal.close()
-        self.storage.close()
+class BucketLog(Log[ObjectStorage]):
+    """A log whose public files are in a bucket."""

@@ -29,6 +29,8 @@ class FakeEngine:
         self.faults: list[Fault] = []
         self.posted: list[bytes] = []
         self.headers: list[str | None] = []
+        self.absent = 404
+        """The status for a file that is not there."""
         self.port = port
         self._finds_duplicates = finds_duplicates
         self._indexes: dict[bytes, int] = {}
@@ -64,7 +66,7 @@ class FakeEngine:
 
     def start(self) -> Self:
         """Serve, at the same port as before if it served before."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), partial(Handler, self, directory=str(self.folder)))
+        self._server = EngineServer(self)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
@@ -82,12 +84,22 @@ class FakeEngine:
             self.stop()
 
 
+class EngineServer(ThreadingHTTPServer):
+    """Serves one engine."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine = engine
+        super().__init__(("127.0.0.1", engine.port), partial(Handler, directory=str(engine.folder)))
+
+
 class Handler(SimpleHTTPRequestHandler):
     """Each request has a connection of its own, so that a stopped engine answers nobody."""
 
-    def __init__(self, engine: FakeEngine, *arguments: object, **more: object) -> None:
-        self.engine = engine
-        super().__init__(*arguments, **more)  # type: ignore[arg-type]
+    server: EngineServer
+
+    @property
+    def engine(self) -> FakeEngine:
+        return self.server.engine
 
     def do_POST(self) -> None:
         entry = self.rfile.read(int(self.headers["Content-Length"]))
@@ -107,6 +119,9 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        super().send_error(self.engine.absent if code == 404 else code, message, explain)
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""

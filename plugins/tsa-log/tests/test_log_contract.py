@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,10 +66,10 @@ class TestLogSink(AuditSinkContract):
         return lambda: [SERIALS[each] for each in stored(tmp_path / "log")]
 
     @pytest.fixture
-    def failing_sink(self, tmp_path: Path) -> AuditSink:
-        sink = open_sink(options(tmp_path / "lost"))
-        shutil.rmtree(tmp_path / "lost")
-        return sink
+    def failing_sink(self, tmp_path: Path) -> Iterator[AuditSink]:
+        with closing(open_sink(options(tmp_path / "lost"))) as sink:
+            shutil.rmtree(tmp_path / "lost")
+            yield sink
 
 
 class TestLogRoutes(RoutesContract):

@@ -18,16 +18,15 @@ from tsa_log.engine import Engine
 from tsa_log.engine_sequencer import EngineSequencer
 from tsa_log.journal import Journal
 from tsa_log.options import LogOptions
-from tsa_log.publisher import Publisher
 from tsa_log.remote_log import RemoteLog
 from tsa_log.sink import LogSink, open_sink
 from tsa_log.state import StateFiles
 from tsa_log.storage import LocalStorage
 from tsa_log.trial import try_sink
 
-from .engines import FakeEngine, loses_the_answer, says
-from .logs import LOG_KEY, ORIGIN, WITNESS_KEY, entries, entry, options
-from .test_log_lying_witnesses import drip, listening, say_nothing
+from .engines import FakeEngine, Fault, loses_the_answer, says
+from .logs import DISORDER, LOG_KEY, ORIGIN, WITNESS_KEY, entries, entry, numbered, options, publish
+from .peers import Answer, drip, listening, say_nothing
 
 
 class Machine:
@@ -50,7 +49,7 @@ class Machine:
             ORIGIN,
             Engine(self.url, connections=4),
             RemoteLog(self.url, [LOG_KEY.key]),
-            disorder=timedelta(seconds=10),
+            disorder=DISORDER,
             timeout=timedelta(seconds=self.seconds),
             lost_after=timedelta(seconds=self.lost_after),
         )
@@ -58,12 +57,7 @@ class Machine:
 
     def run(self) -> bool:
         """Do what the sink's thread does between two intervals; return whether all is published."""
-        while self.sequencer.step():
-            pass
-        publisher = Publisher(self.private, self.storage, [], threshold=0, seconds=1)
-        if (signed := self.sequencer.checkpoint) is not None:
-            publisher.publish(signed, self.sequencer.state.consumed)
-            self.sequencer.clear(publisher.published)
+        publish(self.private, self.storage, self.sequencer)
         consumed = StateFiles(self.private).read_published().consumed
         journals = (self.private / "pending").iterdir()
         return all(consumed.get(path.name, 0) == path.stat().st_size for path in journals)
@@ -87,15 +81,21 @@ def machine(tmp_path: Path, engine: FakeEngine) -> Iterator[Machine]:
 
 
 def test_every_entry_is_in_the_engines_log_and_in_the_copy(machine: Machine, engine: FakeEngine) -> None:
-    others = [entry(number) for number in range(1000, 1250)]
+    others = numbered(1000, 1250)
     engine.fill(others)
-    wanted = [entry(number) for number in range(20)]
+    wanted = numbered(0, 20)
     for batch in (wanted[:1], wanted[1:2], wanted[2:]):
         machine.journal.store(batch)
         assert machine.run()
     assert sorted(entries(machine.public)) == sorted([*others, *wanted])
     assert entries(machine.public) == entries(engine.folder)
     assert machine.sequencer.failure == ""
+
+
+def test_an_entry_that_is_none_is_not_posted(machine: Machine, engine: FakeEngine) -> None:
+    machine.journal.store([b"none", entry(1)])
+    assert machine.run()
+    assert engine.posted == entries(machine.public) == [entry(1)]
 
 
 def test_a_lost_answer_leaves_one_entry_where_the_engine_finds_duplicates(machine: Machine, engine: FakeEngine) -> None:
@@ -147,10 +147,10 @@ def test_what_was_posted_before_a_crash_is_not_entered_again(machine: Machine, e
     ],
     ids=["word", "empty", "sign", "large", "long", "500", "redirect", "another's"],
 )
-def test_a_wrong_answer_is_not_believed(machine: Machine, engine: FakeEngine, fault: object, message: str) -> None:
+def test_a_wrong_answer_is_not_believed(machine: Machine, engine: FakeEngine, fault: Fault, message: str) -> None:
     engine.add(entry(1))
     machine.run()
-    engine.faults = [fault]  # type: ignore[list-item]
+    engine.faults = [fault]
     machine.journal.store([entry(2)])
     assert not machine.run()
     assert message in machine.sequencer.failure
@@ -266,11 +266,11 @@ def test_a_checkpoint_by_another_key_is_refused(machine: Machine, engine: FakeEn
 @pytest.mark.parametrize(
     "answer", [say_nothing, drip(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")], ids=["silence", "drip"]
 )
-def test_an_engine_that_drips_is_given_up(tmp_path: Path, answer: object) -> None:
+def test_an_engine_that_drips_is_given_up(tmp_path: Path, answer: Answer) -> None:
     """Without a limit over each step, this test would not end."""
-    with listening(answer) as url:  # type: ignore[arg-type]
+    with listening(answer) as url:
         machine = Machine(tmp_path, url, seconds=0.3)
-        machine.journal.store([entry(number) for number in range(9)])
+        machine.journal.store(numbered(0, 9))
         machine.run()
         assert "no answer in time" in machine.sequencer.failure
         machine.close()
@@ -335,6 +335,17 @@ def test_an_engine_that_is_down_at_start_or_later_closes_the_gate_until_it_is_th
             assert set(entries(tmp_path / "log" / "public")) == wanted
     sink.close()
     assert set(engine.headers) == {"Bearer s3cret"}
+
+
+def test_a_token_that_others_can_read_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeEngine(tmp_path / "engine") as engine:
+        sink_of(tmp_path / "log", engine).close()
+        assert "is not HTTPS" not in caplog.text
+        monkeypatch.setattr("tsa_log.sink.sends_cleartext", lambda url: url == engine.url)
+        sink_of(tmp_path / "log", engine).close()
+        assert "audit.tokenlog.tessera.url is not HTTPS" in caplog.text
 
 
 def test_tokens_wait_for_the_engine_and_its_witness(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from tsa_log.objects import Changed, ObjectStorage
 from tsa_log.sequencer import Sequencer
 from tsa_log.storage import Conflict, ServedAs
 
-from .buckets import BucketLog, Crash, CrashingBucket, MemoryBucket, Place, entries_of, writes_of
-from .logs import entry
+from .buckets import BucketLog, CrashingBucket, MemoryBucket, Place, writes_of
+from .logs import Crash, entries_of, entry, numbered, publish
 
 
 @pytest.fixture
@@ -29,15 +29,11 @@ def log(place: Place, tmp_path: Path) -> Iterator[BucketLog]:
     made.close()
 
 
-def numbers(first: int, end: int) -> list[bytes]:
-    return [entry(number) for number in range(first, end)]
-
-
 def test_a_bucket_serves_the_log_as_it_is(place: Place, log: BucketLog) -> None:
     for first, end in [(0, 1), (1, 300), (300, 556), (556, 560)]:
-        log.journal.store(numbers(first, end))
+        log.journal.store(numbered(first, end))
         log.run()
-        assert place.entries() == numbers(0, end)
+        assert place.entries() == numbered(0, end)
     for path in ("tile/0/000", "tile/entries/002.p/48", "tile/1/000.p/2"):
         found = place.headers(path)
         assert found["content-type"] == "application/octet-stream"
@@ -76,19 +72,19 @@ def test_of_two_servers_that_begin_a_log_one_does(place: Place, tmp_path: Path) 
 
 def test_of_two_copies_of_a_directory_one_goes_on(place: Place, log: BucketLog, tmp_path: Path) -> None:
     """A machine that was cloned with its disk: both have the writer's name, and the same tree."""
-    log.journal.store(numbers(0, 300))
+    log.journal.store(numbered(0, 300))
     log.run()
     shutil.copytree(log.private, tmp_path / "copy" / "private")
     copy = BucketLog(tmp_path / "copy", place.open())
-    log.journal.store(numbers(300, 400))
-    copy.journal.store(numbers(400, 600))
+    log.journal.store(numbered(300, 400))
+    copy.journal.store(numbered(400, 600))
     both = [(each, each.sequencer()) for each in (log, copy)]  # each has seen the same, before the other goes on
     barrier = threading.Barrier(2)
 
     def run(pair: tuple[BucketLog, Sequencer]) -> str:
         barrier.wait(60)
         try:
-            pair[0].publish(pair[1])
+            publish(pair[0].private, pair[0].storage, pair[1])
         except Conflict as error:
             return str(error)
         return ""
@@ -96,33 +92,33 @@ def test_of_two_copies_of_a_directory_one_goes_on(place: Place, log: BucketLog, 
     outcomes = on_threads(run, both)
     assert sorted(map(bool, outcomes)) == [False, True]
     assert "two servers have copies of it" in "".join(outcomes)
-    mine = numbers(300, 400) if outcomes[0] == "" else numbers(400, 600)
-    assert place.entries() == [*numbers(0, 300), *mine]
+    mine = numbered(300, 400) if outcomes[0] == "" else numbered(400, 600)
+    assert place.entries() == [*numbered(0, 300), *mine]
     winner, loser = both if outcomes[0] == "" else both[::-1]
     for _ in range(2):  # and it stays so
         with pytest.raises(Conflict, match="two servers have copies"):
             loser[0].run()
     winner[0].journal.store([entry(700)])
     winner[0].run()
-    assert place.entries() == [*numbers(0, 300), *mine, entry(700)]
+    assert place.entries() == [*numbered(0, 300), *mine, entry(700)]
     copy.close()
 
 
 def test_an_old_backup_of_the_directory_does_not_go_on(place: Place, log: BucketLog, tmp_path: Path) -> None:
-    log.journal.store(numbers(0, 10))
+    log.journal.store(numbered(0, 10))
     log.run()
     shutil.copytree(log.private, tmp_path / "backup" / "private")
-    log.journal.store(numbers(10, 20))
+    log.journal.store(numbered(10, 20))
     log.run()
     restored = BucketLog(tmp_path / "backup", place.open())
     with pytest.raises(Conflict, match="restored from a backup"):
         restored.sequencer()
-    assert place.entries() == numbers(0, 20)
+    assert place.entries() == numbered(0, 20)
     restored.close()
 
 
 def test_a_log_that_was_copied_into_a_bucket_goes_on(place: Place, log: BucketLog, tmp_path: Path) -> None:
-    log.journal.store(numbers(0, 300))
+    log.journal.store(numbered(0, 300))
     log.run()
     other = place.other()
     target = other.open()
@@ -132,13 +128,13 @@ def test_a_log_that_was_copied_into_a_bucket_goes_on(place: Place, log: BucketLo
     target.update("checkpoint", lambda _: place.fetch("checkpoint"))
     log.storage.close()
     log.storage = target
-    log.journal.store(numbers(300, 310))
+    log.journal.store(numbered(300, 310))
     log.run()
-    assert other.entries() == numbers(0, 310)
+    assert other.entries() == numbered(0, 310)
 
 
 def test_a_log_does_not_begin_where_there_is_one(place: Place, log: BucketLog, tmp_path: Path) -> None:
-    log.journal.store(numbers(0, 3))
+    log.journal.store(numbered(0, 3))
     log.run()
     log.storage.delete("writer.json")
     fresh = BucketLog(tmp_path / "fresh", place.open())
@@ -148,7 +144,7 @@ def test_a_log_does_not_begin_where_there_is_one(place: Place, log: BucketLog, t
     log.storage.close()
     log.storage = place.open()
     log.run()
-    assert place.entries() == numbers(0, 3)
+    assert place.entries() == numbered(0, 3)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -158,19 +154,19 @@ def test_a_crash_at_any_write_leaves_a_log_that_goes_on(tmp_path: Path, *, after
     while crashed == left - 1:
         bucket = MemoryBucket()
         log = BucketLog(tmp_path / str(left), ObjectStorage(bucket, seconds=60))
-        log.journal.store(numbers(0, 20))
+        log.journal.store(numbered(0, 20))
         log.run()
-        log.journal.store(numbers(20, 300))
+        log.journal.store(numbered(20, 300))
         log.storage = ObjectStorage(CrashingBucket(bucket, left, after=after), seconds=60)
         try:
             log.run()
         except Crash:
             crashed += 1
-            assert entries_of(bucket.fetch) in (numbers(0, 20), numbers(0, 300))
+            assert entries_of(bucket.fetch) in (numbered(0, 20), numbered(0, 300))
         log.storage = ObjectStorage(bucket, seconds=60)
         log.journal.store([entry(300)])
         log.run()
-        assert entries_of(bucket.fetch) == numbers(0, 301)
+        assert entries_of(bucket.fetch) == numbered(0, 301)
         log.close()
         left += 1
     assert crashed >= 10
@@ -184,7 +180,7 @@ def test_a_lost_answer_is_made_good_by_looking(place: Place, log: BucketLog) -> 
         log.journal.store([entry(number)])
         log.run()
         place.relay.mend()
-        assert place.entries() == numbers(0, number + 1)
+        assert place.entries() == numbered(0, number + 1)
     times = datetime.now(UTC), datetime.now(UTC) - timedelta(minutes=1)
     kept = [each.checkpoint.size for time in times for each in history(place, time)]
     assert sorted(kept) == list(range(1, len(names) + 1))
@@ -219,12 +215,12 @@ def test_a_store_without_conditional_writes_is_refused(place: Place, log: Bucket
 
 def test_requests_are_few(place: Place, log: BucketLog) -> None:
     """What a step of a thousand entries asks of the store, once the log runs."""
-    log.journal.store(numbers(0, 1000))
+    log.journal.store(numbered(0, 1000))
     sequencer = log.sequencer()
-    log.publish(sequencer)
+    publish(log.private, log.storage, sequencer)
     before = log.storage.requests
-    log.journal.store(numbers(1000, 2000))
-    log.publish(sequencer)
+    log.journal.store(numbered(1000, 2000))
+    publish(log.private, log.storage, sequencer)
     # 4 bundles, 4 tiles, one of each that is not full, the row above; claim, history and checkpoint, each read
     # once at most after the start of a minute.
     assert log.storage.requests - before <= 18

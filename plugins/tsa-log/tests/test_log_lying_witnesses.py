@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import gc
-import re
-import socket
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +15,7 @@ from tsa_core.api.transparency import (
     SignatureType,
     SignedCheckpoint,
     SignedNote,
+    Tile,
     leaf_hash,
     parse_signed_checkpoint,
 )
@@ -29,90 +26,15 @@ from tsa_log.storage import LocalStorage
 from tsa_log.tree import GrowingTree
 from tsa_log.witnesses import Round, Witness, WitnessError, WitnessThread
 
-from .logs import LOG_KEY, ORIGIN, WITNESS_KEY, entry
-
-Answer = Callable[[socket.socket], None]
-
-
-@contextmanager
-def listening(answer: Answer) -> Iterator[str]:
-    """A server that reads a request and does what `answer` says, for every connection."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    peer, _ = server.accept()
-                except OSError:
-                    return
-                with peer, suppress(OSError):
-                    read_request(peer)
-                    answer(peer)
-
-        threading.Thread(target=serve, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.getsockname()[1]}/witness"
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-
-
-def read_request(peer: socket.socket) -> None:
-    """Read all of it: a socket that is closed with octets unread is reset, and its answer may be lost."""
-    if (data := peer.recv(65_536)).startswith(b"\x16"):  # a TLS handshake, which is not answered as one
-        return
-    while b"\r\n\r\n" not in data and (part := peer.recv(65_536)):
-        data += part
-    head, _, body = data.partition(b"\r\n\r\n")
-    found = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
-    left = int(found[1]) - len(body) if found else 0
-    while left > 0 and (part := peer.recv(left)):
-        left -= len(part)
-
-
-def reply(body: bytes, *, status: str = "200 OK") -> bytes:
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-def say_nothing(peer: socket.socket) -> None:
-    while peer.recv(65_536):
-        pass
-
-
-def drip(start: bytes) -> Answer:
-    """Send an octet, again and again, which a limit on each read never ends."""
-
-    def answer(peer: socket.socket) -> None:
-        peer.sendall(start)
-        while not peer_closed(peer):
-            peer.sendall(b"x")
-
-    return answer
-
-
-def flood(start: bytes, part: bytes) -> Answer:
-    """Send a part again and again, as fast as it is read."""
-
-    def answer(peer: socket.socket) -> None:
-        peer.sendall(start)
-        while True:
-            peer.sendall(part)
-
-    return answer
-
-
-def peer_closed(peer: socket.socket) -> bool:
-    peer.settimeout(0.05)
-    try:
-        return peer.recv(1) == b""
-    except TimeoutError:
-        return False
+from .logs import LOG_KEY, ORIGIN, WITNESS_KEY, numbered
+from .peers import Answer, drip, flood, listening, reply, say_nothing
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> tuple[LocalStorage, SignedCheckpoint]:
     storage = LocalStorage(tmp_path)
     tree = GrowingTree(storage, 0, b"")
-    storage.write_all(tree.add([entry(number) for number in range(3)]))
+    storage.write_all(tree.add(numbered(0, 3)))
     checkpoint = Checkpoint(ORIGIN, tree.size, tree.root)
     return storage, SignedCheckpoint(SignedNote(checkpoint.text, (LOG_KEY.sign(checkpoint),)), checkpoint)
 
@@ -210,6 +132,21 @@ def test_a_witness_that_floods_costs_little_memory(
             assert tracemalloc.get_traced_memory()[1] < 24 << 20
         finally:
             tracemalloc.stop()
+        witness.close()
+
+
+def test_a_late_witness_is_asked_though_the_partial_tiles_of_its_checkpoint_are_gone(
+    log: tuple[LocalStorage, SignedCheckpoint], tmp_path: Path
+) -> None:
+    """The log has grown meanwhile, without this witness: its tiles are full, and published."""
+    storage, signed = log
+    tree = GrowingTree(storage, signed.checkpoint.size, signed.checkpoint.root)
+    storage.write_all(tree.add(numbered(3, 300)))
+    storage.drop_parts(Tile(0, 0))
+    answers = [reply(b"2\n", status="409 Conflict"), reply(cosignature(WITNESS_KEY, signed.checkpoint))]
+    with listening(lambda peer: peer.sendall(answers.pop(0))) as url:
+        witness = Witness(url, WITNESS_KEY.key, storage)
+        assert len(witness.cosign(signed, seconds=60)) == 1
         witness.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +16,9 @@ from tsa_log.sequencer import SequencerLock
 from tsa_log.storage import LocalStorage
 
 from .engines import FakeEngine
-from .logs import LOG_KEY, ORIGIN, WITNESS_KEY, entries, entry
+from .logs import LOG_KEY, ORIGIN, WITNESS_KEY, Crash, entries, numbered
 
-ENTRIES = [entry(number) for number in range(700)]
+ENTRIES = numbered(0, 700)
 
 
 @pytest.fixture
@@ -54,10 +56,6 @@ def test_the_mirror_says_in_its_checkpoint_that_it_has_the_log(origin: FakeEngin
     assert minute.read_bytes() == signed.note.encode() + b"\n"
 
 
-class Crash(BaseException):
-    """What ends the program in the middle, as kill -9 does."""
-
-
 def test_a_crash_at_any_write_leaves_a_copy_that_goes_on(
     origin: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +83,19 @@ def test_a_crash_at_any_write_leaves_a_copy_that_goes_on(
         if code == 0:
             break
     assert copies > 5
+
+
+@pytest.mark.parametrize("absent", [404, 403])
+def test_a_partial_tile_that_is_gone_is_read_from_the_full_one(origin: FakeEngine, tmp_path: Path, absent: int) -> None:
+    origin.fill(ENTRIES[:250])
+    old = (origin.folder / "checkpoint").read_bytes()
+    origin.fill(ENTRIES[250:300])
+    (origin.folder / "checkpoint").write_bytes(old)
+    for path in origin.folder.glob("tile/*/000.p"):
+        shutil.rmtree(path)
+    origin.absent = absent
+    assert mirror(origin.url, tmp_path / "copy") == (0, f"{ORIGIN}: 250 entries\n")
+    assert entries(tmp_path / "copy" / "public") == ENTRIES[:250]
 
 
 def test_an_old_checkpoint_is_told_and_takes_nothing_back(origin: FakeEngine, tmp_path: Path) -> None:
@@ -118,14 +129,16 @@ def test_a_fork_is_not_copied(origin: FakeEngine, tmp_path: Path) -> None:
         (("--log-key", str(NoteSigner("other.example", SignatureType.ED25519, bytes(32)).key)), "of different logs"),
         (("--key", "log.key"), "timestamp-server witness keygen"),
         (("--key", "nothing"), "does not exist"),
+        (("--key", "fifo"), "it is a FIFO that nobody writes to"),
     ],
-    ids=["every", "no key", "another log", "log's key", "no file"],
+    ids=["every", "no key", "another log", "log's key", "no file", "FIFO"],
 )
 def test_what_cannot_be_meant_is_refused(
     origin: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log.key").write_text(LOG_KEY.text())
+    os.mkfifo(tmp_path / "fifo")
     code, output = mirror(origin.url, tmp_path / "copy", *more)
     assert code != 0
     assert message in output

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tsa_core.api.transparency import TimestampEntry, read_entry
+from tsa_core.api.transparency import Tile, TimestampEntry, read_entry
 from tsa_core.client.deadline import Deadline
 from tsa_core.client.log_reader import LogReader, LogUnusable, NotInLog
 
-from .logs import LOG_KEY, START, checkpoint, entry
-from .test_log_sequencer import Log
+from .logs import LOG_KEY, START, LocalLog, checkpoint, entry
 
 ENTRIES = [entry(number, after=timedelta(seconds=number)) for number in range(1000)]
 
@@ -27,14 +26,21 @@ class Quiet(SimpleHTTPRequestHandler):
         """Print nothing."""
 
 
+class LikeS3(Quiet):
+    """Answers 403 where there is no file, as S3 does when readers may not list the bucket."""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        super().send_error(403 if code == 404 else code, message, explain)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log of a thousand entries, a second apart, all of which were published today."""
-    log = Log(tmp_path_factory.mktemp("log"))
+    log = LocalLog(tmp_path_factory.mktemp("log"))
     for first in range(0, len(ENTRIES), 100):
         log.journal.store(ENTRIES[first : first + 100])
         log.run()
-    log.journal.close()
+    log.close()
     return log.public
 
 
@@ -43,9 +49,9 @@ def public(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "public"))
 
 
-@pytest.fixture
-def reader(public: Path) -> Iterator[LogReader]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(public)))
+@pytest.fixture(params=[Quiet, LikeS3], ids=["404", "403"])
+def reader(request: pytest.FixtureRequest, public: Path) -> Iterator[LogReader]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(request.param, directory=str(public)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     with Deadline(120) as deadline:
@@ -62,6 +68,13 @@ def test_an_entry_is_found_though_its_checkpoints_came_late(reader: LogReader, p
     assert proof.index == number
     assert proof.proves(ENTRIES[number])
     assert proof.signed.checkpoint == checkpoint(public).checkpoint
+
+
+def test_a_partial_tile_that_is_gone_is_read_from_the_full_one(reader: LogReader, public: Path) -> None:
+    part = Tile(0, 0, 200)
+    assert not (public / part.path).exists()
+    assert reader.tile(part) == (public / part.whole.path).read_bytes()[: 200 * 32]
+    assert reader.bundle(0, 200) == ENTRIES[:200]
 
 
 @pytest.mark.parametrize(

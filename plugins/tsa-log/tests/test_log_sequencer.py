@@ -4,58 +4,36 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tsa_core.api.transparency import Tile, TileHashes, leaf_hash, read_bundle, tree_root
+from tsa_core.testing import on_threads
 from tsa_log import sequencer as sequencer_module
 from tsa_log.journal import Journal, is_abandoned, read_records
-from tsa_log.publisher import Publisher
 from tsa_log.sequencer import Sequencer, SequencerLock
+from tsa_log.sink import LogSink
 from tsa_log.state import StateFiles
-from tsa_log.storage import LocalStorage, Storage
+from tsa_log.storage import LocalStorage
 from tsa_log.tree import DamagedLog, GrowingTree
 
-from .logs import LOG_KEY, ORIGIN, checkpoint, entries, entry
-
-DISORDER = timedelta(seconds=10)
-
-
-class Log:
-    """A log without a server: its journal, sequencer and publisher."""
-
-    def __init__(self, folder: Path, storage: Storage | None = None) -> None:
-        self.folder = folder
-        self.public = folder / "public"
-        self.private = folder / "private"
-        self.storage: Storage = storage or LocalStorage(self.public, self.private)
-        (self.private / "pending").mkdir(parents=True, exist_ok=True)
-        self.journal = Journal(self.private / "pending")
-
-    def run(self) -> Sequencer:
-        """Integrate and publish all that waits."""
-        sequencer = Sequencer(self.private, self.storage, ORIGIN, DISORDER, [LOG_KEY])
-        while sequencer.step():
-            pass
-        publisher = Publisher(self.private, self.storage, [], threshold=0, seconds=1)
-        if (signed := sequencer.checkpoint) is not None:
-            publisher.publish(signed, sequencer.state.consumed)
-            sequencer.clear(publisher.published)
-        return sequencer
+from .logs import DISORDER, LOG_KEY, ORIGIN, Crash, LocalLog, checkpoint, entries, entry, numbered, options
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[Log]:
-    made = Log(tmp_path)
+def log(tmp_path: Path) -> Iterator[LocalLog]:
+    made = LocalLog(tmp_path)
     yield made
-    made.journal.close()
+    made.close()
 
 
 @pytest.mark.parametrize("sizes", [[1], [255, 1, 1], [256, 256], [700, 1, 300]], ids=str)
-def test_every_entry_is_in_the_tree_once_and_in_order(log: Log, sizes: list[int]) -> None:
+def test_every_entry_is_in_the_tree_once_and_in_order(log: LocalLog, sizes: list[int]) -> None:
     stored: list[bytes] = []
     for size in sizes:
         batch = [entry(len(stored) + number) for number in range(size)]
@@ -66,8 +44,8 @@ def test_every_entry_is_in_the_tree_once_and_in_order(log: Log, sizes: list[int]
     assert checkpoint(log.public).checkpoint.size == len(stored)
 
 
-def test_partial_tiles_are_removed_once_the_full_one_is_published(log: Log) -> None:
-    log.journal.store([entry(number) for number in range(250)])
+def test_partial_tiles_are_removed_once_the_full_one_is_published(log: LocalLog) -> None:
+    log.journal.store(numbered(0, 250))
     log.run()
     former = checkpoint(log.public).checkpoint
     for number in range(250, 260):
@@ -78,15 +56,35 @@ def test_partial_tiles_are_removed_once_the_full_one_is_published(log: Log) -> N
         *(f"tile/{row}/001.p/{width}" for row in ("entries", "0") for width in (1, 2, 3, 4)),
         "tile/1/000.p/1",
     }
-    assert entries(log.public) == [entry(number) for number in range(260)]
+    assert entries(log.public) == numbered(0, 260)
     storage = LocalStorage(log.public)
     assert tree_root(250, TileHashes(250, storage.read_tile)) == former.root, "the tree of then is in the full tile"
-    assert read_bundle(storage.read_tile(Tile(-1, 0, 250)), 250) == [entry(number) for number in range(250)]
+    assert read_bundle(storage.read_tile(Tile(-1, 0, 250)), 250) == numbered(0, 250)
     with pytest.raises(FileNotFoundError):
         storage.read_tile(Tile(-1, 1, 200))
 
 
-def test_a_batch_is_in_the_order_of_gen_time(log: Log) -> None:
+def test_a_crash_while_partial_tiles_are_removed_leaves_none_for_ever(
+    log: LocalLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.journal.store(numbered(0, 250))
+    log.run()
+    log.journal.store(numbered(250, 256))
+
+    def crash(*_: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStorage, "drop_parts", crash)
+        with pytest.raises(Crash):
+            log.run()
+    assert list(log.public.glob("tile/0/000.p/*"))
+    log.run()
+    assert not list(log.public.glob("tile/0/000.p/*"))
+    assert entries(log.public) == numbered(0, 256)
+
+
+def test_a_batch_is_in_the_order_of_gen_time(log: LocalLog) -> None:
     other = Journal(log.private / "pending")
     log.journal.store([entry(1, after=timedelta(seconds=2))])
     other.store([entry(2, after=timedelta(seconds=1))])
@@ -95,14 +93,21 @@ def test_a_batch_is_in_the_order_of_gen_time(log: Log) -> None:
     other.close()
 
 
-def test_more_than_a_step_takes_waits_for_the_next_one(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_a_step_takes_waits_for_the_next_one(log: LocalLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequencer_module, "MAX_BATCH", 10)
-    log.journal.store([entry(number) for number in range(35)])
+    log.journal.store(numbered(0, 35))
     log.run()
-    assert entries(log.public) == [entry(number) for number in range(35)]
+    assert entries(log.public) == numbered(0, 35)
 
 
-def test_journals_of_processes_that_ended_are_removed(log: Log) -> None:
+def test_an_entry_that_is_none_is_left_out_and_told(log: LocalLog, caplog: pytest.LogCaptureFixture) -> None:
+    log.journal.store([entry(1), b"none", entry(2)])
+    log.run()
+    assert entries(log.public) == [entry(1), entry(2)]
+    assert "is left out: " in caplog.text
+
+
+def test_journals_of_processes_that_ended_are_removed(log: LocalLog) -> None:
     log.journal.store([entry(1)])
     [path] = (log.private / "pending").iterdir()
     assert not is_abandoned(path)
@@ -113,10 +118,6 @@ def test_journals_of_processes_that_ended_are_removed(log: Log) -> None:
     log.run()
     assert not path.exists()
     assert StateFiles(log.private).read_published().size == 1
-
-
-class Crash(BaseException):
-    """What ends a step in the middle, as kill -9 does: nothing after it is done."""
 
 
 class CrashingStorage(LocalStorage):
@@ -139,11 +140,11 @@ def test_a_crash_at_any_write_leaves_a_log_that_goes_on(tmp_path: Path, monkeypa
     """Every write of a step: tiles, bundles, state, history, checkpoint; more entries come before it goes on."""
     left, crashed = 1, 0
     while True:
-        log = Log(tmp_path / f"crash-{left}")
-        log.journal.store([entry(number) for number in range(250)])
+        log = LocalLog(tmp_path / f"crash-{left}")
+        log.journal.store(numbered(0, 250))
         log.run()
         before = checkpoint(log.public).checkpoint
-        log.journal.store([entry(number) for number in range(250, 600)])
+        log.journal.store(numbered(250, 600))
         log.storage = CrashingStorage(log.public, left)
         try:
             log.run()
@@ -151,11 +152,11 @@ def test_a_crash_at_any_write_leaves_a_log_that_goes_on(tmp_path: Path, monkeypa
             crashed += 1
         else:
             break
-        assert entries(log.public)[:250] == [entry(number) for number in range(250)]
+        assert entries(log.public)[:250] == numbered(0, 250)
         log.journal.store([entry(600)])
         log.storage = LocalStorage(log.public)
         log.run()
-        assert entries(log.public) == [entry(number) for number in range(601)]
+        assert entries(log.public) == numbered(0, 601)
         assert checkpoint(log.public).checkpoint.size == 601 > before.size
         log.journal.close()
         left += 1
@@ -164,10 +165,12 @@ def test_a_crash_at_any_write_leaves_a_log_that_goes_on(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("name", ["state.json", "batch", "published.json"])
-def test_a_crash_before_a_file_of_its_own_is_replaced(log: Log, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    log.journal.store([entry(number) for number in range(300)])
+def test_a_crash_before_a_file_of_its_own_is_replaced(
+    log: LocalLog, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.journal.store(numbered(0, 300))
     log.run()
-    log.journal.store([entry(number) for number in range(300, 310)])
+    log.journal.store(numbered(300, 310))
     replace = Path.replace
 
     def crashing(self: Path, target: Path) -> Path:
@@ -180,10 +183,10 @@ def test_a_crash_before_a_file_of_its_own_is_replaced(log: Log, name: str, monke
         with pytest.raises(Crash):
             log.run()
     log.run()
-    assert entries(log.public) == [entry(number) for number in range(310)]
+    assert entries(log.public) == numbered(0, 310)
 
 
-def test_a_full_disk_loses_nothing_and_the_next_step_goes_on(log: Log) -> None:
+def test_a_full_disk_loses_nothing_and_the_next_step_goes_on(log: LocalLog) -> None:
     class Full(LocalStorage):
         full = True
 
@@ -194,7 +197,7 @@ def test_a_full_disk_loses_nothing_and_the_next_step_goes_on(log: Log) -> None:
 
     storage = Full(log.public)
     sequencer = Sequencer(log.private, storage, ORIGIN, DISORDER, [LOG_KEY])
-    log.journal.store([entry(number) for number in range(300)])
+    log.journal.store(numbered(0, 300))
     with pytest.raises(OSError, match="No space"):
         sequencer.step()
     log.journal.store([entry(300)])
@@ -202,10 +205,10 @@ def test_a_full_disk_loses_nothing_and_the_next_step_goes_on(log: Log) -> None:
     while sequencer.state.size < 301:
         sequencer.step()
     log.run()
-    assert entries(log.public) == [entry(number) for number in range(301)]
+    assert entries(log.public) == numbered(0, 301)
 
 
-def test_time_that_goes_back_stops_the_log(log: Log) -> None:
+def test_time_that_goes_back_stops_the_log(log: LocalLog) -> None:
     log.journal.store([entry(1, after=timedelta(hours=1))])
     log.run()
     log.journal.store([entry(2, after=timedelta(hours=1) - DISORDER)])
@@ -215,8 +218,8 @@ def test_time_that_goes_back_stops_the_log(log: Log) -> None:
     assert len(entries(log.public)) == 2
 
 
-def test_the_tree_is_not_continued_over_files_that_were_changed(log: Log) -> None:
-    log.journal.store([entry(number) for number in range(300)])
+def test_the_tree_is_not_continued_over_files_that_were_changed(log: LocalLog) -> None:
+    log.journal.store(numbered(0, 300))
     log.run()
     tile = log.public / "tile" / "0" / "000"
     data = tile.read_bytes()
@@ -258,20 +261,39 @@ def test_one_process_is_the_sequencer(tmp_path: Path) -> None:
     second.give_back()
 
 
+def test_requests_that_come_at_once_start_one_sequencer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ones in a process that was forked. Two would both have the process's lock."""
+    both, started, start = threading.Barrier(2), list[str](), threading.Thread.start
+
+    def start_slowly(thread: threading.Thread) -> None:
+        if thread.name == "log-sequencer":
+            with suppress(threading.BrokenBarrierError):
+                both.wait(0.3)
+            started.append(thread.name)
+        start(thread)
+
+    sink = LogSink(options(tmp_path), [LOG_KEY])
+    (tmp_path / "private" / "pending").mkdir(parents=True)
+    monkeypatch.setattr(threading.Thread, "start", start_slowly)
+    on_threads(lambda _: sink.start(), range(2))
+    assert len(started) == 1
+    sink.close()
+
+
 def test_memory_does_not_hold_the_tree(tmp_path: Path) -> None:
     """The edge of a tree that two steps made is that of a tree made at once."""
     storage = LocalStorage(tmp_path)
     tree = GrowingTree(storage, 0, b"")
-    storage.write_all(tree.add([entry(number) for number in range(513)]))
+    storage.write_all(tree.add(numbered(0, 513)))
     again = GrowingTree(storage, tree.size, tree.root)
     again.add([entry(513)])
     whole = GrowingTree(LocalStorage(tmp_path / "whole"), 0, b"")
-    whole.add([entry(number) for number in range(514)])
+    whole.add(numbered(0, 514))
     assert again.root == whole.root
     assert leaf_hash(entry(0)) == storage.read("tile/0/000")[:32]
 
 
-def test_what_a_killed_process_was_writing_is_removed(log: Log) -> None:
+def test_what_a_killed_process_was_writing_is_removed(log: LocalLog) -> None:
     log.journal.store([entry(1)])
     log.run()
     (log.private / ".new-abcdef").write_bytes(b"half a tile")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +17,7 @@ from tsa_core.api import AuditError, AuditRecord
 from tsa_core.testing import sample_record, wait_until
 from tsa_log.command import log as log_command
 from tsa_log.sink import LogSink, open_sink
+from tsa_log.state import StateFiles
 
 from .logs import ORIGIN, options
 
@@ -58,6 +61,27 @@ def test_a_clock_that_goes_back_stops_the_log_until_it_is_accepted(sink: LogSink
     other.close()
 
 
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_stop_that_cannot_be_written_down_reaches_the_others_once_it_can(
+    sink: LogSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_sink(options(tmp_path))
+    sink.write(record(1))
+    with monkeypatch.context() as patched:
+        patched.setattr(StateFiles, "ask_to_stop", full)
+        with pytest.raises(AuditError, match=r"3600\.000 s older"):
+            sink.write(record(2, earlier=timedelta(hours=1)))
+        assert "is stopped: an entry is 3600.000 s" in (sink.health().reason or "")
+        assert other.health().healthy
+    wait_until(lambda: not sink.health().healthy and not other.health().healthy, seconds=60, what="both know")
+    with pytest.raises(AuditError, match=r"is stopped: an entry is 3600\.000 s"):
+        other.write(record(3))
+    other.close()
+
+
 def test_a_log_that_goes_on_cannot_be_accepted(sink: LogSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink.write(record(1))
     place = ("--origin", ORIGIN, "--directory", str(tmp_path))
@@ -77,8 +101,8 @@ def test_a_log_that_nobody_uses_stays_open(tmp_path: Path) -> None:
     """A probe becomes no entry, so that there is nothing to publish; an entry that waits closes the gate."""
     idle = open_sink(options(tmp_path, interval="1h", max_delay="1ms"))
     idle.probe()
-    for _ in range(3):
-        time.sleep(0.002)
+    began = time.monotonic()
+    while time.monotonic() < began + 0.005:  # for longer than max_delay
         assert idle.health().healthy
     idle.write(record(1))
     wait_until(lambda: not idle.health().healthy, seconds=60, what="the entry waits for longer than max_delay")

@@ -14,20 +14,16 @@ from tsa_log.storage import Conflict
 from tsa_log.take_over import take_over
 from tsa_log.tree import DamagedLog
 
-from .buckets import BucketLog, Crash, CrashingBucket, MemoryBucket, entries_of
-from .logs import LOG_KEY, ORIGIN, entry
-
-
-def numbers(first: int, end: int) -> list[bytes]:
-    return [entry(number) for number in range(first, end)]
+from .buckets import BucketLog, CrashingBucket, MemoryBucket
+from .logs import LOG_KEY, ORIGIN, Crash, entries_of, entry, numbered
 
 
 def lost_log(folder: Path, bucket: MemoryBucket, left: int) -> bool:
     """Make a log whose machine is lost at a write of its second step; return whether it came to that."""
     log = BucketLog(folder, ObjectStorage(bucket, seconds=60))
-    log.journal.store(numbers(0, 20))
+    log.journal.store(numbered(0, 20))
     log.run()
-    log.journal.store(numbers(20, 300))
+    log.journal.store(numbered(20, 300))
     log.storage = ObjectStorage(CrashingBucket(bucket, left, after=True), seconds=60)
     try:
         log.run()
@@ -50,11 +46,11 @@ def test_it_goes_on_from_what_a_witness_may_have_seen(tmp_path: Path) -> None:
         assert state.newest == read_entry(entry(0)).microseconds
         kept.add(state.size)
         new = BucketLog(tmp_path / f"new{left}", storage)
-        new.journal.store(numbers(1000, 1300))
+        new.journal.store(numbered(1000, 1300))
         new.run()
         found = entries_of(bucket.fetch)
         assert found[: len(published)] == published
-        assert found == [*numbers(0, state.size), *numbers(1000, 1300)]
+        assert found == [*numbered(0, state.size), *numbered(1000, 1300)]
         new.close()
 
         former = BucketLog(tmp_path / f"lost{left}", ObjectStorage(bucket, seconds=60))
