@@ -1,4 +1,4 @@
-"""What a fault is: a way to break a good authority, and the checks that find it."""
+"""What a fault is: a way to break a good authority, the check that is to find it, and those that fail besides."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ FAULTS: Final[list[Fault]] = []
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A way to break an authority, and the checks that find it."""
+    """A way to break an authority.
+
+    `fails` are all checks of the table that fail on what these checks ask for; the first is the one that it is for.
+    """
 
     name: str
-    fails: frozenset[str]
+    fails: tuple[str, ...]
     put: Callable[[FaultyAuthority], None]
 
 
 def add(fails: str, name: str, put: Callable[[FaultyAuthority], None]) -> None:
     """Add a fault; `fails` are names of checks with spaces between them."""
-    FAULTS.append(Fault(name=name, fails=frozenset(fails.split()), put=put))
+    FAULTS.append(Fault(name=name, fails=tuple(fails.split()), put=put))
 
 
 def fault(fails: str) -> Callable[[Callable[[FaultyAuthority], None]], None]:

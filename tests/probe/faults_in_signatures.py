@@ -23,7 +23,7 @@ from tsa_core.protocol.request import TimeStampReq
 from tsa_core.protocol.signatures import signature_algorithm
 from tsa_core.protocol.tstinfo import encode_signing_time
 from tsa_core.testing import forge
-from tsa_core.testing.forged_pki import Issued, key_usage, timestamping
+from tsa_core.testing.forged_pki import Issued, key_usage, make_key, timestamping
 
 Parts = dict[str, Any]
 NULL: Final = der.null()
@@ -55,15 +55,19 @@ def _named_by_key(authority: FaultyAuthority) -> None:
     authority.token = change
 
 
-_signing("verifies", "broken_signature", signature=b"\x30\x06\x02\x01\x01\x02\x01\x01")
-_signing("verifies one-signer", "two_signers", signers=2)
+_signing("verifies path", "broken_signature", signature=b"\x30\x06\x02\x01\x01\x02\x01\x01")
+_signing("one-signer verifies path", "two_signers", signers=2)
 _signing("signed-data-version", "signed_data_version_1", version=1)
 add("signer-identifier", "named_by_key", _named_by_key)
 _signing("signer-identifier", "signer_version_3", signer_version=3)
-_signing("signed-attributes verifies", "no_signing_certificate", attributes={oids.ID_AA_SIGNING_CERTIFICATE_V2: None})
-_signing("signed-attributes verifies", "wrong_content_type", attributes={oids.ID_CONTENT_TYPE: [der.oid(oids.ID_DATA)]})
+_signing(
+    "signed-attributes verifies path", "no_signing_certificate", attributes={oids.ID_AA_SIGNING_CERTIFICATE_V2: None}
+)
+_signing(
+    "signed-attributes verifies path", "wrong_content_type", attributes={oids.ID_CONTENT_TYPE: [der.oid(oids.ID_DATA)]}
+)
 _signing("attributes-order", "attributes_out_of_order", reverse_attributes=True)
-_signing("digest-algorithms verifies", "no_digest_algorithms", digest_algorithms=[])
+_signing("digest-algorithms verifies path", "no_digest_algorithms", digest_algorithms=[])
 _signing("signing-time", "old_signing_time", attributes={oids.ID_SIGNING_TIME: [encode_signing_time(NOW - _DAY)]})
 _signing(
     "one-digest",
@@ -71,16 +75,15 @@ _signing(
     digest=SHA384,
 )
 _signing(
-    "digest-strength",
+    "digest-strength digest-of-key one-digest path verifies",
     "sha1_in_the_signature",
     digest=SHA1,
 )
-_signing(
-    "reply-der",
-    "long_length_in_the_reply",
-    signature_identifier=der.sequence(der.oid(oids.ECDSA_WITH_SHA256), b""),
-    unsigned=b"\xa1\x11\x30\x0f" + der.oid("1.2.3.4") + b"\x31\x07" + b"\x01\x01\x01" + b"\x05\x00\x05\x00",
-)
+
+
+@fault("reply-der")
+def long_length_in_the_reply(authority: FaultyAuthority) -> None:
+    authority.reply = lambda body: b"\x30\x83\x00" + body[2:]  # the length is in two octets: 30 82 xx xx
 
 
 @fault("certificates-order")
@@ -114,9 +117,9 @@ def _ids(fails: str, name: str, make: Callable[[Issued], bytes]) -> None:
     add(fails, name, put)
 
 
-_ids("certificate-id verifies", "id_of_another", lambda _: forge.ess_cert_id_v2(CHAIN.intermediate.der))
+_ids("certificate-id verifies path", "id_of_another", lambda _: forge.ess_cert_id_v2(CHAIN.intermediate.der))
 _ids(
-    "certificate-id verifies",
+    "certificate-id verifies path",
     "id_with_anothers_number",
     lambda signer: forge.ess_cert_id_v2(
         signer.der,
@@ -126,7 +129,7 @@ _ids(
     ),
 )
 _ids(
-    "certificate-id-version",
+    "certificate-id-version path verifies",
     "id_by_sha1",
     lambda signer: forge.ess_cert_id_v2(signer.der, algorithm=SHA1.identifier, digest=SHA1.digest(signer.der)),
 )
@@ -145,6 +148,40 @@ def first_version_of_the_id(authority: FaultyAuthority) -> None:
             oids.ID_AA_SIGNING_CERTIFICATE_V2: None,
             oids.ID_AA_SIGNING_CERTIFICATE: [forge.signing_certificate(forge.ess_cert_id(authority.signer.der))],
         }
+
+    authority.token = change
+
+
+@fault("digest-of-key")
+def sha_256_with_p_384(authority: FaultyAuthority) -> None:
+    authority.signer = make_signer("p384")
+    sha_256 = signature_algorithm(make_key("p256").public_key())
+    authority.token = lambda _request, parts: parts.update(algorithm=sha_256)
+
+
+@fault("verifies")
+def broken_signature_without_certificates(authority: FaultyAuthority) -> None:
+    def change(request: TimeStampReq, parts: Parts) -> None:
+        if not request.cert_req:
+            parts["signature"] = b"\x30\x06\x02\x01\x01\x02\x01\x01"
+
+    authority.token = change
+
+
+@fault("certificates-unasked")
+def empty_field_for_no_certificates(authority: FaultyAuthority) -> None:
+    def change(request: TimeStampReq, parts: Parts) -> None:
+        if not request.cert_req:
+            parts["certificates"] = [b""]
+
+    authority.token = change
+
+
+@fault("certificates-asked verifies")
+def certificates_for_sha_256_alone(authority: FaultyAuthority) -> None:
+    def change(request: TimeStampReq, parts: Parts) -> None:
+        if len(request.digest) != 32:
+            parts["certificates"] = []
 
     authority.token = change
 

@@ -14,7 +14,6 @@ from tests.probe.faulty_authority import (
 )
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.request import TimeStampReq
-from tsa_core.protocol.tstinfo import encode_gen_time
 from tsa_core.testing import forge
 
 NULL: Final = der.null()
@@ -42,14 +41,14 @@ def _named(kind: str, text: bytes) -> bytes:
     return der.sequence(der.oid(kind), der.tlv(der.UTF8_STRING, text))
 
 
-@fault("readable")
+@fault("readable granted")
 def noise_for_tokens(authority: FaultyAuthority) -> None:
     authority.reply = lambda _body: der.sequence(der.sequence(der.integer(0)), der.sequence(der.null()))
 
 
-_stating("readable verifies", "version_2", version=der.integer(2))
+_stating("readable verifies path", "version_2", version=der.integer(2))
 _stating(
-    "imprint verifies",
+    "imprint verifies path",
     "another_digest",
     imprint=der.sequence(der.sequence(der.oid(oids.SHA256), NULL), der.octet_string(bytes(range(32)))),
 )
@@ -60,22 +59,29 @@ _changing(
         imprint=der.sequence(der.sequence(request.hash_oid_der, NULL), der.octet_string(request.digest))
     ),
 )
-_stating("nonce verifies", "no_nonce", nonce=b"")
+_stating("nonce verifies path", "no_nonce", nonce=b"")
 _changing(
-    "nonce",
+    "nonce verifies",
     "nonce_cut_to_64_bits",
     lambda request, fields: fields.update(
         nonce=der.integer(request.nonce & (2**64 - 1)) if request.nonce is not None else b""
     ),
 )
-_stating("nonce-unasked verifies", "a_nonce_always", nonce=der.integer(5))
+_stating("nonce-unasked verifies nonce path", "a_nonce_always", nonce=der.integer(5))
+_changing(
+    "nonce-unasked verifies",
+    "a_nonce_with_sha_384",
+    lambda request, fields: fields.update(
+        nonce=request.nonce_der or (der.integer(5) if len(request.digest) == 48 else b"")
+    ),
+)
 _stating("serial-unique", "one_serial_number", serial=der.integer(77))
 _stating("serial-positive", "negative_serial_number", serial=der.integer(-77))
 _stating("serial-positive", "serial_number_zero", serial=der.integer(0))
 _stating("serial-size", "long_serial_number", serial=der.integer(1 << 161))
 
 
-@fault("size-stable")
+@fault("size-stable serial-size")
 def sizes_that_vary(authority: FaultyAuthority) -> None:
     sizes = iter(range(1, 100_000, 50))
 
@@ -85,27 +91,42 @@ def sizes_that_vary(authority: FaultyAuthority) -> None:
     authority.statement = change
 
 
-_stating("gen-time-form", "trailing_zeros", gen_time=der.tlv(0x18, f"{NOW:%Y%m%d%H%M%S}.500Z".encode()))
+@fault("gen-time-form")
+def trailing_zeros(authority: FaultyAuthority) -> None:
+    def change(_request: TimeStampReq, fields: Fields) -> None:
+        fields["gen_time"] = der.tlv(0x18, fields["gen_time"][2:-1] + b".500Z")
+
+    authority.statement = change
+
+
 _stating("readable", "bare_dot", gen_time=der.tlv(0x18, f"{NOW:%Y%m%d%H%M%S}.Z".encode()))
 _stating("accuracy-form", "zero_millis", accuracy=der.sequence(der.integer(1), b"\x80\x01\x00"))
 _stating("accuracy", "no_accuracy", accuracy=b"")
 _stating("accuracy-second", "accuracy_of_a_minute", accuracy=der.sequence(der.integer(60)))
 _stating("ordering-form", "ordering_false_written", ordering=der.boolean(False))
-_stating("ordering", "ordered_in_one_second", ordering=TRUE, gen_time=encode_gen_time(NOW))
+
+
+@fault("ordering accuracy-second")
+def ordered_in_one_second(authority: FaultyAuthority) -> None:
+    now = authority.now()
+    authority.now = lambda: now
+    authority.statement = lambda _request, fields: fields.update(ordering=TRUE, accuracy=der.sequence(der.integer(60)))
+
+
 _stating(
-    "tsa-name verifies",
+    "tsa-name verifies path",
     "another_name",
     tsa=der.explicit(0, der.explicit(4, CHAIN.root.certificate.subject.public_bytes())),
 )
 _stating(
-    "statement-der",
+    "statement-der path tsa-name verifies",
     "name_out_of_order",
     tsa=der.explicit(
         0, der.explicit(4, der.sequence(der.tlv(der.SET, _named("2.5.4.10", b"b") + _named("2.5.4.3", b"a"))))
     ),
 )
 _stating(
-    "statement-extensions verifies",
+    "statement-extensions verifies path",
     "critical_extension_in_the_token",
     extensions=der.tlv(0xA1, forge.extension("1.2.3", critical=True)),
 )

@@ -34,10 +34,10 @@ def _certified(fails: str, name: str, *extensions: Extension, **arguments: Any) 
 
 _PURPOSES: Final = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.CODE_SIGNING])
 _SIGN: Final = key_usage(sign=True)
-_certified("extended-key-usage verifies", "eku_not_critical", timestamping(critical=False), _SIGN, revocation())
-_certified("extended-key-usage verifies", "eku_for_more", (_PURPOSES, True), _SIGN, revocation())
-_certified("extended-key-usage verifies", "no_eku", _SIGN, revocation())
-_certified("no-ca verifies", "ca_as_signer", timestamping(), *ca_extensions(), revocation())
+_certified("extended-key-usage verifies path", "eku_not_critical", timestamping(critical=False), _SIGN, revocation())
+_certified("extended-key-usage verifies path", "eku_for_more", (_PURPOSES, True), _SIGN, revocation())
+_certified("extended-key-usage verifies path", "no_eku", _SIGN, revocation())
+_certified("no-ca verifies key-usage path", "ca_as_signer", timestamping(), *ca_extensions(), revocation())
 _certified("key-usage", "no_key_usage", timestamping(), revocation())
 _certified("key-usage", "key_usage_for_more", timestamping(), key_usage(sign=True, crls=True), revocation())
 _certified("certificate-valid path", "certificate_ended", days=-1)
@@ -99,7 +99,7 @@ _clock("clock-accuracy", "a_minute_ahead", timedelta(minutes=1))
 _clock("clock-accuracy", "a_minute_behind", timedelta(minutes=-1))
 
 
-@fault("clock-forward")
+@fault("clock-forward clock-accuracy")
 def goes_back(authority: FaultyAuthority) -> None:
     steps = iter(range(0, -10_000, -3))
     now = authority.now

@@ -7,16 +7,15 @@ from typing import Final
 
 from tests.probe.fault import add, fault
 from tests.probe.faulty_authority import (
-    CHAIN,
     POLICY,
     FaultyAuthority,
     Fields,
     HttpAnswer,
     HttpRequest,
 )
-from tsa_core.probe.bodies import UNKNOWN_HASH
+from tsa_core.probe import bodies
 from tsa_core.protocol import der, oids
-from tsa_core.protocol.request import TimeStampReq
+from tsa_core.protocol.request import TimeStampReq, read_request
 from tsa_core.protocol.status import PKIFailureInfo
 from tsa_core.testing import forge
 
@@ -68,6 +67,12 @@ def _without_length(request: HttpRequest, answer: HttpAnswer) -> None:
 def _crash_at_noise(request: HttpRequest, answer: HttpAnswer) -> None:
     if request.body[:4] == b"GET ":
         answer.status, answer.body = 500, b"Traceback"
+
+
+def _busy_by_mistake(request: HttpRequest, answer: HttpAnswer) -> None:
+    _crash_at_noise(request, answer)
+    if answer.status == 500:
+        answer.headers["Retry-After"] = "1"
 
 
 def _hang_up_at_nothing(request: HttpRequest, answer: HttpAnswer) -> None:
@@ -129,13 +134,14 @@ _http(_typed("Application/Timestamp-Reply"), "media-type-exact", "upper_case_typ
 _http(_chunked, "content-length", "chunked_replies")
 _http(_without_length, "content-length", "no_content_length")
 _http(_crash_at_noise, "server-errors refusal-form", "status_500")
+_http(_busy_by_mistake, "server-errors refusal-form", "status_500_with_retry_after")
 _http(_hang_up_at_nothing, "server-errors", "hung_up")
 _http(_page_for_browsers, "other-methods", "page_for_browsers")
 _http(_no_allow, "other-methods", "no_allow")
-add("wrong-type", "takes_any_type", _takes_any_type)
+add("wrong-type media-type", "takes_any_type", _takes_any_type)
 _http(_type_letter_by_letter, "request-type", "type_letter_by_letter")
 _http(_no_http_1_0, "http-1-0", "no_http_1_0")
-_http(_chunks_in_1_0, "http-1-0", "chunks_in_1_0")
+_http(_chunks_in_1_0, "http-1-0 content-length", "chunks_in_1_0")
 _http(_close, "keep-alive", "connection_closed")
 _http(_no_chunked_requests, "chunked-request", "no_chunked_requests")
 _http(_big_page, "big-body", "big_body_accepted")
@@ -186,7 +192,7 @@ def granted_with_mods(authority: FaultyAuthority) -> None:
     authority.reply = lambda body: body.replace(bytes.fromhex("3003020100"), bytes.fromhex("3003020101"), 1)
 
 
-@fault("own-policy policy-stable")
+@fault("policy-stable own-policy verifies")
 def another_policy_each_time(authority: FaultyAuthority) -> None:
     numbers = iter(range(1000))
 
@@ -217,7 +223,13 @@ _tolerating(
     "any_length",
     lambda f, body: f is PKIFailureInfo.BAD_DATA_FORMAT and (b"\x04\x1f" in body or body.endswith(b"\x04\x00")),
 )
-_tolerating("unknown-hash", "any_hash", _contains(UNKNOWN_HASH))
+_tolerating(
+    "digest-length", "longer_digests", lambda f, body: f is PKIFailureInfo.BAD_DATA_FORMAT and b"\x04\x21" in body
+)
+_tolerating(
+    "other-parameters", "any_parameters", lambda _, body: der.sequence(der.oid(oids.SHA256), der.integer(1)) in body
+)
+_tolerating("unknown-hash", "any_hash", _contains(bodies.UNKNOWN_HASH))
 _tolerating("weak-hashes", "sha1_and_md5", lambda f, b: _contains(oids.SHA1)(f, b) or _contains(oids.MD5)(f, b))
 _tolerating("weak-hashes", "sha1", _contains(oids.SHA1))
 _tolerating("extensions", "any_extension", lambda f, _: f is PKIFailureInfo.UNACCEPTED_EXTENSION)
@@ -226,6 +238,7 @@ _tolerating(
 )
 _tolerating("foreign-policy", "any_policy", lambda f, _: f is PKIFailureInfo.UNACCEPTED_POLICY)
 _tolerating("malformed", "anything", lambda f, _: f is PKIFailureInfo.BAD_DATA_FORMAT)
+_tolerating("malformed", "a_set_for_a_sequence", lambda _, body: body[:1] == b"\x31")
 _tolerating("loose-lengths", "ber", lambda _, body: body[:2] in {b"\x30\x80", b"\x30\x82"})
 _tolerating("loose-lengths", "a_byte_more", lambda _, body: body.endswith(b"\x00"))
 
@@ -243,11 +256,6 @@ def _refusing(fails: str, name: str, refusal: Callable[[PKIFailureInfo, str], by
 _TEXT: Final = der.sequence(der.tlv(der.UTF8_STRING, b"no"))
 _refusing("refusal-form", "refusals_in_html", lambda _f, _t: b"<html>no</html>")
 _refusing("token-iff-granted", "granted_without_a_token", lambda _f, _t: forge.reply(status=0))
-_refusing(
-    "token-iff-granted",
-    "a_token_in_a_refusal",
-    lambda f, t: forge.reply(_any_token(), status=2, texts=[t], failures=[f]),
-)
 _refusing("fail-info", "no_fail_info", lambda _f, t: forge.reply(status=2, texts=[t]))
 _refusing("fail-info", "two_bits", lambda _f, t: forge.reply(status=2, texts=[t], failures=[0, 2]))
 _refusing("fail-info", "unknown_bit", lambda _f, t: forge.reply(status=2, texts=[t], failures=[9]))
@@ -270,5 +278,8 @@ _refusing(
 )
 
 
-def _any_token() -> bytes:
-    return forge.token(CHAIN.signer, certificates=[CHAIN.signer.der])
+@fault("token-iff-granted version")
+def a_token_in_a_refusal(authority: FaultyAuthority) -> None:
+    authority.refusal = lambda failure, text: forge.reply(
+        authority.token_for(read_request(bodies.request())), status=2, texts=[text], failures=[failure]
+    )

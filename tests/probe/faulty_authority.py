@@ -131,7 +131,7 @@ class FaultyAuthority:
             request = self._tolerated(body)
         if self.dislikes(request):
             return self.refusal(PKIFailureInfo.BAD_REQUEST, "this is not liked here")
-        return self.reply(forge.reply(self._token(request)))
+        return self.reply(forge.reply(self.token_for(request)))
 
     def _admit(self, body: bytes) -> TimeStampReq:
         request = read_request(body)
@@ -152,7 +152,8 @@ class FaultyAuthority:
         except RequestRejected:
             return read_request(bytes.fromhex("30360201013031300d060960864801650304020105000420") + bytes(32))
 
-    def _token(self, request: TimeStampReq) -> bytes:
+    def token_for(self, request: TimeStampReq) -> bytes:
+        """Return a token, with the faults that are put into tokens."""
         time = self.now()
         name = self.signer.certificate.subject.public_bytes()
         fields = {

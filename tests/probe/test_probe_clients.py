@@ -67,6 +67,18 @@ def test_clients_of_rsa(fault: str, client: str) -> None:
     assert verdicts(authority)[client].reception is Reception.FAILS
 
 
+@pytest.mark.parametrize("fault", ["broken_signature", "no_nonce", "certificate_ended"])
+def test_no_client_is_said_to_work_with_tokens_that_fail_a_critical_check(fault: str) -> None:
+    """Whether the caller asks for that check or not."""
+    authority = FaultyAuthority()
+    next(each for each in FAULTS if each.name == fault).put(authority)
+    found = verdicts(authority)
+    assert failing(found) == set()
+    others = [each for name, each in found.items() if name not in WITHOUT_FAULT]
+    assert {each.reception for each in others} == {Reception.UNKNOWN}
+    assert all("nobody has tried it where this fails: " in each.reasons[0] for each in others)
+
+
 def test_a_tenth_of_a_second_fails_sigstore_js() -> None:
     authority = FaultyAuthority()
     authority.statement = lambda _request, fields: fields.update(

@@ -72,7 +72,9 @@ def test_whatever_octets_come_every_check_gives_an_outcome(good: Report) -> None
         exchanges = {case: with_changes(source, each) for case, each in good.evidence.exchanges.items()}
         evidence = Evidence(url=good.url, started=good.started, exchanges=exchanges, clock_bound=0.5)
         results = tuple(check.run(evidence) for check in CHECKS)
-        report = replace(good, results=results, evidence=evidence, facts=facts(evidence), clients=receptions(evidence))
+        report = replace(
+            good, results=results, evidence=evidence, facts=facts(evidence), clients=receptions(evidence, results)
+        )
         assert all(each.text.isprintable() for each in results)
         assert report.document()["Checks"]
         assert html_page(report).endswith("</html>\n")

@@ -6,7 +6,7 @@ from itertools import cycle
 
 from tests.probe.faulty_authority import CHAIN, FaultyAuthority, make_signer, serving
 from tsa_core.probe import Report, probe
-from tsa_core.testing.forged_pki import Issued, key_usage, name, timestamping
+from tsa_core.testing.forged_pki import Issued, key_usage, make_chain, name, timestamping
 
 
 def judged(*signers: Issued) -> Report:
@@ -34,3 +34,10 @@ def test_a_fault_of_one_unit_is_found_and_names_it() -> None:
     assert failed.keys() == {"revocation-pointers", "size-stable"}
     assert "Unit 2" in failed["revocation-pointers"]
     assert "Unit 1" not in failed["revocation-pointers"]
+
+
+def test_a_unit_below_another_root_is_found() -> None:
+    report = judged(make_signer(subject=name("Unit 1")), make_signer(subject=name("Unit 2"), chain=make_chain()))
+    failed = {each.check.id: each.text for each in report.failed()}
+    assert "Unit 2" in failed["path"]
+    assert "Unit 1" not in failed["path"]

@@ -47,23 +47,19 @@ def extension(*, critical: bool) -> bytes:
     )
 
 
-def imprint_of(body: bytes) -> bytes:
-    """Return the MessageImprint of a request that `request` made, whole."""
-    _, start, end = der.read(body, 0, len(body))
-    after_version = der.read(body, start, end)[2]
-    return body[after_version : der.read(body, after_version, end)[2]]
+def content_of(body: bytes) -> bytes:
+    """Return what is in a request: its fields, without the tag and length around them."""
+    return body[der.read(body, 0, len(body))[1] :]
 
 
 def indefinite(body: bytes) -> bytes:
     """Return a request whose outer length is indefinite, as BER allows and DER does not."""
-    start = der.read(body, 0, len(body))[1]
-    return b"\x30\x80" + body[start:] + b"\x00\x00"
+    return b"\x30\x80" + content_of(body) + b"\x00\x00"
 
 
 def long_length(body: bytes) -> bytes:
     """Return a request whose outer length has one octet more than it needs."""
-    start = der.read(body, 0, len(body))[1]
-    content = body[start:]
+    content = content_of(body)
     return b"\x30\x82" + len(content).to_bytes(2, "big") + content
 
 

@@ -21,7 +21,7 @@ _MAX_ROWS: Final = 60
 
 def tone(result: Result) -> str:
     """Return the class that colours a result."""
-    if result.outcome is Outcome.FAILS:
+    if result.fails:
         return result.check.severity.value
     return "holds" if result.outcome is Outcome.HOLDS else "unseen"
 

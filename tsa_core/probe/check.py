@@ -69,6 +69,11 @@ class Result:
     outcome: Outcome
     text: str
 
+    @property
+    def fails(self) -> bool:
+        """Whether the check was made and found something wrong."""
+        return self.outcome is Outcome.FAILS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
@@ -90,18 +95,19 @@ class Check:
     def run(self, evidence: Evidence) -> Result:
         """Return the outcome; whatever a hostile server sent, nothing is raised."""
         problems: dict[str, list[str]] = {}
+        outcome, reason = Outcome.HOLDS, ""
         try:
             for problem in islice(self.judge(evidence), _MOST):
                 where, text = problem if isinstance(problem, At) else ("", problem)
                 problems.setdefault(text, []).append(where)
         except Unseen as error:
-            return self._result(Outcome.UNSEEN, str(error))
+            outcome, reason = Outcome.UNSEEN, str(error)
         except DoesNotApply as error:
-            return self._result(Outcome.DOES_NOT_APPLY, str(error))
+            outcome, reason = Outcome.DOES_NOT_APPLY, str(error)
         except (EncodingError, VerificationError, RecursionError, *PARSING_ERRORS) as error:
             problems.setdefault(f"it cannot be read: {error}", []).append("")
-        if not problems:
-            return self._result(Outcome.HOLDS, "")
+        if not problems:  # what was found before something could not be seen counts
+            return self._result(outcome, reason)
         shown = [_told(text, places) for text, places in problems.items()][:MAX_PROBLEMS]
         return self._result(Outcome.FAILS, "; ".join(shown) + ("; and more" if len(problems) > len(shown) else ""))
 

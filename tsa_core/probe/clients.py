@@ -1,23 +1,23 @@
 """Which clients get and verify this authority's timestamps, from what is known of each: docs/verify/clients.md.
 
 Nothing is run here: each entry is a fact that a test of this repository found with the real client, or that its source
-shows, and a predicate on what the probe saw.
+shows, and a predicate on what the probe saw. All of them were tested with good tokens: what a client makes of tokens
+that fail a critical check is not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from tsa_core.client.transport import REPLY_TYPE
-from tsa_core.paths.certificate import PathCertificate
 from tsa_core.probe.canonical import is_sorted
-from tsa_core.probe.evidence import Evidence, Unseen, fraction_digits
+from tsa_core.probe.check import Result
+from tsa_core.probe.evidence import Evidence, Unseen, fraction_digits, key_of
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.signatures import describe_key
 
@@ -34,6 +34,7 @@ class Reception(StrEnum):
     """What a client does with this authority."""
 
     WORKS = "works"
+    """Nothing that was seen hinders it."""
     FAILS = "fails"
     UNKNOWN = "not known"
 
@@ -66,7 +67,7 @@ def key_kind(evidence: Evidence) -> str:
     signer = stamp.reply.signer
     if signer is not None and der.oid(oids.ID_RSASSA_PSS) in signer.signature_algorithm_der[:16]:
         return "RSA-PSS"
-    key = _key(certificate)
+    key = key_of(certificate)
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA-{min((2048, 3072, 4096), key=lambda bits: abs(bits - key.key_size))}"
     if isinstance(key, ec.EllipticCurvePublicKey):
@@ -75,13 +76,6 @@ def key_kind(evidence: Evidence) -> str:
         return describe_key(key)
     name = describe_key(key)
     return name if name in KEYS else ""
-
-
-def _key(certificate: PathCertificate) -> object:
-    try:
-        return certificate.certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        raise Unseen("the key cannot be read") from None
 
 
 def _status(evidence: Evidence) -> str:
@@ -199,14 +193,18 @@ CLIENTS: Final = (
 """The clients of docs/verify/clients.md in its order, and one more; a test compares the keys with that table."""
 
 
-def receptions(evidence: Evidence) -> tuple[ClientVerdict, ...]:
-    """Return what each client does with this authority, as far as can be told from what was seen."""
-    return tuple(_verdict(client, evidence) for client in CLIENTS)
+def receptions(evidence: Evidence, critical: Iterable[Result]) -> tuple[ClientVerdict, ...]:
+    """Return what each client does with this authority, as far as can be told from what was seen.
+
+    `critical` are the results of the critical checks, whether the caller asked for them or not.
+    """
+    broken = [f"nobody has tried it where this fails: {each.check.title}" for each in critical if each.fails]
+    return tuple(_verdict(client, evidence, broken) for client in CLIENTS)
 
 
-def _verdict(client: Client, evidence: Evidence) -> ClientVerdict:
+def _verdict(client: Client, evidence: Evidence, broken: Sequence[str]) -> ClientVerdict:
     reasons: list[str] = []
-    unknown: list[str] = []
+    unknown = list(broken)
     try:
         kind = key_kind(evidence)
         if not kind:

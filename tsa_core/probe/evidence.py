@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from tsa_core.client.answers import Answer
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.probe.cases import Case
 from tsa_core.probe.reading import Reply, fields_of, named_by
+from tsa_core.protocol.errors import EncodingError, RequestRejected
 from tsa_core.protocol.reply import SignerInfo, Token
+from tsa_core.protocol.request import TimeStampReq, read_request
 from tsa_core.protocol.tstinfo_reader import TSTInfo
 
 if TYPE_CHECKING:
@@ -68,6 +73,14 @@ class Stamp:
         """What was asked for."""
         return self.exchange.case.title
 
+    @cached_property
+    def request(self) -> TimeStampReq | None:
+        """The request that it answers; None for what is no DER request, chunks among it."""
+        try:
+            return read_request(self.exchange.body or b"")
+        except (EncodingError, RequestRejected):
+            return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
@@ -82,7 +95,7 @@ class Evidence:
     clock_bound: float | None = None
     tls: TlsFacts | None = None
     path_problem: str | None = None
-    """Why the first token is not trusted, empty when it is, None when no trust was given."""
+    """Why a token, of each signer the first, is not trusted, empty when all are, None when no trust was given."""
     path: tuple[PathCertificate, ...] = ()
     """The path of the first token, from signer to root, where the caller trusts that root; else empty."""
     online: OnlineFacts | None = None
@@ -141,6 +154,12 @@ class Evidence:
         """Return the certificate that a token's signer names, which another token may have brought; raises Unseen."""
         return stamp.reply.certificate or named_by(stamp.reply.signer, self.certificates())
 
+    def bags(self) -> list[Reply]:
+        """Return replies with their signer's certificate, one for each set of certificates; raises Unseen."""
+        self.certified()
+        held = (each.reply for each in self.stamps if each.reply.certificate is not None)
+        return list({each.token.certificates: each for each in held if each.token is not None}.values())
+
     def certificate(self) -> PathCertificate:
         """Return the certificate of the first signer; raises Unseen."""
         found = self.certified().reply.certificate
@@ -157,13 +176,17 @@ class Evidence:
             yield stamp, signer
 
     def refusals(self) -> list[Exchange]:
-        """Return every well-formed reply without a token."""
-        return [e for e in self.exchanges.values() if e.reply is not None and e.reply.status and e.reply.token is None]
+        """Return every well-formed reply that says so; one that says granted and brings no token is none."""
+        replies = [each for each in self.exchanges.values() if each.reply is not None and each.reply.token is None]
+        return [e for e in replies if e.reply is not None and e.reply.status is not None and not e.reply.status.granted]
 
-    def expected(self, name: str) -> Exchange | None:
-        """Return an exchange that was answered, None when it was not made or not answered."""
-        found = self.exchanges.get(name)
-        return found if found is not None and found.answer is not None else None
+
+def key_of(certificate: PathCertificate) -> object:
+    """Return a certificate's key, a weak one too; raises Unseen when it cannot be read."""
+    try:
+        return certificate.certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise Unseen("the key cannot be read") from None
 
 
 def offset_of(stamp: Stamp) -> tuple[timedelta, timedelta]:

@@ -15,7 +15,7 @@ from tsa_core.client.transport import Query, Transport
 from tsa_core.probe.cases import Case, all_cases
 from tsa_core.probe.check import Check
 from tsa_core.probe.evidence import Exchange
-from tsa_core.probe.pacing import Pacer
+from tsa_core.probe.pacing import Pacer, is_busy
 from tsa_core.probe.reading import read
 from tsa_core.probe.wire import TlsFacts, Wire, through_proxy
 
@@ -23,7 +23,6 @@ MAX_REPLY_OCTETS: Final = 1 << 18
 """More than any token needs; what is longer is not read to its end."""
 MAX_SILENT: Final = 3
 """Requests in a row that bring no answer before the probe gives up."""
-_BUSY: Final = frozenset({429, 503})
 
 Progress = Callable[[int, int, str], None]
 """Called before each request with its number, how many there are, and its title."""
@@ -103,7 +102,7 @@ class Gatherer:
                 return None, reason
             exchange = self._exchange(case, body)
             answer = exchange.answer
-            if answer is None or exchange.reply is not None or not _is_busy(answer):
+            if answer is None or exchange.reply is not None or not is_busy(answer):
                 return exchange, ""
             if reason := self.pacer.obey(answer.retry_after):
                 return None, reason
@@ -150,8 +149,3 @@ class Gatherer:
         if self._tls is None and case.raw == "1.1" and (seen := self._wire.tls()) is not None:
             self._tls = replace(seen, old_version=self._wire.old_tls(limit))
         return found, self._wire.is_open
-
-
-def _is_busy(answer: Answer) -> bool:
-    """Say whether a server asks to come back later; a 503 without Retry-After is an error like any other."""
-    return answer.status == 429 or (answer.status in _BUSY and answer.retry_after is not None)

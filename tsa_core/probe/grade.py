@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tsa_core.probe.check import Outcome, Result, Severity
+from tsa_core.probe.check import Result, Severity
 
 GRADES: Final = ("A+", "A", "B", "C", "D", "E", "F")
 """From the best to the worst."""
@@ -32,8 +32,7 @@ def grade(results: Sequence[Result], *, complete: bool) -> Grade:
     warnings, or requests that were left out (`complete` is false). A+: none of these. Notes do not count.
     """
     failed = {
-        severity: [each for each in results if each.outcome is Outcome.FAILS and each.check.severity is severity]
-        for severity in Severity
+        severity: [each for each in results if each.fails and each.check.severity is severity] for severity in Severity
     }
     critical, errors, warnings = (failed[s] for s in (Severity.CRITICAL, Severity.ERROR, Severity.WARNING))
     if critical:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from tsa_core.client.answers import Answer
 from tsa_core.client.deadline import Deadline
 
 MAX_REQUESTS: Final = 100
@@ -13,6 +14,11 @@ MAX_RATE: Final = 1000.0
 DEFAULT_RATE: Final = 2.0
 MAX_WAITS: Final = 3
 """How often a busy server is waited for."""
+
+
+def is_busy(answer: Answer) -> bool:
+    """Say whether a server asks to come back later; a 503 without Retry-After is an error like any other."""
+    return answer.status == 429 or (answer.status == 503 and answer.retry_after is not None)
 
 
 class Pacer:

@@ -194,7 +194,7 @@ def _checks(report: Report) -> str:
         own = [each for each in report.results if each.check.area is area]
         if not own:
             continue
-        failing = sum(each.outcome is Outcome.FAILS for each in own)
+        failing = sum(each.fails for each in own)
         rows = "".join(map(_row, own))
         count = f"{len(own)} checks, {failing} fail" if failing else f"{len(own)} checks"
         sections.append(
@@ -205,7 +205,7 @@ def _checks(report: Report) -> str:
 
 def _row(result: Result) -> str:
     kind = charts.tone(result)
-    word = result.check.severity.value if result.outcome is Outcome.FAILS else _WORDS[result.outcome]
+    word = result.check.severity.value if result.fails else _WORDS[result.outcome]
     text = f"<p>{escape(result.text)}</p>" if result.text else ""
     return (
         f'<tr class="{kind}"><td><span class="state">{word}</span></td>'

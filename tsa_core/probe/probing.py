@@ -19,10 +19,10 @@ from tsa_core.client.tls import tls
 from tsa_core.client.transport import timestamp_url, without_credentials
 from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.errors import printable
-from tsa_core.probe.check import Check
+from tsa_core.probe.check import Check, Severity
 from tsa_core.probe.checks import CHECKS, UNSEEN_RULES
 from tsa_core.probe.clients import receptions
-from tsa_core.probe.evidence import Evidence
+from tsa_core.probe.evidence import Evidence, Stamp
 from tsa_core.probe.facts import facts
 from tsa_core.probe.gathering import Gatherer, Progress
 from tsa_core.probe.grade import grade
@@ -105,7 +105,9 @@ def probe(
             path_problem=None,
         )
         evidence = _with_trust(evidence, store, online=online, limit=limit)
-    results = tuple(each.run(evidence) for each in chosen)
+    # The critical ones always: what is known of clients is of tokens that pass them.
+    made = {each: each.run(evidence) for each in CHECKS if each in chosen or each.severity is Severity.CRITICAL}
+    results = tuple(made[each] for each in chosen)
     return Report(
         url=printable(evidence.url),
         started=started,
@@ -115,7 +117,7 @@ def probe(
         grade=grade(results, complete=not stopped),
         results=results,
         facts=facts(evidence),
-        clients=receptions(evidence),
+        clients=receptions(evidence, [each for each in made.values() if each.check.severity is Severity.CRITICAL]),
         standards=judge(standards, evidence),
         unseen_rules=UNSEEN_RULES,
         evidence=evidence,
@@ -140,13 +142,33 @@ def _with_trust(evidence: Evidence, trust: TrustStore | None, *, online: bool, l
     problem: str | None = None
     request = stamp.exchange.body or b""
     if trust is not None:
+        verifier = Verifier(trust)
         try:
-            verified = Verifier(trust).verify_response(stamp.reply.body, request=request)
-            problem, path, trusted = "", tuple(map(PathCertificate, verified.path)), True
+            path = tuple(map(PathCertificate, verifier.verify_response(stamp.reply.body, request=request).path))
+            problem, trusted = _of_other_signers(evidence, stamp, verifier), True
         except VerificationError as error:
-            problem = printable(f"{error} (rule {error.rule})")
+            problem = _told(error)
     facts_online: OnlineFacts | None = None
     if online and limit.remaining > 0:
         # What does not lead to a root is asked all the same: whether a place answers shows without trust.
         facts_online = look(path, stamp.reply.body, request, trust, limit.remaining)
     return replace(evidence, path_problem=problem, path=path if trusted else (), online=facts_online)
+
+
+def _of_other_signers(evidence: Evidence, first: Stamp, verifier: Verifier) -> str:
+    """Return why a token of another unit than the first one's is not trusted, empty when all are."""
+    seen = {first.reply.certificate.der} if first.reply.certificate is not None else set()
+    for stamp in evidence.stamps:
+        certificate = stamp.reply.certificate
+        if certificate is None or certificate.der in seen or not stamp.exchange.case.granted or stamp.request is None:
+            continue
+        seen.add(certificate.der)
+        try:
+            verifier.verify_response(stamp.reply.body, request=stamp.exchange.body or b"")
+        except VerificationError as error:
+            return printable(f"{certificate.name}: {_told(error)}")
+    return ""
+
+
+def _told(error: VerificationError) -> str:
+    return printable(f"{error} (rule {error.rule})")

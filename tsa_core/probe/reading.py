@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from tsa_core.paths.certificate import PathCertificate
-from tsa_core.paths.errors import printable
+from tsa_core.paths.errors import VerificationError, printable
+from tsa_core.paths.extensions import PARSING_ERRORS
 from tsa_core.protocol import der
+from tsa_core.protocol.ber import definite
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.reply import ReplyStatus, SignerInfo, Token, read_reply, read_signer_info, values_of
 from tsa_core.protocol.tstinfo_reader import TSTInfo, read_tst_info
+from tsa_core.verify.signed_data import is_named
 from tsa_core.verify.statement import readable
 
 MAX_CERTIFICATES: Final = 32
+_CERTIFICATES: Final = 0xA0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,7 @@ class Reply:
 
     @property
     def certificate(self) -> PathCertificate | None:
-        """The certificate that the SignerInfo names by issuer and serial number, if the token holds it."""
+        """The certificate that the SignerInfo names, if the token holds it."""
         return named_by(self.signer, self.certificates)
 
     @property
@@ -60,10 +64,17 @@ class Reply:
 
 
 def named_by(signer: SignerInfo | None, certificates: Iterable[PathCertificate]) -> PathCertificate | None:
-    """Return the certificate that a SignerInfo names by issuer and serial number, None when it is not among these."""
+    """Return the certificate that a SignerInfo names, None when it is not among these."""
     if signer is None:
         return None
-    return next((c for c in certificates if der.sequence(c.issuer, c.serial_der) == signer.sid_der), None)
+    return next((each for each in certificates if _is_named(each, signer.sid_der)), None)
+
+
+def _is_named(certificate: PathCertificate, sid: bytes) -> bool:
+    try:
+        return is_named(certificate, sid)
+    except (VerificationError, *PARSING_ERRORS):  # its extensions cannot be read
+        return False
 
 
 def read(body: bytes) -> Reply:
@@ -105,6 +116,13 @@ def _status_der(body: bytes) -> bytes:
         return body[start : der.read(body, start, end)[2]]
     except EncodingError:
         return b""
+
+
+def has_certificates(reply: bytes) -> bool:
+    """Say whether the SignedData of a reply that has been read has the field `certificates`, an empty one too."""
+    token = fields_of(definite(reply))[1]
+    signed_data = fields_of(fields_of(token)[1])[0]
+    return any(field[0] == _CERTIFICATES for field in fields_of(signed_data))
 
 
 def fields_of(encoded: bytes) -> tuple[bytes, ...]:

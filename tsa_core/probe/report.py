@@ -41,9 +41,7 @@ class Report:
     def failed(self, *severities: Severity) -> tuple[Result, ...]:
         """Return what failed, of these severities or of any."""
         return tuple(
-            each
-            for each in self.results
-            if each.outcome is Outcome.FAILS and (not severities or each.check.severity in severities)
+            each for each in self.results if each.fails and (not severities or each.check.severity in severities)
         )
 
     def count(self, outcome: Outcome) -> int:

@@ -128,7 +128,7 @@ def find_signer(signed: SignedToken, candidates: Iterable[PathCertificate]) -> P
     The certificate is chosen by what the signer signed, never by its place in the bag: certificates can be
     put into a token by anyone (CVE-2026-39984).
     """
-    named = [candidate for candidate in candidates if _is_named(candidate, signed.info.sid_der)]
+    named = [candidate for candidate in candidates if is_named(candidate, signed.info.sid_der)]
     if not named:
         raise SignerCertificateMissing("the signer's certificate is neither in the token nor among those given")
     ids = [_certificate_id(second, value) for second, value in signed.ess_values]
@@ -158,7 +158,7 @@ def check_signature(signed: SignedToken, signer: PathCertificate, rules: Algorit
             raise SignatureInvalid("the signature does not verify with the signer's key") from None
 
 
-def _is_named(candidate: PathCertificate, sid: bytes) -> bool:
+def is_named(candidate: PathCertificate, sid: bytes) -> bool:
     """Say whether a SignerIdentifier names this certificate (RFC 5652 5.3)."""
     if sid[0] == _SUBJECT_KEY_IDENTIFIER:
         own = candidate.value(ExtensionOID.SUBJECT_KEY_IDENTIFIER)

@@ -159,6 +159,11 @@ def _check_own_signature(signed: SignedToken, info: TSTInfo, token: Token, *, ne
         if needed:
             raise SignerCertificateMissing("the signer's certificate was asked for but is not in the token") from None
         return
+    check_signed_by(signed, info, signer)
+
+
+def check_signed_by(signed: SignedToken, info: TSTInfo, signer: PathCertificate) -> None:
+    """Raise a VerificationError unless this certificate may sign timestamps, and has signed this one."""
     check_signer(signer)
     check_signature(signed, signer)
     check_tsa_name(info, signer)

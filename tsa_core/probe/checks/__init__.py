@@ -11,6 +11,7 @@ CHECKS: Final[tuple[Check, ...]] = registered()
 UNSEEN_RULES: Final = {
     "S3": "there is no such rule",
     "S7": "whether a requester can be identified shows only to who compares the tokens of two requesters",
+    "S23": "only a token made at midnight would show it",
     "S30": "a signer or an audit sink that is down cannot be brought about from outside",
 }
 """The rules of a server that nobody sees from outside, and why."""

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID
 
 from tsa_core.client.issuers import access_urls
 from tsa_core.client.revocation import crl_urls
-from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.errors import VerificationError
 from tsa_core.probe.check import Area, At, Severity, check
-from tsa_core.probe.evidence import DoesNotApply, Evidence, Unseen
+from tsa_core.probe.evidence import DoesNotApply, Evidence, Unseen, key_of
 
 LEAST_DAYS: Final = 30
 RSA_ENDS: Final = datetime(2028, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -96,11 +94,12 @@ def key_usage(evidence: Evidence) -> Iterator[str | At]:
     meaning="A token of a certificate that has ended, or not begun, is refused by everybody.",
 )
 def certificate_valid(evidence: Evidence) -> Iterator[str | At]:
-    """Judge every certificate that came with the first token."""
-    stamp = evidence.certified()
-    for each in stamp.reply.certificates:
-        if not each.not_before <= stamp.info.gen_time <= each.not_after:
-            yield f"{each.name}: {each.not_before:%Y-%m-%d} to {each.not_after:%Y-%m-%d}"
+    """Judge every certificate that came, at the time of the token that brought it."""
+    evidence.certified()
+    for stamp in evidence.tokens():
+        for each in stamp.reply.certificates:
+            if not each.not_before <= stamp.info.gen_time <= each.not_after:
+                yield At(stamp.name, f"{each.name}: {each.not_before:%Y-%m-%d} to {each.not_after:%Y-%m-%d}")
 
 
 @check(
@@ -147,16 +146,9 @@ def key_strength(evidence: Evidence) -> Iterator[str | At]:
 def key_future(evidence: Evidence) -> Iterator[str | At]:
     """Judge RSA keys beside their certificates' ends."""
     for certificate in evidence.certificates():
-        key = _key(certificate)
+        key = key_of(certificate)
         if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS and certificate.not_after > RSA_ENDS:
             yield At(certificate.name, f"RSA {key.key_size}, until {certificate.not_after:%Y-%m-%d}")
-
-
-def _key(certificate: PathCertificate) -> object:
-    try:
-        return certificate.certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        raise Unseen("the key cannot be read") from None
 
 
 @check(
@@ -169,11 +161,15 @@ def _key(certificate: PathCertificate) -> object:
 )
 def chain_signatures(evidence: Evidence) -> Iterator[str | At]:
     """Judge every certificate whose issuer came too."""
-    reply = evidence.certified().reply
-    pairs = [(each, above) for each in reply.certificates if (above := reply.issuer_of(each)) is not None]
+    pairs = {
+        (each.der, above.der): (each, above)
+        for reply in evidence.bags()
+        for each in reply.certificates
+        if (above := reply.issuer_of(each)) is not None
+    }
     if not pairs:
         raise Unseen("no certificate came with its issuer's")
-    for each, above in pairs:
+    for each, above in pairs.values():
         try:
             each.check_signed_by(above)
         except VerificationError as error:
@@ -189,10 +185,12 @@ def chain_signatures(evidence: Evidence) -> Iterator[str | At]:
     meaning="openssl ts, osslsigncode and tsp-client find no path with the root alone.",
 )
 def chain_included(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the signer's certificate: its issuer is there, or may be the root itself."""
-    reply, certificate = evidence.certified().reply, evidence.certificate()
-    if not certificate.self_issued and reply.issuer_of(certificate) is None:
-        yield f"{len(reply.certificates)} came, without the issuer; that is right where the issuer is the root"
+    """Judge the signers' certificates: the issuer is there, or may be the root itself."""
+    for reply in evidence.bags():
+        certificate = reply.certificate
+        if certificate is not None and not certificate.self_issued and reply.issuer_of(certificate) is None:
+            text = f"{len(reply.certificates)} came, without the issuer; that is right where the issuer is the root"
+            yield At(certificate.name, text)
 
 
 @check(
@@ -205,9 +203,10 @@ def chain_included(evidence: Evidence) -> Iterator[str | At]:
 )
 def root_left_out(evidence: Evidence) -> Iterator[str | At]:
     """Judge the certificates that came."""
-    for each in evidence.certified().reply.certificates:
-        if each.self_issued and each.is_ca:
-            yield f"{each.name}, {len(each.der)} bytes"
+    for reply in evidence.bags():
+        for each in reply.certificates:
+            if each.self_issued and each.is_ca:
+                yield f"{each.name}, {len(each.der)} bytes"
 
 
 @check(
@@ -220,10 +219,11 @@ def root_left_out(evidence: Evidence) -> Iterator[str | At]:
 )
 def unrelated_certificates(evidence: Evidence) -> Iterator[str | At]:
     """Judge the certificates that came."""
-    reply = evidence.certified().reply
-    for each in reply.certificates:
-        if each not in reply.path:
-            yield each.name
+    for reply in evidence.bags():
+        path = reply.path
+        for each in reply.certificates:
+            if each not in path:
+                yield each.name
 
 
 @check(
@@ -286,7 +286,7 @@ def not_revoked(evidence: Evidence) -> Iterator[str | At]:
     meaning="Whoever trusts these roots refuses the tokens.",
 )
 def path(evidence: Evidence) -> Iterator[str | At]:
-    """Judge what the verifier says of the first token with the caller's roots."""
+    """Judge what the verifier says of the first token of each signer with the caller's roots."""
     evidence.certified()
     if evidence.path_problem is None:
         raise Unseen("no roots were given; --trust, --roots or --tsa names some")

@@ -9,9 +9,12 @@ from typing import Final
 from tsa_core.client.transport import REPLY_TYPE
 from tsa_core.probe.check import Area, At, Severity, check
 from tsa_core.probe.evidence import DoesNotApply, Evidence, Exchange, Unseen
+from tsa_core.probe.pacing import is_busy
 
 _OTHER_METHODS: Final = ("get", "head", "put")
 _TLS_DAYS: Final = 14
+_DELIBERATE: Final = frozenset({501, 505})
+"""A method, a transfer coding or a version of HTTP that a server says it does not have; other checks judge that."""
 
 
 def _replies(evidence: Evidence) -> list[Exchange]:
@@ -134,8 +137,9 @@ def content_length(evidence: Evidence) -> Iterator[str | At]:
 def server_errors(evidence: Evidence) -> Iterator[str | At]:
     """Judge every exchange."""
     for each in evidence.exchanges.values():
-        if each.answer is not None and each.answer.status >= 500 and each.answer.retry_after is None:
-            yield At(each.case.title, f"HTTP status {each.answer.status}")
+        answer = each.answer
+        if answer is not None and answer.status >= 500 and answer.status not in _DELIBERATE and not is_busy(answer):
+            yield At(each.case.title, f"HTTP status {answer.status}")
         elif each.answer is None and not each.case.raw and each.case.name not in {"big", "chunked"}:
             yield At(each.case.title, f"{each.problem}")
 

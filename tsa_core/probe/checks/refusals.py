@@ -9,24 +9,38 @@ from tsa_core.probe.check import Area, At, Severity, check
 from tsa_core.probe.evidence import Evidence, Exchange, Unseen
 from tsa_core.probe.reading import fields_of
 from tsa_core.protocol import der
+from tsa_core.protocol.reply import ReplyStatus
 from tsa_core.protocol.status import PKIFailureInfo, PKIStatus
 
 _KNOWN: Final = frozenset(map(int, PKIFailureInfo))
-_NO_REQUEST: Final = ("text", "empty", "truncated")
+_NO_REQUEST: Final = ("text", "empty", "truncated", "wrong-tag")
+_LENGTHS: Final = ("short-digest", "long-digest", "empty-digest")
 _BER: Final = ("indefinite", "long-length")
 _LOOSE: Final = (*_BER, "trailing")
 _REASONS: Final = (
     "foreign-policy version-2 short-digest unknown-hash sha1 md5 extension critical-extension text version-0 "
-    "empty-digest empty truncated trailing"
+    "empty-digest long-digest other-parameters empty truncated wrong-tag trailing"
 )
 
 
 def _granted(evidence: Evidence, names: Sequence[str]) -> Iterator[str | At]:
-    """Yield which of these requests were granted."""
+    """Yield which of these requests were granted; raises Unseen at the end when one was not answered."""
+    unseen: Unseen | None = None
     for name in names:
-        exchange, _ = evidence.answered(name)
+        try:
+            exchange, _ = evidence.answered(name)
+        except Unseen as error:
+            unseen = error
+            continue
         if exchange.is_granted:
             yield At(exchange.case.title, "granted")
+    if unseen is not None:
+        raise unseen
+
+
+def _is_known(status: ReplyStatus) -> bool:
+    """Say whether there is one failInfo bit, which RFC 3161 has."""
+    return len(status.failures) == 1 and status.failures[0] in _KNOWN
 
 
 def _refusals(evidence: Evidence) -> list[Exchange]:
@@ -57,11 +71,11 @@ def version(evidence: Evidence) -> Iterator[str | At]:
     severity=Severity.ERROR,
     title="A digest that is not of its hash's length is refused",
     meaning="RFC 3161 2.4.2: the authority checks that the length is consistent with the hash.",
-    needs="short-digest empty-digest",
+    needs=" ".join(_LENGTHS),
 )
 def digest_length(evidence: Evidence) -> Iterator[str | At]:
-    """Judge digests of 31 and 0 bytes."""
-    yield from _granted(evidence, ["short-digest", "empty-digest"])
+    """Judge digests of 31, 33 and 0 bytes."""
+    yield from _granted(evidence, _LENGTHS)
 
 
 @check(
@@ -76,6 +90,20 @@ def digest_length(evidence: Evidence) -> Iterator[str | At]:
 def unknown_hash(evidence: Evidence) -> Iterator[str | At]:
     """Judge an identifier that was made up."""
     yield from _granted(evidence, ["unknown-hash"])
+
+
+@check(
+    "other-parameters",
+    area=Area.REFUSALS,
+    rules="S11",
+    severity=Severity.NOTE,
+    title="A hash identifier with parameters other than NULL is refused",
+    meaning="RFC 5754 2: they are absent or NULL. Nobody knows what a hash with others is.",
+    needs="other-parameters",
+)
+def other_parameters(evidence: Evidence) -> Iterator[str | At]:
+    """Judge SHA-256 with an INTEGER as its parameters."""
+    yield from _granted(evidence, ["other-parameters"])
 
 
 @check(
@@ -207,14 +235,14 @@ def fail_info(evidence: Evidence) -> Iterator[str | At]:
             continue
         if status.status != PKIStatus.REJECTION:
             yield At(each.case.title, f"{status.name}")
-        elif len(status.failures) != 1 or status.failures[0] not in _KNOWN:
+        elif not _is_known(status):
             yield At(each.case.title, f"{', '.join(status.failure_names) or 'no failInfo'}")
 
 
 @check(
     "fail-reason",
     area=Area.REFUSALS,
-    rules="S5 S9 S10 S14 S18 S29",
+    rules="S5 S9 S10 S11 S14 S18 S29",
     severity=Severity.WARNING,
     title="failInfo is the one that RFC 3161 has for the reason",
     meaning="badAlg, badDataFormat, unacceptedPolicy and the others tell a client what to change.",
@@ -226,7 +254,7 @@ def fail_reason(evidence: Evidence) -> Iterator[str | At]:
         status = each.reply.status if each.reply is not None else None
         wanted = each.case.failure
         # Some read BER and go on to another complaint; the table has these as a note of their own.
-        if status is None or wanted is None or each.case.name in _BER or not status.failures:
+        if status is None or wanted is None or each.case.name in _BER or not _is_known(status):
             continue
         if status.failures != (wanted,):
             yield At(each.case.title, f"{', '.join(status.failure_names)} instead of {wanted.text}")

@@ -5,41 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 
 from tsa_core.paths.algorithms import SignatureScheme, signature_scheme
 from tsa_core.probe.canonical import first_fault, is_sorted
 from tsa_core.probe.check import Area, At, Severity, check
-from tsa_core.probe.evidence import DoesNotApply, Evidence, Stamp, Unseen
-from tsa_core.probe.reading import fields_of
+from tsa_core.probe.checks.signing_certificate import ANY_HASH, V1, V2
+from tsa_core.probe.evidence import DoesNotApply, Evidence, Stamp, Unseen, key_of
+from tsa_core.probe.reading import fields_of, has_certificates
 from tsa_core.protocol import der, oids
-from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA512, SHAKE256_512, HashAlgorithm
+from tsa_core.protocol.hashes import SHA512, SHAKE256_512, HashAlgorithm
 from tsa_core.protocol.reply import SignerInfo
+from tsa_core.protocol.signatures import describe_key
 from tsa_core.protocol.tstinfo import encode_signing_time
-from tsa_core.protocol.tstinfo_reader import hash_identifier
 from tsa_core.verify.algorithms import digest_algorithm
 from tsa_core.verify.errors import VerificationError
-from tsa_core.verify.statement import check_answer
-from tsa_core.verify.tolerances import algorithm_rules
+from tsa_core.verify.signed_data import check_structure, find_signer
+from tsa_core.verify.statement import check_answer, check_signed_by
 
-_V1: Final = der.oid(oids.ID_AA_SIGNING_CERTIFICATE)
-_V2: Final = der.oid(oids.ID_AA_SIGNING_CERTIFICATE_V2)
 _CONTENT_TYPE: Final = der.oid(oids.ID_CONTENT_TYPE)
 _MESSAGE_DIGEST: Final = der.oid(oids.ID_MESSAGE_DIGEST)
 _SIGNING_TIME: Final = der.oid(oids.ID_SIGNING_TIME)
 _TST_INFO: Final = der.oid(oids.ID_CT_TST_INFO)
-_ANY_HASH: Final = algorithm_rules(frozenset({"sha1", "md5"}))
-_SHA_2: Final = frozenset({oids.SHA256, oids.SHA384, oids.SHA512})
+_SHA_2: Final = frozenset(map(der.oid, (oids.SHA256, oids.SHA384, oids.SHA512)))
 _WEAK: Final = frozenset({"sha1", "md5"})
+_ML_DSA_DIGESTS: Final = {"ML-DSA-44": 256, "ML-DSA-65": 384, "ML-DSA-87": 512}
 
 
 def _digest(signer: SignerInfo) -> HashAlgorithm:
     """Return the hash of a SignerInfo, weak ones too; raises a VerificationError for an unknown one."""
-    return digest_algorithm(signer.digest_algorithm_der, "the message digest", _ANY_HASH)
+    return digest_algorithm(signer.digest_algorithm_der, "the message digest", ANY_HASH)
 
 
 def _scheme(signer: SignerInfo) -> SignatureScheme:
-    return signature_scheme(signer.signature_algorithm_der, _digest(signer), _ANY_HASH)
+    return signature_scheme(signer.signature_algorithm_der, _digest(signer), ANY_HASH)
 
 
 @check(
@@ -56,11 +55,31 @@ def verifies(evidence: Evidence) -> Iterator[str | At]:
     judged = [s for s in evidence.tokens() if s.exchange.case.granted and s.exchange.body is not None]
     if not judged:
         raise Unseen("no token came for a request that is to be granted")
+    unchecked = 0
     for stamp in judged:
         try:
             check_answer(stamp.reply.body, stamp.exchange.body or b"")
+            unchecked += not _is_signed(stamp, evidence)
         except VerificationError as error:
             yield At(stamp.name, f"{error} (rule {error.rule})")
+    if unchecked:
+        raise Unseen(
+            f"the signatures of {unchecked} of {len(judged)} tokens: no token brought their signer's certificate"
+        )
+
+
+def _is_signed(stamp: Stamp, evidence: Evidence) -> bool:
+    """Check a token without certificates with one that another token brought; say whether its signature was checked.
+
+    `check_answer` has checked the signatures of the others. Raises a VerificationError.
+    """
+    if stamp.reply.certificate is not None:
+        return True
+    known = evidence.certificate_of(stamp)
+    if known is not None:
+        signed = check_structure(stamp.token)
+        check_signed_by(signed, stamp.info, find_signer(signed, [known]))
+    return known is not None
 
 
 @check(
@@ -126,7 +145,7 @@ def signed_attributes(evidence: Evidence) -> Iterator[str | At]:
                 yield At(stamp.name, f"no {title}, or several values")
         if signer.attributes.get(_CONTENT_TYPE, (_TST_INFO,))[0] != _TST_INFO or stamp.token.content_type != _TST_INFO:
             yield At(stamp.name, "content-type is not id-ct-TSTInfo")
-        if _V1 not in signer.attributes and _V2 not in signer.attributes:
+        if V1 not in signer.attributes and V2 not in signer.attributes:
             yield At(stamp.name, "no signing-certificate")
 
 
@@ -202,10 +221,10 @@ def signing_time(evidence: Evidence) -> Iterator[str | At]:
 @check(
     "one-digest",
     area=Area.SIGNATURE,
-    rules="C7 C9 C10",
+    rules="C7 C9",
     severity=Severity.WARNING,
-    title="One digest algorithm throughout, the one that goes with the key",
-    meaning="RFC 5754, RFC 8419 (Ed25519: SHA-512, Ed448: SHAKE256), RFC 9882. Clients take one for the other.",
+    title="One digest algorithm throughout; SHA-512 with Ed25519, SHAKE256 with Ed448",
+    meaning="RFC 5754, RFC 8419. Clients take the content's digest for the signature's.",
 )
 def one_digest(evidence: Evidence) -> Iterator[str | At]:
     """Judge message digest and signature of every token."""
@@ -216,6 +235,31 @@ def one_digest(evidence: Evidence) -> Iterator[str | At]:
         wanted = {ed25519.Ed25519PublicKey: SHA512, ed448.Ed448PublicKey: SHAKE256_512}.get(scheme.key_type)
         if wanted is not None and digest.name != wanted.name:
             yield At(stamp.name, f"{scheme.name} with {digest.name} instead of {wanted.name}")
+
+
+@check(
+    "digest-of-key",
+    area=Area.SIGNATURE,
+    rules="C7 C10",
+    severity=Severity.NOTE,
+    title="The digest is as strong as the key",
+    meaning="FIPS 186-5 6.1, RFC 9882 3.3: P-384 and ML-DSA-65 want 384 bits, P-521 and ML-DSA-87 want 512.",
+)
+def digest_of_key(evidence: Evidence) -> Iterator[str | At]:
+    """Judge the message digest beside the signer's key where that is ECDSA or ML-DSA; other keys ask for no length."""
+    for stamp, signer in evidence.signers():
+        if (certificate := evidence.certificate_of(stamp)) is None:
+            continue
+        wanted, bits = _digest_bits(key_of(certificate)), _digest(signer).digest_size * 8
+        if bits < wanted:
+            yield At(stamp.name, f"{_digest(signer).name} with a key that wants {wanted} bits")
+
+
+def _digest_bits(key: object) -> int:
+    """Return how many bits of a digest a key wants at least, 0 where its kind does not say."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return min(key.key_size, 512)
+    return _ML_DSA_DIGESTS.get(describe_key(key), 0)
 
 
 @check(
@@ -243,91 +287,11 @@ def digest_strength(evidence: Evidence) -> Iterator[str | At]:
     meaning="RFC 5754 2: they should be absent, and both forms must be read.",
 )
 def digest_parameters(evidence: Evidence) -> Iterator[str | At]:
-    """Judge digestAlgorithm of every SignerInfo."""
+    """Judge digestAlgorithm of every SignerInfo, and digestAlgorithms."""
     for stamp, signer in evidence.signers():
-        if len(fields_of(signer.digest_algorithm_der)) > 1 and _digest(signer).oid in _SHA_2:
-            yield At(stamp.name, "NULL")
-
-
-def _ids(evidence: Evidence) -> Iterator[tuple[Stamp, bool, tuple[bytes, ...]]]:
-    """Yield every first ESSCertID: its token, whether it is of the second version, and its parts."""
-    found = False
-    for stamp, signer in evidence.signers():
-        for name in (_V1, _V2):
-            for value in signer.attributes.get(name, ())[:1]:
-                found = True
-                yield stamp, name == _V2, fields_of(fields_of(fields_of(value)[0])[0])
-    if not found:
-        raise Unseen("no token has the attribute")
-
-
-def _certificate_hash(second: bool, parts: tuple[bytes, ...]) -> tuple[HashAlgorithm, bytes, bytes]:
-    """Return hash algorithm, encoded hash and encoded issuerSerial, empty when absent, of an ESSCertID."""
-    algorithm = IMPRINT_HASHES["sha256" if second else "sha1"]
-    rest = list(parts)
-    if second and rest[0][0] == der.SEQUENCE:
-        algorithm = digest_algorithm(rest.pop(0), "the ESSCertIDv2", _ANY_HASH)
-    return algorithm, rest[0], rest[1] if len(rest) > 1 else b""
-
-
-@check(
-    "certificate-id",
-    area=Area.SIGNATURE,
-    rules="C11 V4",
-    severity=Severity.CRITICAL,
-    title="The signing-certificate attribute identifies the signer's certificate",
-    meaning="RFC 5816: a token whose certificate can be exchanged for another one is refused.",
-)
-def certificate_id(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the hash, and issuer and serial number where they are there."""
-    for stamp, second, parts in _ids(evidence):
-        if (certificate := evidence.certificate_of(stamp)) is None:
-            continue
-        name = der.sequence(der.explicit(4, certificate.issuer))
-        algorithm, hashed, issuer_serial = _certificate_hash(second, parts)
-        if hashed != der.octet_string(algorithm.digest(certificate.der)):
-            yield At(stamp.name, "the hash of another certificate")
-        if issuer_serial and issuer_serial != der.sequence(name, certificate.serial_der):
-            yield At(stamp.name, "issuer and serial number of another certificate, or not one directoryName")
-
-
-@check(
-    "certificate-id-version",
-    area=Area.SIGNATURE,
-    rules="C11 V5",
-    severity=Severity.WARNING,
-    title="The certificate is identified by ESSCertIDv2 with a strong hash",
-    meaning="ESSCertID of the first version knows SHA-1 alone (RFC 5816, RFC 5035).",
-)
-def certificate_id_version(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the strongest attribute of every token."""
-    strong: dict[str, bool] = {}
-    for stamp, second, parts in _ids(evidence):
-        good = second and not _certificate_hash(second, parts)[0].weak
-        strong[stamp.name] = strong.get(stamp.name, False) or good
-    for name, good in strong.items():
-        if not good:
-            yield At(name, "SHA-1")
-
-
-@check(
-    "certificate-id-form",
-    area=Area.SIGNATURE,
-    rules="C11",
-    severity=Severity.NOTE,
-    title="ESSCertIDv2 has issuerSerial, and leaves SHA-256 out",
-    meaning="X.690 11.5: DER leaves the default hash out; issuerSerial lets clients find the certificate.",
-)
-def certificate_id_form(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the parts of every ESSCertIDv2."""
-    found = [(stamp, parts) for stamp, second, parts in _ids(evidence) if second]
-    if not found:
-        raise DoesNotApply("no token has an ESSCertIDv2")
-    for stamp, parts in found:
-        if parts[0][0] == der.SEQUENCE and hash_identifier(parts[0]) == oids.SHA256:
-            yield At(stamp.name, "SHA-256 is written")
-        if not _certificate_hash(True, parts)[2]:
-            yield At(stamp.name, "no issuerSerial")
+        for identifier in (signer.digest_algorithm_der, *stamp.token.digest_algorithms):
+            if len(parts := fields_of(identifier)) > 1 and parts[0] in _SHA_2:
+                yield At(stamp.name, "NULL")
 
 
 @check(
@@ -337,12 +301,18 @@ def certificate_id_form(evidence: Evidence) -> Iterator[str | At]:
     severity=Severity.ERROR,
     title="Without certReq there are no certificates",
     meaning="RFC 3161 2.4.1: the field must not be present then.",
-    needs="bare",
+    needs="bare false-written",
 )
 def certificates_unasked(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the tokens that asked for none."""
-    if evidence.stamp("bare").token.certificates:
-        yield f"{len(evidence.stamp('bare').token.certificates)} came"
+    """Judge every token that was asked for without them; an empty field is there, too."""
+    evidence.stamp("bare")
+    for stamp in evidence.tokens():
+        if stamp.request is None or stamp.request.cert_req:
+            continue
+        if number := len(stamp.token.certificates):
+            yield At(stamp.name, f"{number} came")
+        elif has_certificates(stamp.reply.body):
+            yield At(stamp.name, "the field is there, and empty")
 
 
 @check(
@@ -352,12 +322,14 @@ def certificates_unasked(evidence: Evidence) -> Iterator[str | At]:
     severity=Severity.ERROR,
     title="With certReq the signer's certificate is there",
     meaning="RFC 3161 2.4.1. Without it nobody can verify who does not have it already.",
+    needs="plain sha384",
 )
 def certificates_asked(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the first token."""
-    stamp = evidence.stamp("plain")
-    if stamp.reply.certificate is None:
-        yield f"it is not among the {len(stamp.token.certificates)} that came"
+    """Judge every token that was asked for with it."""
+    evidence.stamp("plain")
+    for stamp in evidence.tokens():
+        if stamp.request is not None and stamp.request.cert_req and stamp.reply.certificate is None:
+            yield At(stamp.name, f"it is not among the {len(stamp.token.certificates)} that came")
 
 
 @check(

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from tsa_core.probe.bodies import imprint_of
 from tsa_core.probe.canonical import first_fault
 from tsa_core.probe.check import Area, At, Severity, check
-from tsa_core.probe.evidence import DoesNotApply, Evidence, Unseen, gen_time_text
+from tsa_core.probe.evidence import DoesNotApply, Evidence, Stamp, Unseen, gen_time_text
 from tsa_core.probe.reading import fields_of
 from tsa_core.protocol import der
-from tsa_core.protocol.errors import EncodingError, RequestRejected
-from tsa_core.protocol.request import read_request
 from tsa_core.protocol.tstinfo import Accuracy
 from tsa_core.verify.errors import AuthorityNameMismatch
 from tsa_core.verify.tsa_name import check_tsa_name
@@ -55,9 +52,14 @@ def can_be_read(evidence: Evidence) -> Iterator[str | At]:
 def imprint(evidence: Evidence) -> Iterator[str | At]:
     """Judge hash and digest of every token."""
     for stamp in evidence.tokens():
-        digest = _sent_imprint(stamp.exchange.body)
-        if digest is not None and (stamp.info.hash_oid, stamp.info.hashed_message) != digest:
+        if not _is_about(stamp):
             yield At(stamp.name, "another hash or digest")
+
+
+def _is_about(stamp: Stamp) -> bool:
+    """Say whether a token has hash and digest of its request, as far as that is one."""
+    sent = stamp.request
+    return sent is None or (stamp.info.hash_oid, stamp.info.hashed_message) == (sent.hash_oid, sent.digest)
 
 
 @check(
@@ -72,20 +74,8 @@ def imprint(evidence: Evidence) -> Iterator[str | At]:
 def imprint_octets(evidence: Evidence) -> Iterator[str | At]:
     """Judge the encoding of the imprint in every token."""
     for stamp in evidence.tokens():
-        body = stamp.exchange.body
-        if body is None or _sent_imprint(body) is None:
-            continue
-        if fields_of(stamp.token.content)[2] != imprint_of(body):
+        if _is_about(stamp) and stamp.request and fields_of(stamp.token.content)[2] != stamp.request.imprint_der:
             yield At(stamp.name, "encoded otherwise than it was sent")
-
-
-def _sent_imprint(body: bytes | None) -> tuple[str, bytes] | None:
-    """Return identifier and digest of a request; None for what is no DER request, chunks among it."""
-    try:
-        request = read_request(body or b"")
-    except (EncodingError, RequestRejected):
-        return None
-    return request.hash_oid, request.digest
 
 
 @check(
@@ -111,12 +101,15 @@ def nonce(evidence: Evidence) -> Iterator[str | At]:
     severity=Severity.ERROR,
     title="There is no nonce where none was sent",
     meaning="RFC 3161 2.4.2: the nonce is present when it was in the request. Strict clients refuse another one.",
-    needs="bare",
+    needs="bare sha384",
 )
 def nonce_unasked(evidence: Evidence) -> Iterator[str | At]:
-    """Judge the token of the request without one."""
-    if evidence.stamp("bare").info.nonce is not None:
-        yield "a nonce came that nobody sent"
+    """Judge every token that was asked for without one."""
+    evidence.stamp("bare")
+    for stamp in evidence.tokens():
+        sent = stamp.request
+        if sent is not None and not sent.nonce_der and stamp.info.nonce is not None:
+            yield At(stamp.name, "a nonce came that nobody sent")
 
 
 @check(
@@ -216,7 +209,7 @@ def policy_stable(evidence: Evidence) -> Iterator[str | At]:
 @check(
     "gen-time-form",
     area=Area.STATEMENT,
-    rules="S22 S23",
+    rules="S22",
     severity=Severity.ERROR,
     title="genTime is written as DER wants it: YYYYMMDDhhmmss[.f]Z without trailing zeros",
     meaning="RFC 3161 2.4.2; strict readers refuse .500 and a bare dot.",
