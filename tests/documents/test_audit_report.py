@@ -30,16 +30,18 @@ from tsa_core.documents.report.tally import MOST_EVENTS, MOST_KINDS, OTHERS, Tal
 from tsa_core.testing import sample_record, sample_refusal
 
 BEGIN, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+KEY = b"a key of some length"
 MIDDLE = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 class Writer:
     """Writes a file as tsa-audit-file does, with whatever times."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self._link, self._begun = path, BEGINNING, begin_hash(None)
+    def __init__(self, path: Path, key: bytes | None = None) -> None:
+        self.path, self._link, self._begun = path, BEGINNING, begin_hash(key)
         self._tokens = TokenMembers(digests=False, tokens=False)
-        first = {"version": 1, "time": utc_text(BEGIN), "file": 1, "keyed": False, "previous": BEGINNING.digest}
+        keyed = key is not None
+        first = {"version": 1, "time": utc_text(BEGIN), "file": 1, "keyed": keyed, "previous": BEGINNING.digest}
         path.write_bytes(b"")
         self.put(encode({"type": "file", **first, "previous_file": None}))
 
@@ -208,6 +210,22 @@ def test_a_damaged_trail_gives_a_report_that_says_so_and_exit_code_1(writer: Wri
     assert "The trail is NOT what was written" in text
     assert "DAMAGED: audit.jsonl: line 4: its hash does not fit" in text
     assert "| Time-stamps | 2 |" in text
+
+
+@auditfile
+def test_lines_that_fit_prove_no_more_than_key_and_anchors_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TSA_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("key").write_bytes(KEY)
+    for key, flags, said in (
+        (None, [], "Nothing shows whether all of them were computed anew"),
+        (KEY, ["--key-file", "key"], "OK: Every line of the trail fits the one before it. Nobody without the key"),
+    ):
+        Writer(tmp_path / "audit.jsonl", key).token(MIDDLE)
+        result = run("--year", "2026", *flags)
+        assert result.exit_code == 0, result.output
+        assert said in section(result.stdout, "Summary")
+        assert ("OK: " in result.stdout) == (key is not None)
 
 
 @auditfile

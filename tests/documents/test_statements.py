@@ -127,6 +127,7 @@ def test_what_is_no_file_is_not_replaced_by_the_document(folder: Path) -> None:
     result = run("--output", "pipe")
     assert "pipe: this is a pipe, a device or a folder" in str(result.exception)
     assert Path("pipe").is_fifo()
+    assert "/dev/no-such-device: this is a pipe, a device" in str(run("--output", "/dev/no-such-device").exception)
     assert run("--output", "statement.md").exit_code == 0
     assert run("--output", "statement.md", "--kind", "disclosure").exit_code == 0, "a file is"
     assert "TSA disclosure statement" in Path("statement.md").read_text()

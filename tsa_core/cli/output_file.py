@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tsa_core.api import ConfigError
 
+_DEVICES = Path("/dev")
+
 
 def write_file(path: Path, data: bytes, *, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
     """Write a file whole or not at all, with exactly this mode; raises ConfigError when it cannot be written.
@@ -50,7 +52,8 @@ def write_files(
 def _staged(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None, stack: ExitStack) -> Path:
     """Return a file beside `path` that holds the data; the stack removes what is left of it."""
     with _named(path):
-        if path.exists() and not path.is_file():
+        # /dev/stdout is a link to a file where it is redirected, and must stay one.
+        if (path.exists() and not path.is_file()) or path.parent.resolve() == _DEVICES:
             raise ConfigError("this is a pipe, a device or a folder, and no file that can be replaced", path=str(path))
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         stack.callback(Path(name).unlink, missing_ok=True)

@@ -22,6 +22,7 @@ _STEP_CLUSTER: Final = timedelta(seconds=2)
 _BARS: Final = 6
 """Profiles or failures with a colour of their own; the others share one."""
 _MOST_FAULTS: Final = 50
+_EVERY_LINE: Final = "Every line of the trail fits the one before it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,11 @@ class Findings:
     def intact(self) -> bool:
         """Whether trail and anchors are as they were written, and there is a trail."""
         return bool(self.trail.segments) and self.trail.intact and self.anchors.intact
+
+    @property
+    def anchored(self) -> bool:
+        """Whether there is an anchor whose timestamps were verified."""
+        return bool(self.anchors.anchors) and self.anchors.verified and self.anchors.intact
 
 
 def report_of(findings: Findings) -> Document:
@@ -70,8 +76,13 @@ def _summary(findings: Findings) -> Iterator[Block]:
     tally = findings.tally
     listed = {kind: sum(event.kind == kind for event in tally.events) for kind in (CEREMONY, DESTROYED)}
     yield Heading(level=2, text="Summary")
-    if findings.intact:
-        yield Paragraph(text="The trail is what was written: every line fits the one before it.", tone="good")
+    if findings.intact and (findings.keyed or findings.anchored):
+        yield Paragraph(text=f"{_EVERY_LINE}{_by_what(findings)}", tone="good")
+    elif findings.intact:
+        yield Paragraph(
+            text=f"{_EVERY_LINE} Nothing shows whether all of them were computed anew: the chain has no key, and there "
+            "is no anchor whose timestamps were verified."
+        )
     else:
         yield Paragraph(
             text="The trail is NOT what was written, or its anchors do not agree with it. What is counted below ends "
@@ -91,6 +102,13 @@ def _summary(findings: Findings) -> Iterator[Block]:
     yield Table(columns=("Fact", "Value"), rows=rows)
     kinds = sorted(tally.kinds.items(), key=lambda item: (-item[1], item[0]))
     yield Table(columns=("Lines of this time", "Number"), rows=[(kind, f"{count:,}") for (kind,), count in kinds])
+
+
+def _by_what(findings: Findings) -> str:
+    """Return who cannot have changed what."""
+    key = " Nobody without the key of the chain has changed or removed one in between." if findings.keyed else ""
+    anchors = " Those before the last anchor are as other authorities stamped them." if findings.anchored else ""
+    return key + anchors
 
 
 def _verification(findings: Findings) -> Iterator[Block]:
@@ -272,8 +290,8 @@ def _limits(findings: Findings) -> Iterator[Block]:
         texts.append("Lines that were cut off at the end of the trail, because there is no anchor.")
     else:
         texts.append("Lines that were cut off behind the last anchor.")
-    if not findings.keyed and not findings.anchors.anchors:
-        texts.append("A trail that was computed anew as a whole, because its lines have no key and there is no anchor.")
+    if not findings.keyed and not findings.anchored:
+        texts.append("A trail that was computed anew as a whole: its lines have no key, and no anchor was verified.")
     if any(note.kind == PRUNED for note in findings.trail.notes):
         texts.append("What the lines said that were pruned.")
     if any(note.kind == ACCEPTED for note in findings.trail.notes):
