@@ -101,7 +101,7 @@ def policy_document(
     Examples:
       timestamp-server policy-document --config tsa.toml --questions > answers.toml
       timestamp-server policy-document --config tsa.toml --answers answers.toml --format html --output practice.html
-      timestamp-server policy-document --config tsa.toml --kind disclosure | pandoc -o disclosure.pdf
+      timestamp-server policy-document --config tsa.toml --kind disclosure | pandoc -f gfm -o disclosure.pdf
     """  # noqa: D301 - the backslash is click's mark
     if questions and (answers_file or output or complete):
         raise click.UsageError("--questions prints a file of answers and nothing else; leave the other flags away")

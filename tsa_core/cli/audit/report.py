@@ -66,7 +66,7 @@ def report(
     \b
     Examples:
       timestamp-server audit report --config tsa.toml --year 2026 --format html --output report-2026.html
-      timestamp-server audit report --year 2026 /var/log/tsa/audit*.jsonl | pandoc -o report-2026.pdf
+      timestamp-server audit report --year 2026 /var/log/tsa/audit*.jsonl | pandoc -f gfm -o report-2026.pdf
       timestamp-server audit report --from 2026-04-01 --to 2026-07-01 --profile qualified ./evidence
     """  # noqa: D301 - the backslash is click's mark
     begin, end = _period(year, begin, end)
