@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.cli.timestamp_shell import CHAIN
 from tsa_core.cli.keys.group import keys
 
 PASSWORD = "correct horse battery staple"
@@ -23,6 +24,13 @@ password = { file = "password" }
 WHO = ("--attendee", "Ada Lovelace=security officer", "--attendee", "Grace Hopper=auditor")
 
 needs_file = pytest.mark.plugin("file", "auditfile")
+
+
+def prepare(folder: Path) -> None:
+    """Write what a ceremony reads."""
+    (folder / "tsa.toml").write_text(CONFIG)
+    (folder / "password").write_text(PASSWORD)
+    (folder / "roots.pem").write_bytes(CHAIN.pem)
 
 
 def run(*arguments: str) -> Result:

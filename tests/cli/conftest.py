@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.ceremonies import CONFIG, PASSWORD
+from tests.cli.ceremonies import prepare
 from tests.cli.timestamp_shell import CHAIN, Shell, honest
 from tsa_core.testing.http_tsa import HttpTsa
 
@@ -42,7 +42,5 @@ def key_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder with the files of a key ceremony."""
     monkeypatch.delenv("TSA_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tsa.toml").write_text(CONFIG)
-    (tmp_path / "password").write_text(PASSWORD)
-    (tmp_path / "roots.pem").write_bytes(CHAIN.pem)
+    prepare(tmp_path)
     return tmp_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,13 +10,23 @@ from typing import Any
 
 import pytest
 
-from tests.cli.ceremonies import good, hold, needs_file, run
+from tests.cli.ceremonies import good, hold, needs_file, prepare, run
 from tsa_core.api import LocalKeySigner
 from tsa_core.documents.ceremony.protocol import Protocol, key_fields
 from tsa_core.testing import shared_key
 from tsa_core.testing.http_tsa import HttpTsa
 
-pytestmark = pytest.mark.usefixtures("key_folder")
+pytestmark = [pytest.mark.usefixtures("key_folder"), needs_file]
+
+
+@pytest.fixture(scope="module")
+def protocol(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A protocol of a key that was made; files that are encrypted with a password cost a second."""
+    folder = tmp_path_factory.mktemp("ceremony")
+    prepare(folder)
+    with contextlib.chdir(folder):
+        good(hold("--make", "ecdsa-p256"))
+    return (folder / "c.json").read_bytes()
 
 
 def changed(path: str, change: Callable[[dict[str, Any]], None]) -> None:
@@ -24,7 +35,6 @@ def changed(path: str, change: Callable[[dict[str, Any]], None]) -> None:
     Path(path).write_text(json.dumps(document))
 
 
-@needs_file
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -41,8 +51,10 @@ def changed(path: str, change: Callable[[dict[str, Any]], None]) -> None:
         (lambda d: d["content"].update(x=1.5), "it is no protocol of a key ceremony"),
     ],
 )
-def test_a_protocol_that_was_changed_is_found(change: Callable[[dict[str, Any]], None], said: str) -> None:
-    good(hold("--make", "ecdsa-p256"))
+def test_a_protocol_that_was_changed_is_found(
+    protocol: bytes, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    Path("c.json").write_bytes(protocol)
     changed("c.json", change)
     result = run("ceremony", "--verify", "c.json")
     assert result.exit_code == 1
@@ -77,7 +89,6 @@ def changes(document: dict[str, Any]) -> Iterator[tuple[tuple[Any, ...], dict[st
             yield (*path, last, change), other
 
 
-@needs_file
 def test_no_field_can_be_changed(tsa: HttpTsa) -> None:
     csr = ("--csr-out", "tsa.csr", "--org-name", "Example Ltd")
     good(hold("--make", "ecdsa-p256", *csr, "--tsa", tsa.url, "--tsa-roots", "roots.pem"))
@@ -93,25 +104,20 @@ def test_no_field_can_be_changed(tsa: HttpTsa) -> None:
     assert found > 60
 
 
-@needs_file
-def test_a_name_that_is_there_twice_is_refused() -> None:
+def test_a_name_that_is_there_twice_is_refused(protocol: bytes) -> None:
     """One reader takes the first of the two, another the last."""
-    good(hold("--make", "ecdsa-p256"))
-    text = Path("c.json").read_text()
-    Path("c.json").write_text(text.replace('"reason": ""', '"reason": "a lie",\n"reason": ""'))
+    Path("c.json").write_text(protocol.decode().replace('"reason": ""', '"reason": "a lie",\n"reason": ""'))
     result = run("ceremony", "--verify", "c.json")
     assert result.exit_code == 1
     assert "it is no protocol of a key ceremony" in result.output
 
 
-@needs_file
-def test_what_was_not_checked_is_told_whatever_the_protocol_says() -> None:
+def test_what_was_not_checked_is_told_whatever_the_protocol_says(protocol: bytes) -> None:
     """Whoever has the key can sign a protocol that says nothing of it."""
-    good(hold("--make", "ecdsa-p256"))
-    protocol = Protocol.from_json(Path("c.json").read_bytes())
+    content = Protocol.from_json(protocol).content
     signer = LocalKeySigner(shared_key("ecdsa-p256"), digest="sha256")
-    key = {**protocol.content["key"], **key_fields(signer.public_key)}
-    forged = Protocol(content={**protocol.content, "key": key, "not_checked": []}).signed(signer, timeout=10)
+    key = {**content["key"], **key_fields(signer.public_key)}
+    forged = Protocol(content={**content, "key": key, "not_checked": []}).signed(signer, timeout=10)
     Path("c.json").write_bytes(forged.to_json())
     checked = good(run("ceremony", "--verify", "c.json"))
     assert "not checked: Whether the persons named were there" in checked.stderr
@@ -119,7 +125,6 @@ def test_what_was_not_checked_is_told_whatever_the_protocol_says() -> None:
     assert "not checked: When it was written: it has no timestamp" in checked.stderr
 
 
-@needs_file
 def test_a_timestamp_of_another_protocol_is_found(tsa: HttpTsa) -> None:
     stamp = ("--tsa", tsa.url, "--tsa-roots", "roots.pem")
     good(hold("--make", "ecdsa-p256", *stamp))

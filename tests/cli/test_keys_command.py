@@ -251,11 +251,21 @@ def test_a_key_that_is_gone_has_a_protocol_and_an_event() -> None:
     assert said["key"]["sha256"] == content()["key"]["sha256"]
     assert said["steps"][1]["outcome"].startswith("it cannot be opened: ")
     assert '"kind":"key.destroyed"' in Path("trail.jsonl").read_text()
-    assert any("a wrong PIN" in text for text in said["not_checked"])
+    assert any("a missing permission" in text for text in said["not_checked"])
     checked = good(run("ceremony", "--verify", "d.json"))
     assert "signature: none: a key that is destroyed signs nothing" in checked.stdout
     assert "not checked: Who wrote it: nothing signs it." in checked.stderr
     assert "not checked: When it was written" in checked.stderr
+
+
+@needs_file
+def test_a_password_that_is_wrong_says_nothing_of_the_key() -> None:
+    good(hold("--make", "ecdsa-p256"))
+    Path("password").write_text("another one")
+    result = destroy("--key", "file:tsa.key")
+    assert result.exit_code == 1
+    assert "whether the key is gone cannot be said" in result.output
+    assert not Path("d.json").exists()
 
 
 @needs_file

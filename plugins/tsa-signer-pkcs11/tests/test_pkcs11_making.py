@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +10,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from pkcs11 import Attribute
 from pydantic import SecretStr
 
 from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_core.api import ConfigError, SignerError
+from tsa_core.cli.keys.group import keys
 from tsa_core.testing import KeyMakingContract
 from tsa_signer_pkcs11 import plugin as pkcs11_plugin
 from tsa_signer_pkcs11.keys import attribute, find_private_key, find_token
@@ -21,6 +24,8 @@ from tsa_signer_pkcs11.making import make_key
 from tsa_signer_pkcs11.module import Module
 from tsa_signer_pkcs11.options import Pkcs11Options
 from tsa_signer_pkcs11.uri import read_key_uri
+
+WRONG = "7654321"
 
 
 class TestKeyMaking(KeyMakingContract):
@@ -82,10 +87,42 @@ def test_what_cannot_be_made_is_refused(options: Mapping[str, Any], uri: str, ki
 
 def test_a_wrong_pin_is_told_without_it(options: Mapping[str, Any]) -> None:
     with pytest.raises(ConfigError, match="refused the PIN") as caught:
-        make({**options, "pin": "7654321"}, "pkcs11:token=t;object=made")
-    assert "7654321" not in str(caught.value)
+        make({**options, "pin": WRONG}, "pkcs11:token=t;object=made")
+    assert WRONG not in str(caught.value)
 
 
 def test_a_token_that_is_not_there_is_told(options: Mapping[str, Any]) -> None:
     with pytest.raises(SignerError):
         make(options, "pkcs11:token=other;object=made")
+
+
+def test_a_pin_in_the_key_uri_is_in_nothing_that_a_ceremony_writes(
+    softhsm: SoftHsm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither when a key is made nor when it is said to be gone, with the right PIN and a wrong one."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.delenv("TSA_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    softhsm.make_token("t")
+
+    def run(command: str, pin: str, *arguments: str) -> Result:
+        uri = f"pkcs11:token=t;object=made?pin-value={pin}&module-path={softhsm.module}"
+        flags = ["--key", uri, "--attendee", "Ada=officer", "--attendee", "Grace=auditor", *arguments]
+        return CliRunner().invoke(keys, [command, *flags])
+
+    results = [
+        run("ceremony", PIN, "--make", "ecdsa-p256", "--output", "c.json"),
+        run("ceremony", PIN, "--make", "ecdsa-p256", "--output", "again.json"),
+        run("ceremony", WRONG, "--output", "wrong.json"),
+        run("destroyed", PIN, "--ceremony", "c.json", "--how", "pulled", "--output", "d.json"),
+        run("destroyed", WRONG, "--ceremony", "c.json", "--how", "pulled", "--output", "e.json"),
+    ]
+    assert [result.exit_code for result in results] == [0, 1, 1, 1, 1]
+    assert "because it cannot be opened as it was" in results[-1].output
+    written = sorted(path.name for path in tmp_path.glob("*.*") if path.suffix in {".json", ".md"})
+    assert written == ["c.json", "c.md"]
+    said = [result.output + str(result.exception) for result in results]
+    texts = "".join([*said, caplog.text, *((tmp_path / name).read_text() for name in written)])
+    assert "pin-value=(hidden)" in texts
+    assert PIN not in texts
+    assert WRONG not in texts

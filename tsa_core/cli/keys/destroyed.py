@@ -29,8 +29,8 @@ from tsa_core.documents.ceremony.protocol import DESTROYED, BrokenProtocolError,
 from tsa_core.protocol.signatures import key_fingerprint
 
 _READ_THE_OUTCOME: Final = (
-    "Whether what came of opening the key means that it is gone, and not that it may not be seen: a wrong PIN or a "
-    "missing permission says so as well."
+    "Whether what came of opening the key means that it is gone, and not that it may not be seen: a missing permission "
+    "may say the same."
 )
 
 
@@ -120,7 +120,17 @@ def _try_to_open(uri: str, config: Path | None, public_key: PublicKey) -> str:
                 f"whether the key is gone cannot be said, because its module cannot be asked now: {one_line(error)}"
             ) from None
         except TsaError as error:
+            if _is_of_settings(error):
+                raise click.ClickException(
+                    f"whether the key is gone cannot be said, because it cannot be opened as it was: {one_line(error)}"
+                ) from None
             return f"it cannot be opened: {one_line(error)}"
     if key_fingerprint(there) == key_fingerprint(public_key):
         raise click.ClickException("the key is still there and can be opened: it is not destroyed")
     return f"another key is there now, SHA-256 {key_fingerprint(there)}"
+
+
+def _is_of_settings(error: TsaError) -> bool:
+    """Whether an error is of a setting, such as the PIN, or of a file that is there: it says nothing of the key."""
+    path = error.path if isinstance(error, ConfigError) else None
+    return path is not None and (path.startswith("signer.") or Path(path).exists())
