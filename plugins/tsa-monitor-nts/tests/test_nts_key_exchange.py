@@ -262,6 +262,12 @@ def test_a_self_signed_certificate(serve: Serve, ca: KeyServerCa, tmp_path: Path
         (["*.time.example"], "nts.time.example", True),
         (["*.example"], "nts.example", False),
         (["127.0.0.1"], "127.0.0.1", True),
+        (["nts.example"], "NTS.example", True),
+        (["2001:db8::1"], "2001:DB8:0::1", True),
+        (["2001:db8::2"], "2001:db8::1", False),
+        (["*"], "nts.example", False),
+        (["*.0.0.1"], "127.0.0.1", False),
+        ([], "a time server", False),
         (["nts.example"], "127.0.0.1", False),
         (["127.0.0.2"], "127.0.0.1", False),
         (["127.0.0.1"], "nts.example", False),
@@ -286,6 +292,21 @@ def test_the_certificate_must_be_for_the_name_in_the_settings(
 def test_a_name_that_is_resolved_too_late_is_unreachable(ca: KeyServerCa) -> None:
     with pytest.raises(Unreachable, match="the name was not resolved in time"):
         KeyExchange("127.0.0.1", free_tcp_port(), trusting(ca.file, where="ca")).run(deadline=time.monotonic())
+
+
+def test_each_key_exchange_is_a_whole_handshake_with_keys_of_its_own(
+    serve: Serve, ca: KeyServerCa, files: tuple[Path, Path]
+) -> None:
+    resumed: list[bool | None] = []
+
+    def behave(connection: Any) -> None:
+        resumed.append(connection.session_reused)
+        answering(GOOD)(connection)
+
+    tls = context(files)
+    keys = [exchange(serve(tls, behave), ca) for _ in range(2)]
+    assert resumed == [False, False]
+    assert len({key for each in keys for key in (each.to_server, each.to_client)}) == 4
 
 
 def test_without_a_file_the_systems_cas_count(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import struct
-import time
+import threading
 from collections.abc import Iterator
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,7 +89,7 @@ def test_lost_cookies_are_asked_for_again(server: NtsServer, middle: ManInTheMid
     ask(server)
     middle.change = lambda *_: []
     for _ in range(3):
-        assert refused(server, timeout=0.1) == "no answer"
+        assert refused(server) == "no answer"
     middle.change = lambda _, answer: [answer]
     ask(server)
     assert len(bodies(middle.questions[-1], PLACEHOLDER)) == 3
@@ -108,6 +110,39 @@ def test_used_up_cookies_are_followed_by_a_key_exchange(
     middle.change = lambda _, answer: [answer]
     ask(server)
     assert exchange.runs == 2
+
+
+def test_an_answer_without_cookies_is_authentic_all_the_same(
+    server: NtsServer, middle: ManInTheMiddle, exchange: ExchangeThrough
+) -> None:
+    def without_cookies(_: bytes, answer: bytes) -> list[bytes]:
+        """What a server sends that has none to give."""
+        before = answer[: HEADER + 36]
+        nonce = os.urandom(16)
+        assert server._keys is not None
+        sealed = AESSIV(server._keys.to_client).encrypt(b"", [before, nonce])
+        body = struct.pack("!HH", len(nonce), len(sealed)) + nonce + sealed
+        return [before + struct.pack("!HH", AUTHENTICATOR, 4 + len(body)) + body]
+
+    middle.change = without_cookies
+    for left in reversed(range(8)):
+        assert abs(ask(server).offset) < 0.5
+        assert len(server._cookies) == left
+    assert server._next_pause == 60.0, "the keys led to answers"
+    server._not_before = 0.0
+    ask(server)
+    assert exchange.runs == 2
+
+
+def test_the_log_says_where_the_time_is_asked_for(
+    server: NtsServer, middle: ManInTheMiddle, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "tsa_monitor_nts"):
+        for _ in range(2):
+            ask(server)
+            server._cookies.clear()
+            server._not_before = 0.0
+    assert caplog.messages == [f"the NTS server a server: the time is asked for at 127.0.0.1, port {middle.port}"]
 
 
 def shifted(answer: bytes) -> bytes:
@@ -204,7 +239,7 @@ def test_a_question_that_was_repeated_is_answered_once(server: NtsServer, middle
 
 def test_a_delayed_answer_is_as_uncertain_as_it_is_late(server: NtsServer, middle: ManInTheMiddle) -> None:
     def late(_: bytes, answer: bytes) -> list[bytes]:
-        time.sleep(0.3)
+        threading.Event().wait(0.3)  # the delay is what is tested
         return [answer]
 
     middle.change = late

@@ -37,8 +37,9 @@ _AFTER_NAK_SECONDS = 0.5
 class NtsQuestion(Question):
     """One question with a cookie, which no other question has, and the keys that belong to it.
 
-    `missing` is how many cookies the client is short of, but for the one of this question. After an authentic answer,
-    `cookies` are the new ones. `refused` says that the server did not know the cookie.
+    `missing` is how many cookies the client is short of, but for the one of this question. `answered` says that there
+    was an authentic answer, and `cookies` are the new ones in it. `refused` says that the server did not know the
+    cookie.
     """
 
     def __init__(self, keys: Keys, cookie: bytes, *, missing: int) -> None:
@@ -46,6 +47,7 @@ class NtsQuestion(Question):
         self._to_client = AESSIV(keys.to_client)
         self._identifier = os.urandom(_IDENTIFIER_OCTETS)
         self.cookies: tuple[bytes, ...] = ()
+        self.answered = False
         self.refused = False
         self.packet += _field(_IDENTIFIER, self._identifier) + _field(_COOKIE, cookie)
         placeholder = _field(_PLACEHOLDER, bytes(len(cookie)))
@@ -68,6 +70,7 @@ class NtsQuestion(Question):
                         return "answers with the identifier of another question"
                 elif kind == _AUTHENTICATOR and identified:
                     self.cookies = tuple(self._open(data[:start], body))
+                    self.answered = True
                     return ""
         except (ValueError, struct.error):
             return "answers whose extension fields cannot be read"

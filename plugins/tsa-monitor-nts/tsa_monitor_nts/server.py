@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 
@@ -10,6 +11,8 @@ from tsa_core.api.ntp.query import LeaveAlone, NoUsableAnswer, Sample, TimeServe
 from tsa_monitor_nts.extension_fields import NtsQuestion
 from tsa_monitor_nts.key_exchange import KeyExchange, Keys, Unreachable
 from tsa_monitor_nts.records import MAX_COOKIES
+
+log = logging.getLogger(__name__)
 
 _LONGER = 1.5
 _LONGEST_PAUSE_SECONDS = 3600.0
@@ -20,7 +23,7 @@ class NtsServer(TimeServer):
 
     `pause` is the least time between two key exchanges, in seconds; it grows until an authentic answer comes, because
     keys that lead to none are no success (RFC 8915 4.2). `max_distance`, in seconds, is what an answer may be off at
-    most to be of use.
+    most to be of use. The log says where the time is asked for, which the server of the keys decides.
     """
 
     authenticated = True
@@ -50,7 +53,7 @@ class NtsServer(TimeServer):
             return query(keys.host, keys.port, question, clock, deadline=deadline, max_distance=self._max_distance)
         finally:
             self._refused = self._refused or question.refused
-            if question.cookies:
+            if question.answered:
                 self._cookies.extend(question.cookies)
                 self._next_pause = self._pause
                 self._refused = False
@@ -75,13 +78,16 @@ class NtsServer(TimeServer):
         self._not_before = now + pause
         self._next_pause = max(self._pause, min(_LONGER * pause, _LONGEST_PAUSE_SECONDS))
         try:
-            self._keys = self._exchange.run(deadline=deadline)
+            keys = self._exchange.run(deadline=deadline)
         except NoUsableAnswer as error:
             if isinstance(error, Unreachable):
                 # Nobody was asked for anything, and when the network is back the clock should soon be trusted again.
                 self._next_pause = pause
             raise LeaveAlone(str(error), self._not_before - time.monotonic()) from None
+        if self._keys is None or (keys.host, keys.port) != (self._keys.host, self._keys.port):
+            log.info("the NTS server %s: the time is asked for at %s, port %d", self.name, keys.host, keys.port)
+        self._keys = keys
         self._cookies.clear()
-        self._cookies.extend(self._keys.cookies)
+        self._cookies.extend(keys.cookies)
         self._refused = False
-        return self._keys
+        return keys
