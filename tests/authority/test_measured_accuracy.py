@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from asn1crypto import tsp
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.authority.gate_world import Monitor, Open, Time, World
-from tsa_core.api import ClockAnchor, ClockError, ClockVerdict, ConfigError, PKIFailureInfo, RequestContext
+from tsa_core.api import ClockAnchor, ClockError, ClockVerdict, ConfigError, PKIFailureInfo, RequestContext, TimeReading
 from tsa_core.authority import ClockGate, ClockState, Profile, TimestampAuthority
 from tsa_core.authority.stated_accuracy import StatedAccuracy
 from tsa_core.builtin.clock import SystemClock
@@ -27,6 +27,8 @@ US = timedelta(microseconds=1)
 MS = timedelta(milliseconds=1)
 AHEAD = 550 * US
 """Nearly what the gate adds for the second and the step that an evaluation covers, with the default drift_ppm."""
+UNSEEN = 98e-6
+"""Seconds of a step that is too small for a new evaluation, with room for the microseconds of times."""
 
 
 @dataclass
@@ -180,9 +182,12 @@ def _profile(**more: Any) -> ProfileSettings:
 
 @dataclass
 class Life:
-    """A clock that is measured once, drifts, is stepped a little, and dates a token.
+    """A clock that is measured once, drifts, is stepped a little, and dates two tokens.
 
-    In seconds; `error` is clock minus truth. `drift` is a part of drift_ppm.
+    In seconds; `error` is clock minus truth. `drift` is a part of `drift_ppm`. The second token is dated `later`, after
+    another step, `again`, which may be too small for a new evaluation. In the middle of its reading of the clock, the
+    process is suspended for `stopped`; not after a larger step, because the gate would take a step forward and a pause
+    of the same length, to 0.1 ms, for neither.
     """
 
     error: float
@@ -192,10 +197,15 @@ class Life:
     drift: float
     step: float
     digits: int
+    drift_ppm: float
+    later: float
+    again: float
+    stopped: float
 
 
 @st.composite
 def lives(draw: st.DrawFn) -> Life:
+    again = draw(st.one_of(st.floats(-UNSEEN, UNSEEN), st.floats(-0.19, 0.19)))
     return Life(
         error=draw(st.floats(-0.9, 0.9)),
         share=draw(st.floats(-1, 1)),
@@ -204,28 +214,59 @@ def lives(draw: st.DrawFn) -> Life:
         drift=draw(st.floats(-1, 1)),
         step=draw(st.floats(-0.19, 0.19)),
         digits=draw(st.integers(3, 6)),
+        drift_ppm=draw(st.sampled_from([0.01, 100.0, 10_000.0])),
+        later=draw(st.floats(0, 0.999)),
+        again=again,
+        stopped=draw(st.floats(0, 90)) if abs(again) <= UNSEEN and draw(st.booleans()) else 0.0,
     )
 
 
+def _exact(**more: Any) -> Life:
+    """A clock that was right when it was measured, exactly."""
+    still = {"error": 0.0, "share": 0.0, "uncertainty": 0.0, "elapsed": 0.0, "drift": 1.0, "step": 0.0, "digits": 6}
+    return Life(**{**still, "drift_ppm": 0.01, "later": 0.999, "again": 0.0, "stopped": 0.0, **more})
+
+
+class Suspended(World):
+    """A clock whose next reading is `stopped` seconds old when it returns."""
+
+    stopped = 0.0
+
+    def now(self) -> TimeReading:
+        reading = super().now()
+        self.pass_(self.stopped)
+        self.stopped = 0.0
+        return reading
+
+
 @settings(max_examples=300)
+@example(life=_exact(drift_ppm=10_000.0))
+@example(life=_exact(drift_ppm=10_000.0, elapsed=80.0, drift=-1.0))
+@example(life=_exact(drift_ppm=10_000.0, stopped=60.0))
+@example(life=_exact(again=UNSEEN))
+@example(life=_exact(again=-UNSEEN))
+@example(life=_exact(again=0.15))
+@example(life=_exact(elapsed=0.000999, digits=3))
 @given(life=lives())
 def test_true_time_is_within_the_accuracy_of_every_token(life: Life) -> None:
     with pytest.MonkeyPatch.context() as patch:
         ticks = Time()
         patch.setattr("tsa_core.authority.gate._monotonic", ticks.monotonic)
         patch.setattr("tsa_core.api.clock.time", ticks)
-        world = World(ticks)
+        world = Suspended(ticks)
         monitor = Monitor(world)
-        clock = ClockSettings(drift_ppm=100.0)
+        clock = ClockSettings(drift_ppm=life.drift_ppm)
         gate = ClockGate(world, [monitor], settings=clock)
-        profile = _profile(fraction_digits=life.digits)
+        profile = _profile(fraction_digits=life.digits, accuracy_floor="1us", accuracy_ceiling="3s")
         accuracy = StatedAccuracy("default", profile, clock)
         measured = life.error + life.share * life.uncertainty
         monitor.good(offset=timedelta(seconds=measured), uncertainty=timedelta(seconds=life.uncertainty) + 2 * US)
         # The drift comes on top of what both clocks of the machine show: it moves the truth, not their difference.
         world.pass_(life.elapsed)
         world.step(life.step)
-        error = life.error + life.step + life.drift * 100e-6 * life.elapsed
+        rate = life.drift * life.drift_ppm * 1e-6
+        measured_at, error = ticks.monotonic() - life.elapsed, life.error + life.step
+        held = None
         for _ in range(2):  # evaluated anew, and as it was evaluated
             try:
                 reading = gate.read()
@@ -233,11 +274,16 @@ def test_true_time_is_within_the_accuracy_of_every_token(life: Life) -> None:
             except ClockError:
                 return
             assert token is not None
-            truth = reading.time - timedelta(seconds=error)
+            assert held is None or life.stopped > 0 or abs(life.again) > UNSEEN or reading.uncertainty is held
+            held = reading.uncertainty
+            drifted = rate * ((reading.time - world.time).total_seconds() + ticks.monotonic() - measured_at)
+            truth = reading.time - timedelta(seconds=error + drifted)
             gen_time = _decoded(TimeEncoder(fraction_digits=life.digits).encode(reading.time)[0])
             assert abs(gen_time - truth) <= token.duration
-            world.pass_(0.5)
-            error += life.drift * 100e-6 * 0.5
+            world.pass_(life.later)
+            world.step(life.again)
+            error += life.again
+            world.stopped = life.stopped
 
 
 def _decoded(gen_time: bytes) -> datetime:
