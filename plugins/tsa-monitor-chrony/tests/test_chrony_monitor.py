@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from tsa_backends.watched_clock import WITHIN, reach
 from tsa_core.api import ClockMonitor, ConfigError
 from tsa_core.authority import ClockGate, ClockState
 from tsa_core.builtin.clock import SystemClock
 from tsa_core.config import ClockSettings
-from tsa_core.testing import ClockMonitorContract, OffsetClock, ProviderContract, require_program, wait_until
+from tsa_core.testing import ClockMonitorContract, OffsetClock, ProviderContract, wait_until
 from tsa_core.testing.chronyd import Chronyd
 from tsa_core.testing.ntp_responder import NtpResponder
 from tsa_monitor_chrony import plugin as chrony_plugin
@@ -24,8 +25,6 @@ from tsa_monitor_chrony.bound import counts
 from tsa_monitor_chrony.chronyc import Chronyc, ChronydSilent
 from tsa_monitor_chrony.monitor import ChronyMonitor
 from tsa_monitor_chrony.options import ChronyOptions
-
-WITHIN = 15.0
 
 
 @pytest.fixture
@@ -35,15 +34,14 @@ def responder() -> Iterator[NtpResponder]:
 
 
 @pytest.fixture
-def chronyd(tmp_path: Path, responder: NtpResponder) -> Iterator[Chronyd]:
-    require_program("chronyc", package="chrony")
-    with Chronyd(tmp_path / "chronyd", follows=responder.port) as running:
+def chronyd(chronyd_folder: Path, responder: NtpResponder) -> Iterator[Chronyd]:
+    with Chronyd(chronyd_folder, follows=responder.port) as running:
         yield running
 
 
 @pytest.fixture
-def table(chronyd: Chronyd) -> dict[str, Any]:
-    return {"address": "127.0.0.1", "port": chronyd.command_port, "period": "100ms", "timeout": "2s"}
+def table(chronyd: Chronyd, table_of: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    return table_of(chronyd, timeout="2s")
 
 
 class TestProvider(ProviderContract):
@@ -77,16 +75,6 @@ def monitor(table: dict[str, Any]) -> Iterator[ChronyMonitor]:
     opened.start(SystemClock())
     yield opened
     opened.stop()
-
-
-def reach(gate: ClockGate, state: ClockState, reason: str = "") -> None:
-    """Wait for a state whose reason, at the same time, holds these words."""
-
-    def reached() -> bool:
-        status = gate.status()
-        return status.state is state and reason in status.reason
-
-    wait_until(reached, seconds=WITHIN, what=f"{state} {reason!r} ({gate.status()})")
 
 
 @pytest.mark.parametrize("offset", [0.25, -0.4])
@@ -133,11 +121,12 @@ def test_stopped_chronyd_leads_to_holdover_then_refusal(monitor: ChronyMonitor, 
     reach(gate, ClockState.SYNCHRONISED)
 
 
-def test_chronyd_without_an_answer_is_not_trusted(tmp_path: Path, responder: NtpResponder) -> None:
+def test_chronyd_without_an_answer_is_not_trusted(
+    chronyd_folder: Path, responder: NtpResponder, table_of: Callable[..., dict[str, Any]]
+) -> None:
     responder.silent = True
-    with Chronyd(tmp_path / "chronyd", follows=responder.port) as chronyd:
-        table = {"address": "127.0.0.1", "port": chronyd.command_port, "period": "100ms"}
-        monitor = ChronyMonitor(ChronyOptions.model_validate(table))
+    with Chronyd(chronyd_folder, follows=responder.port) as chronyd:
+        monitor = ChronyMonitor(ChronyOptions.model_validate(table_of(chronyd)))
         monitor.start(SystemClock())
         try:
             wait_until(lambda: "not synchronised" in monitor.verdict().reason, seconds=WITHIN, what="chronyd's word")

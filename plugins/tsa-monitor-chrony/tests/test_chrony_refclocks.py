@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
+from tsa_backends.watched_clock import WITHIN, reach
 from tsa_core.api import RequestContext
 from tsa_core.authority import ClockChange, ClockGate, ClockState, Profile, TimestampAuthority
 from tsa_core.builtin.clock import SystemClock
 from tsa_core.config import ClockSettings, ProfileSettings
-from tsa_core.testing import FakeSigner, ListAuditSink, Pki, encode_request, require_program, wait_until, write_pem
+from tsa_core.testing import FakeSigner, ListAuditSink, Pki, encode_request, wait_until, write_pem
 from tsa_core.testing.chronyd import Chronyd
 from tsa_core.testing.ntp_responder import NtpResponder
 from tsa_core.verify import TrustStore, verify_response
@@ -22,7 +23,6 @@ from tsa_monitor_chrony.options import ChronyOptions
 
 from .refclock import ReferenceClock
 
-WITHIN = 20.0
 Watch: TypeAlias = Callable[..., tuple[ChronyMonitor, ClockGate]]
 
 
@@ -33,17 +33,15 @@ def reference() -> Iterator[ReferenceClock]:
 
 
 @pytest.fixture
-def watch(tmp_path: Path, reference: ReferenceClock) -> Iterator[Watch]:
+def watch(chronyd_folder: Path, table_of: Callable[..., dict[str, Any]], reference: ReferenceClock) -> Iterator[Watch]:
     """Return a function that follows the reference clock, and time servers beside it, with a monitor and a gate."""
-    require_program("chronyc", package="chrony")
     opened: list[ChronyMonitor | Chronyd] = []
 
     def start(*servers: NtpResponder) -> tuple[ChronyMonitor, ClockGate]:
         also = [server.server for server in servers]
-        chronyd = Chronyd(tmp_path / "chronyd", follows=0, also=also, lines=[reference.line]).start()
+        chronyd = Chronyd(chronyd_folder, follows=0, also=also, lines=[reference.line]).start()
         opened.append(chronyd)
-        table = {"address": "127.0.0.1", "port": chronyd.command_port, "period": "100ms", "min_sources": 1 + len(also)}
-        monitor = ChronyMonitor(ChronyOptions.model_validate(table))
+        monitor = ChronyMonitor(ChronyOptions.model_validate(table_of(chronyd, min_sources=1 + len(also))))
         opened.append(monitor)
         clock = SystemClock()
         monitor.start(clock)
@@ -52,10 +50,6 @@ def watch(tmp_path: Path, reference: ReferenceClock) -> Iterator[Watch]:
     yield start
     for each in reversed(opened):
         each.stop()
-
-
-def reach(gate: ClockGate, state: ClockState) -> None:
-    wait_until(lambda: gate.status().state is state, seconds=WITHIN, what=f"{state} ({gate.status()})")
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.1])

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tsa_core.api import Clock
+from tsa_backends.watched_clock import Watches
 from tsa_core.authority import ClockGate
-from tsa_core.builtin.clock import SystemClock
-from tsa_core.config import ClockSettings
 from tsa_core.testing.ntp_responder import NtpResponder
 from tsa_monitor_ntp.monitor import NtpMonitor
 from tsa_monitor_ntp.options import NtpOptions
@@ -46,18 +43,5 @@ def table(responders: list[NtpResponder]) -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def watch(table: Callable[..., dict[str, Any]]) -> Iterator[Callable[..., tuple[NtpMonitor, ClockGate]]]:
     """Return a function that starts a monitor and the gate above it."""
-    opened: list[NtpMonitor] = []
-
-    def start(clock: Clock | None = None, **more: Any) -> tuple[NtpMonitor, ClockGate]:
-        clock = clock or SystemClock()
-        settings = ClockSettings.model_validate(more.pop("gate", {}))
-        monitor = NtpMonitor(NtpOptions.model_validate(table(**more)))
-        opened.append(monitor)
-        monitor.start(clock)
-        gate = ClockGate(clock, [monitor], settings=settings)
-        gate.promise("default", timedelta(seconds=1))
-        return monitor, gate
-
-    yield start
-    for monitor in opened:
-        monitor.stop()
+    with Watches(lambda settings: NtpMonitor(NtpOptions.model_validate(settings)), table) as watches:
+        yield watches.start

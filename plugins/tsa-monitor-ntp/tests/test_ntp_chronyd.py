@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tsa_backends.watched_clock import WITHIN, reach
 from tsa_core.authority import ClockGate, ClockState
 from tsa_core.builtin.clock import SystemClock
 from tsa_core.config import ClockSettings
@@ -16,8 +17,6 @@ from tsa_core.testing import wait_until
 from tsa_core.testing.chronyd import Chronyd
 from tsa_monitor_ntp.monitor import NtpMonitor
 from tsa_monitor_ntp.options import NtpOptions
-
-from .ntp_world import WITHIN, reach
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from types import ModuleType
 from typing import Any
@@ -13,40 +13,29 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from tsa_backends.watched_clock import WITHIN, TimeServersContract, TimeServersProviderContract, believed, reach
 from tsa_core.api import ClockMonitor, ConfigError
 from tsa_core.authority import ClockState
 from tsa_core.builtin.clock import SystemClock
-from tsa_core.testing import ClockMonitorContract, OffsetClock, ProviderContract, wait_until
+from tsa_core.testing import OffsetClock, wait_until
 from tsa_core.testing.ntp_responder import NtpResponder
 from tsa_monitor_ntp import plugin as ntp_plugin
 from tsa_monitor_ntp.monitor import NtpMonitor
 from tsa_monitor_ntp.options import NtpOptions
 
-from .ntp_world import WITHIN, Watch, believed, reach, rounds
+from .ntp_world import Watch, rounds
 
 
-class TestProvider(ProviderContract):
+class TestProvider(TimeServersProviderContract):
     @pytest.fixture
     def plugin(self) -> ModuleType:
         return ntp_plugin
 
-    @pytest.fixture
-    def options(self) -> Mapping[str, Any]:
-        return {"servers": ["a", "b", "c", "d"]}
 
-
-class TestMonitor(ClockMonitorContract):
+class TestMonitor(TimeServersContract):
     @pytest.fixture
     def plugin(self) -> ModuleType:
         return ntp_plugin
-
-    @pytest.fixture
-    def options(self, table: Callable[..., dict[str, Any]]) -> Mapping[str, Any]:
-        return table()
-
-    @pytest.fixture
-    def secrets(self, responders: list[NtpResponder]) -> list[str]:
-        return ["127.0.0.1", *(str(responder.port) for responder in responders)]
 
     @pytest.fixture
     def blind_monitor(

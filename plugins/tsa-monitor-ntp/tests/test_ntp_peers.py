@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tsa_backends.watched_clock import WITHIN, reach
 from tsa_core.api.ntp.peer import Peer
 from tsa_core.authority import ClockState
 from tsa_core.builtin.clock import SystemClock
@@ -18,7 +19,7 @@ from tsa_core.testing.ntp_responder import NtpResponder
 from tsa_monitor_ntp.monitor import NtpMonitor
 from tsa_monitor_ntp.options import NtpOptions
 
-from .ntp_world import WITHIN, Watch, reach, rounds
+from .ntp_world import Watch, rounds
 
 
 @pytest.fixture

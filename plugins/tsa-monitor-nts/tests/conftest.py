@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tsa_backends.watched_clock import Watches
 from tsa_core.authority import ClockGate
-from tsa_core.builtin.clock import SystemClock
-from tsa_core.config import ClockSettings
 from tsa_monitor_nts.monitor import NtsMonitor
 from tsa_monitor_nts.options import NtsOptions
 
@@ -61,18 +59,5 @@ def table(servers: list[NtsChronyd], ca: KeyServerCa) -> Callable[..., dict[str,
 @pytest.fixture
 def watch(table: Callable[..., dict[str, Any]]) -> Iterator[Callable[..., tuple[NtsMonitor, ClockGate]]]:
     """Return a function that starts a monitor and the gate above it."""
-    opened: list[NtsMonitor] = []
-
-    def start(**more: Any) -> tuple[NtsMonitor, ClockGate]:
-        clock = SystemClock()
-        settings = ClockSettings.model_validate(more.pop("gate", {}))
-        monitor = NtsMonitor(NtsOptions.model_validate(table(**more)))
-        opened.append(monitor)
-        monitor.start(clock)
-        gate = ClockGate(clock, [monitor], settings=settings)
-        gate.promise("default", timedelta(seconds=1))
-        return monitor, gate
-
-    yield start
-    for monitor in opened:
-        monitor.stop()
+    with Watches(lambda settings: NtsMonitor(NtsOptions.model_validate(settings)), table) as watches:
+        yield watches.start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -13,10 +13,11 @@ import pytest
 import tomli_w
 from prometheus_client import REGISTRY
 
+from tsa_backends.watched_clock import WITHIN, TimeServersContract, TimeServersProviderContract, believed, reach
 from tsa_core.api import ClockMonitor, ConfigError
 from tsa_core.authority import ClockGate, ClockState
 from tsa_core.builtin.clock import SystemClock
-from tsa_core.testing import ClockMonitorContract, ProviderContract, wait_until
+from tsa_core.testing import wait_until
 from tsa_monitor_nts import monitor as monitor_module
 from tsa_monitor_nts import plugin as nts_plugin
 from tsa_monitor_nts.monitor import NtsMonitor
@@ -24,32 +25,19 @@ from tsa_monitor_nts.options import NtsOptions
 
 from .nts_world import ExchangeThrough, ManInTheMiddle, NtsChronyd, free_tcp_port
 
-WITHIN = 15.0
 Watch: TypeAlias = Callable[..., tuple[NtsMonitor, ClockGate]]
 
 
-class TestProvider(ProviderContract):
+class TestProvider(TimeServersProviderContract):
     @pytest.fixture
     def plugin(self) -> ModuleType:
         return nts_plugin
 
-    @pytest.fixture
-    def options(self) -> Mapping[str, Any]:
-        return {"servers": ["a", "b", "c", "d"]}
 
-
-class TestMonitor(ClockMonitorContract):
+class TestMonitor(TimeServersContract):
     @pytest.fixture
     def plugin(self) -> ModuleType:
         return nts_plugin
-
-    @pytest.fixture
-    def options(self, table: Callable[..., dict[str, Any]]) -> Mapping[str, Any]:
-        return table()
-
-    @pytest.fixture
-    def secrets(self, servers: list[NtsChronyd]) -> list[str]:
-        return ["127.0.0.1", *(str(server.key_port) for server in servers)]
 
     @pytest.fixture
     def blind_monitor(self, table: Callable[..., dict[str, Any]]) -> ClockMonitor | None:
@@ -57,25 +45,10 @@ class TestMonitor(ClockMonitorContract):
         return NtsMonitor(NtsOptions.model_validate(table(servers=gone)))
 
 
-def reach(gate: ClockGate, state: ClockState, reason: str = "") -> None:
-    """Wait for a state whose reason, at the same time, holds these words."""
-
-    def reached() -> bool:
-        status = gate.status()
-        return status.state is state and reason in status.reason
-
-    wait_until(reached, seconds=WITHIN, what=f"{state} {reason!r} ({gate.status()})")
-
-
 def test_right_servers_are_believed_and_the_events_say_that_they_are_authenticated(watch: Watch) -> None:
     monitor, gate = watch()
     reach(gate, ClockState.SYNCHRONISED)
-    # A busy machine's answers may come too late for a round.
-    wait_until(
-        lambda: all((each.outcome, each.used) == ("answered", True) for each in monitor.sources()),
-        seconds=WITHIN,
-        what=f"all four are believed ({monitor.sources()})",
-    )
+    believed(monitor, [True] * 4)
     assert all(report.authenticated for report in monitor.sources())
     for report in monitor.sources():
         labels = {"host": report.name, "failed": "false"}
