@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.cli.timestamp_shell import Shell
 from tests.probe.faulty_authority import CHAIN, FaultyAuthority, serving
+from tsa_core.probe import CHECKS
 from tsa_core.protocol import der
 from tsa_core.testing import forge
 
@@ -52,6 +54,7 @@ def test_json_and_the_page(shell: Shell, url: str) -> None:
     page = Path("report.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
     assert "<script" not in page
+    assert f"2 checks; {len(CHECKS) - 2} others were not asked for" in page
     again = shell("--format", "json", "probe", url, *FAST, "--html", "report.html", "--check", "granted")
     assert json.loads(again.out)["Checks"][0]["Outcome"] == "holds"
 
@@ -142,4 +145,18 @@ def test_a_terminal_gets_a_table_and_no_sequence_of_the_authority(
     assert "[bold]x[/bold]" in outcome.out
     assert "\x1b]0;" not in outcome.out
     assert "\u202e" not in outcome.out
-    assert "known clients work" in outcome.out
+    assert "known clients should work" in outcome.out
+    assert f"1 hold, 1 fail; {len(CHECKS) - 2} others were" in outcome.out
+
+
+@pytest.mark.package("rich")
+def test_lines_that_a_terminal_breaks_stay_indented(shell: Shell, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    outcome = shell("probe", url, *FAST, "--check", "clock-accuracy", "--check", "path")
+    lines = outcome.out.partition("Not seen")[2].partition("known clients")[0].splitlines()
+    wrapped = [line for line in lines[1:-1] if line.strip()]
+    assert len(wrapped) > 2, outcome.out
+    assert all(re.sub(r"\x1b\[[\d;]*m", "", line).startswith("  ") for line in wrapped)
+    assert "1 hold" not in outcome.out
+    assert "2 not seen" in outcome.out

@@ -85,6 +85,11 @@ def _page_for_browsers(request: HttpRequest, answer: HttpAnswer) -> None:
         answer.status, answer.body = 200, b"<html>welcome</html>"
 
 
+def _no_put(request: HttpRequest, answer: HttpAnswer) -> None:
+    if request.method == "PUT":
+        answer.status = 501
+
+
 def _no_allow(request: HttpRequest, answer: HttpAnswer) -> None:
     answer.headers.pop("Allow", None)
 
@@ -137,6 +142,7 @@ _http(_crash_at_noise, "server-errors refusal-form", "status_500")
 _http(_busy_by_mistake, "server-errors refusal-form", "status_500_with_retry_after")
 _http(_hang_up_at_nothing, "server-errors", "hung_up")
 _http(_page_for_browsers, "other-methods", "page_for_browsers")
+_http(_no_put, "other-methods", "put_not_implemented")
 _http(_no_allow, "other-methods", "no_allow")
 add("wrong-type media-type", "takes_any_type", _takes_any_type)
 _http(_type_letter_by_letter, "request-type", "type_letter_by_letter")

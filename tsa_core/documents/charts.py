@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
 from tsa_core.documents.blocks import Bars, Span, Timeline
+from tsa_core.documents.markup import drawing, line, rect, short, shown, text
 
 _WIDTH: Final = 900
 _LEFT: Final = 80
@@ -20,8 +21,8 @@ _MOST_TICKS: Final = 12
 _MOST_MONTHS: Final = 7
 
 
-def bars(chart: Bars, shown: Callable[[str], str]) -> str:
-    """Return stacked bars, one for each label; `shown` escapes a text."""
+def bars(chart: Bars) -> str:
+    """Return stacked bars, one for each label."""
     highest = max((sum(counts[place] for counts in chart.counts) for place in range(len(chart.labels))), default=0)
     top = _round_up(highest)
     slot = (_WIDTH - _LEFT) / len(chart.labels)
@@ -32,22 +33,18 @@ def bars(chart: Bars, shown: Callable[[str], str]) -> str:
         for number, counts in enumerate(chart.counts):
             height = counts[place] / top * _PLOT_HEIGHT
             base -= height
-            hint = shown(f"{label}, {chart.series[number]}: {counts[place]:,}")
-            parts.append(
-                f'<rect class="s{number % _COLOURS}" x="{x + slot * 0.15:.1f}" y="{base:.1f}" '
-                f'width="{slot * 0.7:.1f}" height="{height:.1f}"><title>{hint}</title></rect>'
-            )
+            hint = f"{label}, {chart.series[number]}: {counts[place]:,}"
+            parts.append(rect(x + slot * 0.15, base, slot * 0.7, height, kind=_colour(number), hint=hint))
         if place % every == 0:
-            parts.append(_text(x + slot / 2, _TOP + _PLOT_HEIGHT + 18, shown(label), "middle"))
+            parts.append(text(x + slot / 2, _TOP + _PLOT_HEIGHT + 18, label, anchor="middle"))
     height = _TOP + _PLOT_HEIGHT + 28
     for number, name in enumerate(chart.series):
         x, y = _LEFT + (number % 4) * 200, height + (number // 4) * 20
-        parts.append(f'<rect class="s{number % _COLOURS}" x="{x}" y="{y}" width="12" height="12"/>')
-        parts.append(_text(x + 18, y + 11, shown(_short(name)), "start"))
-    return _figure(chart.title, parts, height + 20 * -(-len(chart.series) // 4), shown)
+        parts += [rect(x, y, 12, 12, kind=_colour(number)), text(x + 18, y + 11, short(name, _LABEL_LETTERS))]
+    return _figure(chart.title, parts, height + 20 * -(-len(chart.series) // 4))
 
 
-def timeline(chart: Timeline, shown: Callable[[str], str]) -> str:
+def timeline(chart: Timeline) -> str:
     """Return a row for each label, with its spans; those that are short are drawn three pixels wide."""
     whole = max(1.0, (chart.end - chart.begin).total_seconds())
     scale = (_WIDTH - _LABELS - 10) / whole
@@ -55,46 +52,34 @@ def timeline(chart: Timeline, shown: Callable[[str], str]) -> str:
     parts = []
     for moment in _months(chart.begin, chart.end):
         x = _LABELS + (moment - chart.begin).total_seconds() * scale
-        parts.append(f'<line class="grid" x1="{x:.1f}" y1="0" x2="{x:.1f}" y2="{height}"/>')
-        parts.append(_text(x, height + 16, f"{moment:%Y-%m}", "middle", "quiet"))
+        parts += [line(x, 0, x, height), text(x, height + 16, f"{moment:%Y-%m}", anchor="middle", kind="quiet")]
     for number, (label, spans) in enumerate(chart.rows):
         y = number * _ROW
-        parts.append(_text(0, y + 18, shown(_short(label)), "start"))
-        parts.append(f'<rect class="band" x="{_LABELS}" y="{y + 5}" width="{_WIDTH - _LABELS - 10}" height="16"/>')
-        parts += [_span(span, chart, scale, y, shown) for span in spans]
-    return _figure(chart.title, parts, height + 24, shown)
+        parts.append(text(0, y + 18, short(label, _LABEL_LETTERS)))
+        parts.append(rect(_LABELS, y + 5, _WIDTH - _LABELS - 10, 16, kind="band"))
+        parts += [_span(span, chart, scale, y) for span in spans]
+    return _figure(chart.title, parts, height + 24)
 
 
-def _span(span: Span, chart: Timeline, scale: float, y: int, shown: Callable[[str], str]) -> str:
+def _span(span: Span, chart: Timeline, scale: float, y: int) -> str:
     begin, end = max(span.begin, chart.begin), min(span.end, chart.end)
     x = _LABELS + (begin - chart.begin).total_seconds() * scale
-    width = max(3.0, (end - begin).total_seconds() * scale)
-    hint = f"<title>{shown(span.hint)}</title>"
-    return f'<rect class="{span.tone}" x="{x:.1f}" y="{y + 5}" width="{width:.1f}" height="16">{hint}</rect>'
+    return rect(x, y + 5, max(3.0, (end - begin).total_seconds() * scale), 16, kind=span.tone, hint=span.hint)
 
 
 def _grid(top: int) -> Iterator[str]:
     for quarter in range(5):
         y = _TOP + _PLOT_HEIGHT * (1 - quarter / 4)
-        yield f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{_WIDTH}" y2="{y:.1f}"/>'
-        yield _text(_LEFT - 8, y + 4, f"{top * quarter // 4:,}", "end", "quiet")
+        yield line(_LEFT, y, _WIDTH, y)
+        yield text(_LEFT - 8, y + 4, f"{top * quarter // 4:,}", anchor="end", kind="quiet")
 
 
-def _figure(title: str, parts: list[str], height: int, shown: Callable[[str], str]) -> str:
-    drawing = "\n".join(parts)
-    return (
-        f'<figure><figcaption>{shown(title)}</figcaption>\n<svg viewBox="0 0 {_WIDTH} {height}" role="img" '
-        f'aria-label="{shown(title)}">\n{drawing}\n</svg></figure>'
-    )
+def _figure(title: str, parts: list[str], height: int) -> str:
+    return f"<figure><figcaption>{shown(title)}</figcaption>\n{drawing(_WIDTH, height, parts, title)}</figure>"
 
 
-def _text(x: float, y: float, text: str, anchor: str, mark: str = "") -> str:
-    named = f' class="{mark}"' if mark else ""
-    return f'<text{named} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LABEL_LETTERS else f"{text[: _LABEL_LETTERS - 1]}…"
+def _colour(number: int) -> str:
+    return f"s{number % _COLOURS}"
 
 
 def _round_up(highest: int) -> int:

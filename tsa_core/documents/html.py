@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Final
 
 from tsa_core.documents.blocks import GAP, Bars, Block, Document, Gap, Heading, Items, Paragraph, Table, Timeline
 from tsa_core.documents.charts import bars, timeline
-from tsa_core.documents.markdown import one_line
+from tsa_core.documents.markup import page, shown
 
 _STYLE: Final = """\
 :root { color-scheme: light dark; --ground: #ffffff; --text: #1b1f24; --quiet: #57606a; --line: #d0d7de;
@@ -33,25 +32,12 @@ svg .s0 { fill: var(--s0); } svg .s1 { fill: var(--s1); } svg .s2 { fill: var(--
 svg .s4 { fill: var(--s4); } svg .s5 { fill: var(--s5); }
 @media print { body { max-width: none; } h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; } }
 """
-_CLOSED: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""Even if a text became markup, a browser would load and run nothing."""
 
 
 def to_html(document: Document) -> str:
     """Return the document as a whole page."""
-    title = shown(document.title)
     body = "\n".join(_block(block) for block in document.blocks)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_CLOSED}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
-    )
-
-
-def shown(text: str) -> str:
-    """Return a text of which a browser makes nothing but itself."""
-    return escape(one_line(text))
+    return page(document.title, _STYLE, f"<h1>{shown(document.title)}</h1>\n{body}")
 
 
 def _block(block: Block) -> str:
@@ -68,9 +54,9 @@ def _block(block: Block) -> str:
         case Table():
             return _table(block) if block.rows else f"<p>{shown(block.nothing)}</p>"
         case Bars():
-            return bars(block, shown) if block.labels else ""
+            return bars(block) if block.labels else ""
         case Timeline():
-            return timeline(block, shown) if block.rows else ""
+            return timeline(block) if block.rows else ""
 
 
 def _table(table: Table) -> str:

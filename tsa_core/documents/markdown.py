@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tsa_core.documents.blocks import GAP, Bars, Block, Document, Gap, Heading, Items, Paragraph, Table, Timeline
+from tsa_core.documents.markup import one_line
 
 _MARKUP: Final = re.compile(r"[\\`*\[\]<>|&#~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _LIST_MARK: Final = re.compile(r"^(\d+)([.)])(?= |$)|^([-+=])(?= |=|-|$)")
@@ -23,11 +24,6 @@ def escaped(text: str) -> str:
     """Return a text of which no reader of Markdown makes anything but itself; white space becomes single spaces."""
     shown = _MARKUP.sub(r"\\\g<0>", one_line(text))
     return _LIST_MARK.sub(lambda found: f"{found[1] or ''}\\{found[2] or found[3]}", shown)
-
-
-def one_line(text: str) -> str:
-    """Return a text on one line; what is not printable becomes a ?."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def _block(block: Block) -> str:

@@ -1,14 +1,15 @@
-"""The charts of the page: SVG in the page's colours, without a script, and with no text of a stranger unescaped."""
+"""The charts of the page: SVG in the page's colours."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from html import escape
-from math import floor, log10
+from math import floor, log10, pi
 from typing import Final
 
+from tsa_core.documents.markup import drawing, line, rect, short, text
 from tsa_core.paths.certificate import PathCertificate
+from tsa_core.paths.extensions import PARSING_ERRORS
 from tsa_core.probe.check import Area, Outcome, Result, Severity
 from tsa_core.probe.evidence import Evidence, Exchange, offset_of
 
@@ -27,25 +28,11 @@ def tone(result: Result) -> str:
 
 
 def _chart(height: float, parts: Iterable[str], label: str) -> str:
-    content = "".join(parts)
-    return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}">{content}</svg>'
-    )
+    return drawing(WIDTH, height, parts, label, kind="chart")
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start", kind: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, /, kind: str = "grid") -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
-
-
-def _bar(x: float, y: float, width: float, height: float, /, *, kind: str, title: str, radius: float = 2) -> str:
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{height:.1f}" rx="{radius:g}" '
-        f'class="mark {kind}"><title>{escape(title)}</title></rect>'
-    )
+def _bar(x: float, y: float, width: float, height: float, /, *, kind: str, hint: str, radius: float = 2) -> str:
+    return rect(x, y, max(width, 0.5), height, kind=f"mark {kind}", hint=hint, radius=radius)
 
 
 def areas(results: Sequence[Result]) -> str:
@@ -58,16 +45,14 @@ def areas(results: Sequence[Result]) -> str:
     for row, area in enumerate(present):
         own = [tone(each) for each in results if each.check.area is area]
         y = row * _ROW
-        parts.append(_text(_LEFT - 10, y + 15, area.value, anchor="end"))
+        parts.append(text(_LEFT - 10, y + 15, area.value, anchor="end"))
         place = float(_LEFT)
         for kind in order:
             count = own.count(kind)
             if count:
-                parts.append(
-                    _bar(place, y + 3, count * scale - 2, 16, kind=kind, title=f"{area.value}: {count} {kind}")
-                )
+                parts.append(_bar(place, y + 3, count * scale - 2, 16, kind=kind, hint=f"{area.value}: {count} {kind}"))
                 place += count * scale
-        parts.append(_text(place + 6, y + 15, str(len(own)), kind="value"))
+        parts.append(text(place + 6, y + 15, str(len(own)), kind="value"))
     return _chart(len(present) * _ROW, parts, "Checks by area")
 
 
@@ -82,17 +67,15 @@ def times(exchanges: Sequence[Exchange]) -> str:
     ceiling = step * -(-top // step)
     for number in range(int(ceiling / step) + 1):
         y = base - (base - 14) * number * step / ceiling
-        parts += [_line(44, y, WIDTH, y), _text(38, y + 4, f"{number * step:g}", anchor="end")]
+        parts += [line(44, y, WIDTH, y), text(38, y + 4, f"{number * step:g}", anchor="end")]
     width = (WIDTH - 48) / len(exchanges)
     for number, each in enumerate(exchanges):
         milliseconds = each.seconds * 1000
         size = (base - 14) * milliseconds / ceiling
         kind, word = _reception(each)
-        title = f"{each.case.title}: {milliseconds:.0f} ms, {word}"
-        parts.append(
-            _bar(48 + number * width, base - size, width - 1.5, max(size, 1), kind=kind, title=title, radius=1)
-        )
-    parts += [_line(44, base, WIDTH, base, "zero"), _text(48, base + 20, "milliseconds, request by request")]
+        hint = f"{each.case.title}: {milliseconds:.0f} ms, {word}"
+        parts.append(_bar(48 + number * width, base - size, width - 1.5, max(size, 1), kind=kind, hint=hint, radius=1))
+    parts += [line(44, base, WIDTH, base, kind="zero"), text(48, base + 20, "milliseconds, request by request")]
     return _chart(height, parts, "Time to answer")
 
 
@@ -132,25 +115,22 @@ def clock(evidence: Evidence) -> str:
     parts: list[str] = []
     if accuracy:
         left, right = x(-accuracy), x(accuracy)
-        parts.append(f'<rect x="{left:.1f}" y="4" width="{right - left:.1f}" height="{bottom:.1f}" class="band"/>')
+        parts.append(rect(left, 4, right - left, bottom, kind="band"))
     step = _step(reach)
     for number in range(-int(reach / step), int(reach / step) + 1):
         seconds = number * step
-        parts += [_line(x(seconds), 4, x(seconds), bottom + 4, "grid" if number else "zero")]
-        parts.append(_text(x(seconds), bottom + 20, f"{seconds:+g} s" if number else "0", anchor="middle"))
+        parts += [line(x(seconds), 4, x(seconds), bottom + 4, kind="grid" if number else "zero")]
+        parts.append(text(x(seconds), bottom + 20, f"{seconds:+g} s" if number else "0", anchor="middle"))
     agreed = max(bracket[0] for bracket in brackets), min(bracket[1] for bracket in brackets)
     if agreed[0] <= agreed[1]:
         left, width = x(agreed[0]), max(x(agreed[1]) - x(agreed[0]), 1.5)
-        title = f"all agree: {agreed[0]:+.3f} to {agreed[1]:+.3f} s"
-        parts.append(
-            f'<rect x="{left:.1f}" y="4" width="{width:.1f}" height="{bottom:.1f}" class="agreed">'
-            f"<title>{escape(title)}</title></rect>"
-        )
+        hint = f"all agree: {agreed[0]:+.3f} to {agreed[1]:+.3f} s"
+        parts.append(rect(left, 4, width, bottom, kind="agreed", hint=hint))
     for number, (stamp, bracket) in enumerate(zip(stamps, brackets, strict=True)):
         least, most = bracket
         inside = not accuracy or (least <= accuracy and most >= -accuracy)
         y = 8 + row * number
-        title = f"{stamp.name}: {least:+.3f} to {most:+.3f} s"
+        hint = f"{stamp.name}: {least:+.3f} to {most:+.3f} s"
         parts.append(
             _bar(
                 x(least),
@@ -158,7 +138,7 @@ def clock(evidence: Evidence) -> str:
                 x(most) - x(least),
                 row * 0.6,
                 kind="note" if inside else "error",
-                title=title,
+                hint=hint,
                 radius=row * 0.3,
             )
         )
@@ -181,41 +161,33 @@ def lifetimes(path: Sequence[PathCertificate], now: datetime) -> str:
         y = row * 44
         days = (each.not_after - now).days
         kind = "critical" if days < 0 or each.not_before > now else "warning" if not row and days < 30 else "holds"
-        parts.append(_text(6, y + 14, _short(_common_name(each)), kind="value"))
-        parts.append(_text(WIDTH - 6, y + 14, f"{each.not_before:%Y-%m-%d} to {each.not_after:%Y-%m-%d}", anchor="end"))
-        title = f"{each.name}: {days} days left"
+        parts.append(text(6, y + 14, short(_common_name(each), 30), kind="value"))
+        parts.append(text(WIDTH - 6, y + 14, f"{each.not_before:%Y-%m-%d} to {each.not_after:%Y-%m-%d}", anchor="end"))
+        hint = f"{each.name}: {days} days left"
         parts.append(
-            _bar(
-                x(each.not_before), y + 21, x(each.not_after) - x(each.not_before), 10, kind=kind, title=title, radius=5
-            )
+            _bar(x(each.not_before), y + 21, x(each.not_after) - x(each.not_before), 10, kind=kind, hint=hint, radius=5)
         )
     bottom = len(path) * 44
-    parts += [_line(x(now), 18, x(now), bottom, "zero"), _text(x(now), bottom + 14, "today", anchor="middle")]
+    parts += [line(x(now), 18, x(now), bottom, kind="zero"), text(x(now), bottom + 14, "today", anchor="middle")]
     return _chart(bottom + 18, parts, "Certificates")
 
 
 def _common_name(certificate: PathCertificate) -> str:
-    from tsa_core.paths.errors import printable
-    from tsa_core.paths.extensions import PARSING_ERRORS
-
     try:
         parts = [str(each.value) for each in certificate.certificate.subject]
     except PARSING_ERRORS:
         return "a name that cannot be read"
-    return printable(parts[-1]) if parts else "no name"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 30 else f"{text[:29]}…"
+    return parts[-1] if parts else "no name"
 
 
 def badge(letter: str, share: float) -> str:
     """Return the grade in a ring that is closed as far as checks hold."""
-    around = 2 * 3.14159265 * 56
-    return (
-        '<svg class="badge" viewBox="0 0 132 132" role="img" aria-label="Grade '
-        f'{escape(letter)}"><circle cx="66" cy="66" r="56" fill="none" stroke="var(--well)" stroke-width="12"/>'
-        f'<circle cx="66" cy="66" r="56" fill="none" class="ring" stroke-width="12" stroke-linecap="round" '
-        f'stroke-dasharray="{around * share:.1f} {around:.1f}" transform="rotate(-90 66 66)"/>'
-        f'<text x="66" y="67" class="tone">{escape(letter)}</text></svg>'
+    around = 2 * pi * 56
+    circle = '<circle cx="66" cy="66" r="56" fill="none" stroke-width="12"'
+    ring = f'stroke-dasharray="{around * share:.1f} {around:.1f}" stroke-linecap="round" transform="rotate(-90 66 66)"'
+    parts = (
+        f'{circle} class="well"/>',
+        f'{circle} class="ring" {ring}/>',
+        text(66, 67, letter, anchor="middle", kind="tone"),
     )
+    return drawing(132, 132, parts, f"Grade {letter}", kind="badge")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
 from typing import Final
 
 from tsa_core import __version__
+from tsa_core.documents.markup import page, shown
 from tsa_core.probe import charts
 from tsa_core.probe.check import Area, Outcome, Result, Severity
 from tsa_core.probe.clients import Reception
@@ -15,7 +15,6 @@ from tsa_core.probe.evidence import Unseen
 from tsa_core.probe.report import Report
 from tsa_core.probe.standards import StandardVerdict
 
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 _TONES: Final = {"A+": "good", "A": "good", "B": "middling", "C": "middling"}
 _MEANINGS: Final = {
     "A+": "Nothing fails.",
@@ -35,16 +34,11 @@ def html_page(report: Report) -> str:
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     title = f"{report.grade.letter}: {report.url}"
     body = "\n".join(filter(None, (_head(report), _failures(report), _facts(report), *_rest(report))))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return page(title, style, f"<main>\n{body}\n</main>")
 
 
 def _rest(report: Report) -> Iterable[str]:
+    yield _unseen(report)
     yield _pictures(report)
     yield from map(_standard, report.standards)
     yield _clients(report)
@@ -57,16 +51,17 @@ def _head(report: Report) -> str:
     share = sum(each.outcome is Outcome.HOLDS for each in judged) / max(len(judged), 1)
     letter = report.grade.letter
     seconds = (report.finished - report.started).total_seconds()
-    stopped = f'<p class="tone">Stopped early: {escape(report.stopped)}</p>' if report.stopped else ""
+    stopped = f'<p class="tone">Stopped early: {shown(report.stopped)}</p>' if report.stopped else ""
+    left_out = f"; {report.left_out} others were not asked for" if report.left_out else ""
     tiles = [_tile("holds", report.count(Outcome.HOLDS), "checks hold")]
     tiles += [_tile(s.value, len(report.failed(s)), _plural(s, len(report.failed(s)))) for s in Severity]
     tiles.append(_tile("unseen", report.count(Outcome.UNSEEN), "not seen"))
     return (
         f'<header class="card head {_TONES.get(letter, "bad")}">{charts.badge(letter, share)}<div>'
-        f'<div class="over">Timestamp authority, judged from outside</div><h1>{escape(report.url)}</h1>'
+        f'<div class="over">Timestamp authority, judged from outside</div><h1>{shown(report.url)}</h1>'
         f'<p><b class="tone">{_MEANINGS[letter]}</b></p>{stopped}'
         f'<p class="soft">{report.started:%Y-%m-%d %H:%M} UTC, {report.requests} requests in {seconds:.0f} s, '
-        f"{len(report.results)} checks</p></div></header>"
+        f"{len(report.results)} checks{left_out}</p></div></header>"
         f'<div class="tiles">{"".join(tiles)}</div>'
     )
 
@@ -86,20 +81,27 @@ def _failures(report: Report) -> str:
         return ""
     cards = "".join(
         f'<div class="card failure {each.check.severity.value}">'
-        f'<h3><span class="tag">{each.check.severity.value}</span>{escape(each.check.title)}</h3>'
-        f'<p class="text">{escape(each.text)}</p>'
-        f'<p class="meaning">{escape(each.check.meaning)} {_rules(each)}</p></div>'
+        f'<h3><span class="tag">{each.check.severity.value}</span>{shown(each.check.title)}</h3>'
+        f'<p class="text">{shown(each.text)}</p>'
+        f'<p class="meaning">{shown(each.check.meaning)} {_rules(each)}</p></div>'
         for each in failed
     )
-    return f"<h2>What fails</h2>{cards}"
+    return f"<h2>What does not hold</h2>{cards}"
+
+
+def _unseen(report: Report) -> str:
+    rows = "".join(
+        f"<dt>{shown(', '.join(names))}</dt><dd>{shown(reason)}</dd>" for reason, names in report.unseen().items()
+    )
+    return f'<h2>Not seen</h2><div class="card"><dl class="unseen">{rows}</dl></div>' if rows else ""
 
 
 def _rules(result: Result) -> str:
-    return f'<span class="rule">{escape(" ".join(result.check.rules))}</span>'
+    return f'<span class="rule">{shown(" ".join(result.check.rules))}</span>'
 
 
 def _facts(report: Report) -> str:
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in report.facts.items())
+    rows = "".join(f"<dt>{shown(name)}</dt><dd>{shown(value)}</dd>" for name, value in report.facts.items())
     legend = _legend(
         ("holds", "holds"), *((s.value, s.value) for s in reversed(Severity)), ("unseen", "not seen, does not apply")
     )
@@ -139,14 +141,14 @@ def _pictures(report: Report) -> str:
             _legend(("holds", "granted"), ("note", "refused"), ("unseen", "other answer"), ("critical", "no answer")),
         ),
     ]
-    shown = [each for each in pictures if each]
-    return f'<h2>Measured</h2><div class="pair">{"".join(shown)}</div>' if shown else ""
+    drawn = "".join(pictures)
+    return f'<h2>Measured</h2><div class="pair">{drawn}</div>' if drawn else ""
 
 
 def _picture(title: str, chart: str, below: str) -> str:
     if not chart:
         return ""
-    under = below if below.startswith("<") else f'<p class="soft"><small>{escape(below)}</small></p>'
+    under = below if below.startswith("<") else f'<p class="soft"><small>{shown(below)}</small></p>'
     return f'<div class="card"><div class="over">{title}</div>{chart}{under}</div>'
 
 
@@ -154,13 +156,13 @@ def _clients(report: Report) -> str:
     order = (Reception.FAILS, Reception.UNKNOWN, Reception.WORKS)
     sorted_clients = sorted(report.clients, key=lambda each: order.index(each.reception))
     items = "".join(
-        f'<li class="{_RECEPTIONS[each.reception]}"><i></i><div>{escape(each.client)}{_small(each.reasons)}</div></li>'
+        f'<li class="{_RECEPTIONS[each.reception]}"><i></i><div>{shown(each.client)}{_small(each.reasons)}</div></li>'
         for each in sorted_clients
     )
     works = sum(each.reception is Reception.WORKS for each in report.clients)
-    legend = _legend(("holds", "works"), ("error", "fails"), ("unseen", "cannot be told"))
+    legend = _legend(("holds", "nothing hinders it"), ("error", "fails"), ("unseen", "cannot be told"))
     return (
-        f'<h2>Clients <span class="soft">{works} of {len(report.clients)} work</span></h2>'
+        f'<h2>Clients <span class="soft">{works} of {len(report.clients)} should work; none was run</span></h2>'
         f'<div class="card"><ul class="clients">{items}</ul>{legend}</div>'
     )
 
@@ -171,21 +173,21 @@ _STANDARD_KINDS: Final = {"fail": "error", "warn": "warning", "pass": "holds", "
 def _standard(verdict: StandardVerdict) -> str:
     order = list(_STANDARD_KINDS)
     rows = "".join(
-        f'<tr class="{_STANDARD_KINDS[each.outcome]}"><td><span class="state">{escape(each.outcome)}</span></td>'
-        f"<td>{escape(each.demand)}{f'<p>{escape(each.reason)}</p>' if each.reason else ''}</td>"
-        f'<td class="rule clause">{escape(each.clause)}</td></tr>'
+        f'<tr class="{_STANDARD_KINDS[each.outcome]}"><td><span class="state">{shown(each.outcome)}</span></td>'
+        f"<td>{shown(each.demand)}{f'<p>{shown(each.reason)}</p>' if each.reason else ''}</td>"
+        f'<td class="rule clause">{shown(each.clause)}</td></tr>'
         for each in sorted(verdict.demands, key=lambda each: order.index(each.outcome))
     )
     met, judged = len(verdict.having("pass")), len(verdict.having("pass", "fail", "warn"))
     return (
-        f"<h2>{escape(verdict.title)} "
+        f"<h2>{shown(verdict.title)} "
         f'<span class="soft">{met} of {judged} demands met, as far as shows from outside</span></h2>'
         f'<div class="card"><table>{rows}</table></div>'
     )
 
 
 def _small(reasons: Sequence[str]) -> str:
-    return f"<small>{escape('; '.join(reasons))}</small>" if reasons else ""
+    return f"<small>{shown('; '.join(reasons))}</small>" if reasons else ""
 
 
 def _checks(report: Report) -> str:
@@ -206,10 +208,10 @@ def _checks(report: Report) -> str:
 def _row(result: Result) -> str:
     kind = charts.tone(result)
     word = result.check.severity.value if result.fails else _WORDS[result.outcome]
-    text = f"<p>{escape(result.text)}</p>" if result.text else ""
+    text = f"<p>{shown(result.text)}</p>" if result.text else ""
     return (
         f'<tr class="{kind}"><td><span class="state">{word}</span></td>'
-        f'<td>{escape(result.check.title)}{text}</td><td class="rule">{escape(" ".join(result.check.rules))}</td></tr>'
+        f'<td>{shown(result.check.title)}{text}</td><td class="rule">{shown(" ".join(result.check.rules))}</td></tr>'
     )
 
 
@@ -222,7 +224,8 @@ def _footer(report: Report) -> str:
         else f"This machine's clock was said to be within {bound:g} s of UTC; nobody checked that."
     )
     return (
-        f"<footer><p>{clock} The numbers are rules of the page docs/verify/probe.md of tsa-core. What shows to nobody "
-        f"from outside: {escape(unseen)}.</p><p>Made by tsa-core {escape(__version__)}. Clients were not run: what each"
-        " does is known from tests with the real ones.</p></footer>"
+        f"<footer><p>{clock} What holds is said of these {report.requests} requests, and of no others. The numbers are "
+        "rules of the page docs/verify/probe.md of tsa-core. What shows to nobody from outside: "
+        f"{shown(unseen)}.</p><p>Made by tsa-core {shown(__version__)}. Clients were not run: what each does with good "
+        "tokens is known from tests with the real ones.</p></footer>"
     )

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tsa_core.probe.check import Outcome, Result, Severity
+from tsa_core.probe.checks import CHECKS
 from tsa_core.probe.clients import ClientVerdict
 from tsa_core.probe.evidence import Evidence, offset_of
 from tsa_core.probe.grade import Grade
@@ -43,6 +44,19 @@ class Report:
         return tuple(
             each for each in self.results if each.fails and (not severities or each.check.severity in severities)
         )
+
+    @property
+    def left_out(self) -> int:
+        """How many checks of the table were not made, because the caller named others."""
+        return len(CHECKS) - len(self.results)
+
+    def unseen(self) -> dict[str, list[str]]:
+        """Return the names of the checks that could not be made, by the reason."""
+        found: dict[str, list[str]] = {}
+        for each in self.results:
+            if each.outcome is Outcome.UNSEEN:
+                found.setdefault(each.text, []).append(each.check.id)
+        return found
 
     def count(self, outcome: Outcome) -> int:
         """Return how many checks have an outcome."""

@@ -14,7 +14,9 @@ from tsa_core.cli import console
 from tsa_core.probe import Outcome, Reception, Report, Result, Severity, StandardVerdict
 
 if TYPE_CHECKING:
+    from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
 _ORDER: Final = {severity: number for number, severity in enumerate(Severity)}
 _STYLES: Final = {
@@ -73,9 +75,12 @@ def _show_on_terminal(report: Report) -> None:
 
     out = console.stdout()
     style = f"bold white on {_GRADES.get(report.grade.letter, 'red')}"
-    counts = f"{report.count(Outcome.HOLDS)} hold, {report.count(Outcome.FAILS)} fail"
+    words = {"hold": Outcome.HOLDS, "fail": Outcome.FAILS, "not seen": Outcome.UNSEEN}
+    words["do not apply"] = Outcome.DOES_NOT_APPLY
+    counts = ", ".join(f"{number} {word}" for word, each in words.items() if (number := report.count(each)))
+    left_out = f"; {report.left_out} others were not asked for" if report.left_out else ""
     out.print(Text.assemble((f" {report.grade.letter} ", style), "  ", (report.url, "bold")))
-    out.print(Text(f"{report.requests} requests, {len(report.results)} checks: {counts}", style="dim"))
+    out.print(Text(f"{report.requests} requests, {len(report.results)} checks: {counts}{left_out}", style="dim"))
     if report.stopped:
         out.print(Text(f"stopped early: {report.stopped}", style="yellow"))
     out.print()
@@ -87,14 +92,11 @@ def _show_on_terminal(report: Report) -> None:
     if failed:
         out.print()
         out.print(_failures(failed))
-    unseen = [each for each in report.results if each.outcome is Outcome.UNSEEN]
-    if unseen:
+    if unseen := report.unseen():
         out.print()
-        reasons = dict.fromkeys(each.text for each in unseen)
         out.print(Text("Not seen", style="bold"))
-        for reason in reasons:
-            names = ", ".join(each.check.id for each in unseen if each.text == reason)
-            out.print(Text(f"  {names}: {reason}", style="dim"))
+        for reason, names in unseen.items():
+            out.print(_indented(Text(f"{', '.join(names)}: {reason}", style="dim")))
     for verdict in report.standards:
         out.print()
         _show_standard(verdict)
@@ -111,13 +113,13 @@ def _show_standard(verdict: StandardVerdict) -> None:
     out.print(Text.assemble((verdict.title, "bold"), f": {counts}"))
     for each in (*broken, *advice):
         style = "red" if each.outcome == "fail" else "yellow"
-        out.print(Text.assemble((f"  {each.outcome}  ", style), each.reason, (f" ({each.clause})", "dim")))
+        out.print(_indented(Text.assemble((f"{each.outcome}  ", style), each.reason, (f" ({each.clause})", "dim"))))
 
 
 def _failures(failed: Sequence[Result]) -> Table:
     from rich.text import Text
 
-    table = _table("Severity", "Rule", "What fails")
+    table = _table("Severity", "Rule", "What does not hold")
     for each in failed:
         check = each.check
         told = Text.assemble((f"{check.title}\n", "bold"), (f"{each.text}\n", ""), (check.meaning, "dim"))
@@ -131,10 +133,20 @@ def _show_clients(report: Report) -> None:
     out = console.stdout()
     by_reception = {each: [verdict for verdict in report.clients if verdict.reception is each] for each in Reception}
     works, unknown = by_reception[Reception.WORKS], by_reception[Reception.UNKNOWN]
-    line = f"{len(works)} of {len(report.clients)} known clients work"
-    out.print(Text(line + (f", {len(unknown)} cannot be told" if unknown else ""), style="bold"))
+    line = f"{len(works)} of {len(report.clients)} known clients should work"
+    out.print(Text(line + (f", {len(unknown)} cannot be told" if unknown else "") + "; none was run", style="bold"))
     for verdict in by_reception[Reception.FAILS]:
-        out.print(Text.assemble(("  fails  ", "red"), verdict.client, (f": {'; '.join(verdict.reasons)}", "dim")))
+        reasons = "; ".join(verdict.reasons)
+        out.print(_indented(Text.assemble(("fails  ", "red"), verdict.client, (f": {reasons}", "dim"))))
+    for reason in dict.fromkeys(reason for verdict in unknown for reason in verdict.reasons):
+        out.print(_indented(Text(f"cannot be told: {reason}", style="dim")))
+
+
+def _indented(text: Text) -> Padding:
+    """Return a text whose lines all begin two columns further, those after a break too."""
+    from rich.padding import Padding
+
+    return Padding(text, (0, 0, 0, 2))
 
 
 def _table(*columns: str) -> Table:
