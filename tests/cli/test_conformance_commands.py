@@ -72,8 +72,8 @@ def test_every_broken_demand_is_a_line_and_the_exit_code_is_2(folder: Path, comm
             "(etsi-clock-monitor: EN 319 421 7.7.2 (TIS-7.7.2-05))"
         ),
         (
-            'audit.sinks: nothing is recorded; write sinks = ["auditfile"], or another audit sink '
-            "(etsi-audit: EN 319 421 7.12 (OVR-7.12-04, OVR-7.12-06))"
+            'audit.sinks: nothing records what becomes of the clock; write sinks = ["auditfile"], or another audit '
+            "sink that keeps events (etsi-audit: EN 319 421 7.12 (OVR-7.12-04, OVR-7.12-06))"
         ),
         (
             'server.schemes: clients would send requests in the clear; write schemes = ["https"], or, behind a proxy '

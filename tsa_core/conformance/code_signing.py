@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
+from tsa_core.conformance import complaints
 from tsa_core.conformance.chains.code_signing import CODE_SIGNING_RULES as CHAIN_RULES
 from tsa_core.conformance.chains.code_signing import KEY_MONTHS, key_must_change
 from tsa_core.conformance.rule import Case, ConformanceRule, End, When, demand, of_chains, unseen
@@ -25,13 +26,13 @@ _ADJUSTMENT: Final = timedelta(seconds=1)
 )
 def imprint_hashes(case: Case) -> str | None:
     """No imprint is made with SHA-1."""
-    return "SHA-1 is accepted; leave it out" if "sha1" in case.tokens.hashes else None
+    return complaints.sha1_accepted(case)
 
 
 @demand("csbr-certificate-in-token", clause="CSBR 6.8; RFC 3161 2.4.1", setting="profiles.{profile}.include_chain")
 def certificate_in_token(case: Case) -> str | None:
     """A token has its signer's certificate when the request asks for it (certReq)."""
-    return None if case.tokens.signer_certificate else 'certReq would be ignored; write "intermediates"'
+    return complaints.certificate_left_out(case)
 
 
 def _key_ends(case: Case) -> Iterator[End]:
@@ -59,15 +60,13 @@ def key_age(case: Case) -> str | None:
 @demand("csbr-clock-monitor", clause="CSBR 6.8", setting="clock.monitors")
 def clock_monitor(case: Case) -> str | None:
     """A clock monitor detects when the clock drifts or jumps out of synchronization with UTC."""
-    return None if case.service.monitors else 'nobody watches the clock; write monitors = ["ntp"], or ["chrony"]'
+    return complaints.clock_unwatched(case)
 
 
 @demand("csbr-clock-gate", clause="CSBR 6.8", setting="clock.on_failure", when=(When.START, When.TOKEN))
 def clock_gate(case: Case) -> str | None:
     """No token is made while the clock is not synchronized."""
-    if case.service.on_failure == "refuse":
-        return None
-    return 'tokens would be made while the clock cannot be trusted; leave it out, or write "refuse"'
+    return complaints.gate_open(case)
 
 
 @demand("csbr-clock-daily", clause="CSBR 6.8", setting="clock.max_holdover", when=(When.START, When.TOKEN))
@@ -83,9 +82,7 @@ def clock_daily(case: Case) -> str | None:
 @demand("csbr-leap-second", clause="CSBR 6.8", setting="clock.leap")
 def leap_second(case: Case) -> str | None:
     """The clock stays synchronized across a leap second."""
-    if case.service.leap != "ignore":
-        return None
-    return 'tokens would be made in the two seconds that are ambiguous; write "pause" or "stop"'
+    return complaints.leap_second_ignored(case)
 
 
 @demand("csbr-clock-adjustments", clause="CSBR 6.8", setting="clock.step_threshold")
@@ -95,15 +92,15 @@ def clock_adjustments(case: Case) -> str | None:
     if threshold <= _ADJUSTMENT:
         return None
     return (
-        f"steps of the clock below {threshold.total_seconds():g} s would not be recorded as such; "
-        'set it to "1s" or less'
+        f"a step of the clock below {threshold.total_seconds():g} s would be taken for an offset, and change no state "
+        'that is recorded; set it to "1s" or less'
     )
 
 
 @demand("csbr-audit", clause="CSBR 6.8", setting="audit.sinks")
 def audit(case: Case) -> str | None:
     """An audit trail has adjustments of the clock, and changes of the signing certificate."""
-    return None if case.service.sinks else 'nothing is recorded; write sinks = ["auditfile"], or another audit sink'
+    return complaints.clock_events_lost(case)
 
 
 UNSEEN: Final = (

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
+from tsa_core.conformance import complaints
 from tsa_core.conformance.chains.etsi import ETSI_RULES as CHAIN_RULES
 from tsa_core.conformance.rule import Case, ConformanceRule, End, When, demand, of_chains, unseen
 from tsa_core.paths.algorithm_ends import TS_119_312_ENDS, AlgorithmEnd, Use, matches, uses_of_path
@@ -175,13 +176,13 @@ def key_end(case: Case) -> str | None:
 @demand("etsi-certificate-in-token", clause="EN 319 422 5.1.2", setting="profiles.{profile}.include_chain")
 def certificate_in_token(case: Case) -> str | None:
     """A token has its signer's certificate when the request asks for it (certReq)."""
-    return None if case.tokens.signer_certificate else 'certReq would be ignored; write "intermediates"'
+    return complaints.certificate_left_out(case)
 
 
 @demand("etsi-clock-monitor", clause="EN 319 421 7.7.2 (TIS-7.7.2-05)", setting="clock.monitors")
 def clock_monitor(case: Case) -> str | None:
     """A clock monitor finds out when the clock drifts or jumps away from UTC."""
-    return None if case.service.monitors else 'nobody watches the clock; write monitors = ["ntp"], or ["chrony"]'
+    return complaints.clock_unwatched(case)
 
 
 @demand(
@@ -192,23 +193,19 @@ def clock_monitor(case: Case) -> str | None:
 )
 def clock_gate(case: Case) -> str | None:
     """No token is made while the clock is not within the accuracy that is stated."""
-    if case.service.on_failure == "refuse":
-        return None
-    return 'tokens would be made while the clock cannot be trusted; leave it out, or write "refuse"'
+    return complaints.gate_open(case)
 
 
 @demand("etsi-leap-second", clause="EN 319 421 7.7.2 (TIS-7.7.2-07)", setting="clock.leap")
 def leap_second(case: Case) -> str | None:
     """The clock is right across a leap second."""
-    if case.service.leap != "ignore":
-        return None
-    return 'tokens would be made in the two seconds that are ambiguous; write "pause" or "stop"'
+    return complaints.leap_second_ignored(case)
 
 
 @demand("etsi-audit", clause="EN 319 421 7.12 (OVR-7.12-04, OVR-7.12-06)", setting="audit.sinks")
 def audit(case: Case) -> str | None:
     """An audit trail has what became of the clock's synchronization."""
-    return None if case.service.sinks else 'nothing is recorded; write sinks = ["auditfile"], or another audit sink'
+    return complaints.clock_events_lost(case)
 
 
 @demand("etsi-https", clause="EN 319 422 7", setting="server.schemes")

@@ -66,7 +66,8 @@ class TokenFacts:
 class ServiceFacts:
     """What only the operator sees: the settings around a profile, by the names that they have in `tsa.toml`.
 
-    `unqualified` are the profiles that use the same key and do not mark their tokens as qualified.
+    `trails` are the audit sinks that keep events, which is more than that they are selected. `unqualified` are the
+    profiles that use the same key and do not mark their tokens as qualified.
     """
 
     schemes: Sequence[str] = ("http",)
@@ -77,7 +78,7 @@ class ServiceFacts:
     leap: str = "pause"
     max_holdover: timedelta = timedelta(hours=1)
     step_threshold: timedelta = timedelta(milliseconds=200)
-    sinks: Sequence[str] = ()
+    trails: Sequence[str] = ()
     issue_until: str = "key-usage"
     enforce_intermediate_eku: bool = True
     qualified: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tsa_core.conformance import complaints
 from tsa_core.conformance.chains.clients import SIGSTORE_RULES as CHAIN_RULES
 from tsa_core.conformance.rule import Case, ConformanceRule, When, demand, of_chains, unseen
 
@@ -31,7 +32,7 @@ def hashes(case: Case) -> str | None:
 )
 def weak_hashes(case: Case) -> str | None:
     """No imprint is made with SHA-1."""
-    return "SHA-1 is accepted; leave it out" if "sha1" in case.tokens.hashes else None
+    return complaints.sha1_accepted(case)
 
 
 @demand(
@@ -41,7 +42,7 @@ def weak_hashes(case: Case) -> str | None:
 )
 def certificate_in_token(case: Case) -> str | None:
     """A token has its signer's certificate when the request asks for it (certReq)."""
-    return None if case.tokens.signer_certificate else 'certReq would be ignored; write "intermediates"'
+    return complaints.certificate_left_out(case)
 
 
 @demand(

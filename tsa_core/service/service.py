@@ -135,26 +135,39 @@ class Service:
         self.clock: OpenedClock = open_clock(settings, self.host, monitors=monitors, memories=memories)
         gate = self.clock.gate
         before = previous.authority.profiles if previous else {}
+        chains = {
+            name: parse_chain(pem, where=str(profile.certificate_chain))
+            for name, profile in settings.profiles.items()
+            if (pem := material.chains.get(name))
+        }
+        # A reload must not put a signer that is to come in the place of one that signs.
+        waits_for_signer = {
+            name: settings.server.start == "wait"
+            and (previous is None or (name in before and not before[name].available))
+            for name in settings.profiles
+        }
+        # Signers and sinks first: a profile's conformance judges what is open, and not what it is called.
+        signers = {
+            name: self._open_signer(name, chains.get(name), may_wait=may_wait)
+            for name, may_wait in waits_for_signer.items()
+        }
+        sinks: list[tuple[str, AuditSink]] = [
+            (name, self._plugin(AUDIT_SINK, settings.audit, name)) for name in settings.audit.sinks
+        ]
+        trails = [name for name, sink in sinks if sink.keeps_events]
         profiles = []
         for name, profile in settings.profiles.items():
-            chain = None
-            if pem := material.chains.get(name):
-                chain = parse_chain(pem, where=str(profile.certificate_chain))
-            # A reload must not put a signer that is to come in the place of one that signs.
-            may_wait = settings.server.start == "wait" and (
-                previous is None or (name in before and not before[name].available)
-            )
             opened = Profile(
                 name,
                 profile,
-                self._open_signer(name, chain, may_wait=may_wait),
+                signers[name],
                 gate,
-                chain=chain,
+                chain=chains.get(name),
                 previous=before.get(name),
                 distribution=self.host.distribution(profile.scheme),
                 threads=settings.server.threads,
-                may_wait=may_wait,
-                surroundings=surroundings(settings, name),
+                may_wait=waits_for_signer[name],
+                surroundings=surroundings(settings, name, signers=signers, trails=trails),
             )
             profiles.append(opened)
             if not opened.available:
@@ -186,9 +199,6 @@ class Service:
         bind_selectors(selectors, summaries, self.host)
         waits = any(may_hang(selector) for _, selector in selectors)
         refuse_without_effect(settings.policy, "selector_timeout", "policy", waits=waits)
-        sinks: list[tuple[str, AuditSink]] = [
-            (name, self._plugin(AUDIT_SINK, settings.audit, name)) for name in settings.audit.sinks
-        ]
         bind_sinks(sinks, summaries, settings.audit.sink_timeout, self.host)
         processors: list[tuple[str, ResponseProcessor]] = [
             (name, self._plugin(RESPONSE_PROCESSOR, settings.response, name)) for name in settings.response.processors

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from tsa_core.api import Signer
 from tsa_core.config import Settings
-from tsa_core.config.models import ProfileSettings
 from tsa_core.conformance.rule import ServiceFacts
 
 
-def surroundings(settings: Settings, name: str) -> ServiceFacts:
-    """Return the facts about the service that the profile `name` is part of."""
+def surroundings(
+    settings: Settings, name: str, *, signers: Mapping[str, Signer], trails: Sequence[str]
+) -> ServiceFacts:
+    """Return the facts about the service that the profile `name` is part of.
+
+    `signers` are those of all profiles: two key URIs may lead to one key. `trails` are the audit sinks that keep
+    events.
+    """
     server, clock, profile = settings.server, settings.clock, settings.profiles[name]
     return ServiceFacts(
         schemes=server.schemes,
@@ -19,18 +27,13 @@ def surroundings(settings: Settings, name: str) -> ServiceFacts:
         leap=clock.leap,
         max_holdover=clock.max_holdover,
         step_threshold=clock.step_threshold,
-        sinks=settings.audit.sinks,
+        trails=trails,
         issue_until=profile.issue_until,
         enforce_intermediate_eku=profile.enforce_intermediate_eku,
         qualified=profile.qualified,
         unqualified=[
-            other for other, found in settings.profiles.items() if not found.qualified and _same_key(found, profile)
+            other
+            for other, found in settings.profiles.items()
+            if not found.qualified and signers[other].public_key == signers[name].public_key
         ],
-    )
-
-
-def _same_key(one: ProfileSettings, other: ProfileSettings) -> bool:
-    """Say whether two profiles use the same key: they name the same one, or its certificate."""
-    return one.signer == other.signer or (
-        one.certificate_chain is not None and one.certificate_chain == other.certificate_chain
     )

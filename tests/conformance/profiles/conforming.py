@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.certs.chains_to_break import Part, case_of, right_chain
-from tests.serving import Parts, TestClock, TestSink, open_service
+from tests.serving import Parts, TestClock, TestSigner, TestSink, open_service
 from tsa_core.api import LocalKeySigner, ResponseProcessor
 from tsa_core.service import Service
 from tsa_core.testing import FakeMonitor
@@ -29,6 +29,12 @@ class ChainSigner(LocalKeySigner):
         return self._chain
 
 
+class Trail(TestSink):
+    """A sink that keeps events."""
+
+    keeps_events = True
+
+
 @dataclass(kw_only=True)
 class Conforming:
     """What a service is made of; tests change what they break."""
@@ -40,7 +46,7 @@ class Conforming:
     clock: dict[str, Any] = field(default_factory=dict)
     server: dict[str, Any] = field(default_factory=lambda: {"public_url": "https://tsa.example.org"})
     monitors: list[Any] = field(default_factory=lambda: [FakeMonitor()])
-    sinks: list[Any] = field(default_factory=lambda: [TestSink()])
+    sinks: list[Any] = field(default_factory=lambda: [Trail()])
     processors: list[ResponseProcessor] = field(default_factory=list)
     time: TestClock = field(default_factory=TestClock)
 
@@ -49,7 +55,7 @@ class Conforming:
         certificates = case_of(self.chain).certificates
         signer = ChainSigner(self.chain[0].key, certificates, **self.signer)
         parts = Parts(
-            signers={"p256": signer, "other": signer},
+            signers={"p256": signer, "alias": signer, "another": TestSigner("p384")},
             clock=self.time,
             monitors=self.monitors,
             sinks=self.sinks,

@@ -16,6 +16,7 @@ from tests.certs.broken_chains import BREAKS, Break
 from tests.certs.chains_to_break import DAY, NOW, case_of, key, right_chain
 from tests.conformance.profiles.conforming import OWN_POLICY, Conforming
 from tests.documentation.conformance_tables import MARKED, PAGE, table
+from tests.serving import TestSink
 from tsa_core.api import ConfigError
 from tsa_core.config import ProfileSettings
 from tsa_core.conformance.chains import Outcome
@@ -48,6 +49,10 @@ def no_sinks(service: Conforming) -> None:
     service.sinks = []
 
 
+def sinks_without_events(service: Conforming) -> None:
+    service.sinks = [TestSink()]
+
+
 def old_key(service: Conforming) -> None:
     service.chain[0].not_before = NOW - 500 * DAY
     service.chain[0].set(x509.PrivateKeyUsagePeriod(NOW - 500 * DAY, NOW + 9 * DAY))
@@ -68,6 +73,11 @@ def same_key_unqualified(service: Conforming) -> None:
     service.profiles["other"] = {}
 
 
+def same_key_by_another_name(service: Conforming) -> None:
+    service.profile["qualified"] = True
+    service.profiles["other"] = {"signer": "test:alias"}
+
+
 broken_by("etsi-accuracy", profile(accuracy="none"))
 broken_by("etsi-accuracy", profile(accuracy="1001ms"))
 broken_by("etsi-ordering", profile(ordering=True, fraction_digits=3))
@@ -81,11 +91,13 @@ broken_by(
 )
 broken_by("etsi-certificate-in-token", profile(include_chain="none"))
 broken_by("etsi-qualified-alone", same_key_unqualified)
+broken_by("etsi-qualified-alone", same_key_by_another_name)
 broken_by("etsi-key-end", profile(issue_until="certificate"))
 broken_by("etsi-clock-monitor", no_monitors)
 broken_by("etsi-clock-gate", clock(on_failure="warn"))
 broken_by("etsi-leap-second", clock(leap="ignore"))
 broken_by("etsi-audit", no_sinks)
+broken_by("etsi-audit", sinks_without_events)
 broken_by("etsi-https", lambda service: service.server.clear())
 broken_by("etsi-https", lambda service: service.server.update(public_url="http://tsa.example.org"))
 
@@ -98,6 +110,7 @@ broken_by("csbr-clock-daily", clock(max_holdover="25h"))
 broken_by("csbr-leap-second", clock(leap="ignore"))
 broken_by("csbr-clock-adjustments", clock(step_threshold="2s"))
 broken_by("csbr-audit", no_sinks)
+broken_by("csbr-audit", sinks_without_events)
 
 broken_by("sigstore-hashes", profile(hashes=["sha256", "sha512"]))
 broken_by("sigstore-weak-hashes", profile(accept_sha1=True))
@@ -215,6 +228,12 @@ def test_settings_name_every_profile() -> None:
 def test_qualified_needs_etsi() -> None:
     with pytest.raises(ConfigError, match=r'qualified = true needs conformance = \["etsi"\]'):
         Conforming(profile={"qualified": True}).open("csbr")
+
+
+def test_a_profile_with_a_key_of_its_own_need_not_be_qualified() -> None:
+    others = {"other": {"signer": "test:another"}}
+    with Conforming(profile={"qualified": True}, profiles=others).open("etsi") as service:
+        assert not service.settings.profiles["other"].qualified
 
 
 def test_one_name_needs_no_list() -> None:
