@@ -11,10 +11,11 @@ import pytest
 from asn1crypto import cms
 
 from tests.authority.countersigned import VALUE, Events, attributes
-from tests.serving import Parts, Server, TestClock, TestSigner, running_server
+from tests.serving import Parts, Server, TestClock, TestSigner, open_service, running_server
 from tsa_core.api import (
     AuditError,
     ClockError,
+    ConfigError,
     Guard,
     GuardedRequest,
     GuardRefusal,
@@ -70,15 +71,18 @@ class World(Guard, PolicySelector):
         return reply.status, said if reply.status != 200 else "", reply.headers.get("retry-after")
 
 
-@pytest.fixture(scope="module", params=["waitress", "granian"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def the_routes() -> Routes:
     from tsa_authenticode.options import AuthenticodeOptions
     from tsa_authenticode.routes import AuthenticodeRoutes
 
+    return AuthenticodeRoutes(AuthenticodeOptions(paths={"/authenticode": "default"}))
+
+
+@pytest.fixture(scope="module", params=["waitress", "granian"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
     around = World()
-    routes: Routes = AuthenticodeRoutes(AuthenticodeOptions(paths={"/authenticode": "default"}))
     parts = Parts(
-        routes=[routes],
+        routes=[the_routes()],
         guards=[around],
         selectors=[around],
         clock=around.clock,
@@ -128,6 +132,39 @@ def test_what_stops_tokens_stops_it(
         world.signer.come_back()
     assert len(world.sink.events) == before
     assert world.post()[0] == 200
+
+
+def test_old_clients_at_the_address_of_timestamps_are_told_theirs(world: World) -> None:
+    reply = world.server.post(BODY, content_type="application/octet-stream")
+    assert reply.status == 415
+    assert reply.json["message"] == (
+        'unsupported media type "application/octet-stream", only [application/timestamp-query application/json] are '
+        "allowed; if it is no RFC 3161 request, its address is /authenticode"
+    )
+    assert "address" not in world.server.post(BODY, content_type="text/plain").json["message"]
+
+
+@pytest.mark.parametrize(
+    ("handler_timeout", "sinks", "enough"),
+    [("5s", [], "6s"), ("5500ms", [], "6s"), ("6s", [], ""), ("10s", [Events()], "11s"), ("11s", [Events()], "")],
+)
+def test_a_route_waits_longer_than_signer_and_sinks_may_take(
+    handler_timeout: str, sinks: list[Events], enough: str
+) -> None:
+    parts = Parts(routes=[the_routes()], sinks=sinks)
+    tables = {"routes": {"handler_timeout": handler_timeout}}
+    if not enough:
+        open_service(parts, tables=tables).close()
+        return
+    with pytest.raises(ConfigError, match=rf'routes\.handler_timeout ends it after .*; set that to "{enough}" or more'):
+        open_service(parts, tables=tables)
+
+
+def test_limits_nest_unless_they_are_changed() -> None:
+    open_service(Parts(routes=[the_routes()], sinks=[Events()])).close()
+    longer = {"default": {"signer_timeout": "20s"}}
+    with pytest.raises(ConfigError, match=r"a countersignature may take 25\.5 s"):
+        open_service(Parts(routes=[the_routes()], sinks=[Events()]), profiles=longer)
 
 
 def test_time_is_never_later_than_the_answer(world: World) -> None:

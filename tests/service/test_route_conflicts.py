@@ -106,6 +106,12 @@ def test_what_is_no_path_is_refused(path: str) -> None:
         Route(path=path, answer=RouteReply())
 
 
+@pytest.mark.parametrize("takes", ["text/plain", ["text"], ["Text/Plain"], ["text/plain; charset=utf-8"]])
+def test_what_is_no_media_type_is_refused(takes: Sequence[str]) -> None:
+    with pytest.raises(ValueError, match="is no list of media types in small letters"):
+        Route(path="/page", answer=RouteReply(), takes=takes)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -21,6 +21,7 @@ METHODS: Final = ("GET", "POST")
 """What a route may answer. HEAD is answered wherever GET is."""
 
 _PART: Final = re.compile(r"[A-Za-z0-9._~-]+|\{[a-z][a-z0-9_]*\}", re.ASCII)
+_MEDIA_TYPE: Final = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+", re.ASCII)
 _REST: Final = re.compile(r"\{[a-z][a-z0-9_]*:path\}", re.ASCII)
 
 
@@ -93,13 +94,15 @@ class Route:
     `path` is `/like/this`. A part `{name}` stands for any one part, and `{name:path}`, which can only be the last, for
     all the rest. `answer` is a RouteReply when it is always the same; the I/O thread sends that. Else it is a handler,
     which is called in a thread that may wait, for `[routes] handler_timeout`. `max_body` is in bytes; the server's own
-    `max_request_body_size` holds too.
+    `max_request_body_size` holds too. `takes` are the media types of a protocol of its own: a client that posts one of
+    them where timestamps are issued is told of this path.
     """
 
     path: str
     answer: RouteReply | Handler
     methods: Sequence[str] = ("GET",)
     max_body: int = 65_536
+    takes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check everything that can be checked without knowing the other routes."""
@@ -116,6 +119,8 @@ class Route:
             raise ValueError(f"{self.path}: the methods are {list(self.methods)}; they can be {' and '.join(METHODS)}")
         if not isinstance(self.answer, RouteReply) and not callable(self.answer):
             raise ValueError(f"{self.path}: its answer is neither a RouteReply nor a function")
+        if isinstance(self.takes, str) or not all(_MEDIA_TYPE.fullmatch(each) for each in self.takes):
+            raise ValueError(f"{self.path}: {self.takes!r} is no list of media types in small letters")
 
     @property
     def parts(self) -> list[str]:

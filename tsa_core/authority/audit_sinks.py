@@ -68,6 +68,11 @@ class AuditSinks:
         """Whether there are sinks and none of them keeps events."""
         return bool(self._all) and not self._keeping_events
 
+    @property
+    def longest_event(self) -> float:
+        """Seconds that `store_event` takes at most: the sinks that keep events store one after the other."""
+        return sum(each.calls.seconds for each in self._keeping_events)
+
     def store(self, batch: Sequence[PendingRequest], guard: BatchGuard | None) -> None:
         """Store the audit records of a batch; raises TsaError, and nothing else, when a sink fails or hangs.
 

@@ -207,15 +207,20 @@ class TimestampAuthority:
         """Write an event into the audit trail; waits for the sinks, and logs failures."""
         self._audit_sinks.tell(event)
 
-    def countersigner(self, profile: str, *, protocol: str, sha1: bool = False) -> Countersigner:
-        """Return what countersigns for a profile; raises ConfigError, and what a trial signature raises."""
+    def countersigner(
+        self, profile: str, *, protocol: str, sha1: bool = False, within: float = float("inf")
+    ) -> Countersigner:
+        """Return what countersigns for a profile; raises ConfigError, and what a trial signature raises.
+
+        `within` are the seconds after which its caller is given up: its own limits must end before.
+        """
         from tsa_core.authority.countersigning import AuthorityParts, ProfileCountersigner
 
         if (found := self.profiles.get(profile)) is None:
             raise ConfigError(f"there is no profile {profile[:64]!r}; there are: {', '.join(self.profiles)}")
         sign = partial(self._sign, limited=True)
         parts = AuthorityParts(self.profiles, self._admission, self._audit_sinks, self._replies, self._new_stamp, sign)
-        return ProfileCountersigner(found, protocol, parts, sha1=sha1)
+        return ProfileCountersigner(found, protocol, parts, sha1=sha1, within=within)
 
     def close(self) -> None:
         """End the threads that call plugins; those whose calls hang are left to themselves."""

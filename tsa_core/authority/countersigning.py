@@ -9,6 +9,7 @@ There is no serial number, no policy, no nonce and no accuracy in a countersigna
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from time import perf_counter_ns
@@ -48,9 +49,14 @@ class AuthorityParts(NamedTuple):
 
 
 class ProfileCountersigner(Countersigner):
-    """Countersigns for a profile. Thread-safe. Raises ConfigError for a profile that must not or cannot."""
+    """Countersigns for a profile. Thread-safe. Raises ConfigError for a profile that must not or cannot.
 
-    def __init__(self, profile: Profile, protocol: str, parts: AuthorityParts, *, sha1: bool) -> None:
+    `within` are the seconds that whoever asks for a countersignature has for it.
+    """
+
+    def __init__(
+        self, profile: Profile, protocol: str, parts: AuthorityParts, *, sha1: bool, within: float = float("inf")
+    ) -> None:
         for other in parts.profiles.values():  # itself too; qualified profiles have a conformance
             if other.settings.conformance and other.signer.public_key == profile.signer.public_key:
                 raise ConfigError(
@@ -62,6 +68,13 @@ class ProfileCountersigner(Countersigner):
             raise ConfigError(
                 "no audit sink keeps events, so nothing would tell what was countersigned; add one that does, such as "
                 "the sink auditfile"
+            )
+        longest = profile.longest_signature + parts.sinks.longest_event
+        if longest >= within:
+            raise ConfigError(
+                f"a countersignature may take {longest:g} s: profiles.{profile.name}.signer_timeout, and "
+                f"audit.sink_timeout for each sink that keeps events; routes.handler_timeout ends it after {within:g} "
+                f's; set that to "{math.floor(longest) + 1}s" or more, or the others lower'
             )
         if sha1:
             profile = _with_sha1(profile)

@@ -173,6 +173,11 @@ class Profile:
         return self._period
 
     @property
+    def longest_signature(self) -> float:
+        """Seconds after which a signature in a thread that may wait is given up."""
+        return self.sign_timeout + _GRACE_SECONDS
+
+    @property
     def signer_failed(self) -> str:
         """The reason of `signing` after a signature failed."""
         awaited = isinstance(self.signer, AwaitedSigner) and not self.signer.reached
@@ -282,7 +287,7 @@ class Profile:
     def _limit_calls(self, threads: int) -> PluginCalls:
         return PluginCalls(
             f"{self._signer_label} of the profile {self.name!r}",
-            seconds=self.sign_timeout + _GRACE_SECONDS,
+            seconds=self.longest_signature,
             hangs=self.hangs,
             error=SignerUnavailable,
             threads=threads + 1,  # one for trial signatures

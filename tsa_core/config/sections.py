@@ -218,7 +218,10 @@ class RoutesSettings(PluginSection):
 
     plugins: TextList = Field(default_factory=list, description="plugins that add pages and other paths")
     handler_timeout: Duration = Field(
-        timedelta(seconds=5), gt=timedelta(0), description="time for one request to a plugin's path; then 503"
+        timedelta(seconds=15),
+        gt=timedelta(0),
+        description="time for one request to a plugin's path; then 503. Longer than the limits of what it waits for: "
+        "signer_timeout, sink_timeout",
     )
 
     @model_validator(mode="after")

@@ -42,7 +42,8 @@ def create_app(service: Service, tracing: RequestTracingMiddleware | None = None
     app.set_error_serializer(sigstore_mode.serialize_error if as_sigstore else _serialize_error)
     app.add_error_handler(Exception, _unexpected)
 
-    timestamp = TimestampResource(service.authority, service.settings.server)
+    routes = [route for opened in service.routes for route in opened.routes]
+    timestamp = TimestampResource(service.authority, service.settings.server, routes=routes)
     chain = CertificateChainResource(service)
     app.add_route(ROUTE, timestamp)
     app.add_route("/api/v1/timestamp/certchain", chain)

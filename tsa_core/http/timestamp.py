@@ -8,11 +8,12 @@ import logging
 import math
 import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import falcon
 
-from tsa_core.api import PKIFailureInfo, RequestContext, RequestRejected
+from tsa_core.api import PKIFailureInfo, RequestContext, RequestRejected, Route
 from tsa_core.authority import PendingRequest, Reply, RequestTrace, TimestampAuthority
 from tsa_core.config import ServerSettings
 from tsa_core.http import sigstore_mode
@@ -46,10 +47,13 @@ class TimestampResource:
     """POST: a DER TimeStampReq, or the Sigstore Timestamp Authority's JSON, answered with a DER TimeStampResp.
 
     A DER request is answered with HTTP 200, refused ones too, because clients read the refusal from the TimeStampResp
-    (RFC 3161 3.4). With `[server] rejections = "sigstore"`, refusals are HTTP 400 and JSON instead.
+    (RFC 3161 3.4). With `[server] rejections = "sigstore"`, refusals are HTTP 400 and JSON instead. `routes` are those
+    of plugins, of which 415 tells whoever speaks their protocol.
     """
 
-    def __init__(self, authority: TimestampAuthority, settings: ServerSettings) -> None:
+    def __init__(
+        self, authority: TimestampAuthority, settings: ServerSettings, *, routes: Iterable[Route] = ()
+    ) -> None:
         self.authority = authority
         self._granted = falcon.HTTP_201 if settings.use_http_201 else falcon.HTTP_200
         self._json_rejections = settings.rejections == "sigstore"
@@ -57,6 +61,11 @@ class TimestampResource:
         self.max_body = settings.max_request_body_size
         self._queue_seconds = settings.queue_timeout.total_seconds()
         self._next_warning = 0.0
+        self._paths_for: dict[str, list[str]] = {}
+        """The paths of plugins' routes that take a media type, by that."""
+        for route in routes:
+            for media_type in route.takes:
+                self._paths_for.setdefault(media_type, []).append(route.path)
         self.id_header = settings.request_id_header
         self.id_variable = "HTTP_" + settings.request_id_header.upper().replace("-", "_")
         # Unique across processes and starts, and cheaper than a random number for each request.
@@ -78,10 +87,7 @@ class TimestampResource:
         if content_type != QUERY_TYPE:
             content_type = content_type.partition(";")[0].strip().lower()
         if content_type not in {QUERY_TYPE, JSON_TYPE}:
-            raise falcon.HTTPUnsupportedMediaType(
-                description=f"unsupported media type {json.dumps(content_type[:80] or _UNNAMED_TYPE)}, "
-                f"only [{QUERY_TYPE} {JSON_TYPE}] are allowed"
-            )
+            raise self._unsupported(content_type or _UNNAMED_TYPE)
         try:
             body = read_body(request, self.max_body or None)
         except falcon.HTTPContentTooLarge:
@@ -116,6 +122,12 @@ class TimestampResource:
         except RequestRejected as rejection:
             raise _http_error(*error_message(rejection)) from None
         self._send(response, granted, self._granted)
+
+    def _unsupported(self, content_type: str) -> falcon.HTTPError:
+        said = f"unsupported media type {json.dumps(content_type[:80])}, only [{QUERY_TYPE} {JSON_TYPE}] are allowed"
+        if paths := self._paths_for.get(content_type):
+            said += f"; if it is no RFC 3161 request, its address is {' or '.join(paths)}"
+        return falcon.HTTPUnsupportedMediaType(description=said)
 
     def respond(self, body: bytes, context: RequestContext, environ: dict[str, Any]) -> Reply:
         """Answer the body of a DER request; refuse it when it has waited too long for a thread."""

@@ -30,10 +30,14 @@ _STOPPED: Final[Mapping[CauseKind, str]] = {
 
 
 class ServiceAccess(AuthorityAccess):
-    """Reaches an opened authority; whoever opened that closes it. Texts hold nothing that clients must not see."""
+    """Reaches an opened authority; whoever opened that closes it. Texts hold nothing that clients must not see.
 
-    def __init__(self, authority: TimestampAuthority, watch: ReadinessWatch) -> None:
+    Handlers are given up after `handler_seconds`.
+    """
+
+    def __init__(self, authority: TimestampAuthority, watch: ReadinessWatch, *, handler_seconds: float) -> None:
         self._authority = authority
+        self._handler_seconds = handler_seconds
         self._watch = watch
         self._subjects = {
             name: profile.chain.leaf.subject.rfc4514_string() for name, profile in authority.profiles.items()
@@ -77,4 +81,4 @@ class ServiceAccess(AuthorityAccess):
 
     def countersigner(self, profile: str, *, protocol: str, sha1: bool = False) -> Countersigner:
         """Return what countersigns for a profile."""
-        return self._authority.countersigner(profile, protocol=protocol, sha1=sha1)
+        return self._authority.countersigner(profile, protocol=protocol, sha1=sha1, within=self._handler_seconds)

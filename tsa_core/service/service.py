@@ -245,7 +245,9 @@ class Service:
             trial_interval=settings.health.trial_interval,
             previous=previous.watch if previous else None,
         )
-        self.access: ServiceAccess = ServiceAccess(self.authority, self.watch)
+        self.access: ServiceAccess = ServiceAccess(
+            self.authority, self.watch, handler_seconds=settings.routes.handler_timeout.total_seconds()
+        )
         self.routes = open_routes(settings, self.host, self.access)
         if self.guards is not None:
             self.watch.further_logs.append(self.guards.failures)

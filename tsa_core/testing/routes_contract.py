@@ -109,7 +109,7 @@ class RoutesContract(PluginFixtures):
     """Subclass it as TestRoutes; override `plugin`, and `options` where the routes need settings."""
 
     handler_seconds: ClassVar[float] = 30.0
-    """How long a call of a handler may take here. A server waits for `[routes] handler_timeout`, 5 s."""
+    """How long a call of a handler may take here. A server waits for `[routes] handler_timeout`, 15 s."""
 
     @pytest.fixture
     def access(self, tmp_path: Path) -> AuthorityAccess:

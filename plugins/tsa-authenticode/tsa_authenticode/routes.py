@@ -58,7 +58,9 @@ class AuthenticodeRoutes(Routes):
                     if setting == "sha1_paths":
                         log.warning(_WEAK, path, profile)
                     answer = partial(_answer, countersigner, addresses.get(profile, ""))
-                    self._routes.append(Route(path=path, answer=answer, methods=("POST",), max_body=MAX_BODY))
+                    self._routes.append(
+                        Route(path=path, answer=answer, methods=("POST",), max_body=MAX_BODY, takes=(_OCTETS,))
+                    )
                 except (ConfigError, ValueError) as error:
                     raise ConfigError(str(error), path=where) from None
 
