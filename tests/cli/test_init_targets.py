@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from tsa_backends.commands import run_command
 from tsa_core.api import ConfigError, TsaError
 from tsa_core.authority import load_chain
 from tsa_core.cli import init_files, init_targets, plugin_commands
@@ -19,12 +22,17 @@ from tsa_core.cli.output_file import write_file
 from tsa_core.cli.server import server
 from tsa_core.config import DEFAULT_POLICY, load_settings
 from tsa_core.conformance.chains import ChainCase, Outcome, judge
+from tsa_core.conformance.profiles import CONFORMANCE
+from tsa_core.testing import wait_until
+from tsa_core.testing.chronyd import Chronyd
 
 pytestmark = pytest.mark.plugin("file")
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 NAMES = ("--org", "Example Ltd", "--country", "DE")
 PUBLISHED = ("--publish-at", "http://pki.example.com/")
+PROXY = ("--public-url", "https://tsa.example.com")
+OWN = "1.3.6.1.4.1.99999.1"
 
 
 def init(directory: Path, *arguments: str) -> Result:
@@ -141,8 +149,8 @@ def test_the_keys_of_the_cas_go_where_they_are_told_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("profile", "arguments"),
     [
-        ("etsi", (*NAMES, *PUBLISHED, "--policy-oid", "1.3.6.1.4.1.99999.1")),
-        ("etsi", (*NAMES, *PUBLISHED, "--timestamp-policy", "1.3.6.1.4.1.99999.1", "--algorithm", "ecdsa-p384")),
+        ("etsi", (*NAMES, *PUBLISHED, *PROXY, "--policy-oid", OWN)),
+        ("etsi", (*NAMES, *PUBLISHED, *PROXY, "--timestamp-policy", OWN, "--algorithm", "ecdsa-p384")),
         ("csbr", PUBLISHED),
         ("sigstore", ()),
         ("acrobat", PUBLISHED),
@@ -161,9 +169,79 @@ def test_what_a_profile_needs_is_named_at_once(tmp_path: Path) -> None:
     assert result.exit_code == 2
     said = " ".join(result.stderr.split())
     assert "--profile etsi needs --org NAME; --country CC; --publish-at URL" in said
-    result = init(tmp_path / "tsa", "--profile", "etsi", *NAMES, *PUBLISHED)
+    assert "--public-url https://..., where clients reach the server" in said
+    plain = ("--public-url", "http://tsa.example.com", "--policy-oid", OWN)
+    assert "needs --public-url https" in init(tmp_path / "tsa", "--profile", "etsi", *NAMES, *PUBLISHED, *plain).stderr
+    result = init(tmp_path / "tsa", "--profile", "etsi", *NAMES, *PUBLISHED, *PROXY)
     assert "needs the OID of the certificate policy" in " ".join(result.stderr.split())
     assert not (tmp_path / "tsa").exists()
+
+
+@pytest.fixture(scope="module")
+def chronyd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chronyd]:
+    """A chronyd that follows another one, as the monitor of what `init` writes asks for."""
+    folder = tmp_path_factory.mktemp("chronyd")
+    with Chronyd(folder / "server") as server, Chronyd(folder / "client", follows=server.port) as client:
+        yield client
+
+
+@pytest.mark.plugin("chrony", "auditfile")
+@pytest.mark.parametrize(
+    ("profiles", "arguments"),
+    [
+        (["etsi"], (*PROXY, "--policy-oid", OWN)),
+        (["csbr"], ()),
+        (["sigstore"], ()),
+        (["etsi", "csbr", "sigstore", "acrobat"], (*PROXY, "--timestamp-policy", OWN)),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, list) else "",
+)
+def test_the_server_enforces_the_profile_and_what_was_written_passes_check(
+    tmp_path: Path, profiles: list[str], arguments: tuple[str, ...], chronyd: Chronyd
+) -> None:
+    asked = [argument for name in profiles for argument in ("--profile", name)]
+    assert init(tmp_path / "tsa", *asked, *NAMES, *PUBLISHED, *arguments).exit_code == 0
+    variables = {"TSA_CLOCK__CHRONY__ADDRESS": "127.0.0.1", "TSA_CLOCK__CHRONY__PORT": str(chronyd.command_port)}
+    command = ("check", "--config", tmp_path / "tsa" / "tsa.toml", "--json")
+    checked: dict[str, Any] = {}
+
+    def passes() -> bool:
+        result = run_command(*command, environ=variables if profiles != ["sigstore"] else {})
+        assert result.returncode in {0, 1}, result.stderr
+        checked.update(json.loads(result.stdout))
+        return result.returncode == 0
+
+    wait_until(passes, seconds=60, what="the clock of what init wrote was trusted")
+    demands = {each["rule"]: each["outcome"] for each in checked["conformance"]}
+    assert set(demands) == {rule.name for name in profiles if name in CONFORMANCE for rule in CONFORMANCE[name].rules}
+    assert "fail" not in demands.values()
+
+
+def test_where_no_chronyd_can_be_asked_time_servers_are(tmp_path: Path) -> None:
+    csbr = ("--profile", "csbr", *PUBLISHED)
+    assert init(tmp_path / "tsa", "--for", "container", *csbr).exit_code == 0
+    settings = load_settings(tmp_path / "tsa" / "tsa.toml", environ={})
+    assert settings.clock.monitors == ["ntp"]
+    assert settings.audit.plugin_table("auditfile") == {"path": "/var/lib/tsa/audit.jsonl"}
+    result = init(tmp_path / "pods", "--for", "kubernetes", *csbr)
+    assert "kubernetes/tsa.toml enforces no conformance" in " ".join(result.stderr.split())
+    assert "conformance" not in configuration(tmp_path / "pods" / "kubernetes" / "tsa.toml")["profiles"]["default"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((*PROXY, "--private-key-days", "9000"), "etsi-private-key-usage-period: "),
+        ((*PROXY, "--timestamp-policy", DEFAULT_POLICY), "etsi-policy: "),
+        (("--public-url", 'https://x"\nport = 1'), "server.public_url"),
+    ],
+)
+def test_settings_that_the_server_would_refuse_are_not_written(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        init(tmp_path / "tsa", "--profile", "etsi", *NAMES, *PUBLISHED, "--policy-oid", OWN, *arguments)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_chain_that_cannot_pass_is_not_made(tmp_path: Path) -> None:
@@ -176,6 +254,8 @@ def test_whose_policy_tokens_state_is_said(tmp_path: Path) -> None:
     assert f"tokens state the policy {DEFAULT_POLICY}, which is Sigstore's" in init(tmp_path / "a").stderr
     result = init(tmp_path / "b", "--timestamp-policy", "uuid")
     assert "Sigstore's" not in result.stderr
+    etsi = (*NAMES, *PUBLISHED, *PROXY, "--policy-oid", OWN)
+    assert "0.4.0.2023.1.1, which is that of EN 319 421" in init(tmp_path / "d", "--profile", "etsi", *etsi).stderr
     settings = load_settings(tmp_path / "b" / "tsa.toml", environ={})
     assert settings.profiles["default"].policies[0].startswith("2.25.")
     assert init(tmp_path / "c", "--timestamp-policy", "mine").exit_code == 2

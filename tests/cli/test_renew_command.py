@@ -222,6 +222,19 @@ def test_a_certificate_that_breaks_the_rules_is_not_used(tmp_path: Path) -> None
     assert (tmp_path / "tsa" / "tsa.toml").read_bytes() == before
 
 
+def test_a_certificate_that_the_server_would_refuse_is_not_used(tmp_path: Path) -> None:
+    command("init", tmp_path / "tsa")
+    config = tmp_path / "tsa" / "tsa.toml"
+    before = config.read_text().replace("[profiles.default]", '[profiles.default]\nconformance = ["etsi", "sigstore"]')
+    config.write_text(before)
+    with pytest.raises(
+        TsaError, match=r"profiles\.default\.certificate_chain: .*\(etsi-country: EN 319 422 6\.2"
+    ) as told:
+        renew(tmp_path / "tsa", "--offline", tmp_path / "tsa" / "offline")
+    assert "sigstore" not in str(told.value)
+    assert config.read_text() == before
+
+
 def test_two_renewals_at_once_are_refused(authority: Path) -> None:
     with renewal.alone(authority), pytest.raises(ConfigError, match="another renewal is at work"):
         renew(authority, "--offline", authority / "offline")

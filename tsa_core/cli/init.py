@@ -20,6 +20,7 @@ from tsa_core.cli.init_profiles import POLICY_TEXT, Wishes, complete, new_policy
 from tsa_core.cli.init_targets import TARGETS
 from tsa_core.config import DEFAULT_POLICY
 from tsa_core.conformance.chains import PROFILES
+from tsa_core.conformance.etsi import BEST_PRACTICES_POLICY
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
 
@@ -150,7 +151,13 @@ def _days(default: int, flag: str, text: str) -> Callable[[FunctionT], FunctionT
     "profiles",
     type=click.Choice(list(PROFILES)),
     multiple=True,
-    help="Make a chain that passes these rules of check-chain, or none; repeatable",
+    help="Make a chain that passes these rules of check-chain, or none, and with etsi, csbr and sigstore a server that "
+    "enforces the standard (conformance in tsa.toml); repeatable",
+)
+@click.option(
+    "--public-url",
+    metavar="URL",
+    help="The server's address as clients see it; etsi demands that it is https://..., where a proxy does TLS",
 )
 @click.option(
     "--kubernetes-secret",
@@ -168,7 +175,7 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
     Examples:
       timestamp-server init ./tsa --org 'Example Ltd' --country DE
       timestamp-server init /etc/tsa --for systemd --profile etsi --org 'Example Ltd' --country DE \\
-          --publish-at http://pki.example.org --policy-oid 1.3.6.1.4.1.99999.1
+          --publish-at http://pki.example.org --policy-oid 1.3.6.1.4.1.99999.1 --public-url https://tsa.example.org
       timestamp-server init ./tsa --key 'pkcs11:token=tsa;object=tsa?pin-source=/etc/tsa/pin' \\
           --signer-setting module=/usr/lib/softhsm/libsofthsm2.so
     """  # noqa: D301 - the backslashes are click's mark and the shell's
@@ -205,6 +212,7 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
         key_use=timedelta(days=flags["private_key_days"]),
         publication=wishes.publication,
         timestamp_policy=wishes.timestamp_policy,
+        public_url=wishes.public_url,
         kubernetes_secret=flags["kubernetes_secret"],
         target=TARGETS[flags["target"]],
         offline=flags["offline"],
@@ -218,10 +226,17 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
             f"NOTE: {who} do not verify {authority.algorithm}; the page 'Which client verifies which key' has a table."
         )
         console.stderr().print(note, markup=False, soft_wrap=True)
-    if wishes.timestamp_policy in {None, DEFAULT_POLICY}:
+    policy = wishes.timestamp_policy or DEFAULT_POLICY
+    if whose := {DEFAULT_POLICY: "Sigstore's", BEST_PRACTICES_POLICY: "that of EN 319 421"}.get(policy):
         note = (
-            f"NOTE: tokens state the policy {DEFAULT_POLICY}, which is Sigstore's; policies = [...] in tsa.toml, or "
+            f"NOTE: tokens state the policy {policy}, which is {whose}; policies = [...] in tsa.toml, or "
             "--timestamp-policy, states your own."
+        )
+        console.stderr().print(note, markup=False, soft_wrap=True)
+    if authority.conformance and authority.target.name == "kubernetes":
+        note = (
+            "NOTE: kubernetes/tsa.toml enforces no conformance: pods have no clock monitor and no volume for an audit "
+            "trail; the page 'Conformance profiles' says what to add."
         )
         console.stderr().print(note, markup=False, soft_wrap=True)
     _print_next(authority)
@@ -250,6 +265,7 @@ def _wishes(flags: Mapping[str, Any]) -> Wishes:
         country=flags["country"],
         publication=publication,
         timestamp_policy=flags["timestamp_policy"],
+        public_url=flags["public_url"],
     )
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
     if interactive and wishes.organization is None:

@@ -15,6 +15,7 @@ from typing import Final
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from tsa_core.api import ConfigError, LocalKeySigner, PrivateKey, SignatureAlgorithm, Signer, TsaError
+from tsa_core.authority.conforming import conform
 from tsa_core.certs import CertificateChain, Issuer, Publication, new_key
 from tsa_core.certs.hierarchy import (
     Names,
@@ -23,10 +24,14 @@ from tsa_core.certs.hierarchy import (
     self_signed_root,
     tsa_certificate,
 )
+from tsa_core.cli.init_profiles import enforced
 from tsa_core.cli.init_targets import TARGETS, Target
 from tsa_core.cli.output_file import write_file
 from tsa_core.cli.signing_keys import KeyOpener
+from tsa_core.config import DEFAULT_PROFILE, load_settings
 from tsa_core.conformance.chains import ChainCase, Finding, Outcome, judge
+from tsa_core.protocol.hashes import IMPRINT_HASHES
+from tsa_core.service.surroundings import surroundings
 
 _PASSWORD_OCTETS: Final = 24
 _OFFLINE_CONFIGURATION: Final = """\
@@ -43,6 +48,12 @@ signer = "file:intermediate.key"
 [signer.file]
 password = { file = "password" }
 """
+
+_UNMONITORED: Final = (
+    "# Without a monitor nobody notices a clock that is wrong. Install chrony, then:",
+    "# [clock]",
+    '# monitors = ["chrony"]',
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +78,7 @@ class NewAuthority:
     key_use: timedelta
     publication: Publication
     timestamp_policy: str | None
+    public_url: str | None = None
     kubernetes_secret: str | None = None
     target: Target = TARGETS["here"]
     offline: Path | None = None
@@ -76,6 +88,11 @@ class NewAuthority:
     def offline_directory(self) -> Path:
         """Where the CAs' keys go."""
         return self.offline or self.target.offline(self.directory)
+
+    @property
+    def conformance(self) -> Sequence[str]:
+        """The standards that the server enforces."""
+        return enforced(self.profiles)
 
     @property
     def names(self) -> Names:
@@ -95,10 +112,9 @@ class NewAuthority:
             "",
             "[server]",
             *self.target.settings(),
+            *([f"public_url = {_text(self.public_url)}  # as clients see it"] if self.public_url else []),
             "",
-            "# Without a monitor nobody notices a clock that is wrong. Install chrony, then:",
-            "# [clock]",
-            '# monitors = ["chrony"]',
+            *(self.target.trustworthy() if {"etsi", "csbr"} & set(self.conformance) else _UNMONITORED),
             "",
             "[profiles.default]",
             f"signer = {_text(self.key_uri or 'file:tsa.key')}",
@@ -106,6 +122,8 @@ class NewAuthority:
         ]
         if self.timestamp_policy:
             lines.append(f"policies = [{_text(self.timestamp_policy)}]")
+        if self.conformance:
+            lines.append(f"conformance = [{', '.join(map(_text, self.conformance))}]")
         return "\n".join([*lines, *self._signer_table()]) + "\n"
 
     def pods_configuration(self) -> str:
@@ -218,6 +236,7 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
             fraction_digits=(0,),  # the default
         )
         refuse_what_fails(judge(case, authority.profiles))
+        _refuse_what_does_not_conform(directory / "tsa.toml", signer, chain)
     write(directory / "chain.pem", chain.pem(), "certificates: the TSA's, intermediate, root", mode=0o644)
     root = chain.certificates[-1].public_bytes(Encoding.PEM)
     write(directory / "root.pem", root, "the root's, for those who verify", mode=0o644)
@@ -239,6 +258,22 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
     keep(offline / "chain.pem", chain.pem(), "the certificates again, for the next TSA certificate", mode=0o644)
     keep(offline / "offline.toml", _OFFLINE_CONFIGURATION.encode(), "settings for issuing the next TSA certificate")
     return written
+
+
+def _refuse_what_does_not_conform(config: Path, signer: Signer, chain: CertificateChain) -> None:
+    """Raise ConfigError when the server would not start with these settings, by what they let it enforce."""
+    settings = load_settings(config, environ={})
+    profile = settings.profiles[DEFAULT_PROFILE]
+    conform(
+        DEFAULT_PROFILE,
+        profile,
+        signer=signer,
+        chain=chain,
+        hashes=[IMPRINT_HASHES[name] for name in profile.hashes],
+        surroundings=surroundings(
+            settings, DEFAULT_PROFILE, signers={DEFAULT_PROFILE: signer}, trails=settings.audit.sinks
+        ),
+    )
 
 
 def _kind_of_the_authorities(algorithm: SignatureAlgorithm) -> str:

@@ -11,16 +11,18 @@ import click
 
 from tsa_core.certs import Publication
 from tsa_core.config import DEFAULT_POLICY
+from tsa_core.conformance.etsi import BEST_PRACTICES_POLICY
+from tsa_core.conformance.profiles import CONFORMANCE
 
 CSBR_POLICY: Final = "2.23.140.1.4.2"
 """What the CA/Browser Forum reserves for timestamps."""
 _NEEDS: Final[dict[str, Sequence[str]]] = {
-    "etsi": ("organization", "country", "addresses", "policy"),
+    "etsi": ("organization", "country", "addresses", "policy", "https"),
     "csbr": ("addresses", "policy"),
     "acrobat": ("addresses",),
     "sigstore": (),
 }
-"""What each profile's rules ask for beyond what every chain has."""
+"""What each profile's rules ask for beyond what every chain and every configuration has."""
 POLICY_TEXT: Final = """\
 Every token states the OID of the policy under which it was issued. Type one of your organization's own; or "uuid", for
 one under 2.25 that nobody else has, which clients written in Go (cosign for example) and sigstore-rust cannot read; or
@@ -35,6 +37,12 @@ class Wishes:
     country: str | None
     publication: Publication
     timestamp_policy: str | None
+    public_url: str | None = None
+
+
+def enforced(profiles: Sequence[str]) -> list[str]:
+    """Return those profiles whose demands a server enforces: `conformance` in its settings."""
+    return [name for name in CONFORMANCE if name in profiles]
 
 
 def new_policy() -> str:
@@ -68,6 +76,8 @@ def complete(wishes: Wishes, profiles: Sequence[str], *, ask: Callable[[str], st
     published = wishes.publication
     if "addresses" in needs and not ((published.crl_urls or published.ocsp_urls) and published.issuer_urls):
         missing.append("--publish-at URL, where the CAs' CRLs and certificates will be")
+    if "https" in needs and not (wishes.public_url or "").startswith("https://"):
+        missing.append("--public-url https://..., where clients reach the server: a proxy does TLS there")
     if missing:
         raise click.UsageError(f"--profile {' --profile '.join(profiles)} needs {'; '.join(missing)}")
     if "policy" in needs and not published.policies:
@@ -79,6 +89,8 @@ def complete(wishes: Wishes, profiles: Sequence[str], *, ask: Callable[[str], st
         # The one that is reserved says what the profile is about; otherwise the CA's policy is that of its tokens.
         chosen = CSBR_POLICY if "csbr" in profiles else own
         wishes = replace(wishes, publication=replace(published, policies=[chosen or CSBR_POLICY]))
+    if "etsi" in profiles and wishes.timestamp_policy is None:
+        wishes = replace(wishes, timestamp_policy=BEST_PRACTICES_POLICY)
     return wishes
 
 
@@ -89,4 +101,6 @@ def _asked(wishes: Wishes, needs: set[str], ask: Callable[[str], str]) -> Wishes
         base = ask("Address below which the CAs' CRLs and certificates will be, http://pki.example.org")
         if base:
             wishes = replace(wishes, publication=published_at(base, published))
+    if "https" in needs and wishes.public_url is None:
+        wishes = replace(wishes, public_url=ask("Address of the proxy that does TLS, https://tsa.example.org") or None)
     return wishes

@@ -20,6 +20,7 @@ class Target:
     """A place to run.
 
     `secret_mode` is of the files that only the server reads, `directory_mode` of the directory that holds them.
+    `monitor` is the clock monitor that works there.
     `offline_inside` says whether the CAs' keys are below that directory, which they must not be where all of it is
     handed to the server.
     """
@@ -32,6 +33,8 @@ class Target:
     secret_mode: int = 0o600
     directory_mode: int = 0o700
     offline_inside: bool = True
+    monitor: str = "chrony"
+    audit_file: str = "audit.jsonl"
 
     def offline(self, directory: Path) -> Path:
         """Return where the CAs' keys go."""
@@ -48,6 +51,21 @@ class Target:
         if self.watch:
             lines.append("watch = true  # new keys and chains are taken into use when they are there")
         return lines
+
+    def trustworthy(self) -> list[str]:
+        """Return the lines of the clock and of the audit trail, which standards demand."""
+        servers = ["", "[clock.ntp]", 'file = "default"  # better four or more of your own: servers = [...]']
+        return [
+            "[clock]",
+            f'monitors = ["{self.monitor}"]',
+            *(servers if self.monitor == "ntp" else []),
+            "",
+            "[audit]",
+            'sinks = ["auditfile"]',
+            "",
+            "[audit.auditfile]",
+            f'path = "{self.audit_file}"',
+        ]
 
     def owner(self) -> tuple[int, int] | None:
         """Return user and group of the server's files; None to leave them with whoever makes them."""
@@ -115,6 +133,7 @@ TARGETS: Final[dict[str, Target]] = {
             secret_mode=0o640,
             directory_mode=0o750,
             offline_inside=False,
+            audit_file="/var/log/tsa/audit.jsonl",
         ),
         Target(
             name="container",
@@ -124,6 +143,8 @@ TARGETS: Final[dict[str, Target]] = {
             state_directory="/var/lib/tsa",
             watch=True,
             offline_inside=False,
+            monitor="ntp",  # no chronyd can be asked in there
+            audit_file="/var/lib/tsa/audit.jsonl",
         ),
         Target(name="kubernetes", host="127.0.0.1", pid_file="tsa.pid", state_directory="state"),
     )

@@ -73,7 +73,7 @@ _OFFLINE_KEY: Final = "file:intermediate.key"
     "rules",
     type=click.Choice(list(PROFILES)),
     multiple=True,
-    help="Refuse a certificate that breaks these rules of check-chain; repeatable",
+    help="Refuse a certificate that breaks these rules of check-chain, beside those of `conformance`; repeatable",
 )
 @click.option("--wait", default=150.0, show_default=True, metavar="SECONDS", type=float, help="For the server's reload")
 def renew(config: Path | None, **flags: Any) -> None:
@@ -129,7 +129,7 @@ def renew(config: Path | None, **flags: Any) -> None:
             chain = renewal.next_chain(
                 present.chain.certificates, parents, parent, signer.public_key, common_name=flags["common_name"]
             )
-        renewal.check(chain, signer, flags["rules"])
+        renewal.check(present, chain, signer, flags["rules"])
         _change(present, uri, chain, flags["wait"])
 
 

@@ -34,7 +34,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import TypeAdapter, ValidationError
 from tomlkit.exceptions import TOMLKitError
 
-from tsa_core.api import ConfigError, PublicKey, Secret, Signer, UnavailableError
+from tsa_core.api import ConfigError, PublicKey, Secret, Signer, TsaError, UnavailableError
 from tsa_core.api.fields import relative_to
 from tsa_core.authority import issuing_period
 from tsa_core.authority.validity import ended_earlier
@@ -273,18 +273,25 @@ def collected_chain(paths: Sequence[Path], keys: dict[str, PublicKey]) -> tuple[
     )
 
 
-def check(chain: CertificateChain, signer: Signer, profiles: Sequence[str]) -> None:
-    """Raise TsaError when no server could issue with this chain and key, or a profile's rule is broken."""
+def check(present: Present, chain: CertificateChain, signer: Signer, profiles: Sequence[str]) -> None:
+    """Raise TsaError when no server could issue with this chain and key, or a rule of check-chain is broken.
+
+    The rules are those of `profiles`, and those of the standards that the settings let the server enforce.
+    """
     signature = signer.sign(b"trial", timeout=30)
     if not signer.algorithm.is_valid(signer.public_key, signature, b"trial"):
         raise ConfigError("a trial signature of the next key does not verify")
+    settings, now = present.settings.profiles[present.profile], datetime.now(UTC)
     case = ChainCase(
         certificates=chain.certificates,
-        at=datetime.now(UTC),
+        at=now,
         public_key=signer.public_key,
         algorithm=signer.algorithm,
+        fraction_digits=[settings.fraction_digits],
     )
     refuse_what_fails(judge(case, profiles))
+    if broken := Conformance(settings.conformance, Case(at=now, chain_case=case)).broken:
+        raise TsaError("\n".join(finding.line(present.profile) for finding in broken))
 
 
 def _subject(leaf: x509.Certificate, common_name: str | None) -> x509.Name:

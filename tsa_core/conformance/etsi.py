@@ -16,7 +16,8 @@ from tsa_core.paths.algorithm_ends import TS_119_312_ENDS, AlgorithmEnd, Use, ma
 from tsa_core.protocol import oids
 
 _MOST: Final = timedelta(seconds=1)
-_BEST_PRACTICES_POLICY: Final = "0.4.0.2023.1.1"
+BEST_PRACTICES_POLICY: Final = "0.4.0.2023.1.1"
+"""The policy that EN 319 421 defines itself, clause 5.2."""
 _ETSI_ARC: Final = "0.4.0."
 _SIGSTORE_ARC: Final = "1.3.6.1.4.1.57264."
 _SUITE_HASHES: Final = frozenset({"sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512"})
@@ -100,10 +101,10 @@ def qualified_alone(case: Case) -> str | None:
 def policy(case: Case) -> str | None:
     """Each policy is 0.4.0.2023.1.1, EN 319 421's own, or the authority's own."""
     for found in case.tokens.policies:
-        other = found.startswith(_ETSI_ARC) and found != _BEST_PRACTICES_POLICY
+        other = found.startswith(_ETSI_ARC) and found != BEST_PRACTICES_POLICY
         if other or found.startswith(_SIGSTORE_ARC):
             whose = "another of ETSI's" if other else "Sigstore's"
-            return f"{found} is {whose}; write {_BEST_PRACTICES_POLICY}, or an identifier of your organization's own"
+            return f"{found} is {whose}; write {BEST_PRACTICES_POLICY}, or an identifier of your organization's own"
     return None
 
 
