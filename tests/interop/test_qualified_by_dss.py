@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
@@ -43,7 +44,8 @@ def list_signer(folder: Path, of: str) -> x509.Certificate:
         ),
     )
     certificate = part.make(part)
-    store = serialize_key_and_certificates(b"list", key, certificate, None, BestAvailableEncryption(b"test"))  # type: ignore[arg-type]
+    assert isinstance(key, EllipticCurvePrivateKey)
+    store = serialize_key_and_certificates(b"list", key, certificate, None, BestAvailableEncryption(b"test"))
     (folder / f"{of}.p12").write_bytes(store)
     (folder / f"{of}.cer").write_bytes(certificate.public_bytes(Encoding.DER))
     return certificate

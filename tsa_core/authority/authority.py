@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from math import inf
 from time import perf_counter_ns
 from types import MappingProxyType
 from typing import TypeAlias
@@ -207,13 +208,8 @@ class TimestampAuthority:
         """Write an event into the audit trail; waits for the sinks, and logs failures."""
         self._audit_sinks.tell(event)
 
-    def countersigner(
-        self, profile: str, *, protocol: str, sha1: bool = False, within: float = float("inf")
-    ) -> Countersigner:
-        """Return what countersigns for a profile; raises ConfigError, and what a trial signature raises.
-
-        `within` are the seconds after which its caller is given up: its own limits must end before.
-        """
+    def countersigner(self, profile: str, *, protocol: str, sha1: bool = False, within: float = inf) -> Countersigner:
+        """Return what countersigns for a profile `within` some seconds; raises ConfigError, and what a trial raises."""
         from tsa_core.authority.countersigning import AuthorityParts, ProfileCountersigner
 
         if (found := self.profiles.get(profile)) is None:

@@ -51,12 +51,10 @@ class AuthorityParts(NamedTuple):
 class ProfileCountersigner(Countersigner):
     """Countersigns for a profile. Thread-safe. Raises ConfigError for a profile that must not or cannot.
 
-    `within` are the seconds that whoever asks for a countersignature has for it.
+    `within` are the seconds after which whoever asks for a countersignature is given up.
     """
 
-    def __init__(
-        self, profile: Profile, protocol: str, parts: AuthorityParts, *, sha1: bool, within: float = float("inf")
-    ) -> None:
+    def __init__(self, profile: Profile, protocol: str, parts: AuthorityParts, *, sha1: bool, within: float) -> None:
         for other in parts.profiles.values():  # itself too; qualified profiles have a conformance
             if other.settings.conformance and other.signer.public_key == profile.signer.public_key:
                 raise ConfigError(

@@ -58,8 +58,10 @@ class AuthenticodeRoutes(Routes):
                     if setting == "sha1_paths":
                         log.warning(_WEAK, path, profile)
                     answer = partial(_answer, countersigner, addresses.get(profile, ""))
+                    # Nobody is sent to SHA-1.
+                    takes = (_OCTETS,) if setting == "paths" else ()
                     self._routes.append(
-                        Route(path=path, answer=answer, methods=("POST",), max_body=MAX_BODY, takes=(_OCTETS,))
+                        Route(path=path, answer=answer, methods=("POST",), max_body=MAX_BODY, takes=takes)
                     )
                 except (ConfigError, ValueError) as error:
                     raise ConfigError(str(error), path=where) from None
