@@ -46,3 +46,12 @@ def test_what_can_be_kept_or_is_not_promised_is_accepted(accuracy: str, clock: d
 def test_every_monitor_counts() -> None:
     with pytest.raises(ConfigError, match=r"\[clock\.slow\] period"):
         refuse_drift(settings("10ms"), {"ntp": timedelta(seconds=1), "slow": MINUTE})
+
+
+@pytest.mark.parametrize("clock", [{}, {"widen_accuracy": True}, {"on_failure": "warn"}], ids=str)
+def test_a_monitor_that_measures_less_often_than_a_standard_demands_is_refused(clock: dict[str, Any]) -> None:
+    day, profile = timedelta(hours=24), {"signer": "memory:", "accuracy": "none", "conformance": "csbr"}
+    found = load_settings(overrides={"clock": clock, "profiles": {"default": profile}}, environ={})
+    refuse_drift(found, {"ntp": day, "other": None})
+    with pytest.raises(ConfigError, match=r"clock\.ntp\.period: .* \(csbr-monitor-daily: CSBR 6\.8\)"):
+        refuse_drift(found, {"ntp": day + timedelta(seconds=1)})

@@ -79,6 +79,15 @@ def clock_daily(case: Case) -> str | None:
     return f'a measurement would be relied upon for {hours:g} hours; set it to "24h" or less'
 
 
+@demand("csbr-monitor-daily", clause="CSBR 6.8", setting="clock.max_verdict_age", longest_period=_DAY)
+def monitor_daily(case: Case) -> str | None:
+    """A clock monitor measures at least every 24 hours, and is not relied upon when it has said nothing for so long."""
+    age = case.service.max_verdict_age
+    if age <= _DAY:
+        return None
+    return f'a monitor that has died would be believed for {age / timedelta(hours=1):g} hours; set it to "24h" or less'
+
+
 @demand("csbr-leap-second", clause="CSBR 6.8", setting="clock.leap")
 def leap_second(case: Case) -> str | None:
     """The clock stays synchronized across a leap second."""
@@ -138,6 +147,7 @@ CODE_SIGNING_RULES: Final[Sequence[ConformanceRule]] = (
     clock_monitor,
     clock_gate,
     clock_daily,
+    monitor_daily,
     leap_second,
     clock_adjustments,
     audit,

@@ -77,6 +77,7 @@ class ServiceFacts:
     on_failure: str = "refuse"
     leap: str = "pause"
     max_holdover: timedelta = timedelta(hours=1)
+    max_verdict_age: timedelta = timedelta(minutes=5)
     step_threshold: timedelta = timedelta(milliseconds=200)
     trails: Sequence[str] = ()
     issue_until: str = "key-usage"
@@ -138,7 +139,7 @@ class ConformanceRule:
     `check` returns None when the demand is fulfilled, else one line that says what is wrong and the remedy. `setting`
     is the path to change, with `{profile}` for the profile's name. `ends` yields when a rule that is fulfilled now
     will be broken by time. `hash_end` says when an imprint hash ends, by its name. `widest_accuracy` is
-    what a token may state at most.
+    what a token may state at most, and `longest_period` the time between two measurements of a clock monitor.
     """
 
     name: str
@@ -151,6 +152,7 @@ class ConformanceRule:
     ends: Callable[[Case], Iterable[End]] = field(default=lambda _case: ())
     hash_end: Callable[[str], End | None] = field(default=lambda _name: None)
     widest_accuracy: timedelta | None = None
+    longest_period: timedelta | None = None
 
     def judge(self, case: Case) -> ConformanceFinding:
         """Return what the rule finds."""
@@ -187,6 +189,7 @@ def demand(
     ends: Callable[[Case], Iterable[End]] = lambda _case: (),
     hash_end: Callable[[str], End | None] = lambda _name: None,
     widest_accuracy: timedelta | None = None,
+    longest_period: timedelta | None = None,
 ) -> Callable[[Check], ConformanceRule]:
     """Make a rule of a function; its docstring is the demand."""
 
@@ -202,6 +205,7 @@ def demand(
             ends=ends,
             hash_end=hash_end,
             widest_accuracy=widest_accuracy,
+            longest_period=longest_period,
         )
 
     return make

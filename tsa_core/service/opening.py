@@ -38,6 +38,7 @@ from tsa_core.authority import (
     system_reference,
 )
 from tsa_core.config import PluginSection, Settings
+from tsa_core.conformance.profiles import CONFORMANCE
 from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, Kind, PluginHost
 from tsa_core.host.loading import at_fault
 
@@ -235,9 +236,11 @@ def refuse_drift(settings: Settings, periods: Mapping[str, timedelta | None]) ->
     """Raise ConfigError for an accuracy that the clock may drift out of between two measurements of a monitor.
 
     `periods` are the times between two measurements, by monitor. A profile whose tokens may state a wider accuracy, or
-    are issued whatever the clock's state, is not refused.
+    are issued whatever the clock's state, is not refused. A monitor that measures less often than the conformance of a
+    profile demands is refused in any case.
     """
     section = settings.clock
+    _refuse_seldom(settings, periods)
     if section.widen_accuracy or section.on_failure == "warn":
         return
     for monitor, period in periods.items():
@@ -256,6 +259,18 @@ def refuse_drift(settings: Settings, periods: Mapping[str, timedelta | None]) ->
                 f'period = "{_text(most).replace(" ", "")}" for example, or state a wider accuracy',
                 path=f"profiles.{name}.accuracy",
             )
+
+
+def _refuse_seldom(settings: Settings, periods: Mapping[str, timedelta | None]) -> None:
+    standards = dict.fromkeys(name for profile in settings.profiles.values() for name in profile.conformance)
+    for rule in (rule for name in standards for rule in CONFORMANCE[name].rules):
+        for monitor, period in periods.items():
+            if rule.longest_period is not None and period is not None and period > rule.longest_period:
+                raise ConfigError(
+                    f"the clock monitor {monitor!r} measures every {_text(period)}; set it to "
+                    f"{_text(rule.longest_period)} or less ({rule.name}: {rule.clause})",
+                    path=f"clock.{monitor}.period",
+                )
 
 
 def _text(duration: timedelta) -> str:

@@ -26,6 +26,7 @@ def surroundings(
         on_failure=clock.on_failure,
         leap=clock.leap,
         max_holdover=clock.max_holdover,
+        max_verdict_age=clock.max_verdict_age,
         step_threshold=clock.step_threshold,
         trails=trails,
         issue_until=profile.issue_until,
