@@ -155,6 +155,11 @@ def test_policies_and_profiles_change(tmp_path: Path) -> None:
         tsa.configure()
         assert "profile second: gone" in tsa.reload().message
         assert server.get("/tsa/second/certchain").status == 404
+        tsa.configure(profile='conformance = "sigstore"')
+        assert ", conformance sigstore, before none" in tsa.reload().message
+        assert "conformance" not in tsa.reload().message
+        tsa.configure()
+        assert ", conformance none, before sigstore" in tsa.reload().message
 
 
 @pytest.mark.plugin("memory")

@@ -27,6 +27,7 @@ def describe(service: Service) -> dict[str, Any]:
                 "name": profile.name,
                 "algorithm": profile.algorithm.name,
                 "policy": profile.policies[0],
+                "conformance": list(profile.settings.conformance),
                 "not_after": f"{profile.not_after:%Y-%m-%d}",
                 "issues_until": profile.not_after.isoformat(),
                 "ends_with": profile.period.ends_with,

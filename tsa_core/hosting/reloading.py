@@ -246,12 +246,15 @@ def keep_start_settings(old: Settings, new: Settings) -> tuple[Settings, Sequenc
 def _summary(before: Facts, after: Facts) -> str:
     """Return what has changed, profile by profile."""
     chains = {profile["name"]: profile["chain_id"] for profile in before["profiles"]}
+    enforced = {profile["name"]: profile["conformance"] for profile in before["profiles"]}
     parts = []
     for profile in after["profiles"]:
         known = chains.pop(profile["name"], None)
         same = "same certificate" if known == profile["chain_id"] else "new certificate"
         change = "new profile" if known is None else same
         parts.append(f"profile {profile['name']}: {change}, until {profile['not_after']}")
+        if (now := profile["conformance"]) != (was := enforced.get(profile["name"], now)):
+            parts[-1] += f", conformance {' '.join(now) or 'none'}, before {' '.join(was) or 'none'}"
     parts.extend(f"profile {name}: gone" for name in chains)
     for kind, names in after["selected"].items():
         if names != (was := before["selected"][kind]):
