@@ -70,24 +70,28 @@ def test_chains_of_several_processes_are_one_report(database: TrailDatabase) -> 
     assert PASSWORD not in result.output
 
 
-def test_a_changed_row_is_told_and_what_stands_behind_it_is_not_counted(database: TrailDatabase) -> None:
+@pytest.mark.parametrize(
+    ("change", "said", "counted"),
+    [
+        (
+            "UPDATE audit_record SET client = '192.0.2.66' WHERE seq = 4",
+            "line 4: the row 4, column client: it does not say what its line says",
+            2,
+        ),
+        ("DELETE FROM audit_record WHERE seq > 7", "the rows behind 7 are missing", 6),
+    ],
+)
+def test_what_was_changed_is_told_and_what_stands_behind_it_is_not_counted(
+    database: TrailDatabase, change: str, said: str, counted: int
+) -> None:
     with database.opened() as sink:
         sink.write_all([record(number) for number in range(1, 9)])
-    database.sql("UPDATE audit_record SET client = '192.0.2.66' WHERE seq = 4")
+    database.sql(change)
     result = report()
     assert result.exit_code == 1
     assert "The trail is NOT what was written" in result.stdout
-    assert "line 4: the row 4, column client: it does not say what its line says" in result.stdout
-    assert "| Time-stamps | 2 |" in result.stdout
-
-
-def test_a_removed_row_at_the_end_is_told(database: TrailDatabase) -> None:
-    with database.opened() as sink:
-        sink.write_all([record(number) for number in range(1, 9)])
-    database.sql("DELETE FROM audit_record WHERE seq > 7")
-    result = report()
-    assert result.exit_code == 1
-    assert "the rows behind 7 are missing" in result.stdout
+    assert said in result.stdout
+    assert f"| Time-stamps | {counted} |" in result.stdout
 
 
 def test_a_database_that_is_not_there_is_a_line(database: TrailDatabase) -> None:

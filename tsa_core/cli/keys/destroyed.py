@@ -91,16 +91,15 @@ def destroyed(
 
 def _key(ceremony: Path | None, certificate: Path | None) -> PublicKey:
     """Return the public half of the key that is meant."""
-    if (ceremony is None) == (certificate is None):
-        raise click.UsageError("which key? --ceremony FILE, the protocol of its making, or --certificate FILE")
-    if ceremony is not None:
+    if ceremony is not None and certificate is None:
         protocol = read_protocol(ceremony)
         try:
             protocol.check_signature()
             return protocol.public_key()
         except BrokenProtocolError as error:
             raise ConfigError(str(error), path=str(ceremony)) from None
-    assert certificate is not None  # noqa: S101 - seen to above
+    if certificate is None or ceremony is not None:
+        raise click.UsageError("which key? --ceremony FILE, the protocol of its making, or --certificate FILE")
     try:
         found = load_certificates(certificate)[0].public_key()
     except ValueError:

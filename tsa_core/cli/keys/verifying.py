@@ -45,13 +45,7 @@ def verify_protocol(path: Path, roots: Path | None) -> None:
     not_checked = [*_texts(content.get("not_checked")), *NOT_CHECKED.get(what, ())]
     if protocol.signature is None:
         not_checked.append("Who wrote it: nothing signs it. Compare its SHA-256 with the one in the audit trail.")
-    stamp = "none"
-    if protocol.timestamp is not None:
-        stamp = _timestamp(protocol, roots, faults, not_checked)
-    elif roots is not None:
-        faults.append("it has no timestamp, and --tsa-roots asks for one")
-    else:
-        not_checked.append("When it was written: it has no timestamp, and its times are those of the machine's clock.")
+    stamp = _timestamp(protocol, roots, faults, not_checked)
     rows = [
         ("what", one_line(what)),
         ("ended", one_line(str(content.get("ended")))),
@@ -69,7 +63,12 @@ def verify_protocol(path: Path, roots: Path | None) -> None:
 
 
 def _timestamp(protocol: Protocol, roots: Path | None, faults: list[str], not_checked: list[str]) -> str:
-    assert protocol.timestamp is not None  # noqa: S101 - the caller has looked
+    """Return what is to be said of the timestamp; append what is wrong, and what was not checked."""
+    if protocol.timestamp is None:
+        if roots is not None:
+            faults.append("it has no timestamp, and --tsa-roots asks for one")
+        not_checked.append("When it was written: it has no timestamp, and its times are those of the machine's clock.")
+        return "none"
     url, reply = protocol.timestamp
     if roots is None:
         not_checked.append("The timestamp: nothing says which roots to trust (--tsa-roots).")

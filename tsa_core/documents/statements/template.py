@@ -55,10 +55,9 @@ def fill(template: str, facts: Facts, answers: Mapping[str, str]) -> Document:
 
     Raises KeyError for a fact that there is not: a mistake in the template.
     """
-    blocks = [block for text in template.strip().split("\n\n") for block in _blocks(text, facts, answers)]
-    first = blocks.pop(0)
-    assert isinstance(first, Heading)  # noqa: S101 - the templates are ours
-    return Document(title=first.text, blocks=blocks)
+    title, _, body = template.strip().partition("\n\n")
+    blocks = [block for text in body.split("\n\n") for block in _blocks(text, facts, answers)]
+    return Document(title=_with_facts(title.removeprefix("# "), facts, answers), blocks=blocks)
 
 
 def _blocks(text: str, facts: Facts, answers: Mapping[str, str]) -> Iterator[Block]:
