@@ -166,6 +166,7 @@ def settings(**clock: object) -> Settings:
         ({"monitors": ["ntp"], "unmonitored_step": "warn"}, "no time-stamp is given: requests are refused"),
         ({"monitors": ["ntp"], "widen_accuracy": True}, "the wider accuracy stands in the time-stamp"),
         ({"monitors": ["ntp"]}, "no time-stamp is given: requests are refused"),
+        ({}, "Whether the clock is right, the service cannot tell"),
     ],
 )
 def test_the_sentence_about_the_gate_follows_the_settings(clock: dict[str, object], said: str) -> None:
@@ -185,6 +186,24 @@ def test_nothing_is_said_of_records_that_only_a_plugin_knows() -> None:
     texts, unknown = promises(found, revocable=True, chained=())
     assert "What the records of auditfile, other hold" in unknown["audit_chain"]
     assert "Network addresses" not in texts["privacy"]
+    assert "Whether auditfile, other publish" in texts["transparency"]
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ({}, "a line for each request, with the network address."),
+        ({"digest": True}, "with the network address and the digest."),
+        ({"access": False}, ""),
+        ({"level": "warning"}, ""),
+    ],
+)
+def test_what_the_log_holds_of_those_who_ask_is_told(log: dict[str, object], said: str) -> None:
+    found = Settings.model_validate({"profiles": {"default": {"signer": "file:k"}}, "log": log})
+    texts, _ = promises(found, revocable=True, chained=())
+    assert "selects no audit sink that would record who asked" in texts["privacy"]
+    assert said in texts["privacy"]
+    assert ("network address" in texts["privacy"]) == bool(said)
 
 
 def test_a_clock_that_is_not_trusted_stops_nothing_where_the_settings_say_so(folder: Path) -> None:

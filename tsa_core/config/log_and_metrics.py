@@ -26,6 +26,11 @@ class LogSettings(Table):
         False, description="write the message digest into the request's line; it may tell what was timestamped"
     )
 
+    @property
+    def writes_requests(self) -> bool:
+        """Whether there is a line for each request."""
+        return self.access and self.level in {"debug", "info"}
+
     @model_validator(mode="after")
     def _keys_are_of_json(self) -> Self:
         if self.keys != "plain" and self.type != "prod":

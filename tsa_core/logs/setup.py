@@ -57,7 +57,7 @@ def access_log(settings: LogSettings, *, identities: bool = False) -> AccessLog 
 
     With `identities` its lines say who sent a request, which guards find out.
     """
-    if not settings.access or settings.level not in {"debug", "info"}:
+    if not settings.writes_requests:
         return None
     writer = _writer() or LineWriter(_stderr())
     if settings.type == "prod":

@@ -37,8 +37,10 @@ def promises(settings: Settings, *, revocable: bool, chained: Collection[str]) -
         "anchoring": _anchoring(settings),
         "transparency": "What plugins publish beside, a log of all time-stamps for example, is named in clause 1.3."
         if settings.routes.plugins
+        else f"Whether {', '.join(others)} publish what they keep is not known from the settings."
+        if others
         else "The configuration selects no plugin that publishes anything, such as a log of all time-stamps.",
-        "privacy": f"A time-stamp holds a digest and not the document. {_privacy(trails, others)}",
+        "privacy": f"A time-stamp holds a digest and not the document. {_privacy(settings, trails, others)}",
     }
     unknown: dict[str, str] = {}
     if others and not trails:
@@ -68,8 +70,8 @@ def _clock_promise(settings: Settings) -> str:
     )
 
 
-def _privacy(trails: Collection[str], others: Collection[str]) -> str:
-    """Return which records hold what of those who ask."""
+def _privacy(settings: Settings, trails: Collection[str], others: Collection[str]) -> str:
+    """Return which records and logs hold what of those who ask."""
     texts = []
     if trails:
         texts.append(
@@ -78,7 +80,15 @@ def _privacy(trails: Collection[str], others: Collection[str]) -> str:
         )
     if others:
         texts.append(f"What the records of {', '.join(others)} hold of those who ask is not known from the settings.")
-    return " ".join(texts) or "The configuration selects no audit sink that would record who asked."
+    if not settings.audit.sinks:
+        texts.append("The configuration selects no audit sink that would record who asked.")
+    if settings.log.writes_requests:
+        identity = ", the identity where a guard has found it out" if settings.middleware.guards else ""
+        digest = " and the digest" if settings.log.digest else ""
+        texts.append(f"The log of the service has a line for each request, with the network address{identity}{digest}.")
+    if observers := settings.observe.observers:
+        texts.append(f"What {', '.join(observers)} pass on of requests is not known from the settings.")
+    return " ".join(texts)
 
 
 def _clock_gate(settings: Settings) -> str:
@@ -88,6 +98,12 @@ def _clock_gate(settings: Settings) -> str:
         return (
             "When the clock cannot be trusted, time-stamps are given all the same, and the operator is warned: the "
             "stated accuracy is not guaranteed then."
+        )
+    if not clock.active_monitors:
+        return (
+            "When the clock was set by more than the accuracy, no time-stamp is given until it is set back or the "
+            "service is started anew: requests are refused (timeNotAvailable). Whether the clock is right, the service "
+            "cannot tell."
         )
     wider = (
         "When the clock may be off by more than a profile's accuracy, the wider accuracy stands in the time-stamp."
