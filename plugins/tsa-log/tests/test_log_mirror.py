@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tsa_core.api import TsaError
 from tsa_core.api.transparency import NoteSigner, SignatureType, parse_signed_checkpoint
 from tsa_log.command import log as log_command
 from tsa_log.sequencer import SequencerLock
@@ -31,7 +32,8 @@ def mirror(url: str, directory: Path, *more: str | Path, key: str = str(LOG_KEY.
     arguments = ["mirror", url, "--log-key", key, "--directory", str(directory), *map(str, more)]
     outcome = CliRunner().invoke(log_command, arguments)
     if outcome.exception is not None and not isinstance(outcome.exception, SystemExit):
-        return 1, f"{outcome.output}{outcome.exception}"
+        assert isinstance(outcome.exception, TsaError)
+        return 2, f"{outcome.output}{outcome.exception}"  # as the program does
     return outcome.exit_code, outcome.output
 
 

@@ -90,6 +90,15 @@ def test_a_log_that_goes_on_cannot_be_accepted(sink: LogSink, tmp_path: Path, mo
     assert "is not stopped" in run("accept", *place, "--reason", "none")
 
 
+@pytest.mark.parametrize("command", [("status",), ("accept", "--reason", "none")], ids=lambda each: each[0])
+def test_what_is_no_log_or_cannot_be_read_is_named(tmp_path: Path, command: tuple[str, ...]) -> None:
+    command = (*command, "--origin", ORIGIN, "--directory", str(tmp_path))
+    assert "there is no log here" in run(*command)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "private" / "state.json").mkdir(parents=True)
+    assert "Is a directory; run this as the server's user" in run(*command)
+
+
 def test_a_little_disorder_is_none(sink: LogSink) -> None:
     sink.write(record(1))
     sink.write(record(2, earlier=timedelta(seconds=9)))

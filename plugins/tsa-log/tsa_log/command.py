@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -82,8 +83,9 @@ def keygen(origin: str, out: Path, *, post_quantum: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(origin: str, directory: Path, *, as_json: bool) -> None:
     """Say how large the log is, what is published, and whether it is stopped; exit code 1 when it is."""
-    files = StateFiles(directory / "private")
-    state, published = files.read(origin), files.read_published()
+    with _private_files(directory) as private:
+        files = StateFiles(private)
+        state, published = files.read(origin), files.read_published()
     facts = {"origin": origin, "size": state.size, "published": published.size, "stopped": state.stopped or None}
     if as_json:
         click.echo(json.dumps(facts))
@@ -100,25 +102,43 @@ def status(origin: str, directory: Path, *, as_json: bool) -> None:
 @click.option("--reason", required=True, help="What happened, for whoever reads it later.")
 def accept(origin: str, directory: Path, reason: str) -> None:
     """Let a stopped log go on: the entries that go back in time are integrated as they are."""
-    private = directory / "private"
-    lock = SequencerLock(private)
-    deadline = monotonic() + _LOCK_SECONDS
-    while not lock.take():  # a server that sees that the log is stopped lets go of it within an interval
-        if monotonic() > deadline:
-            raise ConfigError("a server is integrating entries, so that the log is not stopped", path=str(directory))
-        sleep(0.05)
-    try:
+    with _private_files(directory) as private, _locked(private):
         files = StateFiles(private)
         state = files.read(origin)
         if not state.stopped:
             raise ConfigError("the log is not stopped", path=str(directory))
-        files.forget_stop()
-        files.write(replace(state, stopped="", newest=0, accepted=state.accepted + 1))
         with (private / "accepted.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"size": state.size, "stopped": state.stopped, "reason": reason}) + "\n")
+        files.forget_stop()
+        files.write(replace(state, stopped="", newest=0, accepted=state.accepted + 1))
+    click.echo(f"{origin} goes on behind entry {state.size}")
+
+
+@contextmanager
+def _private_files(directory: Path) -> Iterator[Path]:
+    """Yield the folder of a log's private files; raises ConfigError for what cannot be read or written there."""
+    private = directory / "private"
+    try:
+        if not private.is_dir():
+            raise ConfigError("there is no log here: it has no directory `private`", path=str(directory))
+        yield private
+    except OSError as error:
+        where = str(error.filename or private)
+        raise ConfigError(f"{error.strerror or error}; run this as the server's user", path=where) from None
+
+
+@contextmanager
+def _locked(private: Path) -> Iterator[None]:
+    lock = SequencerLock(private)
+    deadline = monotonic() + _LOCK_SECONDS
+    while not lock.take():  # a server that sees that the log is stopped lets go of it within an interval
+        if monotonic() > deadline:
+            raise ConfigError("a server is integrating entries, so that the log is not stopped", path=str(private))
+        sleep(0.05)
+    try:
+        yield
     finally:
         lock.give_back()
-    click.echo(f"{origin} goes on behind entry {state.size}")
 
 
 @log.command()
@@ -191,7 +211,7 @@ def _copy(keeper: MirrorKeeper, timeout: float, *, follow: bool) -> None:
         checkpoint = keeper.copy(timeout).checkpoint
     except RemoteLogError as error:
         if not follow:
-            raise
+            raise click.ClickException(str(error)) from None
         click.echo(f"Error: {error}", err=True)
     else:
         click.echo(f"{checkpoint.origin}: {checkpoint.size} entries")
