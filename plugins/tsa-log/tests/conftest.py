@@ -9,20 +9,12 @@ import pytest
 from tsa_backends.gcs_store import BUCKET as GCS_BUCKET
 from tsa_backends.gcs_store import GcsStore
 from tsa_backends.http_relay import HttpRelay
-from tsa_backends.ministack import REGION, SECRET_KEY, Ministack
+from tsa_backends.ministack import AWS_ENVIRONMENT, Ministack
 from tsa_core.testing import require_package
 
 from .buckets import Place
 
 S3_BUCKET = "tsa-log-bucket"
-AWS = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-    "AWS_REGION": REGION,
-    "AWS_CONFIG_FILE": "/nonexistent",
-    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +28,7 @@ def s3_port(ministack: Ministack) -> int:
 def s3(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A prefix of the test's own in S3."""
     require_package("boto3")
-    for name, value in AWS.items():
+    for name, value in AWS_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     with HttpRelay(request.getfixturevalue("s3_port")) as relay:
         yield Place("s3", S3_BUCKET, relay)

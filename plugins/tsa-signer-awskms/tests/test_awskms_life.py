@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tsa_backends.ministack import REGION, SECRET_KEY, Ministack
+from tsa_backends.ministack import AWS_ENVIRONMENT, REGION, SECRET_KEY, Ministack
 from tsa_core.api import ConfigError, PrivateKey, Signer, SignerError, SignerUnavailable
 from tsa_core.testing import check_token, ends_within, issue_token, shared_key
 from tsa_signer_awskms.options import AwsKmsOptions
@@ -32,13 +32,8 @@ ARN = f"arn:aws:kms:{REGION}:000000000000:key/00000000-0000-0000-0000-0000000000
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    monkeypatch.setenv("AWS_SESSION_TOKEN", SESSION_TOKEN)
-    monkeypatch.setenv("AWS_REGION", REGION)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in {**AWS_ENVIRONMENT, "AWS_SESSION_TOKEN": SESSION_TOKEN}.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

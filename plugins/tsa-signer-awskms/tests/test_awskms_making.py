@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tsa_backends.ministack import REGION, SECRET_KEY, Ministack
+from tsa_backends.ministack import AWS_ENVIRONMENT, Ministack
 from tsa_core.api import ConfigError
 from tsa_core.testing import KeyMakingContract
 from tsa_signer_awskms import plugin as plugin_module
@@ -19,12 +19,8 @@ from tsa_signer_awskms.options import AwsKmsOptions
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    monkeypatch.setenv("AWS_REGION", REGION)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, "/nonexistent")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in AWS_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
 
 
 class TestKeyMaking(KeyMakingContract):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tsa_backends.ministack import REGION, SECRET_KEY, Ministack
+from tsa_backends.ministack import AWS_ENVIRONMENT, SECRET_KEY, Ministack
 from tsa_backends.relayed import RelayedSignerContract
 from tsa_backends.server_contract import Deployment, RotatingServerContract
 from tsa_core.api import Signer
@@ -54,19 +54,8 @@ def kept(short_lived: Ministack) -> tuple[str, str]:
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in environment().items():
+    for name, value in AWS_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-
-
-def environment() -> dict[str, str]:
-    return {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-        "AWS_REGION": REGION,
-        "AWS_CONFIG_FILE": "/nonexistent",
-        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
 
 
 def open_signer(server: Ministack, key: str, *, address: str = "") -> Signer:
@@ -136,7 +125,7 @@ class TestServer(RotatingServerContract):
         signer.close()
         return Deployment(
             uri=f"awskms:///{alias}",
-            environment={**environment(), "AWS_ENDPOINT_URL_KMS": short_lived.address},
+            environment={**AWS_ENVIRONMENT, "AWS_ENDPOINT_URL_KMS": short_lived.address},
             public_key=signer.public_key,
             start=short_lived.start,
             kill=short_lived.process.kill,

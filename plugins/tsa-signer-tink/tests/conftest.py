@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tsa_backends.gcp_kms import GcpKms
-from tsa_backends.ministack import Ministack
+from tsa_backends.ministack import AWS_ENVIRONMENT, Ministack
 from tsa_backends.openbao import OpenBao
-from tsa_backends.tink_keks import AWS_ENVIRONMENT, Kek, aws_kek, gcp_kek, vault_kek
+from tsa_backends.tink_keks import Kek, aws_kek, gcp_kek, vault_kek
 
 
 @pytest.fixture(autouse=True)

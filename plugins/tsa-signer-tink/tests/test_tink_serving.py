@@ -16,9 +16,10 @@ from tink import secret_key_access
 from tink.proto import ecdsa_pb2, tink_pb2
 
 from tsa_backends.gcp_kms import GcpKms
+from tsa_backends.ministack import AWS_ENVIRONMENT
 from tsa_backends.openbao import ROOT_TOKEN, OpenBao
 from tsa_backends.timestamp_server import TimestampServer, run
-from tsa_backends.tink_keks import AWS_ENVIRONMENT, Kek, gcp_kek, vault_kek
+from tsa_backends.tink_keks import Kek, gcp_kek, vault_kek
 from tsa_core.host import PluginHost
 from tsa_core.testing import IssuedToken, Pki, check_with_openssl, encode_request, wait_until, write_pem
 from tsa_signer_tink.options import TinkOptions

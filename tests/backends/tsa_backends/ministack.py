@@ -15,6 +15,15 @@ from tsa_core.testing import require_package
 REGION = "eu-west-1"
 SECRET_KEY = "secret-access-key-5d0e41aa"
 """ministack takes any; logs are searched for this one."""
+AWS_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    "AWS_REGION": REGION,
+    "AWS_CONFIG_FILE": "/nonexistent",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""By which AWS's SDK reaches it, and nothing of this machine's own configuration."""
 
 
 class Ministack:

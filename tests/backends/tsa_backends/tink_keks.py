@@ -11,17 +11,8 @@ import tink
 from tink import signature
 
 from tsa_backends.gcp_kms import GcpKms
-from tsa_backends.ministack import REGION, SECRET_KEY, Ministack
+from tsa_backends.ministack import AWS_ENVIRONMENT, Ministack
 from tsa_backends.openbao import ROOT_TOKEN, OpenBao
-
-AWS_ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-    "AWS_REGION": REGION,
-    "AWS_CONFIG_FILE": "/nonexistent",
-    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
