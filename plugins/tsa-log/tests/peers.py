@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 Answer = Callable[[socket.socket], None]
 
@@ -31,6 +31,18 @@ def listening(answer: Answer) -> Iterator[str]:
             yield f"http://127.0.0.1:{server.getsockname()[1]}/witness"
         finally:
             server.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def silent_address() -> Iterator[tuple[str, int]]:
+    """An address that answers no connection: as many as it takes wait to be accepted."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        place = server.getsockname()
+        with suppress(TimeoutError):
+            while True:
+                stack.enter_context(socket.create_connection(place, timeout=0.2))
+        yield place
 
 
 def read_request(peer: socket.socket) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import threading
 import tracemalloc
 from pathlib import Path
@@ -19,7 +20,7 @@ from tsa_core.api.transparency import (
     leaf_hash,
     parse_signed_checkpoint,
 )
-from tsa_core.testing import wait_until
+from tsa_core.testing import ends_within, wait_until
 from tsa_log.publisher import Publisher
 from tsa_log.state import Published
 from tsa_log.storage import LocalStorage
@@ -27,7 +28,7 @@ from tsa_log.tree import GrowingTree
 from tsa_log.witnesses import Round, Witness, WitnessError, WitnessThread
 
 from .logs import LOG_KEY, ORIGIN, WITNESS_KEY, numbered
-from .peers import Answer, drip, flood, listening, reply, say_nothing
+from .peers import Answer, drip, flood, listening, reply, say_nothing, silent_address
 
 
 @pytest.fixture
@@ -147,6 +148,20 @@ def test_a_late_witness_is_asked_though_the_partial_tiles_of_its_checkpoint_are_
     with listening(lambda peer: peer.sendall(answers.pop(0))) as url:
         witness = Witness(url, WITNESS_KEY.key, storage)
         assert len(witness.cosign(signed, seconds=60)) == 1
+        witness.close()
+
+
+def test_a_witness_of_many_addresses_that_say_nothing_is_given_up(
+    log: tuple[LocalStorage, SignedCheckpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were each given the whole time, that would be three minutes."""
+    storage, signed = log
+    asked = socket.getaddrinfo
+    with silent_address() as (host, port), ends_within(0.5):
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **more: asked(*given, **more) * 400)
+        witness = Witness(f"http://{host}:{port}", WITNESS_KEY.key, storage)
+        with pytest.raises(WitnessError, match="no answer in time"):
+            witness.cosign(signed, seconds=0.5)
         witness.close()
 
 

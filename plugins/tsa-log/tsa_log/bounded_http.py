@@ -134,7 +134,7 @@ class BoundedConnection:
 
     def _exchange(self, request: _Request, limit: Limit) -> Answer:
         with limit.guarding(self):
-            connection = self._connection or self._connect(limit.left)
+            connection = self._connection or self._connect(limit)
             headers = {**self._headers, **request.headers}
             connection.request(request.method, f"{self._path}/{request.path}", request.body, headers)
             reply = connection.getresponse()
@@ -143,14 +143,27 @@ class BoundedConnection:
                 self.close()
         return Answer(reply.status, data, retry_after(reply.headers.get("Retry-After")))
 
-    def _connect(self, seconds: float) -> http.client.HTTPConnection:
-        connected = socket.create_connection((self._host, self._port), seconds)
+    def _connect(self, limit: Limit) -> http.client.HTTPConnection:
+        connected = self._reach(limit)
+        seconds = limit.left
+        connected.settimeout(seconds)
         self._handle = connected.dup()
         if self._scheme == "https":
             connected = _tls().wrap_socket(connected, server_hostname=self._host)
         self._connection = http.client.HTTPConnection(self._host, self._port, timeout=seconds)
         self._connection.sock = connected
         return self._connection
+
+    def _reach(self, limit: Limit) -> socket.socket:
+        """Return a socket to the first address that answers; each gets its part of the time that is left."""
+        addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        for left, (*_, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            try:
+                return socket.create_connection((str(address[0]), self._port), limit.left / left)
+            except OSError:
+                if left == 1 or limit.over:
+                    raise
+        raise OSError(f"{self._host} has no address")
 
     def shut(self) -> None:
         """Let whatever reads or writes this connection end, in another thread."""
