@@ -9,27 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tests.probe.faults import FAULTS
-from tests.probe.faulty_authority import CHAIN, FaultyAuthority, serving
+from tests.probe.faults import faulty
+from tests.probe.faulty_authority import CHAIN, serving
 from tsa_core.probe import html_page, probe
 
 PICTURE: Final = Path(__file__).resolve().parents[2] / "docs" / "images" / "probe.png"
 SHOWN: Final = "https://timestamp.example.org/tsa"
-PUT: Final = {"knows_sha_256_alone", "any_policy", "parameter_of_the_type", "certificates_out_of_order"}
-"""Faults that authorities have."""
-
-
-def typical(authority: FaultyAuthority) -> FaultyAuthority:
-    """Return an authority with some faults of every severity but the worst."""
-    for each in FAULTS:
-        if each.name in PUT:
-            each.put(authority)
-    return authority
+PUT: Final = ("knows_sha_256_alone", "any_policy", "parameter_of_the_type", "certificates_out_of_order")
+"""Faults that authorities have, of every severity but the worst."""
 
 
 def main() -> None:
     """Write the picture."""
-    with serving(typical(FaultyAuthority())) as url:
+    with serving(faulty(*PUT)) as url:
         report = probe(url, rate=20, trust=CHAIN.pem, clock_bound=0.1)
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.probe.faults import FAULTS
+from tests.probe.faults import faulty
 from tests.probe.faulty_authority import CHAIN, FaultyAuthority, make_signer, serving
 from tsa_core.probe import ClientVerdict, Reception, probe
 from tsa_core.probe.cases import all_cases
@@ -51,9 +51,7 @@ def test_a_good_authority_works_with_all_that_know_its_key() -> None:
     ],
 )
 def test_a_fault_fails_the_clients_that_mind_it(fault: str, clients: set[str], reason: str) -> None:
-    authority = FaultyAuthority()
-    next(each for each in FAULTS if each.name == fault).put(authority)
-    found = verdicts(authority)
+    found = verdicts(faulty(fault))
     assert failing(found) == clients
     assert all(any(reason in text for text in found[client].reasons) for client in clients)
 
@@ -63,16 +61,13 @@ def test_clients_of_rsa(fault: str, client: str) -> None:
     authority = FaultyAuthority()
     authority.signer = make_signer("rsa3072")
     assert verdicts(authority)[client].reception is Reception.WORKS
-    next(each for each in FAULTS if each.name == fault).put(authority)
-    assert verdicts(authority)[client].reception is Reception.FAILS
+    assert verdicts(faulty(fault, authority=authority))[client].reception is Reception.FAILS
 
 
 @pytest.mark.parametrize("fault", ["broken_signature", "no_nonce", "certificate_ended"])
 def test_no_client_is_said_to_work_with_tokens_that_fail_a_critical_check(fault: str) -> None:
     """Whether the caller asks for that check or not."""
-    authority = FaultyAuthority()
-    next(each for each in FAULTS if each.name == fault).put(authority)
-    found = verdicts(authority)
+    found = verdicts(faulty(fault))
     assert failing(found) == set()
     others = [each for name, each in found.items() if name not in WITHOUT_FAULT]
     assert {each.reception for each in others} == {Reception.UNKNOWN}

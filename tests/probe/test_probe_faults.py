@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.probe.faults import FAULTS, Fault
+from tests.probe.faults import FAULTS, Fault, faulty
 from tests.probe.faulty_authority import CHAIN, FaultyAuthority, HttpAnswer, HttpRequest, make_signer, serving
 from tsa_core.probe import CHECKS, Outcome, probe
 from tsa_core.probe.cases import TRUE
@@ -27,9 +27,7 @@ def test_a_good_authority_has_no_fault() -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_is_found_by_its_checks_and_no_other_one(fault: Fault) -> None:
-    authority = FaultyAuthority()
-    fault.put(authority)
-    with serving(authority) as url:
+    with serving(faulty(fault.name)) as url:
         report = probe(url, rate=1000, trust=CHAIN.pem, clock_bound=0.5, checks=fault.fails)
     failed = {each.check.id: each.text for check in CHECKS if (each := check.run(report.evidence)).fails}
     assert failed.keys() == set(fault.fails), failed
@@ -38,9 +36,7 @@ def test_a_fault_is_found_by_its_checks_and_no_other_one(fault: Fault) -> None:
 
 
 def test_a_signer_named_by_its_key_is_found_and_judged() -> None:
-    authority = FaultyAuthority()
-    next(each for each in FAULTS if each.name == "named_by_key").put(authority)
-    with serving(authority) as url:
+    with serving(faulty("named_by_key")) as url:
         report = probe(url, rate=1000, trust=CHAIN.pem, clock_bound=0.5)
     assert [each.check.id for each in report.failed()] == ["signer-identifier"]
     unseen = {each.check.id for each in report.results if each.outcome is Outcome.UNSEEN}

@@ -17,6 +17,7 @@ from tsa_core.client import Deadline, RequestTimeout
 from tsa_core.client.tls import tls
 from tsa_core.probe import CHECKS, Report, html_page, probe
 from tsa_core.probe.bodies import request
+from tsa_core.probe.canonical import MAX_VALUES, first_fault
 from tsa_core.probe.clients import receptions
 from tsa_core.probe.evidence import Evidence, Exchange
 from tsa_core.probe.facts import facts
@@ -145,6 +146,12 @@ def test_many_nested_values_and_many_certificates_end() -> None:
     with serving(authority) as url:
         report = probe(url, rate=1000, trust=CHAIN.pem)
     assert report.grade.letter == "F"
+
+
+def test_a_reply_of_very_many_values_is_not_read_to_its_end() -> None:
+    assert first_fault(der.sequence(der.null() * MAX_VALUES)) == f"there are more than {MAX_VALUES} values"
+    assert first_fault(der.sequence(der.null() * (MAX_VALUES - 1))) == ""
+    assert first_fault(der.sequence(der.tlv(der.SET, der.null()) * MAX_VALUES)).endswith("values")
 
 
 @pytest.mark.parametrize("lie", LASTING, ids=lambda lie: lie.name)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from tests.probe.faults import faulty
 from tests.probe.faulty_authority import CHAIN, FaultyAuthority, make_signer, serving
-from tests.probe.picture import typical
+from tests.probe.picture import PUT
 from tsa_core.probe import html_page, probe
 from tsa_core.testing import forge, require_program
 from tsa_core.testing.forged_pki import name
@@ -42,7 +43,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A report with every kind of failure, and texts that are long and without a space."""
     authority = FaultyAuthority()
     authority.signer = make_signer(subject=name("W" * 60))
-    typical(authority)
+    faulty(*PUT, authority=authority)
     authority.refusal = lambda _failure, _text: forge.reply(status=2, texts=["x" * 300], failures=[25])
     with serving(authority) as url:
         report = probe(f"{url}/{'y' * 300}", rate=1000, trust=CHAIN.pem, clock_bound=0.5, conformance=["etsi"])

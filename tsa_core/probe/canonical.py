@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Final
 
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
 
 MAX_DEPTH: Final = 40
+MAX_VALUES: Final = 20_000
+"""More than any reply has: one with a whole ML-DSA chain has a few hundred."""
 _BIT_STRING: Final = 0x03
 _CONSTRUCTED: Final = 0x20
 _STRINGS: Final = frozenset({0x23, 0x24, 0x2C, 0x33, 0x36, 0x37, 0x38})
@@ -25,7 +28,7 @@ def first_fault(data: bytes, skipped: frozenset[bytes] = frozenset()) -> str:
         end = der.read(data, 0, len(data))[2]
         if end != len(data):
             return f"{len(data) - end} bytes follow the value"
-        return next(_faults(data, 0, len(data), skipped, 0), "")
+        return next(_faults(data, 0, len(data), skipped, depth=0, numbers=count(1)), "")
     except EncodingError as error:
         return str(error)
 
@@ -35,19 +38,24 @@ def is_sorted(values: tuple[bytes, ...]) -> bool:
     return list(values) == sorted(values)
 
 
-def _faults(data: bytes, offset: int, end: int, skipped: frozenset[bytes], depth: int) -> Iterator[str]:
+def _faults(
+    data: bytes, offset: int, end: int, skipped: frozenset[bytes], *, depth: int, numbers: Iterator[int]
+) -> Iterator[str]:
     if depth > MAX_DEPTH:
         yield f"values are nested more than {MAX_DEPTH} deep"
         return
     place = offset
     while place < end:
+        if next(numbers) > MAX_VALUES:
+            yield f"there are more than {MAX_VALUES} values"
+            return
         tag, start, stop = der.read(data, place, end)
         content = data[start:stop]
         if problem := _fault(tag, content):
             yield f"at byte {place}: {problem}"
         whole = data[place:stop]
         if tag & _CONSTRUCTED and whole not in skipped:
-            yield from _faults(data, start, stop, skipped, depth + 1)
+            yield from _faults(data, start, stop, skipped, depth=depth + 1, numbers=numbers)
             if tag == der.SET and not is_sorted(_members(data, start, stop)):
                 yield f"at byte {place}: a SET OF is not in DER order"
         place = stop

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from tsa_core.client.transport import QUERY_TYPE, REPLY_TYPE
 from tsa_core.probe import bodies
@@ -56,14 +56,12 @@ def _fixed(body: bytes | None) -> Callable[[str], bytes | None]:
     return lambda _policy: body
 
 
-def _granted(name: str, title: str, **fields: object) -> Case:
-    nonce = fields.get("nonce")
-    hash_algorithm = fields.pop("hash_algorithm", SHA256)
-    assert isinstance(hash_algorithm, HashAlgorithm)  # noqa: S101 - the table below is ours
-    assert nonce is None or isinstance(nonce, int)  # noqa: S101 - likewise
+def _granted(
+    name: str, title: str, *, nonce: int | None = None, hash_algorithm: HashAlgorithm = SHA256, **fields: Any
+) -> Case:
     if hash_algorithm is not SHA256:
         fields |= {"hash_oid": hash_algorithm.oid, "digest": hash_algorithm.digest(b"tsa-core probe")}
-    body = bodies.request(**fields)  # type: ignore[arg-type]  # mypy does not follow a table's fields
+    body = bodies.request(nonce=nonce, **fields)
     return Case(name=name, title=title, make=_fixed(body), granted=True, nonce=nonce, hash_algorithm=hash_algorithm)
 
 
@@ -71,9 +69,9 @@ def _refused(name: str, title: str, body: bytes, failure: PKIFailureInfo) -> Cas
     return Case(name=name, title=title, make=_fixed(body), failure=failure)
 
 
-def _http(name: str, title: str, *, granted: bool = False, nonce: int | None = None, **request: object) -> Case:
+def _http(name: str, title: str, *, granted: bool = False, nonce: int | None = None, **request: Any) -> Case:
     make = request.pop("make", None) or _fixed(bodies.request(nonce=nonce, cert_req=TRUE))
-    return Case(name=name, title=title, make=make, granted=granted, nonce=nonce, **request)  # type: ignore[arg-type]
+    return Case(name=name, title=title, make=make, granted=granted, nonce=nonce, **request)
 
 
 def _own_policy(policy: str) -> bytes | None:

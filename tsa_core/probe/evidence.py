@@ -162,18 +162,14 @@ class Evidence:
 
     def certificate(self) -> PathCertificate:
         """Return the certificate of the first signer; raises Unseen."""
-        found = self.certified().reply.certificate
-        assert found is not None  # noqa: S101 - `certified` looked
-        return found
+        return self.certificates()[0]
 
     def signers(self) -> Iterator[tuple[Stamp, SignerInfo]]:
         """Yield every token with its SignerInfo; raises Unseen when none can be read."""
-        found = [(each, each.reply.signer) for each in self.tokens() if each.reply.signer is not None]
+        found = [(each, signer) for each in self.tokens() if (signer := each.reply.signer) is not None]
         if not found:
             raise Unseen("no SignerInfo can be read")
-        for stamp, signer in found:
-            assert signer is not None  # noqa: S101 - chosen above
-            yield stamp, signer
+        yield from found
 
     def refusals(self) -> list[Exchange]:
         """Return every well-formed reply that says so; one that says granted and brings no token is none."""

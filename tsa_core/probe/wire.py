@@ -76,27 +76,30 @@ class Wire:
         """Return the answer to a POST, or why there is none; with `again`, on the connection of the last one."""
         try:
             with limit.exchange():
-                if again and self._socket is not None:
-                    hold(self._socket)
+                made = self._socket if again else None
+                if made is not None:
+                    hold(made)
                 else:
                     self.close()
-                    self._open(limit)
-                return self._exchange(version, body, limit, max_octets)
+                    made = self._open(limit)
+                return self._exchange(made, version, body, limit, max_octets)
         except FAILURES as error:
             self.close()
             if limit.over or isinstance(error, TimeoutError):
                 return f"no complete answer within {limit.seconds:g} seconds"
             return failure(self._shown, error).text
 
-    def _open(self, limit: Deadline) -> None:
+    def _open(self, limit: Deadline) -> socket.socket:
         made = connect(self._host, self._port, limit)
         if self._context is not None:
             made = self._context.wrap_socket(made, server_hostname=self._host.partition("%")[0])
         self._socket = made
+        return made
 
-    def _exchange(self, version: str, body: bytes, limit: Deadline, max_octets: int) -> Answer | str:
-        assert self._socket is not None  # noqa: S101 - `send` opened it
-        self._socket.settimeout(max(limit.remaining, 0.001))
+    def _exchange(
+        self, made: socket.socket, version: str, body: bytes, limit: Deadline, max_octets: int
+    ) -> Answer | str:
+        made.settimeout(max(limit.remaining, 0.001))
         fields = {
             "Host": self._authority,
             "User-Agent": AGENT,
@@ -105,8 +108,8 @@ class Wire:
             **self._headers,
         }
         lines = [f"POST {self._target} HTTP/{version}", *(f"{name}: {value}" for name, value in fields.items())]
-        self._socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
-        response = FinalAnswer(self._socket, method="POST")
+        made.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        response = FinalAnswer(made, method="POST")
         try:
             response.begin()
             data = bytearray()
