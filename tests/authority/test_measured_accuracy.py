@@ -286,6 +286,43 @@ def test_true_time_is_within_the_accuracy_of_every_token(life: Life) -> None:
             world.stopped = life.stopped
 
 
+class Slow(World):
+    """A clock whose reading takes `before` until the clock is read, and `after` from then on; seconds."""
+
+    before = after = 0.0
+
+    def now(self) -> TimeReading:
+        self.pass_(self.before)
+        reading = super().now()
+        self.pass_(self.after)
+        return reading
+
+
+WAITS = st.floats(0, 0.05)
+
+
+@given(begin=st.tuples(WAITS, WAITS), end=st.tuples(WAITS, WAITS), step=st.floats(-0.1, 0.1))
+def test_true_time_is_within_the_accuracy_of_a_clock_that_is_slow_to_read(
+    begin: tuple[float, float], end: tuple[float, float], step: float
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        ticks = Time()
+        patch.setattr("tsa_core.authority.gate._monotonic", ticks.monotonic)
+        patch.setattr("tsa_core.api.clock.time", ticks)
+        world = Slow(ticks)
+        monitor = Monitor(world)
+        gate = ClockGate(world, [monitor], settings=ClockSettings(drift_ppm=0.01))
+        accuracy = StatedAccuracy("default", _profile(fraction_digits=6, accuracy_floor="1us"), ClockSettings())
+        world.before, world.after = begin
+        monitor.good(offset=timedelta(0), uncertainty=timedelta(0))
+        world.step(step)
+        world.before, world.after = end
+        reading = gate.read()
+        token = accuracy.for_bound(reading.uncertainty)
+        assert token is not None
+        assert abs(step) <= token.duration.total_seconds()
+
+
 def _decoded(gen_time: bytes) -> datetime:
     text = gen_time[2:-1].decode("ascii")
     form = "%Y%m%d%H%M%S.%f" if "." in text else "%Y%m%d%H%M%S"

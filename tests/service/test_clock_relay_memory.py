@@ -16,16 +16,15 @@ from tsa_core.api import ClockAnchor, ClockVerdict
 from tsa_core.service.clock_relay import ClockRelay, RelayedMonitor, decode_verdict, encode_verdict
 
 durations = st.none() | st.timedeltas(min_value=timedelta(days=-400), max_value=timedelta(days=400))
-anchors = st.none() | st.builds(
-    ClockAnchor, st.datetimes(timezones=st.just(UTC)), st.floats(min_value=0, allow_nan=False, allow_infinity=False)
-)
+finite = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
+anchors = st.none() | st.builds(ClockAnchor, st.datetimes(timezones=st.just(UTC)), finite, finite)
 verdicts = st.builds(
     ClockVerdict,
     trusted=st.booleans(),
     reason=st.text(max_size=200),
     offset=durations,
     uncertainty=durations,
-    checked_at=st.floats(min_value=0, allow_nan=False, allow_infinity=False),
+    checked_at=finite,
     measured=st.booleans(),
     anchor=anchors,
     valid_for=durations,

@@ -50,10 +50,14 @@ class Clock(ABC):
 
 
 class ClockAnchor(NamedTuple):
-    """A clock's reading and time.monotonic() of the same instant: what a later jump of the clock is measured by."""
+    """A clock's reading and time.monotonic() of the same instant: what a later jump of the clock is measured by.
+
+    `error` is by how many seconds the two may be apart: half of what the reading took.
+    """
 
     time: datetime
     monotonic: float
+    error: float = 0.0
 
     @classmethod
     def take(cls, clock: Clock) -> Self:
@@ -65,14 +69,17 @@ class ClockAnchor(NamedTuple):
             after = time.monotonic()
             # A thread that was put aside between the readings would look like a clock that jumped.
             if best is None or after - before < best[0]:
-                best = after - before, cls(reading, (before + after) / 2)
+                best = after - before, cls(reading, (before + after) / 2, (after - before) / 2)
             if after - before < _TIGHT_SECONDS:
                 break
         assert best is not None  # noqa: S101 - the loop runs
         return best[1]
 
     def moved(self, later: ClockAnchor) -> float:
-        """Return by how many seconds the clock ran ahead (or behind, negative) of the monotonic clock until `later`."""
+        """Return by how many seconds the clock ran ahead (or behind, negative) of the monotonic clock until `later`.
+
+        That is off by the `error` of both at most.
+        """
         return (later.time - self.time).total_seconds() - (later.monotonic - self.monotonic)
 
 

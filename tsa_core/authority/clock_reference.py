@@ -80,7 +80,7 @@ class ClockReference:
         most = max(0.0, now.monotonic - self._followed_at) * drift_ppm * 1e-6
         shift = timedelta(seconds=max(-most, min(moved, most)))
         anchor, kernel = self._start
-        self._start = _Start(ClockAnchor(anchor.time + shift, anchor.monotonic), kernel)
+        self._start = _Start(anchor._replace(time=anchor.time + shift), kernel)
         self._followed_at = now.monotonic
 
 

@@ -159,7 +159,7 @@ class MonitorHistory:
         if good.offset is None:
             return Judgement(state=ClockState.SYNCHRONISED, until=until)
         offset = good.offset.total_seconds() + moved
-        uncertainty = good.uncertainty.total_seconds() if good.uncertainty else 0.0
+        uncertainty = (good.uncertainty.total_seconds() if good.uncertainty else 0.0) + anchor.error + now.error
         age = now.monotonic - (good.checked_at or anchor.monotonic)
         aged = max(0.0, age) * settings.drift_ppm * 1e-6
         bound = abs(offset) + uncertainty + aged

@@ -61,5 +61,5 @@ def bound_of(report: Report, looks: Looks, now: ClockAnchor, *, least: float) ->
         anchor=anchor,
         agreed=agreed,
         offset=offset - anchor.moved(now),
-        uncertainty=agreed.uncertainty + way,
+        uncertainty=agreed.uncertainty + way + anchor.error + now.error,
     )

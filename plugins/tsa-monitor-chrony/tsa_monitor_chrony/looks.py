@@ -34,5 +34,7 @@ class Looks:
 
     def moved_since(self, anchor: ClockAnchor, now: ClockAnchor) -> tuple[float, float]:
         """Return by how much the clock was set back and forward, at most, between any moment since and now."""
-        moves = [each.moved(now) for each in self._anchors if each.monotonic >= anchor.monotonic]
-        return min(0.0, *moves, 0.0), max(0.0, *moves, 0.0)
+        since = [each for each in self._anchors if each.monotonic >= anchor.monotonic]
+        back = min((each.moved(now) - each.error - now.error for each in since), default=0.0)
+        forward = max((each.moved(now) + each.error + now.error for each in since), default=0.0)
+        return min(0.0, back), max(0.0, forward)

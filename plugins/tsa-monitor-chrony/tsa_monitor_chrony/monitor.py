@@ -153,7 +153,7 @@ def _beside_system(now: ClockAnchor) -> tuple[float, float]:
     before = time.monotonic()
     system = datetime.now(UTC)
     after = time.monotonic()
-    return ClockAnchor(system, (before + after) / 2).moved(now), (after - before) / 2
+    return ClockAnchor(system, (before + after) / 2).moved(now), (after - before) / 2 + now.error
 
 
 def _basis(sources: Sequence[Source]) -> str:

@@ -158,7 +158,7 @@ class TimeServerMonitor(ClockMonitor):
         for _, sample in answers:
             # All offsets as of the beginning of the round, whatever was done to the clock since.
             middle = sample.offset - anchor.moved(sample.anchor)
-            distance = max(sample.distance, least)
+            distance = max(sample.distance, least) + anchor.error + sample.anchor.error
             intervals.append((middle - distance, middle + distance))
         agreed = agree(intervals)
         if agreed is None or agreed.votes < threshold:

@@ -220,7 +220,8 @@ def _judge(answer: Packet, sent: ClockAnchor, elapsed: float, address: str, max_
     if held < 0 or delay < _NEGATIVE_DELAY_SECONDS:
         raise NoUsableAnswer(f"the answer took {delay:.6f} s, which is impossible")
     precision: float = 2.0 ** max(-32, min(answer.precision, 4))
-    distance = max(delay, 0.0) / 2 + answer.root_delay / 2 + answer.root_dispersion + precision + _ROUNDING_SECONDS
+    own = precision + answer.root_delay / 2 + answer.root_dispersion
+    distance = max(delay, 0.0) / 2 + own + sent.error + _ROUNDING_SECONDS
     if distance > max_distance:
         raise NoUsableAnswer(f"the answer may be {distance:.3f} s off, more than max_root_distance")
     return Sample(
