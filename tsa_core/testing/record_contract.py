@@ -255,10 +255,14 @@ class ObserverContract(PluginFixtures):
         on_threads(lambda _: observer.observe(sample_outcome()), range(_OUTCOMES))
 
     def test_observing_is_fast(self, observer: Observer) -> None:
-        started = perf_counter()
-        for _ in range(_OUTCOMES):
-            observer.observe(sample_outcome())
-        elapsed = perf_counter() - started
+        # The best of three rounds: a machine that is busy is slow for a while, an observer that sends is so each time.
+        rounds = []
+        for _ in range(3):
+            started = perf_counter()
+            for _ in range(_OUTCOMES):
+                observer.observe(sample_outcome())
+            rounds.append(perf_counter() - started)
+        elapsed = min(rounds)
         assert elapsed < self.outcomes_seconds, f"{_OUTCOMES} outcomes took {elapsed:.2f} s; send them from a thread"
 
     def test_close_twice(self, open_observer: Callable[[], Observer]) -> None:

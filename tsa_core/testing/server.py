@@ -44,6 +44,8 @@ class ServerProcess:
 
     removed_variables: ClassVar[tuple[str, ...]] = ("TSA_", "TLS_", "HOST", "PORT", "SCHEME")
     """How the names of variables begin that the server does not inherit."""
+    popen: ClassVar[type[subprocess.Popen[str]]] = subprocess.Popen
+    """What starts the process."""
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class ServerProcess:
         self._expected_code = 0
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
+        self.process = self.popen(
             self.command,
             env=self._environment,
             stdin=subprocess.DEVNULL,

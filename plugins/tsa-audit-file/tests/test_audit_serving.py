@@ -65,11 +65,7 @@ def test_full_disk_withholds_tokens_until_there_is_room(config: Path) -> None:
     """A limit on the size of files fails as a full disk does: what fits is written, then an error."""
     path = config.parent / "trail" / "audit.jsonl"
     with ServerProcess(config) as server:
-        [pid] = [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdecimal() and str(config).encode() in command_line(entry)
-        ]
+        pid = server.process.pid
         assert SYSTEM_FAILURE not in server.stamp(encode_request()).body
         limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         whole = path.read_bytes()
@@ -85,13 +81,6 @@ def test_full_disk_withholds_tokens_until_there_is_room(config: Path) -> None:
         assert SYSTEM_FAILURE not in server.stamp(encode_request()).body
     assert len(serials(path)) == 2
     check(path)
-
-
-def command_line(entry: Path) -> bytes:
-    try:
-        return (entry / "cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def test_workers_write_one_trail(config: Path) -> None:

@@ -1,14 +1,17 @@
-"""Commands of ours as processes, without the half second that loading the program takes each time.
+"""Commands and servers of ours as processes, without the second that loading the program takes each time.
 
 One process per test worker loads the program and then waits. For each command it forks a process that has the command's
-own arguments, variables, folder and output, and runs the program's `main` to its end. Tests of how a process starts,
-or lives on, start one by themselves (`tsa_core.testing.ServerProcess`).
+own arguments, variables, folder and output, and runs the program's `main`. Tests of how a process starts, tests/hosting
+above all, start one from the beginning.
 """
 
 from __future__ import annotations
 
 import atexit
+import ctypes
+import faulthandler
 import functools
+import gc
 import importlib
 import json
 import os
@@ -17,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,6 +33,10 @@ PROGRAMS = {
 """Each with the module whose `main` it is."""
 _SECONDS = 120
 _one_at_a_time = threading.Lock()
+_SERVE = [sys.executable, "-m", PROGRAMS["timestamp-server"], "serve"]
+_READ_AT_THE_START = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "MALLOC_", "GLIBC_", "OPENSSL_", "PROMETHEUS_")
+"""How the names of variables begin that a process heeds while it starts or loads its modules, and not later."""
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 def run_command(
@@ -68,13 +75,7 @@ def run_command(
             "stderr": str(err),
         }
         with _one_at_a_time:
-            server = _fork_server()
-            assert server.stdin is not None
-            assert server.stdout is not None
-            server.stdin.write(json.dumps(order) + "\n")
-            server.stdin.flush()
-            answer = server.stdout.readline()
-        assert answer, "the process that loads the program has ended"
+            (answer,) = _asked(order, answers=1)
         return subprocess.CompletedProcess(
             [program, *map(str, arguments)],
             os.waitstatus_to_exitcode(int(answer)),
@@ -83,8 +84,67 @@ def run_command(
         )
 
 
+class ForkedServer(subprocess.Popen[str]):
+    """What `ServerProcess` starts a server with, in place of Popen: a fork of the process that has loaded the program.
+
+    It is a child of the test's own process as any other. A server that is given a variable of _READ_AT_THE_START, or
+    that another program starts, is a process from the beginning.
+    """
+
+    # What Popen leaves to its operating system, with 16 positional arguments in Python 3.11 to 3.14.
+    def _execute_child(self, args: Sequence[str], *more: Any) -> None:
+        environ, pipes = more[5], more[9:15]
+        if sys.platform != "linux" or list(args[:4]) != _SERVE or _needs_a_start(environ):
+            super()._execute_child(args, *more)  # type: ignore[misc] # it is not public
+            return
+        order = {
+            "program": "timestamp-server",
+            "arguments": args[3:],
+            "cwd": str(Path.cwd()),
+            "environ": environ,
+            "stdout": os.devnull,
+            "stderr": f"/proc/{os.getpid()}/fd/{pipes[-1]}",
+            "serves": True,
+        }
+        prctl = ctypes.CDLL(None).prctl
+        with _one_at_a_time:
+            # The process between, which ends at once, leaves the server to the nearest one above that takes such.
+            prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            try:
+                pid, _ = _asked(order, answers=2)
+            finally:
+                prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        self.pid = int(pid)
+        self._child_created = True
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined] # as above
+
+
+def _needs_a_start(environ: Mapping[str, str]) -> bool:
+    """Return whether the variables differ from the test worker's in one that a process heeds while it starts."""
+    loaded = _variables_when_loaded()
+    changed = {name for name in {*environ, *loaded} if environ.get(name) != loaded.get(name)}
+    return any(name.startswith(_READ_AT_THE_START) for name in changed - {"PYTHONFAULTHANDLER"})
+
+
+def _asked(order: Mapping[str, Any], *, answers: int) -> list[str]:
+    server = _fork_server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(json.dumps(order) + "\n")
+    server.stdin.flush()
+    lines = [server.stdout.readline() for _ in range(answers)]
+    assert all(lines), "the process that loads the program has ended"
+    return lines
+
+
+@functools.cache
+def _variables_when_loaded() -> Mapping[str, str]:
+    return dict(os.environ)
+
+
 @functools.cache
 def _fork_server() -> subprocess.Popen[str]:
+    _variables_when_loaded()
     command = [sys.executable, "-P", __file__]  # the folder of this file is not to be searched for modules
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -111,27 +171,43 @@ def _serve() -> None:
         "tsa_core.conformance.chains",
     ):
         importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # what is loaded stays, and no process writes into these pages to count it
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
         if child == 0:
-            _execute(mains[order["program"]], order)
+            writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            streams = (
+                os.open(os.devnull, os.O_RDONLY),
+                os.open(order["stdout"], writing),
+                os.open(order["stderr"], writing),
+            )
+            if order.get("serves") and (server := os.fork()):
+                os.write(1, b"%d\n" % server)
+                os._exit(0)
+            _execute(mains[order["program"]], order, streams)
         sys.stdout.write(f"{os.waitpid(child, 0)[1]}\n")
         sys.stdout.flush()
 
 
-def _execute(main: Callable[[], object], order: dict[str, Any]) -> NoReturn:
-    """Become the process of one command."""
-    signal.alarm(_SECONDS)  # a command that hangs ends by SIGALRM, and its test with it
+def _execute(main: Callable[[], object], order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
+    """Become the process of one command, which has these files as stdin, stdout and stderr."""
+    if not order.get("serves"):
+        signal.alarm(_SECONDS)  # a command that hangs ends by SIGALRM, and its test with it
     os.setsid()
-    writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(os.open(order["stdout"], writing), 1)
-    os.dup2(os.open(order["stderr"], writing), 2)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    # Python's own have noted whether what they wrote to until now can be sought in.
+    sys.stdout = os.fdopen(1, "w", encoding=sys.stdout.encoding, closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1, closefd=False)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environ"])
     sys.argv = [order["program"], *order["arguments"]]
+    if "PYTHONFAULTHANDLER" in os.environ:
+        faulthandler.enable()
     try:
         main()
         code: Any = 0
@@ -145,6 +221,8 @@ def _execute(main: Callable[[], object], order: dict[str, Any]) -> NoReturn:
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
+    if order.get("serves"):
+        sys.exit(code)  # the interpreter ends in order: a server does things then
     os._exit(code or 0)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tsa_backends.commands import ForkedServer
 from tsa_backends.gcs_store import GcsStore
 from tsa_backends.key_vault import KeyVault
 from tsa_backends.ministack import Ministack
@@ -14,10 +15,19 @@ from tsa_backends.openbao import OpenBao
 from tsa_backends.postgresql_server import PostgresqlServer
 from tsa_backends.redis_server import RedisServer
 from tsa_backends.softhsm import SoftHsm
+from tsa_core.testing import ServerProcess
 
 if TYPE_CHECKING:
     # The module needs google-cloud-kms, which only some environments have.
     from tsa_backends.gcp_kms import GcpKms
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_of_a_loaded_program() -> Iterator[None]:
+    """Start servers as forks of a process that has loaded the program: decision 136."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServerProcess, "popen", ForkedServer)
+        yield
 
 
 @pytest.fixture(scope="session")
