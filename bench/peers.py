@@ -142,7 +142,8 @@ def peer_servers(folder: Path) -> Iterator[tuple[dict[str, RunningServer], dict[
             try:
                 running[name] = start()
             except (OSError, RuntimeError) as error:
-                missing[name] = str(error).strip().splitlines()[0][:200]
+                # The last line of its log says why; the lines before, that it tries to start.
+                missing[name] = str(error).strip().splitlines()[-1][:200]
         yield running, missing
     finally:
         for server in running.values():
