@@ -79,8 +79,9 @@ are on. `generator late ms` is what the generator itself added at the 99.9th per
     "threads": """\
 ## A second thread
 
-Bare signatures of one process in two threads. The server does not use this: two workers bring as much
-([decision 281](../decisions/281-no-second-thread-signs.md)).
+Bare signatures of one process in one thread and in two, and a server with one worker whose second thread signs a share
+of each batch, beside the same without it ([decision 287](../decisions/287-a-second-thread-signs-with-slow-keys.md)).
+The load generator is on the same cores.
 """,
     "remote": """\
 ## A signer that takes 10 ms
@@ -183,7 +184,8 @@ def _latency(*, rounds: int, seconds: float) -> Section:
 
 
 def _threads(*, rounds: int, seconds: float) -> Section:
-    return Section(name="threads", rows=second_thread.run(rounds=rounds, seconds=seconds / 20))
+    rows = second_thread.run(rounds=rounds, seconds=seconds / 20)
+    return Section(name="threads", rows=[*rows, *second_thread.run_servers(rounds=rounds, seconds=seconds)])
 
 
 def _remote(*, rounds: int, seconds: float) -> Section:

@@ -226,6 +226,7 @@ class CrashingResponder:
     """Cannot answer a batch."""
 
     may_wait = False
+    least_batch = 1
 
     def respond(self, batch: Sequence[BatchedRequest], guard: BatchGuard) -> float:
         raise RuntimeError("a bug")

@@ -51,6 +51,7 @@ class Application:
     """Answers a batch, and says that each request took `seconds`."""
 
     may_wait = False
+    least_batch = 1
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -83,6 +84,12 @@ def sizes(application: Application, count: int) -> list[int]:
 
 def test_batches_grow_up_to_a_bound() -> None:
     assert sizes(Application(), 127) == [1, 2, 4, 8, 16, 32, 32, 32]
+
+
+def test_where_two_threads_sign_a_batch_has_two_requests_with_the_slowest_key() -> None:
+    application = Application(0.01)
+    application.least_batch = 2
+    assert sizes(application, 7) == [1, 2, 2, 2]
 
 
 def test_with_a_slow_key_a_batch_is_one_request() -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from tsa_core.api.errors import SignerError
-from tsa_core.protocol.signatures import RSA_SHA1, PrivateKey, PublicKey, SignatureAlgorithm, signature_algorithm
+from tsa_core.protocol.signatures import (
+    RSA_SHA1,
+    PrivateKey,
+    PublicKey,
+    SignatureAlgorithm,
+    is_slow,
+    signature_algorithm,
+)
 
 
 class Signer(ABC):
@@ -26,6 +33,12 @@ class Signer(ABC):
     """Makes the same signatures as `sign` from digests by `algorithm.digest`, for keys in this process's memory.
 
     Where it is not None the core hashes and asks it instead. Most signers leave it, and hash in `sign`, if at all.
+    """
+
+    parallel: bool = False
+    """Whether two threads sign twice as much: of local signers that need 0.1 ms or more, and let other threads run.
+
+    Where a process has a CPU to spare, a second thread then makes a share of the signatures.
     """
 
     @property
@@ -107,6 +120,7 @@ class LocalKeySigner(KeySigner):
         self._sign = self._algorithm.signing_function(private_key)
         self._with_sha1 = partial(_Sha1Signer, private_key)
         if type(self).sign is LocalKeySigner.sign:
+            self.parallel = is_slow(public_key)
             self.sign_digest = self._algorithm.digest_signing_function(private_key)
 
     def sign(self, message: bytes, *, timeout: float) -> bytes:  # noqa: ARG002 - a local key does not wait

@@ -17,13 +17,11 @@ from tsa_core.api import (
     Countersigner,
     Observer,
     PKIFailureInfo,
-    PluginCrash,
     PolicySelector,
     RefusalRecord,
     RequestContext,
     RequestRejected,
     ResponseProcessor,
-    SignerError,
     TimeStampReq,
     TsaError,
 )
@@ -38,6 +36,8 @@ from tsa_core.authority.processors import Processors
 from tsa_core.authority.profile import Profile
 from tsa_core.authority.replies import Replies
 from tsa_core.authority.request_trace import RequestTrace
+from tsa_core.authority.second_thread import SecondThread, Signing
+from tsa_core.authority.signing import sign
 from tsa_core.authority.token_extensions import new_draft, token_extensions
 from tsa_core.protocol.request import read_request
 from tsa_core.protocol.tstinfo import SERIAL_OCTETS, encode_serials
@@ -54,7 +54,8 @@ class TimestampAuthority:
     tokens now. Plugins whose `latency` is remote are called in at most `threads` threads each, and have `limits`
     seconds for a call, by kind: audit, response, policy. `may_wait` says that audit sinks or processors are called,
     which may wait for disks even when they are local. `distribution` says where a plugin comes from, for the log.
-    `refusals` are called with each request that gets no token, and must not wait.
+    `refusals` are called with each request that gets no token, and must not wait. `spare_cpu` says that a second thread
+    may sign, too, where a profile's key is slow.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class TimestampAuthority:
         refusals: Sequence[Callable[[RefusalRecord], None]] = (),
         limits: Mapping[CauseKind, float] = MappingProxyType({}),
         threads: int = DEFAULT_THREADS,
+        spare_cpu: bool = False,
     ) -> None:
         self.causes = causes or Causes()
 
@@ -96,13 +98,16 @@ class TimestampAuthority:
         """Stands for what is called in the thread that answers a batch."""
         self._alone_here: list[None] = []
         """Requests in no batch that threads work on which must not wait: when one is there, it hangs."""
+        self._second = SecondThread() if spare_cpu and any(profile.parallel for profile in profiles) else None
+        self.least_batch = 1 if self._second is None else 2
+        """How many requests a batch has at least, if so many are there: as many as are signed at the same time."""
         self._replies = Replies(observers, distribution, refusals)
         self._observed = bool(observers)
         self._processes, self._stores = bool(processors), bool(audit_sinks)
         last: tuple[_Stage, ...] = (self._complete, *([self._process] if processors else []))
-        self._stages: tuple[_Stage, ...] = (self._prepare, self._sign, *last)
+        self._stages: tuple[_Stage, ...] = (self._prepare, sign, *last)
         # For a thread that may wait, and gives up in time what hangs.
-        self._stages_within_limits: tuple[_Stage, ...] = (self._prepare, partial(self._sign, limited=True), *last)
+        self._stages_within_limits: tuple[_Stage, ...] = (self._prepare, partial(sign, limited=True), *last)
 
     def respond(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> Reply:
         """Answer a DER request; never raises. A failure of any kind becomes a rejection (RFC 3161 2.4.2).
@@ -167,7 +172,7 @@ class TimestampAuthority:
         unanswered = [pending for pending in batch if pending.reply is None]
         if not unanswered:
             return 0.0
-        work = WorkOnBatch(guard)
+        work = WorkOnBatch(guard, self._second.share() if self._second is not None and len(unanswered) > 1 else None)
         if guard is not None:
             guard.begin(self._here)
         for pending, serial_der in zip(
@@ -175,9 +180,13 @@ class TimestampAuthority:
         ):
             pending.batch = work
             pending.serial_der = serial_der
-        for stage in stages or self._stages:
-            self._attempt(stage, unanswered, guard)
-            unanswered = [pending for pending in unanswered if pending.reply is None]
+        try:
+            for stage in stages or self._stages:
+                self._attempt(stage, unanswered, guard)
+                unanswered = [pending for pending in unanswered if pending.reply is None]
+        finally:
+            if work.shared is not None:
+                work.shared.end()
         seconds = (perf_counter_ns() - started) / 1e9
         failure = None
         if self._stores and unanswered:
@@ -214,8 +223,10 @@ class TimestampAuthority:
 
         if (found := self.profiles.get(profile)) is None:
             raise ConfigError(f"there is no profile {profile[:64]!r}; there are: {', '.join(self.profiles)}")
-        sign = partial(self._sign, limited=True)
-        parts = AuthorityParts(self.profiles, self._admission, self._audit_sinks, self._replies, self._new_stamp, sign)
+        limited = partial(sign, limited=True)
+        parts = AuthorityParts(
+            self.profiles, self._admission, self._audit_sinks, self._replies, self._new_stamp, limited
+        )
         return ProfileCountersigner(found, protocol, parts, sha1=sha1, within=within)
 
     def close(self) -> None:
@@ -225,6 +236,8 @@ class TimestampAuthority:
         self._admission.close()
         for profile in self.profiles.values():
             profile.close()
+        if self._second is not None:
+            self._second.close()
 
     @property
     def failed_sinks(self) -> Sequence[Cause]:
@@ -332,40 +345,10 @@ class TimestampAuthority:
         )
         pending.signed_attributes = attributes = template.signed_attributes(tst_info, stamp.signing_time_der)
         # Hashed in this stage and not by the signer: a hash right after other hashes costs half as much.
-        pending.to_sign = profile.to_sign(attributes)
-
-    def _sign(self, pending: PendingRequest, limited: bool = False) -> None:
-        profile, trace = pending.profile, pending.trace
-        if trace is not None:
-            trace.algorithm = profile.algorithm.name
-            trace.serial_der = pending.serial_der
-            trace.sign_began = perf_counter_ns()
-        try:
-            signature: object = (profile.sign_within_limit if limited else profile.sign)(pending.to_sign)
-        except SignerError as error:
-            profile.signing.set(profile.signer_failed)
-            error.plugin = profile.settings.scheme
-            raise
-        except BaseException as error:
-            profile.signing.set(profile.signer_failed)
-            plugin = profile.settings.scheme
-            raise PluginCrash(
-                f"the signer plugin {plugin!r} of profile {profile.name!r} crashed", plugin=plugin
-            ) from error
-        if type(signature) is not bytes and not isinstance(signature, bytes):
-            profile.signing.set(profile.signer_failed)
-            raise profile.no_signature(signature)
-        if profile.verifies and not profile.algorithm.is_valid(
-            profile.signer.public_key, signature, pending.signed_attributes
-        ):
-            profile.signing.set(profile.signer_failed)
-            raise SignerError(f"profile {profile.name}: the signature does not verify; the key may have changed")
-        profile.signed = True
-        if profile.signing.reason:
-            profile.signing.clear()
-        pending.signature = signature
-        if trace is not None:
-            trace.sign_ended = perf_counter_ns()
+        pending.to_sign = to_sign = profile.to_sign(attributes)
+        if pending.batch.shared is not None and profile.parallel:
+            pending.signing = signing = Signing(profile.sign, to_sign)
+            pending.batch.shared.add(signing)
 
     def _complete(self, pending: PendingRequest) -> None:
         """Encode the reply."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tsa_core.api import RequestContext, RequestRejected, RouteRequest, TimeStampReq, TokenDraft
 from tsa_core.authority.batch_guard import BatchGuard
 from tsa_core.authority.request_trace import RequestTrace
+from tsa_core.authority.second_thread import SharedBatch, Signing
 from tsa_core.protocol.tstinfo import Accuracy
 
 if TYPE_CHECKING:
@@ -42,12 +43,16 @@ class LeaveThread(BaseException):
 
 
 class WorkOnBatch:
-    """What the requests of a batch share: `stamps` are times by profile, `guard` decides who answers."""
+    """What the requests of a batch share: `stamps` are times by profile, `guard` decides who answers.
 
-    __slots__ = ("guard", "stamps")
+    `shared` has those that two threads sign; None without a second one.
+    """
 
-    def __init__(self, guard: BatchGuard | None) -> None:
+    __slots__ = ("guard", "shared", "stamps")
+
+    def __init__(self, guard: BatchGuard | None, shared: SharedBatch | None = None) -> None:
         self.guard = guard
+        self.shared = shared
         self.stamps: dict[str, Stamp] = {}
 
 
@@ -70,6 +75,7 @@ class PendingRequest:
         "serial_der",
         "signature",
         "signed_attributes",
+        "signing",
         "stamp",
         "to_sign",
         "trace",
@@ -93,6 +99,7 @@ class PendingRequest:
         self.context = context
         self.trace = trace
         self.reply: Reply | None = None
+        self.signing: Signing | None = None
 
     @property
     def answered(self) -> Reply:

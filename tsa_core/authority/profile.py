@@ -93,6 +93,8 @@ class Profile:
         self._use(signer)
         self.waits = signer.latency == "remote"
         """Whether a signature waits for a backend, so that the I/O thread must not make it."""
+        self.parallel = signer.parallel and not self.waits
+        """Whether a second thread may sign a share of a batch."""
         self.chain = chain or self._load_chain()
         check_chain(
             self.chain,

@@ -13,6 +13,8 @@ AUTO = "auto"
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUP = Path("/proc/self/cgroup")
 _MOST_WORKERS = 256
+CPUS_AT_START = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+"""The CPUs that the system lets this process run on; a worker may keep itself to one of them later."""
 
 
 class OnePerCore(int):
@@ -35,6 +37,12 @@ def usable_cores() -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, _quota(_own_group()))))
+
+
+def has_spare_cpu(workers: int) -> bool:
+    """Say whether this server may use a whole CPU more than it has workers, by its affinity at start and its quota."""
+    cores = os.cpu_count() or 1 if CPUS_AT_START is None else len(CPUS_AT_START)
+    return min(cores, _quota(_own_group())) >= workers + 1
 
 
 def _own_group() -> PurePosixPath:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ByteSize, Field, WrapValidator, field_vali
 
 from tsa_core.api.fields import ConfigPath, Duration, Oid, TextList, split_text
 from tsa_core.config.accuracy import AccuracySettings
-from tsa_core.config.cores import OnePerCore, one_per_core
+from tsa_core.config.cores import OnePerCore, has_spare_cpu, one_per_core
 from tsa_core.config.networks import Networks
 from tsa_core.config.sections import PluginTable, Table
 from tsa_core.protocol.hashes import DEFAULT_IMPRINT_HASHES, hash_by_name
@@ -99,6 +99,11 @@ class ServerSettings(Table):
         description="with several workers: one whose loop has not run for so long is killed and replaced; 0: never",
     )
     pin_workers: bool = Field(True, description="with granian and keys in memory, keep each worker on a CPU of its own")
+    second_thread: bool = Field(
+        True,
+        description="with slow keys in memory (P-384, RSA, ML-DSA) and fewer workers than CPUs, a second thread of "
+        "each worker makes half of its signatures",
+    )
     threads: int = Field(
         64,
         ge=1,
@@ -192,6 +197,11 @@ class ServerSettings(Table):
                 "HTTP with --server granian"
             )
         return self
+
+    @property
+    def spare_cpu(self) -> bool:
+        """Whether a second thread of each worker may sign."""
+        return self.second_thread and has_spare_cpu(self.workers)
 
     def over_tls(self) -> ServerSettings:
         """Return the settings that hold for connections with TLS: its own limits, and HTTP/2 unless it is off."""

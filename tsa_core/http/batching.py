@@ -35,6 +35,8 @@ class Responder(Protocol):
 
     may_wait: bool
     """Whether a batch may wait for a disk."""
+    least_batch: int
+    """How many requests a batch should have at least, if so many are there."""
 
     def respond(self, batch: Sequence[BatchedRequest], guard: BatchGuard) -> float:
         """Answer the requests, and return the seconds that grow with their number; raises BatchTaken.
@@ -140,7 +142,8 @@ class Batch:
                 self._work = None
                 work.end()
         if seconds > _TARGET_SECONDS:
-            self._target_size = max(1, min(self._target_size, len(requests)) // 2)
+            least = requests[0].responder.least_batch
+            self._target_size = max(least, min(self._target_size, len(requests)) // 2)
         elif len(requests) >= self._target_size:
             self._target_size = min(_MAX_SIZE, self._target_size * 2)
 

@@ -82,6 +82,7 @@ class _FastResponder:
         self._tracing = tracing
         self._id_header = resource.id_header.lower()
         self.may_wait = resource.authority.may_wait
+        self.least_batch = resource.authority.least_batch
 
     def head(self, reply: Reply, environ: dict[str, Any], request_id: str) -> tuple[str, list[tuple[str, str]]]:
         """Return status and headers of a reply, and end its trace."""

@@ -48,6 +48,9 @@ MAX_RSA_BITS: Final = 16384
 """A larger key makes a verification so slow that it is an attack."""
 
 
+_QUICK_CURVE_BITS: Final = 256
+
+
 class UnsupportedKey(TsaError):
     """The key cannot be used for timestamps; the text says what it is and what is needed."""
 
@@ -195,6 +198,16 @@ def describe_key(public_key: object) -> str:
         if isinstance(public_key, kind):
             return {"ed25519": "Ed25519", "ed448": "Ed448"}.get(algorithm.name, algorithm.name.upper())
     return type(public_key).__name__
+
+
+def is_slow(public_key: PublicKey) -> bool:
+    """Say whether a signature takes so long that two threads of one process make nearly twice as many.
+
+    All do but P-256, P-224 and the Edwards curves, whose signatures cost less than the request around them.
+    """
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return public_key.curve.key_size > _QUICK_CURVE_BITS
+    return not isinstance(public_key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey))
 
 
 def public_key_info(key: PublicKey) -> bytes:

@@ -227,6 +227,7 @@ class Service:
                 CauseKind.AUDIT: settings.audit.sink_timeout.total_seconds(),
             },
             threads=settings.server.threads,
+            spare_cpu=settings.server.spare_cpu,
         )
         self.events: TrailEvents = TrailEvents(self.authority.audit, wanted=bool(sinks))
         self.anchoring = open_anchoring(settings.audit, self.host, self.authority.audit)
