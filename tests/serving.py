@@ -234,6 +234,15 @@ class CrashingResponder:
     def give_up(self, batch: Sequence[BatchedRequest], hanging: PluginCalls) -> None:
         raise RuntimeError("a bug")
 
+    def sign(self, request: BatchedRequest, guard: BatchGuard) -> None:
+        raise RuntimeError("a bug")
+
+    def lose(self, request: BatchedRequest, hanging: PluginCalls) -> None:
+        raise RuntimeError("a bug")
+
+    def refuse_waiting(self, request: BatchedRequest, waited: float) -> None:
+        raise RuntimeError("a bug")
+
 
 def application_that_cannot_answer(environ: dict[str, Any], _start: Any) -> list[bytes]:
     """Put every request into a batch that cannot be answered."""

@@ -146,6 +146,8 @@ def test_what_has_waited_longest_is_refused_first() -> None:
 class InPool:
     """A connection with a request that a pool runs."""
 
+    batched = None
+
     def __init__(self, holder: str, name: str, order: list[str]) -> None:
         self.holder = holder
         self.name = name

@@ -64,6 +64,15 @@ class Application:
     def give_up(self, batch: Sequence[BatchedRequest], hanging: PluginCalls) -> None:
         raise AssertionError(f"{hanging.what} hangs, and {len(batch)} requests are given up")
 
+    def sign(self, _request: BatchedRequest, _guard: BatchGuard) -> None:
+        raise AssertionError("nothing waits")
+
+    def lose(self, _request: BatchedRequest, _hanging: PluginCalls) -> None:
+        raise AssertionError("nothing waits")
+
+    def refuse_waiting(self, _request: BatchedRequest, _waited: float) -> None:
+        raise AssertionError("nothing waits")
+
     def request(self, connection: object) -> BatchedRequest:
         request = BatchedRequest(self, PendingRequest(RequestContext(), None), {}, "")
         request.connection = connection

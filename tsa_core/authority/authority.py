@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf
 from time import perf_counter_ns
 from types import MappingProxyType
-from typing import TypeAlias
 
 from tsa_core.api import (
     AuditEvent,
@@ -26,11 +25,12 @@ from tsa_core.api import (
     TsaError,
 )
 from tsa_core.authority.admission import Admission
+from tsa_core.authority.attempts import Attempts, Stage
 from tsa_core.authority.audit_sinks import AuditSinks
 from tsa_core.authority.batch_guard import BatchGuard
 from tsa_core.authority.causes import Cause, CauseKind, Causes
 from tsa_core.authority.gate import ClockGate
-from tsa_core.authority.pending_request import LeaveThread, PendingRequest, Reply, Stamp, WorkOnBatch
+from tsa_core.authority.pending_request import PendingRequest, Reply, Stamp, WorkOnBatch
 from tsa_core.authority.plugin_calls import DEFAULT_SECONDS, DEFAULT_THREADS, PluginCalls
 from tsa_core.authority.processors import Processors
 from tsa_core.authority.profile import Profile
@@ -38,11 +38,11 @@ from tsa_core.authority.replies import Replies
 from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.authority.second_thread import SecondThread, Signing
 from tsa_core.authority.signing import sign
+from tsa_core.authority.signing_in_threads import SigningInThreads
 from tsa_core.authority.token_extensions import new_draft, token_extensions
 from tsa_core.protocol.request import read_request
 from tsa_core.protocol.tstinfo import SERIAL_OCTETS, encode_serials
 
-_Stage: TypeAlias = Callable[[PendingRequest], None]
 _new_tuple = tuple.__new__
 """Makes a named tuple in half the time of its constructor."""
 
@@ -90,6 +90,7 @@ class TimestampAuthority:
         self._audit_sinks = AuditSinks(audit_sinks, self.causes, calls_of(CauseKind.AUDIT))
         self.may_wait = bool(processors or audit_sinks)
         self._remote = self._processors.remote or self._audit_sinks.remote or gate.clock.latency == "remote"
+        self._waits_to_sign_alone = not (self._remote or processors)
         self._here = PluginCalls(
             "a key or a clock in this process's memory",
             seconds=max(profile.sign_timeout for profile in profiles),
@@ -102,12 +103,15 @@ class TimestampAuthority:
         self.least_batch = 1 if self._second is None else 2
         """How many requests a batch has at least, if so many are there: as many as are signed at the same time."""
         self._replies = Replies(observers, distribution, refusals)
+        self._attempt = Attempts(self._replies)
+        self.in_threads: SigningInThreads = SigningInThreads(self._sign, self._replies, self._here)
+        """For requests that wait for their signer alone."""
         self._observed = bool(observers)
         self._processes, self._stores = bool(processors), bool(audit_sinks)
-        last: tuple[_Stage, ...] = (self._complete, *([self._process] if processors else []))
-        self._stages: tuple[_Stage, ...] = (self._prepare, sign, *last)
+        self._stages: tuple[Stage, ...] = (self._prepare, sign)
         # For a thread that may wait, and gives up in time what hangs.
-        self._stages_within_limits: tuple[_Stage, ...] = (self._prepare, partial(sign, limited=True), *last)
+        self._stages_within_limits: tuple[Stage, ...] = (self._prepare, partial(sign, limited=True))
+        self._last_stages: tuple[Stage, ...] = (self._complete, *([self._process] if processors else []))
 
     def respond(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> Reply:
         """Answer a DER request; never raises. A failure of any kind becomes a rejection (RFC 3161 2.4.2).
@@ -138,12 +142,16 @@ class TimestampAuthority:
             pending.trace.wait_began = pending.trace.started
         return self._replies.refuse(pending, rejection)
 
-    def admit(self, body: bytes, context: RequestContext, trace: RequestTrace | None = None) -> PendingRequest:
+    def admit(
+        self, body: bytes, context: RequestContext, trace: RequestTrace | None = None, *, may_wait: bool = False
+    ) -> PendingRequest:
         """Read a DER request and check whether its profile accepts it; never raises.
 
-        A refused request has its reply already. `respond_batch` answers the others.
+        A refused request has its reply already. `respond_batch` answers the others. With `may_wait`, one that needs a
+        thread for its signature, and for nothing else, says that it `waits`, and does not enter a thread for all.
         """
         pending = self._new(context, trace)
+        pending.waits = may_wait and self._waits_to_sign_alone
         try:
             pending.request = read_request(body)
         except RequestRejected as rejection:
@@ -155,7 +163,7 @@ class TimestampAuthority:
         return pending
 
     def respond_batch(
-        self, batch: Sequence[PendingRequest], guard: BatchGuard | None = None, stages: Sequence[_Stage] = ()
+        self, batch: Sequence[PendingRequest], guard: BatchGuard | None = None, stages: Sequence[Stage] = ()
     ) -> float:
         """Answer a batch of admitted requests: each has its reply when this returns.
 
@@ -175,18 +183,20 @@ class TimestampAuthority:
         work = WorkOnBatch(guard, self._second.share() if self._second is not None and len(unanswered) > 1 else None)
         if guard is not None:
             guard.begin(self._here)
-        for pending, serial_der in zip(
-            unanswered, encode_serials(os.urandom(SERIAL_OCTETS * len(unanswered))), strict=True
-        ):
-            pending.batch = work
-            pending.serial_der = serial_der
+        unsigned = unanswered
+        for pending in unanswered:
+            if pending.signed:
+                pending.batch = work
+                unsigned = [pending for pending in unanswered if not pending.signed]
         try:
-            for stage in stages or self._stages:
-                self._attempt(stage, unanswered, guard)
-                unanswered = [pending for pending in unanswered if pending.reply is None]
+            self._sign(unsigned, work, stages)
         finally:
             if work.shared is not None:
                 work.shared.end()
+        for stage in self._last_stages:
+            unanswered = [pending for pending in unanswered if pending.reply is None]
+            self._attempt(stage, unanswered, guard)
+        unanswered = [pending for pending in unanswered if pending.reply is None]
         seconds = (perf_counter_ns() - started) / 1e9
         failure = None
         if self._stores and unanswered:
@@ -256,20 +266,14 @@ class TimestampAuthority:
     def _new(self, context: RequestContext, trace: RequestTrace | None) -> PendingRequest:
         return PendingRequest(context, RequestTrace() if trace is None and self._observed else trace)
 
-    def _attempt(self, stage: _Stage, batch: Iterable[PendingRequest], guard: BatchGuard | None = None) -> None:
-        """Take each request through a stage. A request for which the stage raises is refused, a plugin's crash too."""
-        for pending in batch:
-            try:
-                stage(pending)
-            except LeaveThread:
-                raise
-            except BaseException as error:  # noqa: BLE001 - sys.exit() in a plugin is no reason to end
-                if guard is None:
-                    self._replies.fail(pending, error)
-                    continue
-                with guard.lock:
-                    guard.check()
-                    self._replies.fail(pending, error)
+    def _sign(self, unsigned: Sequence[PendingRequest], work: WorkOnBatch, stages: Sequence[Stage] = ()) -> None:
+        """Take requests through the stages up to their signatures."""
+        serials = encode_serials(os.urandom(SERIAL_OCTETS * len(unsigned)))
+        for pending, serial_der in zip(unsigned, serials, strict=True):
+            pending.batch = work
+            pending.serial_der = serial_der
+        for stage in stages or self._stages:
+            self._attempt(stage, [pending for pending in unsigned if pending.reply is None], work.guard)
 
     def _respond_alone(self, pending: PendingRequest) -> None:
         """Answer a request that is in no batch; in a thread that may wait when this one must not wait for it."""
@@ -300,7 +304,10 @@ class TimestampAuthority:
         if trace is not None:
             trace.profile = profile.name
         self._admission.check(request, profile)
-        if profile.waits or self._remote:
+        pending.waits = waits = pending.waits and profile.waits
+        if waits and trace is not None:
+            trace.wait_began = perf_counter_ns()
+        elif not waits and (profile.waits or self._remote):
             self._enter(pending)
 
     def _enter(self, pending: PendingRequest) -> None:

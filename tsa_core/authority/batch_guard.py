@@ -51,7 +51,7 @@ class BatchGuard:
                 return False
             self._taken = True
             self._overdue = self._calls
-            self._overdue.lost()
+            self._overdue.lost(self)
             return True
 
     def check(self) -> None:

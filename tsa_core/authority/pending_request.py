@@ -74,12 +74,14 @@ class PendingRequest:
         "response",
         "serial_der",
         "signature",
+        "signed",
         "signed_attributes",
         "signing",
         "stamp",
         "to_sign",
         "trace",
         "tst_info",
+        "waits",
     )
 
     batch: WorkOnBatch
@@ -100,6 +102,10 @@ class PendingRequest:
         self.trace = trace
         self.reply: Reply | None = None
         self.signing: Signing | None = None
+        self.signed = False
+        """Whether a thread has made its signature already."""
+        self.waits = False
+        """Whether it needs a thread for its signature (`TimestampAuthority.sign_in_thread`), and has none yet."""
 
     @property
     def answered(self) -> Reply:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tsa_core.api import TsaError
 from tsa_core.authority.causes import Cause
@@ -16,6 +16,17 @@ T = TypeVar("T")
 
 DEFAULT_SECONDS = 5.0
 DEFAULT_THREADS = 64
+
+
+class Watched(Protocol):
+    """A call that somebody else watches: who gives it up calls `lost`, and `found` when it has returned after all."""
+
+    def begin(self, calls: PluginCalls) -> None:
+        """Say that the plugin is called now."""
+
+    @property
+    def hanging(self) -> PluginCalls | None:
+        """The plugin that did not return in time, once the call was given up."""
 
 
 class _Call:
@@ -71,7 +82,7 @@ class PluginCalls:
         self._started = 0
         self._overdue = 0
         self._suspect = False
-        self._trying: _Call | None = None
+        self._trying: _Call | Watched | None = None
         self._closed = False
 
     def call(self, make: Callable[[], T]) -> T:
@@ -85,13 +96,29 @@ class PluginCalls:
         result: T = call.result
         return result
 
+    def call_here(self, make: Callable[[], T], watched: Watched) -> T:
+        """Return `make()`, called in this thread: whoever watches gives it up in time."""
+        if self._suspect or self._overdue >= self._threads:
+            with self._lock:
+                self._try(watched)
+        watched.begin(self)
+        try:
+            return make()
+        finally:
+            if self._suspect:
+                with self._lock:
+                    if watched.hanging is None:
+                        self._end_trial(watched)
+                        self._recover(in_time=True)
+
     def overdue(self) -> TsaError:
         """Return the error for a call that has not returned in time."""
         return self._error(f"{self.what} has not returned within {self.seconds:g} s")
 
-    def lost(self) -> None:
+    def lost(self, watched: Watched) -> None:
         """Count a call that somebody else made, in another thread than these, and has given up."""
         with self._lock:
+            self._end_trial(watched)
             self._lose()
 
     def found(self) -> None:
@@ -110,19 +137,32 @@ class PluginCalls:
 
     def _begin(self, call: _Call) -> None:
         with self._lock:
-            if self._suspect:
-                if self._trying is not None:
-                    raise self._error(f"{self.what} hangs")
-                self._trying = call
+            self._try(call)
             if self._idle:
                 worker = self._idle.pop()
                 worker.call = call
                 worker.go.release()
             elif self._started >= self._threads:
-                self._trying = None if self._trying is call else self._trying
-                raise self._error(f"{self.what} hangs: {self._threads} calls have not returned")
+                self._end_trial(call)
+                raise self._many_hang()
             else:
                 self._start(call)
+
+    def _try(self, call: _Call | Watched) -> None:
+        """Raise the error of a plugin that hangs, unless this call is the one that tries again."""
+        if self._suspect and self._trying is not None:
+            raise self._error(f"{self.what} hangs")
+        if self._overdue >= self._threads:
+            raise self._many_hang()
+        if self._suspect:
+            self._trying = call
+
+    def _end_trial(self, call: _Call | Watched) -> None:
+        if self._trying is call:
+            self._trying = None
+
+    def _many_hang(self) -> TsaError:
+        return self._error(f"{self.what} hangs: {self._threads} calls have not returned")
 
     def _start(self, call: _Call) -> None:
         worker = _Worker()
@@ -132,7 +172,7 @@ class PluginCalls:
         try:
             thread.start()
         except (RuntimeError, MemoryError) as error:
-            self._trying = None if self._trying is call else self._trying
+            self._end_trial(call)
             raise self._error(f"{self.what} cannot be called, for want of a thread: {error}") from None
         self._started += 1
 
@@ -142,8 +182,7 @@ class PluginCalls:
             if call.returned:
                 return False
             call.overdue = True
-            if self._trying is call:
-                self._trying = None
+            self._end_trial(call)
             self._lose()
         return True
 
@@ -180,8 +219,7 @@ class PluginCalls:
     def _returned(self, call: _Call, worker: _Worker) -> bool:
         with self._lock:
             call.returned = True
-            if self._trying is call:
-                self._trying = None
+            self._end_trial(call)
             self._overdue -= call.overdue
             self._recover(in_time=not call.overdue)
             if not self._closed:

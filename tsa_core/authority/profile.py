@@ -25,6 +25,7 @@ from tsa_core.api import (
 from tsa_core.api.time_limit import Overdue, within_limit
 from tsa_core.api.wrong_types import describe
 from tsa_core.authority.awaited_signer import NOT_REACHED, AwaitedSigner
+from tsa_core.authority.batch_guard import BatchGuard
 from tsa_core.authority.causes import Cause, CauseKind
 from tsa_core.authority.chain import CertificateChain, chain_of, check_chain, load_chain
 from tsa_core.authority.conforming import conform
@@ -298,6 +299,10 @@ class Profile:
     def sign_within_limit(self, to_sign: bytes) -> bytes:
         """Do what `sign` does, in a thread that may wait, and give up in time whatever the signer does."""
         return self._calls.call(partial(self._ask_signer, to_sign))
+
+    def sign_here(self, to_sign: bytes, guard: BatchGuard) -> bytes:
+        """Do what `sign` does, in this thread; whoever looks at the guard gives up in time."""
+        return self._calls.call_here(partial(self._ask_signer, to_sign), guard)
 
     def close(self) -> None:
         """End the threads that call the signer."""

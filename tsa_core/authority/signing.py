@@ -47,6 +47,8 @@ def sign(pending: PendingRequest, limited: bool = False) -> None:
 def _signature(pending: PendingRequest, *, limited: bool) -> object:
     """Return what the signer returns, in whichever thread it is called; raises what it raises."""
     profile, shared, signing = pending.profile, pending.batch.shared, pending.signing
+    if pending.waits and pending.batch.guard is not None:
+        return profile.sign_here(pending.to_sign, pending.batch.guard)
     if shared is None or signing is None:
         return (profile.sign_within_limit if limited else profile.sign)(pending.to_sign)
     shared.wait_for(signing)

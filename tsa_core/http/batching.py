@@ -47,6 +47,15 @@ class Responder(Protocol):
     def give_up(self, batch: Sequence[BatchedRequest], hanging: PluginCalls) -> None:
         """Refuse the requests, because a plugin hangs."""
 
+    def sign(self, request: BatchedRequest, guard: BatchGuard) -> None:
+        """In a thread of the request's pool: make what it waits for; `respond` answers it later. Raises BatchTaken."""
+
+    def lose(self, request: BatchedRequest, hanging: PluginCalls) -> None:
+        """Refuse a request that was taken from such a thread; `respond` answers it later."""
+
+    def refuse_waiting(self, request: BatchedRequest, waited: float) -> None:
+        """Refuse a request that has waited so many seconds for a thread; `respond` answers it later."""
+
 
 class BatchedRequest:
     """A request that an application has read, and the way to send its reply.
@@ -72,6 +81,11 @@ class BatchedRequest:
         self.pending = pending
         self.environ = environ
         self.request_id = request_id
+
+    @property
+    def pool(self) -> str | None:
+        """The pool whose thread makes its signature first, None when it can be answered as it is."""
+        return self.pending.profile.name if self.pending.waits and self.pending.reply is None else None
 
 
 class _Work(BatchGuard):

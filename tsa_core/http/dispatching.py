@@ -99,7 +99,10 @@ class Dispatcher:
         while self._done:
             pool, channel = self._done.popleft()
             pool.finished()
-            self._send(channel)
+            if channel.batched is None:
+                self._send(channel)
+            else:
+                self._queue.append(channel)
         for pool in self._pools.values():
             while old := pool.pop_expired():
                 self._refuse(old[1], old[0])
@@ -163,7 +166,12 @@ class Dispatcher:
         return True
 
     def give_up(self) -> None:
-        """From another thread: refuse the requests of a batch in which a plugin hangs, and those behind it."""
+        """From another thread: refuse the requests of a batch in which a plugin hangs, and those behind it.
+
+        Those whose signer hangs in a thread of a pool, too.
+        """
+        for pool in list(self._pools.values()):
+            pool.give_up()
         if refused := self.batch.give_up():
             self._late.extend((each.connection, None) for each in refused)
             self._wake()
@@ -176,6 +184,7 @@ class Dispatcher:
             channel.service()
         except LeaveIoThread as leaving:
             pool = leaving.pool
+            channel.batched = leaving.request
         except BaseException:
             log.exception("a request could not be answered; its connection is closed")
             _close_later(channel)
@@ -212,6 +221,10 @@ class Dispatcher:
 
     def _refuse(self, channel: Any, waited: float) -> None:
         """Run a request on the I/O thread: the application refuses it, because it has waited too long."""
+        if channel.batched is not None:
+            channel.batched.responder.refuse_waiting(channel.batched, waited)
+            self._queue.append(channel)
+            return
         prepare_rerun(channel, waited)
         self._serve(channel)
         self._send(channel)

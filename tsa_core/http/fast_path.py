@@ -105,6 +105,15 @@ class _FastResponder:
         self._authority.give_up([each.pending for each in batch], hanging)
         self._answer(batch)
 
+    def sign(self, request: BatchedRequest, guard: BatchGuard) -> None:
+        self._authority.in_threads.sign(request.pending, guard)
+
+    def lose(self, request: BatchedRequest, hanging: PluginCalls) -> None:
+        self._authority.in_threads.lose(request.pending, hanging)
+
+    def refuse_waiting(self, request: BatchedRequest, waited: float) -> None:
+        self._resource.refuse_waiting(request.pending, waited)
+
     def _answer(self, batch: Sequence[BatchedRequest]) -> None:
         for each in batch:
             reply = each.pending.answered

@@ -19,7 +19,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, NoReturn
 
 from tsa_core.authority import LeaveThread
+from tsa_core.authority.batch_guard import BatchGuard, BatchTaken
 from tsa_core.config import ServerSettings
+from tsa_core.http.batching import BatchedRequest
 from tsa_core.http.fair_queue import FairQueue
 
 log = logging.getLogger(__name__)
@@ -44,9 +46,11 @@ _LAST_SECONDS = 0.1
 class LeaveIoThread(LeaveThread):
     """Ends a request's run on the I/O thread; the pool of that name runs it again."""
 
-    def __init__(self, pool: str) -> None:
+    def __init__(self, pool: str, request: BatchedRequest | None = None) -> None:
         super().__init__(pool)
         self.pool = pool
+        self.request = request
+        """What was read, when the pool has only to sign it: it is then answered on the I/O thread."""
 
 
 def leave_io_thread(pool: str) -> NoReturn:
@@ -58,8 +62,46 @@ def wait_here(_pool: str) -> None:
     """Let the request go on: it runs in a thread that may wait."""
 
 
+class _Thread(threading.Thread):
+    """A thread of a pool. `lost` is the end of one that hangs: another may take its place."""
+
+    def __init__(self, threads: _Threads, number: int) -> None:
+        super().__init__(name=f"waitress-{number}", daemon=True)
+        self._threads = threads
+        self._lock = threading.Lock()
+        self.signing: tuple[Any, BatchGuard] | None = None
+        """The channel whose request it signs, and who decides whether it does so in time."""
+
+    def run(self) -> None:
+        threads = self._threads
+        ident = threading.get_ident()
+        threads.idents.add(ident)
+        while (channel := threads.channels.get()) is not None:
+            try:
+                if channel.batched is None:
+                    channel.service()
+                else:
+                    self._sign(channel)
+            except BatchTaken:
+                threads.lost.discard(self)
+                break
+            except BaseException:
+                log.exception("a request could not be answered")
+            threads.finish(channel)
+        threads.idents.discard(ident)
+
+    def _sign(self, channel: Any) -> None:
+        guard = BatchGuard(self._lock)
+        self.signing = channel, guard
+        try:
+            channel.batched.responder.sign(channel.batched, guard)
+        finally:
+            self.signing = None
+            guard.end()
+
+
 class _Threads:
-    """Threads that answer the requests of channels.
+    """Threads that answer the requests of channels, or sign them.
 
     waitress's own threads wait for a lock of Python's, which costs several times what a queue in C does.
     """
@@ -69,40 +111,52 @@ class _Threads:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._channels: SimpleQueue[Any] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self.channels: SimpleQueue[Any] = SimpleQueue()
+        self._threads: list[_Thread] = []
+        self.lost: set[_Thread] = set()
+        """Those that hang, and whose requests have been refused."""
 
     def __len__(self) -> int:
         return len(self._threads)
 
     def start(self) -> None:
         """Start one more; raises RuntimeError when the system allows no more."""
-        new = threading.Thread(target=self._run, name=f"waitress-{len(self._threads)}", daemon=True)
+        new = _Thread(self, len(self._threads))
         new.start()
         self._threads.append(new)
 
     def answer(self, channel: Any) -> None:
-        self._channels.put(channel)
+        self.channels.put(channel)
 
-    def _run(self) -> None:
-        self.idents.add(threading.get_ident())
-        while (channel := self._channels.get()) is not None:
-            try:
-                channel.service()
-            except BaseException:
-                log.exception("a request could not be answered")
-            self._pool.done.append((self._pool, channel))
-            channel.server.wake()
-        self.idents.discard(threading.get_ident())
+    def finish(self, channel: Any) -> None:
+        """Let the I/O thread go on with a request; from any thread."""
+        self._pool.done.append((self._pool, channel))
+        channel.server.wake()
+
+    def give_up(self, now: float) -> None:
+        """From another thread than the I/O thread: refuse the requests whose signer hangs, and leave their threads."""
+        for thread in self._threads.copy():
+            if (signing := thread.signing) is None:
+                continue
+            channel, guard = signing
+            if not guard.is_overdue(now):
+                continue
+            self.lost.add(thread)  # before it is taken: from then on the thread takes itself off
+            if not guard.take() or guard.hanging is None:
+                self.lost.discard(thread)
+                continue
+            self._threads.remove(thread)
+            channel.batched.responder.lose(channel.batched, guard.hanging)
+            self.finish(channel)
 
     def shutdown(self, seconds: float) -> None:
         """Cancel what waits, and end the threads; one that hangs ends with the process."""
         try:
             while True:
-                self._channels.get_nowait().cancel()
+                self.channels.get_nowait().cancel()
         except Empty:
             for _ in self._threads:
-                self._channels.put(None)
+                self.channels.put(None)
         ends = time.monotonic() + seconds
         for each in self._threads:
             each.join(max(0.0, ends - time.monotonic()))
@@ -142,7 +196,7 @@ class Pool:
     def finished(self) -> None:
         """Note that a request has been answered, and run the next one."""
         self._running -= 1
-        if self._since:
+        if self._since and self._has_thread():
             channel = self._waiting.take()
             self._run(channel, time.monotonic() - self._since.pop(channel))
 
@@ -162,6 +216,8 @@ class Pool:
         """Say whether a thread is free or can be started; the operating system may allow no more."""
         if self._running < len(self._threads):
             return True
+        if len(self._threads) + len(self._threads.lost) >= 2 * self._max_threads:
+            return False
         try:
             self._threads.start()
         except RuntimeError as error:
@@ -172,9 +228,14 @@ class Pool:
             return False
         return True
 
+    def give_up(self) -> None:
+        """From another thread: refuse the requests whose signer hangs."""
+        self._threads.give_up(time.monotonic())
+
     def _run(self, channel: Any, waited: float) -> None:
         self._running += 1
-        prepare_rerun(channel, waited)
+        if channel.batched is None:
+            prepare_rerun(channel, waited)
         self._threads.answer(channel)
 
     def shutdown(self) -> None:

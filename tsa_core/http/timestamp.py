@@ -138,7 +138,12 @@ class TimestampResource:
 
     def admit(self, body: bytes, context: RequestContext, environ: dict[str, Any]) -> PendingRequest:
         """Read the body of a DER request that `TimestampAuthority.respond_batch` answers later."""
-        return self.authority.admit(body, context, self._trace(context, environ))
+        return self.authority.admit(body, context, self._trace(context, environ), may_wait=True)
+
+    def refuse_waiting(self, pending: PendingRequest, waited: float) -> None:
+        """Refuse an admitted request that has waited too long for a thread."""
+        self._warn_of_queue(waited)
+        self.authority.in_threads.refuse(pending, BUSY)
 
     def status_of(self, reply: Reply) -> str:
         """Return the HTTP status of a reply to a DER request."""

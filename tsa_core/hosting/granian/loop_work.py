@@ -140,6 +140,8 @@ class LoopWork:
 
 
 def _add_to_batch(batch: Batch, reply: LoopReply, request: BatchedRequest) -> None:
+    if (pool := request.pool) is not None:
+        leave_io_thread(pool)  # to be run again there
     request.connection = reply
     request.answer = reply.answer
     batch.add(request)

@@ -15,6 +15,7 @@ from waitress.channel import ClientDisconnected, HTTPChannel
 
 from tsa_core.hosting.waitress.refusals import JsonErrorTask
 from tsa_core.hosting.waitress.request import Parser, Task
+from tsa_core.http.batching import BatchedRequest
 
 _MAX_DROPPED = 262_144
 _LINGER_SECONDS = 2.0
@@ -36,6 +37,8 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
     """Whether a request was refused whose body is still to come: the connection then ends gently."""
     lingers_until: float | None = None
     """Until when what still comes is dropped, by the monotonic clock, once the end has been sent."""
+    batched: BatchedRequest | None = None
+    """The request in front, when it has left for a pool that signs it, until it goes on."""
     held = False
     """Whether the next request waits until the client has read most of the replies to those before."""
     request: Any = None

@@ -26,7 +26,7 @@ from tsa_core.hosting.waitress.head import check_fields, check_lines, too_long
 from tsa_core.hosting.waitress.refusals import Refusal
 from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
 from tsa_core.http.guarding import PASSED
-from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, leave_io_thread, wait_here
+from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, LeaveIoThread, leave_io_thread, wait_here
 
 _MAX_CACHED = 256
 _MAX_HEADER_OCTETS = 2048
@@ -210,6 +210,13 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
         if request.waiting is not None:
             self._check_head(request.waiting)
             return
+        if (signed := self.channel.batched) is not None:
+            self.channel.batched = None
+            if signed.pool is not None:
+                raise RuntimeError("a thread has not signed a request, for a reason that was logged")
+            self.complete = self.wrote_header = True
+            self.add_to_batch(signed)
+            return
         if request.cached is None or request.command == "HEAD":
             super().execute()
             return
@@ -239,7 +246,9 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
         self._write_whole(self.status, self._headers, b"".join(refusal))
 
     def add_to_batch(self, request: BatchedRequest) -> None:
-        """Add a request to the batch, which writes its reply later."""
+        """Add a request to the batch, which writes its reply later; one that has to be signed leaves for its pool."""
+        if (pool := request.pool) is not None:
+            raise LeaveIoThread(pool, request)
         request.connection = self.channel
         self.channel.awaits_reply = True
         if self.request.connection_close:

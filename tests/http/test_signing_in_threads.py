@@ -1,0 +1,225 @@
+"""A request that waits for its signer alone: read on the I/O thread, signed in a thread, answered in a batch."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.conformance.plain_encoder import PlainRequest
+from tests.conformance.replies import granted, refused
+from tests.serving import QUERY, HttpReply, Parts, Server, TestSigner, TestSink, running_server
+from tsa_core.api import AuditRecord, SignerUnavailable
+from tsa_core.authority import BatchGuard, CauseKind, Causes, PluginCalls
+from tsa_core.testing import encode_request, wait_until
+
+SYSTEM_FAILURE = "03050600000040"
+REQUEST = encode_request(b"signed in a thread")
+THREADS = 4
+
+
+class Remote(TestSigner):
+    """A signer that waits for a backend: `before` is called ahead of each signature but the trial at start."""
+
+    latency = "remote"
+    sign_digest = None
+
+    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.before = before
+        self.threads: list[str] = []
+
+    def sign(self, message: bytes, *, timeout: float) -> bytes:
+        name = threading.current_thread().name
+        self.threads.append(name)
+        if not name.startswith("trial"):
+            self.before()
+        return super().sign(message, timeout=timeout)
+
+
+class Batches(TestSink):
+    """Notes which thread stores how many records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, int]] = []
+
+    def write_all(self, records: Sequence[AuditRecord]) -> None:
+        self.calls.append((threading.current_thread().name, len(records)))
+        super().write_all(records)
+
+
+class Gate:
+    """Counts those that come, and lets them pass once `go` is set."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.arrived = threading.Semaphore(0)
+
+    def __call__(self) -> None:
+        self.arrived.release()
+        self.go.wait(60)
+
+    def wait_for(self, count: int) -> None:
+        for _ in range(count):
+            assert self.arrived.acquire(timeout=60)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate()
+    yield made
+    made.go.set()
+
+
+def ask(server: Server) -> HttpReply:
+    return server.post(REQUEST)
+
+
+def test_the_thread_calls_the_signer_itself_and_the_loop_does_the_rest(gate: Gate) -> None:
+    signer, sink = Remote(gate), Batches()
+    with running_server(Parts(signers={"p256": signer}, sinks=[sink])) as server, ThreadPoolExecutor(8) as clients:
+        asked = [clients.submit(ask, server) for _ in range(8)]
+        gate.wait_for(8)
+        gate.go.set()
+        serials = {granted(each.result(60).body).tst_info["serial_number"].native for each in asked}
+    assert {name.partition("-")[0] for name in signer.threads[1:]} == {"waitress"}
+    assert {name.partition("-")[0] for name, _ in sink.calls} == {"io"}
+    assert sum(count for _, count in sink.calls) == 8
+    assert serials == {record.serial_number for record in sink.records}
+
+
+def test_pipelined_requests_are_answered_in_their_order() -> None:
+    bodies = [PlainRequest(nonce=number).encode() for number in range(1, 9)]
+    with (
+        running_server(Parts(signers={"p256": Remote()})) as server,
+        socket.create_connection(server.address, 60) as stream,
+        stream.makefile("rb") as replies,
+    ):
+        for body in bodies:
+            head = f"POST /api/v1/timestamp HTTP/1.1\r\nHost: a\r\nContent-Type: {QUERY}\r\n"
+            stream.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        nonces = []
+        for _ in bodies:
+            length = 0
+            while line := replies.readline().strip():
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            nonces.append(granted(replies.read(length)).tst_info["nonce"].native)
+    assert nonces == list(range(1, 9))
+
+
+@pytest.mark.parametrize("failure", [SystemExit(3), RuntimeError("a bug"), SignerUnavailable("down")])
+def test_whatever_the_signer_raises_refuses_its_request_and_no_other(failure: BaseException) -> None:
+    signer, sink = Remote(), TestSink()
+
+    def fail() -> None:
+        signer.before = lambda: None
+        raise failure
+
+    signer.before = fail
+    with running_server(Parts(signers={"p256": signer}, sinks=[sink])) as server:
+        refused(ask(server).body, SYSTEM_FAILURE)
+        granted(ask(server).body)
+    assert len(sink.records) == 1
+
+
+def test_when_all_threads_hang_requests_are_refused_at_once_and_signed_again_afterwards(gate: Gate) -> None:
+    signer, sink = Remote(gate), TestSink()
+    with (
+        running_server(
+            Parts(signers={"p256": signer}, sinks=[sink]),
+            profiles={"default": {"signer_timeout": "100ms"}},
+            threads=THREADS,
+        ) as server,
+        ThreadPoolExecutor(4 * THREADS) as clients,
+    ):
+        for reply in clients.map(ask, [server] * 4 * THREADS):
+            refused(reply.body, SYSTEM_FAILURE)
+        for _ in range(3):
+            refused(ask(server).body, SYSTEM_FAILURE)
+        assert sum(each.name.startswith("waitress-") for each in threading.enumerate()) <= 2 * THREADS
+        assert server.request("GET", "/readyz").status == 503
+        gate.go.set()
+        wait_until(lambda: server.request("GET", "/readyz").status == 200, seconds=60, what="ready again")
+        for reply in clients.map(ask, [server] * 4 * THREADS):
+            granted(reply.body)
+        wait_until(
+            lambda: sum(each.name.startswith("waitress-") for each in threading.enumerate()) <= THREADS,
+            seconds=60,
+            what="the threads that hung have ended",
+        )
+    assert len(sink.records) == 4 * THREADS
+
+
+def test_a_request_that_a_bug_left_unsigned_gets_an_error_and_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running_server(Parts(signers={"p256": Remote()})) as server:
+        assert server.service is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(server.service.authority.in_threads, "sign", lambda *_: 1 / 0)
+            assert ask(server).status == 500
+        granted(ask(server).body)
+    assert "ZeroDivisionError" in caplog.text
+
+
+# -- the calls of a plugin in a thread that somebody else watches ------------------------------------------------------
+
+
+def calls_of(hangs: Causes) -> PluginCalls:
+    cause = hangs.add(CauseKind.SIGNER, "default")
+    return PluginCalls("the signer 'x'", seconds=0.1, hangs=cause, error=SignerUnavailable, threads=2)
+
+
+class Lost:
+    """A call that was taken from its thread, which returns when told to."""
+
+    def __init__(self, calls: PluginCalls) -> None:
+        self.guard = BatchGuard()
+        self._go = threading.Event()
+        begun = threading.Event()
+
+        def hang() -> None:
+            begun.set()
+            self._go.wait(60)
+
+        self._thread = threading.Thread(target=calls.call_here, args=(hang, self.guard))
+        self._thread.start()
+        assert begun.wait(60)
+        assert self.guard.take()
+
+    def come_back(self) -> None:
+        self._go.set()
+        self._thread.join(60)
+        self.guard.end()
+
+
+def test_after_a_call_was_lost_one_at_a_time_tries_until_one_returns() -> None:
+    causes = Causes()
+    calls = calls_of(causes)
+    lost = Lost(calls)
+    assert calls.hangs.reason
+
+    def nested() -> None:
+        with pytest.raises(SignerUnavailable, match="hangs"):
+            calls.call_here(lambda: 1, BatchGuard())
+
+    calls.call_here(nested, BatchGuard())  # this one tries
+    assert not calls.hangs.reason
+    assert calls.call_here(lambda: 7, BatchGuard()) == 7
+    lost.come_back()
+
+
+def test_calls_that_were_lost_are_no_more_than_allowed() -> None:
+    calls = calls_of(Causes())
+    lost = [Lost(calls), Lost(calls)]
+    with pytest.raises(SignerUnavailable, match="2 calls have not returned"):
+        calls.call_here(lambda: 7, BatchGuard())
+    for each in lost:
+        each.come_back()
+    assert not calls.hangs.reason
+    assert calls.call_here(lambda: 7, BatchGuard()) == 7
