@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -25,6 +26,11 @@ hypothesis.settings.register_profile("any speed", deadline=None, suppress_health
 hypothesis.settings.load_profile("any speed")
 
 INSTALLED = frozenset(entry_points(group="tsa_core.plugins").names)
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look through the thousands of tests themselves: 0.3 s each time."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
