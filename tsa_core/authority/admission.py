@@ -50,6 +50,11 @@ def _check_identity(identity: Identity, profile: Profile, request: TimeStampReq)
         )
 
 
+def _named_by_url(_request: TimeStampReq, context: RequestContext) -> str | None:
+    """Return the profile that the URL names, where there are no selectors."""
+    return context.profile
+
+
 class Admission:
     """Chooses among `profiles`, which include `default`. `claimed` are extensions that processors handle.
 
@@ -78,7 +83,9 @@ class Admission:
                 for name, selector in selectors
             )
         )
-        self._choose = self._choose_within_limits if any(may_hang(each) for _, each in selectors) else self._ask
+        self._choose: Callable[[TimeStampReq, RequestContext], str | None] = _named_by_url
+        if selectors:
+            self._choose = self._choose_within_limits if any(may_hang(each) for _, each in selectors) else self._ask
         self._asked_here: list[None] = []
         """Requests whose local selectors threads ask which must not wait: when one is there, it hangs."""
         self._claimed = claimed

@@ -61,13 +61,26 @@ class BatchedRequest:
     """A request that an application has read, and the way to send its reply.
 
     `responder` answers several such requests: it calls `answer` of each and then sets `answered`. The server sets
-    `answer` and `connection`. To hold `environ` keeps what the request belongs to open.
+    `answer` and `connection`. A request that was read without an environ has a head in `usual` (fast_path.UsualHead);
+    then `answer_usual` of its connection is called instead, with the status, this object and the DER of the reply. To
+    hold `environ`, or `holds`, keeps what the request belongs to open.
     """
 
-    __slots__ = ("answer", "answered", "connection", "environ", "pending", "request_id", "responder")
+    __slots__ = (
+        "answer",
+        "answered",
+        "connection",
+        "environ",
+        "holds",
+        "pending",
+        "request_id",
+        "responder",
+        "usual",
+    )
 
     answer: Callable[[str, list[tuple[str, str]], bytes], None]
     connection: Any
+    holds: object
 
     def __init__(
         self,
@@ -75,12 +88,14 @@ class BatchedRequest:
         pending: PendingRequest,
         environ: dict[str, Any],
         request_id: str,
+        usual: Any = None,
     ) -> None:
         self.responder = responder
         self.answered = False
         self.pending = pending
         self.environ = environ
         self.request_id = request_id
+        self.usual = usual
 
     @property
     def pool(self) -> str | None:

@@ -43,6 +43,9 @@ class ConnectionPoller(Protocol):
     def refresh(self, channel: Any) -> None:
         """Ask a connection again whether it waits to be read or written."""
 
+    def go_on(self, channel: Any) -> None:
+        """Do what `refresh` does for a connection that has nothing to send and goes on."""
+
 
 class Dispatcher:
     """Runs complete requests after each turn of the I/O loop, and sends the replies.
@@ -252,6 +255,9 @@ class Dispatcher:
             self._queue.append(channel)
 
     def _send(self, channel: Any) -> None:
+        if channel.reply and channel.send_reply():
+            self._poller.go_on(channel)
+            return
         if channel.connected and channel.writable():
             channel.handle_write()
         self._poller.refresh(channel)

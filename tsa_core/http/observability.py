@@ -56,6 +56,12 @@ class RequestTracingMiddleware:
         if self._recorder is not None and (environ.get(ENTER) is not wait_here or BEGINS_HERE in environ):
             self._recorder.begin()
 
+    def begin_usual(self) -> RequestTrace:
+        """Begin the trace of a request that has no environ, and return it."""
+        if self._recorder is not None:
+            self._recorder.begin()
+        return RequestTrace()
+
     def process_request(self, request: falcon.Request, _response: falcon.Response) -> None:
         """Begin the trace of a request that Falcon routes."""
         self.begin(request.env)
@@ -80,13 +86,27 @@ class RequestTracingMiddleware:
         queued_seconds = environ.get(QUEUED_SECONDS, 0.0)
         if 0 < queued_seconds < _INFINITE:
             duration_ns += int(queued_seconds * 1e9)
-        method = environ["REQUEST_METHOD"]
         if self._identities:
             trace.identity = environ.get(IDENTITY)
+        client = environ.get("REMOTE_ADDR") or ""
+        method = environ["REQUEST_METHOD"]
+        self._end(trace, route, duration_ns, (method, path, code, client, request_id))
+
+    def end_usual(self, trace: RequestTrace, route: str, code: str, client: str, request_id: str) -> None:
+        """End the trace of a request that `begin_usual` has begun; `route` is its path, too."""
+        self._end(trace, route, perf_counter_ns() - trace.started, ("POST", route, code, client, request_id))
+
+    def _end(
+        self,
+        trace: RequestTrace,
+        route: str | None,
+        duration_ns: int,
+        answered: tuple[str, str, str, str, str | None],
+    ) -> None:
+        method, path, code, client, request_id = answered
         if self._recorder is not None:
             self._recorder.end(route=route, method=method, code=code, duration_ns=duration_ns, trace=trace)
         if self._access is not None:
-            client = environ.get("REMOTE_ADDR") or ""
             self._access.request(
                 _new_answered(AnsweredRequest, (time(), method, path, code, client, request_id, duration_ns, trace))
             )

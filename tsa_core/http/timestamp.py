@@ -136,9 +136,11 @@ class TimestampResource:
             return self.authority.refuse(BUSY, context, trace, waited=True)
         return self.authority.respond(body, context, trace)
 
-    def admit(self, body: bytes, context: RequestContext, environ: dict[str, Any]) -> PendingRequest:
+    def admit(self, body: bytes, context: RequestContext, trace: RequestTrace | None) -> PendingRequest:
         """Read the body of a DER request that `TimestampAuthority.respond_batch` answers later."""
-        return self.authority.admit(body, context, self._trace(context, environ), may_wait=True)
+        if trace is not None:
+            trace.context = context
+        return self.authority.admit(body, context, trace, may_wait=True)
 
     def refuse_waiting(self, pending: PendingRequest, waited: float) -> None:
         """Refuse an admitted request that has waited too long for a thread."""
@@ -189,10 +191,18 @@ class TimestampResource:
 
     def request_id(self, environ: dict[str, Any]) -> str:
         """Return the id of a request: that in the client's header if it is valid, else a new one."""
+        return self.given_id(environ) or self.new_id()
+
+    def given_id(self, environ: dict[str, Any]) -> str:
+        """Return the id in the client's header if it is valid, else nothing."""
         given: str | None = environ.get(self.id_variable)
         # The id goes into a header and into the log: a space or a control character there could forge an entry.
         if given and len(given) <= _MAX_REQUEST_ID and given.isascii() and given.isprintable() and " " not in given:
             return given
+        return ""
+
+    def new_id(self) -> str:
+        """Return an id for a request whose client names none."""
         return f"{self._id_prefix}-{next(self._id_count):x}"
 
 

@@ -31,13 +31,17 @@ _FIRST_VERDICTS_SECONDS = 10.0
 _GENERATION = "tsa_core.generation"
 
 
-class _Generation:
-    """The application over one service; a reference to it keeps the service open."""
+class Generation:
+    """The application over one service; a reference to it keeps the service open.
 
-    __slots__ = ("__weakref__", "application")
+    `usual` is the application when it answers requests of known header blocks without an environ, else None.
+    """
+
+    __slots__ = ("__weakref__", "application", "usual")
 
     def __init__(self, application: Application) -> None:
         self.application = application
+        self.usual: Any = application if hasattr(application, "usual_heads") else None
 
 
 class LiveService:
@@ -51,27 +55,28 @@ class LiveService:
         self.service = service
         """The service for new requests."""
         self._build = build
-        self._generation = _Generation(build(service))
+        self.generation = Generation(build(service))
+        """Its application; whoever answers a request holds it until then."""
         self.on_commit: Callable[[], None] = lambda: None
         """Called after each commit, for listeners that have files to read again."""
         self._closing = False
-        self._prepared: tuple[Service, _Generation] | None = None
+        self._prepared: tuple[Service, Generation] | None = None
         self._retiring: list[threading.Thread] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request with the current service."""
         # The environ holds it until the reply is made, which in a batch is after this returns.
-        generation = environ[_GENERATION] = self._generation
+        generation = environ[_GENERATION] = self.generation
         return generation.application(environ, start_response)
 
     @property
     def checks_heads(self) -> bool:
         """Whether there are guards, which can refuse a request before its body has come."""
-        return hasattr(self._generation.application, "check_head")
+        return hasattr(self.generation.application, "check_head")
 
     def check_head(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes] | None:
         """Return the guards' refusal of a request, whose body need not be there; None when it passes."""
-        generation = environ[_GENERATION] = self._generation
+        generation = environ[_GENERATION] = self.generation
         check = getattr(generation.application, "check_head", None)
         return None if check is None else check(environ, start_response)
 
@@ -89,7 +94,7 @@ class LiveService:
         self.abort()
         new = Service(settings, material=material, previous=self.service, monitors=monitors)
         try:
-            self._prepared = new, _Generation(self._build(new))
+            self._prepared = new, Generation(self._build(new))
             new.clock.gate.wait_for_monitors(_FIRST_VERDICTS_SECONDS)
             if self._closing:
                 raise ConfigError("the server ends; the new configuration is not used")
@@ -102,8 +107,8 @@ class LiveService:
     def commit(self) -> None:
         """Let the prepared service answer all new requests, and close the old one when it is idle."""
         assert self._prepared is not None, "prepare() comes first"  # noqa: S101 - a mistake of ours
-        old_service, old_generation = self.service, self._generation
-        self.service, self._generation = self._prepared
+        old_service, old_generation = self.service, self.generation
+        self.service, self.generation = self._prepared
         self._prepared = None
         old_service.watch.stop()
         try:

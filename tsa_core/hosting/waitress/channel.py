@@ -14,8 +14,10 @@ from typing import Any
 from waitress.channel import ClientDisconnected, HTTPChannel
 
 from tsa_core.hosting.waitress.refusals import JsonErrorTask
-from tsa_core.hosting.waitress.request import Parser, Task
+from tsa_core.hosting.waitress.request import Parser, Task, UsualRequest, usual_reply
 from tsa_core.http.batching import BatchedRequest
+from tsa_core.http.fast_path import UsualHead
+from tsa_core.http.thread_pools import LeaveIoThread
 
 _MAX_DROPPED = 262_144
 _LINGER_SECONDS = 2.0
@@ -47,6 +49,8 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
     _dropped = 0
     holder = ""
     """The address or network whose share of the connections, and turns, this one counts for; empty for none."""
+    _block = b"\r\n"
+    """The header block of the last usual request; at first what no header block begins with."""
     reply = b""
     """A reply that is complete, while waitress's buffers are empty: sent as it is, it costs a third."""
 
@@ -66,7 +70,7 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
             self._drop(len(data))
         elif data:
             self.last_activity = time.time()
-            if self.request is None and not self.requests and (whole := self.parser_class.whole(self.adj, data)):
+            if self.request is None and not self.requests and (whole := self._whole(data)):
                 self.requests.append(whole)
                 self.server.add_task(self)
                 return
@@ -76,6 +80,19 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
                 self._ask_guards(request)
         else:
             self.handle_close()
+
+    def _whole(self, data: bytes) -> UsualRequest | Parser | None:
+        """Return the request that `data` is, no more and no less, when its header block is known; else None."""
+        generation = self.server.live.generation
+        if (usual := generation.usual) is not None:
+            block = self._block
+            if not data.startswith(block):
+                block = data[: data.find(b"\r\n\r\n") + 4]
+            head: UsualHead | None = usual.usual_heads.get(block)
+            if head is not None and len(data) == len(block) + head.size:
+                self._block = block
+                return UsualRequest(generation, head, block, data)
+        return self.parser_class.whole(self.adj, data)
 
     def _ask_guards(self, request: Parser) -> bool:
         """Queue the head of a request whose body has not come, when there are guards that have not seen it."""
@@ -104,9 +121,41 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
 
     def service(self) -> None:
         """Answer a request, perhaps in another thread than the one that sends: the reply before goes to the buffers."""
+        request = self.requests[0]
+        if type(request) is UsualRequest:
+            self._begin_usual(request)
+            return
         if self.reply:
             self._buffer_reply()
         super().service()
+
+    def _begin_usual(self, request: UsualRequest) -> None:
+        """Add a request to the batch. When it has to wait for something, it goes on as any other does."""
+        if self.connected:
+            try:
+                begun = request.head.begin(request.data[len(request.block) :], self.addr[0])
+            except LeaveIoThread:
+                self.requests[0] = request.parsed(self.adj)
+                raise
+            begun.holds = request.generation
+            begun.connection = self
+            self.awaits_reply = True
+            self.server.task_dispatcher.batch.add(begun)
+        del self.requests[0]
+
+    def answer_usual(self, status: str, request: BatchedRequest, der: bytes) -> None:
+        """Take the reply to the request that is in the batch."""
+        head: UsualHead = request.usual
+        close = head.closes or (self.server.slots.letting_go > 0 and self.lets_go())
+        reply = usual_reply(int(time.time()), status, head.reply_headers, self.adj.ident, close)
+        reply %= (request.request_id.encode("ascii"), len(der), der)
+        if self.reply or self.total_outbufs_len or not self.connected:
+            self.put(reply)
+        else:
+            self.reply = reply
+        if close:
+            self.close_when_flushed = True
+        self.awaits_reply = False  # from here on the next request of this connection may be answered
 
     def send_continue(self) -> None:
         """Ask for the body of a request (100 Continue), behind the reply to the one before, if guards let it pass."""
@@ -127,7 +176,8 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
 
     def lets_go(self) -> bool:
         """Say whether the reply to come ends this connection, so that its client may get another worker."""
-        if len(self.requests) > 1 or self.request is not None:
+        others = len(self.requests) if self.awaits_reply else len(self.requests) - 1
+        if others or self.request is not None:
             return False  # more is to be answered here
         self.server.slots.letting_go -= 1
         return True
@@ -139,26 +189,29 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
 
     def handle_write(self) -> None:
         """Send what there is."""
-        if self.reply:
-            reply, self.reply = self.reply, b""
-            self.current_outbuf_count += len(reply)  # which says that this client was served
-            try:
-                sent = self.socket.send(reply)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self.handle_close()
-                return
-            if sent < len(reply):
-                self.write_soon(reply[sent:])
-                return
-            self.last_activity = time.time()
-            if not (self.close_when_flushed or self.will_close):
-                return
+        if self.reply and (self.send_reply() or not self.connected or self.total_outbufs_len):
+            return
         super().handle_write()
         if self.held and self.connected and self.total_outbufs_len < self.adj.send_bytes:
             self.held = False
             self.server.add_task(self)
+
+    def send_reply(self) -> bool:
+        """Send the reply that is there; returns whether all was sent and the connection goes on."""
+        reply, self.reply = self.reply, b""
+        self.current_outbuf_count += len(reply)  # which says that this client was served
+        try:
+            sent = self.socket.send(reply)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.handle_close()
+            return False
+        if sent < len(reply):
+            self.write_soon(reply[sent:])
+            return False
+        self.last_activity = time.time()
+        return not (self.close_when_flushed or self.will_close)
 
     def _drop(self, octets: int) -> None:
         """Drop octets of a client that was refused; beyond a limit the connection is closed."""

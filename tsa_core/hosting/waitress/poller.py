@@ -69,6 +69,9 @@ class Poller(dict[int, Any]):
             channel = self.get(descriptor)
             if channel is None:
                 continue  # closed by an event before this one
+            if flags == select.POLLIN and isinstance(channel, HTTPChannel) and not channel.requests:
+                self._read(channel)
+                continue
             if channel.accepting:
                 listening.append((channel, flags))
                 continue
@@ -90,9 +93,17 @@ class Poller(dict[int, Any]):
         new, self._new = self._new, []
         for channel in new:
             if isinstance(channel, HTTPChannel):
-                wasyncore.read(channel)
-                if channel.requests:
-                    continue
+                self._read(channel)
+            else:
+                self.refresh(channel)
+
+    def _read(self, channel: Any) -> None:
+        """Read from a channel, and ask it again what it waits for, unless it has a complete request now."""
+        try:
+            channel.handle_read()
+        except Exception:  # noqa: BLE001 - it logs the error and closes the connection, as waitress's loop does
+            channel.handle_error()
+        if not channel.requests:
             self.refresh(channel)
 
     def refresh(self, channel: Any) -> None:
@@ -104,6 +115,11 @@ class Poller(dict[int, Any]):
         if channel.writable():
             wanted |= select.POLLOUT
         self._watch(descriptor, wanted)
+
+    def go_on(self, channel: Any) -> None:
+        """Go on reading from a channel that has nothing to send; one that is read already is not asked."""
+        if channel.requests or self._interest.get(channel._fileno) != _READ:
+            self.refresh(channel)
 
     def refresh_all(self) -> None:
         """Ask every channel again, after a sweep, which may have marked any of them for closing."""

@@ -25,10 +25,14 @@ from tsa_core.hosting.waitress.body import ChunkedBody, FixedBody, WholeBody
 from tsa_core.hosting.waitress.head import check_fields, check_lines, too_long
 from tsa_core.hosting.waitress.refusals import Refusal
 from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
+from tsa_core.http.fast_path import REQUEST_ID, UsualHead
 from tsa_core.http.guarding import PASSED
 from tsa_core.http.thread_pools import ENTER, QUEUED_SECONDS, LeaveIoThread, leave_io_thread, wait_here
+from tsa_core.service.live import Generation
 
 _MAX_CACHED = 256
+_LENGTH = 2**62
+"""Stands for the length of a reply whose head is a format."""
 _MAX_HEADER_OCTETS = 2048
 BODY_SLACK = 65_536
 """A body that is announced as longer than the limit, by this at most, is read and dropped: so its client, which sends
@@ -44,9 +48,10 @@ _OF_ONE_CHANNEL = frozenset(
 class _CachedHead:
     """What waitress made of one header block: the parser's attributes, and an environ for each listening socket."""
 
-    __slots__ = ("attributes", "content_length", "environs", "headers")
+    __slots__ = ("attributes", "block", "content_length", "environs", "headers")
 
-    def __init__(self, parser: Parser) -> None:
+    def __init__(self, parser: Parser, block: bytes) -> None:
+        self.block = block
         self.attributes = {name: value for name, value in vars(parser).items() if name not in _OF_ONE_REQUEST}
         self.headers = dict(parser.headers)
         self.content_length: int = parser.content_length
@@ -121,7 +126,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
             if plain and self.error is None and len(header_plus) <= _MAX_HEADER_OCTETS:
                 if len(self._cache) >= _MAX_CACHED:
                     self._cache.clear()
-                self.cached = self._cache[header_plus] = _CachedHead(self)
+                self.cached = self._cache[header_plus] = _CachedHead(self, header_plus)
         else:
             self.cached = cached
             self.__dict__.update(cached.attributes)
@@ -170,6 +175,33 @@ class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
         """Let the request be complete with its head; waitress would ask for the body of one that it refuses."""
         self.content_length = 0
         self.chunked = self.expect_continue = False
+
+
+class UsualRequest:
+    """A request that came whole, with a head whose requests need no environ; in a channel's list as parsed ones are.
+
+    `generation` is the configuration that knows the head.
+    """
+
+    __slots__ = ("block", "data", "generation", "head")
+
+    error = None
+
+    def __init__(self, generation: Generation, head: UsualHead, block: bytes, data: bytes) -> None:
+        self.generation = generation
+        self.head = head
+        self.block = block
+        self.data = data
+
+    def parsed(self, adj: Any) -> Parser:
+        """Return it as the parser does."""
+        request = Parser(adj)
+        request.received(self.data)
+        request.received(self.data[len(self.block) :])
+        return request
+
+    def close(self) -> None:
+        """Do nothing; a parsed request closes the buffer of its body."""
 
 
 class Task(WSGITask):  # type: ignore[misc] # waitress has no types
@@ -223,6 +255,9 @@ class Task(WSGITask):  # type: ignore[misc] # waitress has no types
         environ = self.get_environment()
         if request.queued_seconds is None:
             environ[BATCH] = self.add_to_batch
+            usual, block = self.channel.server.live.generation.usual, request.cached.block
+            if usual is not None and block not in usual.usual_heads:
+                usual.learn(block, environ, closes=request.connection_close)
         body = self.channel.server.application(environ, self._start)
         self.complete = True
         self.close_on_finish = request.connection_close and body is not DEFERRED
@@ -298,6 +333,13 @@ def _name(name: str) -> str:
     if name.lower() in hop_by_hop or not name.isascii() or not name.isprintable():
         raise ValueError(f"an application cannot send the header {name!r}")
     return "-".join(part.capitalize() for part in name.split("-"))
+
+
+@lru_cache(maxsize=8)
+def usual_reply(_second: int, status: str, headers: tuple[tuple[str, str], ...], ident: str, close: bool) -> bytes:
+    """Return a reply as a format for its id, its length and its body; what else it says holds for this second."""
+    text = _head(status, headers, _LENGTH, ident, close=close).replace(b"%", b"%%")
+    return text.replace(REQUEST_ID.encode("ascii"), b"%b").replace(b": %d" % _LENGTH, b": %d") + b"%b"
 
 
 @lru_cache(maxsize=2)

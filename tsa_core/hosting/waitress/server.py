@@ -42,6 +42,8 @@ from tsa_core.hosting.waitress.tls import open_channel, tls_context
 from tsa_core.http.dispatching import Dispatcher, Overtaken
 from tsa_core.http.thread_pools import is_pool_thread
 from tsa_core.http.wsgi_types import UNIX_PEER
+from tsa_core.service import LiveService
+from tsa_core.service.live import Generation
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,13 @@ _LAST_SECONDS = 0.5
 """How long the loop may take to end when it was told to."""
 
 
+class _Unchanged:
+    """An application that no reload changes."""
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        self.generation = Generation(app)
+
+
 class _OnIoThread:
     """Mixed into waitress's servers: requests run on the I/O thread, which need not be woken from itself."""
 
@@ -61,6 +70,7 @@ class _OnIoThread:
     io_thread: int | None = None
     wake: Callable[[], None]
     slots: Slots
+    live: LiveService | _Unchanged
     _map: Any
     balance: Balance | None = None
     """What leaves connections to other workers; None without any."""
@@ -182,6 +192,7 @@ class WaitressServer:
         context = tls_context(settings) if tls else None
         listening: list[tuple[Any, socket.socket]] = [(_kind(each), each) for each in sockets]
         listening += ((_TlsServer, each) for each in tls)
+        live = app if isinstance(app, LiveService) else _Unchanged(app)
         self._servers: list[Any] = [
             kind(
                 app,
@@ -197,6 +208,7 @@ class WaitressServer:
         for server in self._servers:
             server.slots = self._slots
             server.wake = self._wake
+            server.live = live
             server.balance = balance
             server.tls = context
 
