@@ -288,7 +288,7 @@ def test_a_guard_learns_the_profiles_and_may_refuse_its_settings() -> None:
 
 def test_without_guards_the_application_is_not_wrapped() -> None:
     with open_service() as plain, open_service(Parts(guards=[Keys()])) as guarded:
-        assert type(create_app(plain)).__name__ == "function"
+        assert type(create_app(plain)).__name__ == "FastPath"
         assert type(create_app(guarded)).__name__ == "_GuardedApplication"
 
 
