@@ -378,3 +378,27 @@ def test_a_client_that_is_let_go_has_all_its_answers(taken: list[bytes]) -> None
         received, closed = server.exchange(GOOD, GOOD)
         assert (received.count(b"Connection: close"), closed, slots.letting_go) == (1, True, 1)
     assert taken == [GOOD, GOOD]
+
+
+def test_requests_leave_no_garbage(skipping: Stepped) -> None:
+    """What has been answered goes at once: what waits for a garbage collection costs memory, and time for all."""
+    with socket.create_connection(skipping.address, 30) as client:
+
+        def ask(data: bytes) -> None:
+            client.sendall(data)
+            skipping.turn()
+            assert GRANTED in client.recv(65_536)
+
+        ask(GOOD)
+        ask(GOOD)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(100):
+                ask(GOOD)
+            assert gc.collect() < 100
+            for _ in range(100):
+                skipping.exchange(usual("Connection: close"))
+            assert gc.collect() < 100
+        finally:
+            gc.enable()

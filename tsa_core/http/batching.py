@@ -162,6 +162,7 @@ class Batch:
             self._work = work = _Work(self._answering, responder, group)
             try:
                 seconds += responder.respond(group, work)
+                work.requests = ()  # nobody can take them now; in a circle, all would stay until garbage is collected
             except BatchTaken:
                 seconds += _TARGET_SECONDS  # `give_up` has answered
             except Exception:

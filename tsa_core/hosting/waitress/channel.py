@@ -211,7 +211,9 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
             self.write_soon(reply[sent:])
             return False
         self.last_activity = time.time()
-        return not (self.close_when_flushed or self.will_close)
+        if self.close_when_flushed or self.will_close:
+            self.handle_close()  # nothing is in the buffers while there is a whole reply
+        return bool(self.connected)
 
     def _drop(self, octets: int) -> None:
         """Drop octets of a client that was refused; beyond a limit the connection is closed."""
