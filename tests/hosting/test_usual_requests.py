@@ -260,14 +260,6 @@ def test_the_verdict_is_the_same(plain: Stepped, skipping: Stepped, taken: list[
         assert data not in taken
 
 
-def test_both_kinds_of_server_answer_something(plain: Stepped, skipping: Stepped) -> None:
-    """A comparison of two servers that are both silent would prove nothing."""
-    for server in (plain, skipping):
-        found = verdict(*server.exchange(GOOD, GOOD))
-        assert found.bodies == ["granted", "granted"]
-        assert not found.closed
-
-
 def test_the_limit_of_known_blocks_holds(skipping: Stepped) -> None:
     for number in range(300):
         skipping.exchange(usual(f"X: {number}"), usual(f"X: {number}"))
