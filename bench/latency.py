@@ -12,19 +12,21 @@ from statistics import median
 
 from bench import open_loop
 from bench.issue import SERVERS, WITH_CERTIFICATES
-from bench.measure import Server
+from bench.measure import FLOOR, Server
 from bench.report import Row, print_rows, progress
 
 ENGINES = ("waitress", "granian")
 WATCHED = {"TSA_METRICS__ENABLED": "true", "TSA_METRICS__PORT": "0", "TSA_LOG__ACCESS": "true"}
+_ROWS = {**{engine: SERVERS[engine] for engine in ENGINES}, "the floor": FLOOR}
+"""What the floor has, a loop that knows no HTTP, is the machine's part in the latency of the others (decision 286)."""
 _CONNECTIONS = 64
 _PART = 0.8
 
 
 def run(*, rounds: int = 5, seconds: float = 8.0) -> list[Row]:
     """Measure and return the table's rows."""
-    running = {engine: Server(*SERVERS[engine], environment=WATCHED) for engine in ENGINES}
-    found: dict[str, list[open_loop.Latencies]] = {engine: [] for engine in ENGINES}
+    running = {name: Server(*arguments, environment=WATCHED) for name, arguments in _ROWS.items()}
+    found: dict[str, list[open_loop.Latencies]] = {name: [] for name in running}
     try:
         for number in range(rounds):
             progress(f"latency at {_PART:.0%} of the most, round {number + 1} of {rounds}")
