@@ -123,25 +123,36 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
         """Answer a request, perhaps in another thread than the one that sends: the reply before goes to the buffers."""
         request = self.requests[0]
         if type(request) is UsualRequest:
-            self._begin_usual(request)
-            return
+            if self.batched is None or self.batched.pool is None:
+                self._begin_usual(request)
+                return
+            self.requests[0] = request.parsed(self.adj)  # its task says that no thread has signed it
         if self.reply:
             self._buffer_reply()
         super().service()
 
     def _begin_usual(self, request: UsualRequest) -> None:
         """Add a request to the batch. When it has to wait for something, it goes on as any other does."""
+        begun, self.batched = self.batched, None
         if self.connected:
-            try:
-                begun = request.head.begin(request.data[len(request.block) :], self.addr[0])
-            except LeaveIoThread:
-                self.requests[0] = request.parsed(self.adj)
-                raise
-            begun.holds = request.generation
+            if begun is None:
+                begun = self._read_usual(request)
             begun.connection = self
             self.awaits_reply = True
             self.server.task_dispatcher.batch.add(begun)
         del self.requests[0]
+
+    def _read_usual(self, request: UsualRequest) -> BatchedRequest:
+        """Read a request. One that has to wait leaves for a pool: to be signed there, or to be read again."""
+        try:
+            begun = request.head.begin(request.data[len(request.block) :], self.addr[0])
+        except LeaveIoThread:
+            self.requests[0] = request.parsed(self.adj)
+            raise
+        begun.holds = request.generation
+        if (pool := begun.pool) is not None:
+            raise LeaveIoThread(pool, begun)
+        return begun
 
     def answer_usual(self, status: str, request: BatchedRequest, der: bytes) -> None:
         """Take the reply to the request that is in the batch."""
