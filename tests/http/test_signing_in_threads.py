@@ -112,6 +112,30 @@ def test_pipelined_requests_are_answered_in_their_order() -> None:
     assert nonces == list(range(1, 9))
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["new-header-block", "known-header-block"])
+def test_what_was_signed_for_a_client_that_has_gone_has_its_record(known: bool, gate: Gate) -> None:
+    signer, sink = Remote(), TestSink()
+    head = f"POST /api/v1/timestamp HTTP/1.1\r\nHost: a\r\nContent-Type: {QUERY}\r\n"
+    sent = f"{head}Content-Length: {len(REQUEST)}\r\n\r\n".encode() + REQUEST
+    with running_server(Parts(signers={"p256": signer}, sinks=[sink])) as server:
+        with socket.create_connection(server.address, 60) as stream, stream.makefile("rb") as replies:
+            for _ in range(2 if known else 0):
+                stream.sendall(sent)
+                while line := replies.readline().strip():
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                granted(replies.read(length))
+            before = len(sink.records)
+            signer.before = gate
+            stream.sendall(sent)
+            gate.wait_for(1)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        assert server.request("GET", "/ping").status == 200  # the loop has seen by now that the client has gone
+        gate.go.set()
+        wait_until(lambda: len(sink.records) == before + 1, seconds=60, what="the record is there")
+        granted(ask(server).body)
+
+
 @pytest.mark.parametrize("failure", [SystemExit(3), RuntimeError("a bug"), SignerUnavailable("down")])
 def test_whatever_the_signer_raises_refuses_its_request_and_no_other(failure: BaseException) -> None:
     signer, sink = Remote(), TestSink()
