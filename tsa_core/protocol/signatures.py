@@ -16,7 +16,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes as primitives
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import TsaError
@@ -212,6 +211,9 @@ def is_slow(public_key: PublicKey) -> bool:
 
 def public_key_info(key: PublicKey) -> bytes:
     """Return a key's SubjectPublicKeyInfo, DER."""
+    # It brings SSH's formats, which no command for one file needs.
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
