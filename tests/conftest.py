@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.gates import Gate
 
 _MAX_OCTETS_IN_NAMES = 32
 
@@ -13,6 +15,14 @@ _MAX_OCTETS_IN_NAMES = 32
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name a test by its argument where that is many octets: what is signed differs in each of the runner's workers."""
     return argname if isinstance(val, bytes) and len(val) > _MAX_OCTETS_IN_NAMES else None
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Return what plugins wait at; it is open again when the test has ended."""
+    made = Gate()
+    yield made
+    made.go.set()
 
 
 @pytest.fixture

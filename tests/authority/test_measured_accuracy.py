@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -227,6 +228,16 @@ def _exact(**more: Any) -> Life:
     return Life(**{**still, "drift_ppm": 0.01, "later": 0.999, "again": 0.0, "stopped": 0.0, **more})
 
 
+@contextmanager
+def simulated_time() -> Iterator[Time]:
+    """Let the gate and clocks see a monotonic time that the test moves."""
+    with pytest.MonkeyPatch.context() as patch:
+        ticks = Time()
+        patch.setattr("tsa_core.authority.gate._monotonic", ticks.monotonic)
+        patch.setattr("tsa_core.api.clock.time", ticks)
+        yield ticks
+
+
 class Suspended(World):
     """A clock whose next reading is `stopped` seconds old when it returns."""
 
@@ -249,10 +260,7 @@ class Suspended(World):
 @example(life=_exact(elapsed=0.000999, digits=3))
 @given(life=lives())
 def test_true_time_is_within_the_accuracy_of_every_token(life: Life) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        ticks = Time()
-        patch.setattr("tsa_core.authority.gate._monotonic", ticks.monotonic)
-        patch.setattr("tsa_core.api.clock.time", ticks)
+    with simulated_time() as ticks:
         world = Suspended(ticks)
         monitor = Monitor(world)
         clock = ClockSettings(drift_ppm=life.drift_ppm)
@@ -305,10 +313,7 @@ WAITS = st.floats(0, 0.05)
 def test_true_time_is_within_the_accuracy_of_a_clock_that_is_slow_to_read(
     begin: tuple[float, float], end: tuple[float, float], step: float
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        ticks = Time()
-        patch.setattr("tsa_core.authority.gate._monotonic", ticks.monotonic)
-        patch.setattr("tsa_core.api.clock.time", ticks)
+    with simulated_time() as ticks:
         world = Slow(ticks)
         monitor = Monitor(world)
         gate = ClockGate(world, [monitor], settings=ClockSettings(drift_ppm=0.01))

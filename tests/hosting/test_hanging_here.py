@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.conformance.replies import granted, read_reply, refused
+from tests.gates import Gate
 from tests.serving import QUERY, HttpReply, Parts, Server, TestSigner, TestSink, running_server
 from tsa_core.api import (
     AuditRecord,
@@ -25,23 +26,6 @@ from tsa_core.testing import encode_request, ends_within, wait_until
 SYSTEM_FAILURE = "03050600000040"
 REQUEST = encode_request(b"here")
 ENGINES = ["waitress", "granian"]
-
-
-class Gate:
-    """Lets calls pass while `go` is set; `arrived` counts those that wait."""
-
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.go.set()
-        self.arrived = threading.Semaphore(0)
-
-    def pass_through(self) -> None:
-        if not self.go.is_set():
-            self.arrived.release()
-            self.go.wait(60)
-
-    def wait_for_one(self) -> None:
-        assert self.arrived.acquire(timeout=60)
 
 
 class Disk(TestSink):
@@ -91,13 +75,6 @@ class HangingSigner(TestSigner):
         return super().sign(message, timeout=timeout)
 
 
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    made = Gate()
-    yield made
-    made.go.set()
-
-
 def is_granted(server: Server) -> bool:
     return read_reply(server.post(REQUEST).body).token is not None
 
@@ -119,7 +96,7 @@ def test_a_disk_that_hangs_for_a_moment_costs_time_and_no_request(engine: str, g
     with running_server(Parts(sinks=[disk]), engine=engine) as server:
         gate.go.clear()
         with asked(server, 8) as futures:
-            gate.wait_for_one()
+            gate.wait_for()
             for _ in range(3):
                 ask_all(server)
             assert not any(future.done() for future in futures)
@@ -139,7 +116,7 @@ def test_what_hangs_for_longer_is_refused_and_what_comes_behind_it_too(kind: str
         granted(server.post(REQUEST).body)
         gate.go.clear()
         with asked(server, 8) as futures:
-            gate.wait_for_one()
+            gate.wait_for()
             for future in futures:
                 refused(future.result(60).body, SYSTEM_FAILURE)
         for _ in range(3):
@@ -160,7 +137,7 @@ def test_many_that_hang_in_turn_leave_no_thread_behind(gate: Gate) -> None:
         for _ in range(20):
             gate.go.clear()
             with asked(server, 2) as futures:
-                gate.wait_for_one()
+                gate.wait_for()
                 ask_all(server)
                 gate.go.set()
                 for future in futures:
@@ -182,7 +159,7 @@ def test_replies_to_pipelined_requests_keep_their_order_while_one_hangs(gate: Ga
         stamp = f"{head}Content-Length: {len(REQUEST)}\r\n\r\n".encode() + REQUEST
         ping = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
         client.sendall(stamp)
-        gate.wait_for_one()
+        gate.wait_for()
         client.sendall(ping + stamp + ping)
         ask_all(server)
         gate.go.set()
@@ -207,7 +184,7 @@ def test_a_client_that_leaves_while_its_request_hangs_harms_nobody(gate: Gate) -
             with socket.create_connection(server.address, timeout=60) as client:
                 head = f"POST /api/v1/timestamp HTTP/1.1\r\nHost: a\r\nContent-Type: {QUERY}\r\n"
                 client.sendall(f"{head}Content-Length: {len(REQUEST)}\r\n\r\n".encode() + REQUEST)
-        gate.wait_for_one()
+        gate.wait_for()
         refused(server.post(REQUEST).body, SYSTEM_FAILURE)
         gate.go.set()
         wait_until(
@@ -223,7 +200,7 @@ def test_a_selector_that_hangs_stops_its_own_requests_alone(engine: str, gate: G
         granted(server.post(REQUEST).body)
         gate.go.clear()
         with asked(server, 40) as futures:
-            gate.wait_for_one()
+            gate.wait_for()
             wait_until(lambda: sum(map(Future.done, futures)) == 39, seconds=60, what="all others are refused")
             ask_all(server)
             gate.go.set()
@@ -238,7 +215,7 @@ def test_a_local_signer_that_hangs_is_called_within_its_limit_for_requests_in_no
         gate.go.clear()
         with ThreadPoolExecutor(40) as pool:
             futures = [pool.submit(server.post, REQUEST, path="/tsa/slow") for _ in range(40)]
-            gate.wait_for_one()
+            gate.wait_for()
             wait_until(lambda: sum(map(Future.done, futures)) == 39, seconds=60, what="all others are refused")
             ask_all(server)
             granted(server.post(REQUEST).body)
@@ -252,7 +229,7 @@ def test_the_end_does_not_wait_for_what_hangs_and_counts_it(gate: Gate) -> None:
         with socket.create_connection(server.address, timeout=60) as client:
             head = f"POST /api/v1/timestamp HTTP/1.1\r\nHost: a\r\nContent-Type: {QUERY}\r\n"
             client.sendall(f"{head}Content-Length: {len(REQUEST)}\r\n\r\n".encode() + REQUEST)
-            gate.wait_for_one()
+            gate.wait_for()
             assert server.stop is not None
             with ends_within(1):
                 assert server.stop() == 1

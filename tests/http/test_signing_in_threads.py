@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
 
 import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
+from tests.gates import Gate
 from tests.serving import QUERY, HttpReply, Parts, Server, TestSigner, TestSink, running_server
 from tsa_core.api import AuditRecord, SignerUnavailable
 from tsa_core.authority import BatchGuard, CauseKind, Causes, PluginCalls
@@ -52,35 +54,22 @@ class Batches(TestSink):
         super().write_all(records)
 
 
-class Gate:
-    """Counts those that come, and lets them pass once `go` is set."""
-
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.arrived = threading.Semaphore(0)
-
-    def __call__(self) -> None:
-        self.arrived.release()
-        self.go.wait(60)
-
-    def wait_for(self, count: int) -> None:
-        for _ in range(count):
-            assert self.arrived.acquire(timeout=60)
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    made = Gate()
-    yield made
-    made.go.set()
-
-
 def ask(server: Server) -> HttpReply:
     return server.post(REQUEST)
 
 
+def read_body(replies: BinaryIO) -> bytes:
+    """Return the body of the next reply on a connection."""
+    length = 0
+    while line := replies.readline().strip():
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+    return replies.read(length)
+
+
 def test_the_thread_calls_the_signer_itself_and_the_loop_does_the_rest(gate: Gate) -> None:
-    signer, sink = Remote(gate), Batches()
+    signer, sink = Remote(gate.pass_through), Batches()
+    gate.go.clear()
     with running_server(Parts(signers={"p256": signer}, sinks=[sink])) as server, ThreadPoolExecutor(8) as clients:
         asked = [clients.submit(ask, server) for _ in range(8)]
         gate.wait_for(8)
@@ -102,33 +91,24 @@ def test_pipelined_requests_are_answered_in_their_order() -> None:
         for body in bodies:
             head = f"POST /api/v1/timestamp HTTP/1.1\r\nHost: a\r\nContent-Type: {QUERY}\r\n"
             stream.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        nonces = []
-        for _ in bodies:
-            length = 0
-            while line := replies.readline().strip():
-                if line.lower().startswith(b"content-length:"):
-                    length = int(line.split(b":")[1])
-            nonces.append(granted(replies.read(length)).tst_info["nonce"].native)
+        nonces = [granted(read_body(replies)).tst_info["nonce"].native for _ in bodies]
     assert nonces == list(range(1, 9))
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new-header-block", "known-header-block"])
 def test_what_was_signed_for_a_client_that_has_gone_has_its_record(known: bool, gate: Gate) -> None:
-    signer, sink = Remote(), TestSink()
+    sink = TestSink()
     head = f"POST /api/v1/timestamp HTTP/1.1\r\nHost: a\r\nContent-Type: {QUERY}\r\n"
     sent = f"{head}Content-Length: {len(REQUEST)}\r\n\r\n".encode() + REQUEST
-    with running_server(Parts(signers={"p256": signer}, sinks=[sink])) as server:
+    with running_server(Parts(signers={"p256": Remote(gate.pass_through)}, sinks=[sink])) as server:
         with socket.create_connection(server.address, 60) as stream, stream.makefile("rb") as replies:
             for _ in range(2 if known else 0):
                 stream.sendall(sent)
-                while line := replies.readline().strip():
-                    if line.lower().startswith(b"content-length:"):
-                        length = int(line.split(b":")[1])
-                granted(replies.read(length))
+                granted(read_body(replies))
             before = len(sink.records)
-            signer.before = gate
+            gate.go.clear()
             stream.sendall(sent)
-            gate.wait_for(1)
+            gate.wait_for()
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         assert server.request("GET", "/ping").status == 200  # the loop has seen by now that the client has gone
         gate.go.set()
@@ -152,7 +132,8 @@ def test_whatever_the_signer_raises_refuses_its_request_and_no_other(failure: Ba
 
 
 def test_when_all_threads_hang_requests_are_refused_at_once_and_signed_again_afterwards(gate: Gate) -> None:
-    signer, sink = Remote(gate), TestSink()
+    signer, sink = Remote(gate.pass_through), TestSink()
+    gate.go.clear()
     with (
         running_server(
             Parts(signers={"p256": signer}, sinks=[sink]),

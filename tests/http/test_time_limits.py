@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from tests.conformance.replies import granted, read_reply, refused
+from tests.gates import Gate
 from tests.serving import Parts, Server, TestSigner, TestSink, open_service, running_server
 from tsa_core.api import (
     AuditRecord,
@@ -29,20 +29,6 @@ SYSTEM_FAILURE = "03050600000040"
 TIME_NOT_AVAILABLE = "0303010002"
 REQUEST = encode_request(b"in time")
 LIMIT = "300ms"
-
-
-class Gate:
-    """Lets calls pass while `go` is set; `arrived` once one waits."""
-
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.go.set()
-        self.arrived = threading.Event()
-
-    def pass_through(self) -> None:
-        if not self.go.is_set():
-            self.arrived.set()
-            self.go.wait(60)
 
 
 class HangingSigner(TestSigner):
@@ -120,13 +106,6 @@ KINDS: dict[str, tuple[Callable[[Gate], dict[str, Any]], dict[str, dict[str, str
 ENGINES = ["waitress", pytest.param("granian", marks=pytest.mark.package("granian"))]
 
 
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    made = Gate()
-    yield made
-    made.go.set()
-
-
 def is_ready(server: Server) -> bool:
     return server.request("GET", "/readyz").status == 200
 
@@ -151,7 +130,7 @@ def test_a_plugin_that_hangs_is_refused_in_time_and_readyz_is_red_until_it_answe
         granted(server.post(REQUEST).body)
         gate.go.clear()
         asked = [pool.submit(server.post, REQUEST) for _ in range(8)]
-        assert gate.arrived.wait(60)
+        gate.wait_for()
         for path in ("/ping", "/healthz"):
             assert server.request("GET", path).status == 200
         if kind == "signer":

@@ -47,11 +47,15 @@ class Signing:
         return self.signature
 
 
+_END = Signing(bytes, b"")
+"""Comes behind the last signature of a batch."""
+
+
 class SharedBatch:
     """The signatures of one batch, which two threads make. Each is made once, by whichever thread takes it."""
 
     def __init__(self) -> None:
-        self._waiting: SimpleQueue[Signing | None] = SimpleQueue()
+        self._waiting: SimpleQueue[Signing] = SimpleQueue()
         self._finished: SimpleQueue[Signing] = SimpleQueue()
 
     def add(self, signing: Signing) -> None:
@@ -65,20 +69,17 @@ class SharedBatch:
         """
         while not signing.done:
             try:
-                other = self._waiting.get_nowait()
+                self._waiting.get_nowait().make()
             except Empty:
                 self._finished.get()
-            else:
-                assert other is not None  # noqa: S101 - `end` comes later
-                other.make()
 
     def end(self) -> None:
         """Say that no signature is to be made any more."""
-        self._waiting.put(None)
+        self._waiting.put(_END)
 
     def help(self) -> None:
         """In the other thread: make signatures until the end."""
-        while (signing := self._waiting.get()) is not None:
+        while (signing := self._waiting.get()) is not _END:
             signing.make()
             self._finished.put(signing)
 
