@@ -21,6 +21,7 @@ from tsa_core.api import (
     TimeStampReq,
     TokenDraft,
 )
+from tsa_core.hosting.waitress.poller import Poller
 from tsa_core.testing import encode_request, ends_within, wait_until
 
 SYSTEM_FAILURE = "03050600000040"
@@ -205,6 +206,21 @@ def test_a_selector_that_hangs_stops_its_own_requests_alone(engine: str, gate: G
             ask_all(server)
             gate.go.set()
             assert sum(read_reply(future.result(60).body).token is not None for future in futures) == 1
+
+
+def test_what_a_selector_held_for_a_moment_is_sent_when_it_is_answered(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread has become the I/O thread meanwhile; it does not wait for the sweep, which looks at all."""
+    monkeypatch.setattr(Poller, "refresh_all", lambda _: None)
+    with running_server(Parts(selectors=[Selector(gate)]), tables={"policy": {"selector_timeout": "60s"}}) as server:
+        granted(server.post(REQUEST).body)
+        gate.go.clear()
+        with asked(server, 1) as futures:
+            gate.wait_for()
+            assert server.request("GET", "/ping").status == 200  # by the other thread
+            gate.go.set()
+            granted(futures[0].result(20).body)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
 import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
-from tests.conformance.replies import granted, refused
+from tests.conformance.replies import granted, read_reply, refused
 from tests.gates import Gate
 from tests.serving import QUERY, HttpReply, Parts, Server, TestSigner, TestSink, running_server
 from tsa_core.api import AuditRecord, SignerUnavailable
 from tsa_core.authority import BatchGuard, CauseKind, Causes, PluginCalls
+from tsa_core.hosting.waitress.channel import Channel
 from tsa_core.testing import encode_request, wait_until
 
 SYSTEM_FAILURE = "03050600000040"
@@ -114,6 +116,58 @@ def test_what_was_signed_for_a_client_that_has_gone_has_its_record(known: bool, 
         gate.go.set()
         wait_until(lambda: len(sink.records) == before + 1, seconds=60, what="the record is there")
         granted(ask(server).body)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new-header-block", "known-header-block"])
+def test_what_was_signed_while_the_server_closed_its_connection_has_its_record(known: bool, gate: Gate) -> None:
+    sink = TestSink()
+    with running_server(Parts(signers={"p256": Remote(gate.pass_through)}, sinks=[sink])) as server:
+        for _ in range(2 if known else 0):
+            granted(ask(server).body)
+        before = len(sink.records)
+        gate.go.clear()
+        with ThreadPoolExecutor(1) as clients:
+            asked = clients.submit(ask, server)
+            gate.wait_for()
+            # As the limits on connections close them.
+            for channel in [each for each in gc.get_objects() if isinstance(each, Channel) and each.requests]:
+                channel.handle_close()
+            gate.go.set()
+            assert asked.exception(60) is not None
+        wait_until(lambda: len(sink.records) == before + 1, seconds=60, what="the record is there")
+        granted(ask(server).body)
+
+
+def test_what_waits_goes_on_when_lost_signers_come_back(gate: Gate) -> None:
+    """With one thread: two calls are lost, which is all that a pool may lose, and nobody asks afterwards."""
+    signer, sink = Remote(gate.pass_through), TestSink()
+    gate.go.clear()
+    limits = {"default": {"signer_timeout": "300ms"}}
+    with (
+        running_server(
+            Parts(signers={"p256": signer}, sinks=[sink]), profiles=limits, threads=1, queue_timeout="60s"
+        ) as server,
+        ThreadPoolExecutor(3) as clients,
+    ):
+        asked = [clients.submit(ask, server) for _ in range(3)]
+        wait_until(lambda: sum(map(Future.done, asked)) == 2, seconds=60, what="two are refused")
+        gate.go.set()
+        replies = [read_reply(each.result(30).body) for each in asked]
+    assert sum(each.token is not None for each in replies) == 1
+
+
+def test_a_refusal_that_fails_ends_neither_the_server_nor_the_wait(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, gate: Gate
+) -> None:
+    limits = {"default": {"signer_timeout": "100ms"}}
+    with running_server(Parts(signers={"p256": Remote(gate.pass_through)}), profiles=limits) as server:
+        assert server.service is not None
+        gate.go.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(server.service.authority.in_threads, "lose", lambda *_: 1 / 0)
+            assert ask(server).status == 500
+        assert server.request("GET", "/ping").status == 200
+    assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize("failure", [SystemExit(3), RuntimeError("a bug"), SignerUnavailable("down")])

@@ -16,6 +16,7 @@ from tsa_core.api import AuditEvent, ClockAnchor, ClockMonitor, ClockVerdict, Co
 from tsa_core.authority import ClockState
 from tsa_core.config import Settings
 from tsa_core.service import LiveService, Service
+from tsa_core.service.live import _retire
 from tsa_core.testing import FakeMonitor, encode_request, wait_until
 
 REQUEST = encode_request(b"x")
@@ -263,3 +264,22 @@ def test_unknown_tables_are_refused_at_a_reload(deployment: Deployment) -> None:
         deployment.reload(wrong)
     deployment.ask()
     assert deployment.replies
+
+
+def test_plugins_are_closed_after_the_longest_time_that_a_request_can_take() -> None:
+    """It waits for a thread, for its signature and for each sink, and holds the configuration meanwhile."""
+    waited: list[float] = []
+
+    class Idle(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            waited.append(timeout)
+            return True
+
+    limits = {"audit": {"sink_timeout": "4s"}}
+    profile = {"default": {"signer_timeout": "1s"}}
+    service = open_service(
+        Parts(sinks=[Sink(), Sink()]), profiles=profile, tables=limits, queue_timeout="60s", graceful_timeout="10ms"
+    )
+    _retire(service, Idle())
+    assert waited[0] >= 60 + 1 + 2 * 4

@@ -97,6 +97,8 @@ class Dispatcher:
             late, pool_name = self._late.popleft()
             if pool_name is None:
                 self._deliver(late)
+                if late.awaits_reply:  # it is in the batch, which this turn answers
+                    self._answered.append(late)
             else:
                 self._run_in_pool(late, pool_name)
         while self._done:
@@ -109,6 +111,7 @@ class Dispatcher:
         for pool in self._pools.values():
             while old := pool.pop_expired():
                 self._refuse(old[1], old[0])
+            pool.go_on()
         queue, batch = self._queue, self.batch
         if self._waiting.lines or len(queue) > _TURN_SIZE:
             self._take_turns()

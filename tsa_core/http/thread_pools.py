@@ -84,10 +84,12 @@ class _Thread(threading.Thread):
                     self._sign(channel)
             except BatchTaken:
                 threads.lost.discard(self)
+                channel.server.wake()  # another thread may take its place, for a request that waits
                 break
             except BaseException:
                 log.exception("a request could not be answered")
             threads.finish(channel)
+            del channel  # and with it the configuration that its request belongs to
         threads.idents.discard(ident)
 
     def _sign(self, channel: Any) -> None:
@@ -146,7 +148,10 @@ class _Threads:
                 self.lost.discard(thread)
                 continue
             self._threads.remove(thread)
-            channel.batched.responder.lose(channel.batched, guard.hanging)
+            try:
+                channel.batched.responder.lose(channel.batched, guard.hanging)
+            except Exception:
+                log.exception("a request could not be refused")
             self.finish(channel)
 
     def shutdown(self, seconds: float) -> None:
@@ -196,7 +201,11 @@ class Pool:
     def finished(self) -> None:
         """Note that a request has been answered, and run the next one."""
         self._running -= 1
-        if self._since and self._has_thread():
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Run requests that wait, as far as there are threads; one that hung may have come back."""
+        while self._since and self._running < self._max_threads and self._has_thread():
             channel = self._waiting.take()
             self._run(channel, time.monotonic() - self._since.pop(channel))
 

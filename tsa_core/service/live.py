@@ -150,8 +150,15 @@ class LiveService:
 
 def _retire(service: Service, idle: threading.Event) -> None:
     """Close a service when its last request has been answered, or after the longest time that one can take."""
-    longest = max(profile.sign_timeout for profile in service.authority.profiles.values())
-    if not idle.wait(longest + service.settings.server.graceful_timeout.total_seconds()):
+    if not idle.wait(_longest_request(service) + service.settings.server.graceful_timeout.total_seconds()):
         log.warning("requests of the configuration before the reload are still in progress; its plugins are closed")
     service.close()
     log.debug("the configuration before the reload is closed")
+
+
+def _longest_request(service: Service) -> float:
+    """Return for how many seconds a request can be in progress: it waits for a thread, its signature and each sink."""
+    settings = service.settings
+    signature = max(profile.longest_signature for profile in service.authority.profiles.values())
+    sinks = len(settings.audit.sinks) * settings.audit.sink_timeout
+    return float(signature + (settings.server.queue_timeout + sinks).total_seconds())

@@ -129,17 +129,22 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
             self.requests[0] = request.parsed(self.adj)  # its task says that no thread has signed it
         if self.reply:
             self._buffer_reply()
+        if not self.connected and (begun := self.batched) is not None:
+            self.batched = None
+            if begun.pool is None:  # as above
+                self.task_class(self, self.requests[0]).add_to_batch(begun)
         super().service()
 
     def _begin_usual(self, request: UsualRequest) -> None:
         """Add a request to the batch. When it has to wait for something, it goes on as any other does."""
         begun, self.batched = self.batched, None
-        if self.connected:
-            if begun is None:
-                begun = self._read_usual(request)
+        if begun is None and self.connected:
+            begun = self._read_usual(request)
+        if begun is not None:  # what was signed is recorded, even when the connection was closed meanwhile
             begun.connection = self
             self.awaits_reply = True
             self.server.task_dispatcher.batch.add(begun)
+        self.last_activity = time.time()
         del self.requests[0]
 
     def _read_usual(self, request: UsualRequest) -> BatchedRequest:
