@@ -53,9 +53,17 @@ def test_what_cannot_be_trusted_is_named(shell: Shell, reply: str, flags: tuple[
     assert message in shell.fails(2, *VERIFY, "--log-proof", "p", *flags)
 
 
-def test_a_monitor_that_looks_once_has_no_pause(shell: Shell) -> None:
-    flags = ("https://log.example/tsa", "--log-key", LOG, "--every", "60")
-    assert "--every has no effect without --follow" in shell.fails(2, "log", "monitor", *flags)
+@pytest.mark.parametrize("flag", ["--every", "--give-up-after"])
+def test_a_monitor_that_looks_once_has_no_pause(shell: Shell, flag: str) -> None:
+    flags = ("https://log.example/tsa", "--log-key", LOG, flag, "60")
+    assert f"{flag} has no effect without --follow" in shell.fails(2, "log", "monitor", *flags)
+
+
+@pytest.mark.parametrize("follow", [(), ("--follow",)], ids=["once", "follow"])
+def test_a_monitor_of_no_address_is_a_mistake(shell: Shell, follow: tuple[str, ...]) -> None:
+    message = shell.fails(2, "log", "monitor", "ftp://me:s3cret@log.example", "--log-key", LOG, *follow)
+    assert "log.example is not an http or https URL" in message
+    assert "s3cret" not in message
 
 
 def test_a_monitor_that_raises_alarm_shows_no_credentials(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def timestamp_url(url: str) -> str:
 
     Raises TransportError for anything that is not an http or https URL with a host.
     """
-    if not _usable(url):
+    if not is_web_address(url):
         raise TransportError(printable(url.rpartition("@")[2], 200), "it is not an http or https URL")
     parts = urlsplit(url)
     if parts.path in {"", "/"}:
@@ -239,7 +239,7 @@ def fetch(
     with Deadline(10) as deadline:
         crl = fetch("http://crl.example.org/ca.crl", deadline=deadline, max_octets=32 << 20)
     """
-    if not _usable(url):
+    if not is_web_address(url):
         raise TransportError(printable(url.rpartition("@")[2], 200), "it is not an http or https URL")
     query = Query(
         method="GET" if body is None else "POST",
@@ -258,7 +258,7 @@ def fetch(
     return answer.body
 
 
-def _usable(url: str) -> bool:
+def is_web_address(url: str) -> bool:
     """Return whether it is an http or https URL with a host and nothing that a request line must not hold."""
     try:
         parts = urlsplit(url)
@@ -305,7 +305,7 @@ def _redirected(url: str, shown: str, location: str) -> str:
         raise TransportError(shown, "it redirects without saying where to")
     try:
         target = urljoin(url, location)
-        usable = _usable(target)
+        usable = is_web_address(target)
     except ValueError:
         target, usable = location, False
     if not usable or (urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https"):

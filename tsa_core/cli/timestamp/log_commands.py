@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +14,11 @@ from click.core import ParameterSource
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.files import read_file
+from tsa_core.cli.timestamp.flags import PROGRAM
 from tsa_core.cli.timestamp.log_flags import verifier_keys
 from tsa_core.cli.timestamp.options import common, common_options
 from tsa_core.protocol.errors import EncodingError, TsaError
+from tsa_core.verify.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +107,11 @@ def prove(
 @click.option("--certificate-sha256", "certificate", metavar="HEX", help="Show the tokens of this TSA certificate.")
 @click.option("--follow", is_flag=True, help="Go on looking, every --every seconds.")
 @click.option("--every", type=click.IntRange(1, 86_400), default=60, show_default=True, help="Seconds between looks.")
+@click.option(
+    "--give-up-after",
+    type=click.IntRange(1, 864_000),
+    help="End with exit code 75 when the log could not be read for so many seconds (default: never).",
+)
 @click.pass_context
 def monitor(
     ctx: click.Context,
@@ -117,38 +123,64 @@ def monitor(
     *,
     follow: bool,
     every: int,
+    give_up_after: int | None,
     **_: Any,
-) -> None:
+) -> int:
     """Check that a log only grows, that its entries are those it signed, and that their times do not go back.
 
-    With --state it begins where it was, and remembers that. Exit code 1 when something is wrong, for cron.
+    With --state it begins where it was, and remembers that. Exit code 1 when something is wrong, for cron; 75 when the
+    log could not be read, so that nothing was checked. With --follow it says so, asks again, and ends at SIGTERM.
 
     \b
     Example:
       timestamp-cli log monitor https://log.example.com/tsa --log-key VKEY --state log.seen
     """  # noqa: D301 - the backslash is click's mark
-    from tsa_core.client.errors import ClientError
+    from tsa_core.cli.timestamp.log_following import LogUnreachable
+    from tsa_core.cli.timestamp.log_following import follow as follow_log
+    from tsa_core.client.errors import ClientError, TransportError
     from tsa_core.client.log_monitor import look
+    from tsa_core.client.transport import is_web_address, without_credentials
 
-    if not follow and ctx.get_parameter_source("every") is ParameterSource.COMMANDLINE:
-        raise UsageMistake("--every has no effect without --follow")
+    for name in ("every", "give_up_after"):
+        if not follow and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageMistake(f"--{name.replace('_', '-')} has no effect without --follow")
+    if not is_web_address(url):
+        raise UsageMistake(f"{printable(url.rpartition('@')[2], 200)} is not an http or https URL")
     as_json = common(ctx, "output_format") == "json"
     seen = _read_seen(state_file)
     shown = _shown_tokens(certificate, as_json=as_json)
-    while True:
+
+    def look_once() -> Observation:
         reader, deadline = _reader(ctx, url, keys)
         with deadline:
-            found = look(reader, seen, now=datetime.now(UTC), each=shown)
+            return look(reader, seen, now=datetime.now(UTC), each=shown)
+
+    def keep(found: Observation) -> None:
+        nonlocal seen
         _tell(found, as_json=as_json)
         if found.alarms:
             # What is wrong stays wrong: the next look begins where this one did, and says it again.
-            raise ClientError(reader.url, f"{len(found.alarms)} entries are wrong; the first: {found.alarms[0]}")
-        seen = found.seen
+            raise ClientError(
+                without_credentials(url), f"{len(found.alarms)} entries are wrong; the first: {found.alarms[0]}"
+            )
         if state_file is not None:
-            _write_seen(state_file, seen)
-        if not follow:
-            return
-        time.sleep(every)
+            _write_seen(state_file, found.seen)
+        seen = found.seen
+
+    def blind(error: TransportError, since: datetime, pause: float) -> None:
+        moment = f"{since:%Y-%m-%dT%H:%M:%SZ}"
+        if as_json:
+            console.echo(json.dumps({"Unreachable": str(error), "NothingSince": moment}))
+        console.tell(f"{PROGRAM}: {error}; nothing was seen since {moment}; asking again in {pause:.0f} s")
+
+    if follow:
+        return follow_log(look_once, keep, every=every, give_up_after=give_up_after, blind=blind)
+    try:
+        found = look_once()
+    except TransportError as error:
+        raise LogUnreachable(f"{error}; nothing was checked") from None
+    keep(found)
+    return 0
 
 
 def _shown_tokens(certificate: str | None, *, as_json: bool) -> Callable[[int, TimestampEntry], None] | None:

@@ -15,7 +15,7 @@ from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, end_at_once, guarded_
 from tsa_core.cli.timestamp.flags import PROGRAM
 from tsa_core.cli.timestamp.quick import may_be_quick, quick_call, split_command
 from tsa_core.hosting.garbage import collect_rarely
-from tsa_core.protocol.errors import TsaError
+from tsa_core.protocol.errors import TemporaryFailure, TsaError
 
 _QUICK: Final = {"timestamp": "stamp", "verify": "verify", "inspect": "inspect"}
 """Commands that need no click, and the modules that hold the function of that name and its FLAGS."""
@@ -33,7 +33,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed("interrupted", 130)
     except TsaError as error:
-        return _failed(str(error), console.EXIT_FAILURE)
+        return _failed(
+            str(error), console.EXIT_TEMPORARY if isinstance(error, TemporaryFailure) else console.EXIT_FAILURE
+        )
     except OutputError as error:
         return EXIT_OUTPUT if error.quiet else _failed(str(error), EXIT_OUTPUT)
 
