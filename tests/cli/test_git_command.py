@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.timestamp_shell import Shell
+from tsa_core.git import GitError, Repository, repository
+from tsa_core.testing import ends_within
 from tsa_core.testing.http_tsa import HttpTsa
 from tsa_core.testing.programs import require_program
 
@@ -168,6 +170,46 @@ def test_a_partial_clone_fetches_nothing_and_runs_no_program_of_its_remote(shell
     git("config", "core.repositoryFormatVersion", "1")
     assert "is missing" in shell.fails(1, "git", "statement", *IN)
     assert not Path("evil").exists()
+
+
+@pytest.mark.parametrize(
+    ("limit", "place", "message"),
+    [
+        ("MAX_SECONDS", "packed-refs", "did not end within 1 seconds"),
+        ("PIECE_SECONDS", "blob", "sent nothing for 1 seconds"),
+    ],
+    ids=["refs", "file"],
+)
+def test_a_fifo_in_a_repository_ends_git_at_its_limit(
+    shell: Shell, git: Git, monkeypatch: pytest.MonkeyPatch, limit: str, place: str, message: str
+) -> None:
+    blob = git("rev-parse", "HEAD:a.txt")
+    path = Path("repo/.git", place) if place != "blob" else Path("repo/.git/objects", blob[:2], blob[2:])
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    monkeypatch.setattr(repository, limit, 1.0)
+    with ends_within(1.0):
+        assert message in shell.fails(1, "git", "statement", *IN, "v1")
+
+
+def test_a_git_that_ends_is_told(git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = Repository("repo")
+    monkeypatch.setattr(repo, "_command", lambda _: ["true"])
+    with repo.objects() as objects, pytest.raises(GitError, match="git cat-file has ended"):
+        objects.pieces("0" * 40)
+
+
+def test_a_repository_that_is_named_is_the_one(shell: Shell, git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hook has GIT_DIR, which means the repository that it is a hook of."""
+    expected = shell("git", "statement", *IN).out
+    Path("other").mkdir()
+    git("init", "-q", "-b", "main", "../other")
+    for name in ("GIT_DIR", "GIT_OBJECT_DIRECTORY"):
+        monkeypatch.setenv(name, str(Path("other/.git").absolute()))
+    assert shell("git", "statement", *IN).out == expected
+    monkeypatch.delenv("GIT_OBJECT_DIRECTORY")
+    monkeypatch.setenv("GIT_DIR", str(Path("repo/.git").absolute()))
+    assert shell("git", "statement").out == expected
 
 
 def test_without_an_identity(shell: Shell, git: Git, stamp: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:

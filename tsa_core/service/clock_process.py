@@ -112,7 +112,7 @@ class ClockProcess:
     def _replace(self) -> None:
         now = monotonic()
         if not self._next_start:
-            code = self._process.wait()
+            code = self._end_within(_STOP_SECONDS)
             log.error("the process that runs the clock monitors ended (status %d) and is replaced", code)
             self._next_start = now + self._pause_seconds
             self._pause_seconds = min(2 * self._pause_seconds, _MAX_PAUSE_SECONDS)
@@ -128,11 +128,15 @@ class ClockProcess:
     def stop(self, *, seconds: float = _STOP_SECONDS) -> None:
         """End the process, by closing its channel; it is killed when it has not ended within `seconds`."""
         self._channel.close()
+        self._end_within(seconds)
+
+    def _end_within(self, seconds: float) -> int:
+        """Return how the process ended; it is killed when it does not end: a thread of a plugin may keep it."""
         try:
-            self._process.wait(seconds)
+            return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            return self._process.wait()
 
 
 def _log_here(record: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tsa_core.verify import Verifier
 
 _REPOSITORY: Final = flag(
-    "--repository", default=".", shown_default=".", metavar="DIR", help="A folder in the repository."
+    "--repository", metavar="DIR", help="A folder in the repository (default: where git finds one, as in a hook)."
 )
 _UNCHECKED: Final = (
     "the signatures of commits and tags, and the commits before each, which it names by Git's own hash alone"
