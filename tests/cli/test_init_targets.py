@@ -223,9 +223,38 @@ def test_where_no_chronyd_can_be_asked_time_servers_are(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / "tsa" / "tsa.toml", environ={})
     assert settings.clock.monitors == ["ntp"]
     assert settings.audit.plugin_table("auditfile") == {"path": "/var/lib/tsa/audit.jsonl"}
-    result = init(tmp_path / "pods", "--for", "kubernetes", *csbr)
-    assert "kubernetes/tsa.toml enforces no conformance" in " ".join(result.stderr.split())
-    assert "conformance" not in configuration(tmp_path / "pods" / "kubernetes" / "tsa.toml")["profiles"]["default"]
+
+
+@pytest.mark.plugin("ntp", "auditsql")
+@pytest.mark.parametrize(
+    ("profile", "arguments"),
+    [("etsi", (*NAMES, *PUBLISHED, *PROXY, "--policy-oid", OWN)), ("csbr", PUBLISHED)],
+)
+def test_pods_enforce_the_profile_with_a_trail_in_a_database(
+    tmp_path: Path, profile: str, arguments: tuple[str, ...]
+) -> None:
+    result = init(tmp_path / "tsa", "--for", "kubernetes", "--profile", profile, *arguments)
+    assert result.exit_code == 0, result.output
+    made = configuration(tmp_path / "tsa" / "kubernetes" / "tsa.toml")
+    assert made["profiles"]["default"]["conformance"] == [profile]
+    assert made["clock"]["monitors"] == ["ntp"]
+    assert made["audit"] == {"sinks": ["auditsql"], "auditsql": {"url": {"file": "/audit/database-url"}}}
+    assert made["server"].get("public_url") == (PROXY[1] if profile == "etsi" else None)
+    # The file is where the pods have the Secret that is to be made.
+    assert "create secret generic tsa-audit --from-file=database-url" in result.stderr
+    pod = yaml.safe_load((DEPLOY / "kubernetes" / "deployment.yaml").read_text(encoding="utf-8"))["spec"]["template"]
+    [volume] = [each for each in pod["spec"]["volumes"] if each["name"] == "audit"]
+    assert volume["secret"]["secretName"] == "tsa-audit"
+    [mount] = [each for each in pod["spec"]["containers"][0]["volumeMounts"] if each["name"] == "audit"]
+    assert mount["mountPath"] == "/audit"
+
+
+def test_pods_enforce_what_demands_neither_clock_monitor_nor_trail(tmp_path: Path) -> None:
+    result = init(tmp_path / "tsa", "--for", "kubernetes", "--profile", "sigstore")
+    made = configuration(tmp_path / "tsa" / "kubernetes" / "tsa.toml")
+    assert made["profiles"]["default"]["conformance"] == ["sigstore"]
+    assert "audit" not in made
+    assert "tsa-audit" not in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -233,12 +233,6 @@ def init(directory: Path, key_uri: str | None, signer_settings: Sequence[str], *
             "--timestamp-policy, states your own."
         )
         console.stderr().print(note, markup=False, soft_wrap=True)
-    if authority.conformance and authority.target.name == "kubernetes":
-        note = (
-            "NOTE: kubernetes/tsa.toml enforces no conformance: pods have no clock monitor and no volume for an audit "
-            "trail; the page 'Conformance profiles' says what to add."
-        )
-        console.stderr().print(note, markup=False, soft_wrap=True)
     _print_next(authority)
 
 
@@ -314,6 +308,6 @@ def _print_next(authority: NewAuthority) -> None:
         "them. The server does not need them: move that directory to a medium that you lock away, and delete it here.",
         "Without it nobody can issue the next TSA certificate; whoever has it can issue one in your name.",
         "",
-        *authority.target.next_steps(authority.directory),
+        *authority.target.next_steps(authority.directory, trail=authority.needs_trust),
     ]
     console.stderr().print("\n".join(lines), markup=False, soft_wrap=True)

@@ -25,7 +25,7 @@ from tsa_core.certs.hierarchy import (
     tsa_certificate,
 )
 from tsa_core.cli.init_profiles import enforced
-from tsa_core.cli.init_targets import TARGETS, Target
+from tsa_core.cli.init_targets import PODS, TARGETS, Target
 from tsa_core.cli.output_file import write_file
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.config import DEFAULT_PROFILE, load_settings
@@ -95,6 +95,11 @@ class NewAuthority:
         return enforced(self.profiles)
 
     @property
+    def needs_trust(self) -> bool:
+        """Whether one of them demands a clock monitor and an audit trail."""
+        return not {"etsi", "csbr"}.isdisjoint(self.conformance)
+
+    @property
     def names(self) -> Names:
         """The names in the certificates."""
         return Names(
@@ -112,23 +117,16 @@ class NewAuthority:
             "",
             "[server]",
             *self.target.settings(),
-            *([f"public_url = {_text(self.public_url)}  # as clients see it"] if self.public_url else []),
+            *self._public_url(),
             "",
-            *(self.target.trustworthy() if {"etsi", "csbr"} & set(self.conformance) else _UNMONITORED),
+            *(self.target.trustworthy() if self.needs_trust else _UNMONITORED),
             "",
-            "[profiles.default]",
-            f"signer = {_text(self.key_uri or 'file:tsa.key')}",
-            'certificate_chain = "chain.pem"',
+            *self._profile(self.key_uri or "file:tsa.key", "chain.pem"),
         ]
-        if self.timestamp_policy:
-            lines.append(f"policies = [{_text(self.timestamp_policy)}]")
-        if self.conformance:
-            lines.append(f"conformance = [{', '.join(map(_text, self.conformance))}]")
         return "\n".join([*lines, *self._signer_table()]) + "\n"
 
     def pods_configuration(self) -> str:
         """Return tsa.toml of the pods in deploy/kubernetes, which mount the Secret's files at /secrets."""
-        uri = self.key_uri or "file:/secrets/key.pem"
         lines = [
             "# Made by `timestamp-server init --for kubernetes`. Mounted at /etc/tsa; the secret's files at /secrets.",
             "",
@@ -138,6 +136,7 @@ class NewAuthority:
             'graceful_timeout = "15s"',
             'start = "wait" # a KMS that is down is waited for, unready; the readiness probe keeps clients away',
             "watch = true # a new secret is taken into use without a restart",
+            *self._public_url(),
             "",
             "[metrics]",
             'host = "0.0.0.0"',
@@ -146,14 +145,22 @@ class NewAuthority:
             "[log]",
             'type = "prod"',
             "",
-            "[profiles.default]",
-            f"signer = {_text(uri)}",
-            'certificate_chain = "/secrets/chain.pem"',
+            *([*PODS.trustworthy(), ""] if self.needs_trust else ()),
+            *self._profile(self.key_uri or "file:/secrets/key.pem", "/secrets/chain.pem"),
         ]
-        if self.timestamp_policy:
-            lines.append(f"policies = [{_text(self.timestamp_policy)}]")
         table = [line.replace('"tsa.password"', '"/secrets/key.password"') for line in self._signer_table()]
         return "\n".join([*lines, *table]) + "\n"
+
+    def _public_url(self) -> list[str]:
+        return [f"public_url = {_text(self.public_url)}  # as clients see it"] if self.public_url else []
+
+    def _profile(self, uri: str, chain: str) -> list[str]:
+        lines = ["[profiles.default]", f"signer = {_text(uri)}", f"certificate_chain = {_text(chain)}"]
+        if self.timestamp_policy:
+            lines.append(f"policies = [{_text(self.timestamp_policy)}]")
+        if self.conformance:
+            lines.append(f"conformance = [{', '.join(map(_text, self.conformance))}]")
+        return lines
 
     def _signer_table(self) -> list[str]:
         scheme = (self.key_uri or "file:").partition(":")[0].lower()
@@ -251,6 +258,8 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
         manifest = secret_manifest("tsa-signer", {names[name]: value for name, value in secret.items()})
         write(below / "secret.yaml", manifest.encode(), "Secret tsa-signer, as deploy/kubernetes mounts it")
         write(below / "tsa.toml", authority.pods_configuration().encode(), "configuration of the pods")
+        if authority.profiles:
+            _refuse_what_does_not_conform(below / "tsa.toml", signer, chain)
     password = secrets.token_urlsafe(_PASSWORD_OCTETS)
     keep(offline / "root.key", _encrypted(root_key, password), "key of the root, encrypted: take it offline")
     keep(offline / "intermediate.key", _encrypted(intermediate_key, password), "key of the intermediate, encrypted")

@@ -21,6 +21,8 @@ class Target:
 
     `secret_mode` is of the files that only the server reads, `directory_mode` of the directory that holds them.
     `monitor` is the clock monitor that works there.
+    `database_url_file` names the file with the address of the audit trail's database; without one, the trail is the
+    file `audit_file`.
     `offline_inside` says whether the CAs' keys are below that directory, which they must not be where all of it is
     handed to the server.
     """
@@ -35,6 +37,7 @@ class Target:
     offline_inside: bool = True
     monitor: str = "chrony"
     audit_file: str = "audit.jsonl"
+    database_url_file: str | None = None
 
     def offline(self, directory: Path) -> Path:
         """Return where the CAs' keys go."""
@@ -55,16 +58,20 @@ class Target:
     def trustworthy(self) -> list[str]:
         """Return the lines of the clock and of the audit trail, which standards demand."""
         servers = ["", "[clock.ntp]", 'file = "default"  # better four or more of your own: servers = [...]']
+        if self.database_url_file is None:
+            sink, trail = "auditfile", f'path = "{self.audit_file}"'
+        else:
+            sink, trail = "auditsql", f'url = {{ file = "{self.database_url_file}" }}'
         return [
             "[clock]",
             f'monitors = ["{self.monitor}"]',
             *(servers if self.monitor == "ntp" else []),
             "",
             "[audit]",
-            'sinks = ["auditfile"]',
+            f'sinks = ["{sink}"]',
             "",
-            "[audit.auditfile]",
-            f'path = "{self.audit_file}"',
+            f"[audit.{sink}]",
+            trail,
         ]
 
     def owner(self) -> tuple[int, int] | None:
@@ -80,8 +87,8 @@ class Target:
                 return None
         return None
 
-    def next_steps(self, directory: Path) -> Sequence[str]:
-        """Return what to type now."""
+    def next_steps(self, directory: Path, *, trail: bool = False) -> Sequence[str]:
+        """Return what to type now; `trail` says whether the settings name an audit trail."""
         config, chain = directory / "tsa.toml", directory / "chain.pem"
         if self.name == "systemd":
             given = () if self.owner() else (f"    chown -R root:{SERVICE_USER} {directory}",)
@@ -102,10 +109,16 @@ class Target:
                 "        -e TSA_CONFIG=/etc/tsa/tsa.toml tsa-core",
             )
         if self.name == "kubernetes":
+            database = (
+                "    kubectl -n tsa create secret generic tsa-audit --from-file=database-url",
+                "    # database-url is a file that holds postgresql://USER:PASSWORD@HOST/DATABASE; make the image with",
+                '    # --build-arg PLUGINS="signer-file monitor-ntp audit-sql[postgresql]"',
+            )
             return (
                 "Now, in the checkout, with your registry's image in deploy/kubernetes/kustomization.yaml:",
                 "    kubectl create namespace tsa",
                 f"    kubectl -n tsa apply -f {directory / 'kubernetes' / 'secret.yaml'}",
+                *(database if trail else ()),
                 f"    cp {directory / 'kubernetes' / 'tsa.toml'} deploy/kubernetes/tsa.toml",
                 "    kubectl apply -k deploy/kubernetes",
                 f"{directory} stays with you: renew the key there every year, and apply the Secret again.",
@@ -149,3 +162,13 @@ TARGETS: Final[dict[str, Target]] = {
         Target(name="kubernetes", host="127.0.0.1", pid_file="tsa.pid", state_directory="state"),
     )
 }
+
+PODS: Final = Target(
+    name="pods",
+    host="0.0.0.0",  # noqa: S104 - the network policy says who may connect
+    pid_file="",
+    state_directory="",
+    monitor="ntp",
+    database_url_file="/audit/database-url",
+)
+"""What `--for kubernetes` writes for the pods of deploy/kubernetes: they share a trail, and have no disk for one."""
