@@ -126,6 +126,18 @@ def test_a_terminal_sees_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: 
         assert show is None
 
 
+def test_a_directory_says_that_it_cannot_show_its_end(shell: Shell, files: Path, tsa: HttpTsa) -> None:
+    assert shell("evidence", "create", *STATE, *server(tsa), *TRUST, "data").code == 0
+    said = "whether batches after 000001 were removed: note their number and give it, --batches N"
+    assert f"Not checked: {said}\n" in shell("evidence", "verify", *STATE, *TRUST).out
+    assert json.loads(shell("evidence", "verify", *STATE, *TRUST, "--format", "json").out)["Unchecked"] == [said]
+    assert said not in shell("evidence", "verify", *STATE, *TRUST, "--batches", "1").out
+    fewer = shell("evidence", "verify", *STATE, *TRUST, "--batches", "2")
+    assert (fewer.code, "it has 1 batches, and had 2" in fewer.err) == (1, True)
+    named = shell("evidence", "verify", *STATE, *TRUST, "--batches", "1", "data/one")
+    assert (named.code, "--batches has no effect" in named.err) == (2, True)
+
+
 def test_an_authority_may_be_named(shell: Shell, files: Path, tsa: HttpTsa) -> None:
     lines = ("[authorities.acme]", f'url = "{tsa.url}"', 'trust = "acme"', "[trusts.acme]", 'roots = "chain.pem"')
     Path("own.toml").write_text("\n".join(lines))

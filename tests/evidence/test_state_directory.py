@@ -66,7 +66,7 @@ def test_one_request_for_a_folder_and_a_record_for_each_file(folder: Path) -> No
     asked = len(FIRST.requests)
     state, batch = made(folder)
     assert len(FIRST.requests) == asked + 1
-    assert (batch.name, batch.objects, batch.chains[0].leaves) == ("000001", 6, 5)
+    assert (batch.name, batch.objects, batch.chains[0].leaves) == ("000001", 6, 6)  # with the link
     assert checked(batch, 2025) == {f"data/{name}": "" for name in NAMES}
     record = record_of(batch, digests(folder / "data/deep/c.txt", "sha256"))
     assert record is not None
@@ -76,7 +76,7 @@ def test_one_request_for_a_folder_and_a_record_for_each_file(folder: Path) -> No
     assert [each.name for each in state.batches()] == ["000001", "000002"]
     (found,) = check_files(state.batches(), ["data/same.txt"], EvidenceVerifier(TRUST), time=at(2027))
     assert (found.batch, found.problem) == ("000001", "")
-    assert second.chains[0].leaves == 1
+    assert second.chains[0].leaves == 2
 
 
 def test_the_list_of_objects_is_what_sha256sum_reads(folder: Path) -> None:
@@ -101,7 +101,7 @@ def test_lines_of_objects_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 def test_a_folder_is_a_data_group(folder: Path) -> None:
     _, batch = made(folder, group_by="folder")
-    assert batch.chains[0].leaves == 3
+    assert batch.chains[0].leaves == 4
     assert set(checked(batch, 2025).values()) == {""}
     record = record_of(batch, digests(folder / "data/deep/c.txt", "sha256"))
     assert record is not None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 
 from tsa_core.evidence.errors import EvidenceError
@@ -14,10 +13,12 @@ from tsa_core.evidence.hash_tree import HashTree, build_nodes, node_hash
 from tsa_core.evidence.making import Stamp, token_of
 from tsa_core.evidence.objects import usable_hash
 from tsa_core.evidence.state.batch import Batch, StoredChain, StoredTimestamp
+from tsa_core.evidence.state.completeness import link
 from tsa_core.evidence.state.directory import StateDirectory
 from tsa_core.evidence.state.files import settle, write_new
 from tsa_core.evidence.state.hashing import Hashed, SortedLeaves, hash_files, walk
-from tsa_core.evidence.state.manifest import Entry, encode_line, group_of
+from tsa_core.evidence.state.manifest import Entry, encode_line
+from tsa_core.evidence.state.objects import groups
 from tsa_core.protocol.hashes import HashAlgorithm
 
 Progress = Callable[[int, int], None]
@@ -65,6 +66,10 @@ def add_files(
         leaves, count = write_objects(folder / "1.objects", hashed, algorithm, grouped=group_by is not None)
         if not count:
             raise EvidenceError("there is no file to make evidence for")
+        number, before = state.next_number(), state.newest()
+        text = link(number, before)
+        leaves.add(algorithm.digest(text))
+        write_new(folder / "1.link", text)
         tree = write_tree(folder / "1.tree", algorithm, leaves)
         root = tree.root
         write_new(folder / "1-1.token", token_of(stamp(algorithm, root), algorithm, root))
@@ -74,6 +79,7 @@ def add_files(
             base=str(Path.cwd()),
             group_by=group_by,
             objects=count,
+            link="1.link",
             chains=(
                 StoredChain(
                     hash_name=algorithm.name,
@@ -84,7 +90,13 @@ def add_files(
                 ),
             ),
         ).save()
-    return AddedBatch(batch=state.newest(), leaves=tree.count, octets=octets, skipped=tuple(skipped))
+        done = Batch.read(folder)
+    return AddedBatch(
+        batch=replace(done, folder=state.folder_of(number)),
+        leaves=tree.count - 1,
+        octets=octets,
+        skipped=tuple(skipped),
+    )
 
 
 def _plain(path: str) -> str:
@@ -122,17 +134,3 @@ def write_tree(path: Path, algorithm: HashAlgorithm, leaves: SortedLeaves) -> Ha
     tree = HashTree(algorithm, build_nodes(algorithm, ordered), count)
     write_new(path, tree.nodes)
     return tree
-
-
-def groups(entries: Iterable[Entry], *, grouped: bool) -> Iterator[Sequence[Entry]]:
-    """Yield the objects, each alone or with its data group, whose members follow each other."""
-    if not grouped:
-        for entry in entries:
-            yield (entry,)
-        return
-    seen: set[str] = set()
-    for name, members in groupby(entries, lambda entry: group_of(entry.name)):
-        if name in seen:
-            raise EvidenceError(f"the files of {name or '.'} do not follow each other; give the folder itself, once")
-        seen.add(name)
-        yield tuple(members)

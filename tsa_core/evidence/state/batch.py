@@ -29,6 +29,7 @@ from tsa_core.protocol.hashes import HashAlgorithm, hash_by_name
 
 FORMAT: Final = 1
 FILE: Final = "batch.json"
+_MAX_LINK_OCTETS: Final = 1 << 12
 
 
 class StateError(EvidenceError):
@@ -61,7 +62,10 @@ class StoredChain:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """A batch as its folder has it. `base` is where relative names of objects begin; `group_by` is `folder` or None."""
+    """A batch as its folder has it. `base` is where relative names of objects begin; `group_by` is `folder` or None.
+
+    `link` is the file that names the batch before it; None in a batch of a version that wrote none.
+    """
 
     folder: Path
     created: str
@@ -69,6 +73,7 @@ class Batch:
     group_by: str | None
     objects: int
     chains: tuple[StoredChain, ...]
+    link: str | None = None
     _trees: dict[int, HashTree] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -95,6 +100,7 @@ class Batch:
                 group_by=document["group_by"],
                 objects=document["objects"],
                 chains=tuple(map(_chain, document["chains"])),
+                link=_file(document["link"]) if "link" in document else None,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateError(f"the batch {folder} cannot be read: {error!r}; restore it from a backup") from None
@@ -109,7 +115,21 @@ class Batch:
             "objects": self.objects,
             "chains": [_chain_document(chain) for chain in self.chains],
         }
+        if self.link is not None:
+            document["link"] = self.link
         replace_file(self.folder / FILE, json.dumps(document, indent=1).encode())
+
+    def link_text(self) -> bytes | None:
+        """Return the text of its link to the batch before it, None when it has none; raises StateError."""
+        if self.link is None:
+            return None
+        try:
+            with (self.folder / self.link).open("rb") as file:
+                return file.read(_MAX_LINK_OCTETS)
+        except OSError as error:
+            raise StateError(
+                f"the link {self.folder / self.link} cannot be read: {error.strerror}; restore it from a backup"
+            ) from None
 
     def token(self, name: str) -> bytes:
         """Return a token by the name of its file."""

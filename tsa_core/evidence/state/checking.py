@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tsa_core.evidence.objects import DataGroup
-from tsa_core.evidence.state.adding import Progress, groups
+from tsa_core.evidence.state.adding import Progress
 from tsa_core.evidence.state.batch import Batch, StateError
+from tsa_core.evidence.state.completeness import unlisted, unlisted_leaves
 from tsa_core.evidence.state.hashing import hash_file
 from tsa_core.evidence.state.manifest import Entry
+from tsa_core.evidence.state.objects import groups
 from tsa_core.evidence.state.rehashing import Rehashing, rehashed_groups
 from tsa_core.evidence.syntax import EvidenceRecord
 from tsa_core.evidence.verdict import VerifiedRecord
@@ -40,7 +42,10 @@ def check_batch(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[CheckedFile]:
-    """Yield every file of a batch, read again and verified; one verdict serves the members of a data group."""
+    """Yield every file of a batch, read again and verified; one verdict serves the members of a data group.
+
+    A list from which objects were taken out is a problem, too, with the path of the list.
+    """
     algorithms = [hash_by_name(name) for name in batch.hash_names]
     source = Rehashing(base or batch.base, workers or os.cpu_count() or 1, progress)
     for members in rehashed_groups(batch, algorithms, source):
@@ -54,6 +59,9 @@ def check_batch(
         digests = [own for _, own, _ in members]
         result = _verified(batch, batch.record(digests), _item(digests), verifier, time)
         yield from (_with_path(result, name) for name, _, _ in members)
+    if count := unlisted_leaves(batch):
+        path = str(batch.folder / batch.chains[0].objects)
+        yield CheckedFile(path=path, batch=batch.name, problem=unlisted(batch, count))
 
 
 def check_files(

@@ -79,13 +79,21 @@ class StateDirectory:
         folder.mkdir()
         try:
             yield folder
-            last = max((int(each.name) for each in self._folders() if each.name.isdigit()), default=0)
             sync_folder(folder)
-            folder.rename(folder.with_name(f"{last + 1:06}"))
+            folder.rename(self.folder_of(self.next_number()))
             sync_folder(folder.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def newest(self) -> Batch:
-        """Return the batch that was made last."""
-        return Batch.read(self._folders()[-1])
+    def next_number(self) -> int:
+        """Return the number of the batch that comes next."""
+        return max((int(each.name) for each in self._folders() if each.name.isdigit()), default=0) + 1
+
+    def folder_of(self, number: int) -> Path:
+        """Return the folder of a batch by its number."""
+        return self.path / _BATCHES / f"{number:06}"
+
+    def newest(self) -> Batch | None:
+        """Return the batch that was made last; None before the first one."""
+        folders = self._folders()
+        return Batch.read(folders[-1]) if folders else None

@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tsa_core.evidence.state.adding import Progress, groups
+from tsa_core.evidence.state.adding import Progress
 from tsa_core.evidence.state.batch import Batch
 from tsa_core.evidence.state.hashing import hash_files
 from tsa_core.evidence.state.manifest import Entry
+from tsa_core.evidence.state.objects import groups
 from tsa_core.protocol.hashes import HashAlgorithm
 
 

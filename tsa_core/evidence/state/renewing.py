@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tsa_core.evidence.errors import EvidenceError
@@ -12,13 +12,14 @@ from tsa_core.evidence.making import Stamp, renewal_values, renewed_value, stamp
 from tsa_core.evidence.objects import usable_hash
 from tsa_core.evidence.state.adding import Progress, write_tree
 from tsa_core.evidence.state.batch import Batch, StateError, StoredChain, StoredTimestamp
+from tsa_core.evidence.state.completeness import link_digests, refuse_unlisted
 from tsa_core.evidence.state.directory import StateDirectory
 from tsa_core.evidence.state.due import HASH_TREE, due_of
 from tsa_core.evidence.state.files import settle, write_new
 from tsa_core.evidence.state.hashing import SortedLeaves
 from tsa_core.evidence.state.manifest import encode_line
 from tsa_core.evidence.state.rehashing import Rehashing, rehashed_groups
-from tsa_core.evidence.syntax import encode_sequence
+from tsa_core.evidence.syntax import EvidenceRecord, encode_sequence
 from tsa_core.paths.algorithm_ends import PLANNED_ENDS, AlgorithmEnd
 from tsa_core.protocol.hashes import HashAlgorithm
 
@@ -111,6 +112,8 @@ def _renew_timestamps(
 def _renew_tree(
     batch: Batch, algorithm: HashAlgorithm, stamp: Stamp, files: Rehashing, *, drop_missing: bool
 ) -> RenewedBatch:
+    if not drop_missing:
+        refuse_unlisted(batch)
     number = len(batch.chains) + 1
     missing: list[tuple[str, str]] = []
     leaves, count = SortedLeaves(algorithm.digest_size), 0
@@ -121,9 +124,7 @@ def _renew_tree(
             if record is None or len(record.chains) != len(batch.chains):
                 missing += [(name, "the batch's hash trees do not have it") for name, _ in members]
                 continue
-            older = algorithm.digest(encode_sequence(record.chains))
-            values = {renewed_value(algorithm, digests[algorithm.name], older) for _, digests in members}
-            leaves.add(node_hash(algorithm, values))
+            leaves.add(_renewed_leaf(algorithm, record, [digests for _, digests in members]))
             for name, digests in members:
                 listed.write(encode_line(name, digests[algorithm.name]))
             count += len(members)
@@ -136,6 +137,8 @@ def _renew_tree(
         )
     if not count:
         raise EvidenceError(f"no object of batch {batch.name} is left")
+    if (own := link_digests(batch, algorithm.name)) is not None and (record := batch.record([own])) is not None:
+        leaves.add(_renewed_leaf(algorithm, record, [own]))
     tree = write_tree(batch.folder / tree_name, algorithm, leaves)
     write_new(batch.folder / token_name, token_of(stamp(algorithm, tree.root), algorithm, tree.root))
     chain = StoredChain(
@@ -148,6 +151,11 @@ def _renew_tree(
     renewed = replace(batch, chains=(*batch.chains, chain), _trees={})
     renewed.save()
     return RenewedBatch(batch=renewed, renewal=HASH_TREE, missing=tuple(missing))
+
+
+def _renewed_leaf(algorithm: HashAlgorithm, record: EvidenceRecord, members: Sequence[Mapping[str, bytes]]) -> bytes:
+    older = algorithm.digest(encode_sequence(record.chains))
+    return node_hash(algorithm, {renewed_value(algorithm, member[algorithm.name], older) for member in members})
 
 
 _Member = tuple[str, dict[str, bytes]]

@@ -67,7 +67,7 @@ def _batch(batch: Batch) -> dict[str, Any]:
     return {
         "Batch": batch.name,
         "Objects": batch.objects,
-        "Leaves": batch.chains[0].leaves,
+        "Leaves": batch.chains[0].leaves - (batch.link is not None),
         "GroupBy": batch.group_by or "none",
         "Base": batch.base,
         "Created": batch.created,

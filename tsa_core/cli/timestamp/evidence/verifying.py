@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,12 +23,18 @@ from tsa_core.cli.timestamp.trust import TRUST_FLAGS, trust_of
 
 if TYPE_CHECKING:
     from tsa_core.evidence import EvidenceVerifier, VerifiedRecord
-    from tsa_core.evidence.state import CheckedFile
+    from tsa_core.evidence.state import Batch, CheckedFile
 
 FLAGS: Final = (
     flag("--state", metavar="DIR", help="The directory with the evidence."),
     flag("--record", metavar="FILE.ers", help="An evidence record instead (RFC 4998); several files are a data group."),
     flag("--batch", multiple=True, metavar="NAME", help="Only by this batch of --state; repeat it for more."),
+    flag(
+        "--batches",
+        least=1,
+        metavar="N",
+        help="How many batches --state must have at least: nothing in it shows whether the last ones were removed.",
+    ),
     flag("--base", metavar="DIR", help="Where the files of --state are now, if not where they were."),
     flag("--time", convert=moment, metavar="TIME", help="Verify for this moment, 2035-01-31T12:00:00Z (default: now)."),
     flag("--allow", multiple=True, metavar="NAME", help="As of verify: accept although a rule refuses it."),
@@ -46,7 +52,8 @@ def verify(call: Call) -> int:
 
     Each timestamp must hold at the moment that the next one proves, the last one now.
 
-    With --state and no files, every file of the directory is read again. Files that are named are found by their
+    With --state and no files, every file of the directory is read again, and what the timestamps cover must be there:
+    all objects of each batch, and the batch before it. Files that are named are found by their
     content, whatever they are called now.
 
     Exit code 0: all are verified. 1: something is not, and a line says why. 2: the command cannot be run.
@@ -64,25 +71,54 @@ def verify(call: Call) -> int:
         raise UsageMistake("give --state or --record")
     verifier = EvidenceVerifier(trust_of(call), revocation=own_revocation(call), allow=flags["allow"])
     if flags["record"] is None:
-        return _report(call, _by_state(call, verifier, flags["time"]))
-    for name in ("batch", "base", "workers"):
+        batches = _batches(call)
+        notes = () if call.paths or flags["batch"] else _not_checked(batches, flags["batches"])
+        return _report(call, _by_state(call, batches, verifier, flags["time"]), notes)
+    for name in ("batch", "batches", "base", "workers"):
         if flags[name]:
             raise UsageMistake(f"--{name} goes with --state")
     return _report(call, iter((_by_record(call, verifier, flags["time"]),)))
 
 
-def _by_state(call: Call, verifier: EvidenceVerifier, time: datetime | None) -> Iterator[CheckedFile]:
-    from tsa_core.evidence.state import check_batch, check_files
-
-    batches = chosen_batches(call, all_batches(open_state(call)))
-    if not batches:
+def _batches(call: Call) -> Sequence[Batch]:
+    found = all_batches(open_state(call))
+    if not found:
         raise UsageMistake(f"{call.flags['state']} holds no batch, so nothing was verified")
+    return chosen_batches(call, found)
+
+
+def _not_checked(batches: Sequence[Batch], wanted: int | None) -> tuple[str, ...]:
+    """Return what the directory itself cannot show about its batches."""
+    notes = []
+    if unlinked := sum(batch.link is None for batch in batches):
+        notes.append(f"whether a batch was removed among the first {unlinked:,}, which have no link to the one before")
+    if wanted is None:
+        notes.append(
+            f"whether batches after {batches[-1].name} were removed: note their number and give it, --batches N"
+        )
+    return tuple(notes)
+
+
+def _by_state(
+    call: Call, batches: Sequence[Batch], verifier: EvidenceVerifier, time: datetime | None
+) -> Iterator[CheckedFile]:
+    from tsa_core.evidence.state import CheckedFile, check_batch, check_files, check_links
+
+    if (wanted := call.flags["batches"]) is not None:
+        if call.paths or call.flags["batch"]:
+            raise UsageMistake("--batches has no effect when files or batches are named")
+        if len(batches) < wanted:
+            lost = f"it has {len(batches):,} batches, and had {wanted:,}; restore it from a backup"
+            yield CheckedFile(path=call.flags["state"], problem=lost)
     if call.paths:
         for name in ("base", "workers"):
             if call.flags[name]:
                 raise UsageMistake(f"--{name} has no effect when files are named")
         yield from check_files(batches, call.paths, verifier, time=time)
         return
+    if not call.flags["batch"]:
+        for batch, problem in check_links(batches, verifier, time=time):
+            yield CheckedFile(path=str(batch.folder), batch=batch.name, problem=problem)
     with progress("reading", sum(batch.objects for batch in batches)) as show:
         for batch in batches:
             yield from check_batch(
@@ -117,7 +153,7 @@ def _by_record(call: Call, verifier: EvidenceVerifier, time: datetime | None) ->
     return CheckedFile(path=shown, verdict=verdict)
 
 
-def _report(call: Call, results: Iterator[CheckedFile]) -> int:
+def _report(call: Call, results: Iterator[CheckedFile], notes: Sequence[str] = ()) -> int:
     """Print what is found, as it is found, and return the exit code."""
     good = bad = 0
     listed: list[dict[str, Any]] = []
@@ -136,11 +172,12 @@ def _report(call: Call, results: Iterator[CheckedFile]) -> int:
         elif shows_all and not call.flags["quiet"]:
             _print(result)
     if call.as_json:
-        console.print_json({"Verified": good, "NotVerified": bad, "Files": listed})
+        unchecked = {"Unchecked": list(notes)} if notes else {}
+        console.print_json({"Verified": good, "NotVerified": bad, "Files": listed, **unchecked})
     elif not shows_all and not call.flags["quiet"]:
         console.echo(f"{good:,} files verified, {bad:,} not")
-        if first is not None:
-            console.print_facts(("Fact", "Verdict"), [("Not checked", note.text) for note in first.unchecked], fixed=1)
+        texts = [*notes, *((note.text for note in first.unchecked) if first is not None else ())]
+        console.print_facts(("Fact", "Verdict"), [("Not checked", text) for text in texts], fixed=1)
     return EXIT_REFUSED if bad else 0
 
 
