@@ -58,3 +58,24 @@ def test_a_step_during_a_reload_is_told_by_the_new_gate(
     new.continue_from(gate)
     new.status()
     assert [step.seconds for step in steps] == [pytest.approx(5)]
+
+
+@pytest.mark.parametrize("back", [0.0, 60.0], ids=["right", "set back by as much"])
+def test_a_clock_is_not_believed_after_a_suspension(
+    gate: ClockGate,
+    monitor: Monitor,
+    world: World,
+    steps: list[ClockStep],
+    monkeypatch: pytest.MonkeyPatch,
+    back: float,
+) -> None:
+    """The monotonic clock of Linux does not count it: one that was set back by as much seems not to have moved."""
+    slept = [0.0]
+    monkeypatch.setattr("tsa_core.api.clock._suspended_seconds", lambda: slept[0])
+    monitor.good()
+    assert gate.status().issuing
+    slept[0] = 60.0
+    world.step(60.0 - back)
+    world.pass_(2)
+    assert not gate.status().issuing
+    assert [step.seconds for step in steps] == [pytest.approx(-60 if back else 60)]

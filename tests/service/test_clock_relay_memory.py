@@ -44,7 +44,7 @@ def trusted(number: int = 0) -> ClockVerdict:
         offset=timedelta(microseconds=number),
         uncertainty=timedelta(microseconds=2 * number),
         checked_at=float(number),
-        anchor=ClockAnchor(datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=number), float(number)),
+        anchor=ClockAnchor(datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=number), float(number), 0.1, 60.0),
         valid_for=timedelta(seconds=90),
     )
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, Self, get_args
+
+if sys.platform == "linux":
+    from time import CLOCK_BOOTTIME, CLOCK_MONOTONIC, clock_gettime
 
 from tsa_core.api.wrong_types import describe
 
@@ -52,12 +56,15 @@ class Clock(ABC):
 class ClockAnchor(NamedTuple):
     """A clock's reading and time.monotonic() of the same instant: what a later jump of the clock is measured by.
 
-    `error` is by how many seconds the two may be apart: half of what the reading took.
+    `error` is by how many seconds the two may be apart: half of what the reading took. `suspended` is for how many
+    seconds the machine was suspended since it was booted, which the monotonic clock of Linux does not count; None where
+    that is not known.
     """
 
     time: datetime
     monotonic: float
     error: float = 0.0
+    suspended: float | None = None
 
     @classmethod
     def take(cls, clock: Clock) -> Self:
@@ -73,17 +80,42 @@ class ClockAnchor(NamedTuple):
             if after - before < _TIGHT_SECONDS:
                 break
         assert best is not None  # noqa: S101 - the loop runs
-        return best[1]
+        return best[1]._replace(suspended=_suspended_seconds())
 
     def moved(self, later: ClockAnchor) -> float:
         """Return by how many seconds the clock ran ahead (or behind, negative) of the monotonic clock until `later`.
 
-        That is off by the `error` of both at most.
+        That is off by the `error` of both at most. Of a machine that was suspended meanwhile, it is the larger one of
+        what the clock ran ahead of the monotonic clock and of one that counts that time, too: a clock that was set back
+        by just as much would agree with the first one.
         """
-        return (later.time - self.time).total_seconds() - (later.monotonic - self.monotonic)
+        ahead = (later.time - self.time).total_seconds() - (later.monotonic - self.monotonic)
+        if self.suspended is None or later.suspended is None:
+            return ahead
+        suspended = later.suspended - self.suspended
+        return max(ahead, ahead - suspended, key=abs) if suspended > _LEAST_SUSPENSION_SECONDS else ahead
 
 
 _TIGHT_SECONDS = 50e-6
+_LEAST_SUSPENSION_SECONDS: Final = 0.1
+"""More than two readings of clocks may be apart, and less than any suspension."""
+
+
+def _suspended_seconds() -> float | None:
+    """Return for how long the machine was suspended: CLOCK_BOOTTIME counts that, and CLOCK_MONOTONIC does not."""
+    if sys.platform != "linux":
+        return None
+    best: tuple[float, float] | None = None
+    for _ in range(5):
+        before = clock_gettime(CLOCK_MONOTONIC)
+        boot = clock_gettime(CLOCK_BOOTTIME)
+        took = clock_gettime(CLOCK_MONOTONIC) - before
+        if best is None or took < best[0]:
+            best = took, boot - before
+        if took < _TIGHT_SECONDS:
+            break
+    return best[1] if best is not None else None
+
 
 LeapWarning = Literal["none", "insert", "delete"]
 """Whether the last minute of this UTC month has a second more or less."""

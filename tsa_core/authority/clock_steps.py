@@ -14,8 +14,8 @@ STEP_SECONDS: Final = 1.0
 class ClockStep(NamedTuple):
     """The clock was moved by `seconds`, forward if positive; `time` is what it showed then.
 
-    A machine that slept looks the same: the monotonic clock of Linux does not count that time. So does a leap second
-    that the kernel inserts.
+    A machine that slept looks the same: the monotonic clock of Linux does not count that time; and a clock that was set
+    back meanwhile does not look right for it. So does a leap second that the kernel inserts.
     """
 
     seconds: float

@@ -121,13 +121,15 @@ class ClockGate:
                 if verdict() is not known:
                     break
             else:
+                before = _monotonic()
                 reading = self._now()
                 now = _monotonic()
                 if now < until:
                     if not self._closes:
                         return reading
-                    moved = (reading[0] - then).total_seconds() - now + monotonic
-                    if -_MOVED_SECONDS < moved < _MOVED_SECONDS:
+                    # The clock was read at some moment between the two: a pause there must not hide a step.
+                    passed = (reading[0] - then).total_seconds() + monotonic
+                    if passed - now > -_MOVED_SECONDS and passed - before < _MOVED_SECONDS:
                         return reading if error_bound is None else _new_reading(TimeReading, (reading[0], error_bound))
         except BaseException:  # noqa: BLE001 - the evaluation calls the plugin again and reports its failure
             return self._read_anew()

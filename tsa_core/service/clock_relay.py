@@ -42,7 +42,7 @@ def encode_verdict(verdict: ClockVerdict) -> bytes:
             "uncertainty": _microseconds(verdict.uncertainty),
             "checked_at": verdict.checked_at,
             "measured": verdict.measured,
-            "anchor": [anchor.time.isoformat(), anchor.monotonic, anchor.error] if anchor else None,
+            "anchor": [anchor.time.isoformat(), *anchor[1:]] if anchor else None,
             "valid_for": _microseconds(verdict.valid_for),
             "leap": verdict.leap,
             "basis": verdict.basis[:_MAX_BASIS],
@@ -57,8 +57,8 @@ def decode_verdict(data: bytes) -> ClockVerdict:
         if fields[name] is not None:
             fields[name] = timedelta(microseconds=fields[name])
     if fields["anchor"] is not None:
-        time, monotonic, error = fields["anchor"]
-        fields["anchor"] = ClockAnchor(datetime.fromisoformat(time), monotonic, error)
+        time, *others = fields["anchor"]
+        fields["anchor"] = ClockAnchor(datetime.fromisoformat(time), *others)
     return ClockVerdict(**fields)
 
 
