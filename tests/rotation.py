@@ -47,12 +47,16 @@ class Identity:
     def pem(self) -> bytes:
         return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.chain)
 
-    def signed(self, reply: bytes, request: bytes) -> bool:
+    def objection(self, reply: bytes, request: bytes) -> str:
+        """Why the reply is not a token of this identity, or nothing."""
         try:
             self.verifier.verify_response(reply, request=request)
-        except VerificationError:
-            return False
-        return True
+        except VerificationError as error:
+            return str(error)
+        return ""
+
+    def signed(self, reply: bytes, request: bytes) -> bool:
+        return not self.objection(reply, request)
 
 
 class TsaDirectory:
@@ -182,7 +186,7 @@ class Clients:
                     connection.close()
                     # Nothing of an answer came: the server had closed an idle connection, which HTTP lets it do.
                     closed_idle = isinstance(error, http.client.RemoteDisconnected | ConnectionError)
-                    if self.reconnect and closed_idle and not self._stopping.is_set():
+                    if self.reconnect and closed_idle:  # also when this thread is to stop: a killed worker may end late
                         self.reconnects += 1
                         self._stopping.wait(0.05)
                         continue
