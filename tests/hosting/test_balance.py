@@ -5,14 +5,19 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import suppress
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from tsa_core.config import load_settings
 from tsa_core.hosting import balance
 from tsa_core.hosting.balance import ACCEPTED_AT_ONCE, Acceptor, Balance, WorkerBalances
+from tsa_core.hosting.sockets import listen
+from tsa_core.hosting.waitress.server import WaitressServer
 from tsa_core.testing import ServerProcess, wait_until
 
 CLIENTS = 32
@@ -58,19 +63,65 @@ def test_what_others_do_not_take_is_taken_after_all(clock: _Time) -> None:
     mine, other = pair()
     other.publish(0)
     assert mine.room(10) == 0
+    assert not mine.resume()
     clock.now += 0.0021
     assert mine.deferral_seconds() <= 0
+    assert mine.resume()
     assert mine.room(10) == ACCEPTED_AT_ONCE
+    assert not mine.resume()
     assert mine.room(26) == 0, "the next ones are left to others again"
+
+
+def test_what_others_do_not_take_is_taken_after_a_turn_of_any_length(clock: _Time) -> None:
+    mine, other = pair()
+    other.publish(0)
+    assert mine.room(10) == 0
+    clock.now += 1.0
+    assert mine.resume()
+    assert mine.room(10) == ACCEPTED_AT_ONCE
 
 
 def test_what_comes_long_after_a_deferral_is_left_to_others_again(clock: _Time) -> None:
     mine, other = pair()
     other.publish(0)
     assert mine.room(10) == 0
+    clock.now += 0.0021
+    assert mine.resume()
     clock.now += 1.0
     other.publish(0)
     assert mine.room(10) == 0
+
+
+def test_a_worker_accepts_again_after_a_turn_that_was_longer_than_the_deferral(clock: _Time) -> None:
+    mine, other = pair()
+
+    def app(_environ: object, start_response: Callable[..., object]) -> Iterable[bytes]:
+        clock.now += 0.1
+        start_response("200 OK", [("Content-Length", "1")])
+        return [b"."]
+
+    settings = load_settings(overrides={"server": {"port": 0}}, environ={}).server
+    sockets = listen(settings)
+    address = sockets[0].getsockname()[:2]
+    server = WaitressServer(app, settings, sockets=sockets, balance=mine)
+    server._servers[0].io_thread = threading.get_ident()
+
+    def turn() -> None:
+        server._share(mine, 0.0)
+        server._turn(0.0)
+
+    with ExitStack() as clients:
+        kept = [clients.enter_context(socket.create_connection(address)) for _ in range(12)]
+        turn()
+        assert len(server._channels()) == len(kept)
+        other.publish(0)
+        kept[0].sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        clients.enter_context(socket.create_connection(address))
+        turn()
+        assert len(server._channels()) == len(kept), "the new one is left to the other worker"
+        turn()
+        assert len(server._channels()) == len(kept) + 1
+        server._close()
 
 
 def test_a_worker_that_publishes_nothing_any_more_does_not_count(clock: _Time) -> None:

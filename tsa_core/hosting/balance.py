@@ -11,6 +11,7 @@ that has too many all the same lets some clients connect again: replies to them 
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 import time
@@ -27,8 +28,8 @@ _SLACK = 4
 _BATCH = 8
 """Connections that may be accepted above the least: where each has one request, a turn of the loop answers so many."""
 _DEFERRAL_SECONDS = 0.002
-_AFTER_SECONDS = 0.002
-"""Connections that a loop finds so soon after a deferral have been left to others in vain."""
+_AFTER_SECONDS = 0.02
+"""Connections that a loop finds so soon after it has resumed have been left to others in vain."""
 ACCEPTED_AT_ONCE = 16
 """Connections that one turn of a loop accepts, at most."""
 
@@ -68,6 +69,7 @@ class Balance:
         self._mine = positions[slot] * _ENTRY.size
         self._others = [each * _ENTRY.size for each in positions if each != positions[slot]]
         self._deferred_until = 0.0
+        self._resumed = -math.inf
 
     def publish(self, connections: int) -> None:
         """Say how many connections this worker has."""
@@ -92,9 +94,8 @@ class Balance:
     def room(self, connections: int) -> int:
         """Return how many connections to accept now; with 0, a deferral begins."""
         now = time.monotonic()
-        if 0.0 <= now - self._deferred_until < _AFTER_SECONDS:
-            self._deferred_until = 0.0  # nobody has taken what waited
-            return ACCEPTED_AT_ONCE
+        if now - self._resumed < _AFTER_SECONDS:
+            return ACCEPTED_AT_ONCE  # nobody has taken what waited
         room = min(ACCEPTED_AT_ONCE, _BATCH - _SLACK - self.surplus(connections))
         if room <= 0:
             self._deferred_until = now + _DEFERRAL_SECONDS
@@ -104,3 +105,15 @@ class Balance:
     def deferral_seconds(self) -> float:
         """Return for how long others are to accept what waits; 0 or less when this worker may."""
         return self._deferred_until - time.monotonic() if self._deferred_until else 0.0
+
+    def resume(self) -> bool:
+        """Say, once for each deferral, that it is over. To be called before each turn of the loop.
+
+        A turn may take longer than the deferral that began in it. What waits in the turn after it is taken.
+        """
+        self._resumed = -math.inf
+        if not self._deferred_until or self.deferral_seconds() > 0:
+            return False
+        self._deferred_until = 0.0
+        self._resumed = time.monotonic()
+        return True

@@ -156,7 +156,6 @@ class WaitressServer:
         self._heartbeat = heartbeat or NoHeartbeat()
         self._next_beat = 0.0
         self._balance = balance
-        self._deferring = False
         self._loop = Poller()
         self._stopping = False
         self._woken = False
@@ -300,12 +299,11 @@ class WaitressServer:
     def _share(self, balance: Balance, pause: float) -> float:
         """Publish how many connections there are, and end a deferral; returns how long the next turn may wait."""
         balance.publish(len(self._loop))
-        deferred = balance.deferral_seconds()
-        if deferred <= 0 and self._deferring:
+        if balance.resume():
             for server in self._servers:
                 self._loop.refresh(server)
-        self._deferring = deferred > 0
-        return min(pause, deferred) if self._deferring else pause
+        deferred = balance.deferral_seconds()
+        return min(pause, deferred) if deferred > 0 else pause
 
     def _drain(self) -> None:
         for server in self._servers:
