@@ -25,6 +25,7 @@ from bench import commands, latency, remote_signer, scaling, second_thread, star
 from bench.issue import WITH_CERTIFICATES
 from bench.latency import WATCHED
 from bench.measure import FLOOR, Load, RunningServer, Server, bare_signature_us, have_wrk
+from bench.open_loop import NoGenerator
 from bench.peers import peer_servers
 from bench.report import Row, machine, number, progress
 
@@ -67,14 +68,20 @@ is a row's CPU divided by that of NAME in the same round.{missing}
 
 `times one` compares throughput with that of one worker, and `CPU times one` the CPU of a request. `cores` is what the
 server had of the machine, and `generator cores` what the load generator took. `least busy` is the CPU of the worker
-that did least, as a part of an even share. In the last rows an open loop asks at half of the most, and one of two
-workers is stopped (SIGSTOP) for 100 ms, once a second.
+that did least, as a part of an even share. In the last rows an open loop asks at half of the most, as under Latency
+below, and one of two workers is stopped (SIGSTOP) for 100 ms, once a second.{missing}
 """,
     "latency": """\
 ## Latency
 
 An open loop, Poisson arrivals at 80 % of the most: each request counts from when it was due. Metrics and access log
-are on. `generator late ms` is what the generator itself added at the 99.9th percentile.
+are on. Percentiles are over all requests of all rounds. `generator late ms` is what the generator itself added at the
+99.9th percentile: it uses few cores, so that is the machine. `server cores` is what the server used of a core,
+`stolen cores` what the host of the virtual machine took, and `other cores` what all else used, the kernel's own work
+included. `most differs` is by what part the most after a round differs from that before it, in the worst round. A round
+is disturbed when that is more than a tenth, or when others used more than 0.2 cores; it is measured again, as long as
+there are turns left. `disturbed` says how many of the rounds that are shown still were
+([decision 295](../decisions/295-load-is-compared-with-the-most-on-both-sides.md)).
 """,
     "threads": """\
 ## A second thread
@@ -175,12 +182,16 @@ def _server_row(name: str, loads: Sequence[Load], bare: Sequence[float], others:
 
 
 def _workers(*, rounds: int, seconds: float) -> Section:
-    rows = scaling.scaling(rounds=rounds, seconds=seconds)
-    return Section(name="workers", rows=[*rows, *scaling.stopped(rounds=rounds, seconds=1.5 * seconds)])
+    rows = scaling.scaling(count=rounds, seconds=seconds)
+    try:
+        rows += scaling.stopped(count=rounds, seconds=1.5 * seconds)
+    except NoGenerator as error:
+        return Section(name="workers", rows=rows, values={"missing": f" That was not measured: {error}."})
+    return Section(name="workers", rows=rows, values={"missing": ""})
 
 
 def _latency(*, rounds: int, seconds: float) -> Section:
-    return Section(name="latency", rows=latency.run(rounds=rounds, seconds=4 * seconds))
+    return Section(name="latency", rows=latency.run(count=2 * rounds, seconds=seconds))
 
 
 def _threads(*, rounds: int, seconds: float) -> Section:

@@ -20,9 +20,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from statistics import median
 
-from bench import open_loop
+from bench import open_loop, rounds
 from bench.issue import WITH_CERTIFICATES
 from bench.measure import Load, Server, process_tree, servers
 from bench.report import Row, print_rows, progress
@@ -36,7 +37,7 @@ _STOP_SECONDS = 0.1
 _STOP_EVERY_SECONDS = 1.0
 
 
-def scaling(*, rounds: int, seconds: float) -> list[Row]:
+def scaling(*, count: int, seconds: float) -> list[Row]:
     """Measure throughput and CPU by number of workers, on kept connections and on new ones."""
     configurations = {
         f"{engine}, {count}": (("--server", engine, *(("--workers", str(count)) if count > 1 else ())), KIND)
@@ -45,8 +46,8 @@ def scaling(*, rounds: int, seconds: float) -> list[Row]:
     }
     loads: dict[tuple[str, bool], list[Load]] = {}
     with servers(configurations) as running:
-        for number in range(rounds):
-            progress(f"workers, round {number + 1} of {rounds}")
+        for number in range(count):
+            progress(f"workers, round {number + 1} of {count}")
             for new in (False, True):
                 for name, server in running.items():
                     load = server.load(
@@ -86,42 +87,30 @@ def _least(load: Load, count: int) -> float:
     return min(workers) * count / (sum(workers) or 1.0)
 
 
-def stopped(*, rounds: int, seconds: float) -> list[Row]:
-    """Measure latencies with two workers, one of which is stopped again and again, and without stops."""
-    loops: dict[tuple[str, bool, bool], list[open_loop.Latencies]] = {}
+def stopped(*, count: int, seconds: float) -> list[Row]:
+    """Measure latencies with two workers, one of which is stopped again and again, and without stops.
+
+    Raises NoGenerator.
+    """
+    open_loop.generator()
     configurations = {engine: (("--server", engine, "--workers", "2"), KIND) for engine in ENGINES}
     with servers(configurations) as running:
-        for number in range(rounds):
-            progress(f"a worker is stopped, round {number + 1} of {rounds}")
-            for engine, server in running.items():
-                for new in (False, True):
-                    most = server.load(
-                        WITH_CERTIFICATES, connections=_CONNECTIONS, seconds=1.0, headers=NEW if new else {}
-                    ).per_second
-                    for stops in (False, True):
-                        with _stops(server) if stops else nullcontext():
-                            found = open_loop.measure(
-                                server.port, rate=0.5 * most, seconds=seconds, connections=_CONNECTIONS, close=new
-                            )
-                        loops.setdefault((engine, new, stops), []).append(found)
-    return [
-        Row(
-            part="workers",
-            name=(
-                f"{engine}, 2 workers, {'new' if new else 'kept'} connections, "
-                f"{'one stopped' if stops else 'none stopped'}"
-            ),
-            figures={
-                "requests/s": median(each.per_second for each in found),
-                "p50 ms": median(each.p50_ms for each in found),
-                "p99 ms": median(each.p99_ms for each in found),
-                "p99.9 ms": median(each.p999_ms for each in found),
-                "generator late ms": median(each.late_ms for each in found),
-                "errors": sum(each.errors for each in found),
-            },
-        )
-        for (engine, new, stops), found in loops.items()
-    ]
+        cases = {
+            f"{engine}, 2 workers, {kind} connections, {'one' if stops else 'none'} stopped": partial(
+                rounds.measure,
+                server,
+                part=0.5,
+                seconds=seconds,
+                connections=_CONNECTIONS,
+                close=kind == "new",
+                during=partial(_stops, server) if stops else nullcontext,
+            )
+            for engine, server in running.items()
+            for kind in ("kept", "new")
+            for stops in (False, True)
+        }
+        found = rounds.by_turns(cases, rounds=count, turns=2 * count, what="a worker is stopped")
+    return [Row(part="workers", name=name, figures=rounds.figures(each)) for name, each in found.items()]
 
 
 @contextmanager
@@ -148,8 +137,8 @@ def _stops(server: Server) -> Iterator[None]:
 
 def run(*, quick: bool) -> list[Row]:
     """Measure and return the table's rows."""
-    rounds, seconds = (1, 1.0) if quick else (5, 2.0)
-    return [*scaling(rounds=rounds, seconds=seconds), *stopped(rounds=rounds, seconds=1.5 * seconds)]
+    count, seconds = (1, 1.0) if quick else (5, 2.0)
+    return [*scaling(count=count, seconds=seconds), *stopped(count=count, seconds=1.5 * seconds)]
 
 
 def main() -> None:

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 import bench.page
-from bench import peers
+from bench import open_loop, peers, rounds
 from bench.measure import RunningServer
-from bench.open_loop import OpenLoop
 from bench.page import Section, page
 from bench.report import Row
 from tests.serving import Parts, Server, TestSigner, running_server
@@ -23,6 +22,7 @@ from tsa_core.testing import encode_request
 
 REQUEST = encode_request()
 _SIGNING_SECONDS = 0.02
+_NEEDS_COMPILER = pytest.mark.needs(shutil.which("cc") is not None, "builds the load generator with cc")
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +31,25 @@ def server() -> Iterator[Server]:
         yield running
 
 
+@_NEEDS_COMPILER
 @pytest.mark.parametrize("close", [False, True], ids=["kept", "new"])
 def test_the_open_loop_asks_as_often_as_it_was_told_to(server: Server, close: bool) -> None:
-    found = OpenLoop(server.address[1], rate=100, seconds=0.5, connections=4, close=close).run()
+    found = open_loop.ask(server.address[1], rate=100, seconds=0.5, connections=4, close=close)
     assert found.errors == 0
-    assert 20 <= found.requests <= 100, "a Poisson process of 50 on average; the same one in each run"
-    assert found.p50_ms <= found.p99_ms <= found.p999_ms <= found.max_ms
+    assert 20 <= len(found.latencies_ms) <= 100, "a Poisson process of 50 on average; the same one in each run"
+    assert len(found.late_ms) == len(found.latencies_ms)
 
 
-def test_time_that_requests_wait_for_a_connection_counts(server: Server) -> None:
+@_NEEDS_COMPILER
+@pytest.mark.parametrize("close", [False, True], ids=["kept", "new"])
+def test_with_a_rate_of_0_each_connection_asks_when_it_has_its_answer(server: Server, close: bool) -> None:
+    found = open_loop.ask(server.address[1], rate=0, seconds=0.2, connections=4, close=close)
+    assert found.errors == 0
+    assert len(found.latencies_ms) >= 4
+
+
+@_NEEDS_COMPILER
+def test_time_that_requests_wait_for_a_connection_counts() -> None:
     """One connection cannot answer what is due all at once, so the last one waits for all before it."""
     signer = TestSigner()
     sign = signer.sign
@@ -51,19 +61,63 @@ def test_time_that_requests_wait_for_a_connection_counts(server: Server) -> None
 
     signer.sign = sign_slowly  # type: ignore[method-assign]
     with running_server(Parts(signers={"p256": signer})) as slow:
-        found = OpenLoop(slow.address[1], rate=100_000, seconds=0.0001, connections=1).run()
+        found = open_loop.ask(slow.address[1], rate=100_000, seconds=0.0001, connections=1)
     assert found.errors == 0
-    assert found.requests >= 3
-    assert found.max_ms >= 1000 * _SIGNING_SECONDS * found.requests
+    assert len(found.latencies_ms) >= 3
+    assert max(found.latencies_ms) >= 1000 * _SIGNING_SECONDS * len(found.latencies_ms)
 
 
+@_NEEDS_COMPILER
 def test_replies_that_are_not_granted_are_errors() -> None:
     signer = TestSigner()
     with running_server(Parts(signers={"p256": signer})) as refusing:
         signer.failure = SignerUnavailable("down")
-        found = OpenLoop(refusing.address[1], rate=100, seconds=0.2, connections=2).run()
-    assert found.requests == 0
+        found = open_loop.ask(refusing.address[1], rate=100, seconds=0.2, connections=2)
+    assert not found.latencies_ms
     assert found.errors > 0
+
+
+def test_a_machine_without_a_compiler_has_no_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(open_loop.NoGenerator, match="cc, which is not on the path"):
+        open_loop.generator()
+
+
+def _run(per_second: int, *, latency_ms: float = 1.0, other_cores: float = 0.0) -> open_loop.Run:
+    latencies = open_loop.Latencies(
+        seconds=1.0, errors=0, cpu_seconds=0.1, latencies_ms=[latency_ms] * per_second, late_ms=[0.0] * per_second
+    )
+    return open_loop.Run(latencies=latencies, server_cores=0.8, other_cores=other_cores, stolen_cores=0.0)
+
+
+def _round(*, after: int = 1000, latency_ms: float = 1.0, other_cores: float = 0.0) -> rounds.Round:
+    run = _run(800, latency_ms=latency_ms, other_cores=other_cores)
+    return rounds.Round(before=_run(1000), run=run, after=_run(after))
+
+
+def test_rounds_in_which_others_had_the_machine_are_measured_again() -> None:
+    """A pause of the server's own, the 500 ms here, is no reason to."""
+    slower, busy = _round(after=700), _round(other_cores=0.5)
+    quiet = [_round(), _round(latency_ms=500.0), _round(after=950)]
+    coming = iter([slower, quiet[0], busy, quiet[1], quiet[2], _round()])
+    found = rounds.by_turns({"ours": lambda: next(coming)}, rounds=4, turns=6, what="a test")["ours"]
+    assert [each in found for each in (slower, busy, *quiet)] == [False, False, True, True, True]
+    assert rounds.figures(found)["disturbed"] == 0
+
+
+def test_the_least_disturbed_rounds_are_shown_when_there_are_not_enough_quiet_ones() -> None:
+    coming = iter([_round(after=700), _round(), _round(after=300)])
+    found = rounds.by_turns({"ours": lambda: next(coming)}, rounds=2, turns=3, what="a test")["ours"]
+    assert [each.after.latencies.per_second for each in found] == [1000, 700]
+    assert rounds.figures(found)["disturbed"] == 1
+
+
+def test_percentiles_are_over_the_requests_of_all_runs() -> None:
+    """A pause in one run of many is no less of one: a median over the runs would not show it."""
+    runs = [_run(1000, latency_ms=latency_ms).latencies for latency_ms in (1.0, 1.0, 50.0)]
+    found = open_loop.figures(runs)
+    assert (found["p50 ms"], found["p99 ms"], found["p99.9 ms"], found["worst ms"]) == (1.0, 50.0, 50.0, 50.0)
 
 
 class _Idle(RunningServer):
