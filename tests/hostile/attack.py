@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from asn1crypto import parser, tsp
 
+from tests.http_replies import only_reply
 from tests.tls_material import TlsMaterial
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
@@ -62,7 +63,7 @@ class Target:
         started = time.monotonic()
         with self.connect() as connection:
             connection.sendall(GOOD)
-            status, body = read_reply(connection)
+            status, _, body = only_reply(connection)
         assert status == 200
         assert parser.parse(body)[4]
         assert tsp.TimeStampResp.load(body)["status"]["status"].native == "granted"
@@ -104,23 +105,6 @@ def served(kind: str, folder: Path, *flags: str, environ: Mapping[str, str] | No
         target = Target(server, scheme, tls, kind)
         target.stamp()
         yield target
-
-
-def read_reply(connection: socket.socket) -> tuple[int, bytes]:
-    """Read one reply whose length is declared; return its status and body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        part = connection.recv(65536)
-        assert part, data
-        data += part
-    top, _, body = data.partition(b"\r\n\r\n")
-    lines = top.decode("latin-1").split("\r\n")
-    length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length"))
-    while len(body) < length:
-        part = connection.recv(65536)
-        assert part, data
-        body += part
-    return int(lines[0].split()[1]), body
 
 
 class Reply(NamedTuple):

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import pytest
 from asn1crypto import tsp
 
+from tests.http_replies import next_reply, replies_on
 from tsa_core.config import load_settings
 from tsa_core.hosting.sockets import listen
 from tsa_core.hosting.waitress.server import WaitressServer
@@ -207,23 +207,13 @@ def test_pipelined_requests_are_answered_in_order(waits: bool) -> None:
     last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with running(waits=waits) as (_, port), socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(requests + last)
-        stream = cast("BinaryIO", connection.makefile("rb"))
+        stream = replies_on(connection)
         for nonce in nonces:
-            assert read_reply(stream) == b"."
-            info = tsp.TimeStampResp.load(read_reply(stream))["time_stamp_token"]["content"]["encap_content_info"]
+            assert next_reply(stream).body == b"."
+            info = tsp.TimeStampResp.load(next_reply(stream).body)["time_stamp_token"]["content"]["encap_content_info"]
             assert info["content"].parsed["nonce"].native == nonce
-        assert read_reply(stream) == b'{"status": "ok"}'
+        assert next_reply(stream).body == b'{"status": "ok"}'
         assert stream.read() == b""
-
-
-def read_reply(stream: BinaryIO) -> bytes:
-    """Return the body of the next reply on a connection."""
-    assert stream.readline().startswith(b"HTTP/1.1 200 ")
-    length = 0
-    while (line := stream.readline()) != b"\r\n":
-        name, _, value = line.partition(b":")
-        length = int(value) if name.lower() == b"content-length" else length
-    return stream.read(length)
 
 
 @pytest.mark.parametrize("waits", [False, True])

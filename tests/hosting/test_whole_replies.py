@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.http_replies import next_reply, only_reply, replies_on
 from tsa_core.config import load_settings
 from tsa_core.hosting.sockets import listen
 from tsa_core.hosting.waitress.server import WaitressServer
@@ -48,14 +49,6 @@ def get(size: int, *lines: str) -> bytes:
     return "\r\n".join((f"GET /{size} HTTP/1.1", "Host: x", *lines, "", "")).encode()
 
 
-def read_reply(stream: Any, size: int) -> bytes:
-    assert stream.readline().startswith(b"HTTP/1.1 200 ")
-    while stream.readline() != b"\r\n":
-        pass
-    body: bytes = stream.read(size)
-    return body
-
-
 @pytest.mark.parametrize("size", [4, 4096, 8 * MIB])
 @pytest.mark.parametrize("ends", [False, True])
 def test_a_reply_arrives_whole_however_long_it_is(size: int, ends: bool) -> None:
@@ -63,8 +56,8 @@ def test_a_reply_arrives_whole_however_long_it_is(size: int, ends: bool) -> None
     with serving() as (_, address), socket.create_connection(address, timeout=60) as connection:
         for _ in range(1 if ends else 3):
             connection.sendall(get(size, "Connection: close") if ends else get(size))
-            stream = connection.makefile("rb")
-            assert read_reply(stream, size) == pattern(size)
+            stream = replies_on(connection)
+            assert next_reply(stream).body == pattern(size)
         if ends:
             assert stream.read() == b""
 
@@ -73,9 +66,9 @@ def test_replies_of_all_sizes_come_in_the_order_of_their_requests() -> None:
     sizes = [4, 2 * MIB, 8, 0, 4096, 3 * MIB, 12, 16]
     with serving() as (_, address), socket.create_connection(address, timeout=60) as connection:
         connection.sendall(b"".join(map(get, sizes)) + get(4, "Connection: close"))
-        stream = connection.makefile("rb")
+        stream = replies_on(connection)
         for size in [*sizes, 4]:
-            assert read_reply(stream, size) == pattern(size)
+            assert next_reply(stream).body == pattern(size)
         assert stream.read() == b""
 
 
@@ -84,12 +77,12 @@ def test_the_body_is_asked_for_behind_the_reply_before() -> None:
     with serving() as (_, address), socket.create_connection(address, timeout=60) as connection:
         waiting = b"POST /4 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
         connection.sendall(get(8) + waiting)
-        stream = connection.makefile("rb")
-        assert read_reply(stream, 8) == pattern(8)
+        stream = replies_on(connection)
+        assert next_reply(stream).body == pattern(8)
         assert stream.readline() == b"HTTP/1.1 100 Continue\r\n"
         assert stream.readline() == b"\r\n"
         connection.sendall(b"abc")
-        assert read_reply(stream, 4) == pattern(4)
+        assert next_reply(stream).body == pattern(4)
 
 
 def test_who_does_not_read_is_cut_off_and_forgotten() -> None:
@@ -111,4 +104,4 @@ def test_who_has_gone_before_its_reply_is_forgotten() -> None:
         wait_until(lambda: not server._channels(), seconds=60, what="all are forgotten")
         with socket.create_connection(address, timeout=60) as connection:
             connection.sendall(get(4))
-            assert read_reply(connection.makefile("rb"), 4) == pattern(4)
+            assert only_reply(connection).body == pattern(4)

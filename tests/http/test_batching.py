@@ -14,6 +14,7 @@ import pytest
 
 from tests.conformance.plain_encoder import PlainRequest
 from tests.conformance.replies import granted, refused
+from tests.http_replies import next_reply, only_reply, replies_on
 from tests.serving import (
     QUERY,
     CrashingResponder,
@@ -188,7 +189,7 @@ def waiting_requests(sink: TestSink, count: int, engine: str) -> Iterator[Callab
         first, *clients = [connect(server, stack) for _ in range(1 + count)]
         for client in clients:
             client.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert read_reply(client)
+            assert only_reply(client).body
         first.sendall(head(len(GOOD)) + GOOD)
         assert signer.signing.wait(10)
         for number, client in enumerate(clients, 1):
@@ -197,30 +198,13 @@ def waiting_requests(sink: TestSink, count: int, engine: str) -> Iterator[Callab
 
         def go_on() -> list[bytes]:
             signer.go_on.set()
-            return [read_reply(client) for client in [first, *clients]]
+            return [only_reply(client).body for client in [first, *clients]]
 
         yield go_on
 
 
 def connect(server: Server, stack: ExitStack) -> socket.socket:
     return stack.enter_context(socket.create_connection(server.address, timeout=30))
-
-
-def read_reply(client: socket.socket) -> bytes:
-    return read_replies(client, 1)[0]
-
-
-def read_replies(client: socket.socket, count: int) -> list[bytes]:
-    stream = client.makefile("rb")
-    found = []
-    for _ in range(count):
-        length = 0
-        while (line := stream.readline()) not in {b"\r\n", b""}:
-            name, _, value = line.partition(b":")
-            if name.lower() == b"content-length":
-                length = int(value)
-        found.append(stream.read(length))
-    return found
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -253,7 +237,9 @@ def test_replies_to_pipelined_requests_of_both_kinds_leave_in_their_order() -> N
     with running_server() as server, ExitStack() as stack:
         client = connect(server, stack)
         client.sendall(wanted)
-        for number, reply in enumerate(read_replies(client, 40), 1):
+        stream = replies_on(client)
+        for number in range(1, 41):
+            reply = next_reply(stream).body
             if number % 3:
                 assert granted(reply).tst_info["nonce"].native == number
             else:
@@ -272,7 +258,7 @@ def test_a_client_that_has_gone_before_its_reply_harms_nobody(engine: str) -> No
             with socket.create_connection(server.address) as gone:
                 gone.sendall(head(len(body)) + body)
         signer.go_on.set()
-        granted(read_reply(first))
+        granted(only_reply(first).body)
         granted(server.post(GOOD).body)
 
 

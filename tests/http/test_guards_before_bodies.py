@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 
 from tests.http.test_guards import BODY, KEYS, NO_KEY, Keys
+from tests.http_replies import only_reply
 from tests.serving import Parts, Server, TestSink, running_server
 from tsa_core.testing import wait_until
 
@@ -20,17 +21,6 @@ def head(*lines: str, key: str = "", length: int | None = len(BODY)) -> bytes:
     named = [f"X-API-Key: {key}"] if key else []
     start = ("POST /api/v1/timestamp HTTP/1.1", "Host: x", "Content-Type: application/timestamp-query")
     return "\r\n".join((*start, *named, *declared, *lines, "", "")).encode()
-
-
-def read_reply(connection: socket.socket) -> tuple[bytes, bytes]:
-    """Return the head of a reply, in lower case, and its body."""
-    with connection.makefile("rb") as stream:
-        lines = [stream.readline()]
-        while lines[-1] not in {b"\r\n", b""}:
-            lines.append(stream.readline())
-        text = b"".join(lines).lower()
-        length = next((int(line.split(b":")[1]) for line in text.splitlines() if line[:15] == b"content-length:"), 0)
-        return text, stream.read(length)
 
 
 def read_end(connection: socket.socket) -> bytes:
@@ -93,7 +83,7 @@ def test_a_refusal_comes_without_the_body_and_then_the_end(sent: bytes, guarded:
 def test_a_client_that_goes_on_sending_gets_its_reply(guarded: Guarded) -> None:
     with guarded.connect() as connection:
         connection.sendall(head(length=60_000))
-        text, body = read_reply(connection)
+        _, text, body = only_reply(connection)
         assert text.startswith(b"http/1.1 401 ")
         assert NO_KEY.text.encode() in body
         connection.sendall(bytes(60_000))  # no reset has destroyed the connection
@@ -106,11 +96,11 @@ def test_who_may_is_asked_for_the_body_and_the_guard_is_asked_once(expect: tuple
         for number in range(before + 1, before + 3):  # and the connection is kept
             connection.sendall(head(*expect, key="alice"))
             if expect:
-                assert read_reply(connection)[0].startswith(b"http/1.1 100 ")
+                assert only_reply(connection).status == 100
             else:
                 guarded.wait_for_guard(number)
             connection.sendall(BODY)
-            text, body = read_reply(connection)
+            _, text, body = only_reply(connection)
             assert text.startswith(b"http/1.1 200 ")
             assert GRANTED in body[:16]
             assert len(guarded.guard.asked) == number
