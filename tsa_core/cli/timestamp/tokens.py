@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.reply import is_token
 from tsa_core.verify.errors import MalformedTimestamp
+
+if TYPE_CHECKING:
+    from tsa_core.verify import VerifiedTimestamp, Verifier
 
 _PEM: Final = re.compile(rb"-----BEGIN (PKCS7|CMS)-----([A-Za-z0-9+/=\s]+)-----END \1-----\s*")
 
@@ -25,6 +28,11 @@ def bare_token(data: bytes) -> bytes:
     if after == end:
         raise MalformedTimestamp("the reply holds no token")
     return data[after:end]
+
+
+def verify_with(verifier: Verifier, data: bytes, **about: Any) -> VerifiedTimestamp:
+    """Verify a reply or a bare token, whichever it is; `about` is as for Verifier.verify_response and verify_token."""
+    return (verifier.verify_token if is_token(data) else verifier.verify_response)(data, **about)
 
 
 def without_armor(data: bytes) -> bytes:

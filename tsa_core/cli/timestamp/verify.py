@@ -242,10 +242,9 @@ def _verdict(
 def _verify(
     reply: bytes, flags: Mapping[str, Any], trust: TrustStore, revocation: Revocation | None, signature: bytes | None
 ) -> VerifiedTimestamp:
-    from tsa_core.protocol.reply import is_token
+    from tsa_core.cli.timestamp.tokens import verify_with
 
     verifier = _verifier(flags, trust, revocation)
-    call = verifier.verify_token if is_token(reply) else verifier.verify_response
     name, digest = parse_digest(flags["digest"]) if flags["digest"] is not None else (None, None)
     request = read_file(flags["request"]) if flags["request"] is not None else None
     arguments: dict[str, Any] = {
@@ -257,12 +256,12 @@ def _verify(
         "proofs": tuple(map(read_timestamp, flags["proof"])),
     }
     if signature is not None:
-        return call(reply, artifact=signature, **arguments)
+        return verify_with(verifier, reply, artifact=signature, **arguments)
     if flags["artifact"] is None:
-        return call(reply, **arguments)
+        return verify_with(verifier, reply, **arguments)
     with open_artifact(flags["artifact"]) as artifact:
         try:
-            return call(reply, artifact=artifact, **arguments)
+            return verify_with(verifier, reply, artifact=artifact, **arguments)
         except OSError as error:
             raise reading_errors(flags["artifact"], error) from None
 

@@ -12,6 +12,7 @@ from tsa_core.cli.timestamp.many.reading import Unreadable, opened
 from tsa_core.cli.timestamp.many.records import FileDigests, is_record
 from tsa_core.cli.timestamp.many.result import Result, Verdict, refusal_of, result_of, result_of_record
 from tsa_core.cli.timestamp.revocation import fetched_revocation, with_fetched_issuers
+from tsa_core.cli.timestamp.tokens import verify_with
 from tsa_core.protocol.errors import TsaError
 from tsa_core.protocol.reply import is_token
 from tsa_core.verify import ImprintMismatch, VerificationError, VerifiedTimestamp, Verifier
@@ -87,16 +88,14 @@ class Checker:
             revocation = fetched_revocation(self._call, found, self._revocation)
             checked = self._by_path[found.path] = Verifier(trust, **self._acceptance(revocation))
         info = found.tst_info
-        call = checked.verify_token if is_token(data) else checked.verify_response
-        return call(data, digest=info.hashed_message, time=self._call.flags["time"])
+        return verify_with(checked, data, digest=info.hashed_message, time=self._call.flags["time"])
 
     def _once(self, verifier: Verifier, item: Item, data: bytes) -> VerifiedTimestamp:
-        call = verifier.verify_token if is_token(data) else verifier.verify_response
         time = self._call.flags["time"]
         if item.digest is not None and item.algorithm is not None:
-            return call(data, digest=item.digest, digest_algorithm=item.algorithm.name, time=time)
+            return verify_with(verifier, data, digest=item.digest, digest_algorithm=item.algorithm.name, time=time)
         with opened(item) as file:
-            return call(data, artifact=file, time=time)
+            return verify_with(verifier, data, artifact=file, time=time)
 
     def _verify_record(self, digests: FileDigests, data: bytes) -> VerifiedRecord:
         time = self._call.flags["time"]

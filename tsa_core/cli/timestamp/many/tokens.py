@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tsa_core.cli.timestamp.tokens import verify_with
 from tsa_core.protocol.reply import is_token
 from tsa_core.verify.statement import check_imprint
 
@@ -20,5 +21,4 @@ def check_token(data: bytes, digest: bytes, algorithm: HashAlgorithm, verifier: 
     """
     if verifier is None:
         return check_imprint(data, digest, algorithm, bare_token=is_token(data))
-    verify = verifier.verify_token if is_token(data) else verifier.verify_response
-    return verify(data, digest=digest, digest_algorithm=algorithm.name).tst_info
+    return verify_with(verifier, data, digest=digest, digest_algorithm=algorithm.name).tst_info
