@@ -161,10 +161,13 @@ def test_a_route_waits_longer_than_signer_and_sinks_may_take(
 
 
 def test_limits_nest_unless_they_are_changed() -> None:
-    open_service(Parts(routes=[the_routes()], sinks=[Events()])).close()
+    for count in (1, 2, 4):
+        open_service(Parts(routes=[the_routes()], sinks=[Events() for _ in range(count)])).close()
     longer = {"default": {"signer_timeout": "20s"}}
+    parts = Parts(routes=[the_routes()], sinks=[Events()])
+    open_service(parts, profiles=longer).close()
     with pytest.raises(ConfigError, match=r"a countersignature may take 25\.5 s"):
-        open_service(Parts(routes=[the_routes()], sinks=[Events()]), profiles=longer)
+        open_service(parts, profiles=longer, tables={"routes": {"handler_timeout": "25s"}})
 
 
 def test_time_is_never_later_than_the_answer(world: World) -> None:

@@ -227,6 +227,11 @@ class TimestampAuthority:
         """Write an event into the audit trail; waits for the sinks, and logs failures."""
         self._audit_sinks.tell(event)
 
+    @property
+    def longest_countersignature(self) -> float:
+        """Seconds that a countersignature with its event takes at most, for whatever profile."""
+        return max(each.longest_signature for each in self.profiles.values()) + self._audit_sinks.longest_event
+
     def countersigner(self, profile: str, *, protocol: str, sha1: bool = False, within: float = inf) -> Countersigner:
         """Return what countersigns for a profile `within` some seconds; raises ConfigError, and what a trial raises."""
         from tsa_core.authority.countersigning import AuthorityParts, ProfileCountersigner

@@ -217,11 +217,11 @@ class RoutesSettings(PluginSection):
     """`[routes]`: the pages and paths that plugins add."""
 
     plugins: TextList = Field(default_factory=list, description="plugins that add pages and other paths")
-    handler_timeout: Duration = Field(
-        timedelta(seconds=15),
+    handler_timeout: Duration | None = Field(
+        None,
         gt=timedelta(0),
-        description="time for one request to a plugin's path; then 503. Longer than the limits of what it waits for: "
-        "signer_timeout, sink_timeout",
+        description="time for one request to a plugin's path; then 503. Unless given, 15 s, or a second more than a "
+        "signer and the audit sinks may take together",
     )
 
     @model_validator(mode="after")

@@ -37,7 +37,7 @@ class ServiceAccess(AuthorityAccess):
 
     def __init__(self, authority: TimestampAuthority, watch: ReadinessWatch, *, handler_seconds: float) -> None:
         self._authority = authority
-        self._handler_seconds = handler_seconds
+        self.handler_seconds = handler_seconds
         self._watch = watch
         self._subjects = {
             name: profile.chain.leaf.subject.rfc4514_string() for name, profile in authority.profiles.items()
@@ -81,4 +81,4 @@ class ServiceAccess(AuthorityAccess):
 
     def countersigner(self, profile: str, *, protocol: str, sha1: bool = False) -> Countersigner:
         """Return what countersigns for a profile."""
-        return self._authority.countersigner(profile, protocol=protocol, sha1=sha1, within=self._handler_seconds)
+        return self._authority.countersigner(profile, protocol=protocol, sha1=sha1, within=self.handler_seconds)

@@ -18,17 +18,20 @@ from tsa_core.api import (
     TsaError,
 )
 from tsa_core.api.wrong_types import describe
-from tsa_core.authority import Cause, CauseKind, PluginCalls
+from tsa_core.authority import Cause, CauseKind, PluginCalls, TimestampAuthority
 from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.config import Settings
 from tsa_core.host import ROUTES, PluginHost
 from tsa_core.host.loading import at_fault
+from tsa_core.service.authority_access import ServiceAccess
 from tsa_core.service.opening import refuse_without_effect
 
 log = logging.getLogger(__name__)
 
 _CORE_PARTS: Final = frozenset({"api", "tsa", "ping", "healthz", "readyz", "docs", "openapi.json", "swagger.json"})
 """The first parts of the core's own paths."""
+_HANDLER_SECONDS: Final = 15.0
+"""How long a handler may take where what it waits for takes less."""
 
 
 class HandlerOverdue(TsaError):
@@ -52,7 +55,13 @@ class OpenedRoutes:
         return any(not isinstance(route.answer, RouteReply) for route in self.routes)
 
 
-def open_routes(settings: Settings, host: PluginHost, access: AuthorityAccess) -> list[OpenedRoutes]:
+def handler_seconds(settings: Settings, authority: TimestampAuthority) -> float:
+    """Return how long a handler may take: by default longer than what it waits for, which has limits of its own."""
+    given = settings.routes.handler_timeout
+    return max(_HANDLER_SECONDS, authority.longest_countersignature + 1) if given is None else given.total_seconds()
+
+
+def open_routes(settings: Settings, host: PluginHost, access: ServiceAccess) -> list[OpenedRoutes]:
     """Open the selected plugins and ask each for its routes; raises TsaError alone. The host closes the plugins."""
     section = settings.routes
     opened: list[OpenedRoutes] = []
@@ -62,7 +71,7 @@ def open_routes(settings: Settings, host: PluginHost, access: AuthorityAccess) -
         what = f"the routes plugin {name!r}{f' ({distribution})' if distribution else ''}"
         calls = PluginCalls(
             what,
-            seconds=section.handler_timeout.total_seconds(),
+            seconds=access.handler_seconds,
             # A page that hangs stops no tokens, so this cause is nobody's but its own.
             hangs=Cause(CauseKind.HEALTH, name),
             error=HandlerOverdue,

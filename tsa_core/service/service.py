@@ -51,7 +51,7 @@ from tsa_core.service.opening import (
     open_signer,
     refuse_without_effect,
 )
-from tsa_core.service.plugin_routes import OpenedRoutes, open_routes
+from tsa_core.service.plugin_routes import OpenedRoutes, handler_seconds, open_routes
 from tsa_core.service.plugin_tables import refuse_tables_without_effect
 from tsa_core.service.queued_observer import QueuedObserver
 from tsa_core.service.queued_refusals import QueuedRefusals
@@ -247,7 +247,7 @@ class Service:
             previous=previous.watch if previous else None,
         )
         self.access: ServiceAccess = ServiceAccess(
-            self.authority, self.watch, handler_seconds=settings.routes.handler_timeout.total_seconds()
+            self.authority, self.watch, handler_seconds=handler_seconds(settings, self.authority)
         )
         self.routes = open_routes(settings, self.host, self.access)
         if self.guards is not None:
