@@ -218,7 +218,7 @@ def test_processors_see_each() -> None:
 
 @pytest.mark.parametrize("sinks", [[], [TestSink()]])
 def test_traces_say_what_became_of_each(sinks: list[TestSink]) -> None:
-    with open_service(Parts(sinks=sinks)) as service:
+    with open_service(Parts(sinks=sinks, observers=[Every()])) as service:
         traces = [RequestTrace() for _ in range(3)]
         bodies = [numbered(1), WEAK, numbered(2)]
         batch = [service.authority.admit(b, RequestContext(), t) for b, t in zip(bodies, traces, strict=True)]

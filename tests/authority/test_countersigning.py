@@ -34,7 +34,7 @@ from tsa_core.api import (
     TimeStampReq,
 )
 from tsa_core.authority import RequestTrace
-from tsa_core.logs.access import AnsweredRequest, ConsoleAccessLog, JsonAccessLog
+from tsa_core.logs.access import AnsweredTogether, ConsoleAccessLog, JsonAccessLog
 from tsa_core.logs.writer import LineWriter
 from tsa_core.metrics.families import Families
 from tsa_core.metrics.recorder import Recorder
@@ -365,9 +365,9 @@ def test_metrics_and_access_log_tell_it_from_a_token() -> None:
     assert 'timestamp_authority_tokens_total{profile="default"} 1.0' in scraped
     assert 'timestamp_authority_signatures_total{algorithm="ecdsa-sha256",outcome="signed"} 2.0' in scraped
     writer = LineWriter(2)  # formats only
-    requests = [AnsweredRequest(0, "POST", "/sign", "200", "192.0.2.1", "7", 1, trace) for trace in traces]
-    mine, token = (json.loads(JsonAccessLog(writer).line(each)) for each in requests)
-    texts = [ConsoleAccessLog(writer).line(each) for each in requests]
+    answered = AnsweredTogether(0, "POST", "/sign", 1, [(trace, "200", "192.0.2.1", "7") for trace in traces])
+    mine, token = (json.loads(line) for line in JsonAccessLog(writer).lines(answered).splitlines())
+    texts = ConsoleAccessLog(writer).lines(answered).splitlines()
     assert (mine["outcome"], mine["serial"]) == ("granted", None)
     assert len(token["serial"]) == 40
     assert [" countersigned " in text for text in texts] == [True, False]

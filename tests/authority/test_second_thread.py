@@ -259,7 +259,7 @@ def test_a_trace_has_the_times_of_the_signature_itself() -> None:
         traces = [RequestTrace() for _ in range(4)]
         batch = [service.authority.admit(PlainRequest(nonce=7).encode(), RequestContext(), trace) for trace in traces]
         service.authority.respond_batch(batch)
-    assert all(0 < trace.clock_ended <= trace.sign_began < trace.sign_ended for trace in traces)
+    assert all(0 < trace.started <= trace.sign_began < trace.sign_ended for trace in traces)
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,23 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from operator import attrgetter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
 
 from tests.conformance.replies import granted, refused
 from tests.serving import QUERY, Parts, TestSink, running_server
 from tsa_core.api import AuditRecord
 from tsa_core.config import load_settings
 from tsa_core.hosting.sockets import listen
+from tsa_core.hosting.waitress.channel import Channel
 from tsa_core.hosting.waitress.request import Parser
 from tsa_core.hosting.waitress.server import WaitressServer
 from tsa_core.testing import encode_request
@@ -114,6 +120,41 @@ def test_the_last_request_is_refused_when_a_plugin_hangs_and_then_comes_the_end(
             refused(body_of(ask(server.address, LAST + PING)), SYSTEM_FAILURE)
         finally:
             go.set()
+
+
+def test_a_connection_has_buffers_and_locks_when_it_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[set[str]] = []
+    leave = Channel.del_channel
+
+    def noted(channel: Channel, *arguments: Any) -> None:
+        made.append(vars(channel).keys() & {"outbufs", "sendbuf_len", "requests_lock", "outbuf_lock"})
+        leave(channel, *arguments)
+
+    monkeypatch.setattr(Channel, "del_channel", noted)
+    with running_server() as server:
+        for _ in range(3):  # the first ones teach the server the header block
+            granted(body_of(ask(server.address, LAST)))
+        assert made[-1] == set()
+        ask(server.address, b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert made[-1] == {"requests_lock"}
+
+
+def test_a_connection_has_all_that_waitress_gives_one() -> None:
+    server: Any = SimpleNamespace(active_channels={}, slots=SimpleNamespace(add=lambda _: None))
+    first, second = socket.socketpair()
+    with first, second:
+        theirs = HTTPChannel(server, first, ("192.0.2.1", 1), Adjustments(), map={})
+        ours = Channel(server, second, ("192.0.2.1", 1), Adjustments(), map={})
+        expected = {name: type(value) for name, value in vars(theirs).items()}
+        assert {name: type(getattr(ours, name, None)) for name in expected} == expected
+
+
+def test_threads_that_need_the_lock_of_a_connection_at_the_same_time_get_the_same() -> None:
+    for _ in range(20):
+        channel = object.__new__(Channel)
+        with ThreadPoolExecutor(8) as pool:
+            locks = {id(lock) for lock in pool.map(attrgetter("outbuf_lock"), [channel] * 64)}
+        assert locks == {id(channel.outbuf_lock)}
 
 
 def test_heads_with_connection_close_are_parsed_once() -> None:

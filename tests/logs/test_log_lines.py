@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from tests.conformance.plain_encoder import PlainRequest
 from tests.serving import open_service
 from tsa_core.api import RequestContext
 from tsa_core.authority import RequestTrace
-from tsa_core.logs.access import AccessLog, AnsweredRequest, ConsoleAccessLog, JsonAccessLog
+from tsa_core.logs.access import AccessLog, AnsweredTogether, ConsoleAccessLog, JsonAccessLog
 from tsa_core.logs.formatting import LineFormatter
+from tsa_core.logs.keys import KEYS as KEYS_OF
 from tsa_core.logs.writer import LineWriter
 
 KEYS = (
@@ -33,9 +35,11 @@ def written(log: Callable[[LineWriter], AccessLog], **facts: Any) -> str:
     end, descriptor = os.pipe()
     writer = LineWriter(descriptor)
     trace = facts.pop("trace", None) or RequestTrace()
-    usual: dict[str, Any] = {"method": "POST", "path": "/api/v1/timestamp", "code": "200", "client": "192.0.2.7"}
-    usual |= {"request_id": "id-1", "duration_ns": 1_234_567, "time": time.time(), **facts}
-    log(writer).request(AnsweredRequest(**usual, trace=trace))
+    said: dict[str, Any] = {"method": "POST", "path": "/api/v1/timestamp", "code": "200", "client": "192.0.2.7"}
+    said |= {"request_id": "id-1", "duration_ns": 1_234_567, "time": time.time(), **facts}
+    request = (trace, said["code"], said["client"], said["request_id"])
+    ended_ns = trace.started + said["duration_ns"]
+    log(writer).write(AnsweredTogether(said["time"], said["method"], said["path"], ended_ns, [request]))
     writer.close()
     os.close(descriptor)
     with os.fdopen(end, "rb") as stream:
@@ -71,6 +75,46 @@ def test_a_granted_request_as_json() -> None:
         "fail_info": None,
         "reason": None,
     }
+
+
+@pytest.mark.parametrize(
+    "log", [partial(JsonAccessLog, digest=True), partial(JsonAccessLog, keys=KEYS_OF["gcp"]), ConsoleAccessLog]
+)
+def test_requests_that_are_answered_together_have_the_lines_that_each_has_alone(
+    log: Callable[[LineWriter], AccessLog],
+) -> None:
+    bodies = [
+        PlainRequest(nonce=1).encode(),
+        b"nonsense",
+        PlainRequest(nonce=2).encode(),
+        PlainRequest(hash_name="sha512", digest=bytes(64)).encode(),
+        PlainRequest(hash_name="sha1", digest=bytes(20)).encode(),
+    ]
+    requests = [
+        (trace_of(body), code, client, f"id-{client}")
+        for client in ("192.0.2.1", "fe80::1%eth0", "%s%%")
+        for code in ("200", "201")
+        for body in bodies
+    ]
+    ended_ns = time.perf_counter_ns()
+    writer = LineWriter(2)  # formats only
+    alone = [log(writer).lines(AnsweredTogether(1.5, "POST", "/a%20b", ended_ns, [each])) for each in requests]
+    together = log(writer)
+    for _ in range(2):  # prepared, and known from before
+        assert together.lines(AnsweredTogether(1.5, "POST", "/a%20b", ended_ns, requests)) == "".join(alone)
+    assert all(f"id-{client}" in line for (_, _, client, _), line in zip(requests, alone, strict=True))
+
+
+def test_one_line_that_cannot_be_made_prevents_no_other() -> None:
+    broken = trace_of(PlainRequest().encode())
+    broken.failure = 7  # type: ignore[assignment] # a mistake of ours
+    traces = (trace_of(b"nonsense"), broken, RequestTrace())
+    requests = [(trace, "200", "192.0.2.1", "id") for trace in traces]
+    text = JsonAccessLog(LineWriter(2)).lines(AnsweredTogether(0, "POST", "/", time.perf_counter_ns(), requests))
+    first, second, third = text.splitlines()
+    assert json.loads(first)["outcome"] == "refused"
+    assert second.startswith("a line of the log could not be made: AttributeError(")
+    assert json.loads(third)["outcome"] is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +124,25 @@ def test_a_slow_reader_keeps_nobody_waiting_and_loses_nothing() -> None:
     writer.close()
     os.close(descriptor)
     assert not writer.dropped
+
+
+def test_a_file_takes_all_that_waits_in_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    write = os.write
+
+    def noted(descriptor: int, data: bytes) -> int:
+        written.append(len(data))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", noted)
+    with (tmp_path / "log").open("ab") as file:
+        writer = LineWriter(file.fileno())
+        writer._texts.append("x" * 99 + "\n")  # as if it had waited since the last piece
+        writer._texts.append(("y" * 99 + "\n") * 999)
+        writer.write("last\n")
+        writer.close()
+    assert written == [100_005]
+    assert (tmp_path / "log").read_bytes().splitlines()[-1] == b"last"
 
 
 def test_what_nobody_reads_for_a_second_is_dropped_counted_and_told() -> None:

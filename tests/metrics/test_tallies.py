@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, Summary, generate_latest
@@ -56,7 +57,10 @@ def test_a_tally_is_a_histogram_and_a_summary(rounds: list[list[int]]) -> None:
         for duration_ns in each:
             histogram.observe(duration_ns / 1e9)
             summary.observe(duration_ns / 1e9)
+        for duration_ns in each[:2]:
             tally.add(duration_ns)
+        if each[2:]:
+            tally.add_all(each[2:])
         taken = tally.take()
         taken.add_to_histogram(our_histogram)
         taken.add_to_summary(our_summary)
@@ -120,6 +124,29 @@ def test_outcomes_are_counted_by_what_became_of_them() -> None:
     assert found["signer_available{profile=default}"] == 1
     sign_ns = sum(trace.sign_ns or 0 for trace in granted)
     assert found["signer_latency_seconds_sum{profile=default}"] >= sign_ns / 1e9 > 0
+
+
+def test_requests_that_are_answered_together_are_counted_as_each_alone_is() -> None:
+    with open_service(Parts(sinks=[TestSink()])) as service:
+        alone, together = Watch(service), Watch(service)
+        traces = [RequestTrace() for _ in range(6)]
+        bodies = [GOOD, b"nonsense", GOOD, GOOD, PlainRequest(hash_name="sha1", digest=bytes(20)).encode(), GOOD]
+        for body, trace in zip(bodies, traces, strict=True):
+            service.authority.respond(body, RequestContext(), trace)
+        ended_ns = traces[-1].ended + 5
+        answered = [(trace, "200" if trace.failure else "201", "192.0.2.1", "id") for trace in traces]
+        for watch in (alone, together):
+            for _ in traces:
+                watch.recorder.begin()
+        assert together.samples()["requests_in_flight{}"] == 6
+        together.recorder.end_together(route="/r", method="POST", ended_ns=ended_ns, answered=answered)
+        for trace, code, _, _ in answered:
+            alone.recorder.end(route="/r", method="POST", code=code, duration_ns=ended_ns - trace.started, trace=trace)
+        expected, found = alone.samples(), together.samples()
+    kept = [name for name in expected if "created" not in name and not name.startswith(("clock_", "valid_days"))]
+    assert {name: found[name] for name in kept} == pytest.approx({name: expected[name] for name in kept})
+    assert found["tokens_total{profile=default}"] == 4
+    assert found["requests_in_flight{}"] == 0
 
 
 def test_durations_are_seconds() -> None:

@@ -16,11 +16,12 @@ from tsa_core.authority.limited_clock import LimitedClock
 from tsa_core.authority.pending_request import LeaveThread, PendingRequest, Reply, context_of
 from tsa_core.authority.plugin_calls import PluginCalls
 from tsa_core.authority.profile import Profile
-from tsa_core.authority.request_trace import GUARD_ROUTE, RequestTrace
+from tsa_core.authority.request_trace import GUARD_ROUTE, AnsweredRequest, RequestTrace
 from tsa_core.authority.validity import days_between, issuing_period
 
 __all__ = [
     "GUARD_ROUTE",
+    "AnsweredRequest",
     "AwaitedSigner",
     "BatchGuard",
     "BatchTaken",

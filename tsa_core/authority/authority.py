@@ -30,7 +30,7 @@ from tsa_core.authority.audit_sinks import AuditSinks
 from tsa_core.authority.batch_guard import BatchGuard
 from tsa_core.authority.causes import Cause, CauseKind, Causes
 from tsa_core.authority.gate import ClockGate
-from tsa_core.authority.pending_request import PendingRequest, Reply, Stamp, WorkOnBatch
+from tsa_core.authority.pending_request import LeaveThread, PendingRequest, Reply, Stamp, WorkOnBatch
 from tsa_core.authority.plugin_calls import DEFAULT_SECONDS, DEFAULT_THREADS, PluginCalls
 from tsa_core.authority.processors import Processors
 from tsa_core.authority.profile import Profile
@@ -150,16 +150,19 @@ class TimestampAuthority:
         A refused request has its reply already. `respond_batch` answers the others. With `may_wait`, one that needs a
         thread for its signature, and for nothing else, says that it `waits`, and does not enter a thread for all.
         """
-        pending = self._new(context, trace)
+        if trace is None and self._observed:
+            trace = RequestTrace()
+        pending = PendingRequest(context, trace)
         pending.waits = may_wait and self._waits_to_sign_alone
         try:
             pending.request = read_request(body)
-        except RequestRejected as rejection:
-            self._replies.refuse(pending, rejection)
-            return pending
-        if pending.trace is not None:
-            pending.trace.parse_ended = perf_counter_ns()
-        self._attempt(self._assign_profile, (pending,))
+            if trace is not None and self._observed:
+                trace.parse_ended = perf_counter_ns()
+            self._assign_profile(pending)
+        except LeaveThread:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as in Attempts
+            self._replies.fail(pending, error)
         return pending
 
     def respond_batch(
@@ -194,8 +197,7 @@ class TimestampAuthority:
             if work.shared is not None:
                 work.shared.end()
         for stage in self._last_stages:
-            unanswered = [pending for pending in unanswered if pending.reply is None]
-            self._attempt(stage, unanswered, guard)
+            self._attempt(stage, [pending for pending in unanswered if pending.reply is None], guard)
         unanswered = [pending for pending in unanswered if pending.reply is None]
         seconds = (perf_counter_ns() - started) / 1e9
         failure = None
@@ -303,8 +305,9 @@ class TimestampAuthority:
         """
         context, request, trace = pending.context, pending.request, pending.trace
         if trace is not None:
-            trace.context = context
             trace.request = request
+            if self._observed:
+                trace.context = context
         pending.profile = profile = self._admission.profile(request, context)
         if trace is not None:
             trace.profile = profile.name
@@ -330,14 +333,14 @@ class TimestampAuthority:
 
     def _prepare(self, pending: PendingRequest) -> None:
         """Read the clock and encode what is signed."""
-        profile, request, trace = pending.profile, pending.request, pending.trace
+        profile, request = pending.profile, pending.request
         pending.policy_der = policy_der = request.policy_der or profile.default_policy_der
-        if trace is not None:
-            trace.clock_began = perf_counter_ns()
-        stamp = pending.batch.stamps.get(profile.name) or self._new_stamp(pending)
-        pending.stamp = stamp
-        if trace is not None:
-            trace.clock_ended = perf_counter_ns()
+        timed = pending.trace if self._observed else None
+        if timed is not None:
+            timed.clock_began = perf_counter_ns()
+        pending.stamp = stamp = pending.batch.stamps.get(profile.name) or self._new_stamp(pending)
+        if timed is not None:
+            timed.clock_ended = perf_counter_ns()
         if profile.hash_ends:
             profile.refuse_ended_hash(request, stamp.time)
         draft = new_draft(pending) if self._processes else None

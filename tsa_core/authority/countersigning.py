@@ -106,7 +106,8 @@ class ProfileCountersigner(Countersigner):
     def _answer(self, pending: PendingRequest, content: bytes, trace: RequestTrace) -> None:
         profile, template = self._profile, self._template
         digest = template.digest.digest(content)
-        trace.context = pending.context
+        if self._parts.replies.observed:
+            trace.context = pending.context
         trace.request = pending.request = self._as_request(digest)
         trace.parse_ended = perf_counter_ns()
         trace.profile = profile.name

@@ -60,8 +60,9 @@ class Replies:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("request %s refused: %s: %s", context.request_id, rejection.failure.text, rejection.text)
         if (trace := pending.trace) is not None:
-            trace.refuse(context, rejection.failure, rejection.text)
+            trace.refuse(rejection.failure, rejection.text)
             if self.observed:
+                trace.context = context
                 self._tell(trace)
         if self._refusals:
             record = _refusal(pending, rejection)
@@ -97,6 +98,7 @@ class Replies:
 
     def _tell(self, trace: RequestTrace) -> None:
         outcome = trace.outcome()
+        trace.context = None  # it waits to be counted and written, and need not keep the request in memory
         for observer in self._observers:
             try:
                 observer.observe(outcome)

@@ -18,8 +18,12 @@ def sign(pending: PendingRequest, limited: bool = False) -> None:
         trace.algorithm = profile.algorithm.name
         trace.serial_der = pending.serial_der
         trace.sign_began = perf_counter_ns()
+    signature: object
     try:
-        signature = _signature(pending, limited=limited)
+        if limited or pending.waits or pending.signing is not None:
+            signature = _signature(pending, limited=limited)
+        else:
+            signature = profile.sign(pending.to_sign)
     except SignerError as error:
         profile.signing.set(profile.signer_failed)
         error.plugin = profile.settings.scheme

@@ -62,8 +62,8 @@ class BatchedRequest:
 
     `responder` answers several such requests: it calls `answer` of each and then sets `answered`. The server sets
     `answer` and `connection`. A request that was read without an environ has a head in `usual` (fast_path.UsualHead);
-    then `answer_usual` of its connection is called instead, with the status, this object and the DER of the reply. To
-    hold `environ`, or `holds`, keeps what the request belongs to open.
+    then `answer_usual` of its connection is called instead, with the second of the reply's date, the status, this
+    object and the DER of the reply. To hold `environ`, or `holds`, keeps what the request belongs to open.
     """
 
     __slots__ = (

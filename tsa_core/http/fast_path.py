@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from time import time
 from typing import Any
 
 from tsa_core.api import RequestContext
-from tsa_core.authority import BatchGuard, PluginCalls, Reply
+from tsa_core.authority import BatchGuard, PluginCalls, Reply, RequestTrace
 from tsa_core.config import ServerSettings
 from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
 from tsa_core.http.observability import RequestTracingMiddleware
@@ -119,7 +120,17 @@ class UsualHead:
     `size` is the length of a body in octets. After the reply, `closes` says, the connection is closed.
     """
 
-    __slots__ = ("_given_id", "_header", "_resource", "_responder", "_tracing", "closes", "reply_headers", "size")
+    __slots__ = (
+        "_admit",
+        "_given_id",
+        "_header",
+        "_new_id",
+        "_responder",
+        "_tracing",
+        "closes",
+        "reply_headers",
+        "size",
+    )
 
     def __init__(
         self,
@@ -130,7 +141,8 @@ class UsualHead:
         *,
         closes: bool,
     ) -> None:
-        self._resource = resource
+        self._admit = resource.authority.admit
+        self._new_id = resource.new_id
         self._responder = responder
         self._tracing = tracing
         sent = {name: value for name, value in environ.items() if name.startswith(("HTTP_", "CONTENT_"))}
@@ -143,7 +155,7 @@ class UsualHead:
 
     def begin(self, body: bytes, client_address: str) -> BatchedRequest:
         """Read a request, for the batch; raises LeaveIoThread when it has to wait for something."""
-        request_id = self._given_id or self._resource.new_id()
+        request_id = self._given_id or self._new_id()
         context = RequestContext(
             request_id=request_id,
             client_address=client_address,
@@ -151,7 +163,8 @@ class UsualHead:
             enter=leave_io_thread,
         )
         trace = self._tracing.begin_usual() if self._tracing is not None else None
-        return BatchedRequest(self._responder, self._resource.admit(body, context, trace), {}, request_id, self)
+        pending = self._admit(body, context, trace, may_wait=True)
+        return BatchedRequest(self._responder, pending, {}, request_id, self)
 
 
 class _FastResponder:
@@ -197,18 +210,23 @@ class _FastResponder:
         self._resource.refuse_waiting(request.pending, waited)
 
     def _answer(self, batch: Sequence[BatchedRequest]) -> None:
-        for each in batch:
-            pending = each.pending
-            reply = pending.answered
-            if each.usual is None:
-                each.answer(*self.head(reply, each.environ, each.request_id), reply.der)
-            else:
-                status = self._resource.status_of(reply)
-                if self._tracing is not None and pending.trace is not None:
-                    client = pending.context.client_address
-                    self._tracing.end_usual(pending.trace, ROUTE, status[:3], client, each.request_id)
-                each.connection.answer_usual(status, each, reply.der)
-            each.answered = True
+        ended: list[tuple[RequestTrace, str, str, str]] = []
+        second = int(time())
+        try:
+            for each in batch:
+                pending = each.pending
+                reply = pending.answered
+                if each.usual is None:
+                    each.answer(*self.head(reply, each.environ, each.request_id), reply.der)
+                else:
+                    status = self._resource.status_of(reply)
+                    each.connection.answer_usual(second, status, each, reply.der)
+                    if pending.trace is not None:
+                        ended.append((pending.trace, status[:3], pending.context.client_address, each.request_id))
+                each.answered = True
+        finally:
+            if ended and self._tracing is not None:
+                self._tracing.end_usual(ROUTE, ended)
 
 
 def header_of(environ: dict[str, Any], name: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from time import perf_counter_ns, time
 from typing import TYPE_CHECKING, Any, Self
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 import falcon
 
 from tsa_core.api import ConfigError
-from tsa_core.authority import RequestTrace
+from tsa_core.authority import AnsweredRequest, RequestTrace
 from tsa_core.config import Settings
 from tsa_core.http.thread_pools import BEGINS_HERE, ENTER, QUEUED_SECONDS, wait_here
 from tsa_core.http.timestamp import IDENTITY, TRACE
-from tsa_core.logs import AccessLog, AnsweredRequest, access_log, dropped_lines
+from tsa_core.logs import AccessLog, AnsweredTogether, access_log, dropped_lines
 from tsa_core.service import Service
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _INFINITE = float("inf")
-_new_answered = tuple.__new__
-"""Makes an AnsweredRequest in half the time that its constructor takes."""
 
 
 class RequestTracingMiddleware:
@@ -88,30 +86,23 @@ class RequestTracingMiddleware:
             duration_ns += int(queued_seconds * 1e9)
         if self._identities:
             trace.identity = environ.get(IDENTITY)
-        client = environ.get("REMOTE_ADDR") or ""
         method = environ["REQUEST_METHOD"]
-        self._end(trace, route, duration_ns, (method, path, code, client, request_id))
-
-    def end_usual(self, trace: RequestTrace, route: str, code: str, client: str, request_id: str) -> None:
-        """End the trace of a request that `begin_usual` has begun; `route` is its path, too."""
-        self._end(trace, route, perf_counter_ns() - trace.started, ("POST", route, code, client, request_id))
-
-    def _end(
-        self,
-        trace: RequestTrace,
-        route: str | None,
-        duration_ns: int,
-        answered: tuple[str, str, str, str, str | None],
-    ) -> None:
-        method, path, code, client, request_id = answered
         if self._recorder is not None:
             self._recorder.end(route=route, method=method, code=code, duration_ns=duration_ns, trace=trace)
         if self._access is not None:
-            self._access.request(
-                _new_answered(AnsweredRequest, (time(), method, path, code, client, request_id, duration_ns, trace))
-            )
-        # The trace waits to be counted and written. Without its context it does not keep the request in memory.
-        trace.context = None
+            answered = (trace, code, environ.get("REMOTE_ADDR") or "", request_id)
+            self._access.write(AnsweredTogether(time(), method, path, trace.started + duration_ns, (answered,)))
+
+    def end_usual(self, route: str, answered: Sequence[AnsweredRequest]) -> None:
+        """End the traces of requests that `begin_usual` has begun and that were answered together.
+
+        `route` is the path of all, too.
+        """
+        ended_ns = perf_counter_ns()
+        if self._recorder is not None:
+            self._recorder.end_together(route=route, method="POST", ended_ns=ended_ns, answered=answered)
+        if self._access is not None:
+            self._access.write(AnsweredTogether(time(), "POST", route, ended_ns, answered))
 
     def close(self) -> None:
         """Pass on the counts and write the log lines that wait; may be called more than once."""

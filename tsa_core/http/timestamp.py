@@ -110,7 +110,7 @@ class TimestampResource:
                 raise _http_error(*error_message(reply.rejection))
             self._send(response, reply.der, self.status_of(reply))
             return
-        trace = self._trace(context, environ)
+        trace = environ.get(TRACE)
         if self._waited_too_long(environ):
             self.authority.refuse(BUSY, context, trace, waited=True)
             raise _http_error(*error_message(BUSY))
@@ -131,15 +131,13 @@ class TimestampResource:
 
     def respond(self, body: bytes, context: RequestContext, environ: dict[str, Any]) -> Reply:
         """Answer the body of a DER request; refuse it when it has waited too long for a thread."""
-        trace = self._trace(context, environ)
+        trace = environ.get(TRACE)
         if self._waited_too_long(environ):
             return self.authority.refuse(BUSY, context, trace, waited=True)
         return self.authority.respond(body, context, trace)
 
     def admit(self, body: bytes, context: RequestContext, trace: RequestTrace | None) -> PendingRequest:
         """Read the body of a DER request that `TimestampAuthority.respond_batch` answers later."""
-        if trace is not None:
-            trace.context = context
         return self.authority.admit(body, context, trace, may_wait=True)
 
     def refuse_waiting(self, pending: PendingRequest, waited: float) -> None:
@@ -150,13 +148,6 @@ class TimestampResource:
     def status_of(self, reply: Reply) -> str:
         """Return the HTTP status of a reply to a DER request."""
         return self._granted if reply.rejection is None else falcon.HTTP_200
-
-    @staticmethod
-    def _trace(context: RequestContext, environ: dict[str, Any]) -> RequestTrace | None:
-        trace: RequestTrace | None = environ.get(TRACE)
-        if trace is not None:
-            trace.context = context
-        return trace
 
     def _waited_too_long(self, environ: dict[str, Any]) -> bool:
         queued_seconds = environ.get(QUEUED_SECONDS, 0.0)

@@ -1,35 +1,35 @@
 """The access log: one line for each request, formatted without structlog for speed.
 
-Measured: 0.5 us while a request is answered, and 2 us for each line when many are formatted at once.
+Most lines of a server are the same but for time, id, duration and serial number. So a line is prepared once for each
+client, profile and hash, and filled in for each request (decision 291).
 """
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from typing import NamedTuple
 
-from tsa_core.authority import RequestTrace
+from tsa_core.authority import AnsweredRequest, RequestTrace
 from tsa_core.logs.keys import PLAIN, Keys
-from tsa_core.logs.writer import LineWriter
+from tsa_core.logs.writer import LineWriter, unmade
 
 _MAX_PATH = 256
 """Characters of a path that are logged; the rest is cut off."""
+_MAX_PREPARED = 1024
 _GREEN, _YELLOW, _RED, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 
 
-class AnsweredRequest(NamedTuple):
-    """The contents of a line; `time` is that of the reply, in seconds since 1970."""
+class AnsweredTogether(NamedTuple):
+    """Requests that were answered together at `time`, in seconds since 1970; perf_counter_ns() was `ended_ns` then."""
 
     time: float
     method: str
     path: str
-    code: str
-    client: str
-    request_id: str | None
-    duration_ns: int
-    trace: RequestTrace
+    ended_ns: int
+    requests: Sequence[AnsweredRequest]
 
 
 class AccessLog(ABC):
@@ -40,14 +40,58 @@ class AccessLog(ABC):
         self._digest = digest
         self._identities = identities
         self._second = (0, "")
+        self._known: dict[tuple[object, ...], str] = {}
 
-    def request(self, answered: AnsweredRequest) -> None:
-        """Write the line of a request soon. Nothing may change `answered` after this call."""
-        self._writer.add((self.line, answered))
+    def write(self, answered: AnsweredTogether) -> None:
+        """Write the lines of requests soon. Nothing may change `answered` after this call."""
+        self._writer.add((self.lines, answered), count=len(answered.requests))
+
+    def lines(self, answered: AnsweredTogether) -> str:
+        """Return the lines of requests; one that cannot be made says so."""
+        now, method, path, ended_ns, requests = answered
+        moment = self._time(now)
+        lines = []
+        for trace, code, client, request_id in requests:
+            try:
+                prepared = self._prepared(method, path, code, client, trace)
+                lines.append(self._fill(prepared, moment, ended_ns - trace.started, request_id, trace))
+            except Exception as error:  # noqa: BLE001 - one bad line must not prevent the others
+                lines.append(unmade(error))
+        return "".join(lines)
+
+    def _prepared(self, method: str, path: str, code: str, client: str, trace: RequestTrace) -> str:
+        """Return the format of a line; that of a granted request is kept for others of its kind."""
+        request = trace.request
+        if trace.failure is not None or request is None or not trace.ended:
+            return self._prepare(method, path, code, client, trace)
+        # All that `_prepare` looks at. Nothing of it is long, since it is about one of our own routes.
+        key = client, code, method, path, trace.profile, request.hash_oid_der
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _MAX_PREPARED:
+                self._known.clear()
+            known = self._known[key] = self._prepare(method, path, code, client, trace)
+        return known
 
     @abstractmethod
-    def line(self, answered: AnsweredRequest) -> str:
-        """Return the line of a request."""
+    def _prepare(self, method: str, path: str, code: str, client: str, trace: RequestTrace) -> str:
+        """Return the format of a line, with all that requests of the same kind and client have in common."""
+
+    @abstractmethod
+    def _fill(self, prepared: str, moment: str, duration_ns: int, request_id: str | None, trace: RequestTrace) -> str:
+        """Return the line, with what is this request's alone."""
+
+    @abstractmethod
+    def _whole_second(self, second: int) -> str:
+        """Return a time without its fraction."""
+
+    def _time(self, now: float) -> str:
+        second = int(now)
+        known, text = self._second
+        if known != second:
+            text = self._whole_second(second)
+            self._second = (second, text)
+        return f"{text}.{int((now - second) * 1e6):06d}"
 
     def flush(self) -> None:
         """Write the lines that wait."""
@@ -66,61 +110,61 @@ class JsonAccessLog(AccessLog):
     ) -> None:
         super().__init__(writer, digest=digest, identities=identities)
         duration, self._unit = keys.duration
-        # %s is JSON already, but for times: the core's own words (profile, hash, failInfo) need no quoting.
+        # %s is JSON already, and %%s what `_fill` fills in. The core's own words (profile, hash) need no quoting.
         values = {
-            "timestamp": '"%s"',
+            "timestamp": '"%%sZ"',
             "level": f'"{keys.level("info")}"',
             "logger": '"tsa_core.access"',
             "event": '"request"',
-            "request_id": "%s",
+            "request_id": "%%s",
             "client": "%s",
             "method": "%s",
             "path": "%s",
             "status": "%s",
-            "duration_ms": duration,
+            "duration_ms": f"%{duration}",
             "profile": "%s",
             "hash": "%s",
             "outcome": "%s",
-            "serial": "%s",
+            "serial": "%%s",
             "fail_info": "%s",
-            "reason": "%s",
-            **({"identity": "%s", "tenant": "%s"} if identities else {}),
-            **({"digest": "%s"} if digest else {}),
+            "reason": "%%s",
+            **({"identity": "%%s", "tenant": "%%s"} if identities else {}),
+            **({"digest": "%%s"} if digest else {}),
         }
         named = [f'"{keys[name]}":{value}' for name, value in values.items()]
         self._traced = keys.trace is not None
         if self._traced:
-            named.insert(4, f'"{keys.trace}":%s')
-        self._format = f"{{{keys.extra.replace('%', '%%')}{','.join(named)}}}\n"
+            named.insert(4, f'"{keys.trace}":%%s')
+        self._format = f"{{{keys.extra.replace('%', '%%%%')}{','.join(named)}}}\n"
 
-    def line(self, answered: AnsweredRequest) -> str:
-        """Return the line of a request."""
-        now, method, path, code, client, request_id, duration_ns, trace = answered
-        serial = failure = reason = "null"
-        if not trace.ended:
-            outcome = "null"
-        elif trace.failure is None:
-            outcome = '"granted"'
-            if trace.serial_der:  # a countersignature has none
-                serial = f'"{trace.serial_der[2:].hex()}"'
-        else:
-            outcome, failure, reason = '"refused"', f'"{trace.failure.text}"', quoted(trace.reason)
-        identifier = quoted(request_id) if request_id else "null"
+    def _prepare(self, method: str, path: str, code: str, client: str, trace: RequestTrace) -> str:
+        outcome = failure = "null"
+        if trace.ended:
+            outcome = '"granted"' if trace.failure is None else '"refused"'
+        if trace.failure is not None:
+            failure = f'"{trace.failure.text}"'
         values = (
-            *((self._time(now), identifier) if self._traced else (self._time(now),)),
-            identifier,
             quoted(client),
             quoted(method),
             quoted(path[:_MAX_PATH]),
             code,
-            duration_ns / self._unit,
             f'"{trace.profile}"' if trace.profile else "null",
             f'"{name}"' if (name := trace.hash_name) else "null",
             outcome,
-            serial,
             failure,
-            reason,
         )
+        return self._format % tuple([value.replace("%", "%%") for value in values])
+
+    def _fill(self, prepared: str, moment: str, duration_ns: int, request_id: str | None, trace: RequestTrace) -> str:
+        identifier = quoted(request_id) if request_id else "null"
+        serial = reason = "null"
+        if trace.failure is not None:
+            reason = quoted(trace.reason)
+        elif trace.ended and trace.serial_der:  # a countersignature has none
+            serial = f'"{trace.serial_der[2:].hex()}"'
+        values: tuple[object, ...] = (moment, identifier, duration_ns / self._unit, serial, reason)
+        if self._traced:
+            values = (moment, identifier, *values[1:])
         if self._identities:
             who = trace.identity
             values = (
@@ -128,18 +172,13 @@ class JsonAccessLog(AccessLog):
                 quoted(who.name) if who else "null",
                 quoted(who.tenant) if who and who.tenant else "null",
             )
-        if not self._digest:
-            return self._format % values
-        digest = self._digest_sent(trace)
-        return self._format % (*values, f'"{digest}"' if digest else "null")
+        if self._digest:
+            digest = self._digest_sent(trace)
+            values = (*values, f'"{digest}"' if digest else "null")
+        return prepared % values
 
-    def _time(self, now: float) -> str:
-        second = int(now)
-        known, text = self._second
-        if known != second:
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._second = (second, text)
-        return f"{text}.{int((now - second) * 1e6):06d}Z"
+    def _whole_second(self, second: int) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 class ConsoleAccessLog(AccessLog):
@@ -151,44 +190,37 @@ class ConsoleAccessLog(AccessLog):
         super().__init__(writer, digest=digest, identities=identities)
         self._colours = colours
 
-    def line(self, answered: AnsweredRequest) -> str:
-        """Return the line of a request."""
-        now, method, path, code, client, request_id, duration_ns, trace = answered
+    def _prepare(self, method: str, path: str, code: str, client: str, trace: RequestTrace) -> str:
         path = path[:_MAX_PATH]
-        words = [
-            self._time(now),
-            "[info     ]",
-            method if method.isalnum() else quoted(method),
-            path if path.isascii() and path.isprintable() and " " not in path else quoted(path),
-            self._coloured(code),
-            f"{duration_ns / 1e6:.2f}ms",
-            f"client={client if client.isascii() and client.isprintable() else quoted(client)}",
-        ]
-        if self._identities and (who := trace.identity):
-            words.append(f"identity={quoted(who.name)}" + (f" tenant={quoted(who.tenant)}" if who.tenant else ""))
-        if trace.profile:
-            words.append(f"profile={trace.profile}")
+        method = method if method.isalnum() else quoted(method)
+        path = path if path.isascii() and path.isprintable() and " " not in path else quoted(path)
+        client = f"client={client if client.isascii() and client.isprintable() else quoted(client)}"
+        known = f" profile={trace.profile}" if trace.profile else ""
         if hash_name := trace.hash_name:
-            words.append(f"hash={hash_name}")
-        if trace.granted:
-            words.append(f"serial={trace.serial_der[2:].hex()}" if trace.serial_der else "countersigned")
-        elif trace.failure is not None:
-            words.append(f"refused={trace.failure.text} reason={quoted(trace.reason)}")
+            known += f" hash={hash_name}"
+        before, middle, after = (
+            text.replace("%", "%%") for text in (f"{method} {path} {self._coloured(code)}", client, known)
+        )
+        return f"%s [info     ] {before} %.2fms {middle}%s{after}%s\n"
+
+    def _fill(self, prepared: str, moment: str, duration_ns: int, request_id: str | None, trace: RequestTrace) -> str:
+        identity = outcome = ""
+        if self._identities and (who := trace.identity):
+            identity = f" identity={quoted(who.name)}" + (f" tenant={quoted(who.tenant)}" if who.tenant else "")
+        if trace.failure is not None:
+            outcome = f" refused={trace.failure.text} reason={quoted(trace.reason)}"
+        elif trace.ended:
+            outcome = f" serial={trace.serial_der[2:].hex()}" if trace.serial_der else " countersigned"
         if self._digest and (digest := self._digest_sent(trace)):
-            words.append(f"digest={digest}")
+            outcome += f" digest={digest}"
         if request_id:
-            words.append(f"id={request_id}")
-        return " ".join(words) + "\n"
+            outcome += f" id={request_id}"
+        return prepared % (moment, duration_ns / 1e6, identity, outcome)
 
     def _coloured(self, code: str) -> str:
         if not self._colours:
             return code
         return f"{_GREEN if code < '400' else _YELLOW if code < '500' else _RED}{code}{_PLAIN}"
 
-    def _time(self, now: float) -> str:
-        second = int(now)
-        known, text = self._second
-        if known != second:
-            text = time.strftime("%H:%M:%S", time.localtime(second))
-            self._second = (second, text)
-        return f"{text}.{int((now - second) * 1e6):06d}"
+    def _whole_second(self, second: int) -> str:
+        return time.strftime("%H:%M:%S", time.localtime(second))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,17 +20,25 @@ from typing import Any, TypeAlias
 log = logging.getLogger(__name__)
 
 _HELD_SECONDS = 0.1
-_MAX_UNFORMATTED = 32
+_MAX_UNFORMATTED = 16
+"""Lines that may wait unformatted; what a server answers together comes as one, and is formatted at once."""
 _MAX_OCTETS = 4 * 1_048_576
 """What may wait at most, in characters; more is dropped even while the reader reads."""
 PATIENCE_SECONDS = 1.0
 """How long a reader may read nothing before lines are dropped, and how long `flush` and `close` wait for it."""
 _ATOMIC_OCTETS = select.PIPE_BUF
 """What a pipe takes in one piece, so that lines of several processes do not mix."""
+_FILE_OCTETS = 1_048_576
+"""A file takes any number in one piece: the kernel locks it for each write."""
 
 
 Line: TypeAlias = str | tuple[Callable[[Any], str], Any]
-"""A line, or a function that makes it and its argument; the function runs in the thread that writes."""
+"""A line, or a function that makes one or several and its argument; the function runs later, in any thread."""
+
+
+def unmade(error: Exception) -> str:
+    """Return what stands in place of a line that could not be made."""
+    return f"a line of the log could not be made: {error!r}\n"
 
 
 def _formatted(line: tuple[Callable[[Any], str], Any]) -> str:
@@ -37,15 +46,23 @@ def _formatted(line: tuple[Callable[[Any], str], Any]) -> str:
     try:
         return make(facts)
     except Exception as error:  # noqa: BLE001 - one bad line must not prevent the others
-        return f"a line of the log could not be made: {error!r}\n"
+        return unmade(error)
 
 
-def _pieces(text: str) -> Iterator[bytes]:
-    """Yield whole lines, as many at once as a pipe takes in one piece."""
+def _piece_octets(descriptor: int) -> int:
+    """Return how many octets may be written at once."""
+    try:
+        return _FILE_OCTETS if stat.S_ISREG(os.fstat(descriptor).st_mode) else _ATOMIC_OCTETS
+    except OSError:
+        return _ATOMIC_OCTETS
+
+
+def _pieces(text: str, octets: int) -> Iterator[bytes]:
+    """Yield whole lines, as many at once as have so many octets."""
     data = text.encode("utf-8", "backslashreplace")
     start = 0
-    while len(data) - start > _ATOMIC_OCTETS:
-        end = data.rfind(b"\n", start, start + _ATOMIC_OCTETS) + 1 or data.find(b"\n", start) + 1 or len(data)
+    while len(data) - start > octets:
+        end = data.rfind(b"\n", start, start + octets) + 1 or data.find(b"\n", start) + 1 or len(data)
         yield data[start:end]
         start = end
     if start < len(data):
@@ -81,12 +98,15 @@ class LineWriter:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._piece_octets = _piece_octets(descriptor)
         self._reset()
         os.register_at_fork(before=self.flush, after_in_child=self._reset)
 
     def _reset(self) -> None:
         """Begin without a thread and without lines: after a fork the parent writes the lines that waited."""
         self._lines: deque[Line] = deque()
+        self._unformatted = 0
+        """About how many lines there are in `_lines`: threads may count at the same time."""
         self._texts: list[str] = []
         self._octets = 0
         self._woken = False
@@ -105,17 +125,17 @@ class LineWriter:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def add(self, line: Line) -> None:
-        """Write a line, which ends in a newline, soon."""
+    def add(self, line: Line, *, count: int = 1) -> None:
+        """Write a line, which ends in a newline, soon; or as many as `count` says."""
         if (self._writing_since and self._is_stuck()) or self._octets > _MAX_OCTETS:
-            self.dropped += 1
+            self.dropped += count
             return
-        lines = self._lines
-        lines.append(line)
+        self._lines.append(line)
+        self._unformatted += count
         if not self._woken:
             self._woken = True
             self._wake_thread()
-        elif len(lines) >= _MAX_UNFORMATTED:
+        if self._unformatted >= _MAX_UNFORMATTED:
             self._format_waiting()
 
     def write(self, line: str) -> None:
@@ -168,6 +188,7 @@ class LineWriter:
         """Format the lines that wait, which frees their data."""
         with self._formatting:
             lines = self._lines
+            self._unformatted = 0
             if lines:
                 taken = [lines.popleft() for _ in range(len(lines))]
                 text = "".join([line if isinstance(line, str) else _formatted(line) for line in taken])
@@ -198,7 +219,7 @@ class LineWriter:
     def _write_here(self) -> None:
         """Write without the thread, which has ended or cannot be started: what the reader has room for."""
         self._woken = False
-        for piece in _pieces("".join(self._take_texts())):
+        for piece in _pieces("".join(self._take_texts()), self._piece_octets):
             if select.select([], [self._descriptor], [], 0)[1]:
                 self._write_piece(piece)
             else:
@@ -225,7 +246,7 @@ class LineWriter:
         self._woken = False
         self._writing_since = monotonic()
         try:
-            for piece in _pieces("".join(self._take_texts())):
+            for piece in _pieces("".join(self._take_texts()), self._piece_octets):
                 self._write_piece(piece)
         finally:
             self._writing_since = 0.0

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from tsa_core.api import PKIFailureInfo
-from tsa_core.authority import GUARD_ROUTE, RequestTrace
+from tsa_core.authority import GUARD_ROUTE, AnsweredRequest, RequestTrace
 from tsa_core.metrics.families import UNRECOGNIZED, Families
 from tsa_core.metrics.tally import Tally
 from tsa_core.metrics.tenants import TenantNames
@@ -23,8 +22,8 @@ from tsa_core.service import Service
 log = logging.getLogger(__name__)
 
 K = TypeVar("K")
-_Event = tuple[str | None, str, str, int, RequestTrace] | None
-"""An answered request: route, method, code, nanoseconds, trace. None: a request that has arrived."""
+_Event = tuple[str | None, str, str, int, RequestTrace]
+"""An answered request: route, method, code, nanoseconds, trace."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _FLUSH_SECONDS = 1.0
@@ -58,7 +57,9 @@ class Recorder:
         self._current: Callable[[], Service] = lambda: service
         self._counting = threading.Lock()
         self._flushing = threading.Lock()
-        self._events: deque[_Event] = deque()
+        self._begun: list[None] = []
+        """Requests that have arrived since the last count; what is appended to a list needs no lock."""
+        self._events: list[_Event] = []
         self._in_flight = 0
         self._requests: dict[tuple[str | None, str, str], Tally] = {}
         self._signed: dict[tuple[str, str], Tally] = {}
@@ -88,7 +89,7 @@ class Recorder:
 
     def begin(self) -> None:
         """Record that a request has arrived."""
-        self._events.append(None)
+        self._begun.append(None)
 
     def end(self, *, route: str | None, method: str, code: str, duration_ns: int, trace: RequestTrace) -> None:
         """Record an answered request; `route` is its template, None when no route matches."""
@@ -97,19 +98,49 @@ class Recorder:
         if len(events) >= _MAX_EVENTS:
             self._count()
 
+    def end_together(self, *, route: str, method: str, ended_ns: int, answered: Sequence[AnsweredRequest]) -> None:
+        """Record requests of nobody in particular that were answered together at `ended_ns`.
+
+        Those that were granted are counted at once: all of them together cost little more than one.
+        """
+        granted: dict[tuple[str, str], list[RequestTrace]] = {}
+        for trace, code, _, _ in answered:
+            if trace.failure is None and trace.profile is not None:
+                granted.setdefault((trace.profile, code), []).append(trace)
+            else:
+                self.end(route=route, method=method, code=code, duration_ns=ended_ns - trace.started, trace=trace)
+        with self._counting:
+            self._count_begun()
+            for (profile, code), traces in granted.items():
+                self._in_flight -= len(traces)
+                key = route, method, code
+                tally = self._requests.get(key) or self._new_request_tally(key)
+                tally.add_all([ended_ns - trace.started for trace in traces])
+                self._note_tokens(profile, traces)
+                if self._tenants is not None:
+                    by_tenant = self._tenants.label(""), "granted"
+                    self._by_tenant[by_tenant] = self._by_tenant.get(by_tenant, 0) + len(traces)
+
+    def _note_tokens(self, profile: str, traces: Sequence[RequestTrace]) -> None:
+        """Count the tokens of a profile, and the signatures in them."""
+        first = traces[0]
+        _tally(self._signed, (profile, first.algorithm or "")).add_all(
+            [trace.sign_ended - trace.sign_began for trace in traces]
+        )
+        if first.audit_began:
+            _tally(self._audited, profile).add_all([trace.audit_ended - trace.audit_began for trace in traces])
+        self._tokens[profile] = self._tokens.get(profile, 0) + len(traces)
+
     # -- later, for many requests -------------------------------------------------------------------------------
 
     def _count(self) -> None:
         """Count the events that wait."""
         with self._counting:
-            events = self._events
-            for _ in range(len(events)):
-                event = events.popleft()
-                if event is None:
-                    self._in_flight += 1
-                    continue
-                route, method, code, duration_ns, trace = event
-                self._in_flight -= 1
+            self._count_begun()
+            events = self._events[:]
+            del self._events[: len(events)]
+            self._in_flight -= len(events)
+            for route, method, code, duration_ns, trace in events:
                 tally = self._requests.get((route, method, code)) or self._new_request_tally((route, method, code))
                 tally.add(duration_ns)
                 if trace.ended:
@@ -118,6 +149,11 @@ class Recorder:
                     tenant = self._tenants.label(trace.identity.tenant if trace.identity else "")
                     by_tenant = tenant, _outcome(route, trace)
                     self._by_tenant[by_tenant] = self._by_tenant.get(by_tenant, 0) + 1
+
+    def _count_begun(self) -> None:
+        begun = len(self._begun)
+        del self._begun[:begun]
+        self._in_flight += begun
 
     def _new_request_tally(self, key: tuple[str | None, str, str]) -> Tally:
         route, method, code = key

@@ -40,9 +40,15 @@ def _common_head(algorithm: HashAlgorithm) -> bytes:
 
 
 _COMMON_DIGEST = _COMMON_START + len(_common_head(SHA256))
-_COMMON_HEADS = {_common_head(algorithm): algorithm for algorithm in IMPRINT_HASHES.values()}
-"""Looked up instead of parsed. A head whose length is not that of SHA-256's is never found, and so is parsed."""
+_COMMON_HEADS = {
+    _common_head(algorithm): (algorithm.oid_der, _COMMON_DIGEST + algorithm.digest_size)
+    for algorithm in IMPRINT_HASHES.values()
+}
+"""The hash, and where the digest ends. Looked up instead of parsed; a head whose length is not that of SHA-256's is
+never found, and so is parsed."""
 _CERT_REQ = der.boolean(True)
+_NONCE_HEADERS = {bytes((der.INTEGER, size)): 2 + size for size in range(2, MAX_NONCE_OCTETS + 1)}
+"""The length of a nonce with its header, by the header; one of a single octet is parsed."""
 
 
 class RequestExtension(NamedTuple):
@@ -197,27 +203,20 @@ def read_request(data: bytes) -> TimeStampReq:
     """
     # A shortcut for the most common request: short lengths, a known imprint, at most a nonce and certReq after it. All
     # others are parsed below, with the same result for these.
-    size = len(data)
     known = _COMMON_HEADS.get(data[_COMMON_START:_COMMON_DIGEST])
-    if known is not None and data[0] == der.SEQUENCE and data[1] == size - 2 < 0x80:
-        position = stop = _COMMON_DIGEST + known.digest_size
-        if stop + 3 < size and data[stop] == der.INTEGER and 0 < data[stop + 1] <= MAX_NONCE_OCTETS:
-            first = data[stop + 2]
-            if 0 < first < 0x80 or (not first and data[stop + 1] > 1 and data[stop + 3] >= 0x80):
-                position += 2 + data[stop + 1]
-        after = data[position:]
-        if position <= size and (not after or after == _CERT_REQ):
+    if known is not None and data[0] == der.SEQUENCE and data[1] == len(data) - 2 < 0x80:
+        hash_oid_der, stop = known
+        nonce = data[stop:]
+        if cert_req := nonce.endswith(_CERT_REQ):
+            nonce = nonce[:-3]
+        # There is nothing else, and it is positive and in its shortest form; or there is none.
+        alone = len(nonce) == _NONCE_HEADERS.get(nonce[:2])
+        if (alone and (0 < nonce[2] < 0x80 or (not nonce[2] and nonce[3] >= 0x80))) or (
+            not nonce and stop <= len(data)
+        ):
             return _new_request(
                 TimeStampReq,
-                (
-                    data[_COMMON_IMPRINT:stop],
-                    known.oid_der,
-                    data[_COMMON_DIGEST:stop],
-                    b"",
-                    data[stop:position],
-                    bool(after),
-                    (),
-                ),
+                (data[_COMMON_IMPRINT:stop], hash_oid_der, data[_COMMON_DIGEST:stop], b"", nonce, cert_req, ()),
             )
     try:
         return _read_request(data)

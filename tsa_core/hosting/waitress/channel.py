@@ -7,10 +7,14 @@ dropped, and the connection ends a little later, since to close it at once would
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from waitress import wasyncore
+from waitress.buffers import OverflowableBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
 
 from tsa_core.hosting.waitress.refusals import JsonErrorTask
@@ -23,6 +27,19 @@ _MAX_DROPPED = 262_144
 _LINGER_SECONDS = 2.0
 _BETWEEN_OCTETS = 2048
 """What is read at once where a request may begin: a few requests at most, since all of them are parsed at once."""
+
+
+class _WhenNeeded:
+    """An attribute that is made when it is asked for first; threads that ask at the same time get the same."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, channel: Any, _owner: type | None = None) -> Any:
+        return vars(channel).setdefault(self._name, self._make(channel))
 
 
 class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
@@ -54,8 +71,22 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
     reply = b""
     """A reply that is complete, while waitress's buffers are empty: sent as it is, it costs a third."""
 
+    # waitress makes these for each connection, and they cost as much as reading a request does. A connection whose
+    # replies are all sent as they are needs none of them (decision 292).
+    outbufs = _WhenNeeded(lambda channel: [OverflowableBuffer(channel.adj.outbuf_overflow)])
+    sendbuf_len = _WhenNeeded(lambda channel: channel.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
+    requests_lock = _WhenNeeded(lambda _: threading.Lock())
+    outbuf_lock = _WhenNeeded(lambda _: threading.Condition())
+
     def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 - waitress's
-        super().__init__(server, sock, addr, adj, map=map)
+        # In place of waitress's own constructor, which does this and makes what is made when needed here.
+        self.server = server
+        self.adj = adj
+        self.creation_time = self.last_activity = time.time()
+        wasyncore.dispatcher.__init__(self, sock, map=map)
+        self.connected = True
+        self.addr = addr
+        self.requests = []
         server.slots.add(self)
 
     def handle_read(self) -> None:
@@ -140,11 +171,12 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
         begun, self.batched = self.batched, None
         if begun is None and self.connected:
             begun = self._read_usual(request)
+        else:
+            self.last_activity = time.time()  # it has waited for a pool
         if begun is not None:  # what was signed is recorded, even when the connection was closed meanwhile
             begun.connection = self
             self.awaits_reply = True
             self.server.task_dispatcher.batch.add(begun)
-        self.last_activity = time.time()
         del self.requests[0]
 
     def _read_usual(self, request: UsualRequest) -> BatchedRequest:
@@ -155,15 +187,15 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
             self.requests[0] = request.parsed(self.adj)
             raise
         begun.holds = request.generation
-        if (pool := begun.pool) is not None:
+        if begun.pending.waits and (pool := begun.pool) is not None:
             raise LeaveIoThread(pool, begun)
         return begun
 
-    def answer_usual(self, status: str, request: BatchedRequest, der: bytes) -> None:
-        """Take the reply to the request that is in the batch."""
+    def answer_usual(self, second: int, status: str, request: BatchedRequest, der: bytes) -> None:
+        """Take the reply to the request that is in the batch; `second` is that of its Date."""
         head: UsualHead = request.usual
         close = head.closes or (self.server.slots.letting_go > 0 and self.lets_go())
-        reply = usual_reply(int(time.time()), status, head.reply_headers, self.adj.ident, close)
+        reply = usual_reply(second, status, head.reply_headers, self.adj.ident, close)
         reply %= (request.request_id.encode("ascii"), len(der), der)
         if self.reply or self.total_outbufs_len or not self.connected:
             self.put(reply)
@@ -257,7 +289,11 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
         if self.unread and self.connected and not (self.reply or self.total_outbufs_len) and self._linger():
             return
         self.reply = b""
-        super().handle_close()
+        self.connected = False  # first: a thread that makes the lock from now on waits for nothing
+        if "outbuf_lock" in vars(self):
+            super().handle_close()
+        else:
+            wasyncore.dispatcher.close(self)
 
     def del_channel(self, map: Any = None) -> None:  # noqa: A002 - waitress's
         """Leave the loop."""

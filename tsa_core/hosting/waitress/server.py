@@ -70,6 +70,7 @@ class _OnIoThread:
     io_thread: int | None = None
     wake: Callable[[], None]
     slots: Slots
+    task_dispatcher: Dispatcher
     live: LiveService | _Unchanged
     _map: Any
     balance: Balance | None = None
@@ -94,7 +95,7 @@ class _OnIoThread:
         if channel.total_outbufs_len >= _SEND_BYTES:
             channel.hold()
         else:
-            super().add_task(channel)  # type: ignore[misc] # as below
+            self.task_dispatcher.add_task(channel)
 
     def pull_trigger(self) -> None:
         """Wake the loop, from a thread that is not the loop's and does not do so itself later."""
