@@ -51,6 +51,7 @@ from tsa_core.hosting.sockets import listen, urls
 from tsa_core.hosting.waitress.server import WaitressServer
 from tsa_core.http import create_app
 from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
+from tsa_core.http.preparing import Preparer
 from tsa_core.service import Service
 
 QUERY = "application/timestamp-query"
@@ -227,6 +228,7 @@ class CrashingResponder:
 
     may_wait = False
     least_batch = 1
+    preparer: Preparer
 
     def respond(self, batch: Sequence[BatchedRequest], guard: BatchGuard) -> float:
         raise RuntimeError("a bug")

@@ -18,6 +18,7 @@ import pytest
 from tsa_core.config import ServerSettings, load_settings
 from tsa_core.hosting.sockets import listen
 from tsa_core.hosting.waitress.server import WaitressServer
+from tsa_core.http.batching import Batch
 from tsa_core.http.fair_queue import FairQueue
 from tsa_core.http.thread_pools import Pool
 from tsa_core.testing import wait_until
@@ -110,7 +111,7 @@ def test_an_address_with_many_connections_takes_turns_with_others() -> None:
 def test_addresses_take_turns_before_threads_that_wait() -> None:
     order: list[str] = []
     done: deque[tuple[Pool, Any]] = deque()
-    pool = Pool(ServerSettings(threads=1), done)
+    pool = Pool(ServerSettings(threads=1), done, Batch(pytest.fail))
     crowd = [InPool("a", f"a{number}", order) for number in range(1, 5)]
     late = [InPool("b", "b1", order), InPool("c", "c1", order)]
     for each in (*crowd, *late):
@@ -129,7 +130,7 @@ def test_addresses_take_turns_before_threads_that_wait() -> None:
 
 def test_what_has_waited_longest_is_refused_first() -> None:
     order: list[str] = []
-    pool = Pool(ServerSettings(threads=1, queue_timeout=timedelta(0)), deque())
+    pool = Pool(ServerSettings(threads=1, queue_timeout=timedelta(0)), deque(), Batch(pytest.fail))
     first, *others = (InPool(name[0], name, order) for name in ("a1", "a2", "b1", "a3"))
     go_on = first.hold()
     assert pool.add(first)

@@ -32,6 +32,7 @@ from tsa_core.hosting.granian.loop_pools import LoopPools
 from tsa_core.hosting.granian.loop_work import LoopWork
 from tsa_core.hosting.granian.rsgi import RsgiApplication
 from tsa_core.http.batching import Batch, BatchedRequest
+from tsa_core.http.preparing import Preparer
 
 GOOD = PlainRequest().encode()
 CANNOT_SIGN = "03050600000040"
@@ -53,6 +54,7 @@ class Application:
 
     may_wait = False
     least_batch = 1
+    preparer: Preparer
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -82,7 +84,7 @@ class Application:
 
 def sizes(application: Application, count: int) -> list[int]:
     """Return the sizes of the batches, when requests arrive faster than they are answered."""
-    batch = Batch(pytest.fail)
+    batch: Batch[BatchedRequest] = Batch(pytest.fail)
     for number in range(count):
         batch.add(application.request(number))
         if batch.full:
@@ -114,7 +116,7 @@ def test_a_batch_takes_about_three_milliseconds() -> None:
 
 def test_a_key_that_becomes_slow_is_noticed() -> None:
     application = Application()
-    batch = Batch(pytest.fail)
+    batch: Batch[BatchedRequest] = Batch(pytest.fail)
     for number in range(63):
         batch.add(application.request(number))
         if batch.full:
@@ -129,7 +131,8 @@ def test_a_key_that_becomes_slow_is_noticed() -> None:
 
 def test_each_application_answers_its_own_requests_and_a_crash_closes_its_own(caplog: pytest.LogCaptureFixture) -> None:
     closed: list[object] = []
-    batch, good = Batch(closed.append), Application()
+    batch: Batch[BatchedRequest] = Batch(closed.append)
+    good = Application()
 
     class CrashesAfterOne(CrashingResponder):
         def respond(self, requests: Sequence[BatchedRequest], guard: BatchGuard) -> float:

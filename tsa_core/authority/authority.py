@@ -37,7 +37,7 @@ from tsa_core.authority.profile import Profile
 from tsa_core.authority.replies import Replies
 from tsa_core.authority.request_trace import RequestTrace
 from tsa_core.authority.second_thread import SecondThread, Signing
-from tsa_core.authority.signing import sign
+from tsa_core.authority.signing import accept, sign
 from tsa_core.authority.signing_in_threads import SigningInThreads
 from tsa_core.authority.token_extensions import new_draft, token_extensions
 from tsa_core.protocol.request import read_request
@@ -104,7 +104,9 @@ class TimestampAuthority:
         """How many requests a batch has at least, if so many are there: as many as are signed at the same time."""
         self._replies = Replies(observers, distribution, refusals)
         self._attempt = Attempts(self._replies)
-        self.in_threads: SigningInThreads = SigningInThreads(self._sign, self._replies, self._here)
+        self.in_threads: SigningInThreads = SigningInThreads(
+            partial(self._sign, stages=(self._prepare,)), self._attempt, self._replies, self._here
+        )
         """For requests that wait for their signer alone."""
         self._observed = bool(observers)
         self._processes, self._stores = bool(processors), bool(audit_sinks)
@@ -186,11 +188,12 @@ class TimestampAuthority:
         work = WorkOnBatch(guard, self._second.share() if self._second is not None and len(unanswered) > 1 else None)
         if guard is not None:
             guard.begin(self._here)
-        unsigned = unanswered
-        for pending in unanswered:
-            if pending.signed:
+        signed = [pending for pending in unanswered if pending.signed]
+        if signed:
+            for pending in signed:
                 pending.batch = work
-                unsigned = [pending for pending in unanswered if not pending.signed]
+            self._attempt(accept, [pending for pending in signed if not pending.accepted], guard)
+        unsigned = unanswered if not signed else [pending for pending in unanswered if not pending.signed]
         try:
             self._sign(unsigned, work, stages)
         finally:

@@ -64,6 +64,7 @@ class PendingRequest:
     """
 
     __slots__ = (
+        "accepted",
         "batch",
         "context",
         "draft",
@@ -102,6 +103,8 @@ class PendingRequest:
         self.trace = trace
         self.reply: Reply | None = None
         self.signing: Signing | None = None
+        self.accepted = False
+        """Whether its signature is known to be one that its client may have."""
         self.signed = False
         """Whether a thread has made its signature already."""
         self.waits = False

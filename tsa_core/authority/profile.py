@@ -46,6 +46,7 @@ from tsa_core.conformance.profiles import Conformance
 from tsa_core.conformance.rule import End, ServiceFacts
 from tsa_core.protocol import der
 from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA1, HashAlgorithm
+from tsa_core.protocol.signatures import is_quick_to_verify
 from tsa_core.protocol.template import TokenTemplate
 from tsa_core.protocol.tstinfo import QUALIFIED_STATEMENT, TimeEncoder
 
@@ -112,6 +113,8 @@ class Profile:
         self.sign = self.sign_within_limit if self.waits else self.sign
         self.verifies = self.waits if settings.verify_signatures is None else settings.verify_signatures
         """Whether every signature is verified: unless the settings say so, those of a signer that waits anyway."""
+        self.accepts_in_batch = is_quick_to_verify(signer.public_key)
+        """Whether what threads have signed is verified in batches, one after the other, and not in those threads."""
 
         self.conformance = self._conform(surroundings) if settings.conformance else None
         """What its tokens conform to, None without `conformance` in the settings."""

@@ -9,7 +9,7 @@ from tsa_core.authority.pending_request import PendingRequest
 
 
 def sign(pending: PendingRequest, limited: bool = False) -> None:
-    """Set the signature of a request, and check it where its profile wants that; `limited` gives up in time.
+    """Set the signature of a request, and accept it, but for what a batch accepts; `limited` gives up in time.
 
     Raises SignerError, PluginError for something else than a signature, PluginCrash for what no signer should raise.
     """
@@ -35,17 +35,27 @@ def sign(pending: PendingRequest, limited: bool = False) -> None:
     if type(signature) is not bytes and not isinstance(signature, bytes):
         profile.signing.set(profile.signer_failed)
         raise profile.no_signature(signature)
+    pending.signature = signature
+    if trace is not None:
+        trace.sign_ended = perf_counter_ns() if pending.signing is None else pending.signing.ended
+    if not (pending.waits and profile.accepts_in_batch):
+        accept(pending)
+
+
+def accept(pending: PendingRequest) -> None:
+    """Verify the signature of a request where its profile wants that; raises SignerError."""
+    profile, signature = pending.profile, pending.signature
     if profile.verifies and not profile.algorithm.is_valid(
         profile.signer.public_key, signature, pending.signed_attributes
     ):
         profile.signing.set(profile.signer_failed)
+        if pending.trace is not None:
+            pending.trace.sign_ended = 0  # which says that there is no valid one
         raise SignerError(f"profile {profile.name}: the signature does not verify; the key may have changed")
     profile.signed = True
     if profile.signing.reason:
         profile.signing.clear()
-    pending.signature = signature
-    if trace is not None:
-        trace.sign_ended = perf_counter_ns() if pending.signing is None else pending.signing.ended
+    pending.accepted = True
 
 
 def _signature(pending: PendingRequest, *, limited: bool) -> object:

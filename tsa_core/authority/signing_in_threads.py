@@ -1,7 +1,7 @@
-"""Signs requests in threads that may wait, one request in each; batches answer them afterwards.
+"""Signs requests in threads that may wait, one in each; batches prepare them before, and answer them afterwards.
 
-The thread reads the clock, because its request may have waited for it, and calls the signer itself. Whoever started it
-looks at the guard of its request, and takes the request away when the signer hangs (decision 288).
+They are prepared when threads are free for them, because the clock is read then. The thread calls the signer itself.
+Whoever started it looks at the guard of its request, and takes the request away when the signer hangs (decision 288).
 """
 
 from __future__ import annotations
@@ -11,34 +11,47 @@ from time import perf_counter_ns
 from typing import TypeAlias
 
 from tsa_core.api import RequestRejected
+from tsa_core.authority.attempts import Attempts
 from tsa_core.authority.batch_guard import BatchGuard
 from tsa_core.authority.pending_request import PendingRequest, WorkOnBatch
 from tsa_core.authority.plugin_calls import PluginCalls
 from tsa_core.authority.replies import Replies
+from tsa_core.authority.signing import sign
 
-_Sign: TypeAlias = Callable[[Sequence[PendingRequest], WorkOnBatch], None]
+_Prepare: TypeAlias = Callable[[Sequence[PendingRequest], WorkOnBatch], None]
 
 
 class SigningInThreads:
     """Signs and refuses requests that `TimestampAuthority.admit` has read and that `waits`. Thread-safe.
 
-    `here` stands for what is called in the thread beside the signer.
+    `prepare` reads the clock and encodes what is signed, and `here` stands for what that calls.
     """
 
-    def __init__(self, sign: _Sign, replies: Replies, here: PluginCalls) -> None:
-        self._sign = sign
+    def __init__(self, prepare: _Prepare, attempt: Attempts, replies: Replies, here: PluginCalls) -> None:
+        self._prepare = prepare
+        self._attempt = attempt
         self._replies = replies
         self._here = here
 
+    def prepare(self, batch: Sequence[PendingRequest], guard: BatchGuard) -> None:
+        """Read the clock for requests that threads are free for, or refuse them; raises BatchTaken, and claims nothing.
+
+        This is for the thread that answers batches. A clock that hangs is noticed as it is there.
+        """
+        now = perf_counter_ns()
+        for pending in batch:
+            if pending.trace is not None:
+                pending.trace.wait_ended = now
+        guard.begin(self._here)
+        self._prepare(batch, WorkOnBatch(guard))
+
     def sign(self, pending: PendingRequest, guard: BatchGuard) -> None:
-        """Sign a request, or refuse it when that fails; `respond_batch` answers it.
+        """Sign a request that is prepared, or refuse it when that fails; `respond_batch` answers it.
 
         Raises BatchTaken when the request was taken meanwhile, as soon as the signer returns.
         """
-        if pending.trace is not None:
-            pending.trace.wait_ended = perf_counter_ns()
-        guard.begin(self._here)
-        self._sign((pending,), WorkOnBatch(guard))
+        pending.batch = WorkOnBatch(guard)
+        self._attempt(sign, (pending,), guard)
         guard.claim()
         pending.waits, pending.signed = False, True
 

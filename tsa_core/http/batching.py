@@ -12,9 +12,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from tsa_core.authority import BatchGuard, BatchTaken, PendingRequest, PluginCalls
+from tsa_core.http.preparing import Preparer
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,17 @@ _MAX_SIZE = 32
 """A larger batch costs no less for each request."""
 
 
+_Request = TypeVar("_Request", bound="InBatch")
+
+
+class InBatch(Protocol):
+    """A request of a batch: who answers it, whether that was done, and the connection that it came on."""
+
+    responder: Any
+    answered: bool
+    connection: Any
+
+
 class Responder(Protocol):
     """Answers requests that came in batches."""
 
@@ -37,6 +49,8 @@ class Responder(Protocol):
     """Whether a batch may wait for a disk."""
     least_batch: int
     """How many requests a batch should have at least, if so many are there."""
+    preparer: Preparer
+    """Prepares requests for `sign`."""
 
     def respond(self, batch: Sequence[BatchedRequest], guard: BatchGuard) -> float:
         """Answer the requests, and return the seconds that grow with their number; raises BatchTaken.
@@ -48,7 +62,7 @@ class Responder(Protocol):
         """Refuse the requests, because a plugin hangs."""
 
     def sign(self, request: BatchedRequest, guard: BatchGuard) -> None:
-        """In a thread of the request's pool: make what it waits for; `respond` answers it later. Raises BatchTaken."""
+        """In a thread of the request's pool: sign what was prepared; `respond` answers it later. Raises BatchTaken."""
 
     def lose(self, request: BatchedRequest, hanging: PluginCalls) -> None:
         """Refuse a request that was taken from such a thread; `respond` answers it later."""
@@ -103,16 +117,16 @@ class BatchedRequest:
         return self.pending.profile.name if self.pending.waits and self.pending.reply is None else None
 
 
-class _Work(BatchGuard):
+class _Work(BatchGuard, Generic[_Request]):
     """What a thread works on, and who answers it."""
 
-    def __init__(self, lock: threading.Lock, responder: Responder, requests: Sequence[BatchedRequest]) -> None:
+    def __init__(self, lock: threading.Lock, responder: Any, requests: Sequence[_Request]) -> None:
         self.lock = lock  # all that the base class would do
         self.responder = responder
         self.requests = requests
 
 
-class Batch:
+class Batch(Generic[_Request]):
     """Collects requests and answers them together. Its size adapts: a batch should take three milliseconds.
 
     Thread-safe. One thread at a time answers: `process` returns at once while another thread is at it, and that one
@@ -123,13 +137,13 @@ class Batch:
 
     def __init__(self, close: Callable[[Any], None]) -> None:
         self._close = close
-        self._requests: deque[BatchedRequest] = deque()
+        self._requests: deque[_Request] = deque()
         self._target_size = 1
         self._turn = threading.Lock()
         self._answering = threading.Lock()
-        self._work: _Work | None = None
+        self._work: _Work[_Request] | None = None
 
-    def add(self, request: BatchedRequest) -> None:
+    def add(self, request: _Request) -> None:
         """Add a request."""
         self._requests.append(request)
 
@@ -143,9 +157,9 @@ class Batch:
         """The number of requests that nobody works on yet."""
         return len(self._requests)
 
-    def process(self) -> Sequence[BatchedRequest]:
+    def process(self) -> Sequence[_Request]:
         """Answer all requests of the batch, and return them."""
-        done: Sequence[BatchedRequest] = ()
+        done: Sequence[_Request] = ()
         # Once more, because another thread may have added a request, and found that this one was at it.
         while self._requests and self._turn.acquire(False):
             try:
@@ -156,7 +170,7 @@ class Batch:
             done = requests if not done else [*done, *requests]
         return done
 
-    def _process(self, requests: Sequence[BatchedRequest]) -> None:
+    def _process(self, requests: Sequence[_Request]) -> None:
         seconds = 0.0
         for responder, group in _by_responder(requests):
             self._work = work = _Work(self._answering, responder, group)
@@ -177,12 +191,12 @@ class Batch:
         elif len(requests) >= self._target_size:
             self._target_size = min(_MAX_SIZE, self._target_size * 2)
 
-    def give_up(self) -> Sequence[BatchedRequest]:
+    def give_up(self) -> Sequence[_Request]:
         """Refuse the requests of a batch in which a plugin hangs, and those that wait behind it; return them."""
         work = self._work
         if work is None:
             return ()
-        refused: list[BatchedRequest] = []
+        refused: list[_Request] = []
         if work.is_overdue(monotonic()) and work.take():
             refused += work.requests
         hanging = work.hanging
@@ -197,16 +211,16 @@ class Batch:
                 self._abandon(group)
         return refused
 
-    def _abandon(self, group: Sequence[BatchedRequest]) -> None:
+    def _abandon(self, group: Sequence[_Request]) -> None:
         """Close the connections of requests that an application could not answer."""
         lost = [each for each in group if not each.answered]
         log.error("%d requests could not be answered; their connections are closed", len(lost))
         for each in lost:
             self._close(each.connection)
 
-    def _take(self) -> list[BatchedRequest]:
+    def _take(self) -> list[_Request]:
         queue = self._requests
-        requests: list[BatchedRequest] = []
+        requests: list[_Request] = []
         try:
             while queue:
                 requests.append(queue.popleft())
@@ -215,7 +229,7 @@ class Batch:
         return requests
 
 
-def _by_responder(requests: Sequence[BatchedRequest]) -> Iterable[tuple[Responder, Sequence[BatchedRequest]]]:
+def _by_responder(requests: Sequence[_Request]) -> Iterable[tuple[Any, Sequence[_Request]]]:
     """Return the requests of each responder; there is more than one only for a moment, after a reload."""
     if not requests:
         return ()
@@ -225,7 +239,7 @@ def _by_responder(requests: Sequence[BatchedRequest]) -> Iterable[tuple[Responde
             break
     else:
         return ((first, requests),)
-    groups: dict[Responder, list[BatchedRequest]] = {}
+    groups: dict[Any, list[_Request]] = {}
     for each in requests:
         groups.setdefault(each.responder, []).append(each)
     return groups.items()

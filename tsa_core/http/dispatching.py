@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from tsa_core.config import ServerSettings
 from tsa_core.http.batching import Batch, BatchedRequest
 from tsa_core.http.fair_queue import FairQueue
+from tsa_core.http.preparing import ReadyRequest
 from tsa_core.http.thread_pools import LeaveIoThread, Pool, prepare_rerun
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,10 @@ class Dispatcher:
         self._poller = poller
         self._settings = settings
         self._wake = wake
-        self.batch = Batch(_close_later)
+        self.batch: Batch[BatchedRequest] = Batch(_close_later)
         """The requests that this turn of the loop has read."""
+        self._ready: Batch[ReadyRequest] = Batch(_close_later)
+        """The requests that threads are free for, which sign them once they are prepared."""
         self.section: list[None] = []
         """Not empty while the I/O thread runs the application; a new list for each time."""
         self._queue: deque[Any] = deque()
@@ -121,6 +124,8 @@ class Dispatcher:
             self._send_answered()
         if queue:
             self._leave_over()
+        if self._ready.waiting:
+            self._prepare()
 
     def _answer_queued(self) -> None:
         """Answer the requests that are queued now, and a few that were pipelined behind them, while there is time."""
@@ -178,6 +183,7 @@ class Dispatcher:
         """
         for pool in list(self._pools.values()):
             pool.give_up()
+        self._ready.give_up()
         if refused := self.batch.give_up():
             self._late.extend((each.connection, None) for each in refused)
             self._wake()
@@ -219,11 +225,11 @@ class Dispatcher:
     def _run_in_pool(self, channel: Any, name: str) -> None:
         pool = self._pools.get(name)
         if pool is None:
-            pool = self._pools[name] = Pool(self._settings, self._done)
-        if pool.add(channel):
-            self._poller.refresh(channel)  # nothing is read from it until it is answered
-        else:
+            pool = self._pools[name] = Pool(self._settings, self._done, self._ready)
+        if not pool.add(channel):
             self._refuse(channel, float("inf"))
+        elif channel.batched is None:
+            self._poller.refresh(channel)  # its thread may write to it, and nothing is read from it until then
 
     def _refuse(self, channel: Any, waited: float) -> None:
         """Run a request on the I/O thread: the application refuses it, because it has waited too long."""
@@ -235,7 +241,19 @@ class Dispatcher:
         self._serve(channel)
         self._send(channel)
 
+    def _prepare(self) -> None:
+        """Prepare the requests that threads are free for, and pass them on; raises Overtaken."""
+        self.section = section = [None]
+        self._ready.process()
+        try:
+            section.pop()
+        except IndexError:
+            self._wake()
+            raise Overtaken from None
+
     def _send_answered(self) -> None:
+        if self._ready.waiting:
+            self._prepare()
         answered, self._answered = self._answered, []
         try:
             done = self._process_batch()

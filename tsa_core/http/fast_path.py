@@ -21,6 +21,7 @@ from tsa_core.authority import BatchGuard, PluginCalls, Reply, RequestTrace
 from tsa_core.config import ServerSettings
 from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
 from tsa_core.http.observability import RequestTracingMiddleware
+from tsa_core.http.preparing import Preparer
 from tsa_core.http.thread_pools import ENTER, leave_io_thread, wait_here
 from tsa_core.http.timestamp import IDENTITY, NO_CACHE, QUERY_TYPE, REPLY_TYPE, TRACE, TimestampResource
 from tsa_core.http.wsgi_types import WsgiApplication
@@ -176,6 +177,7 @@ class _FastResponder:
         self._tracing = tracing
         self._id_header = resource.id_header.lower()
         self.headers = (("cache-control", NO_CACHE), (self._id_header, REQUEST_ID), ("content-type", REPLY_TYPE))
+        self.preparer = Preparer(resource.authority)
         self.may_wait = resource.authority.may_wait
         self.least_batch = resource.authority.least_batch
 

@@ -21,8 +21,9 @@ from typing import Any, NoReturn
 from tsa_core.authority import LeaveThread
 from tsa_core.authority.batch_guard import BatchGuard, BatchTaken
 from tsa_core.config import ServerSettings
-from tsa_core.http.batching import BatchedRequest
+from tsa_core.http.batching import Batch, BatchedRequest
 from tsa_core.http.fair_queue import FairQueue
+from tsa_core.http.preparing import ReadyRequest
 
 log = logging.getLogger(__name__)
 
@@ -173,10 +174,15 @@ def is_pool_thread() -> bool:
 
 
 class Pool:
-    """The threads and the queue of one profile. All methods are for the I/O thread."""
+    """The threads and the queue of one profile. All methods are for the I/O thread.
 
-    def __init__(self, settings: ServerSettings, done: deque[tuple[Pool, Any]]) -> None:
+    Requests that it signs come into `ready` when a thread is free, to be prepared and passed on, and what is done with
+    into `done`.
+    """
+
+    def __init__(self, settings: ServerSettings, done: deque[tuple[Pool, Any]], ready: Batch[ReadyRequest]) -> None:
         self.done = done
+        self._ready = ready
         self._waiting = FairQueue()
         self._since: dict[Any, float] = {}
         """When each connection of the queue came into it, the oldest in front."""
@@ -245,7 +251,9 @@ class Pool:
         self._running += 1
         if channel.batched is None:
             prepare_rerun(channel, waited)
-        self._threads.answer(channel)
+            self._threads.answer(channel)
+        else:
+            self._ready.add(ReadyRequest(channel.batched.responder.preparer, channel, self._threads))
 
     def shutdown(self) -> None:
         """End the threads; one that hangs ends with the process."""

@@ -58,7 +58,7 @@ class LoopWork:
     def __init__(self) -> None:
         self.section: list[None] = []
         self._loop: asyncio.AbstractEventLoop
-        self._batch = Batch(LoopReply.fail)
+        self._batch: Batch[BatchedRequest] = Batch(LoopReply.fail)
         self._waiting: deque[tuple[WsgiApplication, dict[str, Any], LoopReply]] = deque()
         self._scheduled = False
 
@@ -139,7 +139,7 @@ class LoopWork:
         self._run()
 
 
-def _add_to_batch(batch: Batch, reply: LoopReply, request: BatchedRequest) -> None:
+def _add_to_batch(batch: Batch[BatchedRequest], reply: LoopReply, request: BatchedRequest) -> None:
     if (pool := request.pool) is not None:
         leave_io_thread(pool)  # to be run again there
     request.connection = reply

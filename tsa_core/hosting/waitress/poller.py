@@ -77,7 +77,9 @@ class Poller(dict[int, Any]):
                 continue
             if flags & _READ and getattr(channel, "requests", None):
                 self.refresh(channel)  # its request waits for its turn; nothing is read until then
-                wasyncore.readwrite(channel, flags & (select.POLLOUT | _FAILED))
+                # While a thread signs its request it is not closed: what was signed has its record when it is answered.
+                failed = 0 if getattr(channel, "batched", None) is not None else _FAILED
+                wasyncore.readwrite(channel, flags & (select.POLLOUT | failed))
                 continue
             wasyncore.readwrite(channel, flags & (_READ | select.POLLOUT | _FAILED))
             if not getattr(channel, "requests", None):
