@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
@@ -18,11 +17,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from tsa_core.values import Value
+
 CORE: Final = "tsa-core"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Origin:
+class Origin(Value):
     """Where the installed core came from.
 
     `kind` is "checkout" (a folder with the sources), "wheels" (a folder with built wheels), "repository" (version

@@ -19,7 +19,6 @@ MODULES: Final = (
     "pluggy",
     "prometheus_client",
     "pydantic",
-    "pydantic_settings",
     "rich",
     "structlog",
     "tomlkit",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 from cryptography import x509
@@ -50,25 +49,25 @@ def change(rule: str, function: Callable[[list[Part]], object]) -> None:
 
 @breaks("chain-length")
 def _leaf_alone(parts: list[Part]) -> ChainCase:
-    return replace(case_of(parts), certificates=case_of(parts).certificates[:1])
+    return case_of(parts).replace(certificates=case_of(parts).certificates[:1])
 
 
 @breaks("chain-length")
 def _endless(parts: list[Part]) -> ChainCase:
     case = case_of(parts)
-    return replace(case, certificates=[*case.certificates[:2], *[case.certificates[2]] * 15])
+    return case.replace(certificates=[*case.certificates[:2], *[case.certificates[2]] * 15])
 
 
 @breaks("issued-by-the-next")
 def _wrong_order(parts: list[Part]) -> ChainCase:
     leaf, middle, root = case_of(parts).certificates
-    return replace(case_of(parts), certificates=[leaf, root, middle])
+    return case_of(parts).replace(certificates=[leaf, root, middle])
 
 
 @breaks("root-last")
 def _root_missing(parts: list[Part]) -> ChainCase:
     case = case_of(parts)
-    return replace(case, certificates=case.certificates[:2])
+    return case.replace(certificates=case.certificates[:2])
 
 
 @breaks("key-is-the-signers")
@@ -95,7 +94,7 @@ def _rsa_with_sha384(parts: list[Part]) -> ChainCase:
 
 @breaks("sigstore-gen-time")
 def _three_digits(parts: list[Part]) -> ChainCase:
-    return replace(case_of(parts), fraction_digits=[0, 3])
+    return case_of(parts).replace(fraction_digits=[0, 3])
 
 
 def odd_leaf(
@@ -121,7 +120,7 @@ def odd_leaf(
     content = der.sequence(*(fields if version else fields[:7]))
     signature = parts[1].key.sign(content, ec.ECDSA(hashes.SHA256()))
     whole = der.sequence(content, identifier, der.tlv(der.BIT_STRING, b"\x00" + signature))
-    return replace(case, certificates=[x509.load_der_x509_certificate(whole), *case.authorities])
+    return case.replace(certificates=[x509.load_der_x509_certificate(whole), *case.authorities])
 
 
 @breaks("version-3")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ RULES = {rule.name: rule for rule in rules_of(PROFILES)}
 
 
 def test_a_right_chain_fulfils_every_rule_of_every_profile() -> None:
-    findings = judge(replace(case_of(right_chain()), fraction_digits=[0]), PROFILES)
+    findings = judge(case_of(right_chain()).replace(fraction_digits=[0]), PROFILES)
     assert [f for f in findings if f.outcome is not Outcome.PASS] == []
     assert len(findings) == len(RULES)
 
@@ -57,7 +56,7 @@ def test_a_malformed_extension_fails_and_does_not_crash() -> None:
 
 
 def test_without_a_key_what_needs_one_is_not_judged() -> None:
-    case = replace(case_of(right_chain()), public_key=None, algorithm=None)
+    case = case_of(right_chain()).replace(public_key=None, algorithm=None)
     found = {f.rule.name: f for f in judge(case, PROFILES) if f.outcome is Outcome.NOT_JUDGED}
     assert "--config FILE" in found.pop("sigstore-gen-time").reason
     assert set(found) == {"key-is-the-signers", "sigstore-padding"}

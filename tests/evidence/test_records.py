@@ -246,7 +246,7 @@ def test_the_callers_table_of_algorithms_ends_what_is_strong_today() -> None:
     reason = refused(AlgorithmEnded, records[0], b"one", 2030, algorithm_ends=[rsa])
     assert "timestamp 1 of chain 1 relies on rsa" in reason
     assert "rsa under 3072 bits until 2028-01-01" in reason
-    verify(records[0], b"one", 2030, algorithm_ends=[replace(rsa, until=at(2029, 6))])
+    verify(records[0], b"one", 2030, algorithm_ends=[rsa.replace(until=at(2029, 6))])
     tree = AlgorithmEnd(algorithm="sha256", until=at(2029, 6), source="a test")
     assert "sha256 in the hash tree" in refused(AlgorithmEnded, records[0], b"one", 2030, algorithm_ends=[tree])
     with pytest.raises(ValueError, match="aware"):

@@ -63,7 +63,7 @@ def with_changes(source: random.Random, exchange: Exchange) -> Exchange:
     """Return an exchange whose reply, if it has one, is changed."""
     if exchange.answer is None or exchange.reply is None:
         return exchange
-    answer = replace(exchange.answer, body=changed(source, exchange.answer.body))
+    answer = exchange.answer.replace(body=changed(source, exchange.answer.body))
     return replace(exchange, answer=answer, reply=read(answer.body))
 
 

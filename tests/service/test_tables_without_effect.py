@@ -31,7 +31,7 @@ def refusal(**sections: object) -> str:
         for name, distribution in DISTRIBUTIONS.items()
     }
     values: dict[str, object] = {"profiles": {"default": {"signer": "memory:"}}, **sections}
-    settings = Settings(**values)  # type: ignore[arg-type] # the models check the values
+    settings = Settings(**values)
     with pytest.raises(ConfigError) as caught:
         Service(settings, host=PluginHost(installed))
     return str(caught.value)

@@ -26,7 +26,9 @@ class PluginOptions(BaseModel):
     Give every field a `Field(description=...)`: `timestamp-server plugins show NAME` prints it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 class SignerOptions(PluginOptions):

@@ -7,10 +7,10 @@ ever states second 60: RFC 3161 does not need it, and many clients refuse it. Ar
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tsa_core.api import ClockAnchor, LeapWarning
+from tsa_core.values import Value
 
 _SECOND = timedelta(seconds=1)
 _SIGNS = {"insert": 1, "delete": -1}
@@ -18,8 +18,7 @@ _UNCLEAR_SECONDS = 0.9
 """How long before and after the leap second it is unknown whether a clock has applied it; less than `paused` takes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeapSecond:
+class LeapSecond(Value):
     """A leap second before `midnight`, 00:00:00 UTC; `sign` is 1 for an inserted second, -1 for a deleted one."""
 
     midnight: datetime

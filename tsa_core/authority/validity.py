@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -13,14 +12,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tsa_core.conformance.rule import End
 from tsa_core.paths.extensions import read_extensions
 from tsa_core.protocol.errors import EncodingError
+from tsa_core.values import Value
 
 _DAY = timedelta(days=1)
 OF_CERTIFICATE = "validity of the certificates"
 OF_KEY = "private key usage period"
 
 
-@dataclass(frozen=True, kw_only=True)
-class IssuingPeriod:
+class IssuingPeriod(Value):
     """The first and the last instant of tokens, both included; `begins_with` and `ends_with` say what sets them.
 
     `certificates_end` is when the first certificate of the chain ends, `key_end` when the key must stop to sign, None
@@ -88,7 +87,7 @@ def ended_earlier(period: IssuingPeriod, ends: Iterable[End]) -> IssuingPeriod:
     first = min(ends, key=lambda end: end.moment, default=None)
     if first is None or first.moment >= period.not_after:
         return period
-    return replace(period, not_after=first.moment, ends_with=first.what)
+    return period.replace(not_after=first.moment, ends_with=first.what)
 
 
 def days_between(now: datetime, end: datetime) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,12 +17,12 @@ from tsa_core.paths.errors import printable
 from tsa_core.paths.extensions import PARSING_ERRORS, read_extensions
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.signatures import public_key_info
+from tsa_core.values import Value
 
 _MAX_FILE_OCTETS = 1024 * 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class CertificateChain:
+class CertificateChain(Value):
     """Certificates from the TSA's own to the root."""
 
     certificates: tuple[x509.Certificate, ...]
@@ -87,8 +86,7 @@ def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     return load_chain(path).certificates
 
 
-@dataclass(frozen=True, kw_only=True)
-class CertificationRequest:
+class CertificationRequest(Value):
     """Who asks for a TSA certificate; the key is proven to be the requester's."""
 
     subject: x509.Name

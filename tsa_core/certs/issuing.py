@@ -8,7 +8,6 @@ the TBSCertificate (RFC 5280 4.1) and the CertificationRequestInfo (RFC 2986 4.1
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
@@ -22,6 +21,7 @@ from tsa_core.paths.extensions import PARSING_ERRORS, read_extensions
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.signatures import public_key_info
+from tsa_core.values import Value
 
 Extensions: TypeAlias = Sequence[tuple[x509.ExtensionType, bool]]
 """Extensions in their order, each with its criticality."""
@@ -39,8 +39,7 @@ _RSA_IDENTIFIERS: Final = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Issuer:
+class Issuer(Value):
     """Who signs a certificate: a CA's name, its key, and the key identifier that its own certificate carries.
 
     `key_identifier` None computes it from the key as RFC 5280 4.2.1.2 (1) says.

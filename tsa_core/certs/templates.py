@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -12,14 +11,14 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from tsa_core.api import ConfigError, PublicKey
 from tsa_core.certs.issuing import Issuer
+from tsa_core.values import Value
 
 _Extension = tuple[x509.ExtensionType, bool]
 
 TIME_STAMPING: Final = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Publication:
+class Publication(Value):
     """What an issuer publishes about the certificates it issues: where, and under which certificate policies.
 
     `crl_urls` lead to its list of revoked certificates, `ocsp_urls` to its responders, `issuer_urls` to its own

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,13 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from tsa_core.certs.chain import CertificateChain
+from tsa_core.values import Value
 
 TRUSTED_ROOT_TYPE: Final = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
 SIGNING_CONFIG_TYPE: Final = "application/vnd.dev.sigstore.signingconfig.v0.2+json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PublishedAuthority:
+class PublishedAuthority(Value):
     """A chain with which timestamps are or were signed, from the TSA's certificate to the root.
 
     It could sign from `begun` to `ended`, both aware, None while it is in use. `uri` is the authority's URL, or empty.

@@ -6,7 +6,6 @@ Names and meanings are the Sigstore Timestamp Authority's; what is ours alone sa
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ import click
 
 from tsa_core.cli.boolean_flag import BooleanFlag
 from tsa_core.cli.spellings import AliasedOption
+from tsa_core.values import Value
 
 DEFAULT_PROFILE = "profiles.default"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flag:
+class Flag(Value):
     """One flag, the setting that it gives and the type of its value."""
 
     name: str

@@ -53,8 +53,7 @@ def new_policy() -> str:
 def published_at(base: str, publication: Publication) -> Publication:
     """Return the addresses below `base` where CRLs and certificates will be, beside those that were given."""
     base = base.rstrip("/")
-    return replace(
-        publication,
+    return publication.replace(
         crl_urls=[*publication.crl_urls, f"{base}/{{issuer}}.crl"],
         issuer_urls=[*publication.issuer_urls, f"{base}/{{issuer}}.cer"],
     )
@@ -88,7 +87,7 @@ def complete(wishes: Wishes, profiles: Sequence[str], *, ask: Callable[[str], st
             )
         # The one that is reserved says what the profile is about; otherwise the CA's policy is that of its tokens.
         chosen = CSBR_POLICY if "csbr" in profiles else own
-        wishes = replace(wishes, publication=replace(published, policies=[chosen or CSBR_POLICY]))
+        wishes = replace(wishes, publication=published.replace(policies=[chosen or CSBR_POLICY]))
     if "etsi" in profiles and wishes.timestamp_policy is None:
         wishes = replace(wishes, timestamp_policy=BEST_PRACTICES_POLICY)
     return wishes

@@ -25,7 +25,7 @@ def names_in_metadata() -> dict[str, dict[str, str]]:
             entries = [entry for entry in distribution.entry_points if entry.group in found]
             if entries:
                 metadata = distribution.metadata
-                line = f"{metadata.json.get('summary', '')} ({metadata['Name']})"
+                line = f"{metadata['Summary'] or ''} ({metadata['Name']})"
         except _UNREADABLE:
             continue
         for entry in entries:
@@ -45,7 +45,7 @@ def load_plugin_command(ctx: click.Context, name: str) -> click.Command | None:
     if name not in known:
         host = PluginHost()
         known[name] = None
-        if name in {plugin.name for plugin in host.installed()}:
+        if name in host.names():
             host.load(name)
             found = host.commands().get(name)
             ctx.obj = host.open_kek

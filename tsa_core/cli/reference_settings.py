@@ -19,6 +19,7 @@ from tsa_core.api import ConfigError
 from tsa_core.cli.reference_file import find_file, reference_document
 from tsa_core.cli.settings_flags import SETTING_PARAMETERS, flag_options, overrides, signer_parameters
 from tsa_core.config import CONFIG_VARIABLE, Fallback, Settings, load_settings
+from tsa_core.values import Value
 
 _ADDRESSES: Final = {"HOST": "host", "PORT": "port", "SCHEME": "scheme"}
 _TLS: Final = {
@@ -42,8 +43,7 @@ FLAG_NAMES: Final = frozenset(
 ) - {"help"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Loaded:
+class Loaded(Value):
     """Settings, lines about what they were read from beside what is ours, and what they were made of.
 
     `flags` are the parameters that were given, `overrides` the settings that these make, `toml` the tsa.toml that was

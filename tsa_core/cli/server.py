@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, Final, NoReturn
 
@@ -196,6 +197,8 @@ def main() -> None:
 
 def program() -> NoReturn:
     """Run timestamp-server as a process."""
+    # pydantic would read the metadata of every installed distribution for plugins of its own, which log validations.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         main()
     except SystemExit as error:

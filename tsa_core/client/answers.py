@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http.client import responses as phrases
 from typing import Any, Final
 
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.retry_after import retry_after
+from tsa_core.values import Value
 from tsa_core.verify.errors import printable
 
 _TITLE: Final = re.compile(r"<title[^>]{0,200}>(.{1,500}?)</title", re.IGNORECASE | re.DOTALL)
@@ -22,8 +22,7 @@ _MESSAGES: Final = ("message", "detail", "error_description", "title", "error")
 """Where JSON errors say what is wrong: Sigstore's and ours, RFC 9457, RFC 6749."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(Value):
     """An HTTP answer: its final status, its headers and its body, as it came."""
 
     status: int

@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import ipaddress
 import os
-from dataclasses import dataclass, field
+from typing import ClassVar
 from urllib.parse import unquote, urlsplit
+
+from tsa_core.values import Value
 
 _PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Proxy:
+class Proxy(Value):
     """A proxy: its URL without credentials, and its credentials as `Proxy-Authorization` says them."""
 
     url: str
-    authorization: str | None = field(default=None, repr=False)
+    authorization: str | None = None
+
+    _hidden: ClassVar = frozenset({"authorization"})
 
 
 class ProxyUnusable(ValueError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Unpack
 
 from tsa_core.client.client import TimestampClient
@@ -14,6 +13,7 @@ from tsa_core.client.request import build_request, strong_hash
 from tsa_core.client.settings import ClientSettings
 from tsa_core.client.timestamp import Timestamp
 from tsa_core.client.transport import origin, timestamp_url, without_credentials
+from tsa_core.values import Value
 from tsa_core.verify import hash_artifact
 from tsa_core.verify.statement import Octets
 
@@ -21,8 +21,7 @@ _GRACE: Final = 0.25
 """Seconds after the deadline in which the threads whose sockets were shut down say so."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timestamps:
+class Timestamps(Value):
     """What several authorities gave, in the order of their URLs, and why others gave nothing.
 
     `failures` holds NotAwaited for an authority that had not answered when enough others had.

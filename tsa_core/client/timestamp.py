@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tsa_core.protocol.tstinfo_reader import TSTInfo
+from tsa_core.values import Value
 
 if TYPE_CHECKING:
     from tsa_core.verify import VerifiedTimestamp
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timestamp:
+class Timestamp(Value):
     """A reply that answers the request; `url` is the authority's, without credentials.
 
     `verified` is None unless the client had a verifier: then nobody has said yet whether to trust the signer.

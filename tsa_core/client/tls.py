@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import TypeAlias
 
 from tsa_core.protocol.errors import TsaError
+from tsa_core.values import Value
 
 File: TypeAlias = str | PathLike[str]
 
@@ -16,8 +16,7 @@ class ClientSettingError(TsaError):
     """A setting of the client cannot be used: a file that cannot be read, or two that exclude each other."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tls:
+class Tls(Value):
     """The context for the server that the caller named, and the one for proxies and other servers.
 
     None is the system's certificate authorities, and no client certificate.

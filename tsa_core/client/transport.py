@@ -6,7 +6,6 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -18,6 +17,7 @@ from tsa_core.client.failures import FAILURES, failure
 from tsa_core.client.proxies import Proxy, ProxyUnusable, basic, proxy_for
 from tsa_core.client.tls import Tls
 from tsa_core.protocol.reply import MAX_REPLY_OCTETS
+from tsa_core.values import Value
 from tsa_core.verify.errors import printable
 
 SIGSTORE_PATH: Final = "/api/v1/timestamp"
@@ -62,8 +62,7 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS[parts.scheme]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Query:
+class Query(Value):
     """A request: `followed` are the statuses whose Location it is sent to."""
 
     method: str

@@ -8,16 +8,9 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, Field, PrivateAttr, StringConstraints, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError, model_validator
 
 from tsa_core.api.errors import ConfigError
 from tsa_core.api.fields import relative_to
@@ -31,6 +24,7 @@ from tsa_core.config.environment import (
     unknown_setting,
 )
 from tsa_core.config.fallback import Fallback
+from tsa_core.config.layers import from_environment, merged
 from tsa_core.config.log_and_metrics import LogSettings, MetricsSettings
 from tsa_core.config.models import ProfileSettings, ServerSettings
 from tsa_core.config.sections import (
@@ -51,7 +45,6 @@ DEFAULT_PROFILE = "default"
 MEMORY_SIGNER = "memory:"
 """The default profile's key when there is no configuration."""
 
-_FILE_KEY, _FALLBACK_KEY = "_file", "_fallback"
 _MAX_FILE_OCTETS = 4 * 1024 * 1024
 _NOTHING = Fallback()
 _FORMS = {
@@ -64,30 +57,22 @@ _FORMS = {
 ProfileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings of the core. Frozen."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter="__",
-        enable_decoding=False,  # a list is text with commas; a variable holds no other compound value
-        extra="forbid",
-        frozen=True,
-        validate_default=True,
-        hide_input_in_errors=True,
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
-    server: ServerSettings = ServerSettings()
-    log: LogSettings = LogSettings()
-    metrics: MetricsSettings = MetricsSettings()
-    clock: ClockSettings = ClockSettings()
-    policy: PolicySettings = PolicySettings()
-    response: ResponseSettings = ResponseSettings()
-    audit: AuditSettings = AuditSettings()
-    observe: ObserveSettings = ObserveSettings()
-    health: HealthSettings = HealthSettings()
-    routes: RoutesSettings = RoutesSettings()
-    middleware: MiddlewareSettings = MiddlewareSettings()
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    clock: ClockSettings = Field(default_factory=ClockSettings)
+    policy: PolicySettings = Field(default_factory=PolicySettings)
+    response: ResponseSettings = Field(default_factory=ResponseSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    observe: ObserveSettings = Field(default_factory=ObserveSettings)
+    health: HealthSettings = Field(default_factory=HealthSettings)
+    routes: RoutesSettings = Field(default_factory=RoutesSettings)
+    middleware: MiddlewareSettings = Field(default_factory=MiddlewareSettings)
     profiles: dict[ProfileName, ProfileSettings] = Field(default_factory=dict)
     signer: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
     certificate_authority: dict[str, PluginTable] = Field(default_factory=dict, repr=False)
@@ -106,7 +91,7 @@ class Settings(BaseSettings):
         if not measured:
             return self
         clock, where = self.clock, f'profiles.{measured[0]}.accuracy = "measured"'
-        if not clock.active_monitors and clock.source == ClockSettings().source:
+        if not clock.active_monitors and clock.source == ClockSettings.model_fields["source"].default:
             raise ValueError(f'{where} needs something that measures the clock; name it: [clock] monitors = ["ntp"]')
         if clock.on_failure == "warn":
             raise ValueError(
@@ -155,26 +140,6 @@ class Settings(BaseSettings):
         """The configuration file, None when there is none."""
         return self._config_file
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Give the file, which is passed under a key of its own, a lower precedence than flags and environment."""
-        assert isinstance(init_settings, InitSettingsSource)  # noqa: S101 - true by pydantic-settings' contract
-        flags = dict(init_settings.init_kwargs)
-        file, fallback = flags.pop(_FILE_KEY, {}), flags.pop(_FALLBACK_KEY, {})
-        return (
-            InitSettingsSource(settings_cls, init_kwargs=flags),
-            env_settings,
-            InitSettingsSource(settings_cls, init_kwargs=file),
-            InitSettingsSource(settings_cls, init_kwargs=fallback),
-        )
-
 
 def load_settings(
     config: Path | None = None,
@@ -205,12 +170,17 @@ def load_settings(
     try:
         base_directory = config.parent if config else Path()
         with relative_to(base_directory):
-            values: dict[str, Any] = {**flags, _FILE_KEY: file, _FALLBACK_KEY: dict(fallback.values)}
-            settings = Settings(**values)
+            settings = Settings.model_validate(
+                merged(
+                    {table: {} for table in _SECTIONS},
+                    fallback.values,
+                    file,
+                    from_environment(environ, Settings.model_fields),
+                    flags,
+                )
+            )
         settings._base_directory = base_directory
         settings._config_file = config or fallback.file
-    except SettingsError as error:
-        raise ConfigError(f"the environment cannot be read: {error}") from None
     except ValidationError as error:
         raise ConfigError(_explain(error, partial(_origin, config, flags, environ, fallback))) from None
     if whole:
@@ -295,6 +265,10 @@ def _model_of(table: str) -> type[BaseModel] | None:
     """Return the model of a table of the core; None for one that holds tables by name."""
     annotation = Settings.model_fields[table].annotation
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+_SECTIONS: Final = tuple(name for name in Settings.model_fields if _model_of(name))
+"""The tables that have a model. Those that nothing gives are read as empty: a default would build each model again."""
 
 
 def _explain(error: ValidationError, origin_of: Callable[[tuple[int | str, ...]], str]) -> str:

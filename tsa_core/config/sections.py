@@ -26,13 +26,18 @@ def none_text(value: object) -> object:
 class Table(BaseModel):
     """A table without plugins' tables."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
+    # Settings builds the models of its tables, once for all.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 class PluginSection(BaseModel):
     """A table that also holds one table per plugin, by the plugin's name."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, validate_default=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="allow", frozen=True, validate_default=True, hide_input_in_errors=True, defer_build=True
+    )
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Leave out what the tables of plugins hold: what of it is a secret, only the plugin knows."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -13,10 +12,10 @@ from tsa_core.conformance.code_signing import CODE_SIGNING_RULES
 from tsa_core.conformance.etsi import ETSI_RULES
 from tsa_core.conformance.rule import Case, ConformanceFinding, ConformanceRule, End, When
 from tsa_core.conformance.sigstore import SIGSTORE_RULES
+from tsa_core.values import Value
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConformanceProfile:
+class ConformanceProfile(Value):
     """The rules of one standard or group of clients."""
 
     name: str

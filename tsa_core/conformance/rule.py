@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, TypeAlias
@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 from tsa_core.conformance.chains import ChainCase, Outcome, Rule
 from tsa_core.conformance.chains.rule import NotJudged
 from tsa_core.protocol.tstinfo_reader import TSTInfo
+from tsa_core.values import Value
 
 
 class When(StrEnum):
@@ -29,8 +30,7 @@ class When(StrEnum):
     """While the server runs: time alone may break the rule."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenFacts:
+class TokenFacts(Value):
     """What tokens say, as far as it differs: of one token, or of all that a profile may make.
 
     `hashes` are names of imprint hashes. `critical_extensions` and `qc_statements` are object identifiers.
@@ -62,8 +62,7 @@ class TokenFacts:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServiceFacts:
+class ServiceFacts(Value):
     """What only the operator sees: the settings around a profile, by the names that they have in `tsa.toml`.
 
     `trails` are the audit sinks that keep events, which is more than that they are selected. `unqualified` are the
@@ -86,8 +85,7 @@ class ServiceFacts:
     unqualified: Sequence[str] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
+class Case(Value):
     """A profile under judgement at the moment `at`, aware; what is None was not given, and is not judged."""
 
     at: datetime
@@ -118,11 +116,10 @@ class Case:
 
     def with_tokens(self, **changed: object) -> Case:
         """Return the case with other facts about tokens."""
-        return replace(self, token_facts=replace(self.tokens, **changed))  # type: ignore[arg-type] # field names
+        return self.replace(token_facts=self.tokens.replace(**changed))
 
 
-@dataclass(frozen=True, kw_only=True)
-class End:
+class End(Value):
     """The last moment at which a rule is fulfilled, aware, and what ends then, as a noun."""
 
     moment: datetime
@@ -166,8 +163,7 @@ class ConformanceRule:
         return ConformanceFinding(rule=self, outcome=outcome, reason=complaint)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConformanceFinding:
+class ConformanceFinding(Value):
     """What one rule found; `reason` is empty when it is fulfilled."""
 
     rule: ConformanceRule

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import Distribution, EntryPoint, distributions
-
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.version import InvalidVersion, Version
+from typing import TYPE_CHECKING, ClassVar
 
 from tsa_core import __version__
 from tsa_core.api import PluginError
 from tsa_core.api.installation import upgrade_hint
 from tsa_core.host.kinds import KINDS
+from tsa_core.values import Value
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +25,7 @@ COMMAND_GROUP = "tsa_core.commands"
 CORE_DISTRIBUTION = "tsa-core"
 
 
-@dataclass(frozen=True, kw_only=True)
-class InstalledPlugin:
+class InstalledPlugin(Value):
     """One entry point of the group `tsa_core.plugins`."""
 
     name: str
@@ -32,9 +33,11 @@ class InstalledPlugin:
     distribution: str
     version: str
     summary: str = ""
-    requires: tuple[str, ...] = field(default=(), repr=False)
+    requires: tuple[str, ...] = ()
     hook: str = ""
     """The hook that the entry point names after a colon, `package.plugin:tsa_keks`; most name none."""
+
+    _hidden: ClassVar = frozenset({"requires"})
 
     @property
     def label(self) -> str:
@@ -56,7 +59,12 @@ class InstalledPlugin:
 
     def check_core_version(self) -> None:
         """Raise PluginError when the distribution requires another version of tsa-core."""
-        for text in self.requires:
+        unclear = [text for text in self.requires if not _plainly_met(text)]
+        if not unclear:
+            return
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        for text in unclear:
             try:
                 requirement = Requirement(text)
             except InvalidRequirement:
@@ -74,8 +82,35 @@ class InstalledPlugin:
                 raise PluginError(f"{needs}; {remedy}", plugin=self.name)
 
 
+def _plainly_met(text: str) -> bool:
+    """Say whether this is nothing but bounds that this core keeps, `tsa-core[server]<0.2,>=0.1`, or names another.
+
+    So most plugins are loaded without packaging, whose import takes as long as opening them.
+    """
+    found = _BOUNDS.fullmatch(text)
+    if found is None or not (own := _numbers(__version__)):
+        return _OTHER.match(text) is not None
+    return all((own >= _numbers(bound)) == bound.startswith(">=") for bound in found[1].split(","))
+
+
+_BOUNDS = re.compile(r"tsa-core(?:\[\w+\])?((?:,?(?:<|>=)\d+(?:\.\d+)*)+)")
+_OTHER = re.compile(r"(?!tsa[-_.]*core\b)[A-Za-z0-9]", re.IGNORECASE)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers of a version or bound, zeros at its end left out; none for a version with other parts."""
+    parts = text.lstrip("<>=").split(".")
+    if not all(part.isdecimal() for part in parts):
+        return ()
+    while parts[1:] and not int(parts[-1]):
+        parts.pop()
+    return tuple(map(int, parts))
+
+
 def _wants_newer(requirement: Requirement) -> bool:
     """Say whether a requirement that this core does not meet is for a newer one."""
+    from packaging.version import InvalidVersion, Version
+
     for wanted in requirement.specifier:
         if wanted.operator in {"<", "<=", "!="}:
             continue
@@ -87,19 +122,41 @@ def _wants_newer(requirement: Requirement) -> bool:
     return False
 
 
+class _Installed(Mapping[str, list[InstalledPlugin]]):
+    """Entry points by name. The metadata of a distribution are read when one of its names is looked up."""
+
+    def __init__(self, entries: Mapping[str, Sequence[tuple[Distribution, EntryPoint]]]) -> None:
+        self._entries = entries
+        self._described: dict[str, list[InstalledPlugin]] = {}
+
+    def __getitem__(self, name: str) -> list[InstalledPlugin]:
+        if name not in self._described:
+            once: dict[tuple[str, str], InstalledPlugin] = {}
+            for distribution, entry in self._entries[name]:
+                plugin = _describe(distribution, entry)
+                once.setdefault((plugin.distribution, plugin.module), plugin)
+            self._described[name] = list(once.values())
+        return self._described[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
 def installed_plugins(
     found: Iterable[Distribution] | None = None, *, group: str = GROUP
-) -> dict[str, list[InstalledPlugin]]:
+) -> Mapping[str, list[InstalledPlugin]]:
     """Return all entry points of the group by name; a name has several when distributions collide.
 
     A distribution that is found twice, as installed and by a path, counts once.
     """
-    plugins: dict[str, dict[tuple[str, str], InstalledPlugin]] = {}
+    entries: dict[str, list[tuple[Distribution, EntryPoint]]] = {}
     for distribution in distributions() if found is None else found:
         for entry in _entries(distribution, group):
-            plugin = _describe(distribution, entry)
-            plugins.setdefault(entry.name, {}).setdefault((plugin.distribution, plugin.module), plugin)
-    return {name: list(plugins[name].values()) for name in sorted(plugins)}
+            entries.setdefault(entry.name, []).append((distribution, entry))
+    return _Installed({name: entries[name] for name in sorted(entries)})
 
 
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OSError)
@@ -120,8 +177,8 @@ def _describe(distribution: Distribution, entry: EntryPoint) -> InstalledPlugin:
     requires: tuple[str, ...] = ()
     try:
         metadata = distribution.metadata
-        name, version = metadata["Name"] or "", distribution.version or ""
-        summary, requires = str(metadata.json.get("summary", "")), tuple(distribution.requires or ())
+        name, version, summary = (str(metadata[key] or "") for key in ("Name", "Version", "Summary"))
+        requires = tuple(distribution.requires or ())
     except _UNREADABLE:
         summary = "its metadata cannot be read; install it anew"
     return InstalledPlugin(

@@ -84,9 +84,7 @@ class PluginHost:
         self._finds_itself: bool = installed is None
         self._previous = previous
         self._base_directory = base_directory or Path()
-        self._installed: dict[str, list[InstalledPlugin]] = (
-            installed_plugins() if installed is None else dict(installed)
-        )
+        self._installed: Mapping[str, list[InstalledPlugin]] = installed_plugins() if installed is None else installed
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._loaded: dict[str, InstalledPlugin] = {}
@@ -96,6 +94,10 @@ class PluginHost:
         self._kept: set[int] = set()
 
     # -- finding and loading ------------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """Return the names of all installed plugins, sorted; their metadata are not read."""
+        return sorted(self._installed)
 
     def installed(self) -> list[InstalledPlugin]:
         """Return all installed plugins by name, without importing them."""

@@ -14,19 +14,18 @@ import json
 import logging
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from tsa_core.api import ConfigError, UnavailableError
+from tsa_core.values import Value
 
 log = logging.getLogger(__name__)
 
 _MAX_OCTETS = 65_536
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReloadReport:
+class ReloadReport(Value):
     """The result of reload `number` of process `pid`; number 0 is the start."""
 
     pid: int

@@ -17,7 +17,6 @@ from tsa_core.hosting.sockets import Listeners, open_listeners
 from tsa_core.hosting.start_wait import StartWait, ToldToStop
 from tsa_core.hosting.strategy import ServeJob, Strategy
 from tsa_core.hosting.tls_files import check_tls_files
-from tsa_core.hosting.workers.strategy import Workers
 from tsa_core.http.observability import Observability
 
 Announce = Callable[[Mapping[str, Any]], None]
@@ -87,7 +86,12 @@ def _open_job(settings: Settings, read_again: ReadAgain, ending: Ending, stack: 
 
 
 def _choose_strategy(job: ServeJob) -> Strategy:
-    return InProcess(job) if job.settings.server.workers == 1 else Workers(job)
+    if job.settings.server.workers == 1:
+        return InProcess(job)
+    # What starts processes takes as long to import as the configuration takes to open.
+    from tsa_core.hosting.workers.strategy import Workers
+
+    return Workers(job)
 
 
 def _close_in_parent(listeners: Listeners, parent: int) -> None:

@@ -7,7 +7,6 @@ import os
 import socket
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +15,7 @@ from tsa_core.api import ConfigError, cannot_listen
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.open_files import allow_many_open_files
 from tsa_core.hosting.profiling import listen_for_profiling
+from tsa_core.values import Value
 
 _BACKLOG = 1024
 _PORTS = 20
@@ -26,8 +26,7 @@ _PROBES = 3
 """A connection is closed after so many keep-alive probes without an answer."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Listeners:
+class Listeners(Value):
     """The open sockets of a server: plain ones (http and unix), and those for TLS."""
 
     plain: Sequence[socket.socket]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from tsa_core.config import Settings
@@ -17,6 +16,7 @@ from tsa_core.http.app import create_app
 from tsa_core.http.observability import Observability
 from tsa_core.http.wsgi_types import WsgiApplication
 from tsa_core.service import Service
+from tsa_core.values import Value
 
 Started = Callable[[Facts], None]
 """Takes the facts of the service once all processes answer requests."""
@@ -39,8 +39,7 @@ class Strategy(Protocol):
         """Close what was opened, as far as that ends in time; called after `run`, also when that failed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServeJob:
+class ServeJob(Value):
     """What is to be served, whichever strategy serves it. `read_again` returns the settings for a reload.
 
     `ending` bounds the end of this process.

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal
+
+from tsa_core.values import Value
 
 KeysName = Literal["plain", "gcp", "ecs"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Keys:
+class Keys(Value):
     """Other names for keys (`names`, by ours), what stands in every line besides, and how times and levels are written.
 
     `extra` is JSON without its braces. `trace` is a second key for the request's id, by which a service joins lines.
     `duration` is the format of a request's duration and how many nanoseconds its unit has.
     """
 
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = MappingProxyType({})
     extra: str = ""
     trace: str | None = None
     capital_levels: bool = False

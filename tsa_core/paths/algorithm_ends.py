@@ -7,7 +7,6 @@ what is weak already, by which old tokens are verified, `verify/tolerances.py` h
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa,
 
 from tsa_core.paths.algorithms import SHA1_UNTIL
 from tsa_core.paths.certificate import text
+from tsa_core.values import Value
 
 _KEY_KINDS: Final = (
     (rsa.RSAPublicKey, "rsa"),
@@ -29,8 +29,7 @@ _KEY_KINDS: Final = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class AlgorithmEnd:
+class AlgorithmEnd(Value):
     """The last moment at which an algorithm is strong; `source` says who says so.
 
     `algorithm` is a hash (`sha256`) or a kind of key (`rsa`, `ecdsa`, `ed25519`, `ed448`, `ml-dsa-65`); with

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -17,6 +16,7 @@ from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.hashes import IMPRINT_HASHES, SHA256, SHAKE256_512, HashAlgorithm
 from tsa_core.protocol.signatures import MAX_RSA_BITS, MIN_RSA_BITS, describe_key
 from tsa_core.protocol.tstinfo_reader import hash_identifier
+from tsa_core.values import Value
 
 SHA1_UNTIL: Final = datetime(2012, 7, 31, 23, 59, 59, tzinfo=UTC)
 """The last moment of SHA-1 by ETSI TS 119 312 V2.1.1 (2026-06), Table D.1."""
@@ -153,8 +153,7 @@ class KeyUse(NamedTuple):
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class AlgorithmRules:
+class AlgorithmRules(Value):
     """Which algorithms and keys may carry trust (rule V15); the defaults are the strict ones.
 
     `weak_hashes` are names of weak hashes (`sha1`, `md5`) that are accepted nonetheless, `min_rsa_bits` the size of

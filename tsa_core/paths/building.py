@@ -6,7 +6,6 @@ Why not a library: docs/decisions/140-one-rfc-5280-machine.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final
@@ -18,6 +17,7 @@ from tsa_core.paths.errors import PathError, VerificationError
 from tsa_core.paths.names import CanonicalName
 from tsa_core.paths.notes import Note
 from tsa_core.paths.validation import Inputs, Outputs, check_authority, validate_path
+from tsa_core.values import Value
 
 MAX_PATH: Final = 10
 """Certificates in a path, target and root included."""
@@ -32,8 +32,7 @@ ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)
 _Pool = Mapping[CanonicalName, Sequence[PathCertificate]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Path:
+class Path(Value):
     """A valid path: `certificates` from the signer to the root, and the interval in which all are valid.
 
     `outputs` are the policies of the path, None where the target is trusted itself.
@@ -81,7 +80,7 @@ class PathBuilder:
         The outcome does not depend on the order of certificates. Raises a VerificationError of rule V8 or V15 that
         tells what stopped the most promising attempt.
         """
-        inputs = replace(self._inputs, time=time)
+        inputs = self._inputs.replace(time=time)
         signer.check_critical_extensions()
         signer.check_time(time)
         signer.key_under(inputs.algorithms)

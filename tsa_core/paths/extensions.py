@@ -6,7 +6,6 @@ key identifier that is no OCTET STRING, an X.400 address: there, each extension 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography import exceptions, x509
@@ -16,6 +15,7 @@ from tsa_core.paths.der_fields import Extension, Fields, read_extension_list
 from tsa_core.paths.names import contents, elements
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
+from tsa_core.values import Value
 
 POLICY_MAPPINGS: Final = x509.ObjectIdentifier("2.5.29.33")
 
@@ -47,8 +47,7 @@ PARSING_ERRORS: Final = (
 """What `cryptography` raises for a certificate, or a part of one, that it does not read."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Extensions:
+class Extensions(Value):
     """The extensions by identifier; `unreadable` are those whose value is not what the identifier promises."""
 
     parsed: dict[x509.ObjectIdentifier, x509.Extension[Any]]

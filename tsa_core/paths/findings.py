@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+
+from tsa_core.values import Value
 
 
 class RevocationStatus(enum.Enum):
@@ -19,8 +20,7 @@ class RevocationStatus(enum.Enum):
     """Nothing that counts speaks of it, and nothing had to."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RevocationEvidence:
+class RevocationEvidence(Value):
     """One CRL or OCSP response that decided about a certificate.
 
     `kind` is "CRL", "delta CRL" or "OCSP response"; `source` is the name of the file, the URL, or "the token",
@@ -33,8 +33,7 @@ class RevocationEvidence:
     next_update: datetime | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class RevocationFinding:
+class RevocationFinding(Value):
     """What is known about the revocation of one certificate of a path.
 
     `evidence` is what covered the certificate, empty when it was not checked. `detail` is empty for a good

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tsa_core.values import Value
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Note:
+class Note(Value):
     """One remark about what was accepted: `code` for programs, which does not change, `text` for people."""
 
     code: str

@@ -10,7 +10,6 @@ usages and name constraints count. Its policies do not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
 
@@ -25,6 +24,7 @@ from tsa_core.paths.name_constraints import NotAllowed, Subtrees, check_name, re
 from tsa_core.paths.names import DIRECTORY_NAME, GeneralName, email_addresses, general_names
 from tsa_core.paths.policy_graph import ANY_POLICY, PolicyGraph, user_constrained_policies
 from tsa_core.protocol.errors import EncodingError
+from tsa_core.values import Value
 
 MAX_NAME_COMPARISONS: Final = 100_000
 """Names of a path times subtrees; honest paths need a few dozen (CVE-2018-1000168 and its like)."""
@@ -33,8 +33,7 @@ SignatureCheck: TypeAlias = Callable[[PathCertificate, PathCertificate], None]
 """Raises a VerificationError unless the second certificate's key signed the first."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
+class Inputs(Value):
     """What validation takes beside the path (RFC 5280 6.1.1); the defaults demand nothing.
 
     `initial_permitted_subtrees` restrict the forms of which they hold a subtree and leave the others free.
@@ -60,19 +59,19 @@ class Outputs(NamedTuple):
     user_constrained_policy_set: frozenset[str]
 
 
-@dataclass(kw_only=True)
 class _State:
     """The state variables of 6.1.2, but for the four `working` ones: `working_issuer` is the certificate with them."""
 
-    working_issuer: PathCertificate
-    max_path_length: int
-    explicit_policy: int
-    inhibit_any_policy: int
-    policy_mapping: int
-    permitted_subtrees: list[Subtrees] = field(default_factory=list)
-    excluded_subtrees: list[Subtrees] = field(default_factory=list)
-    valid_policy_graph: PolicyGraph = field(default_factory=PolicyGraph)
-    name_comparisons: int = 0
+    def __init__(self, anchor: PathCertificate, n: int, inputs: Inputs) -> None:
+        self.working_issuer = anchor
+        self.max_path_length = n
+        self.explicit_policy = 0 if inputs.initial_explicit_policy else n + 1
+        self.inhibit_any_policy = 0 if inputs.initial_any_policy_inhibit else n + 1
+        self.policy_mapping = 0 if inputs.initial_policy_mapping_inhibit else n + 1
+        self.permitted_subtrees: list[Subtrees] = []
+        self.excluded_subtrees: list[Subtrees] = []
+        self.valid_policy_graph = PolicyGraph()
+        self.name_comparisons = 0
 
 
 def validate_path(
@@ -108,13 +107,7 @@ def _signature_check(rules: AlgorithmRules) -> SignatureCheck:
 
 def _initialize(anchor: PathCertificate, n: int, inputs: Inputs) -> _State:
     """Return the state before the first certificate (6.1.2, and RFC 5937 3.2 for the anchor)."""
-    state = _State(
-        working_issuer=anchor,
-        max_path_length=n,
-        explicit_policy=0 if inputs.initial_explicit_policy else n + 1,
-        inhibit_any_policy=0 if inputs.initial_any_policy_inhibit else n + 1,
-        policy_mapping=0 if inputs.initial_policy_mapping_inhibit else n + 1,
-    )
+    state = _State(anchor, n, inputs)
     if inputs.initial_permitted_subtrees:
         state.permitted_subtrees.append(Subtrees("the caller", inputs.initial_permitted_subtrees))
     if inputs.initial_excluded_subtrees:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from functools import cached_property
+from typing import ClassVar, Final, Protocol
 
 from tsa_core.protocol import der, oids
+from tsa_core.values import Value
 
 
 class Hash(Protocol):
@@ -33,8 +34,7 @@ class _Shake256With512Bits:
         return self._hash.digest(64)
 
 
-@dataclass(frozen=True, kw_only=True)
-class HashAlgorithm:
+class HashAlgorithm(Value):
     """A hash algorithm: its names, its sizes and how to compute it.
 
     `name` is lower case without dashes between letters and digits (`sha256`, `sha3-256`);
@@ -45,15 +45,20 @@ class HashAlgorithm:
     oid: str
     digest_size: int
     weak: bool = False
-    new: Callable[..., Hash] = field(repr=False, compare=False)
-    parameters: bytes = field(default=b"", repr=False)
+    new: Callable[..., Hash]
+    parameters: bytes = b""
 
-    oid_der: bytes = field(init=False, repr=False, compare=False)
-    identifier: bytes = field(init=False, repr=False, compare=False)
+    _hidden: ClassVar = frozenset({"new", "parameters"})
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "oid_der", der.oid(self.oid))
-        object.__setattr__(self, "identifier", der.sequence(self.oid_der, self.parameters))
+    @cached_property
+    def oid_der(self) -> bytes:
+        """The object identifier, DER."""
+        return der.oid(self.oid)
+
+    @cached_property
+    def identifier(self) -> bytes:
+        """The AlgorithmIdentifier, DER."""
+        return der.sequence(self.oid_der, self.parameters)
 
     def digest(self, data: bytes) -> bytes:
         """Return the digest of `data`."""

@@ -9,13 +9,13 @@ permits it (RFC 5652 2). What a signature or a comparison needs is kept as its e
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from tsa_core.protocol import ber, der, oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.status import PKIFailureInfo, PKIStatus
+from tsa_core.values import Value
 
 MAX_REPLY_OCTETS = 1 << 20
 """Larger than any reply with a whole ML-DSA chain and revocation data, and harmless to a verifier's memory."""
@@ -57,8 +57,7 @@ class Token(NamedTuple):
     """The content of the crls field as it was sent: RevocationInfoChoice values, if the token is valid."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplyStatus:
+class ReplyStatus(Value):
     """PKIStatusInfo: `status` is any INTEGER, `failures` the set bits of failInfo, known or not."""
 
     status: int

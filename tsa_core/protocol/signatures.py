@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes as primitives
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import TsaError
 from tsa_core.protocol.hashes import SHA1, SHA256, SHA384, SHA512, SHAKE256_512, HashAlgorithm
+from tsa_core.values import Value
 
 PublicKey: TypeAlias = (
     rsa.RSAPublicKey
@@ -63,8 +63,7 @@ _PRIMITIVES: Final[dict[str, primitives.HashAlgorithm]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class SignatureAlgorithm:
+class SignatureAlgorithm(Value):
     """One signature algorithm with the digest that goes with it.
 
     `identifier` is the AlgorithmIdentifier of SignerInfo.signatureAlgorithm, DER; `digest` is the algorithm of
@@ -75,7 +74,9 @@ class SignatureAlgorithm:
     digest: HashAlgorithm
     scheme: str
     """rsa-pkcs1v15, rsa-pss, ecdsa, ed25519, ed448 or ml-dsa."""
-    identifier: bytes = field(repr=False)
+    identifier: bytes
+
+    _hidden: ClassVar = frozenset({"identifier"})
 
     def verify(self, public_key: PublicKey, signature: bytes, message: bytes) -> None:
         """Raise cryptography's InvalidSignature unless `signature` is one of `message` under `public_key`."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from tsa_core.protocol import der, oids
+from tsa_core.values import Value
 
 SERIAL_OCTETS = 20
 _MICROSECOND = timedelta(microseconds=1)
@@ -18,8 +18,7 @@ QUALIFIED_STATEMENT = der.sequence(
 """The qcStatements extension of a qualified timestamp: one esi4-qtstStatement-1, not critical (EN 319 422 9.1)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
+class Accuracy(Value):
     """How far genTime may be from UTC, in whole microseconds.
 
     The DER form splits it into seconds, millis and micros, each of the latter two 1 to 999 or absent.

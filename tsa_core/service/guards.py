@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from tsa_core.api import Guard, GuardedRequest, GuardRefusal, Identity, TsaError
@@ -15,6 +15,7 @@ from tsa_core.config import Settings
 from tsa_core.host import GUARD, PluginHost
 from tsa_core.service.binding import bind_plugin
 from tsa_core.service.opening import refuse_without_effect
+from tsa_core.values import Value
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,7 @@ class _GuardOverdue(TsaError):
     """A guard has not answered in time, or hangs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Opened:
+class _Opened(Value):
     guard: Guard
     failed: Cause
     """That the guard says that it cannot answer."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from tsa_core.api import ConfigError, replace_file
 from tsa_core.api.files import unless_it_hangs
 from tsa_core.authority import Profile, parse_chain, read_chain_file
 from tsa_core.config import Settings
+from tsa_core.values import Value
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +24,11 @@ MAX_EARLIER_CHAINS = 32
 """For each profile; the oldest are dropped first."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Material:
+class Material(Value):
     """`chains` has the PEM of each profile with a chain file; `earlier` has that of former chains, newest first."""
 
-    chains: Mapping[str, bytes] = field(default_factory=dict)
-    earlier: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
+    chains: Mapping[str, bytes] = MappingProxyType({})
+    earlier: Mapping[str, tuple[bytes, ...]] = MappingProxyType({})
 
 
 def read_material(settings: Settings, *, before: Material | None = None) -> Material:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -41,6 +40,7 @@ from tsa_core.config import PluginSection, Settings
 from tsa_core.conformance.profiles import CONFORMANCE
 from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, Kind, PluginHost
 from tsa_core.host.loading import at_fault
+from tsa_core.values import Value
 
 if TYPE_CHECKING:
     from tsa_core.config.sections import AuditSettings
@@ -134,8 +134,7 @@ def open_shared_signers(host: PluginHost, settings: Settings) -> dict[str, Signe
     return shared
 
 
-@dataclass(frozen=True, kw_only=True)
-class OpenedClock:
+class OpenedClock(Value):
     """The gate, and its monitors by name."""
 
     gate: ClockGate

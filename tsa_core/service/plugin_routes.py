@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from tsa_core.api import (
@@ -25,6 +24,7 @@ from tsa_core.host import ROUTES, PluginHost
 from tsa_core.host.loading import at_fault
 from tsa_core.service.authority_access import ServiceAccess
 from tsa_core.service.opening import refuse_without_effect
+from tsa_core.values import Value
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,7 @@ class HandlerOverdue(TsaError):
     """A handler has not returned in time, or its plugin hangs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class OpenedRoutes:
+class OpenedRoutes(Value):
     """The routes of one plugin, the threads that call its handlers, and the log of their failures."""
 
     name: str

@@ -25,11 +25,11 @@ def refuse_tables_without_effect(settings: Settings, host: PluginHost) -> None:
 
     An audit trail whose table is there and whose sink is not listed would else be missed when it is needed.
     """
-    installed = {plugin.name for plugin in host.installed()}
+    installed = host.names()
     for path, name, remedy in _unselected(settings, host):
         if name not in installed:
             raise ConfigError(
-                f"[{path}] is the table of a plugin that is not installed; installed: {', '.join(sorted(installed))}"
+                f"[{path}] is the table of a plugin that is not installed; installed: {', '.join(installed)}"
             )
         raise ConfigError(f"[{path}] has no effect, because nothing selects {name!r}; {remedy}, or remove the table")
 

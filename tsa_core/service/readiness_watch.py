@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Final, TypeVar
@@ -20,6 +19,7 @@ from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.config import ClockSettings
 from tsa_core.service.certificate_watch import WARNING_DAYS
 from tsa_core.service.probes import Probe, TrialSignatures
+from tsa_core.values import Value
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,7 @@ _SIGNER_SLACK_SECONDS: Final = 1.0
 _UNASKED: Final = "not asked yet"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadinessCheck:
+class ReadinessCheck(Value):
     """One line of /readyz."""
 
     name: str

@@ -7,7 +7,6 @@ entry at a time that has passed. Rule V22.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,14 +18,14 @@ from tsa_core.protocol.transparency.leaf import entry_of
 from tsa_core.protocol.transparency.log_proof import LogProof, parse_log_proof
 from tsa_core.protocol.transparency.note import VerifierKey
 from tsa_core.protocol.transparency.policy import LogPolicy
+from tsa_core.values import Value
 from tsa_core.verify.errors import LogProofError, printable
 
 DEFAULT_DELAY: Final = timedelta(seconds=60)
 """How long after genTime a quorum of witnesses must have seen the entry, unless the verifier says otherwise."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogEvidence:
+class LogEvidence(Value):
     """What a proof shows: the timestamp is entry `index` of a log.
 
     `witnesses` are the cosignatures that count, by time. `seen_by` is the time by which a quorum of the policy had

@@ -11,11 +11,11 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeAlias, Unpack
 
 from tsa_core.protocol.reply import is_token
+from tsa_core.values import Value
 from tsa_core.verify.errors import VerificationError
 from tsa_core.verify.expectations import Acceptance, Subject
 from tsa_core.verify.statement import Octets, octets
@@ -32,8 +32,7 @@ _AHEAD: Final = 4
 """Batches for each thread that are begun before their results are asked for: they bound the memory."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verification:
+class Verification(Value):
     """What became of one of many: `result` when it holds, else `error`, and the item that it was.
 
     `error` is a VerificationError, or an OSError when a file cannot be read.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -27,7 +26,7 @@ class PathBuilder(building.PathBuilder):
     """Builds the paths of timestamps to the roots of one trust store, with the algorithms that `rules` accept."""
 
     def __init__(self, trust: TrustStore, rules: AlgorithmRules = STRICT, *, critical: bool = True) -> None:
-        super().__init__(trust.prepared_roots, trust.prepared_certificates, replace(_INPUTS, algorithms=rules))
+        super().__init__(trust.prepared_roots, trust.prepared_certificates, _INPUTS.replace(algorithms=rules))
         self._critical = critical
 
     def build(self, signer: PathCertificate, embedded: Sequence[PathCertificate], time: datetime) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -12,14 +11,14 @@ from tsa_core.paths.notes import Note
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.reply import is_token
+from tsa_core.values import Value
 from tsa_core.verify.errors import ImprintMismatch, ProofMissing
 from tsa_core.verify.tolerances import AlgorithmPeriod
 
 _Verdict = TypeVar("_Verdict")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ByDate:
+class ByDate(Value):
     """The periods of algorithms, and when the token is proven to have existed; None without a proof."""
 
     periods: tuple[AlgorithmPeriod, ...]

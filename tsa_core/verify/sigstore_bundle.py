@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 
+from tsa_core.values import Value
 from tsa_core.verify.errors import MalformedTimestamp
 
 MAX_TIMESTAMPS: Final = 32
@@ -19,8 +19,7 @@ _MAX_OCTETS: Final = 64 << 20
 _TYPE: Final = "application/vnd.dev.sigstore.bundle"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SigstoreBundle:
+class SigstoreBundle(Value):
     """`signature` are the octets whose digest each of the `timestamps`, DER replies, holds."""
 
     signature: bytes

@@ -7,13 +7,13 @@ date, a weak algorithm is accepted when a later timestamp proves that the token 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
 from tsa_core.paths.algorithms import SHA1_UNTIL, AlgorithmRules
 from tsa_core.protocol.signatures import MIN_RSA_BITS
+from tsa_core.values import Value
 
 SHA1: Final = "sha1"
 MD5: Final = "md5"
@@ -31,8 +31,7 @@ ALLOWANCES: Final = {
 """Every name that may be allowed, and what it means."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AlgorithmPeriod:
+class AlgorithmPeriod(Value):
     """Until when an algorithm was strong enough for signatures; `source` says who says so."""
 
     algorithm: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -14,14 +13,14 @@ from tsa_core.paths.certificate import PathCertificate, load_certificate, load_p
 from tsa_core.paths.extensions import PARSING_ERRORS
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.sources import Source, octets
+from tsa_core.values import Value
 from tsa_core.verify.errors import PathError
 from tsa_core.verify.trusted_authority import TrustedAuthority, check_window
 
 MAX_TRUST_OCTETS: Final = 64 << 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrustAnchor:
+class TrustAnchor(Value):
     """A root that is trusted only for timestamps of a certain time, as long as a key was in good hands for example.
 
     `trusted_from` and `trusted_until` are aware and belong to the window; None leaves that side to the
@@ -56,8 +55,7 @@ class _Anchor(PathCertificate):
         super().check_time(time)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrustStore:
+class TrustStore(Value):
     """The roots that the caller trusts, and certificates that may help to reach them but carry no trust.
 
     A root is a certificate, or a TrustAnchor where it is trusted for some time only. `certificates` are

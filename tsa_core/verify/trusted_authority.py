@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
 
 from tsa_core.paths.certificate import PathCertificate, text
+from tsa_core.values import Value
 
 
 def check_window(*times: datetime | None) -> None:
@@ -17,8 +17,7 @@ def check_window(*times: datetime | None) -> None:
         raise TypeError("the window of a trust anchor must have aware datetimes")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrustedAuthority:
+class TrustedAuthority(Value):
     """A timestamp authority that is trusted as a whole: `signer` under `root`, and nobody else under that root.
 
     Without a `signer`, whoever has a path to the root. `trusted_from` and `trusted_until` are aware and belong to

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,13 @@ from tsa_core.paths.findings import RevocationFinding
 from tsa_core.paths.notes import Note
 from tsa_core.protocol.tstinfo import Accuracy
 from tsa_core.protocol.tstinfo_reader import TSTInfo
+from tsa_core.values import Value
 
 if TYPE_CHECKING:
     from tsa_core.verify.log_evidence import LogEvidence
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VerifiedTimestamp:
+class VerifiedTimestamp(Value):
     """A timestamp that holds: the artifact existed at `gen_time`, says the owner of `signer_certificate`.
 
     `earliest` and `latest` bound the moment of signing by the stated accuracy; None means that the authority

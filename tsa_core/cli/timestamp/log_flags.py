@@ -61,7 +61,6 @@ def with_log_proof(call: Call, reply: bytes, result: VerifiedTimestamp) -> Verif
     flags = call.flags
     if flags["log_proof"] is None:
         return result
-    from dataclasses import replace
     from datetime import timedelta
 
     from tsa_core.verify import verify_log_proof
@@ -71,7 +70,7 @@ def with_log_proof(call: Call, reply: bytes, result: VerifiedTimestamp) -> Verif
         evidence = verify_log_proof(reply, proof, policy=policy)
     else:
         evidence = verify_log_proof(reply, proof, policy=policy, delay=timedelta(seconds=flags["log_delay"]))
-    return replace(result, log=evidence)
+    return result.replace(log=evidence)
 
 
 def _policy(flags: Mapping[str, Any]) -> LogPolicy:

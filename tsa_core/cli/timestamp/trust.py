@@ -78,11 +78,9 @@ def trust_of(call: Call) -> TrustStore:
 
 def with_helpers(trust: TrustStore, certificates: bytes) -> TrustStore:
     """Return a trust with more certificates that help to reach its roots."""
-    from dataclasses import replace
-
     from tsa_core.verify.trust import read_certificates
 
-    return replace(trust, certificates=(*trust.certificates, *read_certificates(certificates)))
+    return trust.replace(certificates=(*trust.certificates, *read_certificates(certificates)))
 
 
 def _trust_in_authority(call: Call) -> TrustStore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from tsa_core.conformance.chains.clients import ACROBAT_RULES, SIGSTORE_RULES
@@ -12,10 +11,10 @@ from tsa_core.conformance.chains.etsi import ETSI_RULES
 from tsa_core.conformance.chains.general import GENERAL_RULES
 from tsa_core.conformance.chains.path import START_RULES
 from tsa_core.conformance.chains.rule import ChainCase, Finding, Rule
+from tsa_core.values import Value
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChainProfile:
+class ChainProfile(Value):
     """A set of rules beyond those that every chain is judged by."""
 
     name: str

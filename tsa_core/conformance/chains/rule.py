@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tsa_core.paths.extensions import PARSING_ERRORS, RESTRICTING, Extensions, read_extensions
 from tsa_core.protocol.errors import EncodingError, TsaError
 from tsa_core.protocol.signatures import PublicKey, SignatureAlgorithm, UnsupportedKey, signature_algorithm
+from tsa_core.values import Value
 
 ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 
@@ -26,8 +26,7 @@ class NotJudged(TsaError):
     """A rule that cannot be judged with what was given; the text says what is missing."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChainCase:
+class ChainCase(Value):
     """A chain under judgement, TSA certificate first.
 
     `at` is the moment, aware. `public_key` and `algorithm` are the signer's, None when no key was given.
@@ -80,8 +79,7 @@ class Outcome(StrEnum):
     NOT_JUDGED = "not judged"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(Value):
     """One demand on a chain.
 
     `check` returns None when the chain fulfils it, else one line that names the certificate, what is wrong and the
@@ -108,8 +106,7 @@ class Rule:
         return Finding(rule=self, outcome=Outcome.FAIL if self.level == "must" else Outcome.WARN, reason=complaint)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(Value):
     """What one rule found; `reason` is empty when it is fulfilled."""
 
     rule: Rule

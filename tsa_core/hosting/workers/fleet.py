@@ -24,6 +24,7 @@ from tsa_core.api import ClockMonitor, ConfigError, TsaError
 from tsa_core.config import Settings
 from tsa_core.hosting.facts import Facts
 from tsa_core.service import LiveService, Material, Service
+from tsa_core.values import Value
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,7 @@ _COMMIT_SECONDS = 30.0
 _MEANWHILE_SECONDS = 0.2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Value):
     """What every process of a server serves; picklable. `clock_bank` is the bank of the clock's verdicts.
 
     Each plan has a `number` of its own, also one that was dropped: so a late answer can be told from an expected one.

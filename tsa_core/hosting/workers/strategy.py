@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from tsa_core.hosting.balance import WorkerBalances
 from tsa_core.hosting.ending import CLOSING_SHARE, WORKER_SLACK_SECONDS, Ending
@@ -69,7 +68,7 @@ class Workers:
         ending = Ending(
             self._job.settings.server.graceful_timeout, slack=WORKER_SLACK_SECONDS, exit_code=exit_code_of_worker
         )
-        job = replace(self._job, ending=ending)
+        job = self._job.replace(ending=ending)
         live = self._plans.open_live(job.build_app)
         try:
             return serve_here(

@@ -74,7 +74,7 @@ def with_helpers(
     """Return the trust with a bundle's certificates, which carry none, and the revocation data with the bundle's."""
     known = {*trust.certificates, *trust.roots}
     more = [certificate for data in bundle.certificates for certificate in read_certificates(data)]
-    trust = replace(trust, certificates=(*trust.certificates, *(each for each in more if each not in known)))
+    trust = trust.replace(certificates=(*trust.certificates, *(each for each in more if each not in known)))
     if not (bundle.crls or bundle.ocsp_responses):
         return trust, given
     own = Revocation.from_files(
