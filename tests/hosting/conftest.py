@@ -1,6 +1,6 @@
-"""Servers of these tests are processes from the beginning: how they start, live and end is what is tested.
+"""Servers of these tests are forks of a process that has loaded the program, as in all others (decision 136).
 
-A module that tests what they do in between says `pytestmark = pytest.mark.usefixtures("forked_servers")`.
+A module that tests how a process starts or ends says `pytest.mark.usefixtures("servers_from_the_beginning")`.
 """
 
 from __future__ import annotations
@@ -10,20 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tsa_backends.commands import ForkedServer
 from tsa_core.testing import ServerProcess
 
 
-@pytest.fixture(scope="package", autouse=True)
-def _processes_from_the_beginning() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def servers_from_the_beginning() -> Iterator[None]:
+    """Start each of a module's servers as a Python of its own, as an operator does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ServerProcess, "popen", subprocess.Popen)
-        yield
-
-
-@pytest.fixture(scope="module")
-def forked_servers() -> Iterator[None]:
-    """Start a module's servers as forks of a process that has loaded the program."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ServerProcess, "popen", ForkedServer)
         yield

@@ -25,7 +25,7 @@ from tsa_core.testing.programs import missing, require_program
 from tsa_core.testing.waiting import wait_until
 from tsa_core.verify import TrustStore, VerifiedTimestamp, Verifier
 
-pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("h2"), pytest.mark.usefixtures("forked_servers")]
+pytestmark = [pytest.mark.plugin("memory"), pytest.mark.package("h2")]
 
 STREAMS = 100
 

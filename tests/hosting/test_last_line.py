@@ -15,7 +15,7 @@ from tests.rotation import FLAGS, TsaDirectory
 from tsa_core.hosting.workers.pool import WorkerPool
 from tsa_core.testing import ServerProcess, encode_request
 
-pytestmark = pytest.mark.plugin("file")
+pytestmark = [pytest.mark.plugin("file"), pytest.mark.usefixtures("servers_from_the_beginning")]
 
 ANSWERED = "stopped: every request that had arrived was answered"
 CUT_OFF = "stopped: requests were cut off; see the lines above"

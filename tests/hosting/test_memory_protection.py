@@ -11,7 +11,7 @@ import pytest
 
 from tsa_core.testing import ServerProcess
 
-pytestmark = pytest.mark.plugin("memory")
+pytestmark = [pytest.mark.plugin("memory"), pytest.mark.usefixtures("servers_from_the_beginning")]
 
 CONFIG = '[metrics]\nenabled = false\n[profiles.default]\nsigner = "memory:"\n'
 needs_proc = pytest.mark.needs(Path("/proc/self/status").exists(), "reads /proc")

@@ -19,7 +19,7 @@ from tsa_core.protocol.request import encode_request
 from tsa_core.testing import encode_request as sample
 from tsa_core.testing import wait_until
 
-pytestmark = [pytest.mark.plugin("file"), pytest.mark.usefixtures("forked_servers")]
+pytestmark = pytest.mark.plugin("file")
 
 REQUEST = encode_request(algorithm=SHA256, digest=bytes(32), nonce=7, cert_req=True)
 each_engine = pytest.mark.parametrize("engine", ENGINES)

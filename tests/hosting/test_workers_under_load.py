@@ -14,7 +14,6 @@ from tests.rotation import Clients, TsaDirectory
 from tsa_core.testing import wait_until
 
 pytestmark = [
-    pytest.mark.usefixtures("forked_servers"),
     pytest.mark.plugin("file"),
     pytest.mark.needs(Path("/proc/self/task").exists(), "finds workers through /proc"),
 ]

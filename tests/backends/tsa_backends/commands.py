@@ -1,8 +1,8 @@
 """Commands and servers of ours as processes, without the second that loading the program takes each time.
 
 One process per test worker loads the program and then waits. For each command it forks a process that has the command's
-own arguments, variables, folder and output, and runs the program's `main`. Tests of how a process starts, tests/hosting
-above all, start one from the beginning.
+own arguments, variables, folder and output, and runs the program's `main`. Tests of how a process starts and ends start
+one from the beginning.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _one_at_a_time = threading.Lock()
 _SERVE = [sys.executable, "-m", PROGRAMS["timestamp-server"], "serve"]
 _READ_AT_THE_START = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "MALLOC_", "GLIBC_", "OPENSSL_", "PROMETHEUS_")
 """How the names of variables begin that a process heeds while it starts or loads its modules, and not later."""
+_HEEDED_LATER = {"PYTHONFAULTHANDLER", "PYTHONPATH"}
+"""Those of them that a fork heeds, too."""
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -49,11 +51,11 @@ def run_command(
     """Run a program of PROGRAMS to its end, one at a time.
 
     It has the test's variables, but for those whose names begin as in `removed`, and those of `environ`. With one
-    among these that Python itself heeds when it starts, like PYTHONPATH, it is a process from the beginning.
+    among these that Python itself heeds when it starts, but for PYTHONPATH, it is a process from the beginning.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     variables = {**inherited, **(environ or {})}
-    if any(name.startswith("PYTHON") for name in environ or {}):
+    if any(name.startswith("PYTHON") for name in {*(environ or {})} - _HEEDED_LATER):
         return subprocess.run(
             [sys.executable, "-m", PROGRAMS[program], *map(str, arguments)],
             cwd=cwd,
@@ -123,7 +125,7 @@ def _needs_a_start(environ: Mapping[str, str]) -> bool:
     """Return whether the variables differ from the test worker's in one that a process heeds while it starts."""
     loaded = _variables_when_loaded()
     changed = {name for name in {*environ, *loaded} if environ.get(name) != loaded.get(name)}
-    return any(name.startswith(_READ_AT_THE_START) for name in changed - {"PYTHONFAULTHANDLER"})
+    return any(name.startswith(_READ_AT_THE_START) for name in changed - _HEEDED_LATER)
 
 
 def _asked(order: Mapping[str, Any], *, answers: int) -> list[str]:
@@ -206,6 +208,8 @@ def _execute(main: Callable[[], object], order: dict[str, Any], streams: Sequenc
     os.environ.clear()
     os.environ.update(order["environ"])
     sys.argv = [order["program"], *order["arguments"]]
+    # As Python itself does when it starts. Nothing has looked for plugins yet.
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     if "PYTHONFAULTHANDLER" in os.environ:
         faulthandler.enable()
     try:
