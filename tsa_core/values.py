@@ -81,6 +81,8 @@ class Value:
         raise AttributeError(f"{type(self).__name__} does not change: {name} cannot be deleted")
 
     def __eq__(self, other: object) -> bool:
+        if other is self:
+            return True
         if type(other) is not type(self):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self._fields)

@@ -134,8 +134,9 @@ class PathCertificate:
 
     def key_under(self, rules: AlgorithmRules) -> Any:
         """Return the public key, of a kind and size that these rules permit; raises a VerificationError."""
-        if self._accepted_by is not rules and self._accepted_by != rules:
-            rules.check_key(self._public_key, self)
+        if self._accepted_by is not rules:
+            if self._accepted_by != rules:
+                rules.check_key(self._public_key, self)
             self._accepted_by = rules
         return self._public_key
 
