@@ -8,7 +8,6 @@ thing still hangs was not waiting for it.
 from __future__ import annotations
 
 import fcntl
-import re
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -141,19 +140,13 @@ def test_sys_exit_in_a_plugin_ends_its_request_alone(hanging: Hanging) -> None:
 def test_a_plugin_that_does_not_close_is_named_and_the_last_line_is_true(
     tmp_path: Path, fake_plugin_in: Callable[[Path], Callable[..., Path]]
 ) -> None:
-    for attempt in ("first", "second", "third"):
-        folder = tmp_path / attempt
-        folder.mkdir()
-        hanging = Hanging(folder, fake_plugin_in(folder), "waitress")
-        with hanging.server as server:
-            granted(hanging.stamp().body)
-            hanging.stuck.stick("close")
-            server.process.send_signal(signal.SIGTERM)
-            with ends_within(GRACEFUL_SECONDS + 2):
-                assert server.process.wait() == 0
-        # A process that was given no CPU for its last 0.4 s is ended before it can say what hangs.
-        if ANSWERED in server.log or CUT_OFF in server.log:
-            break
+    hanging = Hanging(tmp_path, fake_plugin_in(tmp_path), "waitress")
+    with hanging.server as server:
+        granted(hanging.stamp().body)
+        hanging.stuck.stick("close")
+        server.process.send_signal(signal.SIGTERM)
+        with ends_within(GRACEFUL_SECONDS + 2):
+            assert server.process.wait() == 0
     server.wait_for_log(f"{PLUGIN} has not returned from Signer.close")
     assert ANSWERED in server.log
     assert CUT_OFF not in server.log
@@ -172,8 +165,8 @@ def test_sigterm_ends_the_server_while_everything_hangs(
         folder = tmp_path / attempt
         folder.mkdir()
         server = end_while_everything_hangs(Hanging(folder, fake_plugin_in(folder), engine), ask)
-        # A worker that was given no CPU for its last 0.4 s ends before it can say what hangs.
-        if all(re.search(line, server.log) for line in lines):
+        # A worker that was given no CPU for half a second is killed by its parent, which says so: it can say nothing.
+        if "did not end in time and is killed" not in server.log:
             break
     for line in lines:
         server.wait_for_log(line)

@@ -288,3 +288,13 @@ def test_a_thread_that_was_ended_has_written_all_and_the_next_line_starts_anothe
     writer.end_thread()
     writer.close()
     assert reader.lines() == ["0", "1", "2"]
+
+
+def test_an_end_that_waits_for_no_thread_loses_nothing(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that writes has taken a piece, and gets no CPU."""
+    writer = LineWriter(reader.descriptor)
+    monkeypatch.setattr(writer, "_wake_thread", lambda: None)
+    writer._unwritten.append(b"taken\n")
+    writer.add("waits\n")
+    writer.write_waiting_here()
+    assert reader.lines() == ["taken", "waits"]

@@ -9,10 +9,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, sleep
 
 from tsa_core.host import plugins_at_work
+from tsa_core.logs import prepare_log, write_waiting_lines
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +26,10 @@ WORKER_SLACK_SECONDS = 0.7
 """How much later a worker is given up by itself."""
 CLOSING_SHARE = 0.8
 """How much of the time that a process has left its plugins may take to close."""
-_LAST_WORDS_SECONDS = 0.4
+_LAST_WORDS_SECONDS = 0.3
 """How long the last lines of the log may take when the process is given up: nobody may read it."""
+_LAST_RESORT_SECONDS = 0.1
+"""How long the thread that ends the process may take to write them itself: a lock may be held for ever."""
 _SECONDS = 10.0
 """How long closing may take in a process that was not told to stop."""
 
@@ -50,6 +54,8 @@ class Ending:
         self._exit_code = exit_code
         self._last_words = last_words
         self._deadline = math.inf
+        self._lines: list[str] | None = None
+        self._said = 0
         self._finished = threading.Lock()
         self._finished.acquire()
 
@@ -77,25 +83,50 @@ class Ending:
         return bool(lines)
 
     def _watch(self) -> None:
-        if self._finished.acquire(timeout=max(0.0, self._deadline - monotonic())):
-            self._finished.release()
+        if self._is_finished_before((self._deadline + monotonic()) / 2):
+            return
+        # Whatever hangs is likely to hang on, and the first record of a process imports what renders it.
+        _thread.start_new_thread(prepare_log, ())
+        if self._is_finished_before(self._deadline):
             return
         _thread.start_new_thread(self._give_up, ())
-        self._finished.acquire(timeout=_LAST_WORDS_SECONDS)
+        if not self._finished.acquire(timeout=_LAST_WORDS_SECONDS):
+            # A machine without time for the threads of the log has some for this one, now.
+            _thread.start_new_thread(self._exit, (_LAST_RESORT_SECONDS,))
+            with suppress(Exception):
+                self._say_rest()
+                write_waiting_lines()
+        self._exit()
+
+    def _is_finished_before(self, moment: float) -> bool:
+        if finished := self._finished.acquire(timeout=max(0.0, moment - monotonic())):
+            self._finished.release()
+        return finished
+
+    def _exit(self, after: float = 0.0) -> None:
+        for _ in range(10):  # in parts: a process that got no CPU gets some for the other thread, too
+            sleep(after / 10)
         os._exit(self._exit_code(self.complete))
 
     def _give_up(self) -> None:
         """Say what has not ended, and the last words, and let the process end."""
         try:
-            lines = plugins_at_work()
-            for line in lines:
-                log.error("%s; it ends with the process", line)
-            if not lines:
-                log.error("the end hangs in %s; the process is ended", _where_main_thread_is())
-            self._last_words(self.complete)
+            self._say_rest()
             logging.shutdown()
         finally:
             self._finished.release()
+
+    def _say_rest(self) -> None:
+        """Log what has not ended, and the last words, as far as no other thread has."""
+        if (lines := self._lines) is None:
+            lines = [f"{line}; it ends with the process" for line in plugins_at_work()]
+            lines = self._lines = lines or [f"the end hangs in {_where_main_thread_is()}; the process is ended"]
+        while self._said < len(lines):
+            log.error("%s", lines[self._said])
+            self._said += 1
+        if self._said == len(lines):
+            self._last_words(self.complete)
+            self._said += 1
 
 
 def _where_main_thread_is() -> str:

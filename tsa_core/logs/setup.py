@@ -79,6 +79,19 @@ def end_log_thread() -> None:
         writer.end_thread()
 
 
+def prepare_log() -> None:
+    """Import what the first record needs to be rendered; a process that has little time left may not have that time."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler):
+            handler.format(logging.LogRecord(__name__, logging.ERROR, "", 0, "", (), None))
+
+
+def write_waiting_lines() -> None:
+    """Write what waits from the calling thread, as far as the reader has room, before the process ends at once."""
+    if (writer := _writer()) is not None:
+        writer.write_waiting_here()
+
+
 def dropped_lines() -> int:
     """Return how many lines this process has dropped, because nobody read them in time."""
     writer = _writer()

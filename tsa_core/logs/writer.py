@@ -108,6 +108,8 @@ class LineWriter:
         self._unformatted = 0
         """About how many lines there are in `_lines`: threads may count at the same time."""
         self._texts: list[str] = []
+        self._unwritten: deque[bytes] = deque()
+        """What the thread has taken and not written yet; the first piece may be written already."""
         self._octets = 0
         self._woken = False
         self.dropped = 0
@@ -177,6 +179,15 @@ class LineWriter:
         thread.join(PATIENCE_SECONDS)
         self._thread, self._closed, self._woken = None, False, False
 
+    def write_waiting_here(self) -> None:
+        """Write what waits without the thread, and what that has not written: before an end that waits for no thread.
+
+        What the thread is writing at this moment may be written twice. Nobody is waited for but who formats a line.
+        """
+        for piece in list(self._unwritten):
+            self._write_if_room(piece)
+        self._write_here()
+
     def _has_more(self) -> bool:
         return bool(self._lines or self._texts or self._writing_since)
 
@@ -220,10 +231,13 @@ class LineWriter:
         """Write without the thread, which has ended or cannot be started: what the reader has room for."""
         self._woken = False
         for piece in _pieces("".join(self._take_texts()), self._piece_octets):
-            if select.select([], [self._descriptor], [], 0)[1]:
-                self._write_piece(piece)
-            else:
-                self.dropped += piece.count(b"\n")
+            self._write_if_room(piece)
+
+    def _write_if_room(self, piece: bytes) -> None:
+        if select.select([], [self._descriptor], [], 0)[1]:
+            self._write_piece(piece)
+        else:
+            self.dropped += piece.count(b"\n")
 
     def _take_texts(self) -> Sequence[str]:
         with self._formatting:
@@ -246,8 +260,10 @@ class LineWriter:
         self._woken = False
         self._writing_since = monotonic()
         try:
-            for piece in _pieces("".join(self._take_texts()), self._piece_octets):
-                self._write_piece(piece)
+            self._unwritten.extend(_pieces("".join(self._take_texts()), self._piece_octets))
+            while self._unwritten:
+                self._write_piece(self._unwritten[0])
+                self._unwritten.popleft()
         finally:
             self._writing_since = 0.0
             with self._written:
