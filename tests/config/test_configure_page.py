@@ -23,6 +23,7 @@ NO_VALUE = (
     "what a browser asked for",
     "as without TLS",
     "over TLS",
+    "`15s` or more",
 )
 """How the page says that a setting has no value of its own unless one is given."""
 

@@ -15,7 +15,7 @@ from tsa_core.protocol import der
 from tsa_core.protocol.certificate import certificate_fields
 from tsa_core.protocol.hashes import SHA1, SHA256
 from tsa_core.protocol.signatures import signature_algorithm
-from tsa_core.testing import forge
+from tsa_core.testing import forge, shared_key
 from tsa_core.testing.forged_pki import Chain, Issued, ca_extensions, issue, make_key, signer_extensions
 from tsa_core.testing.forged_revocation import crl, entry
 from tsa_core.verify import (
@@ -45,7 +45,7 @@ def chain(kind: str = "p256", signer_kind: str = "p256") -> Chain:
 
 
 OLD, SHORT = chain(), chain(signer_kind="rsa1024")
-RSA = signature_algorithm(make_key("rsa2048").public_key())
+RSA = signature_algorithm(shared_key("rsa-2048").public_key())
 """The algorithm of RSA keys; for a short key, nobody would name it."""
 TRUST = TrustStore(roots=(OLD.root.certificate, SHORT.root.certificate))
 

@@ -38,7 +38,8 @@ from tsa_core.paths.certificate import PathCertificate, load_pem_certificates, s
 from tsa_core.paths.errors import PathError, UnsupportedAlgorithm, VerificationError, WeakAlgorithm
 from tsa_core.paths.validation import Inputs
 from tsa_core.protocol import der
-from tsa_core.testing.forged_pki import Issued, ca_extensions, issue, make_key
+from tsa_core.testing import shared_key
+from tsa_core.testing.forged_pki import Issued, ca_extensions, issue
 
 ROOT = encoded("Root", extensions=CA)
 NOTICE = der.sequence(
@@ -222,12 +223,12 @@ def test_a_curve_of_96_bits_of_strength_is_refused() -> None:
 )
 @pytest.mark.parametrize("kind", ["p256", "rsa2048"])
 def test_signatures_with_every_strong_hash(kind: str, digest: hashes.HashAlgorithm) -> None:
-    root = issue("Root", key=KEYS[kind], extensions=ca_extensions())
+    root = issue("Root", key=shared_key(KINDS[kind]), extensions=ca_extensions())
     signer = issue("Signer", issuer=root, digest=digest)
     assert len(path_of(signer, root).certificates) == 2
 
 
-KEYS = {"p256": make_key("p256"), "rsa2048": make_key("rsa2048")}
+KINDS = {"p256": "ecdsa-p256", "rsa2048": "rsa-2048"}
 
 
 def test_what_is_weak_is_for_the_caller_to_allow() -> None:

@@ -23,7 +23,7 @@ from tsa_core.paths.certificate import load_certificate
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.hashes import SHA256, SHA384
 from tsa_core.protocol.signatures import SignatureAlgorithm
-from tsa_core.testing import forge
+from tsa_core.testing import forge, shared_key
 from tsa_core.testing.forged_pki import Issued, ca_extensions, issue, make_chain, signer_extensions
 from tsa_core.verify import (
     PathError,
@@ -117,7 +117,11 @@ def test_an_ordinary_token_has_no_notes() -> None:
 
 # --- keys for RSASSA-PSS ---
 
-RSA_KEY = rsa.generate_private_key(65537, 2048)
+
+def rsa_key() -> rsa.RSAPrivateKey:
+    key = shared_key("rsa-2048")
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
 
 
 def pss_parameters(name: str = oids.SHA256, *, mask: str | None = None, salt: int = 32) -> bytes:
@@ -132,7 +136,7 @@ def pss_parameters(name: str = oids.SHA256, *, mask: str | None = None, salt: in
 
 def pss_signer(parameters: bytes) -> Encoded:
     """Return a signer whose key is certified as id-RSASSA-PSS with these parameters."""
-    plain = RSA_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    plain = rsa_key().public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
     algorithm = der.sequence(der.oid(oids.ID_RSASSA_PSS), parameters)
     info = der.sequence(algorithm, der.tlv(der.BIT_STRING, b"\x00" + plain))
     return encoded("Signer", issuer=ROOT, key_number=1, extensions=(TIMESTAMPING,), public_key=info)
@@ -141,7 +145,7 @@ def pss_signer(parameters: bytes) -> Encoded:
 def pss_token(certified: bytes, signed_with: bytes | None, *, hash_name: str = "sha256", salt: int = 32) -> bytes:
     """Return a token by an id-RSASSA-PSS key; `signed_with` None signs with PKCS#1 v1.5."""
     signer = pss_signer(certified)
-    certificate = Issued(key=RSA_KEY, certificate=loaded(signer))
+    certificate = Issued(key=rsa_key(), certificate=loaded(signer))
     identifier = der.sequence(der.oid(oids.RSA_ENCRYPTION), der.null())
     if signed_with is not None:
         identifier = der.sequence(der.oid(oids.ID_RSASSA_PSS), signed_with)
@@ -161,7 +165,7 @@ class _Signing:
 
         class Signing(SignatureAlgorithm):
             def signing_function(self, private_key: object) -> object:  # type: ignore[override]  # for one key only
-                return lambda message: RSA_KEY.sign(message, signing._padding, signing._hash)
+                return lambda message: rsa_key().sign(message, signing._padding, signing._hash)
 
         return Signing(name="own", digest=SHA256, scheme="rsa-pss", identifier=identifier)
 
