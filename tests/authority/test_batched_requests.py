@@ -174,8 +174,9 @@ def test_a_batch_has_one_clock_reading_made_after_all_have_arrived() -> None:
         admitted = datetime.now(UTC)
         readings.clear()
         times = {granted(der).tst_info["gen_time"].native for der in respond(service, batch)}
-    assert times == {readings[0]}
-    assert len(readings) == 1
+    # The gate looks again when this thread was held up between a reading and the look at the monotonic clock.
+    assert len(times) == 1
+    assert times <= set(readings)
     assert admitted <= readings[0]
 
 

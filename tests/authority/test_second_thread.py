@@ -20,6 +20,7 @@ from tsa_core.api import LocalKeySigner, RequestContext, SignerUnavailable
 from tsa_core.authority import BatchGuard, BatchTaken, RequestTrace
 from tsa_core.authority.second_thread import SecondThread, SharedBatch, Signing
 from tsa_core.config import cores
+from tsa_core.protocol.signatures import SignatureAlgorithm
 from tsa_core.service import Service
 from tsa_core.testing import encode_request, wait_until
 from tsa_core.testing.pki import shared_key
@@ -153,6 +154,35 @@ def test_a_signature_that_hangs_in_the_other_thread_hangs_the_batch_and_its_guar
             gate.go.set()
         with pytest.raises(BatchTaken):
             work.result(60)
+
+
+class Waits(TestSigner):
+    latency = "remote"
+    sign_digest = None
+
+
+def test_the_other_thread_goes_on_after_a_batch_that_was_taken_while_signatures_were_verified(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate, guard = Gate(0.01), BatchGuard()
+    gate.go.set()
+
+    def take(*_: object) -> bool:
+        assert guard.take()
+        return False
+
+    parts = Parts(signers={"p256": Parallel(gate), "waits": Waits()})
+    with open_service(parts, profiles={"remote": {"signer": "test:waits", "policies": ["1.2.3.4"]}}) as service:
+        authority = service.authority
+        batch = [authority.admit(encode_request(b"remote"), RequestContext(profile="remote"), may_wait=True)]
+        authority.in_threads.prepare(batch, BatchGuard())
+        authority.in_threads.sign(batch[0], BatchGuard())
+        batch.append(authority.admit(encode_request(b"local"), RequestContext()))
+        with monkeypatch.context() as patch:
+            patch.setattr(SignatureAlgorithm, "is_valid", take)
+            with pytest.raises(BatchTaken):
+                authority.respond_batch(batch, guard)
+        wait_until(lambda: bool(answer(service, 4)) and gate.arrived.is_set(), seconds=30, what="it signs")
 
 
 @pytest.mark.parametrize("engine", ["waitress", "granian"])

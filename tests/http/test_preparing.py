@@ -80,6 +80,42 @@ def test_requests_that_are_prepared_together_share_one_reading_of_the_clock() ->
     assert readings == read_before_signing
 
 
+def test_an_ordered_clock_is_waited_for_in_threads_and_not_where_others_are_answered() -> None:
+    readers: set[str] = set()
+
+    def read() -> datetime:
+        readers.add(role())
+        return datetime.now(UTC)
+
+    parts = Parts(signers={"p256": Remote()}, clock=TestClock(read))
+    ordered = {"default": {"ordering": True, "fraction_digits": 3}}
+    with running_server(parts, profiles=ordered) as server, ThreadPoolExecutor(8) as clients:
+        readers.clear()
+        asked = [clients.submit(server.post, REQUEST) for _ in range(32)]
+        infos = [granted(each.result(60).body).tst_info for each in asked]
+    assert "waitress" in readers
+    assert "io" not in readers
+    assert len({info["gen_time"].native for info in infos}) == 32
+
+
+def test_a_clock_without_time_refuses_what_is_ordered_before_the_signer_is_asked() -> None:
+    def fail() -> datetime:
+        raise ClockError("the clock has stopped")
+
+    clock, signer = TestClock(), Remote()
+    with open_service(
+        Parts(signers={"p256": signer}, clock=clock), profiles={"default": {"ordering": True, "fraction_digits": 3}}
+    ) as service:
+        authority = service.authority
+        pending = authority.admit(REQUEST, RequestContext(), may_wait=True)
+        clock.read = fail
+        signer.failure = AssertionError("the signer was asked")
+        authority.in_threads.prepare([pending], BatchGuard())
+        authority.in_threads.sign(pending, BatchGuard())
+        authority.respond_batch([pending])
+        refused(pending.answered.der, TIME_NOT_AVAILABLE)
+
+
 def test_a_clock_without_time_refuses_before_the_signer_is_asked() -> None:
     def fail() -> datetime:
         raise ClockError("the clock has stopped")

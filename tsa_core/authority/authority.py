@@ -189,12 +189,12 @@ class TimestampAuthority:
         if guard is not None:
             guard.begin(self._here)
         signed = [pending for pending in unanswered if pending.signed]
-        if signed:
-            for pending in signed:
-                pending.batch = work
-            self._attempt(accept, [pending for pending in signed if not pending.accepted], guard)
         unsigned = unanswered if not signed else [pending for pending in unanswered if not pending.signed]
         try:
+            if signed:
+                for pending in signed:
+                    pending.batch = work
+                self._attempt(accept, [pending for pending in signed if not pending.accepted], guard)
             self._sign(unsigned, work, stages)
         finally:
             if work.shared is not None:

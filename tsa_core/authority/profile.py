@@ -179,6 +179,11 @@ class Profile:
         return self._period
 
     @property
+    def prepares_in_batch(self) -> bool:
+        """Whether what threads sign is prepared in batches: not where times are ordered, since each request waits."""
+        return not self.settings.ordering
+
+    @property
     def longest_signature(self) -> float:
         """Seconds after which a signature in a thread that may wait is given up."""
         return self.sign_timeout + _GRACE_SECONDS

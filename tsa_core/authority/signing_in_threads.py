@@ -36,22 +36,27 @@ class SigningInThreads:
     def prepare(self, batch: Sequence[PendingRequest], guard: BatchGuard) -> None:
         """Read the clock for requests that threads are free for, or refuse them; raises BatchTaken, and claims nothing.
 
-        This is for the thread that answers batches. A clock that hangs is noticed as it is there.
+        This is for the thread that answers batches. A clock that hangs is noticed as it is there. What waits for the
+        next tick of an ordered clock is left to `sign`.
         """
         now = perf_counter_ns()
         for pending in batch:
             if pending.trace is not None:
                 pending.trace.wait_ended = now
         guard.begin(self._here)
-        self._prepare(batch, WorkOnBatch(guard))
+        self._prepare([pending for pending in batch if pending.profile.prepares_in_batch], WorkOnBatch(guard))
 
     def sign(self, pending: PendingRequest, guard: BatchGuard) -> None:
-        """Sign a request that is prepared, or refuse it when that fails; `respond_batch` answers it.
+        """Sign a request after `prepare`, or refuse it when that fails; `respond_batch` answers it.
 
         Raises BatchTaken when the request was taken meanwhile, as soon as the signer returns.
         """
-        pending.batch = WorkOnBatch(guard)
-        self._attempt(sign, (pending,), guard)
+        pending.batch = work = WorkOnBatch(guard)
+        if not pending.profile.prepares_in_batch:
+            guard.begin(self._here)
+            self._prepare((pending,), work)
+        if pending.reply is None:
+            self._attempt(sign, (pending,), guard)
         guard.claim()
         pending.waits, pending.signed = False, True
 
