@@ -79,6 +79,17 @@ def test_fields_are_inherited_and_secrets_are_not_shown() -> None:
     assert named != named.replace(password="other")
 
 
+class Flat(Named):
+    x: int = 7
+    password: str
+
+
+def test_a_field_that_a_subclass_names_again_stays_in_its_place() -> None:
+    flat = Flat(name="a", password="secret")
+    assert repr(flat) == "Flat(x=7, y=0, name='a')"
+    assert flat == Flat(x=7, name="a", password="secret")
+
+
 def test_the_signature_has_the_fields() -> None:
     assert str(inspect.signature(Named)) == "(*, x: 'int', y: 'int' = 0, name: 'str', password: 'str' = '')"
 

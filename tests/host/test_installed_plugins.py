@@ -82,3 +82,20 @@ def test_the_usual_requirement_is_met_without_packaging(monkeypatch: pytest.Monk
     assert _plainly_met("tsa-core[server]<0.2,>=0.1")
     assert _plainly_met("boto3>=1.34")
     assert not _plainly_met("tsa_core<0.2,>=0.1")
+
+
+class _StrictMessage(Message):
+    """Metadata as importlib.metadata announces them: a key that is missing is an error."""
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self:
+            raise KeyError(name)
+        return str(super().__getitem__(name))
+
+
+def test_metadata_need_no_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = _StrictMessage()
+    message["Name"], message["Version"] = "tsa-signer-a", "1.2"
+    monkeypatch.setattr(Installed, "metadata", message)
+    (plugin,) = installed_plugins([Installed("a")])["a"]
+    assert (plugin.label, plugin.summary) == ("a (tsa-signer-a 1.2)", "")

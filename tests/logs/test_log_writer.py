@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -298,3 +299,27 @@ def test_an_end_that_waits_for_no_thread_loses_nothing(reader: Reader, monkeypat
     writer.add("waits\n")
     writer.write_waiting_here()
     assert reader.lines() == ["taken", "waits"]
+
+
+def test_a_line_that_a_full_disk_has_torn_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = [12]
+    write = os.write
+
+    def until_full(descriptor: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = write(descriptor, data[: room[0]])
+        room[0] -= taken
+        return taken
+
+    monkeypatch.setattr(os, "write", until_full)
+    with (tmp_path / "log").open("ab") as file:
+        writer = LineWriter(file.fileno())
+        for lines in ("first\nsecond\nthird\n", "fourth\n"):
+            writer.write(lines)
+            writer.flush()
+        room[0] = 100
+        writer.write("fifth\n")
+        writer.close()
+    assert (tmp_path / "log").read_text().splitlines() == ["first", "second", "fifth"]
+    assert writer.dropped == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,9 @@ from tsa_core.api import (
     RequestContext,
     RequestRejected,
 )
-from tsa_core.authority import RequestTrace
+from tsa_core.authority import BatchGuard, RequestTrace
+from tsa_core.http import create_app
+from tsa_core.http.observability import RequestTracingMiddleware
 from tsa_core.metrics.families import SECONDS, Families
 from tsa_core.metrics.recorder import Recorder
 from tsa_core.metrics.tally import Tally
@@ -311,3 +314,38 @@ def test_profiles_that_a_reload_has_removed_raise_no_alarm() -> None:
     assert str(found["certificate_not_after_seconds{profile=old}"]) == "nan"
     assert str(found["signer_available{profile=old}"]) == "nan"
     assert found["signer_available{profile=default}"] == 1
+
+
+def test_a_request_that_comes_and_goes_while_others_are_counted_is_not_in_flight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with open_service() as service:
+        watch = Watch(service)
+        count_begun = watch.recorder._count_begun
+
+        def interrupted() -> None:
+            count_begun()
+            watch.post(GOOD)  # as another thread may
+
+        with monkeypatch.context() as patched:
+            patched.setattr(watch.recorder, "_count_begun", interrupted)
+            assert watch.samples()["requests_in_flight{}"] >= 0
+        assert watch.samples()["requests_in_flight{}"] == 0
+
+
+def test_a_token_whose_connection_fails_was_issued_and_is_not_in_flight() -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with open_service() as service:
+        watch = Watch(service)
+        app: Any = create_app(service, RequestTracingMiddleware(watch.recorder, None, request_id_header="x-request-id"))
+        environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/api/v1/timestamp", "CONTENT_LENGTH": str(len(GOOD))}
+        app.learn(b"head", {**environ, "CONTENT_TYPE": "application/timestamp-query"}, closes=False)
+        begun = app.usual_heads[b"head"].begin(GOOD, "192.0.2.1")
+        begun.connection = SimpleNamespace(answer_usual=fail)
+        with pytest.raises(MemoryError):
+            begun.responder.respond([begun], BatchGuard())
+        found = watch.samples()
+    assert found["tokens_total{profile=default}"] == 1
+    assert found["requests_in_flight{}"] == 0

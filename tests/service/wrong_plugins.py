@@ -22,6 +22,7 @@ from tsa_core.api import (
     PolicySelector,
     ResponseProcessor,
     Routes,
+    SignerOptions,
     TimeReading,
 )
 from tsa_core.builtin.clock import SystemClock
@@ -257,6 +258,12 @@ class NotForSigners(PluginOptions):
     """Lacks what the core fills in for a signer."""
 
 
+class UnknownType(SignerOptions):
+    """Has a setting of a type that pydantic cannot read."""
+
+    slot: NoModel = NoModel()
+
+
 OPTIONS = [
     ("no-model", NoModel, "its options are the class NoModel, which is no model of settings"),
     (
@@ -268,6 +275,7 @@ OPTIONS = [
     ("a-dict", {"path": str}, "its options are a dict, which is no model of settings"),
     ("none", None, "its options are None, which is no model of settings"),
     ("not-for-signers", NotForSigners, "derive it from tsa_core.api.SignerOptions"),
+    ("unknown-type", UnknownType, "its options UnknownType cannot be used: PydanticSchemaGenerationError: Unable to"),
 ]
 """Names, the options of a signer's Provider, and what is said."""
 

@@ -177,7 +177,9 @@ def _describe(distribution: Distribution, entry: EntryPoint) -> InstalledPlugin:
     requires: tuple[str, ...] = ()
     try:
         metadata = distribution.metadata
-        name, version, summary = (str(metadata[key] or "") for key in ("Name", "Version", "Summary"))
+        name, version, summary = (
+            str(metadata[key]) if key in metadata else "" for key in ("Name", "Version", "Summary")
+        )
         requires = tuple(distribution.requires or ())
     except _UNREADABLE:
         summary = "its metadata cannot be read; install it anew"

@@ -46,12 +46,17 @@ def provider_complaint(kind: Kind[Any], provider: object) -> str:
     name: object = provider.name
     if not isinstance(name, str) or not name:
         return f"the name of a Provider is {describe(name)}, not a text"
-    base: type[object] = kind.options
+    base = kind.options
     options: object = provider.options
     opens: object = provider.open
     if not (isinstance(options, type) and issubclass(options, base)):
         what = f"the class {options.__name__}" if isinstance(options, type) else describe(options)
         return f"its options are {what}, which is no model of settings; derive it from tsa_core.api.{base.__name__}"
+    try:
+        options.model_rebuild()  # once: else a type that pydantic does not know is found when settings are read
+    except Exception as error:  # noqa: BLE001 - whatever a type's own code raises
+        said = str(error).partition("\n")[0]
+        return f"its options {options.__name__} cannot be used: {type(error).__name__}: {said}"
     if not callable(opens):
         return f"its open is {describe(opens)}, not a function"
     if inspect.iscoroutinefunction(opens):

@@ -222,9 +222,9 @@ class _FastResponder:
                     each.answer(*self.head(reply, each.environ, each.request_id), reply.der)
                 else:
                     status = self._resource.status_of(reply)
-                    each.connection.answer_usual(second, status, each, reply.der)
-                    if pending.trace is not None:
+                    if pending.trace is not None:  # first: a connection that fails changes nothing of what was signed
                         ended.append((pending.trace, status[:3], pending.context.client_address, each.request_id))
+                    each.connection.answer_usual(second, status, each, reply.der)
                 each.answered = True
         finally:
             if ended and self._tracing is not None:

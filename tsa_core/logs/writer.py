@@ -117,6 +117,8 @@ class LineWriter:
         self._told = 0
         self._failing = False
         """Whether the last write failed; then a line that says so would only fail as well, again and again."""
+        self._torn = False
+        """Whether the last line was written in part: the disk was full."""
         self._writing_since = 0.0
         """time.monotonic() when the write began that has not returned yet, else 0."""
         # Reentrant: a signal handler that logs may interrupt the thread that holds it.
@@ -273,16 +275,20 @@ class LineWriter:
             log.warning("%d lines of the log were dropped, because nobody read them in time", dropped)
 
     def _write_piece(self, piece: bytes) -> None:
-        data = memoryview(piece)
+        whole = b"\n" + piece if self._torn else piece
+        data = memoryview(whole)
         while data:
             try:
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:
                 select.select([], [self._descriptor], [])  # another process has made the descriptor non-blocking
             except OSError:
-                self.dropped += bytes(data).count(b"\n")
+                self.dropped += piece[-len(data) :].count(b"\n")
+                if written := len(whole) - len(data):
+                    self._torn = not whole.endswith(b"\n", 0, written)
                 self._failing = True
                 return
             self._failing = False
             if self._writing_since:
                 self._writing_since = monotonic()  # the reader reads
+        self._torn = False

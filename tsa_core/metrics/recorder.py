@@ -136,9 +136,9 @@ class Recorder:
     def _count(self) -> None:
         """Count the events that wait."""
         with self._counting:
-            self._count_begun()
             events = self._events[:]
             del self._events[: len(events)]
+            self._count_begun()  # after that: what has ended meanwhile is counted next time, what has begun now
             self._in_flight -= len(events)
             for route, method, code, duration_ns, trace in events:
                 tally = self._requests.get((route, method, code)) or self._new_request_tally((route, method, code))
