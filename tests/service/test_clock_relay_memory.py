@@ -17,7 +17,7 @@ from tsa_core.service.clock_relay import ClockRelay, RelayedMonitor, decode_verd
 
 durations = st.none() | st.timedeltas(min_value=timedelta(days=-400), max_value=timedelta(days=400))
 finite = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
-anchors = st.none() | st.builds(ClockAnchor, st.datetimes(timezones=st.just(UTC)), finite, finite)
+anchors = st.none() | st.builds(ClockAnchor, st.datetimes(timezones=st.just(UTC)), finite, finite, st.none() | finite)
 verdicts = st.builds(
     ClockVerdict,
     trusted=st.booleans(),
