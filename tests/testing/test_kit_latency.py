@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tsa_core.testing import FakeSigner, Relay, SignerContract
+from tsa_core.api import ResponseProcessor, TokenDraft
+from tsa_core.testing import FakeSigner, Relay, ResponseProcessorContract, SignerContract
 from tsa_core.testing.latency import LOCAL_SECONDS, check_latency, returns_within
+from tsa_core.testing.samples import sample_draft
 
 _DOZE = threading.Event()
 
@@ -53,6 +55,27 @@ def test_what_is_remote_may_wait_and_what_is_local_may_compute() -> None:
 def test_one_slow_call_of_several_is_no_verdict() -> None:
     waits = iter([LOCAL_SECONDS + 0.02, 0])
     check_latency("local", lambda: _DOZE.wait(next(waits)), doing="sign")
+
+
+class SlowOnce(ResponseProcessor):
+    """Archives by serial number, and its first call takes long, as on a busy machine."""
+
+    latency = "local"
+
+    def __init__(self) -> None:
+        self.serials: list[int] = []
+
+    def process(self, response: bytes, draft: TokenDraft) -> bytes:
+        if not self.serials:
+            _DOZE.wait(LOCAL_SECONDS + 0.02)
+        self.serials.append(draft.serial_number)
+        return response
+
+
+def test_a_processor_that_is_called_again_gets_another_token() -> None:
+    processor = SlowOnce()
+    ResponseProcessorContract().test_local_processor_does_not_wait(processor, b"", sample_draft())
+    assert len(set(processor.serials)) == 2
 
 
 def test_what_a_call_within_a_limit_raises_is_raised() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -89,10 +91,13 @@ class ResponseProcessorContract(PluginFixtures):
     def test_local_processor_does_not_wait(
         self, processor: ResponseProcessor, response: bytes, draft: TokenDraft
     ) -> None:
+        serials = count(draft.serial_number)
+
         def extend_and_process() -> None:
+            each = replace(draft, serial_number=next(serials))  # no token is given twice
             with suppress(RequestRejected):
-                list(processor.extend(draft))
-                processor.process(response, draft)
+                list(processor.extend(each))
+                processor.process(response, each)
 
         check_latency(processor.latency, extend_and_process, doing="extend or process")
 
