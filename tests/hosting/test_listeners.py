@@ -206,8 +206,9 @@ def test_a_request_in_flight_over_tls_is_answered_before_the_end(tls: TlsMateria
         raw = socket.create_connection(server.address("https"), timeout=30)
         with tls.client_context().wrap_socket(raw, server_hostname="127.0.0.1") as connection:
             head = f"POST /api/v1/timestamp HTTP/1.1\r\nHost: x\r\nContent-Length: {len(REQUEST)}\r\n"
-            connection.sendall(f"{head}Content-Type: application/timestamp-query\r\n\r\n".encode() + REQUEST[:5])
-            exchange(https(server, tls.client_context()), "GET", "/ping")
+            head += "Content-Type: application/timestamp-query\r\nExpect: 100-continue\r\n"
+            connection.sendall(f"{head}\r\n".encode() + REQUEST[:5])
+            assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n", "the server has not read the head"
             server.process.terminate()
 
             def refused() -> bool:
