@@ -34,3 +34,16 @@ def only_reply(connection: socket.socket) -> RawReply:
     """Return the reply to the one request that is under way on a connection."""
     with replies_on(connection) as stream:
         return next_reply(stream)
+
+
+def turned_away(address: tuple[str, int]) -> bool:
+    """Say whether a new connection is refused, or closed before anything was answered; TimeoutError is neither."""
+    ping = b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    try:
+        with socket.create_connection(address, timeout=5) as connection:
+            connection.sendall(ping)
+            return connection.recv(1) == b""
+    except TimeoutError:
+        raise
+    except OSError:
+        return True

@@ -15,6 +15,7 @@ import pytest
 from cryptography import x509
 
 from tests.http2_client import over_tls
+from tests.http_replies import turned_away
 from tests.tls_material import TlsMaterial
 from tsa_backends.commands import run_command
 from tsa_core.config import ServerSettings
@@ -211,14 +212,7 @@ def test_a_request_in_flight_over_tls_is_answered_before_the_end(tls: TlsMateria
             assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n", "the server has not read the head"
             server.process.terminate()
 
-            def refused() -> bool:
-                try:
-                    socket.create_connection(server.address("https"), timeout=1).close()
-                except OSError:
-                    return True
-                return False
-
-            wait_until(refused, seconds=30, what="no new connection is accepted")
+            wait_until(lambda: turned_away(server.address("https")), seconds=30, what="no new connection is served")
             connection.sendall(REQUEST[5:])
             response = http.client.HTTPResponse(connection)
             response.begin()

@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -45,6 +46,11 @@ class Listeners(Value):
         profiling = urls([self.profiling]) if self.profiling else []
         return {"addresses": self.urls, "profiling": [f"{url}/debug/pprof/" for url in profiling]}
 
+    def turn_away(self) -> None:
+        """Close the connections that wait to be accepted, when no process accepts any more."""
+        for each in (*self.plain, *self.tls):
+            turn_away(each)
+
     def close(self) -> None:
         """Close the sockets and remove the file of a Unix socket."""
         for each in (*self.plain, *self.tls, self.profiling):
@@ -74,6 +80,13 @@ def open_listeners(settings: ServerSettings) -> Listeners:
         Listeners(plain=plain, tls=tls, unix_path=unix_path).close()
         raise
     return Listeners(plain=plain, tls=tls, unix_path=unix_path, profiling=profiling)
+
+
+def turn_away(listening: socket.socket) -> None:
+    """Close the connections that wait at a listening socket: their clients would wait until the process ends."""
+    with suppress(OSError):  # mostly because there are none left
+        for _ in range(_BACKLOG):
+            listening.accept()[0].close()
 
 
 def listen(settings: ServerSettings) -> list[socket.socket]:

@@ -28,6 +28,7 @@ from tsa_core.hosting.granian.peers import Peers
 from tsa_core.hosting.granian.rsgi import RsgiApplication
 from tsa_core.hosting.heartbeat import BEAT_SECONDS, Heartbeat, Loop, NoHeartbeat
 from tsa_core.hosting.io_threads import IoThreads
+from tsa_core.hosting.sockets import turn_away
 from tsa_core.hosting.tls_files import check_tls_files
 from tsa_core.http.wsgi_types import WsgiApplication
 
@@ -235,8 +236,18 @@ class GranianListeners:
         graceful_seconds = self._settings.graceful_timeout.total_seconds()
         self._stop_by = min(self._stop_by, monotonic() + graceful_seconds + _LAST_SECONDS)
         if self._started.is_set() and not self._ended.is_set():
-            for server in self._servers():
-                self._loop.call_soon_threadsafe(server.stop)
+            self._loop.call_soon_threadsafe(self._end_listening)
+
+    def _end_listening(self) -> None:
+        """Let granian accept nothing more; with other processes on the sockets, they or their parent go on with them.
+
+        granian keeps the sockets open until the last request has been answered.
+        """
+        for group in self._groups:
+            for server, listening in zip(group.servers, group.sockets, strict=True):
+                server.stop()
+                if group.balance is None:
+                    self._loop.add_reader(listening, turn_away, listening)
 
     def stop(self) -> None:
         """Accept nothing more, answer what has arrived, and return."""

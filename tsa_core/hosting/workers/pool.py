@@ -103,7 +103,8 @@ class WorkerPool:
     replaces another has its slot. The text of a TsaError that `work` raises before the report is shown to the operator.
     The parent calls `idle(seconds)` repeatedly while it has nothing else to do; it returns after about so many seconds,
     or after an event. `hung_up` handles SIGHUP in the parent; workers ignore it. A signal that ends the parent calls
-    `told_to_stop`, in the signal handler. A worker that the `watchdog` finds overdue is killed and replaced.
+    `told_to_stop`, in the signal handler, and `while_ending` again and again while it waits for the workers' end. A
+    worker that the `watchdog` finds overdue is killed and replaced.
     """
 
     def __init__(
@@ -114,12 +115,14 @@ class WorkerPool:
         idle: Callable[[float], None] = time.sleep,
         hung_up: Callable[..., None] | None = None,
         told_to_stop: Callable[[], None] = lambda: None,
+        while_ending: Callable[[], None] = lambda: None,
         watchdog: Watchdog | None = None,
     ) -> None:
         self._work = work
         self._idle = idle
         self._hung_up = hung_up
         self._told_to_stop = told_to_stop
+        self._while_ending = while_ending
         self._stop_at = 0.0
         self._watchdog = watchdog
         self._stopping = False
@@ -304,6 +307,7 @@ class WorkerPool:
                 if ended:
                     slot.pid = None
                     self._complete &= status == 0
+            self._while_ending()
             if self._alive() != alive:
                 continue
             if time.monotonic() > deadline:

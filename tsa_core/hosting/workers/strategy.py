@@ -42,6 +42,7 @@ class Workers:
             idle=self._idle,
             hung_up=plans.request,
             told_to_stop=self._begin_end,
+            while_ending=job.listeners.turn_away,
             watchdog=watchdog,
         )
         plans.while_waiting(pool.look)
