@@ -179,7 +179,7 @@ def test_help_of_the_clock_has_the_groups_of_serve() -> None:
 def test_a_command_without_its_plugin_names_what_brings_it(
     name: str, distribution: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PluginHost, "installed", lambda _: [])
+    monkeypatch.setattr(PluginHost, "names", lambda _: [])
     for arguments in ([name, "new"], ["help", name]):
         with pytest.raises(click.UsageError) as refused:
             server.main(arguments, standalone_mode=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, get_args, get_type_hints
 
@@ -259,7 +258,7 @@ def test_tls_by_ourselves_needs_no_address() -> None:
     rule = RULES["etsi-https"][1]
 
     def outcome(**changed: Any) -> Outcome:
-        return rule.judge(Case(at=NOW, service_facts=replace(facts, **changed))).outcome
+        return rule.judge(Case(at=NOW, service_facts=facts.replace(**changed))).outcome
 
     assert outcome() is Outcome.PASS
     assert outcome(schemes=["http", "https"]) is Outcome.FAIL
