@@ -29,8 +29,11 @@ def test_new_clients_do_not_wait_for_a_server_that_ends(engine: str, tmp_path: P
             connection.sendall(HEAD)
             assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n", "the server has not read the head"
             server.process.terminate()
-            wait_until(lambda: turned_away(address), seconds=10, what="a new client is turned away")
-            assert [turned_away(address) for _ in range(10)] == [True] * 10
+
+            def all_turned_away() -> bool:  # a worker that has not heard of the end yet still serves one or two
+                return all(turned_away(address) for _ in range(20))
+
+            wait_until(all_turned_away, seconds=10, what="new clients are turned away")
             connection.sendall(REQUEST)
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
         assert server.process.wait(60) == 0

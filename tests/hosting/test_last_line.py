@@ -27,7 +27,8 @@ HEAD = (
 
 def stopped_log(folder: Path, engine: str, sent: bytes, *, answered: bool) -> str:
     """Send octets, stop the server while the connection is open, and return its log."""
-    tsa = TsaDirectory(folder, server='graceful_timeout = "500ms"')
+    # A short one would be over before a busy machine has answered.
+    tsa = TsaDirectory(folder, server=f'graceful_timeout = "{"30s" if answered else "500ms"}"')
     with ExitStack() as stack:
         with ServerProcess(tsa.config, *FLAGS[engine]) as server:
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 60))
