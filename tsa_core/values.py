@@ -49,7 +49,8 @@ class Value:
 
     def __init_subclass__(cls) -> None:
         """Find the fields, and those that have no default."""
-        own = [name for name, kind in cls.__annotations__.items() if not kind.startswith("ClassVar")]
+        kinds = {name: str(kind).removeprefix("typing.") for name, kind in cls.__annotations__.items()}
+        own = [name for name, kind in kinds.items() if not kind.startswith("ClassVar")]
         cls._fields = tuple(dict.fromkeys((*cls._fields, *own)))
         cls._known = frozenset(cls._fields)
         cls._required = cls._required.difference(own).union(name for name in own if name not in cls.__dict__)

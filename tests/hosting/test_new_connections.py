@@ -23,6 +23,7 @@ from tests.serving import QUERY, Parts, TestSink, running_server
 from tsa_core.api import AuditRecord
 from tsa_core.config import load_settings
 from tsa_core.hosting.sockets import listen
+from tsa_core.hosting.waitress import channel
 from tsa_core.hosting.waitress.channel import Channel
 from tsa_core.hosting.waitress.request import Parser
 from tsa_core.hosting.waitress.server import WaitressServer
@@ -147,6 +148,25 @@ def test_a_connection_has_all_that_waitress_gives_one() -> None:
         ours = Channel(server, second, ("192.0.2.1", 1), Adjustments(), map={})
         expected = {name: type(value) for name, value in vars(theirs).items()}
         assert {name: type(getattr(ours, name, None)) for name in expected} == expected
+
+
+def test_waitress_makes_connections_itself_when_it_does_more_than_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert channel._KNOWS_WAITRESS, "the constructor of waitress's channel has changed; compare ours with it"
+    made: list[Channel] = []
+    theirs = HTTPChannel.__init__
+
+    def noted(connection: Any, *arguments: Any, **named: Any) -> None:
+        made.append(connection)
+        theirs(connection, *arguments, **named)
+
+    monkeypatch.setattr(HTTPChannel, "__init__", noted)
+    with running_server() as server:
+        granted(body_of(ask(server.address, LAST)))
+        assert not made
+        monkeypatch.setattr(channel, "_KNOWS_WAITRESS", False)
+        for _ in range(3):
+            granted(body_of(ask(server.address, LAST)))
+    assert len(made) == 3
 
 
 def test_threads_that_need_the_lock_of_a_connection_at_the_same_time_get_the_same() -> None:

@@ -163,7 +163,7 @@ class TimestampAuthority:
             self._assign_profile(pending)
         except LeaveThread:
             raise
-        except BaseException as error:  # noqa: BLE001 - as in Attempts
+        except BaseException as error:  # noqa: BLE001 - sys.exit() in a selector is no reason to end
             self._replies.fail(pending, error)
         return pending
 

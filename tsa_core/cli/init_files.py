@@ -25,7 +25,7 @@ from tsa_core.certs.hierarchy import (
     tsa_certificate,
 )
 from tsa_core.cli.init_profiles import enforced
-from tsa_core.cli.init_targets import PODS, TARGETS, Target
+from tsa_core.cli.init_targets import TARGETS, TRUSTWORTHY_PODS, Target
 from tsa_core.cli.output_file import write_file
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.config import DEFAULT_PROFILE, load_settings
@@ -145,7 +145,7 @@ class NewAuthority:
             "[log]",
             'type = "prod"',
             "",
-            *([*PODS.trustworthy(), ""] if self.needs_trust else ()),
+            *(TRUSTWORTHY_PODS if self.needs_trust else ()),
             *self._profile(self.key_uri or "file:/secrets/key.pem", "/secrets/chain.pem"),
         ]
         table = [line.replace('"tsa.password"', '"/secrets/key.password"') for line in self._signer_table()]

@@ -21,8 +21,6 @@ class Target:
 
     `secret_mode` is of the files that only the server reads, `directory_mode` of the directory that holds them.
     `monitor` is the clock monitor that works there.
-    `database_url_file` names the file with the address of the audit trail's database; without one, the trail is the
-    file `audit_file`.
     `offline_inside` says whether the CAs' keys are below that directory, which they must not be where all of it is
     handed to the server.
     """
@@ -37,7 +35,6 @@ class Target:
     offline_inside: bool = True
     monitor: str = "chrony"
     audit_file: str = "audit.jsonl"
-    database_url_file: str | None = None
 
     def offline(self, directory: Path) -> Path:
         """Return where the CAs' keys go."""
@@ -57,22 +54,7 @@ class Target:
 
     def trustworthy(self) -> list[str]:
         """Return the lines of the clock and of the audit trail, which standards demand."""
-        servers = ["", "[clock.ntp]", 'file = "default"  # better four or more of your own: servers = [...]']
-        if self.database_url_file is None:
-            sink, trail = "auditfile", f'path = "{self.audit_file}"'
-        else:
-            sink, trail = "auditsql", f'url = {{ file = "{self.database_url_file}" }}'
-        return [
-            "[clock]",
-            f'monitors = ["{self.monitor}"]',
-            *(servers if self.monitor == "ntp" else []),
-            "",
-            "[audit]",
-            f'sinks = ["{sink}"]',
-            "",
-            f"[audit.{sink}]",
-            trail,
-        ]
+        return _trustworthy(self.monitor, "auditfile", f'path = "{self.audit_file}"')
 
     def owner(self) -> tuple[int, int] | None:
         """Return user and group of the server's files; None to leave them with whoever makes them."""
@@ -163,12 +145,21 @@ TARGETS: Final[dict[str, Target]] = {
     )
 }
 
-PODS: Final = Target(
-    name="pods",
-    host="0.0.0.0",  # noqa: S104 - the network policy says who may connect
-    pid_file="",
-    state_directory="",
-    monitor="ntp",
-    database_url_file="/audit/database-url",
-)
-"""What `--for kubernetes` writes for the pods of deploy/kubernetes: they share a trail, and have no disk for one."""
+
+def _trustworthy(monitor: str, sink: str, trail: str) -> list[str]:
+    servers = ["", "[clock.ntp]", 'file = "default"  # better four or more of your own: servers = [...]']
+    return [
+        "[clock]",
+        f'monitors = ["{monitor}"]',
+        *(servers if monitor == "ntp" else []),
+        "",
+        "[audit]",
+        f'sinks = ["{sink}"]',
+        "",
+        f"[audit.{sink}]",
+        trail,
+    ]
+
+
+TRUSTWORTHY_PODS: Final = (*_trustworthy("ntp", "auditsql", 'url = { file = "/audit/database-url" }'), "")
+"""The same for the pods of deploy/kubernetes: they share a trail, and have no disk for one."""

@@ -28,6 +28,15 @@ _LINGER_SECONDS = 2.0
 _BETWEEN_OCTETS = 2048
 """What is read at once where a request may begin: a few requests at most, since all of them are parsed at once."""
 
+_OF_CONSTRUCTOR = {
+    "OverflowableBuffer", "outbuf_overflow", "outbufs", "socket", "getsockopt", "SOL_SOCKET", "SO_SNDBUF",
+    "sendbuf_len", "threading", "Lock", "requests_lock", "Condition", "outbuf_lock", "wasyncore", "dispatcher",
+    "__init__", "connected", "server", "adj", "addr", "requests", "time", "creation_time", "last_activity",
+}  # fmt: skip
+"""The names in the constructor of waitress's channel that `Channel` stands in for."""
+_KNOWS_WAITRESS = set(HTTPChannel.__init__.__code__.co_names) == _OF_CONSTRUCTOR
+"""Whether the installed waitress has that constructor; the one of a later version may do more, and is called."""
+
 
 class _WhenNeeded:
     """An attribute that is made when it is asked for first; threads that ask at the same time get the same."""
@@ -79,14 +88,17 @@ class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
     outbuf_lock = _WhenNeeded(lambda _: threading.Condition())
 
     def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 - waitress's
-        # In place of waitress's own constructor, which does this and makes what is made when needed here.
-        self.server = server
-        self.adj = adj
-        self.creation_time = self.last_activity = time.time()
-        wasyncore.dispatcher.__init__(self, sock, map=map)
-        self.connected = True
-        self.addr = addr
-        self.requests = []
+        if _KNOWS_WAITRESS:
+            # In place of waitress's own constructor, which does this and makes what is made when needed here.
+            self.server = server
+            self.adj = adj
+            self.creation_time = self.last_activity = time.time()
+            wasyncore.dispatcher.__init__(self, sock, map=map)
+            self.connected = True
+            self.addr = addr
+            self.requests = []
+        else:
+            super().__init__(server, sock, addr, adj, map=map)
         server.slots.add(self)
 
     def handle_read(self) -> None:

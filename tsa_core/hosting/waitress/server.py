@@ -307,6 +307,7 @@ class WaitressServer:
         return min(pause, deferred) if deferred > 0 else pause
 
     def _drain(self) -> None:
+        self._turn(0.0)  # what has arrived by now is answered, also what the last turn did not see
         for server in self._servers:
             if server.accepting:
                 server.accepting = False
