@@ -37,3 +37,19 @@ def test_new_clients_do_not_wait_for_a_server_that_ends(engine: str, tmp_path: P
             connection.sendall(REQUEST)
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
         assert server.process.wait(60) == 0
+
+
+@pytest.mark.parametrize("engine", FLAGS)
+def test_a_request_whose_head_is_half_there_is_answered(engine: str, tmp_path: Path) -> None:
+    with TsaDirectory(tmp_path).served(engine) as server:
+        address = ("127.0.0.1", server.port)
+        head = HEAD.replace(b"Expect: 100-continue\r\n", b"")
+        with socket.create_connection(address, timeout=60) as connection:
+            connection.sendall(head[:40])
+            # Answered later than those octets have arrived, by a loop that reads what is there.
+            assert all(server.stamp(encode_request(b"meanwhile")).status == 200 for _ in range(5))
+            server.process.terminate()
+            wait_until(lambda: turned_away(address), seconds=10, what="new clients are turned away")
+            connection.sendall(head[40:] + REQUEST)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        assert server.process.wait(60) == 0

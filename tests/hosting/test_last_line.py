@@ -49,7 +49,7 @@ def test_all_answered(engine: str, tmp_path: Path) -> None:
     assert CUT_OFF not in log
 
 
-@pytest.mark.parametrize("engine", ["waitress", "waitress-2"])
+@pytest.mark.parametrize("engine", FLAGS)
 def test_a_request_that_is_cut_off(engine: str, tmp_path: Path) -> None:
     log = stopped_log(tmp_path, engine, HEAD % 100, answered=False)
     assert CUT_OFF in log
@@ -78,3 +78,10 @@ def test_a_worker_that_died_took_its_requests_with_it() -> None:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("engine", FLAGS)
+def test_a_head_that_is_cut_off(engine: str, tmp_path: Path) -> None:
+    log = stopped_log(tmp_path, engine, HEAD[:40], answered=False)
+    assert CUT_OFF in log
+    assert ANSWERED not in log

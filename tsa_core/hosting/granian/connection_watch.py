@@ -62,6 +62,12 @@ class ConnectionWatch:
         self.count = len(rest)
         return _FULL_PAUSE_SECONDS if len(rest) > 0.9 * self._limit else _PAUSE_SECONDS
 
+    def count_arriving(self) -> int:
+        """Count the connections on which a request has begun to arrive that granian has not handed over."""
+        return sum(
+            self._arrives(each) and not self._peers.is_answered(each.client) for each in self._connections.look()
+        )
+
     def end_all(self) -> int:
         """Close every connection; returns how many there were."""
         return sum(connection.end() for connection in list(self._connections.look()))
@@ -77,13 +83,18 @@ class ConnectionWatch:
 
         With HTTP/2 octets may come without a request, so there only the first request counts.
         """
-        arriving = not connection.answered or (
-            connection.idle_seconds < connection.unsent_seconds and not self._peers.speaks_http2(connection.client)
-        )
-        if answering or not connection.received or not arriving:
+        if answering or not self._arrives(connection):
             connection.unfinished_since = None
         elif connection.unfinished_since is None:
             connection.unfinished_since = now if connection.answered else now - connection.unsent_seconds
+
+    def _arrives(self, connection: KernelConnection) -> bool:
+        """Say whether a request has begun to arrive that is not answered."""
+        if not connection.received:
+            return False
+        return not connection.answered or (
+            connection.idle_seconds < connection.unsent_seconds and not self._peers.speaks_http2(connection.client)
+        )
 
     def _note_unasked(self, connection: KernelConnection, now: float) -> None:
         """Note since when a client over TLS has been there without the head of a request."""

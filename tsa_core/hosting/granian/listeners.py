@@ -211,9 +211,6 @@ class GranianListeners:
         deadline = self._stop_by - _LAST_SECONDS
         while self._pending() and monotonic() < deadline:
             await asyncio.sleep(0.02)
-        if pending := self._pending():
-            self.cut_off = pending
-            log.warning("%d requests to granian were still in flight; they are cut off", pending)
         # granian's threads must have nothing to do when the interpreter ends, or they crash the process.
         await asyncio.sleep(_REPLIES_LEAVE_SECONDS)
         while await asyncio.to_thread(self._end_all) and monotonic() < self._stop_by - _LAST_SECONDS / 2:
@@ -248,6 +245,14 @@ class GranianListeners:
                 server.stop()
                 if group.balance is None:
                     self._loop.add_reader(listening, turn_away, listening)
+        self._loop.call_later(max(0.0, self._stop_by - _LAST_SECONDS - monotonic()), self._cut_off)
+
+    def _cut_off(self) -> None:
+        """Close the connections that are left: granian waits for the rest of a request that has begun to arrive."""
+        if left := self._pending() + sum(group.connections.count_arriving() for group in self._groups):
+            self.cut_off = left
+            log.warning("%d requests to granian were still in flight; they are cut off", self.cut_off)
+        self._loop.run_in_executor(None, self._end_all)
 
     def stop(self) -> None:
         """Accept nothing more, answer what has arrived, and return."""
