@@ -63,12 +63,27 @@ def workers_of(process: int) -> dict[int, set[int]]:
 
 
 def pinned(process: int) -> set[int]:
-    """Return the CPUs of the threads of a process that may not use all of them."""
+    """Return the CPUs of the threads of a process that may not use all of them; it and they may end meanwhile."""
     found = set()
-    for thread in Path(f"/proc/{process}/task").iterdir():
-        with suppress(OSError):
-            cpus = os.sched_getaffinity(int(thread.name))
-            found |= cpus if cpus != os.sched_getaffinity(0) else set()
+    with suppress(OSError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            with suppress(OSError):
+                cpus = os.sched_getaffinity(int(thread.name))
+                found |= cpus if cpus != os.sched_getaffinity(0) else set()
+    return found
+
+
+def settled(parent: int, count: int, *, without: int | None = None) -> dict[int, set[int]]:
+    """Return the `count` workers, none of them `without`, once each is pinned to one CPU, and no two to the same."""
+    found: dict[int, set[int]] = {}
+
+    def look() -> bool:
+        nonlocal found
+        found = workers_of(parent)
+        each = list(found.values())
+        return without not in found and len(each) == len(set().union(*each)) == sum(map(len, each)) == count
+
+    wait_until(look, seconds=DEADLINE_SECONDS, what="the workers are pinned")
     return found
 
 
@@ -77,19 +92,10 @@ def pinned(process: int) -> set[int]:
 def test_granian_workers_have_one_each_and_who_replaces_one_gets_its_own() -> None:
     count = 2
     with ServerProcess(None, "--port", "0", "--server", "granian", "--workers", str(count)) as server:
-        pid = server.process.pid
-
-        def settled() -> bool:
-            """Say whether each worker is pinned to one CPU, and no two to the same."""
-            each = list(workers_of(pid).values())
-            return len(each) == len(set().union(*each)) == sum(map(len, each)) == count
-
-        wait_until(settled, seconds=DEADLINE_SECONDS, what="the workers are pinned")
-        before = workers_of(pid)
+        before = settled(server.process.pid, count)
         victim = next(iter(before))
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: victim not in workers_of(pid) and settled(), seconds=DEADLINE_SECONDS, what="it is replaced")
-        after = workers_of(pid)
+        after = settled(server.process.pid, count, without=victim)
     assert sorted(map(min, before.values())) == sorted(map(min, after.values()))
 
 
