@@ -47,7 +47,7 @@ serve: $(SERVE) $(ADDED:plugins/%=$(VENV)/.stamp-plugin-%) ## serve timestamps o
 
 # Compiled once, before the workers start: each would compile the same modules at the same time.
 test: $(DEV) ## run the whole test suite; ARGS='-k name' chooses
-	@$(BIN)/python -m compileall -q -j 0 tsa_core plugins/*/tsa_*
+	@$(BIN)/python .ci/compile.py
 	$(PYTEST) $(ARGS)
 
 interop-clients: $(DEV) ## build the clients in Go, Node, Java and Rust that tests use; once, into the user's cache

@@ -29,6 +29,8 @@ REFERENCE_PROGRAMS: Final = ("timestamp-server", "timestamp-cli", "fetch-tsa-cer
 """The programs of the Sigstore Timestamp Authority, which `built("reference")` has in its folder `bin`."""
 KMS_PLUGIN: Final = "sigstore-kms-goplugin"
 _REFERENCE: Final = "github.com/sigstore/timestamp-authority/v2"
+_JVM: Final = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp")
+"""What starts a program of Java that runs for a second, in which better code and more threads do not pay."""
 _COPY_DEPENDENCIES: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -160,31 +162,31 @@ LANGUAGES: Final[dict[str, Language]] = {
             name="java",
             tools={"javac": ((17, 0), ("--version",)), "mvn": ((3, 6), ("--version",))},
             build=_java,
-            start=("java", "-cp", "classes" + os.pathsep + "lib/*", "Interop"),
+            start=(*_JVM, "classes" + os.pathsep + "lib/*", "Interop"),
         ),
         Language(
             name="timestampeddata",
             tools={"javac": ((17, 0), ("--version",)), "mvn": ((3, 6), ("--version",))},
             build=_java_judge("TimestampedData"),
-            start=("java", "-cp", "classes" + os.pathsep + "lib/*", "TimestampedData"),
+            start=(*_JVM, "classes" + os.pathsep + "lib/*", "TimestampedData"),
         ),
         Language(
             name="ers",
             tools={"javac": ((17, 0), ("--version",)), "mvn": ((3, 6), ("--version",))},
             build=_java_judge("EvidenceJudge"),
-            start=("java", "-cp", "classes" + os.pathsep + "lib/*", "EvidenceJudge"),
+            start=(*_JVM, "classes" + os.pathsep + "lib/*", "EvidenceJudge"),
         ),
         Language(
             name="jsign",
             tools={"java": ((17, 0), ("--version",)), "mvn": ((3, 6), ("--version",))},
             build=_jars,
-            start=("java", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", "lib/*", "net.jsign.JsignCLI"),
+            start=(*_JVM, "lib/*", "net.jsign.JsignCLI"),
         ),
         Language(
             name="qualified",
             tools={"javac": ((17, 0), ("--version",)), "mvn": ((3, 6), ("--version",))},
             build=_java_judge("QualifiedJudge"),
-            start=("java", "-cp", "classes" + os.pathsep + "lib/*", "QualifiedJudge"),
+            start=(*_JVM, "classes" + os.pathsep + "lib/*", "QualifiedJudge"),
         ),
         Language(name="rust", tools={"cargo": ((1, 85), ("--version",))}, build=_rust, start=("./interop",)),
     )

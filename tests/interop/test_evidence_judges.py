@@ -37,7 +37,7 @@ class Judge:
 
     def __call__(self, *words: str | Path) -> list[str]:
         program, *start = LANGUAGES["ers"].start
-        command = [shutil.which(program) or program, "-XX:TieredStopAtLevel=1", *start, *map(str, words)]
+        command = [shutil.which(program) or program, *start, *map(str, words)]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()

@@ -56,7 +56,7 @@ def judge() -> Iterator[Judge]:
     except NoToolchain as error:
         not_on_this_machine(str(error))
     program, *start = LANGUAGES["timestampeddata"].start
-    command = [shutil.which(program) or program, "-XX:TieredStopAtLevel=1", "-Xshare:auto", *start]
+    command = [shutil.which(program) or program, *start]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=folder, **pipes) as process:  # type: ignore[call-overload]  # a dict of words
         try:
