@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -159,11 +160,12 @@ class RunningServer:
         seconds: float,
         pause_ms: float = 0.0,
         headers: Mapping[str, str] | None = None,
+        threads: int = 1,
     ) -> Load:
         """Let wrk send one request over and over, and account for the server's CPU meanwhile.
 
-        wrk knows whole seconds alone. After each reply a connection pauses for up to twice `pause_ms`, which is rounded
-        to half milliseconds.
+        wrk knows whole seconds alone; its `threads` share the connections. After each reply a connection pauses for up
+        to twice `pause_ms`, which is rounded to half milliseconds.
         """
         with tempfile.TemporaryDirectory() as directory:
             script = Path(directory) / "post.lua"
@@ -176,7 +178,7 @@ class RunningServer:
             before, generator = _cpu_by_process(self.process.pid), _children_cpu()
             result = subprocess.run(
                 [
-                    *("wrk", "--threads", "1", "--connections", str(connections), "--latency"),
+                    *("wrk", "--threads", str(threads), "--connections", str(connections), "--latency"),
                     *("--duration", f"{max(1, round(seconds))}s", "--timeout", "10s", "--script", str(script)),
                     f"http://127.0.0.1:{self.port}{self.path}",
                 ],
@@ -241,6 +243,43 @@ class Server(RunningServer):
             port=port,
             environment={**_ENVIRONMENT, **UNWATCHED, **(environment or {})},
         )
+
+
+def load_together(
+    body: bytes,
+    servers: Sequence[RunningServer],
+    *,
+    connections: int,
+    seconds: float,
+    headers: Mapping[str, str],
+    threads: int = 1,
+) -> Load:
+    """Load servers at the same time, each with its part of the connections, and account for them as for one.
+
+    Each has a generator with so many threads. The latencies are the worst server's.
+    """
+
+    def load(server: RunningServer) -> Load:
+        part = connections // len(servers)
+        return server.load(body, connections=part, seconds=seconds, headers=headers, threads=threads)
+
+    generator = _children_cpu()
+    with ThreadPoolExecutor(len(servers)) as pool:
+        loads = list(pool.map(load, servers))
+    generator = _children_cpu() - generator
+    requests = sum(load.requests for load in loads)
+    longest = max(load.seconds for load in loads)
+    return Load(
+        requests=requests,
+        seconds=longest,
+        cpu_us=sum(load.cpu_us * load.requests for load in loads) / max(requests, 1),
+        p50_ms=max(load.p50_ms for load in loads),
+        p99_ms=max(load.p99_ms for load in loads),
+        errors=sum(load.errors for load in loads),
+        kernel_us=sum(load.kernel_us * load.requests for load in loads) / max(requests, 1),
+        generator_cores=generator / longest,
+        busy_cores=sorted((core for load in loads for core in load.busy_cores), reverse=True),
+    )
 
 
 def is_whole(received: bytes) -> bool:

@@ -68,8 +68,11 @@ is a row's CPU divided by that of NAME in the same round.{missing}
 
 `times one` compares throughput with that of one worker, and `CPU times one` the CPU of a request. `cores` is what the
 server had of the machine, and `generator cores` what the load generator took. `least busy` is the CPU of the worker
-that did least, as a part of an even share. In the last rows an open loop asks at half of the most, as under Latency
-below, and one of two workers is stopped (SIGSTOP) for 100 ms, once a second.{missing}
+that did least, as a part of an even share. `2 servers of one worker` are the control: they share nothing and get half
+of the clients each, so what a request costs there beyond one worker is the machine's
+([decision 301](../decisions/301-batches-of-workers-on-brief-connections.md)). In the last rows an open loop asks at
+half of the most, as under Latency below, and one of two workers is stopped (SIGSTOP) for 100 ms, once a second.\
+{missing}
 """,
     "latency": """\
 ## Latency

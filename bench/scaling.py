@@ -7,6 +7,11 @@ had of it, and `generator cores` what the generator took. `times one` compares t
 same round. `least busy` is the CPU of the worker that did least, as a part of an even share: with 0 it did nothing,
 which the CPU for each request does not show.
 
+`2 servers of one worker` are the control: servers on ports of their own, to which the same clients go at the same time,
+half to each. They share nothing, so what a request costs there beyond one worker is the machine's: its cores, its
+caches, the generator. What two workers cost beyond that is ours. Each generator has two threads, as the control's two
+have together.
+
 `stopped` is what clients feel when one of two workers is stopped for 100 ms, once a second: latencies of an open loop
 (bench.open_loop) at half of the most, beside the same load without stops.
 """
@@ -25,7 +30,7 @@ from statistics import median
 
 from bench import open_loop, rounds
 from bench.issue import WITH_CERTIFICATES
-from bench.measure import Load, Server, process_tree, servers
+from bench.measure import Load, Server, load_together, process_tree, servers
 from bench.report import Row, print_rows, progress
 
 KIND = "ecdsa-p256"
@@ -33,40 +38,57 @@ ENGINES = ("waitress", "granian")
 WORKERS = (1, 2, 4)
 NEW = {"Connection": "close"}
 _CONNECTIONS = 64
+_SERVERS = 2
+"""Servers of the control, and threads of each load generator: the control has one generator for each server."""
+_CONTROL = f"{ENGINES[0]}, {_SERVERS} servers of one worker"
 _STOP_SECONDS = 0.1
 _STOP_EVERY_SECONDS = 1.0
 
 
 def scaling(*, count: int, seconds: float) -> list[Row]:
-    """Measure throughput and CPU by number of workers, on kept connections and on new ones."""
+    """Measure throughput and CPU by number of workers, on kept connections and on new ones, beside the control."""
+    cases = [(engine, workers) for engine in ENGINES for workers in WORKERS]
     configurations = {
-        f"{engine}, {count}": (("--server", engine, *(("--workers", str(count)) if count > 1 else ())), KIND)
-        for engine in ENGINES
-        for count in WORKERS
+        _name(*case): (("--server", case[0], *(("--workers", str(case[1])) if case[1] > 1 else ())), KIND)
+        for case in cases
     }
+    alone = {str(each): (("--server", ENGINES[0]), KIND) for each in range(_SERVERS)}
     loads: dict[tuple[str, bool], list[Load]] = {}
-    with servers(configurations) as running:
+    with servers(configurations) as running, servers(alone) as control:
         for number in range(count):
             progress(f"workers, round {number + 1} of {count}")
             for new in (False, True):
+                asked = partial(
+                    load_together,
+                    WITH_CERTIFICATES,
+                    connections=_CONNECTIONS,
+                    seconds=seconds,
+                    headers=NEW if new else {},
+                )
                 for name, server in running.items():
-                    load = server.load(
-                        WITH_CERTIFICATES, connections=_CONNECTIONS, seconds=seconds, headers=NEW if new else {}
-                    )
-                    loads.setdefault((name, new), []).append(load)
-    return [
-        _row(engine, count, new=new, loads=loads[f"{engine}, {count}", new], one=loads[f"{engine}, 1", new])
-        for new in (False, True)
-        for engine in ENGINES
-        for count in WORKERS
-    ]
+                    loads.setdefault((name, new), []).append(asked([server], threads=_SERVERS))
+                loads.setdefault((_CONTROL, new), []).append(asked(list(control.values())))
+    rows = []
+    for new in (False, True):
+        for engine, workers in cases:
+            one = loads[_name(engine, 1), new]
+            rows.append(
+                _row(_name(engine, workers), workers, new=new, loads=loads[_name(engine, workers), new], one=one)
+            )
+            if (engine, workers) == (ENGINES[0], _SERVERS):
+                rows.append(_row(_CONTROL, _SERVERS, new=new, loads=loads[_CONTROL, new], one=one))
+    return rows
 
 
-def _row(engine: str, count: int, *, new: bool, loads: list[Load], one: list[Load]) -> Row:
+def _name(engine: str, workers: int) -> str:
+    return f"{engine}, {workers} workers"
+
+
+def _row(name: str, count: int, *, new: bool, loads: list[Load], one: list[Load]) -> Row:
     pairs = list(zip(loads, one, strict=True))
     return Row(
         part="workers",
-        name=f"{engine}, {count} workers, {_CONNECTIONS} {'new' if new else 'kept'} connections",
+        name=f"{name}, {_CONNECTIONS} {'new' if new else 'kept'} connections",
         figures={
             "cpu us": median(load.cpu_us for load in loads),
             "requests/s": median(load.per_second for load in loads),

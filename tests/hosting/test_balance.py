@@ -124,6 +124,56 @@ def test_a_worker_accepts_again_after_a_turn_that_was_longer_than_the_deferral(c
         server._close()
 
 
+def test_a_batch_of_connections_that_end_is_followed_by_a_larger_one(clock: _Time) -> None:
+    mine, other = pair()
+    other.publish(0)
+    assert mine.room(0) == 8
+    mine.accepted(0, 8)
+    assert mine.room(4) == 12, "16 above the least, and half of the last ones are still there"
+    mine.accepted(4, 12)
+    assert mine.room(4) == 12, "those have ended too"
+    mine.accepted(4, 12)
+    assert mine.room(16) == 0, "those are kept"
+
+
+@pytest.mark.parametrize(("accepted", "left"), [(8, 5), (7, 0)], ids=["more than half kept", "less than a batch"])
+def test_no_larger_batch_follows_one_that_is_kept_or_small(clock: _Time, accepted: int, left: int) -> None:
+    mine, other = pair()
+    other.publish(0)
+    assert mine.room(0) == 8
+    mine.accepted(0, accepted)
+    assert mine.room(left) == 8 - left
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["closed", "kept"])
+def test_two_workers_answer_as_many_brief_connections_in_a_turn_as_one_does(clock: _Time, kept: bool) -> None:
+    mine, other = pair()
+    other.publish(0)
+
+    def app(_environ: object, start_response: Callable[..., object]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "1")])
+        return [b"."]
+
+    settings = load_settings(overrides={"server": {"port": 0}}, environ={}).server
+    listening = listen(settings)
+    server = WaitressServer(app, settings, sockets=listening, balance=mine)
+    server._servers[0].io_thread = threading.get_ident()
+    end = "" if kept else "Connection: close\r\n"
+    with ExitStack() as clients:
+        for _ in range(24):
+            client = clients.enter_context(socket.create_connection(listening[0].getsockname()[:2]))
+            client.sendall(f"GET /ping HTTP/1.1\r\nHost: x\r\n{end}\r\n".encode("ascii"))
+        accepted = []
+        for _ in range(2):
+            before = server._slots.added
+            other.publish(2)  # its listening socket, and what wakes its loop
+            server._share(mine, 0.0)
+            server._turn(0.0)
+            accepted.append(server._slots.added - before)
+        server._close()
+    assert accepted == ([8, 0] if kept else [8, ACCEPTED_AT_ONCE])
+
+
 def test_a_worker_that_publishes_nothing_any_more_does_not_count(clock: _Time) -> None:
     mine, other = pair()
     other.publish(0)

@@ -27,6 +27,8 @@ _SLACK = 4
 """Counts may differ by this, and by an eighth, before clients are let go."""
 _BATCH = 8
 """Connections that may be accepted above the least: where each has one request, a turn of the loop answers so many."""
+_BRIEF_BATCH = 16
+"""The same where connections end with their first reply: they give no worker more than others (decision 301)."""
 _DEFERRAL_SECONDS = 0.002
 _AFTER_SECONDS = 0.02
 """Connections that a loop finds so soon after it has resumed have been left to others in vain."""
@@ -70,6 +72,8 @@ class Balance:
         self._others = [each * _ENTRY.size for each in positions if each != positions[slot]]
         self._deferred_until = 0.0
         self._resumed = -math.inf
+        self._batch = _BATCH
+        self._before = self._accepted = 0
 
     def publish(self, connections: int) -> None:
         """Say how many connections this worker has."""
@@ -96,11 +100,22 @@ class Balance:
         now = time.monotonic()
         if now - self._resumed < _AFTER_SECONDS:
             return ACCEPTED_AT_ONCE  # nobody has taken what waited
-        room = min(ACCEPTED_AT_ONCE, _BATCH - _SLACK - self.surplus(connections))
+        if self._accepted:
+            brief = self._accepted >= _BATCH and connections - self._before <= self._accepted // 2
+            self._batch = _BRIEF_BATCH if brief else _BATCH
+            self._accepted = 0
+        room = min(ACCEPTED_AT_ONCE, self._batch - _SLACK - self.surplus(connections))
         if room <= 0:
             self._deferred_until = now + _DEFERRAL_SECONDS
             return 0
         return room
+
+    def accepted(self, before: int, count: int) -> None:
+        """Say how many connections were accepted, and how many this worker had `before`.
+
+        When most of a batch have ended until more is accepted, the next batch may be larger.
+        """
+        self._before, self._accepted = before, count
 
     def deferral_seconds(self) -> float:
         """Return for how long others are to accept what waits; 0 or less when this worker may."""

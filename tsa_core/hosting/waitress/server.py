@@ -83,12 +83,15 @@ class _OnIoThread:
 
     def handle_accept(self) -> None:
         """Accept the connections that wait, or as many as one turn of the loop may take."""
-        room = self.balance.room(len(self._map)) if self.balance is not None else ACCEPTED_AT_ONCE
-        for _ in range(room):
-            before = self.slots.added
+        balance, slots, connections = self.balance, self.slots, len(self._map)
+        first = slots.added
+        for _ in range(balance.room(connections) if balance is not None else ACCEPTED_AT_ONCE):
+            before = slots.added
             super().handle_accept()  # type: ignore[misc] # as below
-            if self.slots.added == before or not self.readable():
-                return
+            if slots.added == before or not self.readable():
+                break
+        if balance is not None and slots.added > first:
+            balance.accepted(connections, slots.added - first)
 
     def add_task(self, channel: Any) -> None:
         """Queue a request; one whose earlier replies the client does not read has to wait until it does."""
