@@ -11,10 +11,7 @@ import click
 
 from tsa_core.cli import console
 from tsa_core.cli.flag_groups import GroupedCommand
-from tsa_core.cli.reference_settings import load
 from tsa_core.cli.settings_flags import flag_groups, settings_options
-from tsa_core.logs import say, set_up_logging
-from tsa_core.service import selection_text
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +42,12 @@ def serve(**parameters: Any) -> None:
       Everything in a file, checked before it serves:
         timestamp-server check --config tsa.toml && timestamp-server serve --config tsa.toml
     """  # noqa: D301 - the backslashes are click's mark and the shell's
+    # Here, since whoever asks for help needs none of it.
+    from tsa_core.cli.reference_settings import load
     from tsa_core.hosting.memory_protection import forbid_memory_dumps
     from tsa_core.hosting.notify import notify_ready
     from tsa_core.hosting.serving import serve as serve_http
+    from tsa_core.logs import say, set_up_logging
 
     set_up_logging()
     loaded = load(parameters)
@@ -91,6 +91,8 @@ def _warn_of_secrets(parameters: dict[str, Any]) -> None:
 
 def _announcement(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield lines that say what is served and where."""
+    from tsa_core.service import selection_text
+
     for profile in facts["profiles"]:
         yield f"profile {profile['name']}: {profile['algorithm']}, policy {profile['policy']}, {_ends(profile)}"
     yield f"plugins: {selection_text(facts['selected'])}"
@@ -111,6 +113,8 @@ def _ends(profile: Mapping[str, Any]) -> str:
 
 def _announce(facts: Mapping[str, Any]) -> None:
     """Say on stderr what is served and where, and warn of keys that nobody should trust."""
+    from tsa_core.logs import say
+
     if console.is_terminal(sys.stderr):
         from tsa_core.cli.start_summary import print_summary
 

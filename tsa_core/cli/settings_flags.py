@@ -15,7 +15,7 @@ import click
 from tsa_core.cli.boolean_flag import BooleanFlag
 from tsa_core.cli.flag_groups import group_of
 from tsa_core.cli.flag_table import DEFAULT_PROFILE, FILE, FLAGS, OIDS, parameter_name
-from tsa_core.config import DEFAULT_POLICY
+from tsa_core.protocol.oids import SIGSTORE_TIMESTAMP_POLICY as DEFAULT_POLICY
 
 _CLOCK_OPTIONS = (
     click.option(

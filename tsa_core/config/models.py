@@ -13,11 +13,12 @@ from tsa_core.config.accuracy import AccuracySettings
 from tsa_core.config.cores import OnePerCore, has_spare_cpu, one_per_core
 from tsa_core.config.networks import Networks
 from tsa_core.config.sections import PluginTable, Table
+from tsa_core.protocol import oids
 from tsa_core.protocol.hashes import DEFAULT_IMPRINT_HASHES, hash_by_name
 
-_OWN_PATHS = ("/api/", "/tsa/", "/ping", "/healthz", "/readyz", "/docs", "/openapi.json", "/swagger.json")
-DEFAULT_POLICY = "1.3.6.1.4.1.57264.2"
+DEFAULT_POLICY = oids.SIGSTORE_TIMESTAMP_POLICY
 """The Sigstore Timestamp Authority's policy, so that its users need not change anything."""
+_OWN_PATHS = ("/api/", "/tsa/", "/ping", "/healthz", "/readyz", "/docs", "/openapi.json", "/swagger.json")
 
 
 class ServerSettings(Table):

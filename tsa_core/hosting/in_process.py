@@ -6,19 +6,28 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from tsa_core.config import Settings
 from tsa_core.hosting.balance import Acceptor, Balances
 from tsa_core.hosting.ending import CLOSING_SHARE
 from tsa_core.hosting.facts import Facts, describe
-from tsa_core.hosting.garbage import freeze_startup_objects
-from tsa_core.hosting.granian.listeners import GranianListeners
+from tsa_core.hosting.garbage import freeze_startup_objects, set_imports_aside
 from tsa_core.hosting.heartbeat import Heartbeat, Loop, ServiceHeartbeat
 from tsa_core.hosting.notify import notify_stopping
 from tsa_core.hosting.reloading import ReloadControl
 from tsa_core.hosting.strategy import ServeJob, Started
 from tsa_core.hosting.waitress.server import WaitressServer
+from tsa_core.http.deferred_routes import DeferredRoutes
+from tsa_core.http.wsgi_types import WsgiApplication
 from tsa_core.service import LiveService, Service
+
+if TYPE_CHECKING:
+    from tsa_core.hosting.granian.listeners import GranianListeners
+
+_FIRST_REQUESTS_SECONDS = 0.1
+"""How long nothing is imported beside the requests that have waited for the start."""
 
 
 class InProcess:
@@ -26,8 +35,17 @@ class InProcess:
 
     def __init__(self, job: ServeJob) -> None:
         self._job = job
-        self._live = LiveService(Service(job.settings), job.build_app)
+        self._routes = DeferredRoutes()
+        self._deferred: DeferredRoutes | None = self._routes
+        self._live = LiveService(Service(job.settings), self._build_app)
         self._reloading: threading.Thread | None = None
+        self._preparing = threading.Thread(target=self._prepare, name="routes", daemon=True)
+        self._ended = threading.Event()
+
+    def _build_app(self, service: Service) -> WsgiApplication:
+        """Return the application; its routes come later at the start alone, since nobody waits for a reload."""
+        deferred, self._deferred = self._deferred, None
+        return self._job.build_app(service, deferred=deferred)
 
     def run(self, started: Started) -> bool:
         """Serve until SIGTERM or SIGINT; returns whether no request was cut off."""
@@ -45,13 +63,21 @@ class InProcess:
             return serve_here(self._live, self._job, lambda: started(facts), ServiceHeartbeat())
         finally:
             control.stop()
-            if self._reloading.is_alive():
-                self._reloading.join(min(1.0, self._job.ending.seconds_left() / 4))
+            self._ended.set()
+            for thread in (self._reloading, self._preparing):
+                if thread.is_alive():
+                    thread.join(min(1.0, self._job.ending.seconds_left() / 4))
 
     def announced(self) -> None:
-        """Begin to carry out reloads, in a thread."""
+        """Begin to carry out reloads, and to make the routes that nobody has asked for yet, in threads."""
         assert self._reloading is not None, "run() comes first"  # noqa: S101 - a mistake of ours
         self._reloading.start()
+        self._preparing.start()
+
+    def _prepare(self) -> None:
+        if not self._ended.wait(_FIRST_REQUESTS_SECONDS) and not self._routes.made:
+            self._routes.prepare()
+            set_imports_aside()
 
     def _apply(self, new: Settings) -> Facts:
         service = self._live.prepare(new)
@@ -105,16 +131,20 @@ def serve_here(
     all_granian = settings.engine == "granian"
     # granian does not say whose certificate a client has shown (decision 228).
     identified = listeners.tls if service.settings.tells_guards_of_certificates else ()
-    granian = GranianListeners(
-        live,
-        settings,
-        tls=() if identified else listeners.tls,
-        plain=listeners.plain if all_granian else (),
-        waiting_profiles=service.waiting_profiles,
-        slot=slot,
-        heartbeat=heartbeat,
-        balances=balances,
-    )
+    granian: GranianListeners | None = None
+    if all_granian or (listeners.tls and not identified):
+        from tsa_core.hosting.granian.listeners import GranianListeners
+
+        granian = GranianListeners(
+            live,
+            settings,
+            tls=() if identified else listeners.tls,
+            plain=listeners.plain if all_granian else (),
+            waiting_profiles=service.waiting_profiles,
+            slot=slot,
+            heartbeat=heartbeat,
+            balances=balances,
+        )
     server: _Wait | WaitressServer = _Wait()
     if identified or not all_granian:
         plain = () if all_granian else listeners.plain
@@ -125,26 +155,28 @@ def serve_here(
         notify_stopping()
         heartbeat.end()
         job.ending.begin()
-        granian.accept_no_more()
+        if granian is not None:
+            granian.accept_no_more()
         server.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
 
     def reload_certificates() -> None:
-        granian.reload_certificates()
+        if granian is not None:
+            granian.reload_certificates()
         server.reload_certificates()
 
     live.on_commit = reload_certificates
     job.serve_profiling()
     try:
-        with granian:
+        with granian or nullcontext():
             if isinstance(server, WaitressServer):
                 heartbeat.beat(Loop.WAITRESS)  # else one that hangs before its first turn would never be missed
             started()
             freeze_startup_objects()
             server.run()
-        job.ending.complete = not (server.cut_off or granian.cut_off)
+        job.ending.complete = not (server.cut_off or (granian is not None and granian.cut_off))
         return job.ending.complete
     finally:
         observability.flush()

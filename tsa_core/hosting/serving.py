@@ -11,6 +11,7 @@ from typing import Any
 from tsa_core.config import Settings
 from tsa_core.hosting.ending import PROCESS_SLACK_SECONDS, Ending
 from tsa_core.hosting.facts import Facts
+from tsa_core.hosting.garbage import set_imports_aside
 from tsa_core.hosting.in_process import InProcess
 from tsa_core.hosting.pid_file import PidFile
 from tsa_core.hosting.sockets import Listeners, open_listeners
@@ -46,6 +47,7 @@ def serve(
 
 
 def _serve(settings: Settings, announce: Announce, read_again: ReadAgain, ending: Ending) -> bool:
+    set_imports_aside()
     with ExitStack() as stack:
         try:
             job = _open_job(settings, read_again, ending, stack)

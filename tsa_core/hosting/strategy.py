@@ -13,6 +13,7 @@ from tsa_core.hosting.profiling import serve_profiling
 from tsa_core.hosting.sockets import Listeners
 from tsa_core.hosting.tls_files import check_tls_files
 from tsa_core.http.app import create_app
+from tsa_core.http.deferred_routes import DeferredRoutes
 from tsa_core.http.observability import Observability
 from tsa_core.http.wsgi_types import WsgiApplication
 from tsa_core.service import Service
@@ -52,13 +53,14 @@ class ServeJob(Value):
     observability: Observability
     ending: Ending
 
-    def build_app(self, service: Service) -> WsgiApplication:
+    def build_app(self, service: Service, *, deferred: DeferredRoutes | None = None) -> WsgiApplication:
         """Return the application over a service; raises ConfigError when the TLS files cannot be used.
 
-        A reload calls this first, so it refuses such files before anything has changed.
+        A reload calls this first, so it refuses such files before anything has changed. With `deferred`, routes are
+        made later.
         """
         check_tls_files(service.settings.server)
-        return create_app(service, self.observability.middleware(service))
+        return create_app(service, self.observability.middleware(service), deferred=deferred)
 
     def serve_profiling(self) -> None:
         """Answer profiling requests in this process, when the settings ask for that."""

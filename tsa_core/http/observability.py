@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from time import perf_counter_ns, time
 from typing import TYPE_CHECKING, Any, Self
 
-import falcon
-
 from tsa_core.api import ConfigError
 from tsa_core.authority import AnsweredRequest, RequestTrace
 from tsa_core.config import Settings
@@ -19,6 +17,8 @@ from tsa_core.logs import AccessLog, AnsweredTogether, access_log, dropped_lines
 from tsa_core.service import Service
 
 if TYPE_CHECKING:
+    import falcon
+
     from tsa_core.metrics.listener import MetricsListener
     from tsa_core.metrics.recorder import Recorder
 

@@ -11,6 +11,8 @@ from urllib.parse import quote, urlsplit
 
 import falcon
 
+from tsa_core.http.timestamp import REPLY_TYPE
+
 NO_CACHE: Final = {
     "Cache-Control": "no-cache, no-store, no-transform, must-revalidate, private, max-age=0",
     "Expires": "Thu, 01 Jan 1970 00:00:00 GMT",
@@ -21,7 +23,6 @@ CHAIN_CACHE: Final = "max-age=86400, immutable"
 _BODY_REQUIRED: Final = 602
 """The code that the reference's framework puts into its JSON for a missing body; the HTTP status is 422."""
 _PING: Final = "/ping"
-REPLY_TYPE: Final = "application/timestamp-reply"
 _UNCHANGED: Final = "/!$&'()*+,;=:@-._~"
 """What Go leaves as it is in a path."""
 

@@ -18,7 +18,7 @@ from tsa_core.api import ProfileReport
 from tsa_core.api.fields import format_duration
 from tsa_core.config import ServerSettings
 from tsa_core.http.openapi import docs_page, openapi_document, read_page
-from tsa_core.http.timestamp import TimestampResource
+from tsa_core.http.timestamp_route import TimestampRoute
 from tsa_core.service import Service
 
 _HOST = re.compile(
@@ -122,7 +122,7 @@ class RootResource:
     The page is what `page` answers, a plugin's for example.
     """
 
-    def __init__(self, page: Responder, timestamp: TimestampResource) -> None:
+    def __init__(self, page: Responder, timestamp: TimestampRoute) -> None:
         self.on_get = self.on_head = page
         self.on_post = timestamp.on_post
 

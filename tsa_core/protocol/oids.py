@@ -46,6 +46,9 @@ ID_ML_DSA_44: Final = "2.16.840.1.101.3.4.3.17"
 ID_ML_DSA_65: Final = "2.16.840.1.101.3.4.3.18"
 ID_ML_DSA_87: Final = "2.16.840.1.101.3.4.3.19"
 
+SIGSTORE_TIMESTAMP_POLICY: Final = "1.3.6.1.4.1.57264.2"
+"""The policy of Sigstore's timestamp server, and ours unless another is configured."""
+
 # ETSI EN 319 422
 ID_PE_QC_STATEMENTS: Final = "1.3.6.1.5.5.7.1.3"
 ESI4_QTST_STATEMENT_1: Final = "0.4.0.19422.1.1"

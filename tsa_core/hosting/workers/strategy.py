@@ -18,10 +18,19 @@ from tsa_core.hosting.workers.watchdog import Watchdog
 _ENDING_SLACK_SECONDS = 10.0
 
 
+def import_for_workers(job: ServeJob) -> None:
+    """Import what only answering needs: workers share the memory of what was imported before they were forked."""
+    import tsa_core.http.routes
+
+    if job.settings.server.engine == "granian" or job.listeners.tls:
+        import tsa_core.hosting.granian.listeners  # noqa: F401
+
+
 class Workers:
     """The strategy for `workers` above 1: this process starts the workers and replaces those that die."""
 
     def __init__(self, job: ServeJob) -> None:
+        import_for_workers(job)
         self._job = job
         self._plans = WorkerPlans(job.settings, describe)
         self._heartbeats = WorkerHeartbeats(job.settings.server.workers)
