@@ -103,6 +103,12 @@ def test_the_servers_version_imports_click_alone(tmp_path: Path) -> None:
     check(imported(tmp_path, *SERVER, "--version"), most=108, without=(*without, *HTTP, "cryptography.x509"))
 
 
+def test_the_help_of_serve_imports_no_settings(tmp_path: Path) -> None:
+    without = [name for name in FRAMEWORKS if name != "click"]
+    modules = imported(tmp_path, *SERVER, "serve", "--help")
+    check(modules, most=150, without=(*without, *HTTP, "cryptography.x509", "tsa_core.config", "tsa_core.api"))
+
+
 def test_check_imports_nothing_of_a_server_that_serves(tmp_path: Path, unit: int) -> None:
     serving = ("asyncio", "multiprocessing", "falcon", "waitress", "granian", "prometheus_client", "structlog")
     check(imported(tmp_path, *SERVER, "check"), most=unit + 386, without=(*serving, "packaging", "rich", *HTTP))
