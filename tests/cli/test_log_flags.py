@@ -69,6 +69,7 @@ def test_a_monitor_of_no_address_is_a_mistake(shell: Shell, follow: tuple[str, .
 def test_a_monitor_that_raises_alarm_shows_no_credentials(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     found = SimpleNamespace(
         signed=SimpleNamespace(checkpoint=SimpleNamespace(origin="log.example", size=1)),
+        behind=False,
         entries=1,
         alarms=("entry 0 is none of a timestamp",),
     )

@@ -18,6 +18,8 @@ from typing import Self
 
 import pytest
 
+from tsa_core.client.log_monitor import MOST_AT_ONCE
+
 from .engines import FakeEngine
 from .logs import LOG_KEY, ORIGIN, numbered
 
@@ -131,6 +133,29 @@ def test_one_look_that_fails_is_no_finding(origin: FakeEngine) -> None:
     with Monitor(origin.url) as monitor:
         monitor.says("nothing was checked")
         assert monitor.process.wait(SECONDS) == 75
+
+
+@pytest.mark.parametrize("follow", [(), ("--follow", "--every", "1")], ids=["once", "followed"])
+def test_what_was_checked_of_a_long_log_need_not_be_read_again(
+    origin: FakeEngine, tmp_path: Path, follow: tuple[str, ...]
+) -> None:
+    """Each portion has its own time limit, so a log of any length can be looked at for the first time."""
+    size = MOST_AT_ONCE + 700
+    origin.fill(numbered(5, size))
+    state, late = tmp_path / "log.seen", origin.folder / "tile/entries/128"
+    late.rename(tmp_path / "late")
+    with Monitor(origin.url, "--state", state) as monitor:
+        monitor.says("128")
+        assert monitor.process.wait(SECONDS) != 0
+    assert json.loads(state.read_text())["size"] == MOST_AT_ONCE
+    (tmp_path / "late").rename(late)
+    with Monitor(origin.url, "--state", state, *follow) as monitor:
+        assert monitor.says(ORIGIN) == f"{ORIGIN}: {size} entries, 700 of them new\n"
+        assert (monitor.end(signal.SIGTERM) if follow else monitor.process.wait(SECONDS)) == 0
+    state.unlink()
+    with Monitor(origin.url, "--state", state, *follow) as monitor:
+        assert monitor.says(ORIGIN) == f"{ORIGIN}: {size} entries, {size} of them new\n"
+        assert (monitor.end(signal.SIGTERM) if follow else monitor.process.wait(SECONDS)) == 0
 
 
 def test_a_finding_ends_it(origin: FakeEngine, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tsa_core.api.transparency import Tile, TimestampEntry, read_entry
 from tsa_core.client.deadline import Deadline
+from tsa_core.client.log_monitor import Seen, look
 from tsa_core.client.log_reader import LogReader, LogUnusable, NotInLog
 
 from .logs import LOG_KEY, START, LocalLog, checkpoint, entry
@@ -110,3 +111,25 @@ def test_damage_is_not_taken_for_absence(reader: LogReader, public: Path, name: 
     with pytest.raises(LogUnusable) as caught:
         reader.prove(read_entry(ENTRIES[300]))
     assert not isinstance(caught.value, NotInLog)
+
+
+@pytest.mark.parametrize("most", [100, 256, 300, 999, 1000])
+def test_a_long_log_is_looked_at_in_portions(reader: LogReader, public: Path, most: int) -> None:
+    seen, indexes = Seen(), []
+    for _ in range(-(-len(ENTRIES) // most)):
+        found = look(reader, seen, now=datetime.now(UTC), each=lambda index, _: indexes.append(index), most=most)
+        assert found.behind == (found.seen.size < len(ENTRIES))
+        assert found.entries == found.seen.size - seen.size <= most
+        seen = found.seen
+    assert indexes == list(range(len(ENTRIES)))
+    assert seen.root == checkpoint(public).checkpoint.root
+
+
+def test_entries_of_another_tree_are_found_in_their_portion(reader: LogReader, public: Path) -> None:
+    """The others follow from what the log signed, and would not show it before the last one is read."""
+    bundle = public / "tile/entries/001"
+    bundle.write_bytes(bundle.read_bytes().replace((300).to_bytes(32, "big"), (301).to_bytes(32, "big")))
+    first = look(reader, Seen(), now=datetime.now(UTC), most=256)
+    assert first.behind
+    with pytest.raises(LogUnusable, match="its entries are not those of the tree that it signed"):
+        look(reader, first.seen, now=datetime.now(UTC), most=256)

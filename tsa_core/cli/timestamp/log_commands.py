@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tsa_core.client.deadline import Deadline
+    from tsa_core.client.errors import TransportError
     from tsa_core.client.log_monitor import Observation, Seen
     from tsa_core.client.log_reader import LogReader
     from tsa_core.protocol.transparency.leaf import TimestampEntry
@@ -137,50 +139,77 @@ def monitor(
     """  # noqa: D301 - the backslash is click's mark
     from tsa_core.cli.timestamp.log_following import LogUnreachable
     from tsa_core.cli.timestamp.log_following import follow as follow_log
-    from tsa_core.client.errors import ClientError, TransportError
-    from tsa_core.client.log_monitor import look
-    from tsa_core.client.transport import is_web_address, without_credentials
+    from tsa_core.client.errors import TransportError
+    from tsa_core.client.transport import is_web_address
 
     for name in ("every", "give_up_after"):
         if not follow and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageMistake(f"--{name.replace('_', '-')} has no effect without --follow")
     if not is_web_address(url):
         raise UsageMistake(f"{printable(url.rpartition('@')[2], 200)} is not an http or https URL")
-    as_json = common(ctx, "output_format") == "json"
-    seen = _read_seen(state_file)
-    shown = _shown_tokens(certificate, as_json=as_json)
+    looks = _Looks(ctx, url, keys, state_file, certificate)
+    if follow:
+        return follow_log(looks.look, looks.keep, every=every, give_up_after=give_up_after, blind=looks.blind)
+    try:
+        while looks.keep(looks.look()):
+            pass
+    except TransportError as error:
+        checked = f"only {looks.read} new entries were checked" if looks.read else "nothing was checked"
+        raise LogUnreachable(f"{error}; {checked}") from None
+    return 0
 
-    def look_once() -> Observation:
-        reader, deadline = _reader(ctx, url, keys)
+
+class _Looks:
+    """Looks at one log, each time from where the last look ended; `read` counts the new entries of a long one."""
+
+    def __init__(
+        self, ctx: click.Context, url: str, keys: tuple[str, ...], state_file: Path | None, certificate: str | None
+    ) -> None:
+        self._ctx = ctx
+        self._url = url
+        self._keys = keys
+        self._state_file = state_file
+        self._as_json = common(ctx, "output_format") == "json"
+        self._shown = _shown_tokens(certificate, as_json=self._as_json)
+        self._seen = _read_seen(state_file)
+        self.read = 0
+
+    def look(self) -> Observation:
+        """Read a portion within --timeout."""
+        from tsa_core.client.log_monitor import look
+
+        reader, deadline = _reader(self._ctx, self._url, self._keys)
         with deadline:
-            return look(reader, seen, now=datetime.now(UTC), each=shown)
+            return look(reader, self._seen, now=datetime.now(UTC), each=self._shown)
 
-    def keep(found: Observation) -> None:
-        nonlocal seen
-        _tell(found, as_json=as_json)
+    def keep(self, found: Observation) -> bool:
+        """Tell and remember what was found, and return whether there is more to read; raises ClientError for alarms."""
+        from tsa_core.client.errors import ClientError
+        from tsa_core.client.transport import without_credentials
+
+        self.read += found.entries
+        if found.behind and not found.alarms:
+            _tell_progress(found)
+        else:
+            _tell(found, self.read, as_json=self._as_json)
         if found.alarms:
             # What is wrong stays wrong: the next look begins where this one did, and says it again.
             raise ClientError(
-                without_credentials(url), f"{len(found.alarms)} entries are wrong; the first: {found.alarms[0]}"
+                without_credentials(self._url), f"{len(found.alarms)} entries are wrong; the first: {found.alarms[0]}"
             )
-        if state_file is not None:
-            _write_seen(state_file, found.seen)
-        seen = found.seen
+        if self._state_file is not None:
+            _write_seen(self._state_file, found.seen)
+        self._seen = found.seen
+        if not found.behind:
+            self.read = 0
+        return found.behind
 
-    def blind(error: TransportError, since: datetime, pause: float) -> None:
+    def blind(self, error: TransportError, since: datetime, pause: float) -> None:
+        """Tell that a look failed."""
         moment = f"{since:%Y-%m-%dT%H:%M:%SZ}"
-        if as_json:
+        if self._as_json:
             console.echo(json.dumps({"Unreachable": str(error), "NothingSince": moment}))
         console.tell(f"{PROGRAM}: {error}; nothing was seen since {moment}; asking again in {pause:.0f} s")
-
-    if follow:
-        return follow_log(look_once, keep, every=every, give_up_after=give_up_after, blind=blind)
-    try:
-        found = look_once()
-    except TransportError as error:
-        raise LogUnreachable(f"{error}; nothing was checked") from None
-    keep(found)
-    return 0
 
 
 def _shown_tokens(certificate: str | None, *, as_json: bool) -> Callable[[int, TimestampEntry], None] | None:
@@ -199,15 +228,22 @@ def _shown_tokens(certificate: str | None, *, as_json: bool) -> Callable[[int, T
     return show
 
 
-def _tell(found: Observation, *, as_json: bool) -> None:
+def _tell_progress(found: Observation) -> None:
+    """Say on a terminal how far the look is, in a line that the next one replaces."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{found.seen.size:,} of {found.signed.checkpoint.size:,} entries are checked\r")
+        sys.stderr.flush()
+
+
+def _tell(found: Observation, new: int, *, as_json: bool) -> None:
     checkpoint = found.signed.checkpoint
     if as_json:
-        document = {"Origin": checkpoint.origin, "Size": checkpoint.size, "New": found.entries}
+        document = {"Origin": checkpoint.origin, "Size": checkpoint.size, "New": new}
         console.echo(json.dumps({**document, "Alarms": found.alarms}))
         return
     for alarm in found.alarms:
         console.tell(alarm)
-    console.echo(f"{checkpoint.origin}: {checkpoint.size} entries, {found.entries} of them new")
+    console.echo(f"{checkpoint.origin}: {checkpoint.size} entries, {new} of them new")
 
 
 def _read_seen(path: Path | None) -> Seen:

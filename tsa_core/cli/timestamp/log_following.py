@@ -34,13 +34,14 @@ class _ToldToEnd(Exception):
 
 
 def follow(
-    look: Callable[[], T], keep: Callable[[T], None], *, every: float, give_up_after: float | None, blind: Blind
+    look: Callable[[], T], keep: Callable[[T], bool], *, every: float, give_up_after: float | None, blind: Blind
 ) -> int:
     """Call `look` every so many seconds until SIGTERM or SIGINT comes, and return the exit code.
 
-    `keep` gets what it returns, and is not interrupted. The code is 0, or 75 when the last look failed. After one that
-    failed the next comes after 1, 2, 4 seconds, up to a minute. Raises LogUnreachable when none succeeded for
-    `give_up_after` seconds, and all but TransportError that `look` and `keep` raise.
+    `keep` gets what it returns, is not interrupted, and says whether the next look comes at once. The code is 0, or 75
+    when the last look failed. After one that failed the next comes after 1, 2, 4 seconds, up to a minute. Raises
+    LogUnreachable when none succeeded for `give_up_after` seconds, and all but TransportError that `look` and `keep`
+    raise.
     """
     seen, since, pause = time.monotonic(), datetime.now(UTC), 0.0
     try:
@@ -60,8 +61,8 @@ def follow(
                     blind(error, since, wait)
                 else:
                     with ending.held():
-                        keep(found)
-                        seen, since, pause, wait = time.monotonic(), datetime.now(UTC), 0.0, every
+                        wait = 0.0 if keep(found) else every
+                        seen, since, pause = time.monotonic(), datetime.now(UTC), 0.0
                 time.sleep(wait)
     except _ToldToEnd:
         return EXIT_TEMPORARY if pause else 0
