@@ -21,9 +21,9 @@ NAMES := $(patsubst signer-%,%,$(patsubst plugins/tsa-%,%,$(filter-out $(BASIC),
 $(if $(and $(filter serve,$(MAKECMDGOALS)),$(UNKNOWN)),$(error There is no plugin $(UNKNOWN); there are: $(NAMES)))
 METADATA := pyproject.toml constraints.txt $(FOLDERS:%=%/pyproject.toml)
 
-# Two workers per core, at most six: a test waits for its servers half of its time. Each takes a run of files, so that
+# Three workers per core, at most eight: a test waits for its servers most of its time. Each takes a run of files, so that
 # a server which a module starts is started once, and whoever is done early takes over what others have not begun.
-WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(6, 2 * (os.cpu_count() or 1)))' 2>/dev/null)
+WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(8, 3 * (os.cpu_count() or 1)))' 2>/dev/null)
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 READY := $(VENV)/.stamp-python$(PYVERSION)

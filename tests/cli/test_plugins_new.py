@@ -30,6 +30,16 @@ signer = provider.open(AcmeHsmOptions(uri="acmehsm:tsa-key", token="open sesame"
 Pki().write_chain(Path(sys.argv[1]), signer.public_key)
 """
 
+# As pip builds a wheel: the folder is the working directory.
+BUILD = """
+import os, sys
+from hatchling.build import build_wheel
+dist, *folders = sys.argv[1:]
+for folder in folders:
+    os.chdir(folder)
+    build_wheel(dist)
+"""
+
 
 def run(
     *command: str | Path, cwd: Path, path: Path | None = None, status: int = 0, **environ: str
@@ -75,11 +85,13 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(workshop: Path) -> Path:
     """Build a wheel of each and unpack it, which is what installing it would do."""
     need("hatchling")
-    site = workshop.parent / "site"
-    for folder in sorted(workshop.iterdir()):
-        dist = workshop.parent / "dist" / folder.name
-        run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", dist, cwd=folder)
-        [wheel] = dist.glob("*.whl")
+    site, dist = workshop.parent / "site", workshop.parent / "dist"
+    dist.mkdir()
+    folders = sorted(workshop.iterdir())
+    run(sys.executable, "-c", BUILD, dist, *folders, cwd=workshop)
+    wheels = sorted(dist.glob("*.whl"))
+    assert len(wheels) == len(folders)
+    for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(site)
     return site

@@ -224,7 +224,7 @@ def test_worker_that_cannot_open_says_so_and_tries_again(tmp_path: Path, fake_pl
     environ = {"PYTHONPATH": str(site), "BROKEN": str(broken)}
     (tmp_path / "tsa.toml").write_text('[profiles.default]\nsigner = "flaky:"\n')
     script = """
-import os, pathlib, sys, wsgiref.util
+import os, pathlib, sys, time, wsgiref.util
 from tsa_core.wsgi import create_app
 app = create_app()
 broken = pathlib.Path(os.environ["BROKEN"])
@@ -247,7 +247,7 @@ if pid == 0:
         broken.unlink()
         assert ask()[0] == "503 Service Unavailable", "not at every request"
         while ask()[0] != "200 OK":
-            pass
+            time.sleep(0.02)
         code = 0
     finally:
         sys.stderr.flush()

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-_PAUSE_SECONDS = 0.01
+_FIRST_PAUSE_SECONDS = 0.005
+_LONGEST_PAUSE_SECONDS = 0.05
+_LONGER = 1.3
+"""Each pause is longer than the one before: what takes a second is not asked for a hundred times."""
 _LATE_SECONDS = 20.0
 """By how much a machine with better things to do may be late."""
 
@@ -15,10 +18,11 @@ _LATE_SECONDS = 20.0
 def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
     """Return as soon as `condition()` holds; raises AssertionError, naming `what`, when it does not in time."""
     deadline = monotonic() + seconds
-    pause = threading.Event()
+    event, pause = threading.Event(), _FIRST_PAUSE_SECONDS
     while not condition():
         assert monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        pause.wait(_PAUSE_SECONDS)
+        event.wait(pause)
+        pause = min(_LONGER * pause, _LONGEST_PAUSE_SECONDS)
 
 
 @contextmanager
