@@ -155,7 +155,7 @@ class Scene:
         server.command[:0] = wrapper
         server.folder = self.folder
         if prelude:
-            server.command[1:3] = ["-c", f"{prelude}\nimport sys\nfrom tsa_core.cli.server import server\n{_RUN}"]
+            server.command[1:3] = ["-c", f"{prelude}\nimport sys\nfrom tsa_core.cli.server_group import server\n{_RUN}"]
         with server:
             yield server
 

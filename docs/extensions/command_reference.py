@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 # Imported here, before autodoc imports with TYPE_CHECKING set, under which pydantic cannot make its models.
-import tsa_core.cli.server
+import tsa_core.cli.check
 import tsa_core.testing  # noqa: F401 - for the comment above alone
 
 Records = list[tuple[str, str]]

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.paths.encoded_certificates import CA, Extension, encoded
 from tsa_core.api import ConfigError
-from tsa_core.cli.server import server
+from tsa_core.cli.server_group import server
 from tsa_core.conformance.chains import PROFILES, rules_of
 from tsa_core.protocol import der
 from tsa_core.testing import Pki, shared_key, write_pem

@@ -9,7 +9,7 @@ import click
 import pytest
 
 PROGRAMS = {
-    "timestamp-server": "tsa_core.cli.server:server",
+    "timestamp-server": "tsa_core.cli.server_group:server",
     "timestamp-cli": "tsa_core.cli.timestamp.group:cli",
     "certificate-maker": "tsa_core.cli.certificate_maker:certificate_maker",
     "fetch-tsa-certs": "tsa_core.cli.fetch_tsa_certs:fetch_tsa_certs",

@@ -22,7 +22,7 @@ from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_core.api import ConfigError, PluginError
 from tsa_core.authority import load_chain
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
-from tsa_core.cli.server import server
+from tsa_core.cli.server_group import server
 from tsa_core.config import load_settings
 from tsa_core.service import Service
 from tsa_core.testing import ServerProcess, encode_request, require_program

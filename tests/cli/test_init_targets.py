@@ -19,7 +19,7 @@ from tsa_core.api import ConfigError, TsaError
 from tsa_core.authority import load_chain
 from tsa_core.cli import init_files, init_targets, plugin_commands
 from tsa_core.cli.output_file import write_file
-from tsa_core.cli.server import server
+from tsa_core.cli.server_group import server
 from tsa_core.config import DEFAULT_POLICY, load_settings
 from tsa_core.conformance.chains import ChainCase, Outcome, judge
 from tsa_core.conformance.profiles import CONFORMANCE

@@ -45,7 +45,8 @@ def test_help_imports_no_plugin_and_lists_the_commands_of_plugins(
 ) -> None:
     site = fake_plugin("bomb", BOMB, command=True)
     fake_plugin("quiet", BOMB)
-    code = "import sys; from tsa_core.cli.server import server\ntry: server(sys.argv[1:])\nfinally: print(*sys.modules)"
+    program = "from tsa_core.cli.server_group import server\ntry: server(sys.argv[1:])\nfinally: print(*sys.modules)"
+    code = f"import sys; {program}"
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": str(site)},

@@ -15,7 +15,7 @@ from tests.cli.timestamp_shell import Shell
 from tsa_backends.commands import run_command
 from tsa_core import __version__
 from tsa_core.cli.program_group import LazyGroup, all_commands, flags_after_the_command
-from tsa_core.cli.server import server
+from tsa_core.cli.server_group import server
 from tsa_core.cli.timestamp.group import cli
 from tsa_core.host import PluginHost
 from tsa_core.testing import require_program

@@ -15,7 +15,7 @@ import pytest
 from tsa_core.cli.certificate_maker import certificate_maker
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 from tsa_core.cli.maker_create import create
-from tsa_core.cli.server import server
+from tsa_core.cli.server_group import server
 from tsa_core.cli.timestamp.group import cli
 
 PROGRAMS: dict[str, click.Command] = {

@@ -13,7 +13,7 @@ from tests.cli.timestamp_shell import Shell
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 from tsa_core.cli.program_group import all_commands
 from tsa_core.cli.repeated_flags import refuse_repeated_flags
-from tsa_core.cli.server import server
+from tsa_core.cli.server_group import server
 from tsa_core.cli.timestamp.group import cli
 
 

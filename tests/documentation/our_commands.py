@@ -21,7 +21,7 @@ _CHOICE_HOLE = re.compile(r"[A-Z]{2,}|\.\.\.|\$")
 def program(name: str) -> click.Command:
     """Return a program's click command."""
     if name == "timestamp-server":
-        from tsa_core.cli.server import server
+        from tsa_core.cli.server_group import server
 
         return server
     if name == "timestamp-cli":

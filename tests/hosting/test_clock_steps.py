@@ -108,7 +108,7 @@ class Moved(datetime):
         return datetime.now(tz) + timedelta(seconds=int(Path(sys.argv[1]).read_text().strip()[:-1]))
 
 reference.datetime = builtin.datetime = Moved
-from tsa_core.cli.server import server
+from tsa_core.cli.server_group import server
 server(sys.argv[2:])
 """
 

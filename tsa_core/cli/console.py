@@ -125,6 +125,23 @@ def prepare_completion(program: str) -> None:
         import tsa_core.cli.completion  # noqa: F401 - importing it is what makes them known
 
 
+def show(text: str, program: str) -> NoReturn:
+    """Print a text on stdout and exit, as `run` does with a command that only prints."""
+    open_closed_descriptors()
+    try:
+        with guarded_output():
+            echo(text)
+    except OutputError as error:
+        _fail_to_print(error, program)
+    raise SystemExit(0)
+
+
+def _fail_to_print(error: OutputError, program: str) -> NoReturn:
+    if not error.quiet:
+        fail(program, str(error), EXIT_OUTPUT)
+    raise SystemExit(EXIT_OUTPUT)
+
+
 def run(command: click.Command, program: str) -> NoReturn:
     """Run a command and turn every foreseen failure into lines on stderr and an exit code, never a traceback."""
     import click
@@ -149,7 +166,5 @@ def run(command: click.Command, program: str) -> NoReturn:
     except TsaError as error:
         fail(program, str(error), EXIT_TEMPORARY if isinstance(error, TemporaryFailure) else EXIT_USAGE)
     except OutputError as error:
-        if not error.quiet:
-            fail(program, str(error), EXIT_OUTPUT)
-        code = EXIT_OUTPUT
+        _fail_to_print(error, program)
     raise SystemExit(code if isinstance(code, int) else 0)

@@ -164,7 +164,7 @@ def _serve() -> None:
     mains = {program: importlib.import_module(module).main for program, module in PROGRAMS.items()}
     # What commands import when they are asked for or run, here already: else each child would import it anew.
     importlib.import_module("tsa_core.cli.program_group").all_commands(
-        importlib.import_module("tsa_core.cli.server").server
+        importlib.import_module("tsa_core.cli.server_group").server
     )
     for module in (
         "tsa_core.hosting.serving",

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.service.anchored_trail import OtherTsa, anchored
-from tsa_core.cli.server import server
+from tsa_core.cli.server_group import server
 
 pytestmark = [pytest.mark.plugin("auditfile"), pytest.mark.plugin("memory")]
 
