@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tsa_core import api
 from tsa_core.api import PrivateKey
+from tsa_core.testing.pki import shared_key
 
 NOT_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
 NOT_AFTER = datetime(2070, 1, 1, tzinfo=UTC)
@@ -50,7 +51,9 @@ def new_key(kind: str) -> PrivateKey:
 @cache
 def key(kind: str) -> PrivateKey:
     """Return the one key of this kind that all tests of a process share."""
-    return new_key(kind)
+    if kind in {"p224", "rsa-1024"}:
+        return new_key(kind)
+    return shared_key(f"ecdsa-{kind}" if kind.startswith("p") else kind)
 
 
 def name(common_name: str) -> x509.Name:

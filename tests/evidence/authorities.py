@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from tsa_core.api import PrivateKey
 from tsa_core.protocol.hashes import HashAlgorithm
 from tsa_core.protocol.signatures import SignatureAlgorithm
 from tsa_core.testing import forge
-from tsa_core.testing.forged_pki import Issued, ca_extensions, issue, make_key, name, signer_extensions
+from tsa_core.testing.forged_pki import Issued, ca_extensions, issue, name, shared, signer_extensions
 from tsa_core.verify import TrustStore
 
 CERTIFICATES_UNTIL = 2080
@@ -22,12 +20,6 @@ CERTIFICATES_UNTIL = 2080
 
 def at(year: int, month: int = 1, day: int = 1) -> datetime:
     return datetime(year, month, day, 12, tzinfo=UTC)
-
-
-@cache
-def key(kind: str, number: int = 0) -> PrivateKey:
-    """Return a key that all tests of a process share; `number` tells several of a kind apart."""
-    return make_key(kind)
 
 
 @dataclass
@@ -49,11 +41,11 @@ class Authority:
     def __post_init__(self) -> None:
         until = at(CERTIFICATES_UNTIL)
         self.root = issue(
-            name(f"{self.title} Root"), key=key(self.kind, 1), extensions=ca_extensions(),
+            name(f"{self.title} Root"), key=shared(self.kind, 1), extensions=ca_extensions(),
             not_before=self.start, not_after=until, digest=self.digest,
         )  # fmt: skip
         self.signer = issue(
-            name(f"{self.title} Signer"), issuer=self.root, key=key(self.kind),
+            name(f"{self.title} Signer"), issuer=self.root, key=shared(self.kind),
             extensions=(*signer_extensions(), *self.extra), not_before=self.start, not_after=self.end,
             digest=self.digest,
         )  # fmt: skip

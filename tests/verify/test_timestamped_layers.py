@@ -25,7 +25,7 @@ from tsa_core.protocol.timestamped_data import (
 )
 from tsa_core.protocol.token_material import with_material
 from tsa_core.testing import forge
-from tsa_core.testing.forged_pki import Issued, ca_extensions, issue, make_chain, make_key, signer_extensions
+from tsa_core.testing.forged_pki import Issued, ca_extensions, issue, make_chain, shared, signer_extensions
 from tsa_core.testing.forged_revocation import basic_response, crl, entry, ocsp_response, single
 from tsa_core.verify import (
     DEFAULT_PERIODS,
@@ -55,11 +55,11 @@ class Authority:
 
     def __init__(self, kind: str, begin: int, end: int) -> None:
         self.root = issue(
-            f"Root {begin}", key=make_key(kind), extensions=ca_extensions(), not_before=day(begin, 1),
+            f"Root {begin}", key=shared(kind, 1), extensions=ca_extensions(), not_before=day(begin, 1),
             not_after=day(begin + 40),
         )  # fmt: skip
         self.signer = issue(
-            f"TSA {begin}", issuer=self.root, key=make_key(kind), extensions=signer_extensions(),
+            f"TSA {begin}", issuer=self.root, key=shared(kind), extensions=signer_extensions(),
             not_before=day(begin, 1), not_after=day(end, 1),
         )  # fmt: skip
 

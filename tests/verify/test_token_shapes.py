@@ -12,12 +12,17 @@ from tsa_core.protocol import der
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.tstinfo import Accuracy, encode_signing_time
 from tsa_core.testing import forge
-from tsa_core.testing.forged_pki import make_chain
+from tsa_core.testing.forged_pki import Chain, ca_extensions, issue, shared, signer_extensions, timestamping
 from tsa_core.verify import TrustStore, VerificationError, Verifier, shapes
 from tsa_core.verify.shapes import Shape, Shapes
 from tsa_core.verify.statement import Reading, open_reply, read_statement
 
-CHAIN = make_chain("rsa2048")  # its signatures have one length
+ROOT = issue("Root", key=shared("rsa2048", 1), extensions=ca_extensions())
+INTERMEDIATE = issue(
+    "Intermediate", issuer=ROOT, key=shared("rsa2048", 2), extensions=(*ca_extensions(0), timestamping(critical=False))
+)
+SIGNER = issue("Signer", issuer=INTERMEDIATE, key=shared("rsa2048"), extensions=signer_extensions())
+CHAIN = Chain(root=ROOT, intermediate=INTERMEDIATE, signer=SIGNER)  # its signatures have one length
 BAG = [CHAIN.signer.der, CHAIN.intermediate.der]
 ATTRIBUTE = der.sequence(der.oid("1.2.3.4"), der.tlv(der.SET, der.null()))
 BITS = (0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tsa_core.api import PrivateKey, new_key
+from tsa_core.testing.pki import shared_key
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=365 * 20)
@@ -49,6 +50,11 @@ def make_key(kind: str = "p256") -> PrivateKey:
     if kind == "rsa1024":
         return rsa.generate_private_key(65537, 1024)  # noqa: S505 - to be refused
     return new_key(_KINDS[kind])
+
+
+def shared(kind: str, number: int = 0) -> PrivateKey:
+    """Return what `tsa_core.testing.shared_key` returns; `kind` is one of KEY_KINDS."""
+    return shared_key(_KINDS[kind], number)
 
 
 def timestamping(*, critical: bool = True) -> Extension:

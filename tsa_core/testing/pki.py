@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +22,12 @@ _CLOCK_GRACE: Final = timedelta(minutes=5)
 _VALIDITY: Final = timedelta(days=365)
 
 
-@lru_cache(maxsize=32)
-def shared_key(kind: str = "ecdsa-p256") -> PrivateKey:
-    """Return this process's one key of a kind, for tests that only need any: making an RSA key takes a second."""
+@cache
+def shared_key(kind: str = "ecdsa-p256", number: int = 0) -> PrivateKey:  # noqa: ARG001 - the cache looks at it
+    """Return this process's one key of a kind, for tests that only need any: making an RSA key takes a second.
+
+    `number` tells several of a kind apart.
+    """
     return new_key(kind)
 
 
