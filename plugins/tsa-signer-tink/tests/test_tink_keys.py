@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ def new_handle(template: str) -> Any:
     return tink.new_keyset_handle(getattr(signature.signature_key_templates, template))
 
 
+@functools.cache
+def some_handle(template: str) -> Any:
+    """Return the one keyset of a template that all tests share which need any: an RSA key takes half a second."""
+    return new_handle(template)
+
+
 def open_cleartext(keyset: Any, folder: Path, **options: Any) -> Signer:
     path = folder / "keyset.bin"
     path.write_bytes(keyset.SerializeToString())
@@ -59,7 +66,7 @@ def as_cms_has_it(made: bytes, keyset: Any) -> bytes:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_public_half_verifies_what_tink_signed(template: str, tmp_path: Path) -> None:
-    handle = new_handle(template)
+    handle = some_handle(template)
     keyset = to_proto(handle)
     signer = open_cleartext(keyset, tmp_path, rsa_pss="_PSS_" in template)
     made = handle.primitive(signature.PublicKeySign).sign(MESSAGE)
@@ -69,7 +76,7 @@ def test_public_half_verifies_what_tink_signed(template: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("template", [name for name in TEMPLATES if name != "ECDSA_P256_RAW"])
 def test_tink_verifies_what_the_signer_signed_when_its_prefix_is_put_before_it(template: str, tmp_path: Path) -> None:
-    handle = new_handle(template)
+    handle = some_handle(template)
     keyset = to_proto(handle)
     signer = open_cleartext(keyset, tmp_path, rsa_pss="_PSS_" in template)
     bare = signer.sign(MESSAGE, timeout=5)
@@ -82,7 +89,7 @@ def test_tink_verifies_what_the_signer_signed_when_its_prefix_is_put_before_it(t
 
 @pytest.mark.parametrize("prefix", [tink_pb2.TINK, tink_pb2.LEGACY, tink_pb2.RAW, tink_pb2.CRUNCHY])
 def test_signature_carries_no_prefix_whatever_the_keyset_says(prefix: int, tmp_path: Path) -> None:
-    keyset = to_proto(new_handle("ED25519"))
+    keyset = to_proto(some_handle("ED25519"))
     keyset.key[0].output_prefix_type = prefix
     signer = open_cleartext(keyset, tmp_path)
     made = signer.sign(MESSAGE, timeout=5)
@@ -104,14 +111,14 @@ def test_signature_carries_no_prefix_whatever_the_keyset_says(prefix: int, tmp_p
     ],
 )
 def test_digest_is_the_keysets(template: str, algorithm: str, tmp_path: Path) -> None:
-    assert open_cleartext(to_proto(new_handle(template)), tmp_path).algorithm.name == algorithm
+    assert open_cleartext(to_proto(some_handle(template)), tmp_path).algorithm.name == algorithm
 
 
 @pytest.mark.parametrize("template", ["ECDSA_P384", "ECDSA_P384_SHA512"])
 def test_template_with_another_digest_than_the_curves_is_warned_of(
     template: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    signer = open_cleartext(to_proto(new_handle(template)), tmp_path)
+    signer = open_cleartext(to_proto(some_handle(template)), tmp_path)
     advice = (
         "its template signs with sha512, and clients expect sha384 with this curve; "
         "make the next one with the template ECDSA_P384_SHA384"
@@ -125,7 +132,7 @@ def test_template_with_another_digest_than_the_curves_is_warned_of(
 def test_template_with_the_curves_digest_is_not_warned_of(
     template: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    signer = open_cleartext(to_proto(new_handle(template)), tmp_path)
+    signer = open_cleartext(to_proto(some_handle(template)), tmp_path)
     assert "its template" not in caplog.text
     assert "template" not in signer.details()
 
@@ -133,7 +140,7 @@ def test_template_with_the_curves_digest_is_not_warned_of(
 def test_signer_hash_chooses_another_digest_and_silences_the_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    signer = open_cleartext(to_proto(new_handle("ECDSA_P384")), tmp_path, signature_digest="sha384")
+    signer = open_cleartext(to_proto(some_handle("ECDSA_P384")), tmp_path, signature_digest="sha384")
     assert signer.algorithm.name == "ecdsa-sha384"
     assert signer.algorithm.is_valid(signer.public_key, signer.sign(MESSAGE, timeout=5), MESSAGE)
     assert "its template" not in caplog.text
@@ -141,20 +148,20 @@ def test_signer_hash_chooses_another_digest_and_silences_the_warning(
 
 def test_signer_hash_that_the_key_cannot_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"keyset\.bin: Ed25519 goes with sha512, not with sha256"):
-        open_cleartext(to_proto(new_handle("ED25519")), tmp_path, signature_digest="sha256")
+        open_cleartext(to_proto(some_handle("ED25519")), tmp_path, signature_digest="sha256")
 
 
 # -- the padding ------------------------------------------------------------------------------------------------------
 
 
 def test_pss_key_needs_the_switch_and_others_refuse_it(tmp_path: Path) -> None:
-    pss = to_proto(new_handle("RSA_SSA_PSS_3072_SHA256_SHA256_32_F4"))
+    pss = to_proto(some_handle("RSA_SSA_PSS_3072_SHA256_SHA256_32_F4"))
     assert open_cleartext(pss, tmp_path, rsa_pss=True).algorithm.name == "rsa-pss-sha256"
     with pytest.raises(ConfigError, match="is for RSA-PSS; set rsa_pss = true"):
         open_cleartext(pss, tmp_path)
     for template in ("RSA_SSA_PKCS1_3072_SHA256_F4", "ECDSA_P256"):
         with pytest.raises(ConfigError, match="is not for RSA-PSS, which rsa_pss asks for"):
-            open_cleartext(to_proto(new_handle(template)), tmp_path, rsa_pss=True)
+            open_cleartext(to_proto(some_handle(template)), tmp_path, rsa_pss=True)
 
 
 # -- what is no key ---------------------------------------------------------------------------------------------------
@@ -174,7 +181,7 @@ def refusal(keyset: Any) -> str:
 
 def changed(template: str, kind: Any, change: Any) -> Any:
     """Return a keyset whose key proto was changed."""
-    keyset = to_proto(new_handle(template))
+    keyset = to_proto(some_handle(template))
     proto = kind.FromString(keyset.key[0].key_data.value)
     change(proto)
     keyset.key[0].key_data.value = proto.SerializeToString()
@@ -183,19 +190,19 @@ def changed(template: str, kind: Any, change: Any) -> Any:
 
 @pytest.mark.parametrize("template", ["SLH_DSA_SHA2_128S"])
 def test_key_of_a_kind_that_cannot_sign_timestamps_is_named(template: str) -> None:
-    text = refusal(to_proto(new_handle(template)))
+    text = refusal(to_proto(some_handle(template)))
     assert "is of the type SlhDsaPrivateKey, which cannot sign timestamps; make a keyset with" in text
 
 
 def test_public_keyset_is_no_signer() -> None:
-    assert "is of the type EcdsaPublicKey" in refusal(to_proto(new_handle("ECDSA_P256").public_keyset_handle()))
+    assert "is of the type EcdsaPublicKey" in refusal(to_proto(some_handle("ECDSA_P256").public_keyset_handle()))
 
 
 @pytest.mark.parametrize(
     "template", ["ECDSA_P256", "ED25519", "ML_DSA_65", "RSA_SSA_PKCS1_3072_SHA256_F4"], ids=lambda name: name[:6]
 )
 def test_damaged_key_is_refused(template: str) -> None:
-    keyset = to_proto(new_handle(template))
+    keyset = to_proto(some_handle(template))
     keyset.key[0].key_data.value = keyset.key[0].key_data.value[:-7]
     assert refusal(keyset).endswith("is damaged")
     keyset.key[0].key_data.value = b""
