@@ -15,7 +15,7 @@ from tsa_core.api import RequestContext
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROCESSES = 4
-COUNT = 10_000
+COUNT = 5_000
 
 
 def start() -> subprocess.Popen[str]:
@@ -34,7 +34,7 @@ def whole_lines(text: str) -> list[str]:
 
 
 def test_s02_serial_numbers_are_unique_across_processes_and_crashes() -> None:
-    """Four processes stamp 10,000 times each, one of them is killed in the middle and started again."""
+    """Four processes stamp 5,000 times each, one of them is killed in the middle and started again."""
     processes = [start() for _ in range(PROCESSES)]
     victim = processes[0]
     try:

@@ -36,6 +36,9 @@ from tsa_core.api import (
     Clock, ClockMonitor, ClockVerdict, HealthCheck, HealthStatus, LocalKeySigner, Provider, SignerOptions,
     SignerUnavailable, TimeReading, hookimpl,
 )
+from tsa_response_archive import processor
+
+processor._PROBE_SECONDS = 0.2  # of ten seconds
 
 FOLDER = Path({folder!r})
 
@@ -107,14 +110,14 @@ max_verdict_age = "24h"
 sinks = ["auditfile"]
 [audit.auditfile]
 path = "audit.jsonl"
-probe_interval = "1s"
+probe_interval = "200ms"
 [response]
 processors = ["archive"]
 [response.archive]
 directory = "archive"
 [health]
 checks = ["parts"]
-trial_interval = "1s"
+trial_interval = "200ms"
 [metrics]
 port = 0
 """
