@@ -21,6 +21,7 @@ from tsa_core.authority import RequestTrace
 from tsa_core.logs.access import AccessLog, AnsweredTogether, ConsoleAccessLog, JsonAccessLog
 from tsa_core.logs.formatting import LineFormatter
 from tsa_core.logs.keys import KEYS as KEYS_OF
+from tsa_core.logs.keys import KeysName
 from tsa_core.logs.writer import LineWriter
 
 KEYS = (
@@ -78,7 +79,14 @@ def test_a_granted_request_as_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "log", [partial(JsonAccessLog, digest=True), partial(JsonAccessLog, keys=KEYS_OF["gcp"]), ConsoleAccessLog]
+    "log",
+    [
+        JsonAccessLog,
+        partial(JsonAccessLog, digest=True),
+        partial(JsonAccessLog, keys=KEYS_OF["gcp"]),
+        ConsoleAccessLog,
+    ],
+    ids=["JSON", "with digest", "gcp", "console"],
 )
 def test_requests_that_are_answered_together_have_the_lines_that_each_has_alone(
     log: Callable[[LineWriter], AccessLog],
@@ -103,6 +111,25 @@ def test_requests_that_are_answered_together_have_the_lines_that_each_has_alone(
     for _ in range(2):  # prepared, and known from before
         assert together.lines(AnsweredTogether(1.5, "POST", "/a%20b", ended_ns, requests)) == "".join(alone)
     assert all(f"id-{client}" in line for (_, _, client, _), line in zip(requests, alone, strict=True))
+
+
+@pytest.mark.parametrize("keys", ["plain", "ecs"])
+@pytest.mark.parametrize(
+    "request_id", ["id-1", EVIL, "%s%%", "", None], ids=["usual", "evil", "percent", "empty", "none"]
+)
+def test_a_line_joined_from_pieces_is_the_line_that_is_filled_in(keys: KeysName, request_id: str | None) -> None:
+    log = JsonAccessLog(LineWriter(2), keys=KEYS_OF[keys])
+    granted, countersigned = trace_of(PlainRequest().encode()), trace_of(PlainRequest().encode())
+    countersigned.serial_der = b""
+    for client in ("192.0.2.1", "%s%%.3f%.0f"):
+        for trace in (granted, countersigned):
+            for duration_ns in (0, 499, 1_234_567, 10**12):
+                ended_ns = trace.started + duration_ns
+                requests = [(trace, "200", client, request_id)]
+                line = log.lines(AnsweredTogether(1.5, "POST", "/a%20b", ended_ns, requests))
+                prepared = log._prepare("POST", "/a%20b", "200", client, trace)
+                assert line == log._fill(prepared, log._time(1.5), duration_ns, request_id, trace)
+                json.loads(line)
 
 
 def test_one_line_that_cannot_be_made_prevents_no_other() -> None:

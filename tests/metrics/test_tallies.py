@@ -152,6 +152,45 @@ def test_requests_that_are_answered_together_are_counted_as_each_alone_is() -> N
     assert found["requests_in_flight{}"] == 0
 
 
+def test_batches_before_and_after_a_reload_are_counted_apart() -> None:
+    with open_service(Parts(sinks=[TestSink()])) as service:
+        watch = Watch(service)
+        traces = [RequestTrace() for _ in range(3)]
+        for trace in traces:
+            service.authority.respond(GOOD, RequestContext(), trace)
+        traces[0].audit_began = traces[0].audit_ended = 0  # the service before had no sink
+        traces[2].algorithm = "ed25519"  # and this one has another key since
+        for trace in traces:
+            watch.recorder.begin()
+            watch.recorder.end_together(
+                route="/r", method="POST", ended_ns=trace.ended, answered=[(trace, "200", "192.0.2.1", "id")]
+            )
+        found = watch.samples()
+    assert found["tokens_total{profile=default}"] == 3
+    assert found["signatures_total{algorithm=ecdsa-sha256,outcome=signed}"] == 2
+    assert found["signatures_total{algorithm=ed25519,outcome=signed}"] == 1
+    assert found["audit_latency_seconds_count{profile=default}"] == 2
+    assert 0 <= found["audit_latency_seconds_sum{profile=default}"] < 60
+    assert found["requests_in_flight{}"] == 0
+
+
+def test_small_batches_are_counted_when_there_are_32_requests_of_them() -> None:
+    with open_service() as service:
+        watch = Watch(service)
+        trace = RequestTrace()
+        service.authority.respond(GOOD, RequestContext(), trace)
+        answered = [(trace, "200", "192.0.2.1", "id")] * 5
+        waiting = []
+        for _ in range(9):
+            for _ in answered:
+                watch.recorder.begin()
+            watch.recorder.end_together(route="/r", method="POST", ended_ns=trace.ended, answered=answered)
+            waiting.append(sum(len(batch) for *_, batch in watch.recorder._together))
+        assert waiting == [5, 10, 15, 20, 25, 30, 0, 5, 10]
+        assert watch.samples()["http_requests_total{code=200,method=POST,path=/r}"] == 45
+        assert watch.samples()["requests_in_flight{}"] == 0
+
+
 def test_durations_are_seconds() -> None:
     with open_service() as service:
         watch = Watch(service)

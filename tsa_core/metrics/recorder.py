@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 K = TypeVar("K")
 _Event = tuple[str | None, str, str, int, RequestTrace]
 """An answered request: route, method, code, nanoseconds, trace."""
+_Together = tuple[str, str, int, Sequence[AnsweredRequest]]
+"""Requests that were answered together: route, method, when that was, the requests."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _FLUSH_SECONDS = 1.0
@@ -60,6 +62,9 @@ class Recorder:
         self._begun: list[None] = []
         """Requests that have arrived since the last count; what is appended to a list needs no lock."""
         self._events: list[_Event] = []
+        self._together: list[_Together] = []
+        self._uncounted = 0
+        """About how many requests there are in `_together`: threads may count at the same time."""
         self._in_flight = 0
         self._requests: dict[tuple[str | None, str, str], Tally] = {}
         self._signed: dict[tuple[str, str], Tally] = {}
@@ -101,43 +106,24 @@ class Recorder:
     def end_together(self, *, route: str, method: str, ended_ns: int, answered: Sequence[AnsweredRequest]) -> None:
         """Record requests of nobody in particular that were answered together at `ended_ns`.
 
-        Those that were granted are counted at once: all of them together cost little more than one.
+        They are counted with others, since to count many costs little more than to count one. Nothing may change
+        `answered` after this call.
         """
-        granted: dict[tuple[str, str], list[RequestTrace]] = {}
-        for trace, code, _, _ in answered:
-            if trace.failure is None and trace.profile is not None:
-                granted.setdefault((trace.profile, code), []).append(trace)
-            else:
-                self.end(route=route, method=method, code=code, duration_ns=ended_ns - trace.started, trace=trace)
-        with self._counting:
-            self._count_begun()
-            for (profile, code), traces in granted.items():
-                self._in_flight -= len(traces)
-                key = route, method, code
-                tally = self._requests.get(key) or self._new_request_tally(key)
-                tally.add_all([ended_ns - trace.started for trace in traces])
-                self._note_tokens(profile, traces)
-                if self._tenants is not None:
-                    by_tenant = self._tenants.label(""), "granted"
-                    self._by_tenant[by_tenant] = self._by_tenant.get(by_tenant, 0) + len(traces)
-
-    def _note_tokens(self, profile: str, traces: Sequence[RequestTrace]) -> None:
-        """Count the tokens of a profile, and the signatures in them."""
-        first = traces[0]
-        _tally(self._signed, (profile, first.algorithm or "")).add_all(
-            [trace.sign_ended - trace.sign_began for trace in traces]
-        )
-        if first.audit_began:
-            _tally(self._audited, profile).add_all([trace.audit_ended - trace.audit_began for trace in traces])
-        self._tokens[profile] = self._tokens.get(profile, 0) + len(traces)
+        self._together.append((route, method, ended_ns, answered))
+        self._uncounted += len(answered)
+        if self._uncounted >= _MAX_EVENTS:
+            self._count()
 
     # -- later, for many requests -------------------------------------------------------------------------------
 
     def _count(self) -> None:
         """Count the events that wait."""
         with self._counting:
+            together, self._uncounted = self._together[:], 0
+            del self._together[: len(together)]
             events = self._events[:]
             del self._events[: len(events)]
+            events += self._count_together(together)
             self._count_begun()  # after that: what has ended meanwhile is counted next time, what has begun now
             self._in_flight -= len(events)
             for route, method, code, duration_ns, trace in events:
@@ -154,6 +140,38 @@ class Recorder:
         begun = len(self._begun)
         del self._begun[:begun]
         self._in_flight += begun
+
+    def _count_together(self, together: Sequence[_Together]) -> Sequence[_Event]:
+        """Count requests that were granted, and return the others of those that were answered together."""
+        others: list[_Event] = []
+        granted: dict[tuple[str, str, str, str, str], tuple[list[int], list[RequestTrace]]] = {}
+        for route, method, ended_ns, answered in together:
+            kind: object = None
+            for trace, code, _, _ in answered:
+                if trace.failure is not None or trace.profile is None:
+                    others.append((route, method, code, ended_ns - trace.started, trace))
+                    continue
+                if kind != (kind := (route, method, code, trace.profile, trace.algorithm or "")):
+                    durations, traces = granted.setdefault(kind, ([], []))
+                durations.append(ended_ns - trace.started)
+                traces.append(trace)
+        for (route, method, code, profile, algorithm), (durations, traces) in granted.items():
+            self._in_flight -= len(traces)
+            key = route, method, code
+            (self._requests.get(key) or self._new_request_tally(key)).add_all(durations)
+            self._note_tokens(profile, algorithm, traces)
+            if self._tenants is not None:
+                by_tenant = self._tenants.label(""), "granted"
+                self._by_tenant[by_tenant] = self._by_tenant.get(by_tenant, 0) + len(traces)
+        return others
+
+    def _note_tokens(self, profile: str, algorithm: str, traces: Sequence[RequestTrace]) -> None:
+        """Count the tokens of a profile, and the signatures in them."""
+        _tally(self._signed, (profile, algorithm)).add_all([trace.sign_ended - trace.sign_began for trace in traces])
+        audited = [trace.audit_ended - trace.audit_began for trace in traces if trace.audit_began]
+        if audited:
+            _tally(self._audited, profile).add_all(audited)
+        self._tokens[profile] = self._tokens.get(profile, 0) + len(traces)
 
     def _new_request_tally(self, key: tuple[str | None, str, str]) -> Tally:
         route, method, code = key
