@@ -10,8 +10,6 @@ import sys
 from importlib.util import find_spec
 from typing import Final
 
-from tsa_core.origin import install_command
-
 MODULES: Final = (
     "falcon",
     "granian",
@@ -37,6 +35,8 @@ def missing_modules() -> list[str]:
 def require_server(program: str) -> None:
     """End the process with one line that says what to install, unless everything that a server needs is there."""
     if missing := missing_modules():
+        from tsa_core.origin import install_command  # which reads metadata, and is for this message alone
+
         sys.stderr.write(
             f"{program}: error: this is an installation for verification alone, without what the server needs: "
             f"{', '.join(missing)}. Install a plugin for the key, tsa-signer-file for example, which brings it; or the "

@@ -15,7 +15,9 @@ from tsa_core.client import TimestampClient
 from tsa_core.host import COMMAND_GROUP, GROUP, installed_plugins
 from tsa_core.testing.http_tsa import HttpTsa
 
-CLIENT, SERVER = ("-m", "tsa_core.cli.timestamp"), ("-m", "tsa_core.cli.server")
+CLIENT = ("-m", "tsa_core.cli.timestamp")
+SERVER = ("-c", "from tsa_core.cli.programs import timestamp_server; timestamp_server()")
+"""As users start it: after a look at what is installed."""
 VERIFY = ("verify", "--artifact", "a.txt", "--timestamp", "r.tsr", "--certificate-chain", "chain.pem")
 PYDANTIC, HTTP = ("pydantic", "pydantic_core"), ("urllib3", "http.client", "ssl")
 COMPILERS = ("dataclasses", "inspect")
