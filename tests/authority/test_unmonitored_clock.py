@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,7 +25,7 @@ class Kernel:
         return self.state
 
     def set(self, **fields: Any) -> None:
-        self.state = replace(self.state, **fields)
+        self.state = self.state.replace(**fields)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from tsa_backends.commands import run_command
 from tsa_core.api import ConfigError
-from tsa_core.cli.reference_settings import Loaded, load
+from tsa_core.cli.reference_settings import FLAG_NAMES, Loaded, all_flags, load
 from tsa_core.cli.serve import serve
 from tsa_core.testing import ServerProcess
 
@@ -269,3 +269,8 @@ def test_a_server_says_at_start_what_it_has_read(here: Path) -> None:
     lines = [json.loads(line) for line in server.log.splitlines()]
     assert f"settings are read from {here}/timestamp-server.yaml" in lines[0]["event"]
     assert "the variable HOST gives --host" in lines[1]["event"]
+
+
+def test_the_names_of_flags_are_those_that_are_parsed() -> None:
+    parsed = {name for parameter in all_flags().params for name in parameter.opts if name.startswith("--")}
+    assert {f"--{name}" for name in FLAG_NAMES} == parsed

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import BaseModel, ConfigDict, Field
 
+from tsa_core.protocol.encodings import Encoding, PublicFormat
 from tsa_core.protocol.signatures import PublicKey
 
 if TYPE_CHECKING:

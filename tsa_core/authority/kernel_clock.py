@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from dataclasses import dataclass
 from datetime import timedelta
 
 from tsa_core.api import LeapWarning
+from tsa_core.values import Value
 
 _STA_INS, _STA_DEL, _STA_UNSYNC = 0x0010, 0x0020, 0x0040
 _TIME_OOP = 3
@@ -41,8 +41,7 @@ class _Timex(ctypes.Structure):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class KernelClock:
+class KernelClock(Value):
     """The kernel's view. `tai_offset` is TAI minus UTC, 0 when it was never set; `max_error` is its own bound."""
 
     synchronised: bool

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.conformance.rule import End
 from tsa_core.paths.extensions import read_extensions
+from tsa_core.protocol.encodings import Encoding
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.values import Value
 

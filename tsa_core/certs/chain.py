@@ -8,13 +8,13 @@ from typing import Literal
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsa_core.api import ConfigError, PublicKey, UnsupportedKey, read_file, signature_algorithm
 from tsa_core.paths.certificate import load_pem_certificates
 from tsa_core.paths.chains import MAX_CERTIFICATES, issued_by, issuer_text, subject_text, title
 from tsa_core.paths.errors import printable
 from tsa_core.paths.extensions import PARSING_ERRORS, read_extensions
+from tsa_core.protocol.encodings import Encoding, PublicFormat
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.signatures import public_key_info
 from tsa_core.values import Value

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.api import CertificateAuthority, CertificateAuthorityError, PublicKey, Signer
 from tsa_core.certs.chain import CertificateChain
 from tsa_core.certs.issuing import Issuer, certificate_name, issue_certificate, issue_request
 from tsa_core.certs.templates import Publication, intermediate_extensions, root_extensions, tsa_extensions
+from tsa_core.protocol.encodings import Encoding
 
 CLOCK_GRACE: Final = timedelta(minutes=5)
 """Certificates begin this much in the past, for verifiers whose clocks are behind."""

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tsa_core.api import ConfigError, PublicKey, SignatureAlgorithm, Signer, SignerError
 from tsa_core.paths.errors import printable
 from tsa_core.paths.extensions import PARSING_ERRORS, read_extensions
 from tsa_core.protocol import der, oids
+from tsa_core.protocol.encodings import Encoding, PublicFormat
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.signatures import public_key_info
 from tsa_core.values import Value

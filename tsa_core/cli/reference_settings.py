@@ -9,13 +9,14 @@ import copy
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from tsa_core.api import ConfigError
+from tsa_core.cli.flag_table import FLAGS
 from tsa_core.cli.reference_file import find_file, reference_document
 from tsa_core.cli.settings_flags import SETTING_PARAMETERS, flag_options, overrides, signer_parameters
 from tsa_core.config import CONFIG_VARIABLE, Fallback, Settings, load_settings
@@ -32,15 +33,22 @@ _TLS: Final = {
 """Variables of Sigstore's server whose names are not those of its flags."""
 
 
-@click.command("flags")
-@flag_options
-def _all_flags(**_: Any) -> None:
-    """Parse flags that stand in a file or in a variable."""
+@cache
+def all_flags() -> click.Command:
+    """Return the command that parses flags which stand in a file or in a variable; it does nothing else."""
+
+    @click.command("flags")
+    @flag_options
+    def flags(**_: Any) -> None:
+        pass
+
+    return flags
 
 
 FLAG_NAMES: Final = frozenset(
-    name.removeprefix("--") for parameter in _all_flags.params for name in parameter.opts if name.startswith("--")
-) - {"help"}
+    {name.replace("_", "-") for parameters in SETTING_PARAMETERS.values() for name in parameters}
+    | {alias.removeprefix("--") for flag in FLAGS for alias in flag.aliases}
+)
 
 
 class Loaded(Value):
@@ -58,12 +66,12 @@ class Loaded(Value):
     fallback: Fallback
 
 
-@dataclass(kw_only=True)
 class _Given:
     """Parameters that a file or variables give, and where each comes from."""
 
-    parameters: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.parameters: dict[str, Any] = {}
+        self.origins: dict[str, str] = {}
 
     def put(self, flag: str, text: str, origin: str) -> str:
         """Add what a flag of this name would mean; returns the parameter. Raises ConfigError for a wrong value."""
@@ -133,7 +141,7 @@ def merged(flags: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]
 
 def _parse(flag: str, text: str, origin: str) -> dict[str, Any]:
     try:
-        context = _all_flags.make_context("flags", [f"--{flag}={text}"])
+        context = all_flags().make_context("flags", [f"--{flag}={text}"])
     except click.UsageError as error:
         # A value may be a secret; click quotes those of numbers and choices alone.
         raise ConfigError(error.format_message(), path=origin) from None

@@ -6,7 +6,6 @@ Of the names without `__`, those are left alone that Kubernetes sets in every po
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 
@@ -30,6 +29,8 @@ Tables = Mapping[str, type[BaseModel] | None]
 
 def unknown_setting(path: str, known: Iterable[str]) -> str:
     """Return what to say of a setting that does not exist: with the nearest known one, or with all of them."""
+    import difflib  # for mistakes alone
+
     names = sorted(known)
     near = difflib.get_close_matches(path.rpartition(".")[2], names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(names)}"
@@ -85,6 +86,8 @@ def _is_service_link(name: str, value: str) -> bool:
 
 def _right_name(rest: str, tables: Tables) -> str | None:
     """Return the variable that is meant by a name with single underscores; None when it is none of ours."""
+    import difflib  # for mistakes alone
+
     whole = ENV_PREFIX + rest
     if whole.startswith("TSA_CONF") or (difflib.SequenceMatcher(a=whole, b=CONFIG_VARIABLE).ratio() >= _NEARLY_CONFIG):
         return CONFIG_VARIABLE

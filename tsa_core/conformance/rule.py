@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, TypeAlias
@@ -129,8 +128,15 @@ class End(Value):
 Check: TypeAlias = Callable[[Case], str | None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConformanceRule:
+def _never(_case: Case) -> Iterable[End]:
+    return ()
+
+
+def _no_end(_name: str) -> End | None:
+    return None
+
+
+class ConformanceRule(Value):
     """One demand of a conformance profile.
 
     `check` returns None when the demand is fulfilled, else one line that says what is wrong and the remedy. `setting`
@@ -146,8 +152,8 @@ class ConformanceRule:
     setting: str
     when: Sequence[When]
     check: Check
-    ends: Callable[[Case], Iterable[End]] = field(default=lambda _case: ())
-    hash_end: Callable[[str], End | None] = field(default=lambda _name: None)
+    ends: Callable[[Case], Iterable[End]] = staticmethod(_never)
+    hash_end: Callable[[str], End | None] = staticmethod(_no_end)
     widest_accuracy: timedelta | None = None
     longest_period: timedelta | None = None
 

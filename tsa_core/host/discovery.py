@@ -166,6 +166,10 @@ _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OSError)
 def _entries(distribution: Distribution, group: str) -> list[EntryPoint]:
     """Return a distribution's entry points of the group; none where its metadata is broken."""
     try:
+        # Most have entry points of other groups, and to parse them takes as long as to read all files.
+        text = distribution.read_text("entry_points.txt")
+        if text is not None and group not in text:
+            return []
         return [entry for entry in distribution.entry_points if entry.group == group]
     except _UNREADABLE:
         log.debug("a distribution has entry points that cannot be read", exc_info=True)
@@ -180,7 +184,8 @@ def _describe(distribution: Distribution, entry: EntryPoint) -> InstalledPlugin:
         name, version, summary = (
             str(metadata[key]) if key in metadata else "" for key in ("Name", "Version", "Summary")
         )
-        requires = tuple(distribution.requires or ())
+        # `requires` parses the metadata anew; the older format alone has its requirements elsewhere.
+        requires = tuple(metadata.get_all("Requires-Dist") or distribution.requires or ())
     except _UNREADABLE:
         summary = "its metadata cannot be read; install it anew"
     return InstalledPlugin(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,8 @@ def missing_text(kind: Kind[Any] | None, name: str, *, installed: Sequence[str],
     text = f"no {kind.label if kind else 'plugin'} {name!r} is installed"
     if name in ours or install:
         return f"{text}; {there}; to add it: {_hint(kinds, name) or install}"
+    import difflib  # for mistakes alone
+
     near = difflib.get_close_matches(name, [*installed, *ours], n=1)
     if not near:
         more = [each for each in ours if each not in installed]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +22,8 @@ def validated(
     known = sorted(set(provider.options.model_fields) - fields_of_the_core(provider.options))
     for key in table:
         if key not in known:
+            import difflib  # for mistakes alone
+
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known) or 'none'}"
             raise ConfigError(f"unknown setting {prefix}{key}; {hint}")

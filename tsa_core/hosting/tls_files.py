@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from tsa_core.api import ConfigError, key_file, read_file
 from tsa_core.config import ServerSettings
+from tsa_core.protocol.encodings import Encoding, PublicFormat
 
 _MAX_FILE_OCTETS: Final = 1024 * 1024
 
@@ -30,6 +30,8 @@ def check_tls_files(settings: ServerSettings) -> None:
         return
     assert settings.tls_certificate is not None  # noqa: S101 - ServerSettings demands both beside the scheme
     assert settings.tls_key is not None  # noqa: S101 - as above
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # only for TLS
+
     leaf = _read_certificates(settings.tls_certificate, "tls_certificate")[0]
     try:
         with key_file(settings.tls_key, "file of server.tls_key", limit=_MAX_FILE_OCTETS) as data:

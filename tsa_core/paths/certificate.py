@@ -36,13 +36,8 @@ from tsa_core.paths.names import CanonicalName, comparable_name, general_names
 from tsa_core.paths.notes import Note
 from tsa_core.protocol import der
 from tsa_core.protocol.certificate import CertificateFields, certificate_fields
+from tsa_core.protocol.encodings import Encoding
 from tsa_core.protocol.errors import EncodingError
-
-try:
-    # Where the public module has it from: that one imports ciphers and SSH too, as long as a command verifies a token.
-    from cryptography.hazmat.primitives._serialization import Encoding
-except ImportError:  # a later release may have moved it
-    from cryptography.hazmat.primitives.serialization import Encoding
 
 _PROCESSED: Final = frozenset(
     {

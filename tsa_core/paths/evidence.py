@@ -8,12 +8,12 @@ from os import PathLike, fspath
 from typing import Final, TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from tsa_core.paths.crl_reader import CertificateList
 from tsa_core.paths.errors import RevocationUnknown, printable
 from tsa_core.paths.ocsp_reader import OCSPResponse
+from tsa_core.protocol.encodings import Encoding
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.sources import Source, octets
 

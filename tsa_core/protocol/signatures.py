@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa,
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from tsa_core.protocol import der, oids
+from tsa_core.protocol.encodings import Encoding, PublicFormat
 from tsa_core.protocol.errors import TsaError
 from tsa_core.protocol.hashes import SHA1, SHA256, SHA384, SHA512, SHAKE256_512, HashAlgorithm
 from tsa_core.values import Value
@@ -220,9 +221,6 @@ def is_quick_to_verify(public_key: PublicKey) -> bool:
 
 def public_key_info(key: PublicKey) -> bytes:
     """Return a key's SubjectPublicKeyInfo, DER."""
-    # It brings SSH's formats, which no command for one file needs.
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 

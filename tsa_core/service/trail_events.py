@@ -14,7 +14,6 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsa_core import __version__
 from tsa_core.api import AuditEvent
@@ -22,6 +21,7 @@ from tsa_core.api.trail import utc_text
 from tsa_core.api.trail.events import CERTIFICATE, CLOCK_STATE, CLOCK_STEP, READINESS, RELOADED, STARTED
 from tsa_core.authority import ClockChange, ClockStep, Profile
 from tsa_core.paths.certificate import serial_number
+from tsa_core.protocol.encodings import Encoding, PublicFormat
 from tsa_core.service.background_queue import BackgroundQueue
 
 log = logging.getLogger(__name__)

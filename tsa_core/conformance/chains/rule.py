@@ -12,9 +12,9 @@ from typing import Literal, TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.paths.extensions import PARSING_ERRORS, RESTRICTING, Extensions, read_extensions
+from tsa_core.protocol.encodings import Encoding
 from tsa_core.protocol.errors import EncodingError, TsaError
 from tsa_core.protocol.signatures import PublicKey, SignatureAlgorithm, UnsupportedKey, signature_algorithm
 from tsa_core.values import Value
