@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,47 @@ def test_what_comes_long_after_a_deferral_is_left_to_others_again(clock: _Time) 
     assert mine.resume()
     clock.now += 1.0
     other.publish(0)
+    assert not mine.resume()
     assert mine.room(10) == 0
+
+
+def test_a_worker_that_reads_for_long_before_it_accepts_takes_what_others_have_not(clock: _Time) -> None:
+    mine, other = pair()
+
+    def app(_environ: object, start_response: Callable[..., object]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", "1")])
+        return [b"."]
+
+    def read_for_long(read: Callable[[], None]) -> None:
+        clock.now += 0.1
+        read()
+
+    settings = load_settings(overrides={"server": {"port": 0}}, environ={}).server
+    listening = listen(settings)
+    address = listening[0].getsockname()[:2]
+    server = WaitressServer(app, settings, sockets=listening, balance=mine)
+    server._servers[0].io_thread = threading.get_ident()
+
+    def turn() -> float:
+        pause = server._share(mine, 1.0)
+        server._turn(0.0)
+        return pause
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(address)) for _ in range(12)]
+        turn()
+        other.publish(0)  # and then that one is stopped
+        for channel in server._channels():
+            channel.handle_read = partial(read_for_long, channel.handle_read)
+        stack.enter_context(socket.create_connection(address))
+        pauses, accepted = [], []
+        for _ in range(4):
+            clients[0].sendall(b"P")
+            pauses.append(turn())
+            accepted.append(server._slots.added - len(clients))
+        server._close()
+    assert accepted == [0, 0, 1, 1], "left to the other worker once, and then taken"
+    assert pauses == [1.0, pytest.approx(0.002), 0.0, 1.0], "the turn that takes what waits does not wait for more"
 
 
 def test_a_worker_accepts_again_after_a_turn_that_was_longer_than_the_deferral(clock: _Time) -> None:

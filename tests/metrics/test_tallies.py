@@ -372,7 +372,10 @@ def test_a_request_that_comes_and_goes_while_others_are_counted_is_not_in_flight
         assert watch.samples()["requests_in_flight{}"] == 0
 
 
-def test_a_token_whose_connection_fails_was_issued_and_is_not_in_flight() -> None:
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_reply_whose_connection_fails_costs_the_others_of_its_batch_nothing(failing: int) -> None:
+    sent = []
+
     def fail(*_: object) -> None:
         raise MemoryError
 
@@ -381,10 +384,14 @@ def test_a_token_whose_connection_fails_was_issued_and_is_not_in_flight() -> Non
         app: Any = create_app(service, RequestTracingMiddleware(watch.recorder, None, request_id_header="x-request-id"))
         environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/api/v1/timestamp", "CONTENT_LENGTH": str(len(GOOD))}
         app.learn(b"head", {**environ, "CONTENT_TYPE": "application/timestamp-query"}, closes=False)
-        begun = app.usual_heads[b"head"].begin(GOOD, "192.0.2.1")
-        begun.connection = SimpleNamespace(answer_usual=fail)
+        batch = [app.usual_heads[b"head"].begin(GOOD, "192.0.2.1") for _ in range(3)]
+        for number, begun in enumerate(batch):
+            answer = fail if number == failing else lambda *reply: sent.append(reply)
+            begun.connection = SimpleNamespace(answer_usual=answer)
         with pytest.raises(MemoryError):
-            begun.responder.respond([begun], BatchGuard())
+            batch[0].responder.respond(batch, BatchGuard())
         found = watch.samples()
-    assert found["tokens_total{profile=default}"] == 1
+    assert [each.answered for each in batch] == [number != failing for number in range(3)]
+    assert [request for _, _, request, _ in sent] == [each for each in batch if each.answered]
+    assert found["tokens_total{profile=default}"] == 3
     assert found["requests_in_flight{}"] == 0

@@ -11,7 +11,6 @@ that has too many all the same lets some clients connect again: replies to them 
 
 from __future__ import annotations
 
-import math
 import mmap
 import struct
 import time
@@ -30,8 +29,6 @@ _BATCH = 8
 _BRIEF_BATCH = 16
 """The same where connections end with their first reply: they give no worker more than others (decision 301)."""
 _DEFERRAL_SECONDS = 0.002
-_AFTER_SECONDS = 0.02
-"""Connections that a loop finds so soon after it has resumed have been left to others in vain."""
 ACCEPTED_AT_ONCE = 16
 """Connections that one turn of a loop accepts, at most."""
 
@@ -71,7 +68,7 @@ class Balance:
         self._mine = positions[slot] * _ENTRY.size
         self._others = [each * _ENTRY.size for each in positions if each != positions[slot]]
         self._deferred_until = 0.0
-        self._resumed = -math.inf
+        self._resumed = False
         self._batch = _BATCH
         self._before = self._accepted = 0
 
@@ -97,8 +94,7 @@ class Balance:
 
     def room(self, connections: int) -> int:
         """Return how many connections to accept now; with 0, a deferral begins."""
-        now = time.monotonic()
-        if now - self._resumed < _AFTER_SECONDS:
+        if self._resumed:
             return ACCEPTED_AT_ONCE  # nobody has taken what waited
         if self._accepted:
             brief = self._accepted >= _BATCH and connections - self._before <= self._accepted // 2
@@ -106,7 +102,7 @@ class Balance:
             self._accepted = 0
         room = min(ACCEPTED_AT_ONCE, self._batch - _SLACK - self.surplus(connections))
         if room <= 0:
-            self._deferred_until = now + _DEFERRAL_SECONDS
+            self._deferred_until = time.monotonic() + _DEFERRAL_SECONDS
             return 0
         return room
 
@@ -124,11 +120,10 @@ class Balance:
     def resume(self) -> bool:
         """Say, once for each deferral, that it is over. To be called before each turn of the loop.
 
-        A turn may take longer than the deferral that began in it. What waits in the turn after it is taken.
+        A turn may take longer than the deferral that began in it. The turn after it takes what waits, however long it
+        reads before that; so it must not wait for what is still to come.
         """
-        self._resumed = -math.inf
-        if not self._deferred_until or self.deferral_seconds() > 0:
-            return False
-        self._deferred_until = 0.0
-        self._resumed = time.monotonic()
-        return True
+        self._resumed = bool(self._deferred_until) and self.deferral_seconds() <= 0
+        if self._resumed:
+            self._deferred_until = 0.0
+        return self._resumed

@@ -212,10 +212,12 @@ class _FastResponder:
         self._resource.refuse_waiting(request.pending, waited)
 
     def _answer(self, batch: Sequence[BatchedRequest]) -> None:
+        """Pass on the replies. When one fails, that is raised once all others are passed on, and all are counted."""
         ended: list[tuple[RequestTrace, str, str, str]] = []
         second = int(time())
-        try:
-            for each in batch:
+        failed: Exception | None = None
+        for each in batch:
+            try:
                 pending = each.pending
                 reply = pending.answered
                 if each.usual is None:
@@ -226,9 +228,12 @@ class _FastResponder:
                         ended.append((pending.trace, status[:3], pending.context.client_address, each.request_id))
                     each.connection.answer_usual(second, status, each, reply.der)
                 each.answered = True
-        finally:
-            if ended and self._tracing is not None:
-                self._tracing.end_usual(ROUTE, ended)
+            except Exception as error:  # noqa: BLE001 - raised below
+                failed = failed or error
+        if ended and self._tracing is not None:
+            self._tracing.end_usual(ROUTE, ended)
+        if failed is not None:
+            raise failed
 
 
 def header_of(environ: dict[str, Any], name: str) -> str | None:

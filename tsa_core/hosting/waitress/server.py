@@ -306,6 +306,7 @@ class WaitressServer:
         if balance.resume():
             for server in self._servers:
                 self._loop.refresh(server)
+            return 0.0
         deferred = balance.deferral_seconds()
         return min(pause, deferred) if deferred > 0 else pause
 
