@@ -132,7 +132,7 @@ class ServerSettings(Table):
         description="the part of connection_limit that one address (IPv6: one /64 network) may hold; 1: no such limit",
     )
     trusted_proxies: Networks = Field(
-        default_factory=list,
+        default=[],
         description="reverse proxies, which may hold more connections than connection_share allows; nothing else is "
         "believed of them",
     )

@@ -77,8 +77,8 @@ class ClockSettings(PluginSection):
     source_timeout: Duration = Field(
         timedelta(seconds=5), description="time for a reading of a clock that waits; then timeNotAvailable"
     )
-    monitors: TextList = Field(default_factory=list, description="clock monitor plugins; all must trust the clock")
-    disabled_monitors: TextList = Field(default_factory=list, description="monitors to leave out although listed")
+    monitors: TextList = Field(default=[], description="clock monitor plugins; all must trust the clock")
+    disabled_monitors: TextList = Field(default=[], description="monitors to leave out although listed")
     on_failure: Literal["refuse", "warn"] = Field(
         "refuse",
         description="refuse: no token while the clock cannot be trusted; warn: issue all the same and log it",
@@ -136,7 +136,7 @@ class PolicySettings(PluginSection):
 class ResponseSettings(PluginSection):
     """`[response]`: the processors of granted replies."""
 
-    processors: TextList = Field(default_factory=list, description="response processor plugins, run in this order")
+    processors: TextList = Field(default=[], description="response processor plugins, run in this order")
     processor_timeout: Duration = Field(
         timedelta(seconds=5), description="time for one call of a processor; then the reply is withheld (systemFailure)"
     )
@@ -149,12 +149,12 @@ class ResponseSettings(PluginSection):
 class AuditSettings(PluginSection):
     """`[audit]`: the sinks that must record a token before it is sent."""
 
-    sinks: TextList = Field(default_factory=list, description="audit sink plugins; all must accept")
+    sinks: TextList = Field(default=[], description="audit sink plugins; all must accept")
     sink_timeout: Duration = Field(
         timedelta(seconds=5), description="time for one call of a sink; then tokens are withheld (systemFailure)"
     )
     anchor_urls: TextList = Field(
-        default_factory=list, description="other timestamp authorities, which stamp the ends of the trails"
+        default=[], description="other timestamp authorities, which stamp the ends of the trails"
     )
     anchor_roots: ConfigPath | None = Field(
         None, description="PEM file: the roots of their certificates; needed with anchor_urls"
@@ -205,7 +205,7 @@ class AuditSettings(PluginSection):
 class ObserveSettings(PluginSection):
     """`[observe]`: the observers of requests."""
 
-    observers: TextList = Field(default_factory=list, description="observer plugins")
+    observers: TextList = Field(default=[], description="observer plugins")
     queue_limit: int = Field(
         10_000,
         ge=1,
@@ -221,7 +221,7 @@ class ObserveSettings(PluginSection):
 class RoutesSettings(PluginSection):
     """`[routes]`: the pages and paths that plugins add."""
 
-    plugins: TextList = Field(default_factory=list, description="plugins that add pages and other paths")
+    plugins: TextList = Field(default=[], description="plugins that add pages and other paths")
     handler_timeout: Duration | None = Field(
         None,
         gt=timedelta(0),
@@ -238,7 +238,7 @@ class RoutesSettings(PluginSection):
 class MiddlewareSettings(PluginSection):
     """`[middleware]`: the guards, which decide who may use the HTTP server."""
 
-    guards: TextList = Field(default_factory=list, description="guard plugins, asked in this order; all must agree")
+    guards: TextList = Field(default=[], description="guard plugins, asked in this order; all must agree")
     guard_timeout: Duration = Field(
         timedelta(seconds=2), gt=timedelta(0), description="time for a guard that waits for a network; then 503"
     )
@@ -252,7 +252,7 @@ class MiddlewareSettings(PluginSection):
 class HealthSettings(PluginSection):
     """`[health]`: what /readyz depends on beside what requests show."""
 
-    checks: TextList = Field(default_factory=list, description="health check plugins")
+    checks: TextList = Field(default=[], description="health check plugins")
     trial_interval: Annotated[Duration | None, BeforeValidator(none_text)] = Field(
         timedelta(minutes=1),
         description="how long a signer may go unused before a trial signature shows whether it still signs; "
