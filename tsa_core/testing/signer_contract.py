@@ -47,6 +47,8 @@ class SignerContract(PluginFixtures):
     """Seconds for one signature."""
     unreachable_timeout: ClassVar[float] = 1.0
     """Seconds that a signature may take with the backend gone."""
+    nonsense_timeout: ClassVar[float] = 2.0
+    """Seconds that a signature may take whose backend answers nonsense: a library may ask again until then."""
     timeout_slack: ClassVar[float] = 1.0
     """Seconds by which a busy machine may be late."""
     keeps_time: ClassVar[bool] = True
@@ -276,7 +278,7 @@ class SignerContract(PluginFixtures):
             return
         raised(
             SignerError,
-            lambda: nonsense_signer.sign(b"nonsense", timeout=self.sign_timeout),
+            lambda: nonsense_signer.sign(b"nonsense", timeout=self.nonsense_timeout),
             doing="signing with a backend that answers nonsense",
             remedy="look whether the answer has the form that the backend's interface promises",
         )

@@ -122,7 +122,8 @@ def test_kms_may_go_after_the_start(bao: OpenBao, tmp_path: Path) -> None:
 def test_start_without_the_kms_is_one_line_and_exit_code_75(bao: OpenBao, tmp_path: Path) -> None:
     deployment = Deployment(vault_kek(bao), tmp_path)
     bao.process.kill()
-    result = run(["serve", "--port", "0", *deployment.arguments], deployment.environment)
+    environment = {**deployment.environment, "TSA_SIGNER__TINK__START_TIMEOUT": "1s"}
+    result = run(["serve", "--port", "0", *deployment.arguments], environment)
     assert result.returncode == 75
     (line,) = result.stderr.splitlines()
     assert line.startswith("timestamp-server: error: profiles.default.signer: http://127.0.0.1:")
