@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from tink.proto import tink_pb2
 
 from tsa_backends.tink_keks import Kek
 from tsa_core.testing import ProviderContract, SignerContract
+from tsa_signer_tink import keys
 from tsa_signer_tink import plugin as plugin_module
 
 TEMPLATES = [
@@ -52,6 +53,23 @@ def keyset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     value: bytes = proto.key[0].key_data.value
     secrets = [value.hex(), str(value), *(str(value[i : i + 16])[2:-1] for i in range(0, len(value) - 15, 16))]
     return Keyset(path, kek, "_PSS_" in template, secrets)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def each_rsa_key_is_checked_once() -> Iterator[None]:
+    """Hundreds of tests open the same keys, and to check that the parts of an RSA key fit takes a third of a second."""
+    made: dict[bytes, Any] = {}
+    make = keys._rsa
+
+    def once(proto: Any) -> Any:
+        octets = proto.SerializeToString(deterministic=True)
+        if octets not in made:
+            made[octets] = make(proto)
+        return made[octets]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "_rsa", once)
+        yield
 
 
 class TestProvider(ProviderContract):
