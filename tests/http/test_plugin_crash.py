@@ -47,12 +47,12 @@ def tsa_signers():
 def test_key_error_in_sign(fake_plugin: Callable[..., Path], tmp_path: Path, latency: str) -> None:
     site = fake_plugin("crash", SIGNER.format(latency=latency))
     config = tmp_path / "tsa.toml"
-    config.write_text('[profiles.default]\nsigner = "crash:"\n')
+    config.write_text('[log]\naccess = false\n[profiles.default]\nsigner = "crash:"\n')
     with ServerProcess(config, environ={"PYTHONPATH": str(site)}) as server:
         crashed = server.stamp(encode_request(), headers={"X-Request-Id": "the-unlucky-one"})
         after = server.stamp(encode_request(), headers={"X-Request-Id": "the-next-one"})
         server.wait_for_log("KeyError")
-        log = server.log
+    log = server.log
 
     assert crashed.status == 200
     assert SYSTEM_FAILURE in crashed.body
