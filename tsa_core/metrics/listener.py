@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import selectors
 import socket
 import socketserver
 import sys
@@ -32,7 +33,6 @@ from tsa_core.metrics.sharing import directory, forget_dead_processes
 log = logging.getLogger(__name__)
 
 PATH = "/metrics"
-_POLL_SECONDS = 0.5
 _SLOW_CLIENT_SECONDS = 10
 MAX_THREADS = 8
 """Scrapes that are answered at once; twice as many threads may still be ending."""
@@ -61,6 +61,9 @@ class _Server(WSGIServer):
     When one more client comes, the oldest connection that has not asked for anything yet is closed.
     """
 
+    timeout = 0
+    """`handle_request` does not wait: it is called when there is something."""
+
     def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[socket.socket, None] = {}
@@ -74,6 +77,14 @@ class _Server(WSGIServer):
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment] # of an internet socket
         self.setup_environ()
         self.socket.setblocking(False)  # another process may accept the connection first
+
+    def serve_until_closed(self, other_end: socket.socket) -> None:
+        """Answer until the other end of this socket is closed; nothing is done meanwhile while nobody comes."""
+        with other_end, selectors.DefaultSelector() as selector:
+            selector.register(self, selectors.EVENT_READ)
+            selector.register(other_end, selectors.EVENT_READ)
+            while all(key.fileobj is self for key, _ in selector.select()):
+                self.handle_request()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer a connection in a thread of its own; refuse it when all threads are busy."""
@@ -135,6 +146,7 @@ class MetricsListener:
     def __init__(self, settings: MetricsSettings) -> None:
         self._before_scrape: Callable[[], None] = lambda: None
         self._thread: threading.Thread | None = None
+        self._open: socket.socket
         try:
             family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
             kind = _Server6 if family == socket.AF_INET6 else _Server
@@ -163,15 +175,16 @@ class MetricsListener:
     def start(self, before_scrape: Callable[[], None]) -> None:
         """Answer scrapes in a thread, which calls `before_scrape` each time."""
         self._before_scrape = before_scrape
+        self._open, other_end = socket.socketpair()
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="metrics-listener", daemon=True
+            target=self._server.serve_until_closed, args=(other_end,), name="metrics-listener", daemon=True
         )
         self._thread.start()
 
     def close(self) -> None:
         """Stop listening in this process; may be called more than once."""
         if self._thread is not None:
-            self._server.shutdown()
+            self._open.close()
             self._thread.join(5)
             self._thread = None
         self._server.server_close()

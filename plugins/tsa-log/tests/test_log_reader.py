@@ -53,7 +53,7 @@ def public(whole: Path, tmp_path: Path) -> Path:
 @pytest.fixture(params=[Quiet, LikeS3], ids=["404", "403"])
 def reader(request: pytest.FixtureRequest, public: Path) -> Iterator[LogReader]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(request.param, directory=str(public)))
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     with Deadline(120) as deadline:
         yield LogReader(f"http://127.0.0.1:{server.server_port}", [LOG_KEY.key], deadline=deadline)
