@@ -99,3 +99,18 @@ def test_metadata_need_no_summary(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Installed, "metadata", message)
     (plugin,) = installed_plugins([Installed("a")])["a"]
     assert (plugin.label, plugin.summary) == ("a (tsa-signer-a 1.2)", "")
+
+
+class WithReadme(Installed):
+    """A distribution whose metadata are a file with a readme, which looks like headers."""
+
+    def read_text(self, filename: str) -> str | None:
+        headers = "Metadata-Version: 2.1\nName: tsa-a\nVersion: 1.2\nSummary: Signs\nRequires-Dist: tsa-core<9\n"
+        return f"{headers}\nName: readme\nRequires-Dist: none\n" if filename == "METADATA" else None
+
+
+def test_the_readme_is_not_looked_at() -> None:
+    distribution = WithReadme("a")
+    (found,) = installed_plugins([distribution])["a"]
+    assert (found.distribution, found.summary, found.requires) == ("tsa-a", "Signs", ("tsa-core<9",))
+    assert distribution.reads == 0

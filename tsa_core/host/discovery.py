@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from email import message_from_string
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,6 +16,9 @@ from tsa_core.host.kinds import KINDS
 from tsa_core.values import Value
 
 if TYPE_CHECKING:
+    from email.message import Message
+    from importlib.metadata import PackageMetadata
+
     from packaging.requirements import Requirement
 
 log = logging.getLogger(__name__)
@@ -176,11 +180,17 @@ def _entries(distribution: Distribution, group: str) -> list[EntryPoint]:
         return []
 
 
+def _headers(distribution: Distribution) -> Message | PackageMetadata:
+    """Return the headers of a distribution's metadata, without the readme that follows them, which takes longer."""
+    text = distribution.read_text("METADATA")
+    return distribution.metadata if not text else message_from_string(text.partition("\n\n")[0])
+
+
 def _describe(distribution: Distribution, entry: EntryPoint) -> InstalledPlugin:
     name = version = ""
     requires: tuple[str, ...] = ()
     try:
-        metadata = distribution.metadata
+        metadata = _headers(distribution)
         name, version, summary = (
             str(metadata[key]) if key in metadata else "" for key in ("Name", "Version", "Summary")
         )
