@@ -1,0 +1,43 @@
+"""Values of the plugin API are to plugins what dataclasses were, without their cost at import."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+
+import pytest
+
+from tsa_core.api import Route, RouteReply, RouteRequest
+from tsa_core.values import Value
+
+
+def test_the_functions_of_dataclasses_take_them() -> None:
+    request = RouteRequest(path="/a", body=b"secret")
+    assert dataclasses.is_dataclass(request)
+    assert dataclasses.replace(request, method="POST") == RouteRequest(path="/a", body=b"secret", method="POST")
+    assert [each.name for each in dataclasses.fields(RouteReply)] == [
+        *("status", "body", "content_type", "cache", "etag", "headers")
+    ]
+    assert dataclasses.asdict(RouteReply(status=404))["status"] == 404
+    assert not dataclasses.is_dataclass(Value)
+
+
+def test_what_is_replaced_is_checked() -> None:
+    with pytest.raises(ValueError, match="cannot be a path"):
+        dataclasses.replace(Route(path="/a", answer=RouteReply()), path="b")
+
+
+def test_they_are_frozen_and_hide_what_they_hid() -> None:
+    reply = RouteReply(body=b"secret")
+    with pytest.raises(AttributeError, match="does not change"):
+        reply.status = 500  # type: ignore[misc] # what a plugin may do
+    assert repr(reply) == (
+        "RouteReply(status=200, content_type='text/plain; charset=utf-8', cache='no-store', etag='', headers={})"
+    )
+    assert copy.deepcopy(reply) == reply == pickle.loads(pickle.dumps(reply))
+
+
+def test_a_request_has_no_header_unless_somebody_says_so() -> None:
+    assert RouteRequest().header("X-Any") is None
+    assert RouteRequest(header=lambda name: name).header("X-Any") == "X-Any"
