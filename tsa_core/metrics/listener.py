@@ -184,6 +184,7 @@ class MetricsListener:
     def close(self) -> None:
         """Stop listening in this process; may be called more than once."""
         if self._thread is not None:
+            self._open.shutdown(socket.SHUT_RDWR)  # a process that was forked meanwhile may have it open, too
             self._open.close()
             self._thread.join(5)
             self._thread = None
