@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from tsa_core.service import LiveService, Service
 if TYPE_CHECKING:
     from tsa_core.hosting.granian.listeners import GranianListeners
 
+_LOOK_MILLISECONDS = 250
+"""How long a signal may go unnoticed where nothing but its handler would end a wait."""
 _FIRST_REQUESTS_SECONDS = 0.1
 """How long nothing is imported beside the requests that have waited for the start."""
 
@@ -89,7 +92,7 @@ class InProcess:
         self._live.close(seconds=self._job.ending.seconds_left() * CLOSING_SHARE)
 
 
-class _Wait:
+class Wait:
     """In waitress's place when granian serves all sockets: waits until it is told to stop."""
 
     def __init__(self) -> None:
@@ -97,8 +100,15 @@ class _Wait:
         self._read, self._write = os.pipe()
 
     def run(self) -> None:
-        """Wait for `stop`."""
-        os.read(self._read, 1)
+        """Wait for `stop`, which a signal handler may call.
+
+        A signal that another thread receives, or this one right before it waits, does not interrupt the wait, and its
+        handler runs when that ends.
+        """
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        while not poll.poll(_LOOK_MILLISECONDS):
+            pass
 
     def reload_certificates(self) -> None:
         """Do nothing: there are none."""
@@ -145,7 +155,7 @@ def serve_here(
             heartbeat=heartbeat,
             balances=balances,
         )
-    server: _Wait | WaitressServer = _Wait()
+    server: Wait | WaitressServer = Wait()
     if identified or not all_granian:
         plain = () if all_granian else listeners.plain
         balance = balances(Acceptor.WAITRESS) if balances is not None else None
