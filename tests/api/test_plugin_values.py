@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+from typing import Any
 
 import pytest
 
@@ -41,3 +42,10 @@ def test_they_are_frozen_and_hide_what_they_hid() -> None:
 def test_a_request_has_no_header_unless_somebody_says_so() -> None:
     assert RouteRequest().header("X-Any") is None
     assert RouteRequest(header=lambda name: name).header("X-Any") == "X-Any"
+
+
+def test_a_plugin_that_writes_into_a_default_writes_for_nobody_else() -> None:
+    headers: Any = RouteReply().headers
+    with pytest.raises(TypeError):
+        headers["X-Mine"] = "1"
+    assert RouteReply().headers == {} == RouteRequest().query

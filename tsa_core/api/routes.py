@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
@@ -25,7 +25,23 @@ _MEDIA_TYPE: Final = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+", re.ASCII)
 _REST: Final = re.compile(r"\{[a-z][a-z0-9_]*:path\}", re.ASCII)
 
 
-_NOTHING: Final[Mapping[str, str]] = {}
+class _Nothing(Mapping[str, str]):
+    """No entries: all values share it that have no other, so nobody can write into it."""
+
+    def __getitem__(self, name: str) -> str:
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+
+_NOTHING: Final = _Nothing()
 
 
 def _no_header(_name: str) -> str | None:
