@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,19 @@ def context(name: str) -> click.Context:
     """Return click's context of a page's command."""
     group, command = PAGES[name]
     program = name.removesuffix(f"-{command}") if command else name
-    outer = group.make_context(program, [], resilient_parsing=True)
+    outer = _unused(group).make_context(program, [], resilient_parsing=True)
     if not command:
         return outer
     found = group.get_command(outer, command)
     assert found is not None
-    return found.make_context(command, [], parent=outer, resilient_parsing=True)
+    return _unused(found).make_context(command, [], parent=outer, resilient_parsing=True)
+
+
+def _unused(command: click.Command) -> click.Command:
+    """Return a copy that does not know the option for help which click made for another context, in another test."""
+    copied: Any = copy.copy(command)
+    copied._help_option = None
+    return copied  # type: ignore[no-any-return]
 
 
 def page(name: str) -> str:
