@@ -77,17 +77,16 @@ half of the most, as under Latency below, and one of two workers is stopped (SIG
     "latency": """\
 ## Latency
 
-An open loop, Poisson arrivals at 80 % of the most, 64 connections: each request counts from when it was due. Metrics
-and access log are on. Percentiles are over all requests of the rounds. `generator late ms` is what the generator itself
-added at the 99.9th percentile: it uses few cores, so that is the machine. `CPU us` is the server's CPU for a request,
-and `server cores` what it used of a core. `stolen cores` is what the host of the virtual machine took, and `other
-cores` what all else used, the kernel's own work included. `most differs` is by what part the most after a round differs
-from that before it, in the worst round. A round is disturbed when that is more than a tenth, or when others used more
-than 0.2 cores; it is measured again, as long as there are turns left. `disturbed` says how many of the rounds that are
-shown still were ([decision 295](../decisions/295-load-is-compared-with-the-most-on-both-sides.md)). In `the fastest
-quarter` of the rounds a request took least CPU: a core of a shared machine runs at a fraction of its speed for moments,
-at 80 % of the most a queue builds up each time, and these rounds have fewest of them
-([decision 303](../decisions/303-latency-while-the-machine-keeps-its-speed.md)).
+An open loop, Poisson arrivals at 80 % of the most: each request counts from when it was due. Metrics and access log
+are on. Percentiles are over all requests of all rounds of half a second, and `median p99.9 ms` is what half of the
+rounds had at most: a core of a shared machine runs at a fraction of its speed for moments, and at 80 % of the most a
+queue builds up each time ([decision 303](../decisions/303-latency-of-the-median-round.md)). `generator late ms` is what
+the generator itself added at the 99.9th percentile: it uses few cores, so that is the machine. `server cores` is what
+the server used of a core, `stolen cores` what the host of the virtual machine took, and `other cores` what all else
+used, the kernel's own work included. `most differs` is by what part the most after a round differs from that before it,
+in the worst round. A round is disturbed when that is more than a tenth, or when others used more than 0.2 cores; it is
+measured again, as long as there are turns left. `disturbed` says how many of the rounds that are shown still were
+([decision 295](../decisions/295-load-is-compared-with-the-most-on-both-sides.md)).
 """,
     "threads": """\
 ## A second thread

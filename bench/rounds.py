@@ -4,7 +4,7 @@ A machine that others use, or the host of a virtual one, is a third faster in on
 of the most may then be more than all, and latency shows nothing but that. So the most is what the same generator gets,
 when each connection asks as soon as it has its answer, right before and right after a run. A round is disturbed in
 which the two differ, or others used the cores. It is measured again, as long as there are turns left. Within a round a
-core may be slower for a moment all the same, so `fastest` has those in which it was not.
+core may be slower for a moment all the same, so `median p99.9 ms` says what half of the rounds had at most.
 """
 
 from __future__ import annotations
@@ -42,11 +42,6 @@ class Round:
     def other_cores(self) -> float:
         """How much of the cores others used, the host among them, in the run where that was most."""
         return max(each.other_cores + each.stolen_cores for each in (self.before, self.run, self.after))
-
-    @property
-    def cpu_us(self) -> float:
-        """CPU of the server for a request of the run, in microseconds."""
-        return 1e6 * self.run.server_cores / self.run.latencies.per_second
 
     @property
     def quiet(self) -> bool:
@@ -93,20 +88,12 @@ def by_turns(cases: Mapping[str, Callable[[], Round]], *, rounds: int, turns: in
     }
 
 
-def fastest(rounds: Sequence[Round]) -> list[Round]:
-    """Return the quarter of the rounds in which a request took least CPU: then the machine was at its full speed.
-
-    No latency is looked at. What the server itself does now and then is a small part of the CPU of a round.
-    """
-    return sorted(rounds, key=lambda one: one.cpu_us)[: max(1, len(rounds) // 4)]
-
-
 def figures(rounds: Sequence[Round]) -> dict[str, float]:
     """Return the figures of a row; percentiles are over all requests of all rounds."""
     runs = [each.run for each in rounds]
     return {
         **open_loop.figures([each.latencies for each in runs]),
-        "CPU us": median(each.cpu_us for each in rounds),
+        "median p99.9 ms": median(open_loop.figures([each.latencies])["p99.9 ms"] for each in runs),
         "server cores": median(each.server_cores for each in runs),
         "other cores": median(each.other_cores for each in runs),
         "stolen cores": median(each.stolen_cores for each in runs),

@@ -84,19 +84,15 @@ def test_a_machine_without_a_compiler_has_no_generator(tmp_path: Path, monkeypat
         open_loop.generator()
 
 
-def _run(
-    per_second: int, *, latency_ms: float = 1.0, other_cores: float = 0.0, server_cores: float = 0.8
-) -> open_loop.Run:
+def _run(per_second: int, *, latency_ms: float = 1.0, other_cores: float = 0.0) -> open_loop.Run:
     latencies = open_loop.Latencies(
         seconds=1.0, errors=0, cpu_seconds=0.1, latencies_ms=[latency_ms] * per_second, late_ms=[0.0] * per_second
     )
-    return open_loop.Run(latencies=latencies, server_cores=server_cores, other_cores=other_cores, stolen_cores=0.0)
+    return open_loop.Run(latencies=latencies, server_cores=0.8, other_cores=other_cores, stolen_cores=0.0)
 
 
-def _round(
-    *, after: int = 1000, latency_ms: float = 1.0, other_cores: float = 0.0, server_cores: float = 0.8
-) -> rounds.Round:
-    run = _run(800, latency_ms=latency_ms, other_cores=other_cores, server_cores=server_cores)
+def _round(*, after: int = 1000, latency_ms: float = 1.0, other_cores: float = 0.0) -> rounds.Round:
+    run = _run(800, latency_ms=latency_ms, other_cores=other_cores)
     return rounds.Round(before=_run(1000), run=run, after=_run(after))
 
 
@@ -117,12 +113,9 @@ def test_the_least_disturbed_rounds_are_shown_when_there_are_not_enough_quiet_on
     assert rounds.figures(found)["disturbed"] == 1
 
 
-def test_the_fastest_rounds_are_those_with_least_cpu_whatever_their_latency() -> None:
-    found = [
-        _round(latency_ms=float(ms), server_cores=cores) for ms, cores in ((1, 0.9), (500, 0.7), (2, 0.8), (3, 1.0))
-    ]
-    assert [each.run.latencies.latencies_ms[0] for each in rounds.fastest(found)] == [500.0]
-    assert rounds.figures(rounds.fastest(found))["CPU us"] == pytest.approx(875.0)
+def test_a_pause_in_one_round_shows_in_all_of_them_together_and_not_in_the_median_round() -> None:
+    found = rounds.figures([_round(latency_ms=ms) for ms in (1.0, 2.0, 500.0)])
+    assert (found["p99.9 ms"], found["median p99.9 ms"]) == (500.0, 2.0)
 
 
 def test_percentiles_are_over_the_requests_of_all_runs() -> None:
