@@ -1,8 +1,9 @@
-"""Makes the pages that `tsa_core.cli.plain_help` shows: `python -m tests.cli.help_pages --write`."""
+"""Makes `tsa_core/cli/help_pages.json`, which `plain_help` shows: `python -m tests.cli.help_pages --write`."""
 
 from __future__ import annotations
 
 import copy
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from unittest.mock import patch
 
 import click
 
-from tsa_core.cli import plain_help, server_group
-from tsa_core.cli.plain_help import FOLDER, PLUGINS, encoded
+from tsa_core.cli import server_group
+from tsa_core.cli.plain_help import PLUGINS
 from tsa_core.cli.server_group import server
 from tsa_core.cli.timestamp.group import cli
 
@@ -57,7 +58,7 @@ class Recorder(click.HelpFormatter):
         assert not arguments
         assert not named
         found = list(rows)
-        self.operations.append(["dl", *(cell for row in found for cell in row)] if found[0][0] != MARK else [PLUGINS])
+        self.operations.append(["dl", *(cell for row in found for cell in row)] if found[0][0] != MARK else PLUGINS)
 
 
 def context(name: str) -> click.Context:
@@ -74,25 +75,24 @@ def context(name: str) -> click.Context:
 
 def _unused(command: click.Command) -> click.Command:
     """Return a copy that does not know the option for help which click made for another context, in another test."""
-    copied: Any = copy.copy(command)
+    copied = copy.copy(command)
     copied._help_option = None
-    return copied  # type: ignore[no-any-return]
+    return copied
 
 
-def page(name: str) -> str:
-    """Return the text of a page's file."""
+def page(name: str) -> list[list[str]]:
+    """Return what click's formatter is told for a page."""
     recorder, ctx = Recorder(), context(name)
     names = {"tsa_core.commands": {MARK: ""}, "tsa_core.plugins": {"memory": ""}}
     with patch.object(server_group, "_in_metadata", lambda _ctx: names):
         ctx.command.format_help(ctx, recorder)
     operations = recorder.operations
-    if [PLUGINS] in operations:  # what stands around the rows comes and goes with them
-        place = operations.index([PLUGINS])
-        operations[place - 3 : place + 2] = [[PLUGINS]]
-    return "".join(map(encoded, operations))
+    if PLUGINS in operations:  # what stands around the rows comes and goes with them
+        place = operations.index(PLUGINS)
+        operations[place - 3 : place + 2] = [PLUGINS]
+    return operations
 
 
 if __name__ == "__main__" and "--write" in sys.argv:
-    Path(FOLDER).mkdir(exist_ok=True)
-    for each in PAGES:
-        (Path(plain_help.FOLDER) / f"{each}.txt").write_text(page(each), encoding="ascii")
+    place = Path(server_group.__file__).with_name("help_pages.json")
+    place.write_text(json.dumps({name: page(name) for name in PAGES}, indent=1) + "\n", encoding="ascii")

@@ -70,6 +70,7 @@ def test_a_monitor_that_raises_alarm_shows_no_credentials(shell: Shell, monkeypa
     found = SimpleNamespace(
         signed=SimpleNamespace(checkpoint=SimpleNamespace(origin="log.example", size=1)),
         behind=False,
+        seen=SimpleNamespace(size=1),
         entries=1,
         alarms=("entry 0 is none of a timestamp",),
     )
@@ -78,3 +79,22 @@ def test_a_monitor_that_raises_alarm_shows_no_credentials(shell: Shell, monkeypa
     assert outcome.code == 1
     assert "https://log.example/tsa: 1 entries are wrong; the first: entry 0" in outcome.err
     assert "s3cret" not in outcome.out + outcome.err
+
+
+def test_a_log_that_grows_faster_than_it_is_read_does_not_keep_a_look(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had when the look began is checked, and the rest is for the next one."""
+    sizes = iter(range(30, 10_000, 20))
+
+    def look(_reader: object, seen: log_monitor.Seen, **_: object) -> SimpleNamespace:
+        checkpoint = SimpleNamespace(origin="log.example", size=next(sizes))
+        after = log_monitor.Seen(size=seen.size + 10)
+        return SimpleNamespace(
+            signed=SimpleNamespace(checkpoint=checkpoint), seen=after, behind=True, entries=10, alarms=()
+        )
+
+    monkeypatch.setattr(log_monitor, "look", look)
+    outcome = shell("log", "monitor", "https://log.example/tsa", "--log-key", LOG)
+    assert (outcome.code, outcome.out) == (0, "log.example: 30 entries, 30 of them new\n")
+    assert next(sizes) == 90, "three looks"

@@ -6,18 +6,17 @@ import subprocess
 import sys
 
 PROGRAM = """
-import signal, threading, time
+import signal, threading
 from tsa_core.hosting.in_process import Wait
 
 wait = Wait()
 signal.signal(signal.SIGTERM, lambda *_: wait.stop())
 
 def receive():
-    time.sleep(0.5)
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-    time.sleep(60)
 
-threading.Thread(target=receive, daemon=True).start()
+# By then the main thread waits. Where it does not yet, the handler runs before, and there is nothing to see.
+threading.Timer(0.5, receive).start()
 wait.run()
 """
 

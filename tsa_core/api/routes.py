@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from tsa_core.api.errors import ConfigError
 from tsa_core.api.http_headers import refuse_server_headers, refuse_unsendable
 from tsa_core.api.identity import Identity
-from tsa_core.api.value import PluginValue
 
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 """The `cache` of what never changes under its path, such as a tile of a log, or a file whose name has its hash."""
@@ -25,31 +25,13 @@ _MEDIA_TYPE: Final = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+", re.ASCII)
 _REST: Final = re.compile(r"\{[a-z][a-z0-9_]*:path\}", re.ASCII)
 
 
-class _Nothing(Mapping[str, str]):
-    """No entries: all values share it that have no other, so nobody can write into it."""
-
-    def __getitem__(self, name: str) -> str:
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    def __repr__(self) -> str:
-        return "{}"
-
-
-_NOTHING: Final = _Nothing()
-
-
 def _no_header(_name: str) -> str | None:
     """Return a header of the request by its name; there is none."""
     return None
 
 
-class RouteRequest(PluginValue):
+@dataclass(frozen=True, kw_only=True)
+class RouteRequest:
     """What a handler is given. The body is whole, and not longer than the route's `max_body`.
 
     `parameters` are the parts of the path that the route leaves open, `query` the first value of each parameter of
@@ -58,25 +40,24 @@ class RouteRequest(PluginValue):
     it, without a slash at its end: `[server] public_url`, else the Host header when it is a host and nothing more.
     """
 
-    _hidden = frozenset({"body", "header", "trace"})
-
     method: str = "GET"
     path: str = "/"
-    parameters: Mapping[str, str] = _NOTHING
-    query: Mapping[str, str] = _NOTHING
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
     content_type: str = ""
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     client_address: str = ""
     request_id: str = ""
     base_url: str = "http://127.0.0.1"
-    header: Callable[[str], str | None] = staticmethod(_no_header)
+    header: Callable[[str], str | None] = field(default=_no_header, repr=False)
     identity: Identity | None = None
     """Who sends the request, when a guard has found out."""
-    trace: object = None
+    trace: object = field(default=None, repr=False)
     """For the core, which counts a token that `AuthorityAccess.issue` issues for this request."""
 
 
-class RouteReply(PluginValue):
+@dataclass(frozen=True, kw_only=True)
+class RouteReply:
     """What a handler returns, or a constant that a route always answers. Raises ValueError for what cannot be sent.
 
     `cache` is the Cache-Control header: nothing is cached unless it says so (IMMUTABLE, `public, max-age=60`). With an
@@ -84,14 +65,12 @@ class RouteReply(PluginValue):
     without a Content-Security-Policy one that allows nothing.
     """
 
-    _hidden = frozenset({"body"})
-
     status: int = 200
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     content_type: str = "text/plain; charset=utf-8"
     cache: str = NOT_CACHED
     etag: str = ""
-    headers: Mapping[str, str] = _NOTHING
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check everything: a line break in a header would forge another one."""
@@ -108,7 +87,8 @@ class RouteReply(PluginValue):
 Handler: TypeAlias = Callable[[RouteRequest], RouteReply]
 
 
-class Route(PluginValue):
+@dataclass(frozen=True, kw_only=True)
+class Route:
     """One path, and what answers there. Raises ValueError for a path that cannot be one.
 
     `path` is `/like/this`. A part `{name}` stands for any one part, and `{name:path}`, which can only be the last, for
@@ -157,14 +137,13 @@ class Route(PluginValue):
         return len(self.parts) == len(other.parts)
 
 
-class ProfileReport(PluginValue):
+@dataclass(frozen=True, kw_only=True)
+class ProfileReport:
     """A profile as it is now; `path` is where it answers.
 
     `certificate_chain` is PEM, TSA certificate first, root last. `subject` is the TSA certificate's, as RFC 4514 writes
     it. `stopped_by` is empty while it issues: else a sentence for each kind of reason, fit for everybody to read.
     """
-
-    _hidden = frozenset({"certificate_chain"})
 
     name: str
     path: str
@@ -172,12 +151,13 @@ class ProfileReport(PluginValue):
     algorithm: str
     subject: str
     accuracy: timedelta | None
-    certificate_chain: bytes
+    certificate_chain: bytes = field(repr=False)
     not_after: datetime
     stopped_by: tuple[str, ...] = ()
 
 
-class ClockReport(PluginValue):
+@dataclass(frozen=True, kw_only=True)
+class ClockReport:
     """The clock as it is now. `text` is a sentence or two for people, `state` one word for programs.
 
     `trusted` says that somebody watches the clock, or vouches for it, and that it is right.

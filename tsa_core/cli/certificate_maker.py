@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from tsa_core.cli import console
-from tsa_core.cli.program_group import SHARED, LazyCommand, LazyGroup, add_version_flag
+from tsa_core.cli.program_group import LazyCommand, LazyGroup, add_version_flag, shared_commands
 
 PROGRAM: Final = "certificate-maker"
 
@@ -20,17 +20,7 @@ _TEMPLATE: Final = LazyCommand(
 COMMANDS: Final = {
     "create": _CREATE,
     "template": _TEMPLATE,
-    "help": LazyCommand("tsa_core.cli.program_help:show_help", "Show the help of the program or of a command.", SHARED),
-    "completion": LazyCommand(
-        "tsa_core.cli.completion:completion",
-        "Print a script that lets a shell complete this program's commands and flags.",
-        SHARED,
-    ),
-    "version": LazyCommand(
-        "tsa_core.cli.program_help:version",
-        "Print the versions of tsa-core, Python and the cryptographic library.",
-        SHARED,
-    ),
+    **shared_commands(),
 }
 
 

@@ -1,60 +1,59 @@
 """Shows the help that is asked for most without click, whose import takes as long as all else that a help needs.
 
-What click would write of these commands is kept as it was told to the formatter, before any line is broken, in
-`help_pages/`; `python -m tests.cli.help_pages --write` makes these files, and a test compares them with the commands.
-Lines are broken here as click breaks them. Every other question for help is click's.
+`help_pages.json` has what click's formatter is told for these commands, before any line is broken, which
+`python -m tests.cli.help_pages --write` writes, and a test compares with the commands. Lines are broken here as click
+breaks them. Every other question for help is click's.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-FOLDER: Final = os.path.join(os.path.dirname(__file__), "help_pages")  # noqa: PTH118, PTH120 - pathlib takes 3 ms
-PLUGINS: Final = "plugins"
-"""The line of a page where the commands of installed plugins stand."""
+NAMES: Final = frozenset(
+    {
+        *("timestamp-server", "timestamp-server-serve", "timestamp-server-check"),
+        *("timestamp-cli", "timestamp-cli-timestamp", "timestamp-cli-verify", "timestamp-cli-inspect"),
+    }
+)
+"""The pages there are."""
+PLUGINS: Final = ["plugins"]
+"""In a page: where the commands of installed plugins stand."""
 _ASKS: Final = ("--help", "-h")
 _WIDEST, _NARROWEST = 100, 50
 _COLUMN, _SPACING, _STEP = 30, 2, 2
 
 
-def help_page(program: str, words: Sequence[str]) -> str | None:
+def help_page(
+    program: str, words: Sequence[str], of_plugins: Callable[[], Mapping[str, str] | None] = dict
+) -> str | None:
     """Return the help that a command line asks for, without the end of its last line; None where it is click's.
 
-    No words at all ask for it, too.
+    No words at all ask for it, too. `of_plugins` gives the commands of plugins, and None to leave the page to click.
     """
     if f"_{program}_COMPLETE".replace("-", "_").upper() in os.environ or len(words) > 2:
         return None
     if words and words[-1] not in _ASKS:
         return None
-    command = words[0] if len(words) == 2 else ""
-    path = f"{FOLDER}/{program}{'-' if command else ''}{command}.txt"
-    if os.sep in command or not os.path.exists(path):  # noqa: PTH110 - as above
+    name = f"{program}-{words[0]}" if len(words) == 2 else program
+    if name not in NAMES:
         return None
-    with open(path, encoding="ascii") as file:  # noqa: PTH123 - as above
-        operations = [decoded(line) for line in file]
-    if [PLUGINS] in operations:
-        from tsa_core.cli.metadata_files import COMMANDS as GROUP
-        from tsa_core.cli.metadata_files import PLUGINS as SIGNERS
-        from tsa_core.cli.metadata_files import names_in_files
-
-        found = names_in_files()
-        if found is None or "memory" not in found[SIGNERS]:  # without it the help ends otherwise
+    operations = pages()[name]
+    if PLUGINS in operations:
+        if (found := of_plugins()) is None:
             return None
-        operations = list(_with_plugins(operations, found[GROUP]))
+        operations = list(_with_plugins(operations, found))
     return written(operations, columns()).rstrip("\n")
 
 
-def encoded(operation: Sequence[str]) -> str:
-    """Return the line of a page that holds an operation of click's formatter: its name and its arguments."""
-    return "\t".join(each.encode("unicode_escape").decode("ascii") for each in operation) + "\n"
+def pages() -> dict[str, list[list[str]]]:
+    """Return the pages: calls of click's formatter, each as the name of a method and its arguments."""
+    import json
+    from pkgutil import get_data
 
-
-def decoded(line: str) -> list[str]:
-    """Return the operation that a line holds."""
-    return [each.encode("ascii").decode("unicode_escape") for each in line.rstrip("\n").split("\t")]
+    found: dict[str, list[list[str]]] = json.loads(get_data("tsa_core.cli", "help_pages.json") or b"{}")
+    return found
 
 
 def _with_plugins(operations: Sequence[list[str]], found: Mapping[str, str]) -> Iterator[list[str]]:
@@ -62,7 +61,7 @@ def _with_plugins(operations: Sequence[list[str]], found: Mapping[str, str]) -> 
     own = {name for kind, *cells in operations if kind == "dl" for name in cells[::2]}
     cells = [cell for row in found.items() if row[0] not in own for cell in row]
     for operation in operations:
-        if operation != [PLUGINS]:
+        if operation != PLUGINS:
             yield operation
         elif cells:
             yield from (["paragraph"], ["heading", "Commands of plugins"], ["indent"], ["dl", *cells], ["dedent"])
@@ -70,15 +69,12 @@ def _with_plugins(operations: Sequence[list[str]], found: Mapping[str, str]) -> 
 
 def columns() -> int:
     """Return the width of the terminal as shutil does, which imports compression."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
     try:
-        width = int(os.environ["COLUMNS"])
-    except (KeyError, ValueError):
-        width = 0
-    if width > 0:
-        return width
-    try:
-        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]  # as shutil does
-    except (AttributeError, ValueError, OSError):
+        return os.get_terminal_size().columns or 80
+    except OSError:
         return 80
 
 

@@ -24,6 +24,23 @@ class LazyCommand(NamedTuple):
     group: str = "Commands"
 
 
+def shared_commands(version: str = "tsa_core.cli.program_help:version") -> dict[str, LazyCommand]:
+    """Return the commands that every program has; `version` is where its own is, `module:name`."""
+    return {
+        "help": LazyCommand(
+            "tsa_core.cli.program_help:show_help", "Show the help of the program or of a command.", SHARED
+        ),
+        "completion": LazyCommand(
+            "tsa_core.cli.completion:completion",
+            "Print a script that lets a shell complete this program's commands and flags.",
+            SHARED,
+        ),
+        "version": LazyCommand(
+            version, "Print the versions of tsa-core, Python and the cryptographic library.", SHARED
+        ),
+    }
+
+
 class HelpfulGroup(click.Group):
     """A group that shows its help, once, when it is called without any argument, and ends with 0."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from tsa_core.cli import console
@@ -17,11 +18,19 @@ PROGRAM: Final = "timestamp-server"
 def main() -> None:
     """Run timestamp-server, and raise SystemExit with its exit code."""
     collect_rarely()
-    if (page := help_page(PROGRAM, sys.argv[1:])) is not None:
+    if (page := help_page(PROGRAM, sys.argv[1:], commands_of_plugins)) is not None:
         console.show(page, PROGRAM)
     from tsa_core.cli.server_group import server
 
     console.run(server, PROGRAM)
+
+
+def commands_of_plugins() -> Mapping[str, str] | None:
+    """Return the commands of plugins; None without the signer memory, where the help ends otherwise."""
+    from tsa_core.cli.plugin_commands import COMMANDS, PLUGINS, names_in_metadata
+
+    found = names_in_metadata()
+    return found[COMMANDS] if "memory" in found[PLUGINS] else None
 
 
 def _ends_at_once(words: list[str]) -> bool:

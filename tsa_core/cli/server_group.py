@@ -7,12 +7,12 @@ from typing import Any, Final
 import click
 
 from tsa_core.cli.program_group import (
-    SHARED,
     LazyCommand,
     LazyGroup,
     add_version_flag,
     flags_after_the_command,
     long_flags,
+    shared_commands,
 )
 
 _RUN, _CONFIGURE, _LOOK, _PUBLISH = "Run a server", "Configure it", "Find out what is wrong", "For those who verify"
@@ -95,17 +95,7 @@ COMMANDS: Final = {
         "Write the practice statement, or the disclosure statement, that goes with the configuration.",
         _PUBLISH,
     ),
-    "help": LazyCommand("tsa_core.cli.program_help:show_help", "Show the help of the program or of a command.", SHARED),
-    "completion": LazyCommand(
-        "tsa_core.cli.completion:completion",
-        "Print a script that lets a shell complete this program's commands and flags.",
-        SHARED,
-    ),
-    "version": LazyCommand(
-        "tsa_core.cli.program_help:version",
-        "Print the versions of tsa-core, Python and the cryptographic library.",
-        SHARED,
-    ),
+    **shared_commands(),
 }
 
 

@@ -1,7 +1,6 @@
 """A client of RFC 3161 timestamp authorities: build a request, send it, check the reply, explain a refusal."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from tsa_core.client.client import TimestampClient
 from tsa_core.client.deadline import Deadline
@@ -24,26 +23,22 @@ from tsa_core.client.timeliness import DEFAULT_CLOCK_WINDOW, OutsideClockWindow
 from tsa_core.client.timestamp import Timestamp
 from tsa_core.client.tls import ClientSettingError
 from tsa_core.client.transport import fetch
+from tsa_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tsa_core.client.issuers import fetch_issuers
     from tsa_core.client.revocation import fetch_crls, fetch_revocation
     from tsa_core.client.several import Timestamps, stamp_all
 else:
-    _LATER: Final = {
-        "Timestamps": "tsa_core.client.several",
-        "fetch_crls": "tsa_core.client.revocation",
-        "fetch_issuers": "tsa_core.client.issuers",
-        "fetch_revocation": "tsa_core.client.revocation",
-        "stamp_all": "tsa_core.client.several",
-    }
-    """What is imported when it is asked for: a program that gets one timestamp does without it."""
-
-    def __getattr__(name: str) -> Any:
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_LATER[name]), name)
-        return value
+    # A program that gets one timestamp does without these.
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "tsa_core.client.issuers": "fetch_issuers",
+            "tsa_core.client.revocation": "fetch_crls fetch_revocation",
+            "tsa_core.client.several": "Timestamps stamp_all",
+        },
+    )
 
 
 __all__ = [

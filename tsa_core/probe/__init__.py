@@ -1,7 +1,8 @@
 """Judges any RFC 3161 authority from outside, gently: one call, a bounded number of requests, a report with a grade."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from tsa_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tsa_core.probe.check import Area, Check, Outcome, Result, Severity
@@ -13,23 +14,19 @@ if TYPE_CHECKING:
     from tsa_core.probe.report import Report
     from tsa_core.probe.standards import STANDARDS, Demand, StandardVerdict
 else:
-    _PLACES: Final = {
-        "tsa_core.probe.check": "Area Check Outcome Result Severity",
-        "tsa_core.probe.checks": "CHECKS",
-        "tsa_core.probe.clients": "ClientVerdict Reception",
-        "tsa_core.probe.grade": "GRADES Grade",
-        "tsa_core.probe.page": "html_page",
-        "tsa_core.probe.probing": "probe",
-        "tsa_core.probe.report": "Report",
-        "tsa_core.probe.standards": "Demand STANDARDS StandardVerdict",
-    }
-    _MODULES: Final = {name: module for module, names in _PLACES.items() for name in names.split()}
-
-    def __getattr__(name: str) -> Any:
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
-        return value
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "tsa_core.probe.check": "Area Check Outcome Result Severity",
+            "tsa_core.probe.checks": "CHECKS",
+            "tsa_core.probe.clients": "ClientVerdict Reception",
+            "tsa_core.probe.grade": "GRADES Grade",
+            "tsa_core.probe.page": "html_page",
+            "tsa_core.probe.probing": "probe",
+            "tsa_core.probe.report": "Report",
+            "tsa_core.probe.standards": "Demand STANDARDS StandardVerdict",
+        },
+    )
 
 
 __all__ = [

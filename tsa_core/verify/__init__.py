@@ -1,7 +1,8 @@
 """Verification of RFC 3161 timestamps: rules V1 to V15, or an exception that names one."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from tsa_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tsa_core.paths.findings import RevocationEvidence, RevocationFinding, RevocationStatus
@@ -50,39 +51,34 @@ if TYPE_CHECKING:
     from tsa_core.verify.verdict import VerifiedTimestamp
     from tsa_core.verify.verifier import Verifier, verify_response, verify_token
 else:
-    _PLACES: Final = {
-        "tsa_core.paths.findings": "RevocationEvidence RevocationFinding RevocationStatus",
-        "tsa_core.paths.notes": "Note",
-        "tsa_core.paths.revocation": "Revocation RevocationScope",
-        "tsa_core.protocol.transparency.policy": "LogPolicy parse_policy threshold_policy",
-        "tsa_core.verify.errors": (
-            "AmbiguousSigner AuthorityNameMismatch CertificateRevoked ImprintMismatch "
-            "InconsistentDigestLength LogProofError MalformedTimestamp NonceMismatch NotAccepted NotGranted PathError "
-            "PolicyMismatch ProofMissing RequestInvalid RequestMismatch RevocationError RevocationUnknown "
-            "SignatureInvalid SignedDataError SignerCertificateError SignerCertificateMissing "
-            "SigningCertificateError UnknownCriticalExtension UnsupportedAlgorithm UnsupportedRequestHash "
-            "VerificationError WeakAlgorithm WeakRequestHash"
-        ),
-        "tsa_core.verify.expectations": "Acceptance Expectations Subject",
-        "tsa_core.verify.many": "Verification verify_many",
-        "tsa_core.verify.log_evidence": "LogEvidence verify_log_proof",
-        "tsa_core.verify.request": "verify_request",
-        "tsa_core.verify.statement": "check_answer",
-        "tsa_core.verify.subject": "hash_artifact",
-        "tsa_core.verify.tolerances": "ALLOWANCES AlgorithmPeriod DEFAULT_PERIODS",
-        "tsa_core.verify.trust": "TrustAnchor TrustStore",
-        "tsa_core.verify.trusted_authority": "TrustedAuthority",
-        "tsa_core.verify.verdict": "VerifiedTimestamp",
-        "tsa_core.verify.verifier": "Verifier verify_response verify_token",
-    }
-    """Which module has which names. Each is imported when it is asked for: who gets a timestamp needs few of them."""
-    _MODULES: Final = {name: module for module, names in _PLACES.items() for name in names.split()}
-
-    def __getattr__(name: str) -> Any:
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
-        return value
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "tsa_core.paths.findings": "RevocationEvidence RevocationFinding RevocationStatus",
+            "tsa_core.paths.notes": "Note",
+            "tsa_core.paths.revocation": "Revocation RevocationScope",
+            "tsa_core.protocol.transparency.policy": "LogPolicy parse_policy threshold_policy",
+            "tsa_core.verify.errors": (
+                "AmbiguousSigner AuthorityNameMismatch CertificateRevoked ImprintMismatch "
+                "InconsistentDigestLength LogProofError MalformedTimestamp NonceMismatch NotAccepted NotGranted "
+                "PathError PolicyMismatch ProofMissing RequestInvalid RequestMismatch RevocationError "
+                "RevocationUnknown SignatureInvalid SignedDataError SignerCertificateError SignerCertificateMissing "
+                "SigningCertificateError UnknownCriticalExtension UnsupportedAlgorithm UnsupportedRequestHash "
+                "VerificationError WeakAlgorithm WeakRequestHash"
+            ),
+            "tsa_core.verify.expectations": "Acceptance Expectations Subject",
+            "tsa_core.verify.many": "Verification verify_many",
+            "tsa_core.verify.log_evidence": "LogEvidence verify_log_proof",
+            "tsa_core.verify.request": "verify_request",
+            "tsa_core.verify.statement": "check_answer",
+            "tsa_core.verify.subject": "hash_artifact",
+            "tsa_core.verify.tolerances": "ALLOWANCES AlgorithmPeriod DEFAULT_PERIODS",
+            "tsa_core.verify.trust": "TrustAnchor TrustStore",
+            "tsa_core.verify.trusted_authority": "TrustedAuthority",
+            "tsa_core.verify.verdict": "VerifiedTimestamp",
+            "tsa_core.verify.verifier": "Verifier verify_response verify_token",
+        },
+    )
 
 
 __all__ = [

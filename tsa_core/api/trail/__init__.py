@@ -5,8 +5,9 @@ Imported by sinks and by `timestamp-server audit`; `tsa_core.api` itself does no
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from tsa_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tsa_core.api.trail.anchor import MAX_ANCHOR_OCTETS, Anchor, AnchorDocument, BrokenAnchorError
@@ -33,26 +34,21 @@ if TYPE_CHECKING:
     from tsa_core.api.trail.trail import Trail, TrailLine, UnreadableLine, UnsupportedByTrail
     from tsa_core.api.trail.verification import TrailReport, check_trail
 else:
-    _PLACES: Final = {
-        "tsa_core.api.trail.anchor": "MAX_ANCHOR_OCTETS Anchor AnchorDocument BrokenAnchorError",
-        "tsa_core.api.trail.chain": (
-            "BEGINNING MAX_LINE_OCTETS NOTHING BrokenChainError Hash Link begin_hash chain_key check_line "
-            "encode json_string parse_link read_line seal tail_of"
-        ),
-        "tsa_core.api.trail.members": "TokenMembers event_members identity_members refusal_members utc_text",
-        "tsa_core.api.trail.search": "REFUSAL TOKEN Query time_of",
-        "tsa_core.api.trail.segment": "ACCEPTED ANCHORED PRUNED Note Segment SegmentReport check_segment",
-        "tsa_core.api.trail.trail": "Trail TrailLine UnreadableLine UnsupportedByTrail",
-        "tsa_core.api.trail.verification": "TrailReport check_trail",
-    }
-    """Which module has which names. Each is imported when it is asked for: a start without sinks needs few of them."""
-    _MODULES: Final = {name: module for module, names in _PLACES.items() for name in names.split()}
-
-    def __getattr__(name: str) -> Any:
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
-        return value
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "tsa_core.api.trail.anchor": "MAX_ANCHOR_OCTETS Anchor AnchorDocument BrokenAnchorError",
+            "tsa_core.api.trail.chain": (
+                "BEGINNING MAX_LINE_OCTETS NOTHING BrokenChainError Hash Link begin_hash chain_key check_line "
+                "encode json_string parse_link read_line seal tail_of"
+            ),
+            "tsa_core.api.trail.members": "TokenMembers event_members identity_members refusal_members utc_text",
+            "tsa_core.api.trail.search": "REFUSAL TOKEN Query time_of",
+            "tsa_core.api.trail.segment": "ACCEPTED ANCHORED PRUNED Note Segment SegmentReport check_segment",
+            "tsa_core.api.trail.trail": "Trail TrailLine UnreadableLine UnsupportedByTrail",
+            "tsa_core.api.trail.verification": "TrailReport check_trail",
+        },
+    )
 
 
 __all__ = [

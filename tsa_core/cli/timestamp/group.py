@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from tsa_core.cli.program_group import SHARED, LazyCommand, LazyGroup, add_version_flag
+from tsa_core.cli.program_group import LazyCommand, LazyGroup, add_version_flag, shared_commands
 from tsa_core.cli.timestamp import inspect, stamp, verify
 from tsa_core.cli.timestamp.flags import PROGRAM
 from tsa_core.cli.timestamp.options import click_command, common_options
@@ -64,19 +64,7 @@ _TRUST: Final = {
         "tsa_core.cli.timestamp.trust_commands:CONFIG", "Show the settings and where they come from.", _WHOM
     ),
 }
-_SHARED: Final = {
-    "help": LazyCommand("tsa_core.cli.program_help:show_help", "Show the help of the program or of a command.", SHARED),
-    "completion": LazyCommand(
-        "tsa_core.cli.completion:completion",
-        "Print a script that lets a shell complete this program's commands and flags.",
-        SHARED,
-    ),
-    "version": LazyCommand(
-        "tsa_core.cli.timestamp.version:version",
-        "Print the versions of tsa-core, Python and the cryptographic library.",
-        SHARED,
-    ),
-}
+_SHARED: Final = shared_commands("tsa_core.cli.timestamp.version:version")
 
 
 @click.group(

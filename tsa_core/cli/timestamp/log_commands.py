@@ -151,8 +151,7 @@ def monitor(
     if follow:
         return follow_log(looks.look, looks.keep, every=every, give_up_after=give_up_after, blind=looks.blind)
     try:
-        while looks.keep(looks.look()):
-            pass
+        looks.look_through()
     except TransportError as error:
         checked = f"only {looks.read} new entries were checked" if looks.read else "nothing was checked"
         raise LogUnreachable(f"{error}; {checked}") from None
@@ -181,6 +180,14 @@ class _Looks:
         reader, deadline = _reader(self._ctx, self._url, self._keys)
         with deadline:
             return look(reader, self._seen, now=datetime.now(UTC), each=self._shown)
+
+    def look_through(self) -> None:
+        """Read all that the log had when this began; what it enters meanwhile is for the next time."""
+        first = found = self.look()
+        while self.keep(found) and self._seen.size < first.signed.checkpoint.size:
+            found = self.look()
+        if found.behind:
+            _tell(found, self.read, as_json=self._as_json)
 
     def keep(self, found: Observation) -> bool:
         """Tell and remember what was found, and return whether there is more to read; raises ClientError for alarms."""
@@ -238,12 +245,12 @@ def _tell_progress(found: Observation) -> None:
 def _tell(found: Observation, new: int, *, as_json: bool) -> None:
     checkpoint = found.signed.checkpoint
     if as_json:
-        document = {"Origin": checkpoint.origin, "Size": checkpoint.size, "New": new}
+        document = {"Origin": checkpoint.origin, "Size": found.seen.size, "New": new}
         console.echo(json.dumps({**document, "Alarms": found.alarms}))
         return
     for alarm in found.alarms:
         console.tell(alarm)
-    console.echo(f"{checkpoint.origin}: {checkpoint.size} entries, {new} of them new")
+    console.echo(f"{checkpoint.origin}: {found.seen.size} entries, {new} of them new")
 
 
 def _read_seen(path: Path | None) -> Seen:

@@ -11,7 +11,6 @@ from typing import Final, NoReturn
 
 from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
-from tsa_core.cli.plain_help import help_page
 from tsa_core.cli.streams import EXIT_OUTPUT, OutputError, end_at_once, guarded_output, open_closed_descriptors
 from tsa_core.cli.timestamp.flags import PROGRAM
 from tsa_core.cli.timestamp.quick import may_be_quick, quick_call, split_command
@@ -45,9 +44,12 @@ def _run_quick(words: Sequence[str]) -> int | None:
     """Run a command line that needs no click and return its exit code; None when it is not such a one."""
     if not may_be_quick(os.environ):
         return None
-    if (page := help_page(PROGRAM, words)) is not None:
-        console.echo(page)
-        return 0
+    if not words or words[-1] in {"-h", "--help"}:
+        from tsa_core.cli.plain_help import help_page
+
+        if (page := help_page(PROGRAM, words)) is not None:
+            console.echo(page)
+            return 0
     if (found := split_command(words)) is None:
         return None
     before, name = found

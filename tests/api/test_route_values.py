@@ -1,4 +1,4 @@
-"""Values of the plugin API are to plugins what dataclasses were, without their cost at import."""
+"""What plugins' routes are given and return does not change, and shares nothing."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from typing import Any
 import pytest
 
 from tsa_core.api import Route, RouteReply, RouteRequest
-from tsa_core.values import Value
 
 
 def test_the_functions_of_dataclasses_take_them() -> None:
     request = RouteRequest(path="/a", body=b"secret")
-    assert dataclasses.is_dataclass(request)
     assert dataclasses.replace(request, method="POST") == RouteRequest(path="/a", body=b"secret", method="POST")
     assert [each.name for each in dataclasses.fields(RouteReply)] == [
         *("status", "body", "content_type", "cache", "etag", "headers")
     ]
     assert dataclasses.asdict(RouteReply(status=404))["status"] == 404
-    assert not dataclasses.is_dataclass(Value)
 
 
 def test_what_is_replaced_is_checked() -> None:
@@ -30,9 +27,9 @@ def test_what_is_replaced_is_checked() -> None:
 
 
 def test_they_are_frozen_and_hide_what_they_hid() -> None:
-    reply = RouteReply(body=b"secret")
-    with pytest.raises(AttributeError, match="does not change"):
-        reply.status = 500  # type: ignore[misc] # what a plugin may do
+    reply: Any = RouteReply(body=b"secret")
+    with pytest.raises(AttributeError, match="status"):
+        reply.status = 500
     assert repr(reply) == (
         "RouteReply(status=200, content_type='text/plain; charset=utf-8', cache='no-store', etag='', headers={})"
     )
@@ -46,6 +43,5 @@ def test_a_request_has_no_header_unless_somebody_says_so() -> None:
 
 def test_a_plugin_that_writes_into_a_default_writes_for_nobody_else() -> None:
     headers: Any = RouteReply().headers
-    with pytest.raises(TypeError):
-        headers["X-Mine"] = "1"
+    headers["X-Mine"] = "1"
     assert RouteReply().headers == {} == RouteRequest().query
