@@ -55,5 +55,6 @@ def test_a_key_wraps_and_unwraps_with_checksums(gcp_kms: GcpKms, client: kms.Key
     assert sealed.verified_plaintext_crc32c
     assert sealed.ciphertext_crc32c == google_crc32c.value(sealed.ciphertext)
     assert client.decrypt(request={"name": key, "ciphertext": sealed.ciphertext}).plaintext == secret
+    damaged = sealed.ciphertext[:-1] + bytes([sealed.ciphertext[-1] ^ 1])
     with pytest.raises(exceptions.InvalidArgument, match="ciphertext is invalid"):
-        client.decrypt(request={"name": key, "ciphertext": sealed.ciphertext[:-1] + b"x"})
+        client.decrypt(request={"name": key, "ciphertext": damaged})
