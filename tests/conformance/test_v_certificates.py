@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.conformance.verification import CHAIN, TRUST, granted, refused, signed_by, verify
+from tsa_core.protocol.tstinfo import Accuracy
 from tsa_core.testing import forge
 from tsa_core.testing.forged_pki import (
     Extension,
@@ -31,6 +32,7 @@ from tsa_core.verify import (
     RevocationUnknown,
     SignerCertificateError,
     SignerCertificateMissing,
+    TrustedAuthority,
     TrustStore,
 )
 
@@ -105,10 +107,52 @@ def test_v8_gen_time_outside_the_validity_of_any_certificate(shift: timedelta, w
 
 
 def test_v8_another_time_when_the_caller_says_so() -> None:
-    assert verify(granted(), time=datetime(2021, 1, 1, tzinfo=UTC)).gen_time == forge.GEN_TIME
+    assert verify(granted(), time=datetime(2031, 1, 1, tzinfo=UTC)).gen_time == forge.GEN_TIME
     refused(PathError, "V8", lambda: verify(granted(), time=datetime(2050, 1, 1, tzinfo=UTC)))
     with pytest.raises(TypeError, match="aware"):
-        verify(granted(), time=datetime(2021, 1, 1))  # noqa: DTZ001 - the point of the test
+        verify(granted(), time=datetime(2031, 1, 1))  # noqa: DTZ001 - the point of the test
+
+
+@pytest.mark.parametrize("who", ["signer", "intermediate", "root"])
+def test_v8_another_time_does_not_reach_back_before_the_path(who: str) -> None:
+    def begins(name: str) -> datetime:
+        return forge.GEN_TIME + timedelta(seconds=1 if name == who else -1)
+
+    root = issue("Root", extensions=ca_extensions(), not_before=begins("root"))
+    intermediate = issue("CA", issuer=root, extensions=ca_extensions(), not_before=begins("intermediate"))
+    signer = issue("Signer", issuer=intermediate, extensions=signer_extensions(), not_before=begins("signer"))
+    trust = TrustStore(roots=(root.certificate,), certificates=(intermediate.certificate,))
+    reply = forge.reply(forge.token(signer, certificates=[signer.der]))
+    later = forge.GEN_TIME + timedelta(days=1)
+    refused(PathError, "V8", lambda: verify(reply, trust=trust, time=later))
+
+
+def test_v8_another_time_does_not_save_what_was_made_after_the_path() -> None:
+    ended = forge.GEN_TIME - timedelta(seconds=1)
+    signer = issue("Signer", issuer=CHAIN.intermediate, extensions=signer_extensions(), not_after=ended)
+    reply = forge.reply(forge.token(signer, certificates=[signer.der]))
+    refused(PathError, "V8", lambda: verify(reply, time=ended))
+    refused(PathError, "V8", lambda: verify(reply, time=ended - timedelta(days=1)))
+
+
+def test_v8_another_time_is_not_before_gen_time_by_more_than_clocks_differ() -> None:
+    near, far = timedelta(minutes=5), timedelta(minutes=5, seconds=1)
+    assert verify(granted(), time=forge.GEN_TIME - near).gen_time == forge.GEN_TIME
+    error = refused(PathError, "V8", lambda: verify(granted(), time=forge.GEN_TIME - far))
+    assert "genTime" in str(error)
+    accurate = granted(forge.tst_info(accuracy=Accuracy(microseconds=1_000_000)))
+    assert verify(accurate, time=forge.GEN_TIME - far).gen_time == forge.GEN_TIME
+
+
+def test_v8_another_time_changes_nothing_of_when_an_authority_was_trusted() -> None:
+    until = forge.GEN_TIME - timedelta(days=1)
+    authority = TrustedAuthority(
+        root=CHAIN.root.certificate, intermediates=(CHAIN.intermediate.certificate,), trusted_from=until
+    )
+    assert verify(granted(), trust=TrustStore.from_authorities([authority]), time=forge.GEN_TIME).status == 0
+    late = authority.replace(trusted_from=forge.GEN_TIME + timedelta(seconds=1))
+    later = forge.GEN_TIME + timedelta(days=1)
+    refused(PathError, "V8", lambda: verify(granted(), trust=TrustStore.from_authorities([late]), time=later))
 
 
 def test_v8_intermediate_from_the_token_or_the_caller_or_nowhere() -> None:

@@ -115,6 +115,22 @@ def test_v19_a_root_is_trusted_within_its_window_only(
     refused(PathError, "V8", lambda: verifier.verify_response(later, artifact=b"hello"))
 
 
+@pytest.mark.parametrize("brought_by", ["token", "certificates", "tsa_certificate"])
+def test_v19_a_signer_that_is_trusted_for_a_time_is_so_whoever_brings_its_certificate(brought_by: str) -> None:
+    signer = CHAIN.signer.certificate
+    reply = granted(certificates=[CHAIN.signer.der] if brought_by == "token" else [])
+    arguments = {"tsa_certificate": signer} if brought_by == "tsa_certificate" else {}
+    others = (signer,) if brought_by == "certificates" else ()
+
+    def store(end: datetime) -> TrustStore:
+        return TrustStore(roots=(TrustAnchor(certificate=signer, trusted_until=end),), certificates=others)
+
+    assert verify(reply, trust=store(forge.GEN_TIME), **arguments).trust_anchor == signer
+    early = store(forge.GEN_TIME - timedelta(seconds=1))
+    error = refused(PathError, "V8", lambda: verify(reply, trust=early, **arguments))
+    assert "is trusted until" in str(error)
+
+
 def test_v19_a_root_with_two_windows_is_a_mistake() -> None:
     root = CHAIN.root.certificate
     with pytest.raises(ValueError, match="twice"):

@@ -237,7 +237,7 @@ def test_the_order_of_times_and_of_hashes_is_checked() -> None:
 
 def test_a_signer_that_did_not_exist_yet_is_refused() -> None:
     (early,) = make_records([b"one"], SECOND.at(at(2022)))
-    assert "before its certificates began" in refused(OrderWrong, early, b"one")
+    assert "is valid from 2025-01-01" in refused(LayerInvalid, early, b"one")
 
 
 def test_the_callers_table_of_algorithms_ends_what_is_strong_today() -> None:

@@ -116,11 +116,6 @@ class EvidenceVerifier:
             )
         except VerificationError as error:
             raise LayerInvalid(covered.place, error, when) from error
-        began = max(certificate.not_valid_before_utc for certificate in verdict.path)
-        if verdict.gen_time < began:
-            raise OrderWrong(
-                f"{covered.place} is of {text(verdict.gen_time)}, before its certificates began at {text(began)}"
-            )
         self._check_hash(covered, moment)
         check_ends(
             uses_of(covered.algorithm, _digest_name(covered.token), verdict), self._ends, moment, str(covered.place)

@@ -69,7 +69,7 @@ class PathBuilder:
         self.helpers = tuple(helpers)
         self._inputs = inputs if inputs is not None else Inputs(time=ANY_TIME)
         self._roots = by_subject(roots)
-        self._root_ders = {root.der for root in roots}
+        self._anchors = {root.der: root for root in roots}
         self._helpers = by_subject(self.helpers)
         self.known = {certificate.der: certificate for certificate in (*roots, *self.helpers)}
         """The caller's certificates by their bytes, so that copies of them in tokens need not be read again."""
@@ -81,11 +81,14 @@ class PathBuilder:
         tells what stopped the most promising attempt.
         """
         inputs = self._inputs.replace(time=time)
+        anchor = self._anchors.get(signer.der)
+        if anchor is not None:
+            signer = anchor  # whoever brought the certificate: as a root it may be trusted for some time only
         signer.check_critical_extensions()
         signer.check_time(time)
         signer.key_under(inputs.algorithms)
         outputs: Outputs | None = None
-        if signer.der in self._root_ders:
+        if anchor is not None:
             # The caller trusts this very certificate; there is nothing left to build.
             certificates: tuple[PathCertificate, ...] = (signer,)
         else:

@@ -24,9 +24,10 @@ class Subject(TypedDict, total=False):
     bytes; `digest` is bytes.
     `digest_algorithm` names the digest's hash, which is the token's unless given. With `request`, policy and
     nonce must be what it asked for, and a nonce must be absent if it sent none. The path must be valid at
-    `time`, aware, which is genTime unless given. `proofs` are later timestamps, each a TimeStampResp or a
-    TimeStampToken: the first over this timestamp, the second over the first, and so on. They prove that an algorithm
-    that is weak today was strong when the timestamp already existed (rule V20), and need `algorithm_periods`.
+    genTime, and where `time`, aware, is given, at that moment too: genTime must not be after it. `proofs` are later
+    timestamps, each a TimeStampResp or a TimeStampToken: the first over this timestamp, the second over the first, and
+    so on. They prove that an algorithm that is weak today was strong when the timestamp already existed (rule V20), and
+    need `algorithm_periods`.
     `existed`, aware, takes their place where something else proves by when the timestamp existed: an evidence record.
     """
 

@@ -11,12 +11,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tsa_core.paths import building
 from tsa_core.paths.algorithms import STRICT, AlgorithmRules
 from tsa_core.paths.building import Path
-from tsa_core.paths.certificate import PathCertificate
+from tsa_core.paths.certificate import PathCertificate, text
+from tsa_core.paths.errors import PathError
 from tsa_core.paths.validation import Inputs
+from tsa_core.protocol.tstinfo_reader import TSTInfo
 from tsa_core.verify.signer import check_signer
 from tsa_core.verify.trust import TrustStore
 
-__all__ = ["Path", "PathBuilder"]
+__all__ = ["Path", "PathBuilder", "check_made_before"]
 
 _INPUTS: Final = Inputs(time=building.ANY_TIME, purposes=frozenset({ExtendedKeyUsageOID.TIME_STAMPING}))
 """RFC 3161 demands no policy of a path; a CA that says what its certificates are for must say timeStamping."""
@@ -36,3 +38,18 @@ class PathBuilder(building.PathBuilder):
         """
         check_signer(signer, critical=self._critical)
         return super().build(signer, embedded, time)
+
+
+def check_made_before(info: TSTInfo, path: Path, time: datetime) -> None:
+    """Raise PathError unless a token that is verified for `time` was made by then, under a path that held already.
+
+    `path` is valid at `time`. genTime is another moment, and whoever has the key can state any.
+    """
+    # Not at the top: most tokens are verified for genTime, and a command would pay for it.
+    from tsa_core.paths.statements import MAX_CLOCK_SKEW
+
+    made = info.gen_time
+    if (info.earliest or made) > time + MAX_CLOCK_SKEW:
+        raise PathError(f"genTime is {text(made)}, after {text(time)}, the moment for which it is to be verified")
+    for certificate in path.certificates:
+        certificate.check_time(made)

@@ -24,7 +24,7 @@ from tsa_core.protocol.reply import SignerInfo, Token, is_token
 from tsa_core.protocol.tstinfo_reader import TSTInfo
 from tsa_core.verify.errors import NotAccepted, ProofMissing, WeakAlgorithm, printable
 from tsa_core.verify.expectations import ACCEPTANCE, SUBJECT, Acceptance, Expectations, Subject, check_names, separate
-from tsa_core.verify.path import Path, PathBuilder
+from tsa_core.verify.path import Path, PathBuilder, check_made_before
 from tsa_core.verify.proof import ByDate, prove
 from tsa_core.verify.remarks import remarks
 from tsa_core.verify.shapes import Shapes
@@ -134,8 +134,11 @@ class Verifier:
             signed, info, algorithm = statement
             path, known_path = self._path(token, signed, time if time is not None else info.gen_time, rules)
             check_signature(signed, path.signer, rules)
+            if time is not None:
+                check_made_before(info, path, time)
             if self._trust.authorities:
-                self._trust.check_authorities(path.certificates, time if time is not None else info.gen_time)
+                for each in (info.gen_time,) if time is None else (info.gen_time, time):
+                    self._trust.check_authorities(path.certificates, each)
         except WeakAlgorithm as error:
             if self._periods:
                 raise by_date.missing(str(error)) from None
