@@ -51,6 +51,7 @@ from tsa_core.hosting.sockets import listen, urls
 from tsa_core.hosting.waitress.server import WaitressServer
 from tsa_core.http import create_app
 from tsa_core.http.batching import BATCH, DEFERRED, BatchedRequest
+from tsa_core.http.observability import RequestTracingMiddleware
 from tsa_core.http.preparing import Preparer
 from tsa_core.service import Service
 
@@ -328,11 +329,11 @@ def running_server(
 
 
 @contextmanager
-def served_by_granian(service: Service) -> Iterator[Server]:
+def served_by_granian(service: Service, tracing: RequestTracingMiddleware | None = None) -> Iterator[Server]:
     """Serve an opened service with embedded granian, without TLS."""
     sockets = listen(service.settings.server)
     (url,) = urls(sockets)
-    app, settings = create_app(service), service.settings.server
+    app, settings = create_app(service, tracing), service.settings.server
     with GranianListeners(app, settings, tls=(), plain=sockets, waiting_profiles=service.waiting_profiles):
         yield Server(url=url, service=service)
     for each in sockets:
@@ -340,12 +341,12 @@ def served_by_granian(service: Service) -> Iterator[Server]:
 
 
 @contextmanager
-def served_by_waitress(service: Service) -> Iterator[Server]:
+def served_by_waitress(service: Service, tracing: RequestTracingMiddleware | None = None) -> Iterator[Server]:
     """Serve an opened service in a thread with our waitress server, then check that it ended in peace."""
     failures: list[BaseException] = []
     sockets = listen(service.settings.server)
     (url,) = urls(sockets)
-    http_server = WaitressServer(create_app(service), service.settings.server, sockets=sockets)
+    http_server = WaitressServer(create_app(service, tracing), service.settings.server, sockets=sockets)
 
     def run() -> None:
         try:

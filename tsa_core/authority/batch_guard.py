@@ -67,6 +67,14 @@ class BatchGuard:
             self._taken = True
             self._calls = None
 
+    def keep(self) -> None:
+        """Claim the batch, or stay who has claimed it; raises BatchTaken when another thread has taken it."""
+        with self.lock:
+            if self._overdue is not None:
+                raise BatchTaken
+            self._taken = True
+            self._calls = None
+
     def end(self) -> None:
         """Say that the thread works on the batch no more, whoever has answered it."""
         if self._calls is None and self._overdue is None:

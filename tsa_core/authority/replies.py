@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from time import perf_counter_ns
 
@@ -18,6 +19,11 @@ log = logging.getLogger(__name__)
 
 _new_tuple = tuple.__new__
 """Makes a named tuple in half the time of its constructor."""
+_LAST_RESORT = Reply(
+    encode_rejection(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN),
+    RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN),
+)
+"""The reply to a request for which no other can be made, for want of memory for example."""
 
 
 class Replies:
@@ -64,14 +70,21 @@ class Replies:
             if self.observed:
                 trace.context = context
                 self._tell(trace)
-        if self._refusals:
-            record = _refusal(pending, rejection)
-            for put in self._refusals:
-                put(record)
+        for put in self._refusals:
+            try:
+                put(_refusal(pending, rejection))
+            except BaseException:
+                log.exception("request %s: its refusal cannot be recorded", context.request_id)
         return reply
 
     def fail(self, pending: PendingRequest, error: BaseException) -> None:
-        """Refuse with the part of a failure that the requester may see, and log the rest."""
+        """Refuse with the part of a failure that the requester may see, and log the rest; never raises."""
+        try:
+            self._fail(pending, error)
+        except BaseException as untold:  # noqa: BLE001 - a plugin's error may have no text, or memory may be exhausted
+            self._fail_untold(pending, error, untold)
+
+    def _fail(self, pending: PendingRequest, error: BaseException) -> None:
         request_id, kind = pending.context.request_id, type(error).__name__
         if isinstance(error, RequestRejected):
             rejection = error
@@ -89,6 +102,20 @@ class Replies:
             rejection = RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN)
         self.refuse(pending, rejection)
 
+    def _fail_untold(self, pending: PendingRequest, error: BaseException, untold: BaseException) -> None:
+        """Refuse a request whose failure raised another error when it was to be told; never raises."""
+        kind, plugin = type(error).__name__, error.plugin if isinstance(error, TsaError) else None
+        with suppress(BaseException):
+            text = f"{kind}, of which nothing more can be said{'' if plugin is None else f' [plugin {plugin}]'}"
+            self.failures.error(f"untold {kind}", pending.context.request_id, text, cause=untold)
+        with suppress(BaseException):
+            if pending.reply is None:
+                self.refuse(pending, RequestRejected(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN))
+        if pending.reply is None:
+            pending.reply = _LAST_RESORT
+        if (trace := pending.trace) is not None and not trace.ended:
+            trace.refuse(PKIFailureInfo.SYSTEM_FAILURE, CANNOT_SIGN)
+
     def _whence(self, plugin: str | None) -> str:
         """Return what the log adds about the plugin that an error comes from."""
         if plugin is None:
@@ -97,8 +124,13 @@ class Replies:
         return f" [plugin {plugin}{f', {distribution}' if distribution else ''}]"
 
     def _tell(self, trace: RequestTrace) -> None:
-        outcome = trace.outcome()
-        trace.context = None  # it waits to be counted and written, and need not keep the request in memory
+        try:
+            outcome = trace.outcome()
+        except BaseException:
+            log.exception("observers cannot be told of a request")
+            return
+        finally:
+            trace.context = None  # it waits to be counted and written, and need not keep the request in memory
         for observer in self._observers:
             try:
                 observer.observe(outcome)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from tsa_core.api import RequestRejected
 from tsa_core.authority.attempts import Attempts
-from tsa_core.authority.batch_guard import BatchGuard
+from tsa_core.authority.batch_guard import BatchGuard, BatchTaken
 from tsa_core.authority.pending_request import PendingRequest, WorkOnBatch
 from tsa_core.authority.plugin_calls import PluginCalls
 from tsa_core.authority.replies import Replies
@@ -49,8 +49,18 @@ class SigningInThreads:
     def sign(self, pending: PendingRequest, guard: BatchGuard) -> None:
         """Sign a request after `prepare`, or refuse it when that fails; `respond_batch` answers it.
 
-        Raises BatchTaken when the request was taken meanwhile, as soon as the signer returns.
+        Raises BatchTaken when the request was taken meanwhile, as soon as the signer returns, and nothing else.
         """
+        try:
+            self._sign(pending, guard)
+        except BatchTaken:
+            raise
+        except BaseException as error:  # noqa: BLE001 - no stage raises it: memory, random numbers, a bug of ours
+            guard.keep()
+            if pending.reply is None:
+                self._replies.fail(pending, error)
+
+    def _sign(self, pending: PendingRequest, guard: BatchGuard) -> None:
         pending.batch = work = WorkOnBatch(guard)
         if not pending.profile.prepares_in_batch:
             guard.begin(self._here)

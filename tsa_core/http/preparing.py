@@ -6,13 +6,10 @@ it waits for the interpreter, and everything that it needs has left the CPU's ca
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tsa_core.authority import BatchGuard, BatchTaken, PluginCalls, TimestampAuthority
-
-log = logging.getLogger(__name__)
 
 
 class Signers(Protocol):
@@ -48,16 +45,17 @@ class Preparer:
     def respond(self, batch: Sequence[ReadyRequest], guard: BatchGuard) -> float:
         """Prepare the requests and pass them on; one that is refused goes back at once. Raises BatchTaken."""
         pending = [each.connection.batched.pending for each in batch]
+        failed: BaseException | None = None
         try:
             self._authority.in_threads.prepare(pending, guard)
         except BatchTaken:
             raise
-        except Exception:
-            log.exception("requests could not be prepared")
-            refused = [True] * len(batch)  # without a reply and unsigned: an error is their answer
-        else:
-            refused = [each.reply is not None for each in pending]
+        except BaseException as error:  # noqa: BLE001 - no stage raises it: memory, random numbers, a bug of ours
+            failed = error
         guard.claim()
+        if failed is not None:
+            self._authority.fail(pending, failed)
+        refused = [each.reply is not None for each in pending]
         for each, is_refused in zip(batch, refused, strict=True):
             each.answered = True
             (each.threads.finish if is_refused else each.threads.answer)(each.connection)
