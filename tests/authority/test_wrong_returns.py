@@ -7,6 +7,7 @@ traceback, and the next request is answered.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -17,6 +18,7 @@ import pytest
 from tests.serving import Parts, TestClock, TestSigner, TestSink, open_service
 from tsa_core.api import (
     AuditRecord,
+    ClockAnchor,
     ClockVerdict,
     PKIFailureInfo,
     PolicySelector,
@@ -126,10 +128,13 @@ READ = [
     TimeReading(datetime(2026, 6, 1)),  # noqa: DTZ001 - a naive one
     TimeReading(datetime(2026, 6, 1, tzinfo=timezone(timedelta(hours=2)))),
     TimeReading(datetime(2026, 6, 1, tzinfo=UTC), 0.5),  # type: ignore[arg-type] # what a plugin may do
+    TimeReading(datetime(2026, 6, 1, tzinfo=UTC), timedelta(microseconds=-1)),
     7,
     None,
 ]
 GOOD = ClockVerdict(trusted=True, reason="good", offset=timedelta(), uncertainty=timedelta(), checked_at=1.0)
+ANCHOR = ClockAnchor(datetime(2026, 6, 1, tzinfo=UTC), 1.0)
+NAN = float("nan")
 VERDICTS = [
     None,
     True,
@@ -139,6 +144,18 @@ VERDICTS = [
     replace(GOOD, checked_at=None),  # type: ignore[arg-type] # as above
     replace(GOOD, valid_for=60),  # type: ignore[arg-type] # as above
     replace(GOOD, leap="soon"),  # type: ignore[arg-type] # as above
+    replace(GOOD, checked_at=time.time()),
+    replace(GOOD, checked_at=NAN),
+    replace(GOOD, checked_at=float("inf")),
+    replace(GOOD, checked_at=-1.0),
+    replace(GOOD, uncertainty=timedelta(microseconds=-1)),
+    replace(GOOD, anchor=ANCHOR._replace(time=datetime(2026, 6, 1))),  # noqa: DTZ001 - a naive one
+    replace(GOOD, anchor=ANCHOR._replace(monotonic=time.time())),
+    replace(GOOD, anchor=ANCHOR._replace(monotonic=NAN)),
+    replace(GOOD, anchor=ANCHOR._replace(error=-5.0)),
+    replace(GOOD, anchor=ANCHOR._replace(error=NAN)),
+    replace(GOOD, anchor=ANCHOR._replace(suspended=NAN)),
+    replace(GOOD, anchor=ANCHOR._replace(monotonic="1")),  # type: ignore[arg-type] # as above
 ]
 
 

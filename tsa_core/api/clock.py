@@ -8,12 +8,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 if sys.platform == "linux":
     from time import CLOCK_BOOTTIME, CLOCK_MONOTONIC, clock_gettime
 
 from tsa_core.api.wrong_types import describe
+
+_NOTHING: Final = timedelta(0)
 
 
 class TimeReading(NamedTuple):
@@ -32,6 +35,8 @@ def reading_complaint(reading: object) -> str:
         return "a time that is not an aware datetime in UTC"
     if not isinstance(uncertainty, timedelta | None):
         return f"an uncertainty that is {describe(uncertainty)}, not a timedelta"
+    if uncertainty is not None and uncertainty < _NOTHING:
+        return "an uncertainty below 0"
     return ""
 
 
@@ -128,7 +133,8 @@ class ClockVerdict:
     `trusted` is its word on whether tokens may be issued; `reason` says why, without names of the operator's
     hosts, because a refused requester reads it. `offset` is clock minus true time, `uncertainty` bounds the
     error of that figure; both None when nothing was measured. `checked_at` is time.monotonic() of the
-    measurement, so that a monitor that has died can be noticed; 0 for none yet.
+    measurement, so that a monitor that has died can be noticed; 0 for none yet. One in the future, as time.time()
+    gives, is refused, and so is an uncertainty below 0.
 
     `measured` is False when there was nothing to compare with, which differs from a clock that was found wrong: the
     gate may then hold over on the last good verdict. `anchor` is the clock when the measurement began, at or before
@@ -174,7 +180,32 @@ def verdict_complaint(verdict: object) -> str:
             return f"a ClockVerdict whose {name} is {describe(value)}"
     if verdict.leap not in get_args(LeapWarning):
         return f"a ClockVerdict whose leap is none of: {', '.join(get_args(LeapWarning))}"
-    return ""
+    wrong = _wrong_figures(verdict)
+    return f"a ClockVerdict whose {wrong}" if wrong else ""
+
+
+def _wrong_figures(verdict: ClockVerdict) -> str:
+    """Return what is wrong with the figures of a verdict, each of a right type; empty when nothing is.
+
+    One by another clock than time.monotonic() lies in its future, where no verdict ever becomes old.
+    """
+    now = time.monotonic()
+    if not 0 <= verdict.checked_at <= now:
+        return f"checked_at is {verdict.checked_at}, where time.monotonic() says {now:.1f}"
+    if verdict.uncertainty is not None and verdict.uncertainty < _NOTHING:
+        return "uncertainty is below 0"
+    anchor = verdict.anchor
+    if anchor is None:
+        return ""
+    reading, monotonic, error, suspended = tuple[Any, ...](anchor)
+    numbers = (monotonic, error, 0.0 if suspended is None else suspended)
+    if not isinstance(reading, datetime) or reading.utcoffset() != _NOTHING:
+        return "anchor has a time that is not an aware datetime in UTC"
+    if not all(isinstance(each, float | int) and isfinite(each) for each in numbers):
+        return f"anchor has something else than numbers: {numbers!r}"
+    if not 0 <= monotonic <= now:
+        return f"anchor has the monotonic time {monotonic}, where time.monotonic() says {now:.1f}"
+    return "anchor has an error below 0" if error < 0 else ""
 
 
 @dataclass(frozen=True, kw_only=True)
