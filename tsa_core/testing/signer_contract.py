@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from time import monotonic
 from typing import Any, ClassVar
 
 import pytest
@@ -51,8 +50,8 @@ class SignerContract(PluginFixtures):
     """Seconds that a signature may take with the backend gone."""
     nonsense_timeout: ClassVar[float] = 2.0
     """Seconds that a signature may take whose backend answers nonsense: a library may ask again until then."""
-    timeout_slack: ClassVar[float] = 1.0
-    """Seconds by which a busy machine may be late."""
+    timeout_slack: ClassVar[float] = 20.0
+    """Seconds by which a busy machine may be late. With fewer, the test's verdict is one on how fast the machine is."""
     keeps_time: ClassVar[bool] = True
     """Whether `sign` ends in time when the backend is silent. A library that cannot be interrupted forbids that; then
     the core's limit has to do, and each signature that hangs takes a thread."""
@@ -243,34 +242,35 @@ class SignerContract(PluginFixtures):
         if unreachable_signer is None:
             assert not self.has_backend, "unreachable_signer is None, but has_backend is True"
             return
-        started = monotonic()
-        raised(
-            SignerUnavailable,
-            lambda: unreachable_signer.sign(b"unreachable", timeout=self.unreachable_timeout),
+        self._given_up_in_time(
+            unreachable_signer,
             doing="signing with the backend gone",
-            remedy="catch the SDK's exceptions in sign()",
-        )
-        elapsed = monotonic() - started
-        assert elapsed < self.unreachable_timeout + self.timeout_slack, (
-            f"sign took {elapsed:.1f} s of {self.unreachable_timeout} s before it raised SignerUnavailable; set the "
-            "SDK's connect and read time-outs from `timeout` and switch its retries off"
+            remedy="catch the SDK's exceptions in sign(), set its connect and read time-outs from `timeout`, "
+            "and switch its retries off",
         )
 
     def test_silent_backend_is_given_up_in_time(self, silent_signer: Signer | None) -> None:
         if silent_signer is None:
             assert not (self.has_backend and self.keeps_time), "silent_signer is None, and there is a backend"
             return
+        self._given_up_in_time(
+            silent_signer,
+            doing="signing with a backend that is silent",
+            remedy="give every call of the backend a time limit: `timeout` is for all of them together",
+        )
+
+    def _given_up_in_time(self, signer: Signer, *, doing: str, remedy: str) -> None:
         limit = self.unreachable_timeout
-        remedy = "give every call of the backend a time limit: `timeout` is for all of them together"
         raised(
             SignerUnavailable,
             lambda: returns_within(
-                lambda: silent_signer.sign(b"silence", timeout=limit),
-                seconds=limit + 10 * self.timeout_slack,
-                doing=f"signing with a backend that is silent, and {limit:g} s of time,",
+                lambda: signer.sign(b"in vain", timeout=limit),
+                seconds=limit,
+                late_seconds=self.timeout_slack,
+                doing=doing,
                 remedy=remedy,
             ),
-            doing="signing with a backend that is silent",
+            doing=doing,
             remedy=remedy,
         )
 
