@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import threading
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from tsa_core.api import retry_after
 
 _PORTS: Final = {"http": 80, "https": 443}
+_MAX_HEAD_OCTETS: Final = 1 << 16
 _TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -86,6 +88,37 @@ class Limit:
                 connection.shut()
 
 
+class _Head:
+    """The beginning of an answer: http.client alone takes 100 lines of 64 KiB, and 50 MB of memory to parse them."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self._stream = stream
+        self._left = _MAX_HEAD_OCTETS
+
+    def readline(self, most: int) -> bytes:
+        line = self._stream.readline(min(most, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.HTTPException(f"the head of its answer is longer than {_MAX_HEAD_OCTETS} octets")
+        return line
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose head is bounded, with all that say `100 Continue` before it."""
+
+    def begin(self) -> None:
+        stream = self.fp
+        self.fp = _Head(stream)  # type: ignore[assignment] # all that `begin` uses
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:  # else it was closed
+                self.fp = stream
+
+
 class _Request(NamedTuple):
     method: str
     path: str
@@ -151,6 +184,7 @@ class BoundedConnection:
         if self._scheme == "https":
             connected = _tls().wrap_socket(connected, server_hostname=self._host)
         self._connection = http.client.HTTPConnection(self._host, self._port, timeout=seconds)
+        self._connection.response_class = _Response
         self._connection.sock = connected
         return self._connection
 
