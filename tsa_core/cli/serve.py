@@ -44,10 +44,10 @@ def serve(**parameters: Any) -> None:
     """  # noqa: D301 - the backslashes are click's mark and the shell's
     # Here, since whoever asks for help needs none of it.
     from tsa_core.cli.reference_settings import load
-    from tsa_core.hosting.memory_protection import forbid_memory_dumps
     from tsa_core.hosting.notify import notify_ready
     from tsa_core.hosting.serving import serve as serve_http
     from tsa_core.logs import say, set_up_logging
+    from tsa_core.service.memory_protection import forbid_memory_dumps
 
     set_up_logging()
     loaded = load(parameters)

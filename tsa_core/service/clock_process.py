@@ -1,7 +1,8 @@
 """The process that runs the clock monitors for all workers.
 
 It is started as a new program, not forked: its parent may have threads by then, and it must not inherit the listening
-sockets. It ends when its parent ends. Its parent writes its log records.
+sockets. It ends when its parent ends. Its parent writes its log records. It is told no secret but those of clocks and
+monitors, and its memory is protected as that of its parent is.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from time import monotonic
 from typing import Any
 
 from tsa_core.api import ClockVerdict, ConfigError, TsaError
-from tsa_core.config import Settings
+from tsa_core.config import PluginSection, Settings
 from tsa_core.host import PluginHost
 from tsa_core.service.clock_relay import MAX_MONITORS, ClockRelay
+from tsa_core.service.memory_protection import forbid_memory_dumps
 from tsa_core.service.opening import open_clock
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ _STOP_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
 _FIRST_PAUSE_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 30.0
+_DUMPABLE = "dumpable"
+"""The third argument of the program where core dumps are allowed."""
 
 
 class ClockProcess:
@@ -66,6 +70,8 @@ class ClockProcess:
         mine, childs = Pipe()
         descriptor = self._relay.descriptor
         command = [sys.executable, "-P", "-m", __name__, str(childs.fileno()), str(descriptor)]
+        if self._settings.server.core_dumps:
+            command.append(_DUMPABLE)
         # The new process must find the same modules as this one.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -73,7 +79,8 @@ class ClockProcess:
         )
         childs.close()
         with contextlib.suppress(OSError):  # it has ended already; the next `look` notices
-            mine.send((self._settings, self._bank, logging.getLogger().getEffectiveLevel(), self._memories))
+            settings = settings_of_clocks(self._settings)
+            mine.send((settings, self._bank, logging.getLogger().getEffectiveLevel(), self._memories))
         return process, mine
 
     def _await_opened(self) -> None:
@@ -139,6 +146,21 @@ class ClockProcess:
             return self._process.wait()
 
 
+def settings_of_clocks(settings: Settings) -> Settings:
+    """Return settings without what other plugins than clocks and monitors are told, and without the keys' addresses."""
+    sections = {
+        name: type(section)()
+        for name in type(settings).model_fields
+        if isinstance(section := getattr(settings, name), PluginSection) and name != "clock"
+    }
+    profiles = {
+        name: profile.model_copy(update={"signer": f"{profile.scheme}:", "signer_options": {}})
+        for name, profile in settings.profiles.items()
+    }
+    signers: dict[str, Any] = {"signer": {}, "certificate_authority": {}, "certificate_signer": {}}
+    return settings.model_copy(update={**sections, **signers, "profiles": profiles})
+
+
 def _log_here(record: dict[str, Any]) -> None:
     logger = logging.getLogger(record["name"])
     if logger.isEnabledFor(record["levelno"]):
@@ -164,6 +186,8 @@ class _LogToParent(logging.Handler):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the monitors until the parent closes its end of the channel; the exit code is 2 for a ConfigError."""
+    if _DUMPABLE not in arguments:
+        forbid_memory_dumps()  # before a secret comes
     channel = Connection(int(arguments[0]))
     relay = ClockRelay(int(arguments[1]))
     settings, bank, level, memories = channel.recv()

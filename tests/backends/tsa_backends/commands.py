@@ -36,7 +36,7 @@ _LOADED_BEFOREHAND = (
     "tsa_core.hosting.granian.embedded",
     "tsa_core.hosting.granian.listeners",
     "tsa_core.hosting.granian.settings",
-    "tsa_core.hosting.memory_protection",
+    "tsa_core.service.memory_protection",
     "tsa_core.http.openapi",
     "tsa_core.http.routes",
     "tsa_core.http.sigstore",
