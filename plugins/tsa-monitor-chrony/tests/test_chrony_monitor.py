@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -198,6 +199,17 @@ def test_the_bound_holds_for_a_clock_source_beside_the_system_clock(tmp_path: Pa
     assert verdict.uncertainty is not None
     assert abs(verdict.offset - timedelta(seconds=beside)) <= verdict.uncertainty
     assert verdict.uncertainty < timedelta(seconds=0.01)
+
+
+def test_chronyc_is_told_no_secret_of_the_servers_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it is told, any process of the same user can read."""
+    monkeypatch.setenv("TSA_SIGNER__FILE__PASSWORD", "a secret")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    fake_chronyc(tmp_path, f"env > '{tmp_path}/told'; echo '{GOOD}'").report()
+    told = dict(line.split("=", 1) for line in (tmp_path / "told").read_text().splitlines())
+    assert told["LC_ALL"] == "C"
+    assert told["PATH"] == os.environ["PATH"]
+    assert "a secret" not in told.values()
 
 
 def test_what_chronyc_prints_is_read(tmp_path: Path) -> None:

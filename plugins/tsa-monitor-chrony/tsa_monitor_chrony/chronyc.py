@@ -16,6 +16,8 @@ _TRACKING_FIELDS = 14
 _SOURCE_FIELDS = 10
 _STATISTICS_FIELDS = 8
 _ATTEMPTS = 3
+_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
+"""What chronyc is told of the server's environment: where programs and libraries are."""
 _REFCLOCK = "#"
 _LEAPS: dict[str, LeapWarning] = {"Normal": "none", "Insert second": "insert", "Delete second": "delete"}
 
@@ -96,8 +98,9 @@ class Chronyc:
         raise ChronydSilent(f"chronyd measured during each of {_ATTEMPTS} looks at it")
 
     def _run(self) -> str:
-        # The figures' decimal point must not depend on where the server runs.
-        environment = {**os.environ, "LC_ALL": "C"}
+        # The figures' decimal point must not depend on where the server runs. Any process of the same user can read the
+        # variables of this one, and the server's may hold passwords.
+        environment = {name: os.environ[name] for name in _VARIABLES if name in os.environ} | {"LC_ALL": "C"}
         try:
             result = subprocess.run(  # noqa: S603 - the operator's own program, and nothing of a client's
                 self._command,
