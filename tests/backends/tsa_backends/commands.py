@@ -168,8 +168,10 @@ def _fork_server() -> subprocess.Popen[str]:
 
     def stop() -> None:
         assert server.stdin is not None
+        assert server.stdout is not None
         server.stdin.close()
         server.wait(_SECONDS)
+        server.stdout.close()  # else the interpreter, at its end, warns of it when nobody can fail any more
 
     atexit.register(stop)
     return server
