@@ -1,4 +1,4 @@
-"""What honest clients wait while others mean harm: `python -m bench.hostile [--before PYTHON]`.
+"""What honest clients wait while others mean harm: `python -m bench.hostile [--workers N] [--before PYTHON]`.
 
 Each attack runs against a server of its own, with default limits. Meanwhile an honest client, at another address but
 for one attack, gets timestamps one after the other, each on a new connection. `--before` names the Python of an
@@ -136,6 +136,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, metavar="PYTHON", help="another version's Python, measured too")
     parser.add_argument("--only", metavar="TEXT", default="", help="the attacks whose name contains this")
     parser.add_argument("--server", choices=SERVERS, help="one server alone")
+    parser.add_argument("--workers", type=int, default=1, help="processes of each server (1)")
     arguments = parser.parse_args()
     for name, value in machine().items():
         print(f"{name}: {value}")
@@ -152,7 +153,8 @@ def main() -> None:
         for server in names:
             for version, python in versions.items():
                 progress(f"{attack}: {server}, {version}")
-                cells.append(str(measure(SERVERS[server], kind, sources, python=python)))
+                flags = (*SERVERS[server], "--workers", str(arguments.workers))
+                cells.append(str(measure(flags, kind, sources, python=python)))
         print(f"| {attack} | " + " | ".join(cells) + " |", flush=True)
 
 

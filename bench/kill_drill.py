@@ -1,4 +1,4 @@
-"""Servers that are killed and reloaded while clients ask: `python -m bench.kill_drill [--stamps N] [--kills M]`.
+"""Servers that are killed and reloaded while clients ask: `python -m bench.kill_drill [--stamps N] [--server NAME]`.
 
 Eight clients stamp over and over, with an audit file that is synced for every token. Meanwhile, in turns, a worker and
 the whole server are killed (kill -9, no warning), the server is started again, and it is reloaded with a new key. At
@@ -74,15 +74,15 @@ class Client:
 class Drill:
     """A server with two workers in a folder, and what is done to it."""
 
-    def __init__(self, folder: Path, chance: random.Random) -> None:
+    def __init__(self, folder: Path, chance: random.Random, engine: str) -> None:
         self.tsa = TsaDirectory(folder, tables=AUDIT)
         self.port = free_port()
+        self._flags = ("--server", engine, "--port", str(self.port), "--workers", "2", "--metrics=false")
         self.server = self._start()
         self._chance = chance
 
     def _start(self) -> ServerProcess:
-        server = ServerProcess(self.tsa.config, "--port", str(self.port), "--workers", "2", "--metrics=false")
-        return server.__enter__()
+        return ServerProcess(self.tsa.config, *self._flags).__enter__()
 
     def kill_worker(self) -> None:
         """Kill one worker, and wait for its successor."""
@@ -132,13 +132,13 @@ def clients(port: int) -> Iterator[list[Client]]:
             thread.join(SECONDS)
 
 
-def drill(folder: Path, *, stamps: int, kills: int, reloads: int, seed: int) -> dict[str, object]:
-    """Run it and return the figures."""
+def drill(folder: Path, *, engine: str, stamps: int, kills: int, reloads: int, seed: int) -> dict[str, object]:
+    """Run it with `engine`, the HTTP server, and return the figures."""
     chance = random.Random(seed)
     acts = ["worker", "server"] * (kills // 2) + ["worker"] * (kills % 2) + ["reload"] * reloads
     chance.shuffle(acts)
     started = monotonic()
-    scene = Drill(folder, chance)
+    scene = Drill(folder, chance, engine)
     with clients(scene.port) as asking:
         for done, act in enumerate(acts):
             # A little before, or a little after: never between two requests only.
@@ -188,11 +188,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--reloads", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--server", choices=("waitress", "granian"), default="waitress", help="the HTTP server")
     parser.add_argument("--write", action="store_true", help="write the figures into docs/operate/faults.md")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="tsa-drill-") as folder:
         figures = drill(
-            Path(folder), stamps=options.stamps, kills=options.kills, reloads=options.reloads, seed=options.seed
+            Path(folder),
+            engine=options.server,
+            stamps=options.stamps,
+            kills=options.kills,
+            reloads=options.reloads,
+            seed=options.seed,
         )
     text = "| figure | |\n|---|---|\n" + "".join(
         f"| {name} | {value:,} |\n" if isinstance(value, int) else f"| {name} | {value} |\n"

@@ -15,13 +15,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.wall_clock import WallClock
 from tsa_core.testing import ServerProcess
-from tsa_core.testing.chronyd import find_libfaketime
 
 _FILES = 20
 
@@ -45,38 +44,21 @@ STEPS = (
 END = datetime(2038, 3, 1, tzinfo=UTC)
 
 
-class Clock:
-    """The time of day of the programs that run with `environ`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "faketime"
-
-    def set(self, date: datetime) -> None:
-        """Let it be this moment, and go on from there."""
-        seconds = int((date - datetime.now(UTC)).total_seconds())
-        self._file.write_text(f"{seconds:+d}s\n")
-
-    @property
-    def environ(self) -> Mapping[str, str]:
-        """The variables of a program with this clock."""
-        return {
-            "LD_PRELOAD": str(find_libfaketime()),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+def seconds_to(date: datetime) -> int:
+    """Return by how many seconds a clock must be moved to show this moment."""
+    return int((date - datetime.now(UTC)).total_seconds())
 
 
-def evidence(clock: Clock, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def evidence(clock: WallClock, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run `timestamp-cli evidence` at the clock's date."""
     command = [sys.executable, "-m", "tsa_core.cli.timestamp", "evidence", *map(str, arguments)]
     environment = {**os.environ, **clock.environ, "NO_COLOR": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
-def perform(step: Step, clock: Clock, folder: Path, state: Path) -> str:
+def perform(step: Step, clock: WallClock, folder: Path, state: Path) -> str:
     """Do what is done in a year, and return the command's last line."""
-    clock.set(step.date)
+    clock.set_by(seconds_to(step.date))
     config = folder / "tsa.toml"
     config.write_text(f'[profiles.default]\nsigner = "memory:"\n[signer.memory]\nalgorithm = "{step.key}"\n')
     roots = folder / "roots.pem"
@@ -97,7 +79,7 @@ def perform(step: Step, clock: Clock, folder: Path, state: Path) -> str:
             *files,
         )
         # libfaketime lets clock_nanosleep fail while the wall clock is moved; a stop that sleeps would crash.
-        clock.set(datetime.now(UTC))
+        clock.set_by(0)
     if done.returncode:
         raise SystemExit(f"{step.date:%Y}: {done.stderr or done.stdout}")
     return (done.stdout or done.stderr).strip().splitlines()[-1]
@@ -110,12 +92,12 @@ def main() -> None:
         (folder / "files").mkdir()
         for number in range(_FILES):
             (folder / "files" / f"{number}.txt").write_text(f"file {number}\n")
-        clock, state = Clock(folder), folder / "evidence"
+        clock, state = WallClock(folder), folder / "evidence"
         kept: list[Path] = []
         for step in STEPS:
             print(f"{step.date:%Y}  {step.key:10}  {' '.join(step.command):28}  {perform(step, clock, folder, state)}")
             kept.append(Path(shutil.copytree(state, folder / f"after-{step.date:%Y}")))
-        clock.set(END)
+        clock.set_by(seconds_to(END))
         trust = ("--root-certificates", folder / "roots.pem")
         whole = evidence(clock, "verify", "--state", state, *trust)
         print(f"{END:%Y}  verify: exit code {whole.returncode}, {whole.stdout.strip().splitlines()[0]}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.faults.fault import Seen, fault
 from bench.faults.scene import MEMORY, Scene, WatchedServer
-from tsa_core.testing.chronyd import Chronyd, find_libfaketime
+from tests.wall_clock import WallClock
+from tsa_core.testing.chronyd import Chronyd
 from tsa_core.testing.ntp_responder import NtpResponder
 
 
@@ -203,30 +204,6 @@ def unmonitored(scene: Scene) -> Seen:
         also=f"`check` exits with 0, {scene.plain(line)}",
         healed="with a monitor",
     )
-
-
-class WallClock:
-    """The time of day of a server that runs with `environ`; its monotonic clock is the system's."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "faketime"
-        self.set_by(0)
-
-    def set_by(self, seconds: int) -> None:
-        """Set it to so many seconds from the system's."""
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(f"{seconds:+d}s\n")
-        fresh.replace(self._file)
-
-    @property
-    def environ(self) -> Mapping[str, str]:
-        """The variables of the server."""
-        return {
-            "LD_PRELOAD": str(find_libfaketime()),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
 
 
 @fault("clock-step", "No monitor; the clock is set forward by an hour, and back")

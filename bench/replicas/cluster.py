@@ -12,13 +12,13 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Self
 
-from bench.faults.clock import WallClock
 from bench.faults.scene import WatchedServer
 from bench.replicas.clients import TOKEN, Load, Name, kinds
 from bench.replicas.links import Link
 from bench.replicas.trails import Database, Files, Replicated
 from tests.deploy.proxies import PROXIES, make_tls, running
 from tests.rotation import TsaDirectory
+from tests.wall_clock import WallClock
 from tsa_backends.redis_server import RedisServer
 from tsa_backends.server_process import free_port
 from tsa_core.testing import wait_until

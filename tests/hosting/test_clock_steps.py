@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.rotation import TsaDirectory
+from tests.wall_clock import WallClock
 from tsa_core.testing import ServerProcess, encode_request, wait_until
-from tsa_core.testing.chronyd import find_libfaketime
 
 pytestmark = [
     pytest.mark.plugin("file"),
@@ -23,28 +23,6 @@ pytestmark = [
 
 REQUEST = encode_request(b"a document")
 TIME_NOT_AVAILABLE = bytes.fromhex("0303010002")
-
-
-class WallClock:
-    """The time of day of a process that runs with `environ`; its monotonic clock is the system's."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "faketime"
-        self.set_by(0)
-
-    def set_by(self, seconds: int) -> None:
-        fresh = self.file.with_suffix(".new")
-        fresh.write_text(f"{seconds:+d}s\n")
-        fresh.replace(self.file)
-
-    @property
-    def environ(self) -> Mapping[str, str]:
-        return {
-            "LD_PRELOAD": str(find_libfaketime()),
-            "FAKETIME_TIMESTAMP_FILE": str(self.file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
 
 
 @contextmanager
