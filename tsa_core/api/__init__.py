@@ -77,6 +77,7 @@ from tsa_core.api.routes import (
 )
 from tsa_core.api.signer import KeySigner, LocalKeySigner, Signer
 from tsa_core.durable import clear_scratch, replace_file, sync_folder
+from tsa_core.protocol.encodings import Encoding
 from tsa_core.protocol.retry_after import retry_after
 from tsa_core.protocol.signatures import (
     PrivateKey,
@@ -118,6 +119,7 @@ __all__ = [
     "ConfigPath",
     "Countersigner",
     "Duration",
+    "Encoding",
     "Guard",
     "GuardRefusal",
     "GuardedRequest",

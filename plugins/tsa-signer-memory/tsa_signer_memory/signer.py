@@ -11,14 +11,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tsa_core.api import LocalKeySigner, PrivateKey, PublicKey, describe_key, new_key
+from tsa_core.api import Encoding, LocalKeySigner, PrivateKey, PublicKey, describe_key, new_key
 from tsa_signer_memory.options import MemoryOptions
-
-try:
-    # Where the public module has it from, which imports ciphers and SSH too: that takes as long as making the chain.
-    from cryptography.hazmat.primitives._serialization import Encoding
-except ImportError:  # a later release may have moved it
-    from cryptography.hazmat.primitives.serialization import Encoding
 
 _LEAF_VALIDITY: Final = timedelta(days=9 * 365)
 _CA_VALIDITY: Final = timedelta(days=10 * 365)
