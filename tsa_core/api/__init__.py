@@ -77,7 +77,6 @@ from tsa_core.api.routes import (
 )
 from tsa_core.api.signer import KeySigner, LocalKeySigner, Signer
 from tsa_core.durable import clear_scratch, replace_file, sync_folder
-from tsa_core.protocol.encodings import Encoding
 from tsa_core.protocol.retry_after import retry_after
 from tsa_core.protocol.signatures import (
     PrivateKey,
@@ -119,7 +118,6 @@ __all__ = [
     "ConfigPath",
     "Countersigner",
     "Duration",
-    "Encoding",
     "Guard",
     "GuardRefusal",
     "GuardedRequest",
