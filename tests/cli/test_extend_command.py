@@ -143,7 +143,10 @@ def test_mistakes(shell: Shell, reply: str, now: HttpTsa) -> None:
     assert "does not hold the data" in shell.fails(2, *archive)
     assert "--proof has no effect" in shell.fails(2, *archive, "--artifact", "a.txt", "--proof", reply)
     assert "--fetch-ocsp has no effect" in shell.fails(2, *archive, "--artifact", "a.txt", "--fetch-ocsp")
-    for name, value in (("log-proof", "p"), ("log-policy", "p"), ("log-key", "k"), ("witness", "k")):
+    for name, value in (
+        *(("log-proof", "p"), ("log-policy", "p"), ("log-key", "k"), ("witness", "k")),
+        *(("witness-threshold", "1"), ("log-delay", "1s")),
+    ):
         said = shell.fails(2, *archive, "--artifact", "a.txt", f"--{name}", value)
         assert f"--{name} has no effect" in said, said
     data = Path("a.tsd").read_bytes()

@@ -155,6 +155,7 @@ def test_standard_input_and_lists(shell: Shell, tsa: HttpTsa, monkeypatch: pytes
         (("a.txt", "--digest", "00"), "--digest is for one timestamp"),
         (("a.txt", "--witness", "k"), "--witness is for one timestamp"),
         (("a.txt", "--witness-threshold", "0"), "--witness-threshold is for one timestamp"),
+        (("a.txt", "--log-delay", "1s"), "--log-delay is for one timestamp"),
         (("--artifact", "a.txt", "--timestamp", "r.tsr", "--report", "junit"), "--report goes with FILEs"),
         (("--artifact", "a.txt", "--timestamp", "r.tsr", "--fail-fast"), "--fail-fast goes with FILEs"),
     ],

@@ -18,7 +18,7 @@ _TIMESTAMPED_DATA: Final = bytes.fromhex("060b2a864886f70d010910011f")
 """id-ct-timestampedData, encoded: most files do not have it, and need no reader for it."""
 _WITHOUT_EFFECT: Final = (
     *("request", "nonce", "proof"),
-    *("log_proof", "log_policy", "log_key", "witness", "witness_threshold"),
+    *("log_proof", "log_policy", "log_delay", "log_key", "witness", "witness_threshold"),
 )
 
 

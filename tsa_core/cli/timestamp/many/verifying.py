@@ -30,7 +30,7 @@ from tsa_core.verify.trust import read_certificates
 
 _SINGLE: Final = (
     *("reply", "artifact", "digest", "request", "nonce", "proof"),
-    *("log_proof", "log_key", "log_policy", "witness", "witness_threshold"),
+    *("log_proof", "log_key", "log_policy", "log_delay", "witness", "witness_threshold"),
 )
 _WORTH_PROCESSES: Final = 500
 """From so many files on, several processes verify; below, starting them takes longer than they save."""
