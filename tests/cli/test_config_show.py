@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tsa_backends.commands import run_command
+from tsa_core.cli.setting_origins import without_secret_parts
 
 pytestmark = pytest.mark.plugin("memory", "file", "ntp", "pkcs11", "auditfile")
 
@@ -67,6 +68,47 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     rows = shown(tmp_path)
     assert rows["signer.file.password"] == ("(hidden)", "tsa.toml:18")
     assert rows["profiles.other.signer"][0] == '"pkcs11:token=t;object=o?pin-value=(hidden)&module-path=/x"'
+
+
+TABLES = """
+[observe]
+observers = ["otel"]
+[observe.otel]
+endpoint = "http://user:hunter2@collector:4318/v1?access_token=hunter2"
+[observe.otel.headers]
+authorization = "hunter2"
+env = "hunter2"
+tenant = { env = "TENANT" }
+"""
+
+
+@pytest.mark.plugin("otel", "cliplugin")
+def test_no_secret_of_a_table_or_an_address_is_shown(tmp_path: Path) -> None:
+    signer = '[profiles.default]\nsigner = "cliplugin:x://k"\n[signer.cliplugin]\nenvironment = { A = "hunter2" }\n'
+    (tmp_path / "tsa.toml").write_text(signer + TABLES)
+    printed = run_command("config", "show", "--config", "tsa.toml", cwd=tmp_path).stdout
+    assert "hunter2" not in printed
+    assert '{ authorization = (hidden), env = (hidden), tenant = { env = "TENANT" } }' in printed
+    assert '"http://user:(hidden)@collector:4318/v1?access_token=(hidden)"' in printed
+    assert "{ A = (hidden) }" in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "pkcs11:token=t;object=o?pin_value=1&module-path=/m",
+            "pkcs11:token=t;object=o?pin_value=(hidden)&module-path=/m",
+        ),
+        ("hashivault://host/key?token=1", "hashivault://host/key?token=(hidden)"),
+        ("redis://:a@b@host:6379/0", "redis://:(hidden)@host:6379/0"),
+        ("redis://:a%40b@host:6379/0", "redis://:(hidden)@host:6379/0"),
+        ("https://host:8200/v1/a@b", "https://host:8200/v1/a@b"),
+        ("pkcs11:token=my%20token", "pkcs11:token=my%20token"),
+    ],
+)
+def test_the_secret_parts_of_an_address(text: str, expected: str) -> None:
+    assert without_secret_parts(text) == expected
 
 
 def test_the_place_of_a_secret_is_none(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import PurePath
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 from tsa_core.api import Provider
 from tsa_core.api.provider import fields_of_the_core
@@ -32,6 +32,9 @@ _NAMES: tuple[tuple[type, str], ...] = (
 )
 
 
+Secrets: TypeAlias = Literal["", "itself", "values"]
+
+
 class SettingDescription(NamedTuple):
     """One setting: its name, its type in words, its default as TOML writes it, None when it must be given."""
 
@@ -39,6 +42,8 @@ class SettingDescription(NamedTuple):
     type: str
     default: str | None
     description: str
+    secrets: Secrets = ""
+    """Whether the value is a secret or a list of them, or a table whose values are."""
 
     @property
     def value(self) -> str:
@@ -70,9 +75,21 @@ def _describe_model(
             continue
         # A field that is left out of dumps, because it may hold secrets, is not in the schema.
         default = None if field.is_required() else toml_text(properties.get(name, {}).get("default"))
-        yield SettingDescription(path + name, type_name(field.annotation), default, field.description or "")
+        words = type_name(field.annotation), default, field.description or ""
+        yield SettingDescription(path + name, *words, secrets=_secrets(field.annotation))
         for table in _tables(field.annotation):
             yield from _describe_model(table, path=f"{path}{name}.")
+
+
+def _secrets(annotation: Any) -> Secrets:
+    """Say where a value of this type holds secrets; those in the fields of a model are the fields' own."""
+    arguments = get_args(annotation)
+    found: set[Secrets] = {_secrets(argument) for argument in arguments}
+    if isinstance(get_origin(annotation), type) and issubclass(get_origin(annotation), Mapping):
+        return "values" if found != {""} else ""
+    if isinstance(annotation, type) and issubclass(annotation, SecretStr | SecretBytes):
+        return "itself"
+    return "itself" if "itself" in found else "values" if "values" in found else ""
 
 
 def _tables(annotation: Any) -> Iterator[type[BaseModel]]:

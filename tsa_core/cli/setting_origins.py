@@ -15,7 +15,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from tsa_core.api import Provider, TsaError
-from tsa_core.cli.plugin_settings import SettingDescription, describe_settings, toml_text
+from tsa_core.cli.plugin_settings import Secrets, describe_settings, toml_text
 from tsa_core.cli.reference_settings import Loaded
 from tsa_core.cli.settings_flags import SETTING_PARAMETERS
 from tsa_core.config.load import MEMORY_SIGNER
@@ -37,8 +37,11 @@ from tsa_core.host import (
 DEFAULT: Final = "default"
 HIDDEN: Final = "(hidden)"
 _NOT_SET: Final = "(not set)"
-_SECRET_PARTS: Final = re.compile(r"(?i)((?:pin|password|passwd|secret)(?:-value)?=)[^;&]+")
-"""Values within a key's URI that are secrets, as PKCS #11's pin-value."""
+_SECRET_PARTS: Final = re.compile(
+    r"""(?ix) ( (?:pin|passphrase|password|passwd|secret)(?:[-_]value)?= | [?&](?:[a-z_-]+[-_])?token= ) [^;&"]+
+    | ( ://[^/@:\s"]*: ) [^/\s"]+ (?=@)"""
+)
+"""Values within a key's URI or an address that are secrets, as PKCS #11's pin-value, or the password before a host."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +125,8 @@ def _shown(value: Any) -> str:
 
 
 def without_secret_parts(text: str) -> str:
-    """Return a text, or a key's URI, without the PIN or password that an attribute of it holds."""
-    return _SECRET_PARTS.sub(rf"\1{HIDDEN}", text)
+    """Return a text, or a key's URI or address, without the PIN or password that a part of it is."""
+    return _SECRET_PARTS.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
 
 
 _LISTS: Final[Mapping[str, Sequence[tuple[Kind[Any], str]]]] = {
@@ -153,7 +156,7 @@ def _of_plugin(host: PluginHost, kind: Kind[Any], name: str, table: Mapping[str,
     except TsaError:
         yield from ((f"{prefix}.{key}", HIDDEN) for key in table)
         return
-    secrets = {setting.name for setting in described if _is_secret(setting)}
+    secrets = {setting.name: setting.secrets for setting in described if setting.secrets}
     for setting in described:
         value = _find(table, setting.name.split("."))
         if value is not None:
@@ -162,20 +165,23 @@ def _of_plugin(host: PluginHost, kind: Kind[Any], name: str, table: Mapping[str,
             yield f"{prefix}.{setting.name}", setting.default or _NOT_SET
 
 
-def _is_secret(setting: SettingDescription) -> bool:
-    return "secret" in re.split(r"\W+", setting.type)
-
-
-def _without_secrets(value: Any, name: str, secrets: set[str]) -> str:
-    if name in secrets:
-        # Where a secret is, is none.
-        return toml_text(value) if isinstance(value, dict) and set(value) <= {"env", "file"} else HIDDEN
+def _without_secrets(value: Any, name: str, secrets: Mapping[str, Secrets]) -> str:
+    where = secrets.get(name, "")
+    if where == "values" and isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_secret(inner)}' for key, inner in value.items())} }}"
+    if where:
+        return _secret(value)
     if isinstance(value, dict):
         rows = (f"{key} = {_without_secrets(inner, f'{name}.{key}', secrets)}" for key, inner in value.items())
         return f"{{ {', '.join(rows)} }}"
     if isinstance(value, list):
         return f"[{', '.join(_without_secrets(inner, name, secrets) for inner in value)}]"
     return _shown(value)
+
+
+def _secret(value: Any) -> str:
+    """Return what is shown in place of a secret: where it is, is none."""
+    return toml_text(value) if isinstance(value, dict) and set(value) <= {"env", "file"} else HIDDEN
 
 
 def _find(table: Any, parts: Sequence[str]) -> Any:
