@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -39,13 +40,14 @@ def issue(
     serial: int = 7,
     issuer: x509.Name = CA_NAME,
     key: Any = KEY,
+    of: Any = KEY,
     names: x509.SubjectAlternativeName | None = None,
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name.from_rfc4514_string(subject))
         .issuer_name(issuer)
-        .public_key(KEY.public_key())
+        .public_key(of.public_key())
         .serial_number(serial)
         .not_valid_before(NOW - timedelta(days=begun))
         .not_valid_after(NOW + timedelta(days=days))
@@ -188,6 +190,34 @@ def test_a_list_that_is_out_of_date_lets_nobody_in(tmp_path: Path, table: dict[s
     crl.write_bytes(revocation_list(hours=-1))
     with opened(client_certificates={**table, "crls": [str(crl)]}) as guard:
         assert "out of date" in refusal(ask(guard, PROXY, X_SSL_Client_Cert=as_nginx(issue())), 401)
+
+
+def test_every_list_of_an_issuer_counts(tmp_path: Path, table: dict[str, Any]) -> None:
+    """In one file or in several, in any order, and whichever of two keys under one name has signed it."""
+    other = issue("CN=Clients CA", ca=True, usage=None, key=OTHER_KEY, of=OTHER_KEY)
+    (tmp_path / "ca.pem").write_bytes(CA.public_bytes(Encoding.PEM) + other.public_bytes(Encoding.PEM))
+    lists = [revocation_list(), revocation_list(7), revocation_list(8, key=OTHER_KEY)]
+    for order in permutations(lists):
+        names = [tmp_path / f"{number}.crl" for number in range(3)]
+        for name, data in zip(names, order, strict=True):
+            name.write_bytes(data)
+        (tmp_path / "all.crl").write_bytes(b"a comment\n".join(order))
+        for crls in (names, [tmp_path / "all.crl"]):
+            with opened(client_certificates={**table, "crls": [str(each) for each in crls]}) as guard:
+                for good in (issue(serial=8), issue(serial=7, key=OTHER_KEY)):
+                    assert isinstance(ask(guard, PROXY, X_SSL_Client_Cert=as_nginx(good)), Identity)
+                for bad in (issue(serial=7), issue(serial=8, key=OTHER_KEY)):
+                    assert "revoked" in refusal(ask(guard, PROXY, X_SSL_Client_Cert=as_nginx(bad)), 401)
+
+
+def test_a_list_of_another_key_of_the_same_name_is_none(tmp_path: Path, table: dict[str, Any]) -> None:
+    other = issue("CN=Clients CA", ca=True, usage=None, key=OTHER_KEY, of=OTHER_KEY)
+    (tmp_path / "ca.pem").write_bytes(CA.public_bytes(Encoding.PEM) + other.public_bytes(Encoding.PEM))
+    (tmp_path / "other.crl").write_bytes(revocation_list(key=OTHER_KEY))
+    with opened(client_certificates={**table, "crls": [str(tmp_path / "other.crl")]}) as guard:
+        assert "no revocation list" in refusal(ask(guard, PROXY, X_SSL_Client_Cert=as_nginx(issue())), 401)
+        good = as_nginx(issue(key=OTHER_KEY))
+        assert isinstance(ask(guard, PROXY, X_SSL_Client_Cert=good), Identity)
 
 
 @pytest.mark.parametrize(

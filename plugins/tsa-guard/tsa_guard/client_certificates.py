@@ -30,6 +30,7 @@ T = TypeVar("T")
 _MAX_HEADER: Final = 16_384
 _MAX_FILE: Final = 64 * 1_048_576
 _CACHED: Final = 1_000
+_BEGIN_CRL: Final = b"-----BEGIN X509 CRL-----"
 _ALTERNATIVE_NAMES: Final[dict[str, Any]] = {
     "dns": x509.DNSName,
     "email": x509.RFC822Name,
@@ -43,17 +44,25 @@ class _Trust:
 
     def __init__(self, settings: ClientCertificates) -> None:
         self.issuers = _load(settings.ca, "issuers' certificates", x509.load_pem_x509_certificates)
-        self.lists: dict[x509.Name, x509.CertificateRevocationList] = {}
+        self._lists: dict[bytes, list[x509.CertificateRevocationList]] = {}
         for path in settings.crls:
-            crl = _load(path, "revocation list", _read_crl)
-            if not any(_signed(crl, issuer) for issuer in self.issuers):
-                raise ConfigError("no certificate of `ca` has signed this revocation list", path=str(path))
-            if any(extension.critical for extension in crl.extensions):
-                raise ConfigError("this revocation list is not a whole one: a delta, or for some only", path=str(path))
-            self.lists[crl.issuer] = crl
+            for crl in _load(path, "revocation list", _read_crls):
+                signers = [issuer for issuer in self.issuers if _signed(crl, issuer)]
+                if not signers:
+                    raise ConfigError("no certificate of `ca` has signed this revocation list", path=str(path))
+                if any(extension.critical for extension in crl.extensions):
+                    raise ConfigError(
+                        "this revocation list is not a whole one: a delta, or for some only", path=str(path)
+                    )
+                for issuer in signers:
+                    self._lists.setdefault(issuer.fingerprint(SHA256()), []).append(crl)
         self.must_have_lists = bool(settings.crls)
         self.known: dict[bytes, tuple[datetime, Identity]] = {}
         """What was checked by these, by the hash of header or certificate, and until when it counts."""
+
+    def lists_of(self, issuer: x509.Certificate) -> list[x509.CertificateRevocationList]:
+        """Return the lists that an issuer's key has signed; a name may have several keys, and a key several lists."""
+        return self._lists.get(issuer.fingerprint(SHA256()), [])
 
 
 class ClientCertificateReader:
@@ -139,8 +148,14 @@ def _load(path: Path, what: str, parse: Callable[[bytes], T]) -> T:
         raise ConfigError(f"there is no {what} that can be read", path=str(path)) from None
 
 
-def _read_crl(data: bytes) -> x509.CertificateRevocationList:
-    return x509.load_pem_x509_crl(data) if data.lstrip().startswith(b"-----") else x509.load_der_x509_crl(data)
+def _read_crls(data: bytes) -> list[x509.CertificateRevocationList]:
+    """Return every list of a file; raises ValueError when it holds none."""
+    if not data.lstrip().startswith(b"-----"):
+        return [x509.load_der_x509_crl(data)]
+    found = [x509.load_pem_x509_crl(_BEGIN_CRL + each) for each in data.split(_BEGIN_CRL)[1:]]
+    if not found:
+        raise ValueError("there is no list")
+    return found
 
 
 def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
@@ -182,19 +197,21 @@ def _check(certificate: x509.Certificate, trust: _Trust, now: datetime) -> datet
     """Return how long the certificate counts; raises ValueError."""
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise ValueError("the client certificate is not valid now")
-    if not any(_issued_by(certificate, issuer, now) for issuer in trust.issuers):
+    issuers = [issuer for issuer in trust.issuers if _issued_by(certificate, issuer, now)]
+    if not issuers:
         raise ValueError("the client certificate is of another issuer than those that count here")
     _check_usage(certificate)
     until = certificate.not_valid_after_utc
     if trust.must_have_lists:
-        crl = trust.lists.get(certificate.issuer)
-        if crl is None:
+        lists = [crl for issuer in issuers for crl in trust.lists_of(issuer)]
+        if not lists:
             raise ValueError("there is no revocation list of the client certificate's issuer here")
-        if crl.next_update_utc is None or now > crl.next_update_utc:
-            raise ValueError("the revocation list of the client certificate's issuer is out of date here")
-        if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
+        if any(crl.get_revoked_certificate_by_serial_number(certificate.serial_number) for crl in lists):
             raise ValueError("the client certificate is revoked")
-        until = min(until, crl.next_update_utc)
+        newest = max(crl.next_update_utc or now for crl in lists)
+        if newest <= now:
+            raise ValueError("the revocation list of the client certificate's issuer is out of date here")
+        until = min(until, newest)
     return until
 
 
