@@ -20,7 +20,7 @@ set_up_logging()
 log = logging.getLogger("test")
 log.warning("a line that waits")
 given_up = ending.Ending(
-    timedelta(0), slack=0.0, exit_code=lambda _: 7, last_words=lambda whole: log.warning("last words: %s", whole)
+    timedelta(0), slack=0.0, exit_code=lambda _: 7, last_words=lambda known: log.warning("last words: %s", known.name)
 )
 given_up.begin()
 time.sleep(3600)
@@ -33,4 +33,4 @@ def test_who_ends_the_process_writes_what_no_other_thread_has_written() -> None:
     first, hangs, last = ended.stderr.splitlines()
     assert "a line that waits" in first
     assert "the end hangs in __main__" in hangs
-    assert "last words: False" in last
+    assert "last words: NOT_ALL" in last

@@ -12,6 +12,7 @@ import click
 from tsa_core.cli import console
 from tsa_core.cli.flag_groups import GroupedCommand
 from tsa_core.cli.settings_flags import flag_groups, settings_options
+from tsa_core.hosting.answered import Answered
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +65,11 @@ def serve(**parameters: Any) -> None:
         (_announce if for_people else _log_announcement)(facts)
         notify_ready(f"listening on {' '.join(facts['addresses'])}")
 
-    def stopped(complete: bool) -> None:
-        answered, cut_off = "every request that had arrived was answered", "requests were cut off; see the lines above"
-        fate = answered if complete else cut_off
+    def stopped(answered: Answered) -> None:
         if for_people:
-            say(f"stopped: {fate}")
+            say(f"stopped: {answered.text}")
         else:
-            log.log(logging.INFO if complete else logging.WARNING, "stopped: %s", fate)
+            log.log(logging.INFO if answered is Answered.ALL else logging.WARNING, "stopped: %s", answered.text)
 
     serve_http(settings, announce, stopped, read_again=lambda: load(parameters).settings)
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from time import monotonic, sleep
 
 from tsa_core.host import plugins_at_work
+from tsa_core.hosting.answered import Answered
 from tsa_core.logs import prepare_log, write_waiting_lines
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ _SECONDS = 10.0
 class Ending:
     """Ends this process `slack` seconds after `graceful_timeout`, counted from `begin`, unless `finish` comes before.
 
-    Then `exit_code` and `last_words` are called with whether every request was answered.
+    Then `exit_code` and `last_words` are called with what is known of the requests that had arrived.
     """
 
     def __init__(
@@ -45,10 +46,10 @@ class Ending:
         graceful: timedelta,
         *,
         slack: float,
-        exit_code: Callable[[bool], int],
-        last_words: Callable[[bool], None] = lambda _: None,
+        exit_code: Callable[[Answered], int],
+        last_words: Callable[[Answered], None] = lambda _: None,
     ) -> None:
-        self.complete = False
+        self.answered = Answered.NOT_ALL
         """Whether every request that had arrived was answered; to be set when the last one has been."""
         self._seconds = graceful.total_seconds() + slack
         self._exit_code = exit_code
@@ -106,7 +107,7 @@ class Ending:
     def _exit(self, after: float = 0.0) -> None:
         for _ in range(10):  # in parts: a process that got no CPU gets some for the other thread, too
             sleep(after / 10)
-        os._exit(self._exit_code(self.complete))
+        os._exit(self._exit_code(self.answered))
 
     def _give_up(self) -> None:
         """Say what has not ended, and the last words, and let the process end."""
@@ -125,7 +126,7 @@ class Ending:
             log.error("%s", lines[self._said])
             self._said += 1
         if self._said == len(lines):
-            self._last_words(self.complete)
+            self._last_words(self.answered)
             self._said += 1
 
 

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from tsa_core.config import Settings
+from tsa_core.hosting.answered import Answered
 from tsa_core.hosting.balance import Acceptor, Balances
 from tsa_core.hosting.ending import CLOSING_SHARE
 from tsa_core.hosting.facts import Facts, describe
@@ -50,8 +51,8 @@ class InProcess:
         deferred, self._deferred = self._deferred, None
         return self._job.build_app(service, deferred=deferred)
 
-    def run(self, started: Started) -> bool:
-        """Serve until SIGTERM or SIGINT; returns whether no request was cut off."""
+    def run(self, started: Started) -> Answered:
+        """Serve until SIGTERM or SIGINT; returns whether every request was answered."""
         facts = describe(self._live.service)
         control = ReloadControl(
             self._job.settings,
@@ -126,8 +127,8 @@ def serve_here(
     *,
     slot: int = 0,
     balances: Balances | None = None,
-) -> bool:
-    """Serve in this process until SIGTERM or SIGINT, and return whether no request was cut off.
+) -> Answered:
+    """Serve in this process until SIGTERM or SIGINT, and return whether every request was answered.
 
     `slot` counts the processes that serve the same sockets, and `balances` share the connections among them.
 
@@ -186,7 +187,9 @@ def serve_here(
             started()
             freeze_startup_objects()
             server.run()
-        job.ending.complete = not (server.cut_off or (granian is not None and granian.cut_off))
-        return job.ending.complete
+        if server.cut_off or (granian is not None and granian.cut_off):
+            return Answered.NOT_ALL
+        job.ending.answered = Answered.NOT_KNOWN if granian is not None and granian.unseen else Answered.ALL
+        return job.ending.answered
     finally:
         observability.flush()

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from tsa_core.config import Settings
+from tsa_core.hosting.answered import Answered
 from tsa_core.hosting.ending import PROCESS_SLACK_SECONDS, Ending
 from tsa_core.hosting.facts import Facts
 from tsa_core.hosting.garbage import set_imports_aside
@@ -25,34 +26,34 @@ ReadAgain = Callable[[], Settings]
 
 
 def serve(
-    settings: Settings, announce: Announce, stopped: Callable[[bool], None], *, read_again: ReadAgain | None = None
+    settings: Settings, announce: Announce, stopped: Callable[[Answered], None], *, read_again: ReadAgain | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT, and finish what is in flight.
 
     `announce` is called once, when requests are answered, with `addresses`, `warnings` and `profiles`. `stopped` is
-    called at the end, with whether no request was cut off. When something hangs then, the process ends with 0, at the
-    latest two seconds after `graceful_timeout`, and this function does not return. `read_again` returns the settings as
-    they are at a reload (SIGHUP); without it, a reload reads keys and chains alone. Raises ConfigError, PluginError or
-    SignerError, with a line for the operator, when serving cannot begin.
+    called at the end, with whether all requests were answered. When something hangs then, the process ends with 0, at
+    the latest two seconds after `graceful_timeout`, and this function does not return. `read_again` returns the
+    settings as they are at a reload (SIGHUP); without it, a reload reads keys and chains alone. Raises ConfigError,
+    PluginError or SignerError, with a line for the operator, when serving cannot begin.
     """
     ending = Ending(
         settings.server.graceful_timeout, slack=PROCESS_SLACK_SECONDS, exit_code=lambda _: 0, last_words=stopped
     )
-    complete = _serve(settings, announce, read_again or (lambda: settings), ending)
+    answered = _serve(settings, announce, read_again or (lambda: settings), ending)
     hangs = ending.finish()
-    stopped(complete)
+    stopped(answered)
     if hangs:
         logging.shutdown()
         os._exit(0)  # else the interpreter would wait for threads that hang
 
 
-def _serve(settings: Settings, announce: Announce, read_again: ReadAgain, ending: Ending) -> bool:
+def _serve(settings: Settings, announce: Announce, read_again: ReadAgain, ending: Ending) -> Answered:
     set_imports_aside()
     with ExitStack() as stack:
         try:
             job = _open_job(settings, read_again, ending, stack)
         except ToldToStop:
-            return True
+            return Answered.ALL
         strategy = _choose_strategy(job)
         stack.callback(strategy.close)
 

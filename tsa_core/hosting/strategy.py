@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tsa_core.config import Settings
+from tsa_core.hosting.answered import Answered
 from tsa_core.hosting.ending import Ending
 from tsa_core.hosting.facts import Facts
 from tsa_core.hosting.pid_file import PidFile
@@ -26,8 +27,8 @@ Started = Callable[[Facts], None]
 class Strategy(Protocol):
     """One way of serving. Its constructor opens what it serves, and `close` closes that."""
 
-    def run(self, started: Started) -> bool:
-        """Serve until SIGTERM or SIGINT, finish the requests in flight, and return whether none of them was cut off.
+    def run(self, started: Started) -> Answered:
+        """Serve until SIGTERM or SIGINT, finish the requests in flight, and return whether all were answered.
 
         Calls `started` once, when requests are answered and SIGHUP is noted. Raises ConfigError, PluginError or
         SignerError when serving cannot begin.

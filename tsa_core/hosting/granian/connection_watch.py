@@ -62,6 +62,11 @@ class ConnectionWatch:
         self.count = len(rest)
         return _FULL_PAUSE_SECONDS if len(rest) > 0.9 * self._limit else _PAUSE_SECONDS
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether `count_arriving` and `end_all` know of every connection."""
+        return self._connections.all_visible
+
     def count_arriving(self) -> int:
         """Count the connections on which a request has begun to arrive that granian has not handed over."""
         return sum(

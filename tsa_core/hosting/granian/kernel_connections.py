@@ -63,6 +63,7 @@ class KernelConnections:
 
     def __init__(self, listening: Sequence[socket.socket]) -> None:
         self._ports = {each.getsockname()[1] for each in listening if each.family != socket.AF_UNIX}
+        self._unix = any(each.family == socket.AF_UNIX for each in listening)
         self._known: dict[int, tuple[int, KernelConnection | None]] = {}
         """By descriptor: its inode, and the connection, None when it is something else."""
 
@@ -70,6 +71,11 @@ class KernelConnections:
     def visible(self) -> bool:
         """Whether connections can be seen at all."""
         return bool(self._ports) and sys.platform.startswith("linux")
+
+    @property
+    def all_visible(self) -> bool:
+        """Whether all can be seen: none of them comes by a Unix socket."""
+        return self.visible and not self._unix
 
     def look(self) -> Iterator[KernelConnection]:
         """Yield the connections that are open now."""

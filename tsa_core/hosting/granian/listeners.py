@@ -109,6 +109,9 @@ class GranianListeners:
     ) -> None:
         self.cut_off = 0
         """How many requests were not answered when `stop` returned."""
+        self.unseen = False
+        """Whether, at the end, connections were open that cannot be seen, so that others may have begun to arrive."""
+        self._cuts_off = False
         self._settings = settings
         self._heartbeat = heartbeat or NoHeartbeat()
         self._slot = slot
@@ -163,10 +166,21 @@ class GranianListeners:
                 self._loop.end()
             else:
                 self.cut_off = max(self.cut_off, self._pending())
-                log.error("the loop that answers granian's requests hangs, and is given up")
+                self._tell_why_it_goes_on()
         finally:
             self._started.set()
             self._ended.set()
+
+    def _tell_why_it_goes_on(self) -> None:
+        """Log why the loop has not ended in time: granian waits for requests that arrive, and the loop with it."""
+        self.unseen = self._cuts_off and not all(group.connections.sees_all for group in self._groups)
+        if self.unseen:
+            log.warning(
+                "connections to granian are still open that this system does not show (on a Unix socket, or not on "
+                "Linux); whether requests have begun to arrive there is not known; they are cut off"
+            )
+        else:
+            log.error("the loop that answers granian's requests hangs, and is given up")
 
     def _run_loop(self) -> None:
         """Run the event loop to its end, also from where another thread was when this one took over."""
@@ -249,6 +263,7 @@ class GranianListeners:
 
     def _cut_off(self) -> None:
         """Close the connections that are left: granian waits for the rest of a request that has begun to arrive."""
+        self._cuts_off = True  # which a loop that hangs does not say
         if left := self._pending() + sum(group.connections.count_arriving() for group in self._groups):
             self.cut_off = left
             log.warning("%d requests to granian were still in flight; they are cut off", self.cut_off)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from tsa_core.api import ConfigError, TemporaryFailure, TsaError, UnavailableError
+from tsa_core.hosting.answered import Answered
 from tsa_core.hosting.ending import KILL_SLACK_SECONDS
 from tsa_core.hosting.notify import notify_stopping
 from tsa_core.hosting.workers.watchdog import Watchdog
@@ -30,15 +31,21 @@ _MAX_REPORT_OCTETS = 1_048_576
 _SHORT_LIFE_SECONDS = 5.0
 _MAX_PAUSE_SECONDS = 10.0
 _TURN_SECONDS = 0.2
-_CUT_OFF = 3
-"""Exit code of a worker that ended with requests in flight."""
 _START_SECONDS = 300.0
 """Opening has limits of its own ([server] open_timeout for each plugin); this is for what hangs beside them."""
 
 
-def exit_code_of_worker(complete: bool) -> int:
+def exit_code_of_worker(answered: Answered) -> int:
     """Return the exit code that tells the parent whether every request was answered."""
-    return 0 if complete else _CUT_OFF
+    return int(answered)
+
+
+def _told_by(status: int) -> Answered:
+    """Return what the wait status of a worker tells; one that died has lost its requests."""
+    try:
+        return Answered(os.waitstatus_to_exitcode(status))
+    except ValueError:
+        return Answered.NOT_ALL
 
 
 class Report:
@@ -99,17 +106,17 @@ class WorkerPool:
     """Forks `count` workers and keeps that many alive until it is stopped.
 
     `work(report, slot)` runs in each worker: it opens what it needs, sends a report, which the parent passes to
-    `started`, serves until SIGTERM and returns; False when requests were cut off. Slots count from 0; a worker that
-    replaces another has its slot. The text of a TsaError that `work` raises before the report is shown to the operator.
-    The parent calls `idle(seconds)` repeatedly while it has nothing else to do; it returns after about so many seconds,
-    or after an event. `hung_up` handles SIGHUP in the parent; workers ignore it. A signal that ends the parent calls
-    `told_to_stop`, in the signal handler, and `while_ending` again and again while it waits for the workers' end. A
-    worker that the `watchdog` finds overdue is killed and replaced.
+    `started`, serves until SIGTERM and returns what it knows of the requests, None when all were answered. Slots count
+    from 0; a worker that replaces another has its slot. The text of a TsaError that `work` raises before the report is
+    shown to the operator. The parent calls `idle(seconds)` repeatedly while it has nothing else to do; it returns after
+    about so many seconds, or after an event. `hung_up` handles SIGHUP in the parent; workers ignore it. A signal that
+    ends the parent calls `told_to_stop`, in the signal handler, and `while_ending` again and again while it waits for
+    the workers' end. A worker that the `watchdog` finds overdue is killed and replaced.
     """
 
     def __init__(
         self,
-        work: Callable[[Callable[[Mapping[str, object]], None], int], bool | None],
+        work: Callable[[Callable[[Mapping[str, object]], None], int], Answered | None],
         *,
         count: int,
         idle: Callable[[float], None] = time.sleep,
@@ -126,11 +133,11 @@ class WorkerPool:
         self._stop_at = 0.0
         self._watchdog = watchdog
         self._stopping = False
-        self._complete = True
+        self._answered = Answered.ALL
         self._slots = [_Slot() for _ in range(count)]
 
-    def run(self, started: Callable[[Mapping[str, object]], None], *, graceful_seconds: float) -> bool:
-        """Serve until SIGTERM or SIGINT, and return whether every worker ended well; raises ConfigError at a bad start.
+    def run(self, started: Callable[[Mapping[str, object]], None], *, graceful_seconds: float) -> Answered:
+        """Serve until SIGTERM or SIGINT, and return what all workers tell; raises ConfigError at a bad start.
 
         It is an UnavailableError when another start may succeed, also after a worker that ended without a word.
         """
@@ -152,7 +159,7 @@ class WorkerPool:
             self._supervise()
             self._idle(_TURN_SECONDS)
         self._reap(self._stop_at + graceful_seconds + KILL_SLACK_SECONDS)
-        return self._complete
+        return self._answered
 
     def _receive(self, report: Report) -> dict[str, object]:
         """Wait for a report at the start; empty when it does not come in time."""
@@ -208,8 +215,8 @@ class WorkerPool:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
-            complete = self._work(lambda message: report.send({"serves": True, **message}), slot)
-            code = exit_code_of_worker(complete is not False)
+            answered = self._work(lambda message: report.send({"serves": True, **message}), slot)
+            code = exit_code_of_worker(answered or Answered.ALL)
         except TsaError as error:
             if report.sent:
                 log.error("a worker cannot go on: %s", error)  # noqa: TRY400 - the operator's own mistake
@@ -249,7 +256,7 @@ class WorkerPool:
         short = now - slot.born < _SHORT_LIFE_SECONDS and not slot.killed
         slot.pause = min(max(0.1, 2 * slot.pause), _MAX_PAUSE_SECONDS) if short else 0.0
         slot.due = now + slot.pause
-        self._complete = False  # whatever it was answering is lost
+        self._answered = Answered.NOT_ALL  # whatever it was answering is lost
         log.error("worker %d ended by itself (status %d) and is replaced", slot.pid, status)
         slot.pid = slot.report = None
 
@@ -306,7 +313,7 @@ class WorkerPool:
                 ended, status = os.waitpid(slot.pid, os.WNOHANG)
                 if ended:
                     slot.pid = None
-                    self._complete &= status == 0
+                    self._answered = max(self._answered, _told_by(status))
             self._while_ending()
             if self._alive() != alive:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tsa_core.hosting.answered import Answered
 from tsa_core.hosting.balance import WorkerBalances
 from tsa_core.hosting.ending import CLOSING_SHARE, WORKER_SLACK_SECONDS, Ending
 from tsa_core.hosting.facts import describe
@@ -36,8 +37,8 @@ class Workers:
         self._heartbeats = WorkerHeartbeats(job.settings.server.workers)
         self._balances = WorkerBalances(job.settings.server.workers)
 
-    def run(self, started: Started) -> bool:
-        """Serve until SIGTERM or SIGINT; returns whether no worker cut a request off, or had to be killed."""
+    def run(self, started: Started) -> Answered:
+        """Serve until SIGTERM or SIGINT; returns what all workers tell, of whom none had to be killed."""
         job, plans = self._job, self._plans
         server = job.settings.server
         watchdog = Watchdog(
@@ -55,12 +56,12 @@ class Workers:
             watchdog=watchdog,
         )
         plans.while_waiting(pool.look)
-        complete = pool.run(
+        answered = pool.run(
             plans.then_accept_reloads(started, job.read_again, job.pid_file),
             graceful_seconds=server.graceful_timeout.total_seconds(),
         )
-        job.ending.complete = complete
-        return complete
+        job.ending.answered = answered
+        return answered
 
     def _begin_end(self) -> None:
         self._job.ending.begin()
@@ -73,8 +74,8 @@ class Workers:
     def announced(self) -> None:
         """Do nothing: the parent carries out reloads while it waits for its workers."""
 
-    def _work(self, report: Callable[[Mapping[str, object]], None], slot: int) -> bool:
-        """In a worker: open the service and serve; returns whether no request was cut off."""
+    def _work(self, report: Callable[[Mapping[str, object]], None], slot: int) -> Answered:
+        """In a worker: open the service and serve; returns whether every request was answered."""
         ending = Ending(
             self._job.settings.server.graceful_timeout, slack=WORKER_SLACK_SECONDS, exit_code=exit_code_of_worker
         )
