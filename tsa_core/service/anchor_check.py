@@ -20,7 +20,8 @@ from tsa_core.api.trail import (
     UnsupportedByTrail,
     parse_link,
 )
-from tsa_core.verify import VerificationError, Verifier
+from tsa_core.protocol.encodings import Encoding, PublicFormat
+from tsa_core.verify import VerificationError, VerifiedTimestamp, Verifier
 
 
 @dataclass(kw_only=True)
@@ -70,11 +71,31 @@ class AnchorsReport:
         return [*self.faults, *own]
 
 
+def count_authorities(verdicts: Iterable[VerifiedTimestamp]) -> int:
+    """Return how many keys made these timestamps.
+
+    The addresses in an anchor are not signed, so that timestamps of one authority can stand there under several.
+    """
+    return len(
+        {
+            each.signer_certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            for each in verdicts
+        }
+    )
+
+
+def too_few(authorities: int, timestamps: int, threshold: int) -> str:
+    """Return the words for an anchor whose timestamps are of too few authorities."""
+    if authorities == timestamps:
+        return f"{timestamps} of the {threshold} timestamps that it needs are good"
+    return f"{timestamps} timestamps are good, of {authorities} of the {threshold} authorities that it needs"
+
+
 class AnchorCheck:
     """Checks anchors in two steps: their tokens first, and then, when the trail has been read, their heads.
 
     `verifier` holds the roots of the other authorities; with None tokens are not verified, and the report says so.
-    `threshold` is how many tokens each anchor needs.
+    `threshold` is of how many authorities each anchor needs a token.
     """
 
     def __init__(self, verifier: Verifier | None, *, threshold: int = 1) -> None:
@@ -104,7 +125,7 @@ class AnchorCheck:
             report.faults.append(str(error))
             return report
         report.heads, report.previous = document.heads, document.previous
-        good = 0
+        good: list[VerifiedTimestamp] = []
         for url, reply in anchor.tokens.items():
             if self._verifier is None:
                 report.stamped[url] = None
@@ -115,9 +136,9 @@ class AnchorCheck:
                 report.faults.append(f"the timestamp of {url} is not good: {one_line(error)}")
                 continue
             report.stamped[url] = verified.tst_info.gen_time
-            good += 1
-        if self._verifier is not None and good < self._threshold:
-            report.faults.append(f"{good} of the {self._threshold} timestamps that it needs are good")
+            good.append(verified)
+        if self._verifier is not None and (count := count_authorities(good)) < self._threshold:
+            report.faults.append(too_few(count, len(good), self._threshold))
         elif not anchor.tokens:
             report.faults.append("it has no timestamp")
         return report

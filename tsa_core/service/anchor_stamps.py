@@ -66,6 +66,7 @@ class AnchorStamps:
         """
         from tsa_core.api.trail import ANCHORED, NOTHING, Anchor, AnchorDocument
         from tsa_core.client import NotAwaited, ThresholdNotMet, stamp_all
+        from tsa_core.service.anchor_check import count_authorities, too_few
 
         settings = self._settings
         last = trail.last_anchor()
@@ -91,6 +92,9 @@ class AnchorStamps:
             raise UnavailableError(
                 f"{len(error.timestamps)} of the {settings.anchor_threshold} timestamps that are needed came: {reasons}"
             ) from None
+        count = count_authorities(each.verified for each in given.timestamps if each.verified is not None)
+        if count < settings.anchor_threshold:
+            raise UnavailableError(too_few(count, len(given.timestamps), settings.anchor_threshold))
         anchor = Anchor(
             number=document.number, document=octets, tokens={each.url: each.reply for each in given.timestamps}
         )

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.service.anchored_trail import anchored, folder, lines, put, rewritten, run, write
-from tsa_core.api import ConfigError
+from tests.service.anchored_trail import OtherTsa, anchored, folder, lines, put, rewritten, run, write
+from tsa_core.api import ConfigError, UnavailableError
 from tsa_core.testing import Pki, require_program
 
 pytestmark = pytest.mark.plugin("auditfile")
@@ -138,6 +138,27 @@ def test_an_anchor_that_was_changed_is_named(
     result = run("verify", "--config", config)
     assert result.exit_code == 1
     assert complaint in result.stdout
+
+
+def test_one_authority_is_one_whatever_its_addresses_are(config: Path, others: list[OtherTsa]) -> None:
+    """Whoever has the key of one authority alone makes no anchor that needs two."""
+    anchored(config)
+    path = folder(config) / "00000001.json"
+    document = json.loads(path.read_bytes())
+    first, *rest = document["tokens"]
+    assert rest
+    document["tokens"] = dict.fromkeys((first, *rest), document["tokens"][first])
+    path.write_text(json.dumps(document))
+    result = run("verify", "--config", config)
+    assert result.exit_code == 1
+    assert "timestamps are good, of 1 of the 2 authorities that it needs" in result.stdout
+    path.unlink()
+    for other in others:
+        other.http.answer = others[0].stamp
+    result = run("anchor", "--config", config)
+    assert isinstance(result.exception, UnavailableError)
+    assert "of 1 of the 2 authorities that it needs" in str(result.exception)
+    assert not path.exists()
 
 
 def test_an_export_is_verified_without_the_sink(config: Path) -> None:
