@@ -99,6 +99,10 @@ class MemoryBucket(Bucket):
     def fetch(self, path: str) -> bytes:
         return self._objects[path].data
 
+    def paths(self) -> list[str]:
+        with self._lock:
+            return list(self._objects)
+
     def get(self, path: str) -> Stored | None:
         return self._objects.get(path)
 

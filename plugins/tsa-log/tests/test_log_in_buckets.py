@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tsa_core.api.transparency import SignedCheckpoint, minute_path, read_minute
+from tsa_core.api.transparency import SignedCheckpoint, minute_path, read_minute, tile_at
 from tsa_core.testing import on_threads
 from tsa_log.objects import Changed, ObjectStorage
 from tsa_log.sequencer import Sequencer
 from tsa_log.storage import Conflict, ServedAs
 
 from .buckets import BucketLog, CrashingBucket, MemoryBucket, Place, writes_of
-from .logs import Crash, entries_of, entry, numbered, publish
+from .logs import Crash, entries_of, entry, numbered, publish, signed_checkpoint
 
 
 @pytest.fixture
@@ -167,6 +167,49 @@ def test_a_crash_at_any_write_leaves_a_log_that_goes_on(tmp_path: Path, *, after
         log.journal.store([entry(300)])
         log.run()
         assert entries_of(bucket.fetch) == numbered(0, 301)
+        log.close()
+        left += 1
+    assert crashed >= 10
+
+
+def delete_partial_tiles(bucket: MemoryBucket) -> int:
+    """Do what the README lets an operator do; return how many objects that removed."""
+    size, removed = signed_checkpoint(bucket.fetch("checkpoint")).checkpoint.size, 0
+    for path in bucket.paths():
+        if not path.startswith("tile/") or (tile := tile_at(path)) == tile.whole:
+            continue
+        if size >= (tile.index + 1) * 256 ** (max(tile.level, 0) + 1):
+            bucket.delete(path)
+            removed += 1
+    return removed
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_partial_tiles_that_an_operator_deletes_are_missed_by_nobody(tmp_path: Path, *, after: bool) -> None:
+    """While it runs, also after a crash at any write, when a full tile may be there that no checkpoint covers yet."""
+    left, crashed = 1, 0
+    while crashed == left - 1:
+        bucket = MemoryBucket()
+        log = BucketLog(tmp_path / str(left), ObjectStorage(bucket, seconds=60))
+        for first, end in [(0, 20), (20, 250), (250, 300), (300, 510)]:
+            log.journal.store(numbered(first, end))
+            log.run()
+        assert delete_partial_tiles(bucket) == 4  # of 20 and of 250 entries: tiles and bundles
+        log.journal.store(numbered(510, 600))
+        log.storage = ObjectStorage(CrashingBucket(bucket, left, after=after), seconds=60)
+        try:
+            log.run()
+        except Crash:
+            crashed += 1
+            delete_partial_tiles(bucket)
+            assert entries_of(bucket.fetch) in (numbered(0, 510), numbered(0, 600))
+        log.storage = ObjectStorage(bucket, seconds=60)
+        log.run()
+        assert entries_of(bucket.fetch) == numbered(0, 600)
+        delete_partial_tiles(bucket)
+        log.journal.store([entry(600)])
+        log.run()
+        assert entries_of(bucket.fetch) == numbered(0, 601)
         log.close()
         left += 1
     assert crashed >= 10
