@@ -76,6 +76,29 @@ def test_two_and_two_do_not(responders: list[NtpResponder], watch: Watch) -> Non
     reach(gate, ClockState.SYNCHRONISED)
 
 
+def test_a_server_of_two_names_has_one_vote() -> None:
+    """A liar whose address two names lead to would outvote an honest server."""
+    with NtpResponder(offset=30.0) as liar, NtpResponder() as honest:
+        names = [liar.server, f"127.1:{liar.port}", honest.server]
+        table = {"servers": names, "num_servers": 3, "period": "100ms", "max_time_delta": "1h"}
+        monitor = NtpMonitor(NtpOptions.model_validate({**table, "server_threshold": 2}))
+        monitor.start(SystemClock())
+        try:
+            wait_until(lambda: monitor.verdict().checked_at > 0, seconds=WITHIN, what="the first round")
+            assert (monitor.verdict().trusted, monitor.verdict().reason) == (False, "the time servers disagree")
+            assert max(report.outcome for report in monitor.sources()).startswith("the same server as 127.")
+        finally:
+            monitor.stop()
+        monitor = NtpMonitor(NtpOptions.model_validate({**table, "server_threshold": 3}))
+        monitor.start(SystemClock())
+        try:
+            wait_until(lambda: monitor.verdict().checked_at > 0, seconds=WITHIN, what="the first round")
+            assert monitor.verdict().reason == "too few different time servers answer"
+            assert not monitor.verdict().measured
+        finally:
+            monitor.stop()
+
+
 def test_a_drift_closes_the_gate_within_a_period_and_its_end_opens_it(
     responders: list[NtpResponder], watch: Watch
 ) -> None:

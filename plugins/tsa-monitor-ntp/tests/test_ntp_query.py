@@ -81,7 +81,7 @@ def test_what_floats_lose_is_part_of_the_distance(asked: datetime, shift: int, h
     octets = b"".join((moment % UNITS**2 or 1).to_bytes(8, "big") for moment in (received, received + held))
     answer = ntplib.NTPPacket()
     answer.from_data(struct.pack("!BBbb", 4 << 3 | 4, 1, 0, -32) + bytes(28) + octets)
-    sample = _judge(answer, ClockAnchor(asked, 0.0), elapsed, "", float("inf"))
+    sample = _judge(answer, ClockAnchor(asked, 0.0), elapsed, ("", 123), float("inf"))
     there = Fraction(received, UNITS) - asked_at
     offset = -(there + there + Fraction(held, UNITS) - Fraction(elapsed)) / 2
     distance = max(Fraction(elapsed) - Fraction(held, UNITS), Fraction(0)) / 2 + Fraction(1, UNITS)

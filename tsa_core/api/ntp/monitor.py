@@ -145,11 +145,15 @@ class TimeServerMonitor(ClockMonitor):
     ) -> ClockVerdict:
         """Return what the answers of a round say of the clock at `anchor`."""
         threshold = self._options.server_threshold
+        names = len(answers)
+        answers = _one_of_each(answers)
         limit = self._options.max_time_delta.total_seconds()
         if sum(abs(sample.offset) <= limit for _, sample in answers) < threshold:
             self._metrics.errors.labels(reason="err_inv_time").inc()
         if len(answers) < threshold:
             self._metrics.errors.labels(reason="err_too_few").inc()
+            if names >= threshold:
+                return self._unknown(started, "too few different time servers answer")
             return self._unknown(
                 started, "too few time servers answer" if asked >= threshold else "too few time servers can be asked"
             )
@@ -249,6 +253,18 @@ def _refuse_two_votes(servers: Sequence[TimeServer], *, where: str) -> None:
             raise ConfigError(
                 f"{other!r} and {server.name!r} are one server, which has one vote; list it once", path=where
             )
+
+
+def _one_of_each(answers: Sequence[tuple[Peer, Sample]]) -> list[tuple[Peer, Sample]]:
+    """Return the most exact answer of each server: several names may lead to one, which has one vote."""
+    best: dict[object, tuple[Peer, Sample]] = {}
+    for peer, sample in sorted(answers, key=lambda each: each[1].distance):
+        place: object = id(sample) if sample.port is None else (sample.address, sample.port)
+        if place in best:
+            peer.note_another_name(best[place][0].name)
+        else:
+            best[place] = peer, sample
+    return list(best.values())
 
 
 def _majority_leap(samples: Sequence[Sample]) -> LeapWarning:

@@ -115,6 +115,10 @@ class Peer:
         self._penalty_seconds = seconds
         self._not_before = time.monotonic() + seconds
 
+    def note_another_name(self, other: str) -> None:
+        """Note that the last answer is by the server that another name led to, which has one vote."""
+        self.report = replace(self.report, outcome=f"the same server as {other}", used=False)
+
     def note_use(self, used: bool) -> None:
         """Note whether the last answer is among those that agree."""
         self.report = replace(self.report, used=used)

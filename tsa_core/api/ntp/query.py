@@ -58,7 +58,8 @@ class LeaveAlone(NoUsableAnswer):
 class Sample:
     """A usable answer. Seconds; `offset` is clock minus server, at the clock's reading `anchor`.
 
-    `distance` bounds the offset's error: half of the way there and back, and what the server says of its own.
+    `distance` bounds the offset's error: half of the way there and back, and what the server says of its own. `port`
+    is where the answer came from at `address`, None when nobody knows.
     """
 
     address: str
@@ -68,6 +69,7 @@ class Sample:
     distance: float
     leap: LeapWarning
     anchor: ClockAnchor
+    port: int | None = None
 
 
 class TimeServer(ABC):
@@ -168,7 +170,7 @@ def query(host: str, port: int, question: Question, clock: Clock, *, deadline: f
             data, received = _receive(connection, question, deadline=deadline)
         except OSError as error:
             raise NoUsableAnswer(f"no answer: {error.strerror or error}") from None
-    return _judge(question.read(data), sent, received - sent.monotonic, address[0], max_distance)
+    return _judge(question.read(data), sent, received - sent.monotonic, address, max_distance)
 
 
 def resolve(host: str, port: int, kind: socket.SocketKind, *, deadline: float) -> tuple[int, Address]:
@@ -204,7 +206,7 @@ def _receive(connection: socket.socket, question: Question, *, deadline: float) 
     raise NoUsableAnswer(f"only {complaint}" if strange else "no answer")
 
 
-def _judge(answer: Packet, sent: ClockAnchor, elapsed: float, address: str, max_distance: float) -> Sample:
+def _judge(answer: Packet, sent: ClockAnchor, elapsed: float, address: Address, max_distance: float) -> Sample:
     if answer.stratum == 0 and answer.ref_id:
         raise KissOfDeath(_kiss_code(answer.ref_id))
     leap = _LEAPS.get(answer.leap)
@@ -225,7 +227,8 @@ def _judge(answer: Packet, sent: ClockAnchor, elapsed: float, address: str, max_
     if distance > max_distance:
         raise NoUsableAnswer(f"the answer may be {distance:.3f} s off, more than max_root_distance")
     return Sample(
-        address=address,
+        address=address[0],
+        port=address[1],
         stratum=answer.stratum,
         offset=-(there + back) / 2,
         delay=max(delay, 0.0),
