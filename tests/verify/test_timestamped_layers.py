@@ -32,6 +32,7 @@ from tsa_core.verify import (
     CertificateRevoked,
     ImprintMismatch,
     MalformedTimestamp,
+    PathError,
     ProofMissing,
     Revocation,
     RevocationScope,
@@ -117,6 +118,14 @@ def test_three_layers_hold_each_at_the_time_that_the_next_one_proves(archive: Ti
     assert verdict.proof.checked_at == day(2023)
     assert verdict.proof.proof.checked_at == NOW
     assert verdict.proof.proof.proof is None
+
+
+def test_a_file_is_not_verified_for_a_moment_before_its_last_timestamp(archive: TimeStampedData) -> None:
+    made = day(2023)
+    assert check(archive, time=made - timedelta(minutes=5))
+    with pytest.raises(PathError, match=r"timestamp 3 of 3: genTime is 2023-06-01 .* after 2022-06-01") as caught:
+        check(archive, time=day(2022))
+    assert caught.value.rule == "V8"
 
 
 def test_the_data_may_be_elsewhere(archive: TimeStampedData) -> None:

@@ -19,6 +19,7 @@ from tsa_core.protocol.timestamped_data import MAX_ARCHIVE_OCTETS, TimeStampedDa
 from tsa_core.sources import chunks, octets
 from tsa_core.verify.errors import ImprintMismatch, MalformedTimestamp, ProofMissing, VerificationError
 from tsa_core.verify.expectations import ACCEPTANCE, Acceptance, Subject, check_names
+from tsa_core.verify.path import check_not_after
 from tsa_core.verify.statement import Octets
 from tsa_core.verify.tolerances import DEFAULT_PERIODS
 from tsa_core.verify.trust import TrustStore
@@ -101,6 +102,7 @@ def verify_timestamped_data(
             verifier = Verifier(trust, **(acceptance if number == 0 else later))
             verdict = verifier._verify(layer.token, about, is_reply=False, moment=moment, proof=proof, crl=layer.crl)
             _check_not_ended(verdict, moment, last=proof is None)
+            check_not_after(verdict.tst_info, moment)
             if number == 0:
                 _check_content_too(archive, verdict, cast("LayeredSubject", expectations))
         except VerificationError as error:

@@ -18,7 +18,7 @@ from tsa_core.protocol.tstinfo_reader import TSTInfo
 from tsa_core.verify.signer import check_signer
 from tsa_core.verify.trust import TrustStore
 
-__all__ = ["Path", "PathBuilder", "check_made_before"]
+__all__ = ["Path", "PathBuilder", "check_made_before", "check_not_after"]
 
 _INPUTS: Final = Inputs(time=building.ANY_TIME, purposes=frozenset({ExtendedKeyUsageOID.TIME_STAMPING}))
 """RFC 3161 demands no policy of a path; a CA that says what its certificates are for must say timeStamping."""
@@ -45,11 +45,16 @@ def check_made_before(info: TSTInfo, path: Path, time: datetime) -> None:
 
     `path` is valid at `time`. genTime is another moment, and whoever has the key can state any.
     """
+    check_not_after(info, time)
+    for certificate in path.certificates:
+        certificate.check_time(info.gen_time)
+
+
+def check_not_after(info: TSTInfo, time: datetime) -> None:
+    """Raise PathError for a token that was made after the moment for which it is verified, as far as clocks agree."""
     # Not at the top: most tokens are verified for genTime, and a command would pay for it.
     from tsa_core.paths.statements import MAX_CLOCK_SKEW
 
     made = info.gen_time
     if (info.earliest or made) > time + MAX_CLOCK_SKEW:
         raise PathError(f"genTime is {text(made)}, after {text(time)}, the moment for which it is to be verified")
-    for certificate in path.certificates:
-        certificate.check_time(made)
