@@ -21,28 +21,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from bench import commands, latency, remote_signer, scaling, second_thread, startup, verify
+from bench import commands, latency, remote_signer, scaling, second_thread, startup, verify, watching
 from bench.issue import WITH_CERTIFICATES
-from bench.latency import WATCHED
 from bench.measure import FLOOR, Load, RunningServer, Server, bare_signature_us, have_wrk
 from bench.open_loop import NoGenerator
 from bench.peers import peer_servers
 from bench.report import Row, machine, number, progress
+from bench.turns import KEY_OF_SERVERS, KIND
+from bench.watching import CASES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "operate" / "measured.md"
-KIND = "ecdsa-p256"
-NEW = {"Connection": "close"}
-OURS: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {
-    "waitress": (("--server", "waitress"), {}),
-    "waitress, metrics and access log": (("--server", "waitress"), WATCHED),
-    "granian": (("--server", "granian"), {}),
-    "granian, metrics and access log": (("--server", "granian"), WATCHED),
-    "the floor: a loop without HTTP": (FLOOR, {}),
-}
-CASES: dict[str, tuple[int, Mapping[str, str]]] = {
-    "16 kept connections": (16, {}),
-    "64 kept connections": (64, {}),
-    "16 at a time, a new connection for each request": (16, NEW),
+OURS: dict[str, Sequence[str]] = {
+    "waitress": ("--server", "waitress"),
+    "granian": ("--server", "granian"),
+    "the floor: a loop without HTTP": FLOOR,
 }
 _HEAD = """\
 # Measured beside others
@@ -62,6 +54,12 @@ _TEXTS = {
 ECDSA P-256 with certificates. `bare signatures` is the server's CPU for a request, divided by that of one signature
 with nothing around it, measured in each round: {bare} us here. `kernel us` is the kernel's part of the CPU. `of NAME`
 is a row's CPU divided by that of NAME in the same round.{missing}
+""",
+    "watching": """\
+## Watching
+
+Servers with metrics and access log beside the same without, in short pairs. `watching us` is the median of the
+differences within the pairs, and half of them are between `from us` and `to us`.
 """,
     "workers": """\
 ## Workers
@@ -150,8 +148,8 @@ def measure_servers(*, rounds: int, seconds: float) -> Section:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tsa-bench-")))
         peers, missing = stack.enter_context(peer_servers(folder))
         running: dict[str, RunningServer] = {}
-        for name, (flags, environment) in OURS.items():
-            running[name] = Server(*flags, environment={"TSA_SIGNER__MEMORY__ALGORITHM": KIND, **environment})
+        for name, flags in OURS.items():
+            running[name] = Server(*flags, environment=KEY_OF_SERVERS)
             stack.callback(running[name].close)
         running |= peers
         for round_number in range(rounds):
@@ -184,6 +182,10 @@ def _server_row(name: str, loads: Sequence[Load], bare: Sequence[float], others:
         "errors": sum(load.errors for load in loads),
     }
     return Row(part="servers", name=name, figures=figures)
+
+
+def _watching(*, rounds: int, seconds: float) -> Section:
+    return Section(name="watching", rows=watching.run(pairs=2 * rounds, seconds=seconds / 2))
 
 
 def _workers(*, rounds: int, seconds: float) -> Section:
@@ -240,6 +242,7 @@ def _start(*, rounds: int, **_: object) -> Section:
 
 PARTS: dict[str, Callable[..., Section]] = {
     "servers": measure_servers,
+    "watching": _watching,
     "workers": _workers,
     "latency": _latency,
     "threads": _threads,
