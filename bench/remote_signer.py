@@ -3,6 +3,7 @@
     python -m bench.remote_signer            # 5 s for each row
     python -m bench.remote_signer --quick    # 1 s for each row
     python -m bench.remote_signer --pause 10 # a faster backend
+    python -m bench.remote_signer --one-cpu  # the server kept on one CPU
 
 The server is a process of its own, waitress with `[server] threads`; wrk asks over as many kept connections as there
 are threads, and in one row more over twice as many. `of ideal` compares with threads / 50 ms, which a server
@@ -17,6 +18,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from bench.issue import WITH_CERTIFICATES
 from bench.measure import RunningServer, free_port
@@ -32,8 +34,10 @@ ROWS = ((1, 1), (4, 4), (16, 16), (64, 64), (64, 128), (128, 128))
 """Threads of the server, and clients."""
 
 
-def serve(port: int, threads: int, pause_ms: int) -> None:
-    """Serve with the slow signer until SIGTERM."""
+def serve(port: int, threads: int, pause_ms: int, *, one_cpu: bool = False) -> None:
+    """Serve with the slow signer until SIGTERM, on one CPU of those that there are when so asked."""
+    if one_cpu:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     plugin = InstalledPlugin(name="slow", module="bench.slow_signer", distribution="bench", version="0")
     host = PluginHost({**installed_plugins(), "slow": [plugin]})
     settings = load_settings(
@@ -51,15 +55,18 @@ def serve(port: int, threads: int, pause_ms: int) -> None:
 
 
 class _Server(RunningServer):
-    def __init__(self, threads: int, pause_ms: int) -> None:
+    def __init__(self, threads: int, pause_ms: int, *, one_cpu: bool = False) -> None:
         port = free_port()
-        flags = ("--serve", str(threads), "--port", str(port), "--pause", str(pause_ms))
+        flags = ["--serve", str(threads), "--port", str(port), "--pause", str(pause_ms)]
+        flags += ["--one-cpu"] if one_cpu else []
         super().__init__([sys.executable, "-m", "bench.remote_signer", *flags], port=port)
 
 
-def measure(threads: int, clients: int, seconds: float, *, pause_ms: int = PAUSE_MS) -> dict[str, float]:
+def measure(
+    threads: int, clients: int, seconds: float, *, pause_ms: int = PAUSE_MS, one_cpu: bool = False
+) -> dict[str, float]:
     """Start a server, ask it for `seconds`, and return what came of it."""
-    server = _Server(threads, pause_ms)
+    server = _Server(threads, pause_ms, one_cpu=one_cpu)
     try:
         load = server.load(WITH_CERTIFICATES, connections=clients, seconds=seconds)
     finally:
@@ -84,13 +91,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--serve", type=int, metavar="THREADS", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--one-cpu", action="store_true", help="keep the server on one CPU, as taskset does")
     parser.add_argument("--pause", type=int, default=PAUSE_MS, metavar="MS", help="of the backend  [50]")
     options = parser.parse_args(arguments)
     if options.serve:
-        serve(options.port, options.serve, options.pause)
+        serve(options.port, options.serve, options.pause, one_cpu=options.one_cpu)
         return
     seconds = 1.0 if options.quick else 5.0
-    rows = [measure(threads, clients, seconds, pause_ms=options.pause) for threads, clients in ROWS]
+    how: dict[str, Any] = {"pause_ms": options.pause, "one_cpu": options.one_cpu}
+    rows = [measure(threads, clients, seconds, **how) for threads, clients in ROWS]
     if options.json:
         print(json.dumps(rows, indent=2))
         return
