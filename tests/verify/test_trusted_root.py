@@ -112,6 +112,7 @@ def entry(**changes: Any) -> bytes:
     return change(timestampAuthorities=[{**DOCUMENT["timestampAuthorities"][0], **changes}])
 
 
+NO_OBJECTS: list[Any] = [7, 0, False, "", []]
 RAW = base64.b64encode(b"no certificate").decode()
 
 
@@ -123,7 +124,8 @@ RAW = base64.b64encode(b"no certificate").decode()
         (b"[]", "its mediaType is none of"),
         (change(mediaType="application/json"), "its mediaType is none of"),
         (change(timestampAuthorities=[]), "names no timestamp authority"),
-        (change(timestampAuthorities={}), "names no timestamp authority"),
+        (change(timestampAuthorities=None), "names no timestamp authority"),
+        (change(timestampAuthorities={}), "is not a list"),
         (change(timestampAuthorities="x"), "is not a list"),
         (change(timestampAuthorities=[7]), r"timestampAuthorities\[0\] has no certChain"),
         (entry(certChain={"certificates": []}), "has 0 certificates"),
@@ -132,7 +134,8 @@ RAW = base64.b64encode(b"no certificate").decode()
         (entry(certChain={"certificates": [{}]}), "has no rawBytes"),
         (entry(validFor={"start": "yesterday"}), r"validFor.start is not a time of RFC 3339"),
         (entry(validFor={"end": "2025-06-01T00:00:00"}), r"validFor.end is not a time of RFC 3339"),
-        (entry(validFor=7), "validFor is not an object"),
+        *((entry(validFor=value), "validFor is not an object") for value in NO_OBJECTS),
+        (entry(validFor={"End": "2025-06-01T00:00:00Z"}), "validFor has 'End', and may have start and end"),
         (b"{" + b" " * (4 << 20), "more than 4194304 bytes"),
     ],
 )

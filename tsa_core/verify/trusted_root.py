@@ -32,7 +32,9 @@ _MAX_CERTIFICATES: Final = 16
 def read_trusted_root(data: bytes) -> list[TrustedAuthority]:
     """Return whom a TrustedRoot trusts for timestamps; raises PathError when it cannot be read or trusts nobody."""
     document = _document(data)
-    authorities = document.get("timestampAuthorities") or []
+    authorities = document.get("timestampAuthorities")
+    if authorities is None:
+        authorities = []
     if not isinstance(authorities, list) or len(authorities) > _MAX_AUTHORITIES:
         raise _unreadable("timestampAuthorities is not a list of at most 256")
     if not authorities:
@@ -58,7 +60,12 @@ def _authority(entry: object, place: str) -> TrustedAuthority:
     if not 1 <= len(encoded) <= _MAX_CERTIFICATES:
         raise _unreadable(f"{place} has {len(encoded)} certificates")
     certificates = [_certificate(each, place) for each in encoded]
-    window = entry.get("validFor") or {} if isinstance(entry, dict) else {}
+    window = entry.get("validFor") if isinstance(entry, dict) else None
+    if window is None:  # which is what JSON has for a field that is absent
+        window = {}
+    if isinstance(window, dict) and (unknown := window.keys() - {"start", "end"}):
+        # An end under another name would be none.
+        raise _unreadable(f"{place}.validFor has {min(unknown)!r:.40}, and may have start and end")
     if not isinstance(window, dict):
         raise _unreadable(f"{place}.validFor is not an object")
     signer = None if len(certificates) == 1 or _is_ca(certificates[0]) else certificates[0]
