@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tsa_core.api import ConfigError, RouteReply, RouteRequest
+from tsa_core.api import AuthorityAccess, ClockReport, ConfigError, ProfileReport, RouteReply, RouteRequest
 from tsa_core.api.transparency import (
     EMPTY_ROOT,
     Checkpoint,
@@ -105,6 +105,35 @@ def test_a_fork_is_never_cosigned(witness: WitnessRoutes, tmp_path: Path) -> Non
     again = open_witness(options(tmp_path))  # it has not forgotten
     assert add(again, body(0, 8, leaves=FORK)).status == 409
     assert add(again, body(5, 8)).status == 200
+
+
+class Access(AuthorityAccess):
+    """Knows of a clock what a test says."""
+
+    def __init__(self) -> None:
+        self.trusted = False
+
+    def profiles(self) -> Sequence[ProfileReport]:
+        return ()
+
+    def clock(self) -> ClockReport:
+        return ClockReport(state="any", trusted=self.trusted, text="")
+
+    def issue(self, query: bytes, request: RouteRequest, *, profile: str | None = None) -> bytes:
+        raise NotImplementedError
+
+
+def test_nothing_is_cosigned_with_a_clock_that_cannot_be_trusted(witness: WitnessRoutes) -> None:
+    access = Access()
+    witness.bind(access)
+    reply = add(witness, body(0, 5))
+    assert (reply.status, reply.body) == (503, b"the clock of this witness cannot be trusted now\n")
+    access.trusted = True
+    assert add(witness, body(0, 5)).status == 200
+    access.trusted = False
+    assert add(witness, body(5, 8)).status == 503
+    access.trusted = True
+    assert add(witness, body(5, 8)).status == 200
 
 
 def test_a_log_learns_the_size_that_was_cosigned(witness: WitnessRoutes) -> None:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 
-from tsa_core.api import ConfigError, Route, RouteReply, RouteRequest, Routes, replace_file
+from tsa_core.api import AuthorityAccess, ConfigError, Route, RouteReply, RouteRequest, Routes, replace_file
 from tsa_core.api.transparency import (
     EMPTY_ROOT,
     MAX_PATH,
@@ -102,6 +102,11 @@ class WitnessRoutes(Routes):
         for key in logs:
             self._logs.setdefault(key.name, []).append(key)
         self._store = store
+        self._access: AuthorityAccess | None = None
+
+    def bind(self, access: AuthorityAccess) -> None:
+        """Learn how to ask whether the clock is right: a cosignature is worth what its time is."""
+        self._access = access
 
     def routes(self) -> Sequence[Route]:
         """Return the paths."""
@@ -148,6 +153,8 @@ class WitnessRoutes(Routes):
             consistent = not submission.path and (checkpoint.size > 0 or checkpoint.root == EMPTY_ROOT)
         if not consistent:
             return _refusal(422, "the proof does not show that the log continues the last checkpoint")
+        if self._access is not None and not self._access.clock().trusted:
+            return _refusal(503, "the clock of this witness cannot be trusted now")
         cosignature = self._signer.sign(checkpoint, seconds=int(time.time()))
         replace_file(path, submission.signed.note.signed_also([cosignature]).encode(), mode=0o600)
         return RouteReply(body=str(cosignature).encode())
