@@ -159,6 +159,24 @@ def test_rows_of_nobody_are_counted(database: TrailDatabase) -> None:
     assert any("1 rows belong to no chain" in each for each in database.damage())
 
 
+def test_rows_of_a_process_that_is_said_to_have_none_are_counted(database: TrailDatabase) -> None:
+    """Nobody reads them as a chain, and one that says `audit.pruned` would keep the seals from missing a chain."""
+    with database.opened(key=KEY) as sink:
+        sink.write_all([record(number) for number in range(1, 5)])
+    with database.opened(key=KEY) as sink:
+        sink.write(record(5))
+    assert database.damage(key=KEY) == []
+    [first, _] = database.sql("SELECT name FROM audit_writer ORDER BY id")
+    event = f'{{"type":"event","kind":"audit.pruned","details":{{"chain":"{first}","last":"99:{"0" * 64}"}}}}'
+    for statement in (
+        "DELETE FROM audit_record WHERE writer = 1 AND seq > 1",
+        "UPDATE audit_writer SET head_seq = 0, sealed_seq = 0, name = 'nobody' WHERE id = 1",
+        f"UPDATE audit_record SET type = 'event', kind = 'audit.pruned', line = '{event}' WHERE writer = 1",
+    ):
+        database.sql(statement)
+    assert any("1 rows belong to no chain" in each for each in database.damage(key=KEY))
+
+
 def test_seals_are_roots_over_all_writers(database: TrailDatabase) -> None:
     with database.opened() as one, database.opened() as other:
         one.write_all([record(number) for number in range(1, 9)])
