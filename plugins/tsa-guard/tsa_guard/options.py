@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from ipaddress import ip_network
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -12,19 +13,34 @@ from tsa_core.api import ConfigPath, Duration, PluginOptions, Secret, TextList
 
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Those with a public key; a secret shared with an identity provider is nothing for a timestamp server."""
+_NO_TIME: Final = re.compile(r"(?:/|per)\s*0+(?![0-9])", re.IGNORECASE)
+"""A limit for 0 seconds, of which the library makes one for a second."""
 
 
 def parse_limits(texts: list[str]) -> list[str]:
-    """Return the texts when each is a limit, such as `10/second` or `100000 per day`; raises ValueError."""
-    from limits import parse
+    """Return the texts when each is one limit, such as `10/second` or `100000 per day`, and none is there twice.
 
+    Raises ValueError.
+    """
+    from limits import RateLimitItem, parse_many
+
+    known: set[RateLimitItem] = set()
     for text in texts:
         try:
-            parse(text)
+            limit, *others = parse_many(text)
         except ValueError:
             raise ValueError(
                 f"{text!r} is no limit; write 10/second, 100 per 10 seconds, 100000/day or 1000000/month"
             ) from None
+        if others:
+            # The library takes several in one text, and `parse` returns the first of them.
+            raise ValueError(f"{text!r} is {len(others) + 1} limits; make each a text of its own in the list")
+        if _NO_TIME.search(text):
+            raise ValueError(f"{text!r} is no limit: it is for no time at all")
+        if limit in known:
+            # Both would have one count, to which each request is added twice.
+            raise ValueError(f"{text!r} is there twice; remove one of them")
+        known.add(limit)
     return texts
 
 
