@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import pytest
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from tsa_core.api import ConfigError, GuardRefusal, Identity
 from tsa_core.testing import shared_key, wait_until
+from tsa_guard import client_certificates
 from tsa_guard.guard import open_guard
 from tsa_guard.options import GuardOptions
 
@@ -190,6 +191,24 @@ def test_a_list_that_is_out_of_date_lets_nobody_in(tmp_path: Path, table: dict[s
     crl.write_bytes(revocation_list(hours=-1))
     with opened(client_certificates={**table, "crls": [str(crl)]}) as guard:
         assert "out of date" in refusal(ask(guard, PROXY, X_SSL_Client_Cert=as_nginx(issue())), 401)
+
+
+def test_a_certificate_that_was_checked_counts_no_longer_than_its_issuer(
+    tmp_path: Path, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca = issue("CN=Clients CA", ca=True, usage=None, days=1)
+    (tmp_path / "ca.pem").write_bytes(ca.public_bytes(Encoding.PEM))
+    header = as_nginx(issue(days=30))
+    with opened(client_certificates=table) as guard:
+        assert isinstance(ask(guard, PROXY, X_SSL_Client_Cert=header), Identity)
+        monkeypatch.setattr(client_certificates, "datetime", _TwoDaysLater)
+        assert "another issuer" in refusal(ask(guard, PROXY, X_SSL_Client_Cert=header), 401)
+
+
+class _TwoDaysLater(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) + timedelta(days=2)
 
 
 def test_every_list_of_an_issuer_counts(tmp_path: Path, table: dict[str, Any]) -> None:

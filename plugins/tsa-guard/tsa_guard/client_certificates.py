@@ -201,7 +201,7 @@ def _check(certificate: x509.Certificate, trust: _Trust, now: datetime) -> datet
     if not issuers:
         raise ValueError("the client certificate is of another issuer than those that count here")
     _check_usage(certificate)
-    until = certificate.not_valid_after_utc
+    until = min(each.not_valid_after_utc for each in (certificate, *issuers))
     if trust.must_have_lists:
         lists = [crl for issuer in issuers for crl in trust.lists_of(issuer)]
         if not lists:
