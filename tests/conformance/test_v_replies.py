@@ -149,6 +149,8 @@ def test_v2_nothing_to_compare_with_is_the_callers_mistake() -> None:
 def test_v10_policies() -> None:
     assert verify(granted(), policies=["1.2.3", forge.POLICY]).tst_info.policy == forge.POLICY
     refused(NotAccepted, "V10", lambda: verify(granted(), policies=["1.2.3"]))
+    assert verify(granted(), policies=None).tst_info.policy == forge.POLICY
+    refused(NotAccepted, "V10", lambda: verify(granted(), policies=[]))  # none is accepted, and not any
 
 
 def test_v10_common_name() -> None:

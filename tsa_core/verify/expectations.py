@@ -45,15 +45,15 @@ class Subject(TypedDict, total=False):
 class Acceptance(TypedDict, total=False):
     """Whose timestamps are accepted, beyond what the trusted roots say (rules V9, V10, V15 and V20).
 
-    `policies` are dotted identifiers of which the token's must be one; `common_name` is the signer's, compared
-    exactly; `tsa_certificate`, or a path, bytes or file that holds it, is the only one accepted as the signer's;
-    `revocation` holds the CRLs and OCSP responses that must cover it. `allow` are names of ALLOWANCES: what is
-    accepted although a rule refuses it, and then stands in the verdict's notes. `algorithm_periods`, DEFAULT_PERIODS
+    `policies` are dotted identifiers of which the token's must be one, None for any; `common_name` is the signer's,
+    compared exactly; `tsa_certificate`, or a path, bytes or file that holds it, is the only one accepted as the
+    signer's; `revocation` holds the CRLs and OCSP responses that must cover it. `allow` are names of ALLOWANCES: what
+    is accepted although a rule refuses it, and then stands in the verdict's notes. `algorithm_periods`, DEFAULT_PERIODS
     for example, accept a weak algorithm by date; without them, no date helps.
     """
 
     tsa_certificate: x509.Certificate | Octets | None
-    policies: Iterable[str]
+    policies: Iterable[str] | None
     common_name: str | None
     revocation: Revocation | None
     allow: Iterable[str]

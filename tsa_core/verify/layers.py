@@ -54,7 +54,7 @@ class LayeredExpectations(LayeredSubject, total=False):
     """Both, for `verify_timestamped_data`; `algorithm_periods` are DEFAULT_PERIODS unless given."""
 
     tsa_certificate: x509.Certificate | None
-    policies: Iterable[str]
+    policies: Iterable[str] | None
     common_name: str | None
     revocation: Revocation | None
     allow: Iterable[str]

@@ -70,7 +70,8 @@ class Verifier:
         self._builders = {STRICT: self._builder}
         self._tsa_certificate = PathCertificate(tsa_certificate) if tsa_certificate is not None else None
         self._helpers = self._builder.helpers + ((self._tsa_certificate,) if self._tsa_certificate else ())
-        self._policies = frozenset(acceptance.get("policies", ()))
+        policies = acceptance.get("policies")
+        self._policies = None if policies is None else frozenset(policies)
         self._common_name = acceptance.get("common_name")
         self._revocation = acceptance.get("revocation")
         self._paths: dict[tuple[object, ...], Path] = {}
@@ -240,7 +241,7 @@ class Verifier:
         return path, False
 
     def _check_acceptance(self, info: TSTInfo, path: Path) -> None:
-        if self._policies and info.policy not in self._policies:
+        if self._policies is not None and info.policy not in self._policies:
             raise NotAccepted(f"the token was made under policy {info.policy}, which is not an accepted one")
         if self._common_name is not None:
             subject = path.signer.certificate.subject

@@ -130,7 +130,7 @@ def _verifier(call: Call) -> Verifier:
     flags = call.flags
     return Verifier(
         trust_of(call),
-        policies=[flags["oid"]] if flags["oid"] is not None else [],
+        policies=[flags["oid"]] if flags["oid"] is not None else None,
         common_name=flags["common_name"],
         revocation=given_revocation({**flags, "artifact": None, "fetch_crls": False, "fetch_ocsp": False}),
     )

@@ -280,7 +280,7 @@ def _acceptance(flags: Mapping[str, Any], revocation: Revocation | None) -> Acce
     exact = read_certificates(read_file(flags["certificate"])) if flags["certificate"] is not None else ()
     return {
         "tsa_certificate": exact[0] if exact else None,
-        "policies": [flags["oid"]] if flags["oid"] is not None else [],
+        "policies": [flags["oid"]] if flags["oid"] is not None else None,
         "common_name": flags["common_name"],
         "revocation": revocation,
         "allow": flags["allow"],
