@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -118,6 +118,39 @@ def test_journals_of_processes_that_ended_are_removed(log: LocalLog) -> None:
     log.run()
     assert not path.exists()
     assert StateFiles(log.private).read_published().size == 1
+
+
+def _damaged_in_the_middle(journal: bytes) -> bytes:
+    return journal.replace(entry(2), bytes(len(entry(2))))
+
+
+def _damaged_length(journal: bytes) -> bytes:
+    at = len(journal) // 3
+    return journal[:at] + b"\x7f" + journal[at + 1 :]
+
+
+def _cut_off(journal: bytes) -> bytes:
+    return journal[: len(journal) // 3 + 9]
+
+
+@pytest.mark.parametrize("damage", [_damaged_in_the_middle, _damaged_length, _cut_off], ids=lambda way: way.__name__)
+def test_what_cannot_be_read_of_a_journal_is_kept_and_told(
+    log: LocalLog, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The tokens behind a damaged record have left: their entries are nowhere else."""
+    for number in (1, 2, 3):
+        log.journal.store([entry(number)])
+    log.journal.close()
+    [path] = (log.private / "pending").iterdir()
+    damaged = damage(path.read_bytes())
+    path.write_bytes(damaged)
+    log.run()
+    assert entries(log.public) == [entry(1)]
+    [kept] = (log.private / "pending").iterdir()
+    assert (kept.suffix, kept.read_bytes()) == (".unread", damaged)
+    assert f"cannot be read, and are kept in {kept.name}" in caplog.text
+    log.run()
+    assert kept.exists()
 
 
 class CrashingStorage(LocalStorage):

@@ -21,6 +21,8 @@ from tsa_core.api import sync_folder
 log = logging.getLogger(__name__)
 
 SUFFIX: Final = ".entries"
+UNREAD: Final = ".unread"
+"""What a journal that cannot be read to its end is called once its process has ended."""
 MAX_READ: Final = 8 << 20
 """How many octets of a journal are read at once."""
 _HEAD_OCTETS: Final = 6
@@ -172,15 +174,34 @@ class Journals:
         return sorted(self._folder.glob(f"*{SUFFIX}"))
 
     def clear(self, published: Mapping[str, int]) -> set[str]:
-        """Remove those of processes that have ended, once all of them is published; return the names of the rest."""
+        """Remove those of processes that have ended, once all of them is published; return the names of the rest.
+
+        What cannot be read of one is kept under another name.
+        """
         for path in self.paths():
             done = published.get(path.name, 0)
             try:
                 if is_abandoned(path) and next(read_records(path, done, MAX_READ), None) is None:
-                    path.unlink()
+                    _remove(path, done)
             except OSError as error:
                 log.warning("the journal %s cannot be removed: %s", path.name, error.strerror)
         return {path.name for path in self.paths()}
+
+
+def _remove(path: Path, done: int) -> None:
+    """Remove a journal of which nothing can be read behind `done`; keep it under another name if something is there."""
+    if not (left := path.stat().st_size - done):
+        path.unlink()
+        return
+    kept = path.with_suffix(UNREAD)
+    path.rename(kept)
+    log.error(
+        "the last %d octets of the journal %s cannot be read, and are kept in %s: a crash has cut off a record, whose "
+        "token never left, or the disk has damaged one, and the tokens behind it are not in the log",
+        left,
+        path.name,
+        kept.name,
+    )
 
 
 def is_abandoned(path: Path) -> bool:
