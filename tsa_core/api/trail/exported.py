@@ -65,6 +65,12 @@ class ExportedTrail(Trail):
         """Return the segments of the manifest."""
         return self._segments
 
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with the seals: without the sink's database, nothing else binds the chains together."""
+        from tsa_core.api.trail.seals import check_seals
+
+        yield from check_seals(self._segments)
+
     def heads(self) -> Mapping[str, Link]:
         """Raise UnsupportedByTrail: nothing is written to a copy."""
         raise UnsupportedByTrail("an exported trail is not written to")
