@@ -159,6 +159,17 @@ def test_a_header_that_is_no_certificate(text: str, table: dict[str, Any]) -> No
         refusal(ask(guard, PROXY, X_SSL_Client_Cert=text), 401)
 
 
+@pytest.mark.parametrize("between", [",", ", "])
+@pytest.mark.parametrize(("sent", "added"), [(as_nginx, as_nginx), (as_nginx, as_haproxy), (as_haproxy, as_nginx)])
+def test_a_certificate_that_a_client_sent_before_that_of_its_proxy_is_none(
+    sent: Any, added: Any, between: str, table: dict[str, Any]
+) -> None:
+    """A proxy that adds its header to the client's, in place of overwriting it: whose certificate is it?"""
+    header = sent(issue("CN=somebody else")) + between + added(issue())
+    with opened(client_certificates=table) as guard:
+        assert "must overwrite" in refusal(ask(guard, PROXY, X_SSL_Client_Cert=header), 401)
+
+
 def test_a_key_goes_before_a_certificate(tmp_path: Path, table: dict[str, Any]) -> None:
     key = add(tmp_path / "keys.jsonl", name="by key")
     with opened(client_certificates=table, keys=str(tmp_path / "keys.jsonl")) as guard:

@@ -182,6 +182,10 @@ def _name_of(certificate: x509.Certificate, kind: str) -> str:
 
 def _certificate_in(given: str | bytes) -> x509.Certificate:
     """Return the certificate: DER, or PEM, percent-encoded as nginx writes it, or base64 of DER as HAProxy does."""
+    if isinstance(given, str) and "," in given:  # how two headers of one name arrive; no way to write one has a comma
+        raise ValueError(
+            "there are several client certificates: the proxy must overwrite the header that a client sends"
+        )
     try:
         if isinstance(given, bytes):
             return x509.load_der_x509_certificate(given)
