@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import count
 
@@ -9,11 +10,13 @@ import pytest
 from sqlalchemy import Connection
 
 from tsa_audit_sql import pruning, sealing, sink, upkeep, writer
+from tsa_core.api import AuditError
 from tsa_core.api.trail import Link, Query
 
-from .databases import TrailDatabase, record
+from .databases import SqliteTrail, TrailDatabase, record
 
 MAY, JUNE, JULY, AUGUST, SEPTEMBER = (datetime(2026, month, 1, tzinfo=UTC) for month in range(5, 10))
+KEY = "a key of some length"
 
 
 class Clock:
@@ -101,6 +104,49 @@ def test_rows_that_no_prune_removed_are_missed(filled: TrailDatabase) -> None:
     filled.sql("DELETE FROM audit_record WHERE writer = 1 AND seq <= 6")
     filled.sql("UPDATE audit_writer SET start_seq = 6 WHERE id = 1")
     assert any("number 7 follows 6" in each or "hash does not fit" in each for each in filled.damage())
+
+
+@pytest.mark.parametrize("forged", [False, True], ids=["no event", "forged event"])
+def test_rows_that_somebody_removed_are_not_told_as_pruned(database: TrailDatabase, clock: Clock, forged: bool) -> None:
+    """The event that says so may be a forged one, in a row that the prune itself removes."""
+    clock.moment = MAY
+    with database.opened(key=KEY) as sink:
+        sink.write_all([record(number, MAY) for number in range(1, 6)])
+    clock.moment = AUGUST
+    with database.opened(key=KEY) as sink:
+        sink.write_all([record(number, AUGUST) for number in range(11, 16)])
+    clock.moment = SEPTEMBER
+    [_, name] = database.sql("SELECT name FROM audit_writer ORDER BY id")
+    third = "(SELECT hash FROM audit_record WHERE writer = 2 AND seq = 3)"
+    [line] = database.sql("SELECT line FROM audit_record WHERE writer = 2 AND seq = 3")
+    details = json.dumps({"chain": name, "last": f"3:{json.loads(line)['hash']}"})
+    event = f'{{"seq":2,"type":"event","kind":"audit.pruned","details":{details},"hash":"{"0" * 64}"}}'
+    for statement in (
+        f"UPDATE audit_writer SET start_seq = 3, start_hash = {third} WHERE id = 2",
+        "DELETE FROM audit_record WHERE writer = 2 AND seq <= 3",
+        f"UPDATE audit_record SET type = 'event', kind = 'audit.pruned', line = '{event}' WHERE writer = 1 AND seq = 2",
+    )[: 3 if forged else 2]:
+        database.sql(statement)
+    assert any(name in each for each in database.damage(key=KEY))
+    with database.trail(key=KEY) as trail:
+        assert trail.prune(JULY)
+        assert trail.prune(AUGUST) == []
+    assert any(name in each for each in database.damage(key=KEY))
+
+
+def test_rows_that_are_only_said_to_be_old_do_not_go(sqlite: SqliteTrail, clock: Clock) -> None:
+    clock.moment = AUGUST
+    with sqlite.opened(key=KEY) as sink:
+        sink.write_all([record(number, AUGUST) for number in range(1, 6)])
+    clock.moment = SEPTEMBER
+    old = "'2026-05-02T00:00:00.000000Z'"
+    sqlite.sql(f"UPDATE audit_record SET at = {old} WHERE seq <= 4")
+    with sqlite.trail(key=KEY) as trail, pytest.raises(AuditError, match=r"the row 4 of .* an earlier time"):
+        trail.prune(JULY)
+    sqlite.sql("UPDATE audit_record SET line = replace(line, '2026-08', '2026-05') WHERE seq <= 4")
+    with sqlite.trail(key=KEY) as trail, pytest.raises(AuditError, match=r"the row 4 of .* its hash does not fit"):
+        trail.prune(JULY)
+    assert sqlite.sql("SELECT count(*) FROM audit_record") == ["7"]
 
 
 def test_a_process_goes_on_after_all_of_its_rows_were_pruned(database: TrailDatabase) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from tsa_audit_sql.database import Database
 from tsa_audit_sql.partitions import month_of
+from tsa_audit_sql.prune_proof import Proof
 from tsa_audit_sql.rows import event_row, own_row
 from tsa_audit_sql.schema import SEALS, records, seals, writers
 from tsa_audit_sql.sealing import Sealer
@@ -71,16 +72,17 @@ def prune(database: Database, key: bytes | None, before: datetime, *, dry_run: b
     if not dry_run:
         Sealer(database, key).seal()
     with database.reading() as connection:
-        cuts = _cuts(connection, before)
-        seal_cut = _seal_cut(connection, before, cuts)
+        proof = Proof(connection, key)
+        cuts = _cuts(connection, before, proof)
+        seal_cut = _seal_cut(connection, before, cuts, proof)
         month = month_of(before)
-        whole = _cuts(connection, month) if database.partitions is not None else []
+        whole = _cuts(connection, month, proof) if database.partitions is not None else []
     told = [f"{cut.rows} rows of {cut.name}, up to {cut.link}" for cut in cuts if cut.rows]
     if seal_cut is not None:
         told.append(f"the seals up to {seal_cut}")
     if dry_run or not told:
         return told
-    _tell(database, key, before, cuts, seal_cut)
+    _tell(database, key, before, {SEALS: seal_cut or proof.last_told(SEALS), **{cut.name: cut.link for cut in cuts}})
     if database.partitions is not None:
         with database.engine.begin() as connection:
             database.take_your_time(connection)
@@ -124,8 +126,11 @@ def _begin_at(connection: Connection, writer: int, link: Link) -> None:
     )
 
 
-def _cuts(connection: Connection, before: datetime) -> list[_Cut]:
-    """Return where each chain will begin, of those that do not begin with their first row then."""
+def _cuts(connection: Connection, before: datetime, proof: Proof) -> list[_Cut]:
+    """Return where each chain will begin, of those that do not begin with their first row then.
+
+    One of which nothing goes is among them if the trail tells already that it begins there.
+    """
     table = records.c
     newest = select(table.writer, func.min(table.seq)).where(table.at >= before).group_by(table.writer)
     stay = {int(writer): int(seq) for writer, seq in connection.execute(newest)}
@@ -134,16 +139,14 @@ def _cuts(connection: Connection, before: datetime) -> list[_Cut]:
         last = min(stay.get(writer.id, writer.head_seq + 1) - 1, writer.sealed_seq)
         link = Link(writer.start_seq, writer.start_hash.hex())
         if last > writer.start_seq:
-            digest = connection.execute(
-                select(table.hash).where(table.writer == writer.id, table.seq == last)
-            ).scalar_one()
-            link = Link(last, digest.hex())
-        if link.seq:
-            cuts.append(_Cut(writer.id, writer.name, link, link.seq - writer.start_seq))
+            link = proof.of_row(writer, last, before)
+        elif link not in proof.told.get(writer.name, ()):
+            continue
+        cuts.append(_Cut(writer.id, writer.name, link, link.seq - writer.start_seq))
     return cuts
 
 
-def _seal_cut(connection: Connection, before: datetime, cuts: Sequence[_Cut]) -> Link | None:
+def _seal_cut(connection: Connection, before: datetime, cuts: Sequence[_Cut], proof: Proof) -> Link | None:
     """Return the last seal that goes: it, and all before it, cover only rows that go. The last seal of all stays."""
     ends = {cut.name: cut.link.seq for cut in cuts}
     known = set(connection.execute(select(writers.c.name)).scalars())
@@ -156,16 +159,11 @@ def _seal_cut(connection: Connection, before: datetime, cuts: Sequence[_Cut]) ->
             if any(name in known and last > ends.get(name, 0) for name, _, last, _ in heads):
                 break
             found = Link(seal.seq, seal.hash.hex())
-    return found
+    return found and proof.of_seal(found.seq, before)
 
 
-def _tell(
-    database: Database, key: bytes | None, before: datetime, cuts: Sequence[_Cut], seals_end: Link | None
-) -> None:
+def _tell(database: Database, key: bytes | None, before: datetime, ends: Mapping[str, Link | None]) -> None:
     """Store an event for each chain that does not begin with line 1: earlier events of this kind may go now."""
-    with database.reading() as connection:
-        ends = {SEALS: seals_end or pruned_links(connection).get(SEALS)}
-    ends |= {cut.name: cut.link for cut in cuts}
     now = datetime.now(UTC)
     limit = before.astimezone(UTC).isoformat()
     rows = [
