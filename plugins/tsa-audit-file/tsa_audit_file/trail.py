@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from tsa_audit_file.anchors import AnchorFolder
-from tsa_audit_file.ends import read_tail
+from tsa_audit_file.ends import read_end, read_first_unchecked, read_tail
 from tsa_audit_file.journal import Journal
 from tsa_audit_file.tampering import fault_path, read_fault
 from tsa_core.api import AuditEvent, ConfigError
@@ -22,9 +22,11 @@ from tsa_core.api.trail import (
     PRUNED,
     Anchor,
     BrokenChainError,
+    Hash,
     Link,
     Segment,
     Trail,
+    begin_hash,
     event_members,
     read_line,
     time_of,
@@ -121,9 +123,9 @@ class FileTrail(Trail):
     def prune(self, before: datetime, *, dry_run: bool = False) -> Sequence[str]:
         """Remove rotated files that ended before a time, the oldest first; the file that is written to stays."""
         going: list[Path] = []
-        last = Link()
+        last, begun = Link(), begin_hash(self.key)
         for path, first in self._ordered():
-            end = None if isinstance(first, str) or path == self._path else _last_line(path)
+            end = None if isinstance(first, str) or path == self._path else _last_line(path, begun)
             if end is None or (moment := time_of(end[0])) is None or moment >= before:
                 break
             going.append(path)
@@ -276,11 +278,15 @@ def _first_line(path: Path) -> tuple[dict[str, Any], Link] | str:
         return f"line 1: {error}"
 
 
-def _last_line(path: Path) -> tuple[dict[str, Any], Link] | None:
-    """Return the last line's object and link, None when it is torn or none."""
+def _last_line(path: Path, begun: Hash) -> tuple[dict[str, Any], Link] | None:
+    """Return the last line's object and link, None when it is torn; raises BrokenChainError when it does not hold.
+
+    A prune tells of it in an event that is chained with the key: what anybody wrote there is nothing to repeat.
+    """
     try:
         with path.open("rb") as stream:
-            data, _ = read_tail(stream.fileno(), os.fstat(stream.fileno()).st_size)
-        return read_line(data[data.rfind(b"\n", 0, -1) + 1 :])
-    except (OSError, BrokenChainError):
+            descriptor = stream.fileno()
+            end = read_end(descriptor, os.fstat(descriptor).st_size, path, read_first_unchecked(descriptor), begun)
+    except OSError:
         return None
+    return None if end.torn else (end.last, end.link)
