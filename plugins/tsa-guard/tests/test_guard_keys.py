@@ -267,6 +267,8 @@ def test_profiles_that_do_not_exist_are_an_error(path: Path) -> None:
         ({"jwt": {"issuer": "i", "audience": "a"}}, "give one of jwks and jwks_url"),
         ({"jwt": {"issuer": "i", "audience": "a", "jwks_url": "http://example.com/"}}, "must begin with https"),
         ({"jwt": {"issuer": "i", "audience": "a", "jwks": "j", "algorithms": ["HS256"]}}, "HS256 cannot be used"),
+        ({"jwt": {"issuer": "i", "audience": "a", "jwks": "j", "algorithms": []}}, "at least 1 item"),
+        ({"client_certificates": {"ca": "c", "trusted_proxies": ["::ffff:10.0.0.0/104"]}}, "has no effect: write the"),
     ],
 )
 def test_settings_that_cannot_be_meant(table: dict[str, Any], said: str) -> None:

@@ -143,6 +143,36 @@ def test_only_the_algorithms_of_the_settings(path: Path) -> None:
         refusal(ask(guard, Authorization=f"Bearer {token('first')}"), 401)
 
 
+@pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS256", "PS384"])
+def test_an_rsa_key_that_names_no_algorithm_is_for_those_of_the_settings(algorithm: str, tmp_path: Path) -> None:
+    """`alg` is optional (RFC 7517 4.4), and many providers leave it out."""
+    document = json.loads(public_keys("second"))
+    del document["keys"][0]["alg"]
+    path = tmp_path / "jwks.json"
+    path.write_text(json.dumps(document))
+    now = int(time.time())
+    private: Any = shared_key("rsa-2048")
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "exp": now + 600, "sub": "build server"}
+    sent = f"Bearer {jwt.encode(claims, private, algorithm=algorithm, headers={'kid': 'second'})}"
+    with opened(**table(path, algorithms=[algorithm])) as guard:
+        assert isinstance(ask(guard, Authorization=sent), Identity)
+    with opened(**table(path, algorithms=["ES256"])) as guard:
+        refusal(ask(guard, Authorization=sent), 401)
+    path.write_bytes(public_keys("second"))
+    with opened(**table(path)) as guard:
+        assert isinstance(ask(guard, Authorization=sent), Identity) is (algorithm == "RS256"), "the key names RS256"
+
+
+def test_a_key_for_encryption_verifies_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    document = json.loads(public_keys("first", "second"))
+    document["keys"][0]["use"] = "enc"
+    path.write_text(json.dumps(document))
+    with opened(**table(path)) as guard:
+        refusal(ask(guard, Authorization=f"Bearer {token('first')}"), 401)
+        assert isinstance(ask(guard, Authorization=f"Bearer {token('second')}"), Identity)
+
+
 class _Provider:
     """An identity provider's address on this machine."""
 
@@ -266,6 +296,9 @@ def test_a_name_that_is_never_found_is_given_up(monkeypatch: pytest.MonkeyPatch)
         (b"{}", 200, ConfigError),
         (b"nonsense", 200, ConfigError),
         (b'{"keys": []}', 200, ConfigError),
+        (b'{"keys": 7}', 200, ConfigError),
+        (b'["keys"]', 200, ConfigError),
+        (b'{"keys": [7, {"kty": "RSA"}, {"kty": "EC", "alg": ["ES256"]}]}', 200, ConfigError),
         (b"x" * 300_000, 200, ConfigError),
         (public_keys("first"), 302, UnavailableError),
         (public_keys("first"), 404, UnavailableError),

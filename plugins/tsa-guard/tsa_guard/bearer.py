@@ -10,8 +10,9 @@ import socket
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import jwt
@@ -28,6 +29,15 @@ _STEP_SECONDS: Final = 5.0
 _MAX_TOKEN: Final = 8_192
 _CACHED: Final = 10_000
 _LEEWAY_SECONDS: Final = 30
+_OF_RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+"""What an RSA key may be for that does not say it (RFC 7517 4.4); the curve of any other key says it."""
+
+
+class _Key(NamedTuple):
+    """A key of the provider, as it verifies each algorithm."""
+
+    identifier: Any
+    by_algorithm: Mapping[Any, jwt.PyJWK]
 
 
 class BearerTokens:
@@ -42,7 +52,7 @@ class BearerTokens:
         self._thread = threading.Thread(target=self._run, name="jwks", daemon=True)
         self._thread.start()
 
-    def _read(self) -> jwt.PyJWKSet:
+    def _read(self) -> list[_Key]:
         """Return the provider's keys; raises ConfigError, or UnavailableError when they may be there later."""
         url, path = self._settings.jwks_url, self._settings.jwks
         where = url or str(path)
@@ -56,8 +66,8 @@ class BearerTokens:
         if len(data) > _MAX_OCTETS:
             raise ConfigError(f"there are more than {_MAX_OCTETS >> 10} KiB", path=where)
         try:
-            return jwt.PyJWKSet.from_dict(json.loads(data))
-        except (ValueError, TypeError, AttributeError, RecursionError, jwt.PyJWTError) as error:
+            return _keys_in(json.loads(data))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ConfigError(f"there is no JSON Web Key Set with a usable key: {error}", path=where) from None
 
     def _run(self) -> None:
@@ -87,11 +97,11 @@ class BearerTokens:
         with self._lock:
             keys = self._keys
         try:
-            key = _key_for(jwt.get_unverified_header(token), keys)
+            key = _key_for(jwt.get_unverified_header(token), keys, self._settings.algorithms)
             claims = jwt.decode(
                 token,
                 key,
-                algorithms=[key.algorithm_name] if key.algorithm_name in self._settings.algorithms else [],
+                algorithms=[key.algorithm_name],
                 audience=self._settings.audience,
                 issuer=self._settings.issuer,
                 leeway=_LEEWAY_SECONDS,
@@ -129,12 +139,32 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
-def _key_for(header: dict[str, Any], keys: jwt.PyJWKSet) -> jwt.PyJWK:
-    identifier = header.get("kid")
-    found = [key for key in keys.keys if identifier is None or key.key_id == identifier]
+def _keys_in(document: Any) -> list[_Key]:
+    """Return the keys for signatures of a JSON Web Key Set; raises ValueError, TypeError or KeyError without any."""
+    found = []
+    for each in document["keys"]:
+        if not isinstance(each, dict) or each.get("use", "sig") != "sig":
+            continue
+        named = each.get("alg")
+        names = _OF_RSA if each.get("kty") == "RSA" and not named else (named,)
+        try:
+            keys = [jwt.PyJWK.from_dict(each, name) for name in names]
+        except jwt.PyJWTError:  # a kind that is not known here; its text would quote the key
+            continue
+        found.append(_Key(each.get("kid"), {key.algorithm_name: key for key in keys}))
+    if not found:
+        raise ValueError("none is for signatures that are known here")
+    return found
+
+
+def _key_for(header: dict[str, Any], keys: Sequence[_Key], algorithms: Sequence[str]) -> jwt.PyJWK:
+    identifier, algorithm = header.get("kid"), header.get("alg")
+    found = [key for key in keys if identifier is None or key.identifier == identifier]
     if len(found) != 1:
         raise jwt.InvalidTokenError("no key of the identity provider is the one that it names")
-    return found[0]
+    if algorithm not in algorithms or algorithm not in found[0].by_algorithm:
+        raise jwt.InvalidAlgorithmError("The specified alg value is not allowed")
+    return found[0].by_algorithm[algorithm]
 
 
 def _fetch(url: str) -> bytes:

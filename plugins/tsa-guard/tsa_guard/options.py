@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -13,6 +13,7 @@ from tsa_core.api import ConfigPath, Duration, PluginOptions, Secret, TextList
 
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Those with a public key; a secret shared with an identity provider is nothing for a timestamp server."""
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _NO_TIME: Final = re.compile(r"(?:/|per)\s*0+(?![0-9])", re.IGNORECASE)
 """A limit for 0 seconds, of which the library makes one for a second."""
 
@@ -73,7 +74,9 @@ class Jwt(BaseModel):
     )
     name_claim: str = Field("sub", description="the claim that names the client")
     tenant_claim: str | None = Field(None, description="the claim that names its tenant")
-    algorithms: TextList = Field(default_factory=lambda: list(_ALGORITHMS), description="signature algorithms")
+    algorithms: TextList = Field(
+        default_factory=lambda: list(_ALGORITHMS), min_length=1, description="signature algorithms"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -125,9 +128,12 @@ class ClientCertificates(BaseModel):
     def _networks(cls, texts: list[str]) -> list[str]:
         for text in texts:
             try:
-                text == "unix" or ip_network(text)
+                network = None if text == "unix" else ip_network(text)
             except ValueError:
                 raise ValueError(f"{text!r} is no address, no network and not unix") from None
+            if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.subnet_of(_MAPPED):
+                # A peer's mapped address is compared as the IPv4 address that it is.
+                raise ValueError(f"{text!r} has no effect: write the IPv4 address or network that it stands for")
         return texts
 
 
