@@ -177,6 +177,22 @@ def test_rows_of_a_process_that_is_said_to_have_none_are_counted(database: Trail
     assert any("1 rows belong to no chain" in each for each in database.damage(key=KEY))
 
 
+@pytest.mark.parametrize("said", [5, 900])
+def test_rows_that_are_only_said_to_be_sealed_are_told(
+    database: TrailDatabase, said: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would be in no seal, and in no anchor: whoever removed the whole chain later would not be found out."""
+    with database.opened() as sink:
+        sink.write_all([record(number) for number in range(1, 4)])
+        sink._upkeep.seal()
+        sink.write_all([record(number) for number in range(4, 9)])
+        database.sql(f"UPDATE audit_writer SET sealed_seq = {said}")
+        [fault] = database.damage()
+        assert f"said to be sealed up to {said}, and no seal covers those from 5 on" in fault
+        sink._upkeep.seal()
+        assert ("nothing would seal those to come" in caplog.text) is (said == 900)
+
+
 def test_seals_are_roots_over_all_writers(database: TrailDatabase) -> None:
     with database.opened() as one, database.opened() as other:
         one.write_all([record(number) for number in range(1, 9)])

@@ -97,6 +97,11 @@ class _SealCheck:
         """Check the rows behind the last seal."""
         for name, writer in self._writers.items():
             first = max(self._sealed.get(name, 0), writer.start_seq) + 1
+            if writer.sealed_seq >= first:
+                yield (
+                    f"the rows of {name} are said to be sealed up to {writer.sealed_seq}, and no seal covers those "
+                    f"from {first} on: nothing would seal them, or anchor them"
+                )
             with closing(leaves(self._connection, writer.id, first, writer.head_seq)) as rows:
                 late = next((row for row in rows if self._is_late(row)), None)
             if late is not None:

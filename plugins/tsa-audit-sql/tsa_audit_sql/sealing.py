@@ -75,7 +75,7 @@ class Sealer:
             table = writers.c
             open_ends = connection.execute(
                 select(table.id, table.name, table.head_seq, table.sealed_seq)
-                .where(table.head_seq > table.sealed_seq)
+                .where(table.head_seq != table.sealed_seq)
                 .order_by(table.id)
                 .limit(_MAX_HEADS)
             ).all()
@@ -88,6 +88,11 @@ class Sealer:
         tree = Frontier()
         heads: list[list[Any]] = []
         for writer in open_ends:
+            if writer.sealed_seq > writer.head_seq:
+                raise SealRefusedError(
+                    f"the rows of {writer.name} end with {writer.head_seq}, and are said to be sealed up to "
+                    f"{writer.sealed_seq}: nothing would seal those to come"
+                )
             expected, digest = writer.sealed_seq + 1, b""
             for row in leaves(connection, writer.id, expected, writer.head_seq):
                 if row.seq == expected:
