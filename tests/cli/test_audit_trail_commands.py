@@ -124,6 +124,16 @@ def test_prune_leaves_a_trail_that_can_be_verified(config: Path) -> None:
     assert run("verify", "--config", config).exit_code == 0
 
 
+def test_what_is_kept_elsewhere_must_reach_up_to_what_was_pruned(config: Path) -> None:
+    """Whoever has the older lines up to one, and says so, must hear that those behind it are gone."""
+    ends = [line.rpartition("; ")[2] for line in run("verify", "--config", config).stdout.splitlines()]
+    assert run("prune", "--before", datetime.now(UTC).isoformat(), "--config", config).exit_code == 0
+    assert run("verify", "--from", ends[-2], "--config", config).exit_code == 0
+    result = run("verify", "--from", ends[0], "--config", config)
+    assert result.exit_code == 1
+    assert f"nothing continues {ends[0]}" in result.stdout
+
+
 def test_a_prune_that_was_interrupted_leaves_a_trail_that_can_be_verified(config: Path) -> None:
     whole = {path: path.read_bytes() for path in files(config)}
     assert run("prune", "--before", datetime.now(UTC).isoformat(), "--config", config).exit_code == 0

@@ -84,6 +84,12 @@ def check_trail(
             )
         elif first.first not in gone:
             first.damage = _wrong_start(first, frozenset(starts))
+    if not any(first.damage for first in firsts):
+        begun_at = {first.first for first in firsts}
+        report.faults.extend(
+            f"nothing continues {start}: lines behind it are missing, or were pruned"
+            for start in sorted(set(starts) - begun_at)
+        )
     found = report.found
     report.missing = [link for link in marks if link not in found]
     report.faults.extend(trail.faults())
