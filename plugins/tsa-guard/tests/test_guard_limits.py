@@ -55,6 +55,21 @@ def test_limits_of_a_client_and_of_its_tenant(path: Path, storage: dict[str, str
         assert "the limit is 5 per 1 day" in refusal(answers[-1], 429)
 
 
+def test_names_with_slashes_have_counts_of_their_own(
+    path: Path, storage: dict[str, str], tenant: Iterator[str]
+) -> None:
+    name = next(tenant)
+    keys = [
+        add(path, name="b/api-key/c", tenant=name),
+        add(path, name="c", tenant=f"{name}/api-key/b"),
+        add(path, name="b%2Fapi-key%2Fc", tenant=name),
+    ]
+    tenants = {each: {"client_limits": ["1/hour"]} for each in (name, f"{name}/api-key/b")}
+    with opened(keys=str(path), tenants=tenants, **storage) as guard:
+        answers = [ask(guard, X_API_Key=key) for key in (*keys, *keys)]
+        assert [type(answer) for answer in answers] == [Identity] * 3 + [GuardRefusal] * 3
+
+
 @pytest.mark.parametrize(("limit", "days"), [("2/second", 1 / 86_400), ("2/day", 1), ("2/month", 30)])
 def test_quotas_say_when_they_begin_anew(
     limit: str, days: float, path: Path, storage: dict[str, str], tenant: Iterator[str]

@@ -70,20 +70,22 @@ class Rates:
 
     def count(self, rates: Sequence[Rate], *name: str) -> GuardRefusal | None:
         """Count a request; return the refusal when a limit is reached. Raises CannotCount."""
+        parts = _parts(name)
         try:
             for rate in rates:
-                if not rate.limiter.hit(rate.item, *name):
-                    return self._refusal(rate, name)
+                if not rate.limiter.hit(rate.item, *parts):
+                    return self._refusal(rate, parts)
         except StorageError as error:
             self._cannot_count(error)
         return None
 
     def reached(self, rates: Sequence[Rate], *name: str) -> GuardRefusal | None:
         """Return the refusal when a limit is reached already, without counting. Raises CannotCount."""
+        parts = _parts(name)
         try:
             for rate in rates:
-                if not rate.limiter.test(rate.item, *name):
-                    return self._refusal(rate, name)
+                if not rate.limiter.test(rate.item, *parts):
+                    return self._refusal(rate, parts)
         except StorageError as error:
             self._cannot_count(error)
         return None
@@ -94,8 +96,8 @@ class Rates:
         self._warn(error)
 
     @staticmethod
-    def _refusal(rate: Rate, name: tuple[str, ...]) -> GuardRefusal:
-        reset = rate.limiter.get_window_stats(rate.item, *name).reset_time
+    def _refusal(rate: Rate, parts: tuple[str, ...]) -> GuardRefusal:
+        reset = rate.limiter.get_window_stats(rate.item, *parts).reset_time
         seconds = max(1, math.ceil(reset - time.time()))
         return GuardRefusal(
             status=429,
@@ -115,6 +117,11 @@ class Rates:
             log.warning(
                 "requests are not limited, because they cannot be counted: %s", type(error.storage_error).__name__
             )
+
+
+def _parts(name: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a name's parts without slashes, which the library puts between them: no two names have one count."""
+    return tuple(part.replace("%", "%25").replace("/", "%2F") for part in name)
 
 
 def _open_storage(options: GuardOptions) -> Storage:
