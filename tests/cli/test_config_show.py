@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tsa_backends.commands import run_command
-from tsa_core.cli.setting_origins import without_secret_parts
+from tsa_core.api.errors import without_secret_parts
 
 pytestmark = pytest.mark.plugin("memory", "file", "ntp", "pkcs11", "auditfile")
 

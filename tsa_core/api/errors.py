@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 from typing import Final
 
@@ -29,16 +30,28 @@ __all__ = [
 
 _PASSES: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOBUFS})
 """Why an address cannot be had now, although the setting may be right."""
+HIDDEN: Final = "(hidden)"
+_SECRET_PARTS: Final = re.compile(
+    r"""(?ix) ( (?:pin|passphrase|password|passwd|secret)(?:[-_]value)?= | [?&](?:[a-z_-]+[-_])?token= ) [^;&"'\s]+
+    | ( //[^/@:\s"']*: ) [^/\s"']+ (?=@)"""
+)
+"""Values within a key's URI or an address that are secrets, as PKCS #11's pin-value, or the password before a host."""
+
+
+def without_secret_parts(text: str) -> str:
+    """Return a text, a key's URI or an address for example, without the PINs and passwords that are parts of it."""
+    return _SECRET_PARTS.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
 
 
 class ConfigError(TsaError):
     """The operator's mistake: shown as one line that says what to do, exit code 2.
 
-    `path` names the setting or the file that is wrong, `profiles.default.signer` for example.
+    `path` names the setting or the file that is wrong, `profiles.default.signer` for example. The text may quote what
+    the operator wrote: a PIN or password within a URI is left out.
     """
 
     def __init__(self, message: str, *, path: str | None = None) -> None:
-        super().__init__(f"{path}: {message}" if path else message)
+        super().__init__(without_secret_parts(f"{path}: {message}" if path else message))
         self.path = path
 
 

@@ -6,7 +6,6 @@ No secret is among them: those have their place instead, `{ env = "NAME" }`, or 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from tsa_core.api import Provider, TsaError
+from tsa_core.api.errors import HIDDEN, without_secret_parts
 from tsa_core.cli.plugin_settings import Secrets, describe_settings, toml_text
 from tsa_core.cli.reference_settings import Loaded
 from tsa_core.cli.settings_flags import SETTING_PARAMETERS
@@ -35,13 +35,7 @@ from tsa_core.host import (
 )
 
 DEFAULT: Final = "default"
-HIDDEN: Final = "(hidden)"
 _NOT_SET: Final = "(not set)"
-_SECRET_PARTS: Final = re.compile(
-    r"""(?ix) ( (?:pin|passphrase|password|passwd|secret)(?:[-_]value)?= | [?&](?:[a-z_-]+[-_])?token= ) [^;&"]+
-    | ( ://[^/@:\s"]*: ) [^/\s"]+ (?=@)"""
-)
-"""Values within a key's URI or an address that are secrets, as PKCS #11's pin-value, or the password before a host."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +116,6 @@ def _of_model(path: str, model: BaseModel) -> Iterator[tuple[str, str]]:
 
 def _shown(value: Any) -> str:
     return _NOT_SET if value is None else without_secret_parts(toml_text(value))
-
-
-def without_secret_parts(text: str) -> str:
-    """Return a text, or a key's URI or address, without the PIN or password that a part of it is."""
-    return _SECRET_PARTS.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
 
 
 _LISTS: Final[Mapping[str, Sequence[tuple[Kind[Any], str]]]] = {

@@ -11,6 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.api import KEY_KINDS, ConfigError, PublicKey, Signer, describe_key
+from tsa_core.api.errors import without_secret_parts
 from tsa_core.api.trail.events import CEREMONY
 from tsa_core.certs import load_certificates
 from tsa_core.certs.hierarchy import Names, tsa_request
@@ -29,7 +30,6 @@ from tsa_core.cli.keys.protocol_parts import (
 )
 from tsa_core.cli.keys.verifying import verify_protocol
 from tsa_core.cli.output_file import write_files
-from tsa_core.cli.setting_origins import without_secret_parts
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.documents.ceremony.protocol import MADE, TAKEN, Protocol, key_fields
 from tsa_core.paths.chains import subject_text
