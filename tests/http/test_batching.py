@@ -152,6 +152,24 @@ def test_each_application_answers_its_own_requests_and_a_crash_closes_its_own(ca
     assert not batch.process()
 
 
+def test_a_crash_after_all_replies_is_logged_and_costs_no_connection(caplog: pytest.LogCaptureFixture) -> None:
+    closed: list[object] = []
+    batch: Batch[BatchedRequest] = Batch(closed.append)
+
+    class CrashesAfterAll(CrashingResponder):
+        def respond(self, requests: Sequence[BatchedRequest], guard: BatchGuard) -> float:
+            for each in requests:
+                each.answered = True
+            return super().respond(requests, guard)
+
+    request = Application().request(0)
+    request.responder = CrashesAfterAll()
+    batch.add(request)
+    batch.process()
+    assert not closed
+    assert [record.getMessage() for record in caplog.records] == ["requests could not be answered"]
+
+
 # -- on servers -----------------------------------------------------------------------------------------------------
 
 ENGINES = ["waitress", "granian"]

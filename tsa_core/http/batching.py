@@ -214,6 +214,8 @@ class Batch(Generic[_Request]):
     def _abandon(self, group: Sequence[_Request]) -> None:
         """Close the connections of requests that an application could not answer."""
         lost = [each for each in group if not each.answered]
+        if not lost:
+            return
         log.error("%d requests could not be answered; their connections are closed", len(lost))
         for each in lost:
             self._close(each.connection)
