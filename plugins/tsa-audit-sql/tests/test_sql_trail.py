@@ -193,6 +193,15 @@ def test_rows_that_are_only_said_to_be_sealed_are_told(
         assert ("nothing would seal those to come" in caplog.text) is (said == 900)
 
 
+def test_a_head_that_is_no_rows_hash_is_told(database: TrailDatabase) -> None:
+    """It is what an anchor would hold, and no row would ever fit that anchor."""
+    with database.opened() as sink:
+        sink.write_all([record(number) for number in range(1, 4)])
+    assert database.damage() == []
+    database.sql("UPDATE audit_writer SET head_hash = start_hash")
+    assert any("another hash for the last row, 5" in each for each in database.damage())
+
+
 def test_seals_are_roots_over_all_writers(database: TrailDatabase) -> None:
     with database.opened() as one, database.opened() as other:
         one.write_all([record(number) for number in range(1, 9)])

@@ -227,6 +227,10 @@ class SqlTrail(Trail):
                 before = Link(row.seq, row.hash.hex())
         if before.seq != writer.head_seq:
             raise BrokenChainError(f"the rows behind {before.seq} are missing: {writer.head_seq} was the last one")
+        if before.digest != writer.head_hash.hex():
+            raise BrokenChainError(
+                f"the table of processes has another hash for the last row, {before.seq}: an anchor would be of that"
+            )
 
     def _seal_lines(self, connection: Connection) -> Iterator[bytes]:
         statement = select(seals).order_by(seals.c.seq).execution_options(yield_per=_FETCHED)
