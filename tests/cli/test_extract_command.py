@@ -82,6 +82,15 @@ def test_a_detached_file_that_no_timestamp_is_over_is_refused(shell: Shell, cont
         assert "--detached has no effect" in shell.fails(2, "extract", name, "--detached", "chain.pem", *TRUST)
 
 
+def test_with_trust_something_must_be_verified(shell: Shell, reply: str) -> None:
+    """A script that says whom to trust goes by the exit code: 0 when nothing could be checked would be a verdict."""
+    outcome = shell("extract", reply, *TRUST)
+    assert (outcome.code, "\tnot checked: the token itself is good" in outcome.out) == (1, True)
+    assert "no timestamp in " in outcome.err
+    assert "is verified: the table says why" in outcome.err
+    assert shell("extract", reply).code == 0
+
+
 def test_mistakes(shell: Shell, container: str) -> None:
     assert "give one FILE" in shell.fails(2, "extract")
     assert "give one FILE" in shell.fails(2, "extract", container, container)

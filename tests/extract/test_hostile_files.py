@@ -154,6 +154,62 @@ def test_a_file_that_only_some_readers_of_a_container_see() -> None:
         assert "belong to no file that its directory lists" in refused(bytes(data)), place
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("META-INF/../a.txt", "in the place of another file"),
+        ("META-INF/x\\..\\..\\a.txt", "in the place of another file"),
+        ("META-INF//a.txt", "in the place of another file"),
+        ("META-INF/a.txt\0.xml", "in the place of another file"),
+        ("a.txt/", "a folder and has content"),
+    ],
+    ids=["parent", "backslashes", "empty part", "NUL", "folder"],
+)
+def test_a_file_that_is_unpacked_in_the_place_of_another(name: str, reason: str) -> None:
+    """What stands in META-INF is no data of a container, and whoever unpacks it there would find other data."""
+    files = {"a.txt": DATA, "META-INF/timestamp.tst": token(DATA), "P" * len(name): b"another contract"}
+    whole = signed_files.zipped(files).replace(b"P" * len(name), name.encode())
+    assert reason in refused(whole)
+    del files["P" * len(name)]
+    assert len(extract(signed_files.zipped({"META-INF/": b"", **files})).tokens) == 1
+
+
+@pytest.mark.parametrize("field", ["name", "method", "descriptor", "size", "large size"])
+def test_a_file_that_says_another_thing_of_itself_than_the_directory(field: str) -> None:
+    """Readers that go from file to file without the directory would see another a.txt, or one inside of a file."""
+    hidden = signed_files.zipped({"a.txt": b"another contract"})
+    files = {"a.txt": DATA, "META-INF/timestamp.tst": token(DATA), "META-INF/b": hidden}
+    data = bytearray(signed_files.zipped(files))
+    assert len(extract(bytes(data)).tokens) == 1
+    name = data.index(b"META-INF/b")
+    if field == "name":
+        data[name : name + 10] = b".//./a.txt"
+    elif field == "large size":
+        extra = struct.pack("<HHQQ", 1, 16, len(hidden), len(hidden))
+        data[name + 10 : name + 10] = extra
+        struct.pack_into("<II", data, name - 12, 0xFFFFFFFF, 0xFFFFFFFF)
+        struct.pack_into("<H", data, name - 2, len(extra))
+        end = data.rindex(b"PK\x05\x06")
+        struct.pack_into("<I", data, end + 16, struct.unpack_from("<I", data, end + 16)[0] + len(extra))
+        assert len(extract(bytes(data)).tokens) == 1, "the size is the same in the extra field"
+        struct.pack_into("<Q", data, name + 10 + 12, 0)
+    else:
+        form, place, value = {"method": ("<H", 22, 8), "descriptor": ("<H", 24, 8), "size": ("<I", 12, 0)}[field]
+        struct.pack_into(form, data, name - place, value)
+    assert "says something else than the directory" in refused(bytes(data))
+
+
+def test_content_in_pieces_is_what_the_pieces_hold() -> None:
+    """An OCTET STRING in pieces (BER) in a message that is DER otherwise: the heads of the pieces are not content."""
+    pieces = der.octet_string(b"a con") + der.octet_string(b"tract")
+    primitive = der.octet_string(pieces)
+    for over, wanted in ((pieces, Outcome.REFUSED), (b"a contract", Outcome.VERIFIED)):
+        message = signed_data(pieces, over)
+        assert message.count(primitive) == 1
+        (found,) = extract(message.replace(primitive, b"\x24" + primitive[1:])).tokens
+        assert check(found, VERIFIER).outcome is wanted, over
+
+
 def test_a_container_that_was_written_to_a_pipe() -> None:
     """Its files have their sizes behind them."""
     reader, writer = os.pipe()

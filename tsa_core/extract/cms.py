@@ -31,6 +31,7 @@ _NOT_WORKED_OUT: Final = {
 }
 _COUNTERSIGNATURE: Final = der.oid("1.2.840.113549.1.9.6")
 _SIGNED, _UNSIGNED = 0xA0, 0xA1
+_IN_PIECES: Final = 0x24
 
 Content = Callable[[], bytes]
 
@@ -83,8 +84,9 @@ def _read(data: bytes) -> SignedData:
     if stop < end:
         _, inner, inner_end = der.read(data, stop, end)
         tag, inner, inner_end = der.read(data, inner, inner_end)
+        if tag == _IN_PIECES:
+            raise EncodingError("the content is an OCTET STRING in pieces")  # which is BER, and is read as such
         content = data[inner:inner_end]  # of an OCTET STRING; of Authenticode's SEQUENCE, too, the content octets
-        del tag
     signers = _bounded(data[fields[-1][1] : fields[-1][2]], _MAX_SIGNERS, "signers")
     return SignedData(data[start:stop], content, signers)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
+import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,7 +26,13 @@ _MAX_UNPACKED_OCTETS: Final = 512 << 20
 """Of all that is unpacked of one container, whatever it says of itself."""
 _END: Final = b"PK\x05\x06"
 _ZIP64_LOCATOR: Final = b"PK\x06\x07"
+_FILE: Final = b"PK\x03\x04"
 _DESCRIPTOR: Final = b"PK\x07\x08"
+_HEADER: Final = struct.Struct("<4s2xHH8xI4xHH")
+"""What stands before a file: the mark, flags, method, packed size, and the sizes of its name and of extra fields."""
+_IN_EXTRA: Final = 0xFFFFFFFF
+"""The size of a file that says it in an extra field, as those of the ZIP64 format do."""
+_UTF8: Final = 0x800
 _HAS_DESCRIPTOR: Final = 0x08
 """The flag of a file whose sizes stand behind it too, with or without the mark before them."""
 _DIGESTS: Final = {
@@ -70,17 +78,32 @@ class Container:
         return found
 
     def check_whole(self) -> None:
-        """Raise ExtractError unless the files that the directory lists fill the ZIP file up to the directory.
+        """Raise ExtractError unless readers that go from file to file see what those see that go by the directory.
 
-        A reader that goes from file to file without the directory would see what lies between them.
+        The files must fill the ZIP file up to the directory, each must say of itself what the directory says of it,
+        and none may be unpacked where another is.
         """
         offset = 0
         for info in sorted(self._zip.infolist(), key=lambda each: each.header_offset):
             if info.header_offset != offset:
                 break
-            names = self._data[offset + 26 : offset + 30]
-            lengths = int.from_bytes(names[:2], "little") + int.from_bytes(names[2:], "little")
-            offset += 30 + lengths + info.compress_size
+            _check_place(info)
+            header = self._data[offset : offset + _HEADER.size]
+            if len(header) < _HEADER.size:
+                break
+            mark, flags, method, size, name_size, extra_size = _HEADER.unpack(header)
+            offset += _HEADER.size
+            name, extra = self._data[offset:][:name_size], self._data[offset + name_size :][:extra_size]
+            said = mark, name.decode("utf-8" if info.flag_bits & _UTF8 else "cp437", "replace"), method
+            listed = _FILE, info.orig_filename, info.compress_type
+            with_sizes = size if size != _IN_EXTRA else _large_size(extra)
+            if (
+                said != listed
+                or (flags ^ info.flag_bits) & _HAS_DESCRIPTOR
+                or (with_sizes != info.compress_size and not (flags & _HAS_DESCRIPTOR and with_sizes == 0))
+            ):
+                raise ExtractError(f"{info.filename!r:.80} in the container says something else than the directory")
+            offset += name_size + extra_size + info.compress_size
             if info.flag_bits & _HAS_DESCRIPTOR:
                 offset += 16 if self._data[offset : offset + 4] == _DESCRIPTOR else 12
         if offset != self._zip.start_dir:
@@ -89,6 +112,28 @@ class Container:
     def small(self, name: str) -> bytes:
         """Return a signature, a token or a manifest."""
         return self.read(name, _MAX_MEMBER_OCTETS)
+
+
+def _check_place(info: zipfile.ZipInfo) -> None:
+    """Raise ExtractError for a name that leads elsewhere than it says, as META-INF/../a.txt does, or a full folder."""
+    name = info.filename
+    folder = name.endswith("/")
+    if "\0" in info.orig_filename or any(
+        part in {"", ".", ".."} for part in re.split(r"[/\\]", name[:-1] if folder else name)
+    ):
+        raise ExtractError(f"{name!r:.80} in the container may be unpacked in the place of another file")
+    if folder and info.file_size:
+        raise ExtractError(f"{name!r:.80} in the container is a folder and has content")
+
+
+def _large_size(extra: bytes) -> int:
+    """Return the packed size that a file of the ZIP64 format says of itself, 0xFFFFFFFF when it says none."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        if kind == 1 and 16 <= size <= len(extra) - 4:
+            return int.from_bytes(extra[12:20], "little")
+        extra = extra[4 + size :]
+    return _IN_EXTRA
 
 
 def _check_directory(data: bytes) -> None:

@@ -42,7 +42,8 @@ def extract(call: Call) -> int:
     a COSE message, a JPEG or PNG with C2PA, a .tsd or a timestamp. With a trust flag each timestamp is verified;
     without one, it is only shown to be over what it should be. Signatures of the file are never verified.
 
-    Exit code 0: no timestamp is refused. 1: one is, or there is none.
+    Exit code 0: no timestamp is refused, and with a trust flag at least one is verified. 1: one is refused, there is
+    none, or none of them can be verified.
 
     \b
     Examples:
@@ -76,7 +77,11 @@ def extract(call: Call) -> int:
         console.tell(f"{PROGRAM}: {refused} of {len(checked)} timestamps in {name} are refused")
     if not checked:
         console.tell(f"{PROGRAM}: {name} ({found.format}) holds no RFC 3161 timestamp")
-    return 1 if refused or not checked else 0
+    # Whoever says whom to trust asks for a verdict, and a script goes by the exit code.
+    unanswered = verifier is not None and all(each.outcome is Outcome.NOT_CHECKED for each in checked)
+    if checked and unanswered:
+        console.tell(f"{PROGRAM}: no timestamp in {name} is verified: the table says why each is not checked")
+    return 1 if refused or unanswered or not checked else 0
 
 
 class _Detached:
