@@ -137,7 +137,7 @@ def test_answer_of_another_key_is_refused(open_signer: Open, key_vault: KeyVault
         signer.sign(MESSAGE, timeout=2)
 
 
-@pytest.mark.parametrize("value", ["!", "AAAA", "A" * 86, "not base64url%"])
+@pytest.mark.parametrize("value", ["!", "AAAA", "A" * 86, "not base64url%", "\u00e9"])
 def test_answer_that_is_no_signature_is_refused(
     open_signer: Open, key_vault: KeyVault, key: PublicKey, value: str
 ) -> None:

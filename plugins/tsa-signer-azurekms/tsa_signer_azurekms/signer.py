@@ -9,7 +9,6 @@ nothing of the document. Every signature costs one HTTP request.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -81,7 +80,7 @@ class AzureSigner(KeySigner):
         try:
             text = str(answer.get("value"))
             signature = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error, or of letters that are not ASCII
             raise SignerError(f"{self._address.text}: the signature in the answer is not base64url") from None
         return self._ecdsa_der(signature) if self._half else signature
 

@@ -127,6 +127,31 @@ def test_an_error_that_the_program_tells_may_pass(program: KmsProgram) -> None:
     assert signer.sign(b"message", timeout=60)
 
 
+CREDENTIALS = '{\n  "client": "tsa",\n  "private_key": "MIGHAgEA4711"\n}\n'
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        """printf '%s' "$HSM_CREDENTIALS" >&2""",
+        """printf '%s' "$HSM_CREDENTIALS" | head -n 3 >&2; kill -9 $$""",
+        """printf 'cannot read:%s' "$(printf '%s' "$HSM_CREDENTIALS" | sed -n 3p)" >&2""",
+        """printf '{"errorMessage":"no such user: %s"}' "$HSM_USER" """,
+    ],
+    ids=["whole", "to-a-line", "one-line", "that-another-begins"],
+)
+def test_no_line_of_a_secret_reaches_messages(
+    program: KmsProgram, script: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    program.replace(script)
+    secrets = {"HSM_PREFIX": "tsa-", "HSM_USER": "tsa-4711", "HSM_CREDENTIALS": CREDENTIALS}
+    with pytest.raises(SignerError) as caught:
+        open_uri("demo://key", environment=secrets)
+    assert "***" in str(caught.value) or "***" in caplog.text
+    assert "4711" not in str(caught.value) + caplog.text
+
+
 REPLIES = [
     ("exit 3", SignerError, "it printed nothing"),
     ("echo prose", SignerError, "it printed no JSON"),

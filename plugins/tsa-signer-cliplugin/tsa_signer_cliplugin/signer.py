@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +48,8 @@ _OURS: Final = "TSA_"
 _DIGESTED: Final = frozenset({"ecdsa", "rsa-pkcs1v15", "rsa-pss"})
 _ATTEMPTS: Final = 2
 _LONGEST_TEXT: Final = 300
+_SHORTEST_LINE: Final = 4
+"""Shorter lines of a secret, such as a brace, tell nothing, and would mask half of every message."""
 
 
 class ProgramSigner(KeySigner):
@@ -87,6 +89,7 @@ class Program:
     def __init__(self, path: str, secrets: Mapping[str, str]) -> None:
         self.path = path
         self._secrets = secrets
+        self._parts = _parts_of(secrets.values())
 
     def call(self, argument: str, data: bytes, read: Callable[[bytes], bytes], *, timeout: float) -> bytes:
         """Return what `read` finds in the program's reply.
@@ -107,7 +110,8 @@ class Program:
             raise SignerUnavailable(f"{self.path} did not end within {timeout:.1f} s, and was killed") from None
         except PrintedTooMuch:
             raise SignerError(f"{self.path} printed more than any reply of this protocol, and was killed") from None
-        lines = [self._shown(line) for line in done.messages.decode("utf-8", "replace").splitlines()]
+        messages = self._masked(done.messages.decode("utf-8", "replace"))
+        lines = [_on_one_line(line) for line in messages.splitlines()]
         for line in lines:
             log.debug("%s: %s", self.path, line)
         wrote = f"; it wrote: {lines[-1]}" if lines else ""
@@ -117,17 +121,27 @@ class Program:
             return read(done.output)
         except protocol.Refused as error:
             # Whether it would work later, the protocol does not tell; that the network was down is the likeliest.
-            raise SignerUnavailable(f"{self.path} says: {self._shown(str(error))}{wrote}") from None
+            raise SignerUnavailable(f"{self.path} says: {_on_one_line(self._masked(str(error)))}{wrote}") from None
         except protocol.BadReply as error:
             raise SignerError(f"{self.path} does not speak version 1 of sigstore's protocol: {error}{wrote}") from None
 
-    def _shown(self, text: str) -> str:
-        """Return a program's text as a line for the log, without the secrets that we gave to it."""
-        for secret in self._secrets.values():
-            if secret:
-                text = text.replace(secret, "***")
-        line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-        return line if len(line) <= _LONGEST_TEXT else f"{line[:_LONGEST_TEXT]}..."
+    def _masked(self, text: str) -> str:
+        """Return a program's text without the secrets that we gave to it, of which it may show single lines."""
+        for part in self._parts:
+            text = text.replace(part, "***")
+        return text
+
+
+def _parts_of(secrets: Iterable[str]) -> Sequence[str]:
+    """Return what is masked, longest first: whole secrets, for one may begin another, and the lines of long ones."""
+    whole = {secret for secret in secrets if secret}
+    lines = {line.strip() for secret in whole for line in secret.splitlines()}
+    return sorted(whole | {line for line in lines if len(line) >= _SHORTEST_LINE}, key=len, reverse=True)
+
+
+def _on_one_line(text: str) -> str:
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return line if len(line) <= _LONGEST_TEXT else f"{line[:_LONGEST_TEXT]}..."
 
 
 def open_program_signer(options: CliPluginOptions) -> ProgramSigner:

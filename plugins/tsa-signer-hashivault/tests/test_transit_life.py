@@ -20,7 +20,8 @@ from tsa_core.api import ConfigError, Signer, SignerError, SignerUnavailable
 from tsa_core.testing import check_token, issue_token, wait_until
 from tsa_signer_hashivault.options import TransitOptions
 from tsa_signer_hashivault.plugin import tsa_signers
-from tsa_signer_hashivault.vault_http import Session
+from tsa_signer_hashivault.vault_http import Session, VaultRefusal
+from tsa_signer_hashivault.vault_tokens import Tokens
 
 MESSAGE = b"a message"
 POLICY = """
@@ -311,6 +312,7 @@ def test_a_redirect_out_of_tls_is_not_followed() -> None:
     [
         (lambda data: {"signature": data["signature"].replace(":v1:", ":v2:")}, "version 1 was asked.*'v2' answered"),
         (lambda data: {"signature": "vault:v1:%%%"}, "not base64"),
+        (lambda data: {"signature": "vault:v1:\u00e9"}, "not base64"),
         (lambda data: {"unrelated": 1}, "version 1 was asked"),
         (lambda data: {}, "is not a Vault server's"),
     ],
@@ -326,3 +328,33 @@ def test_an_answer_that_is_not_the_pinned_keys_is_refused(
     signer = open_signer(openbao.make_key("impostor"), address=serve(handler), renew_token=False)
     with pytest.raises(SignerError, match=problem):
         signer.sign(MESSAGE, timeout=5)
+
+
+def test_a_refused_token_is_replaced_within_what_is_left_of_the_time(
+    openbao: OpenBao,
+    open_signer: Callable[..., Signer],
+    serve: Callable[[type[http.server.BaseHTTPRequestHandler]], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Refusing(Impostor):
+        real = openbao
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            threading.Event().wait(0.5)
+            self.send_response(403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    given: list[float] = []
+
+    def replaced(_: Tokens, refused: str, refusal: VaultRefusal, seconds: float) -> bool:
+        given.append(seconds)
+        return False
+
+    monkeypatch.setattr(Tokens, "replaced", replaced)
+    signer = open_signer(openbao.make_key("refusing"), address=serve(Refusing), renew_token=False)
+    with pytest.raises(SignerError, match="permission denied"):
+        signer.sign(MESSAGE, timeout=60)
+    assert len(given) == 1
+    assert given[0] <= 59.5

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from tsa_backends.openbao import ROOT_TOKEN, OpenBao
 from tsa_backends.server_process import free_port
 from tsa_core.api import SignerError, SignerUnavailable
+from tsa_core.cli.keys.group import keys
 from tsa_core.testing import KeyMakingContract
 from tsa_signer_hashivault import plugin as plugin_module
 from tsa_signer_hashivault.making import make_key
@@ -55,3 +58,32 @@ def test_a_token_that_may_not_make_keys_is_told_what_its_policy_lacks(openbao: O
 def test_a_server_that_is_gone_is_unavailable() -> None:
     with pytest.raises(SignerUnavailable):
         make(f"http://127.0.0.1:{free_port()}", ROOT_TOKEN, "nowhere")
+
+
+def test_a_version_that_a_rotation_left_in_place_is_not_destroyed(
+    openbao: OpenBao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key URI names the newest version, and the ceremony's key is an older one, until the engine trims it away."""
+    monkeypatch.delenv("TSA_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("tsa.toml").write_text(f'[signer.hashivault]\naddress = "{openbao.address}"\ntoken = "{ROOT_TOKEN}"\n')
+    key = openbao.make_key("retired")
+
+    def run(command: str, *arguments: str) -> Result:
+        flags = ["--config", "tsa.toml", "--key", f"hashivault://{key}", "--attendee", "Ada=officer", *arguments]
+        return CliRunner().invoke(keys, [command, *flags])
+
+    def destroy() -> Result:
+        return run("destroyed", "--ceremony", "c.json", "--how", "trimmed", "--output", "d.json")
+
+    made = run("ceremony", "--output", "c.json")
+    assert made.exit_code == 0, made.output
+    openbao.call("POST", f"transit/keys/{key}/rotate", {})
+    there = destroy()
+    assert (there.exit_code, Path("d.json").exists()) == (1, False)
+    assert "the key is still there and can be opened" in there.output
+    openbao.call("POST", f"transit/keys/{key}/config", {"min_decryption_version": 2, "min_encryption_version": 2})
+    openbao.call("POST", f"transit/keys/{key}/trim", {"min_available_version": 2})
+    gone = destroy()
+    assert gone.exit_code == 0, gone.output
+    assert "another key is there now" in Path("d.json").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from tsa_core.api import SignerError, SignerUnavailable
@@ -13,6 +14,11 @@ _REMEDIES: Final = {
     429: "; raise the server's quota for this path, or spread the load",
     503: "; unseal the server, or point address to one that is active",
 }
+
+
+def _left(ends: float) -> float:
+    """Return the seconds that are left; the HTTP library takes none of 0."""
+    return max(ends - time.monotonic(), 0.001)
 
 
 class TransitConnection:
@@ -52,13 +58,14 @@ class TransitConnection:
 
         `needs` is the capability that the policy must grant, `refused` what to ask when the server refuses the request.
         """
+        ends = time.monotonic() + timeout
         token = self._tokens.current(timeout)
         where = self._http.where(path)
         try:
-            return self._http.ask(method, path, token=token, timeout=timeout, body=body)
+            return self._http.ask(method, path, token=token, timeout=_left(ends), body=body)
         except VaultRefusal as error:
             if error.status in {401, 403}:
-                if self._tokens.replaced(token, error, timeout):
+                if self._tokens.replaced(token, error, _left(ends)):
                     raise SignerUnavailable(f"{where}: the token was refused and is replaced") from None
                 raise SignerError(
                     f"{where}: permission denied; the token has ended, or its policy lacks: "

@@ -7,7 +7,6 @@ What leaves the machine: the ciphertext; when something is encrypted, the plaint
 from __future__ import annotations
 
 import base64
-import binascii
 import logging
 import re
 from pathlib import Path
@@ -57,7 +56,7 @@ class VaultKek(KeyEncryptionKey):
             raise SignerError(f"{self._where('decrypt')}: the ciphertext is no Vault's; {WRONG_KEK}")
         try:
             return base64.b64decode(self._ask("decrypt", "ciphertext", text, "plaintext", timeout), validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error, or of letters that are not ASCII
             raise SignerError(f"{self._where('decrypt')}: the plaintext in the answer is not base64") from None
 
     def _ask(self, operation: str, field: str, value: str, wanted: str, timeout: float) -> str:

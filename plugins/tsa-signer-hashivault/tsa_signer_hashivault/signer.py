@@ -9,7 +9,6 @@ hold the time and a digest of the TSTInfo, nothing of the document. Every signat
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import logging
 from collections.abc import Mapping
@@ -86,7 +85,7 @@ class TransitSigner(KeySigner):
             raise SignerError(f"{self._path}: version {self._version} was asked to sign, {version[:20]!r} answered")
         try:
             return base64.b64decode(signature, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error, or of letters that are not ASCII
             raise SignerError(f"{self._path}: the signature in the answer is not base64") from None
 
     def details(self) -> Mapping[str, str]:

@@ -26,11 +26,11 @@ from tsa_core.cli.keys.protocol_parts import (
 from tsa_core.cli.keys.verifying import read_protocol
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.documents.ceremony.protocol import DESTROYED, BrokenProtocolError, Protocol, key_fields
-from tsa_core.protocol.signatures import key_fingerprint
+from tsa_core.protocol.signatures import key_fingerprint, public_key_info
 
 _READ_THE_OUTCOME: Final = (
     "Whether what came of opening the key means that it is gone, and not that it may not be seen: a missing permission "
-    "may say the same."
+    "or a version that is disabled may say the same."
 )
 
 
@@ -113,7 +113,8 @@ def _try_to_open(uri: str, config: Path | None, public_key: PublicKey) -> str:
     """Return what came of opening the key; raises ClickException when it is still there."""
     with KeyOpener(config) as opener:
         try:
-            there = opener.signer(uri, option="--key").public_key
+            # A URI without a version names the newest one, and after a rotation the others are there still.
+            there = opener.signer(uri, option="--key", certified_key=public_key_info(public_key)).public_key
         except (TemporaryFailure, PluginError) as error:
             raise click.ClickException(
                 f"whether the key is gone cannot be said, because its module cannot be asked now: {one_line(error)}"
