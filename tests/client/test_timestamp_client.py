@@ -14,6 +14,7 @@ import pytest
 
 from tsa_core.client import (
     BadReply,
+    ClientSettings,
     ReplyTooLarge,
     RequestError,
     RequestTimeout,
@@ -329,6 +330,27 @@ def test_enough_of_them(tsa: HttpTsa) -> None:
     assert len(caught.value.timestamps) == 2
     assert [failure.url for failure in caught.value.failures] == [broken.url]
     assert "timeNotAvailable" in str(caught.value.failures[0])
+
+
+@pytest.mark.parametrize("trust", [None, TrustStore.from_chain(CHAIN.pem)], ids=["no trust", "trust"])
+def test_one_authority_at_two_urls_is_told(tsa: HttpTsa, trust: TrustStore | None) -> None:
+    """Who asks two for the sake of independence learns that they are one, whatever they are called."""
+    other = make_chain()
+
+    def stamp_as_another(request: bytes) -> Answer:
+        content = forge.tst_info(b"hello", nonce=read_request(request).nonce)
+        return Answer(body=forge.reply(forge.token(other.signer, content, certificates=[other.signer.der])))
+
+    settings: ClientSettings = {} if trust is None else {"verifier": Verifier(trust)}
+    with HttpTsa(stamp_as_another) as independent:
+        urls = [tsa.url, tsa.origin] if trust is not None else [independent.url, tsa.url, tsa.origin]
+        *first, last = stamp_all(urls, artifact=b"hello", **settings).timestamps
+    told = f"it is the authority of {tsa.url}: both sign with one key, so that both prove what one does"
+    assert told in last.warnings
+    assert not any("one key" in warning for each in first for warning in each.warnings)
+    # Nobody knows whose key it is.
+    without = stamp_all([tsa.url, tsa.origin], artifact=b"hello", certificate=False).timestamps
+    assert not any("one key" in warning for each in without for warning in each.warnings)
 
 
 def test_the_same_url_counts_once(tsa: HttpTsa) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import os
 import random
 import re
@@ -197,6 +199,31 @@ def test_a_file_that_says_another_thing_of_itself_than_the_directory(field: str)
         form, place, value = {"method": ("<H", 22, 8), "descriptor": ("<H", 24, 8), "size": ("<I", 12, 0)}[field]
         struct.pack_into(form, data, name - place, value)
     assert "says something else than the directory" in refused(bytes(data))
+
+
+@pytest.mark.parametrize("armored", [False, True], ids=["DER", "PEM"])
+def test_a_second_signature_behind_the_first(armored: bool) -> None:
+    """It would be read by nobody here, and the verdict on the first would be taken for one on both."""
+
+    def written(data: bytes) -> bytes:
+        return b"-----BEGIN CMS-----\n" + base64.encodebytes(data) + b"-----END CMS-----\n" if armored else data
+
+    first, second = signed_data(b"one", b"one"), signed_data(b"two", b"two")
+    assert len(extract(written(first + bytes(4))).tokens) == 1, "padding is no signature"
+    for data in (written(first) + written(second), written(first + second)):
+        assert re.search("more than one block|bytes follow the CMS signature", refused(data))
+
+
+def test_a_sigstore_bundle_has_one_signature() -> None:
+    """A reader that takes the other one would show a signature that the timestamp is not over."""
+    other = json.dumps({"signature": base64.b64encode(b"another").decode()})
+    whole = signed_files.bundle().decode()
+    for name, reason in (
+        ("messageSignature", "two fields of one name"),
+        ("message_signature", "two signatures"),
+        ("dsseEnvelope", "two signatures"),
+    ):
+        assert reason in refused(f'{{"{name}": {other}, {whole[1:]}'.encode()), name
 
 
 def test_content_in_pieces_is_what_the_pieces_hold() -> None:

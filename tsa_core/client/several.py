@@ -14,7 +14,7 @@ from tsa_core.client.settings import ClientSettings
 from tsa_core.client.timestamp import Timestamp
 from tsa_core.client.transport import origin, timestamp_url, without_credentials
 from tsa_core.values import Value
-from tsa_core.verify import hash_artifact
+from tsa_core.verify import VerificationError, hash_artifact
 from tsa_core.verify.statement import Octets
 
 _GRACE: Final = 0.25
@@ -58,10 +58,11 @@ def stamp_all(
 ) -> Timestamps:
     """Ask several authorities at once and return when `threshold` of them, all unless given, gave a timestamp.
 
-    `artifact` is a path, bytes, or a file open for reading bytes. The same URL counts once. Each gets a request with a
-    nonce of its own. `timeout` is a deadline over all of it; an authority that has not answered when enough others
-    have is left. The settings are those of TimestampClient and are used for every URL. Raises ThresholdNotMet, which
-    holds what came and why the rest did not, RequestError for a request that cannot be built, and ClientSettingError.
+    `artifact` is a path, bytes, or a file open for reading bytes. The same URL counts once; of two URLs at which one
+    key signs, the later one's timestamp has a warning that says so. Each gets a request with a nonce of its own.
+    `timeout` is a deadline over all of it; an authority that has not answered when enough others have is left. The
+    settings are those of TimestampClient and are used for every URL. Raises ThresholdNotMet, which holds what came and
+    why the rest did not, RequestError for a request that cannot be built, and ClientSettingError.
     """
     distinct = distinct_urls(urls)
     needed = len(distinct) if threshold is None else threshold
@@ -85,7 +86,7 @@ def stamp_all(
     enough = sum(isinstance(answer, Timestamp) for answer in answers.values()) >= needed
     for url, (client, _) in asked.items():
         answers.setdefault(url, _missing(client, deadline, enough=enough))
-    given = tuple(answer for url in distinct if isinstance(answer := answers[url], Timestamp))
+    given = _of_one_key([answer for url in distinct if isinstance(answer := answers[url], Timestamp)])
     failures = tuple(answer for url in distinct if isinstance(answer := answers[url], ClientError))
     if len(given) < needed:
         raise ThresholdNotMet(needed, given, failures)
@@ -130,6 +131,38 @@ def _collect(
         answers[url] = answer
         good += isinstance(answer, Timestamp)
     return answers
+
+
+def _of_one_key(given: list[Timestamp]) -> tuple[Timestamp, ...]:
+    """Return the timestamps, those with a warning whose key signed at an earlier URL too: it is no other authority."""
+    urls: dict[bytes, str] = {}
+    told: list[Timestamp] = []
+    for each in given:
+        key = _signers_key(each) if len(given) > 1 else None
+        earlier = urls.setdefault(key, each.url) if key is not None else each.url
+        if earlier != each.url:
+            text = f"it is the authority of {earlier}: both sign with one key, so that both prove what one does"
+            each = each.replace(warnings=(*each.warnings, text))  # noqa: PLW2901 - the same one with a warning
+        told.append(each)
+    return tuple(told)
+
+
+def _signers_key(timestamp: Timestamp) -> bytes | None:
+    """Return the public key that signed; None without its certificate."""
+    from tsa_core.paths.certificate import PathCertificate
+    from tsa_core.paths.ocsp import subject_public_key
+    from tsa_core.verify.signed_data import find_signer
+    from tsa_core.verify.statement import open_reply, read_statement, readable
+
+    try:
+        if timestamp.verified is not None:
+            signer = PathCertificate(timestamp.verified.signer_certificate)
+        else:
+            token = open_reply(timestamp.reply)[1]
+            signer = find_signer(read_statement(token).signed, readable(token.certificates))
+    except VerificationError:
+        return None
+    return subject_public_key(signer)
 
 
 def _missing(client: TimestampClient, deadline: Deadline, *, enough: bool) -> ClientError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,12 +81,24 @@ def _open_der(data: bytes, detached: Callable[[], bytes] | None) -> tuple[str, I
     if is_timestamped_data(data):
         return "TimeStampedData", _in_timestamped_data(data, detached)
     if is_signed_data(data) and read_signed_data(data).content_type != _TST_INFO:
+        _check_nothing_follows(data)
         return "CMS signature", tokens_in_cms(data, "signature", detached)
     if data[:1] == b"\x30":
         return "timestamp", _alone(data, detached)
     if data[:1] == b"\xd2" or data[:2] == b"\xd8\x62":
         return "COSE message", _in_cose(data, detached)
     raise ExtractError(f"the file is none of what is read here: {_KINDS}")
+
+
+def _check_nothing_follows(data: bytes) -> None:
+    """Raise ExtractError for a second signature behind the first, which nobody would look at; padding may stand there.
+
+    What is BER, whose end the head does not say, is read to the end elsewhere.
+    """
+    with suppress(EncodingError):
+        end = der.read(data, 0, len(data))[2]
+        if data[end:].strip(b"\0\r\n"):
+            raise ExtractError(f"{len(data) - end} bytes follow the CMS signature, which belong to no part of it")
 
 
 def _alone(data: bytes, detached: Callable[[], bytes] | None) -> Iterator[FoundToken]:
@@ -172,6 +185,8 @@ def _without_armor(data: bytes) -> bytes:
     """Return the DER in a PEM file: CMS, PKCS7 or the like."""
     if not data.lstrip().startswith(b"-----BEGIN "):
         return data
+    if data.count(b"-----BEGIN ") > 1:
+        raise ExtractError("the PEM file holds more than one block; put each into a file of its own")
     body = data.partition(b"-----BEGIN ")[2].partition(b"-----\n")[2] or data.partition(b"-----\r\n")[2]
     try:
         return base64.b64decode(b"".join(body.partition(b"-----END")[0].split()), validate=True)

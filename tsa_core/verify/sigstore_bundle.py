@@ -17,6 +17,8 @@ from tsa_core.verify.errors import MalformedTimestamp
 MAX_TIMESTAMPS: Final = 32
 _MAX_OCTETS: Final = 64 << 20
 _TYPE: Final = "application/vnd.dev.sigstore.bundle"
+_CONTENTS: Final = frozenset({"messageSignature", "dsseEnvelope", "message_signature", "dsse_envelope"})
+"""The kinds of what is signed, of which a bundle has one; the JSON of Protocol Buffers knows each by two names."""
 
 
 class SigstoreBundle(Value):
@@ -31,7 +33,7 @@ def read_bundle(data: bytes) -> SigstoreBundle:
     if len(data) > _MAX_OCTETS:
         raise _unreadable("it is too large")
     try:
-        document = json.loads(data)
+        document = json.loads(data, object_pairs_hook=_each_once)
     except (ValueError, RecursionError):
         raise _unreadable("it is not JSON") from None
     if not isinstance(document, dict) or not str(document.get("mediaType")).startswith(_TYPE):
@@ -45,7 +47,17 @@ def read_bundle(data: bytes) -> SigstoreBundle:
     return SigstoreBundle(signature=_signature(document), timestamps=tuple(timestamps))
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; raises MalformedTimestamp for two fields of one name, of which readers differ."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _unreadable("it has an object with two fields of one name")
+    return found
+
+
 def _signature(document: dict[str, Any]) -> bytes:
+    if len(_CONTENTS & document.keys()) > 1:
+        raise _unreadable("it has two signatures, of which each reader may take another")
     if "messageSignature" in document:
         return _octets(_at(document, "messageSignature", "signature"), "messageSignature.signature")
     signatures = _at(document, "dsseEnvelope", "signatures")
