@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 import ssl
 import stat
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +23,7 @@ from tsa_backends.commands import run_command
 from tsa_core.config import ServerSettings
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
-from tsa_core.testing import ServerProcess
+from tsa_core.testing import ServerProcess, require_program
 from tsa_core.testing.waiting import wait_until
 
 pytestmark = pytest.mark.plugin("memory")
@@ -259,6 +261,59 @@ def test_each_mistake_about_listeners_is_one_line(tls: TlsMaterial, tmp_path: Pa
         (["--scheme", "unix", "--socket-path", str(tmp_path / "no" / "tsa.sock")], "No such file or directory"),
     ):
         assert expected in complain(*arguments), arguments
+
+
+UNUSABLE = {
+    "P-521": (
+        ["ec", "-pkeyopt", "ec_paramgen_curve:P-521"],
+        "server.tls_key: .* does not sign with; use ECDSA on P-256",
+    ),
+    "Ed448": (["ed448"], "server.tls_key: .* does not sign with; use ECDSA on P-256"),
+    "RSA of 1024 bits": (["rsa", "-pkeyopt", "rsa_keygen_bits:1024"], "server.tls_key: .* does not sign with"),
+    "RSASSA-PSS": (["rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"], "server.tls_certificate: .* in an uncommon form"),
+    "a curve that is written out": (
+        ["ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit"],
+        "server.tls_certificate: .* in an uncommon form",
+    ),
+    "a curve that is not known": (
+        ["ec", "-pkeyopt", "ec_paramgen_curve:prime192v3"],
+        "server.tls_certificate: .* of a kind that is not known",
+    ),
+}
+
+
+def make_unusable(name: str, folder: Path) -> tuple[bytes, bytes]:
+    """Return certificate and key of a kind that no TLS of the server's signs with, as OpenSSL makes them."""
+    key, certificate = folder / "odd.key", folder / "odd.pem"
+    for command in (
+        ["genpkey", "-algorithm", *UNUSABLE[name][0], "-out", str(key)],
+        ["req", "-x509", "-new", "-key", str(key), "-subj", "/CN=localhost", "-days", "2", "-out", str(certificate)],
+    ):
+        done = subprocess.run(["openssl", *command], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"this OpenSSL makes no such certificate: {done.stderr}")
+    return certificate.read_bytes(), key.read_bytes()
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_key_that_tls_does_not_sign_with_is_refused_before_it_is_used(name: str, tmp_path: Path) -> None:
+    require_program("openssl")
+    make_unusable(name, tmp_path)
+    files = ["--tls-certificate", str(tmp_path / "odd.pem"), "--tls-key", str(tmp_path / "odd.key")]
+    assert re.search(UNUSABLE[name][1], complain("--scheme", "https", "--tls-port", "0", *files))
+
+
+def test_a_reload_refuses_a_key_that_would_end_the_process(tmp_path: Path) -> None:
+    require_program("openssl")
+    odd_certificate, odd_key = make_unusable("P-521", tmp_path)
+    tls = TlsMaterial(tmp_path)
+    with ServerProcess(None, *flags(tls), wait_for="listening on https") as server:
+        certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
+        certificate.write_bytes(odd_certificate)
+        key.write_bytes(odd_key)
+        server.process.send_signal(1)
+        server.wait_for_log("reload refused, nothing has changed: .*does not sign with; use ECDSA")
+        assert exchange(https(server, tls.client_context()), "GET", "/ping")[0] == 200
 
 
 def test_tls_has_limits_of_its_own(tls: TlsMaterial) -> None:

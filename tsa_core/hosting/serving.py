@@ -69,7 +69,7 @@ def _open_job(settings: Settings, read_again: ReadAgain, ending: Ending, stack: 
     """Open what belongs to the process that may fork others; the stack closes it."""
     server = settings.server
     wait = StartWait(server)
-    check_tls_files(server)
+    check_tls_files(server, by_granian=not settings.tells_guards_of_certificates)
     pid_file = None
     if path := server.pid_file:
         pid_file = wait.get(lambda: PidFile(path))

@@ -60,7 +60,8 @@ class ServeJob(Value):
         A reload calls this first, so it refuses such files before anything has changed. With `deferred`, routes are
         made later.
         """
-        check_tls_files(service.settings.server)
+        settings = service.settings
+        check_tls_files(settings.server, by_granian=not settings.tells_guards_of_certificates)
         return create_app(service, self.observability.middleware(service), deferred=deferred)
 
     def serve_profiling(self) -> None:

@@ -227,7 +227,7 @@ class WaitressServer:
         """
         servers = [server for server in self._servers if server.tls is not None]
         if servers:
-            check_tls_files(self._settings)
+            check_tls_files(self._settings, by_granian=False)
             context = tls_context(self._settings)
             for server in servers:
                 server.tls = context
