@@ -48,6 +48,7 @@ def test_v16_an_alternative_name_is_a_name_of_the_signer() -> None:
     "tsa",
     [
         directory_name(SIGNER.issuer),
+        der.tlv(0x84, SIGNER.subject),  # the right name, in a tag that says that it is a string
         directory_name(der.sequence()),
         der.tlv(0x82, b"tsa.example.org"),
         der.tlv(0xA4, b"\x30\x03\x31\x01\x00"),

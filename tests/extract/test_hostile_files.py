@@ -201,6 +201,21 @@ def test_a_file_that_says_another_thing_of_itself_than_the_directory(field: str)
     assert "says something else than the directory" in refused(bytes(data))
 
 
+@pytest.mark.package("cbor2")
+def test_pieces_of_a_jpegs_box_that_some_readers_put_together_in_another_order() -> None:
+    """One that goes by the numbers would see another claim than one that goes by the file."""
+    data = signed_files.jpeg(signed_files.c2pa_store(1))
+    assert len(extract(data).tokens) == 1
+    first, second = (m.start() + 4 for m in list(re.finditer(b"JP..\0\0\0[\1\2]", data, re.DOTALL))[:2])
+    swapped = bytearray(data)
+    swapped[first : first + 4], swapped[second : second + 4] = data[second : second + 4], data[first : first + 4]
+    assert "the order of their numbers" in refused(bytes(swapped))
+    # A box of another type with the same number is another box.
+    other = b"\xff\xeb" + (2 + 2 + 2 + 4 + 12).to_bytes(2, "big") + data[first - 4 : first] + b"\0\0\0\1"
+    other += box(b"RESI", b"more")
+    assert len(extract(data[:2] + other + data[2:]).tokens) == 1
+
+
 @pytest.mark.parametrize("armored", [False, True], ids=["DER", "PEM"])
 def test_a_second_signature_behind_the_first(armored: bool) -> None:
     """It would be read by nobody here, and the verdict on the first would be taken for one on both."""

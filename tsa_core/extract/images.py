@@ -101,8 +101,12 @@ def _png_chunks(data: bytes) -> Iterator[bytes]:
 
 
 def _jpeg_boxes(data: bytes) -> bytes:
-    """Return the boxes of the APP11 segments, put together again: each piece repeats the head of its box."""
-    boxes: dict[int, bytearray] = {}
+    """Return the boxes of the APP11 segments, put together again: each piece repeats the head of its box.
+
+    The pieces must stand in the order of their numbers: some readers go by these, and some by the file.
+    """
+    boxes: dict[tuple[bytes, int], bytearray] = {}
+    pieces: dict[tuple[bytes, int], int] = {}
     offset = 2
     for _ in range(_MAX_SEGMENTS):
         if offset + 4 > len(data) or data[offset] != 0xFF or data[offset + 1] in {0xD9, 0xDA}:
@@ -112,12 +116,16 @@ def _jpeg_boxes(data: bytes) -> bytes:
         if size < 2 or end > len(data):
             raise ExtractError("a segment of the JPEG is longer than the file")
         if data[offset + 1] == 0xEB and data[offset + 4 : offset + 6] == b"JP" and size >= 18:
-            number = int.from_bytes(data[offset + 6 : offset + 8], "big")
             piece = data[offset + 12 : end]
-            if number in boxes:
-                boxes[number] += piece[16 if piece[:4] == b"\x00\x00\x00\x01" else 8 :]
+            # A number is one among the boxes of one type (ISO 18477-3).
+            box = piece[4:8], int.from_bytes(data[offset + 6 : offset + 8], "big")
+            pieces[box] = pieces.get(box, 0) + 1
+            if box[0] == b"jumb" and pieces[box] != int.from_bytes(data[offset + 8 : offset + 12], "big"):
+                raise ExtractError("the pieces of a box in the JPEG do not stand in the order of their numbers")
+            if box in boxes:
+                boxes[box] += piece[16 if piece[:4] == b"\x00\x00\x00\x01" else 8 :]
             else:
-                boxes[number] = bytearray(piece)
+                boxes[box] = bytearray(piece)
         offset = end
     raise ExtractError(f"the JPEG has more than {_MAX_SEGMENTS} segments")
 

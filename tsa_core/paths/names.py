@@ -34,6 +34,8 @@ FORMS: Final = (
     "registeredID",
 )
 """What RFC 5280 calls the forms of a GeneralName, by the number of their tag."""
+_CONSTRUCTED: Final = frozenset({OTHER_NAME, X400_ADDRESS, DIRECTORY_NAME, EDI_PARTY_NAME})
+"""The forms that hold further values; the others are strings."""
 
 _EMAIL_ADDRESS: Final = der.oid("1.2.840.113549.1.9.1")
 _ENCODINGS: Final = {
@@ -128,7 +130,8 @@ def general_name(encoded: bytes) -> GeneralName:
     """Return one GeneralName; raises EncodingError."""
     tag, start, end = der.read(encoded, 0, len(encoded))
     form = tag & 0x1F
-    if tag & 0xC0 != 0x80 or form >= len(FORMS) or end != len(encoded):
+    constructed = bool(tag & 0x20)
+    if tag & 0xC0 != 0x80 or form >= len(FORMS) or end != len(encoded) or constructed != (form in _CONSTRUCTED):
         raise EncodingError(f"a name has the unknown form {tag:#04x}")
     return GeneralName(form, encoded[start:end])
 
