@@ -241,6 +241,40 @@ def test_a_sigstore_bundle_has_one_signature() -> None:
         assert reason in refused(f'{{"{name}": {other}, {whole[1:]}'.encode()), name
 
 
+@pytest.mark.parametrize("change", ["bytes behind", "two records", "count", "place", "disk"])
+def test_an_end_record_by_which_readers_see_different_files(change: str) -> None:
+    """Some take the last record, some the one whose comment ends the file; some go by the number, some by the place."""
+    hidden = signed_files.zipped({"a.txt": b"another contract"})
+    files = {"a.txt": DATA, "META-INF/timestamp.tst": token(DATA), "META-INF/b": b"P" * len(hidden)}
+    data = bytearray(signed_files.zipped(files))
+    end = data.rindex(b"PK\x05\x06")
+    commented = data[:end] + data[end:-2] + b"\2\0ok"
+    assert len(extract(bytes(data)).tokens) == len(extract(bytes(commented)).tokens) == 1
+    if change == "bytes behind":
+        data += b"ok"
+    elif change == "two records":
+        # The whole of another container is a file here, and what follows it is the comment of its end record.
+        inner = bytearray(hidden)
+        at = data.index(b"P" * len(hidden))
+        behind = len(data) + 1 - at - len(hidden)
+        struct.pack_into("<H", inner, len(inner) - 2, behind)
+        directory = hidden.index(b"PK\x01\x02")
+        struct.pack_into("<I", inner, directory + 42, at)
+        struct.pack_into("<I", inner, len(inner) - 6, at + directory)
+        files["META-INF/b"] = bytes(inner)
+        data = bytearray(signed_files.zipped(files)) + b"\n"
+        assert data.rindex(b"PK\x05\x06") == end
+    elif change == "count":
+        struct.pack_into("<HH", data, end + 8, 2, 2)
+    elif change == "place":
+        struct.pack_into("<I", data, end + 16, struct.unpack_from("<I", data, end + 16)[0] + 7)
+        for found in re.finditer(b"PK\x01\x02", bytes(data)):
+            struct.pack_into("<I", data, found.start() + 42, struct.unpack_from("<I", data, found.start() + 42)[0] + 7)
+    else:
+        struct.pack_into("<H", data, end + 4, 1)
+    assert re.search("not the only one, or not true|cannot be read", refused(bytes(data)))
+
+
 def test_content_in_pieces_is_what_the_pieces_hold() -> None:
     """An OCTET STRING in pieces (BER) in a message that is DER otherwise: the heads of the pieces are not content."""
     pieces = der.octet_string(b"a con") + der.octet_string(b"tract")

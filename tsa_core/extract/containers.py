@@ -25,6 +25,8 @@ _MAX_MEMBER_OCTETS: Final = 16 << 20
 _MAX_UNPACKED_OCTETS: Final = 512 << 20
 """Of all that is unpacked of one container, whatever it says of itself."""
 _END: Final = b"PK\x05\x06"
+_END_RECORD: Final = struct.Struct("<4xHHHHIIH")
+"""Two disks, the number of files on this one and in all, size and place of the directory, and a comment's length."""
 _ZIP64_LOCATOR: Final = b"PK\x06\x07"
 _FILE: Final = b"PK\x03\x04"
 _DESCRIPTOR: Final = b"PK\x07\x08"
@@ -108,6 +110,22 @@ class Container:
                 offset += 16 if self._data[offset : offset + 4] == _DESCRIPTOR else 12
         if offset != self._zip.start_dir:
             raise ExtractError(f"the ZIP file has bytes at {offset} that belong to no file that its directory lists")
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """Raise ExtractError unless there is one end record, at the end, which says where the directory is.
+
+        Readers look for it in several ways, and some count the files by it.
+        """
+        end = self._data.rfind(_END)
+        disk, first_disk, here, count, size, offset, comment = _END_RECORD.unpack_from(self._data, end)
+        directory = self._zip.start_dir
+        if (
+            (disk, first_disk, here, count) != (0, 0, len(self.names), len(self.names))
+            or (offset, offset + size, end + _END_RECORD.size + comment) != (directory, end, len(self._data))
+            or self._data.find(_END, directory) != end
+        ):
+            raise ExtractError("the ZIP file's end record is not the only one, or not true: each reader may see others")
 
     def small(self, name: str) -> bytes:
         """Return a signature, a token or a manifest."""
