@@ -13,6 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_backends.softhsm import PIN, SoftHsm
 from tsa_core.api import ConfigError, TsaError
@@ -297,3 +298,34 @@ def test_keys_in_tokens_issue_and_are_renewed(tmp_path: Path, softhsm: SoftHsm) 
         renew(tmp_path, "--key", uri(own, "tsa-next"), "--ca-key", uri(issuers, "ca"))
     with pytest.raises(ConfigError, match=r"the key is pkcs11's: make the next one there, then name it with --key"):
         renew(tmp_path, "--ca-key", uri(issuers, "ca"))
+
+
+@pytest.mark.parametrize(
+    ("octets", "others", "said"),
+    [
+        # An intermediate's key on a curve that nobody knows, and a private key usage period that is no sequence.
+        (bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d03017f"), None),
+        (bytes.fromhex("0603551d10"), None, "the private key usage period is malformed"),
+    ],
+    ids=["key", "period"],
+)
+def test_a_chain_that_no_server_takes_is_told_and_no_crash(
+    authority: Path, tmp_path: Path, octets: bytes, others: bytes | None, said: str | None
+) -> None:
+    config = authority / "tsa.toml"
+    config.write_text(config.read_text().replace("[profiles.default]", '[profiles.default]\nconformance = ["etsi"]'))
+    path = authority / "chain.pem"
+    leaf, *parents = [each.public_bytes(Encoding.DER) for each in x509.load_pem_x509_certificates(path.read_bytes())]
+    if others is not None:
+        parents = [each.replace(octets, others) for each in parents]
+    else:
+        at = leaf.index(octets) + len(octets)
+        value = leaf.index(b"\x30", at)
+        leaf = leaf[:value] + b"\x31" + leaf[value + 1 :]
+    damaged = [x509.load_der_x509_certificate(each) for each in (leaf, *parents)]
+    path.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in damaged))
+    if said is None:
+        assert renew(authority, "--days-before", "30", "--csr-out", tmp_path / "next.csr").exit_code == 3
+    else:
+        with pytest.raises(ConfigError, match=said):
+            renew(authority, "--days-before", "30", "--csr-out", tmp_path / "next.csr")

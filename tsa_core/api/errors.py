@@ -32,10 +32,15 @@ _PASSES: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENETDOW
 """Why an address cannot be had now, although the setting may be right."""
 HIDDEN: Final = "(hidden)"
 _SECRET_PARTS: Final = re.compile(
-    r"""(?ix) ( (?:pin|passphrase|password|passwd|secret)(?:[-_]value)?= | [?&](?:[a-z_-]+[-_])?token= ) [^;&"'\s]+
-    | ( //[^/@:\s"']*: ) [^/\s"']+ (?=@)"""
+    r"""(?ix)
+    ( (?:pin|passphrase|password|passwd|secret)(?:[-_]value)?= | [?&](?:[a-z_-]+[-_])?token= )
+    [^;&\s]+? (?= ["'][])},.:]*(?:\s|$) | [;&\s] | $ )
+    | ( //[^/@:\s"']*: ) [^/\s]+ (?=@)"""
 )
-"""Values within a key's URI or an address that are secrets, as PKCS #11's pin-value, or the password before a host."""
+"""Values within a key's URI or an address that are secrets, as PKCS #11's pin-value, or the password before a host.
+
+A quote is a part of the value unless it ends the word: RFC 7512 lets PINs have them.
+"""
 
 
 def without_secret_parts(text: str) -> str:

@@ -97,7 +97,10 @@ class Present:
     def ends(self) -> datetime:
         """Return when the key may sign no more, by its certificates or by what the profile conforms to."""
         settings, now = self.settings.profiles[self.profile], datetime.now(UTC)
-        period = issuing_period(self.chain.certificates, until=settings.issue_until)
+        try:
+            period = issuing_period(self.chain.certificates, until=settings.issue_until)
+        except ValueError as error:
+            raise ConfigError(f"the TSA's certificate: {error}", path=str(self.folder / self.chain_name)) from None
         case = Case(at=now, chain_case=ChainCase(certificates=self.chain.certificates, at=now))
         return ended_earlier(period, Conformance(settings.conformance, case).ends).not_after
 

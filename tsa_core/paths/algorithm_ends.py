@@ -118,8 +118,14 @@ def uses_of_path(path: Sequence[x509.Certificate]) -> Iterator[Use]:
 
 
 def key_of(certificate: x509.Certificate) -> tuple[str, int | None]:
-    """Return the kind of a certificate's key, and its length in bits where it has one that varies."""
-    key = certificate.public_key()
+    """Return the kind of a certificate's key, and its length in bits where it has one that varies.
+
+    A key that cannot be read is of the kind "unknown".
+    """
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return "unknown", None
     kind = next((name for type_, name in _KEY_KINDS if isinstance(key, type_)), "unknown")
     return kind, key.key_size if isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) else None
 
