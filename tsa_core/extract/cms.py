@@ -32,6 +32,7 @@ _NOT_WORKED_OUT: Final = {
 _COUNTERSIGNATURE: Final = der.oid("1.2.840.113549.1.9.6")
 _SIGNED, _UNSIGNED = 0xA0, 0xA1
 _IN_PIECES: Final = 0x24
+_CONTENT: Final = 0xA0
 
 Content = Callable[[], bytes]
 
@@ -82,8 +83,10 @@ def _read(data: bytes) -> SignedData:
     _, _, stop = der.read(data, start, end)
     content: bytes | None = None
     if stop < end:
-        _, inner, inner_end = der.read(data, stop, end)
-        tag, inner, inner_end = der.read(data, inner, inner_end)
+        outer, inner, outer_end = der.read(data, stop, end)
+        tag, inner, inner_end = der.read(data, inner, outer_end)
+        if (outer, outer_end, inner_end) != (_CONTENT, end, outer_end):
+            raise EncodingError("the content is not one value in one field [0]")
         if tag == _IN_PIECES:
             raise EncodingError("the content is an OCTET STRING in pieces")  # which is BER, and is read as such
         content = data[inner:inner_end]  # of an OCTET STRING; of Authenticode's SEQUENCE, too, the content octets
@@ -109,9 +112,10 @@ def _of_signer(signer: bytes, place: str, content: Content | None, depth: int) -
     parts = _bounded(signer[start:end], 7, "parts of a SignerInfo")
     if len(parts) < 5:
         raise EncodingError("it does not have the parts that it must have")
-    signature = next((part for part in parts[3:] if part[0] == der.OCTET_STRING), None)
-    if signature is None:
-        raise EncodingError("it holds no signature")
+    signatures = [part for part in parts[3:] if part[0] == der.OCTET_STRING]
+    if len(signatures) != 1:
+        raise EncodingError(f"it holds {len(signatures)} signatures, not one")
+    (signature,) = signatures
     value = signature[der.read(signature, 0, len(signature))[1] :]
     if parts[3][0] == _SIGNED:
         for name, token in _attributes(parts[3]):
