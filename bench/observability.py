@@ -129,7 +129,7 @@ def _running(engine: str) -> Iterator[dict[str, Server]]:
         for number, (name, part) in enumerate(parts().items()):
             environment = {
                 **part,
-                "TSA_METRICS__PORT": str(free_port()),
+                **({"TSA_METRICS__PORT": str(free_port())} if part.items() >= _METRICS.items() else {}),
                 "TSA_SIGNER__MEMORY__ALGORITHM": KIND,
             }
             if "TSA_AUDIT__SINKS" in environment:

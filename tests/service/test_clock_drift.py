@@ -35,7 +35,7 @@ def test_ten_milliseconds_with_the_defaults_are_refused_with_a_period_that_fits(
         ("31ms", {}),
         ("none", {}),
         ("10ms", {"drift_ppm": 100}),
-        ("10ms", {"widen_accuracy": True}),
+        ("10ms", {"widen_accuracy": True, "monitors": ["ntp"]}),
         ("10ms", {"on_failure": "warn"}),
     ],
 )
@@ -48,7 +48,7 @@ def test_every_monitor_counts() -> None:
         refuse_drift(settings("10ms"), {"ntp": timedelta(seconds=1), "slow": MINUTE})
 
 
-@pytest.mark.parametrize("clock", [{}, {"widen_accuracy": True}, {"on_failure": "warn"}], ids=str)
+@pytest.mark.parametrize("clock", [{}, {"widen_accuracy": True, "monitors": ["ntp"]}, {"on_failure": "warn"}], ids=str)
 def test_a_monitor_that_measures_less_often_than_a_standard_demands_is_refused(clock: dict[str, Any]) -> None:
     day, profile = timedelta(hours=24), {"signer": "memory:", "accuracy": "none", "conformance": "csbr"}
     found = load_settings(overrides={"clock": clock, "profiles": {"default": profile}}, environ={})

@@ -60,12 +60,28 @@ def relative_to(directory: Path) -> Iterator[None]:
 
 
 def resolve_path(path: Path) -> Path:
-    """Return `path` as settings mean it: relative to the configuration file's directory, `~` expanded."""
-    return _base_directory.get() / path.expanduser()
+    """Return `path` as settings mean it: relative to the configuration file's directory, `~` expanded.
+
+    Raises ValueError for the home directory of a user that this machine does not have.
+    """
+    try:
+        return _base_directory.get() / path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"the home directory {path.parts[0]!r} is not known here; write the path from / on") from None
 
 
-ConfigPath: TypeAlias = Annotated[Path, AfterValidator(resolve_path)]
-"""A path; a relative one is relative to the configuration file's directory."""
+def _usable_path_text(value: object) -> object:
+    """Return the value; raises ValueError for a text that names no file: pathlib takes an empty one for the folder."""
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError("must not be empty; leave the setting out, or write a path")
+        if any(ord(character) < ord(" ") for character in value):
+            raise ValueError("a path cannot have control characters")
+    return value
+
+
+ConfigPath: TypeAlias = Annotated[Path, BeforeValidator(_usable_path_text), AfterValidator(resolve_path)]
+"""A path, neither empty nor with control characters; a relative one is relative to the configuration file."""
 
 
 def parse_duration(text: object) -> timedelta:
@@ -124,6 +140,7 @@ def _resolve_secret(value: object) -> object:
             raise ValueError(f"the environment variable {name} is not set")
         return os.environ[name]
     if set(value) == {"file"} and isinstance(value["file"], str):
+        _usable_path_text(value["file"])
         path = resolve_path(Path(value["file"]))
         if (files := _files_read.get()) is not None:
             files.add(path)

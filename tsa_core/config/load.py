@@ -130,6 +130,19 @@ class Settings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _each_path_is_one_profiles(self) -> Self:
+        owners: dict[str, str] = {}
+        for name, profile in self.profiles.items():
+            for path in profile.paths:
+                if path in owners:
+                    raise ValueError(
+                        f"profiles.{owners[path]}.paths and profiles.{name}.paths both have {path!r}, "
+                        "but one profile answers there; take it out of one of them"
+                    )
+                owners[path] = name
+        return self
+
     @property
     def base_directory(self) -> Path:
         """The base of relative paths: the configuration file's directory, else the working directory."""
@@ -232,6 +245,15 @@ def _check_whole(settings: Settings, config: Path | None) -> None:
             f"it has: {', '.join(settings.profiles)}",
             path=where,
         )
+    clock = settings.clock
+    if not clock.monitors and clock.source == ClockSettings.model_fields["source"].default:
+        for setting in ("max_holdover", "max_verdict_age", "widen_accuracy"):
+            if getattr(clock, setting) != ClockSettings.model_fields[setting].default:
+                raise ConfigError(
+                    f"clock.{setting} has no effect, because nothing measures the clock; name what does: "
+                    '[clock] monitors = ["ntp"]',
+                    path=where,
+                )
     ordered = [name for name, profile in settings.profiles.items() if profile.ordering]
     if ordered and settings.server.workers > 1:
         raise ConfigError(
@@ -290,7 +312,9 @@ def _explain(error: ValidationError, origin_of: Callable[[tuple[int | str, ...]]
                 "profiles" if location[:-1] == ("profiles",) else str(location[-1:][0] if location else "")
             )
             wrong = problem["type"] == "string_pattern_mismatch" and form
-            message = f"{path}: {form if wrong else setting_error(problem)}"
+            message = form if wrong and form else setting_error(problem)
+            # What two tables contradict each other in names both itself.
+            message = f"{path}: {message}" if path else message
         lines.append(f"{origin}: {message}" if origin else message)
     return "\n".join(lines)
 
@@ -302,7 +326,9 @@ def _origin(
     fallback: Fallback,
     location: tuple[int | str, ...],
 ) -> str:
-    """Return where a value came from: a flag, a variable or a file."""
+    """Return where a value came from: a flag, a variable or a file; the file for what is said of several tables."""
+    if not location:
+        return str(config or fallback.file or "")
     value: Any = flags
     # A list is given as a whole.
     location = tuple(part for part in location if isinstance(part, str))

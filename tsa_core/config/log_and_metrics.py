@@ -35,6 +35,8 @@ class LogSettings(Table):
     def _keys_are_of_json(self) -> Self:
         if self.keys != "plain" and self.type != "prod":
             raise ValueError(f'keys = "{self.keys}" has an effect with type = "prod" only, which writes JSON')
+        if self.digest and not self.writes_requests:
+            raise ValueError("digest has no effect without the line for each request: access = true, at level info")
         return self
 
 
@@ -51,3 +53,10 @@ class MetricsSettings(Table):
         description="tenants whose requests are counted, the first ones that come; those beyond are counted together "
         "as other; 0: none",
     )
+
+    @model_validator(mode="after")
+    def _listens_somewhere(self) -> Self:
+        # The host is left out, because container images set it for all.
+        if not self.enabled and self.port != type(self).model_fields["port"].default:
+            raise ValueError("port has no effect with enabled = false (--metrics=false)")
+        return self

@@ -12,13 +12,43 @@ from tsa_core.api.fields import ConfigPath, Duration, Oid, TextList, split_text
 from tsa_core.config.accuracy import AccuracySettings
 from tsa_core.config.cores import OnePerCore, has_spare_cpu, one_per_core
 from tsa_core.config.networks import Networks
-from tsa_core.config.sections import PluginTable, Table
+from tsa_core.config.sections import PluginTable, Table, refuse_twice
 from tsa_core.protocol import oids
 from tsa_core.protocol.hashes import DEFAULT_IMPRINT_HASHES, hash_by_name
 
 DEFAULT_POLICY = oids.SIGSTORE_TIMESTAMP_POLICY
 """The Sigstore Timestamp Authority's policy, so that its users need not change anything."""
 _OWN_PATHS = ("/api/", "/tsa/", "/ping", "/healthz", "/readyz", "/docs", "/openapi.json", "/swagger.json")
+_HEADERS_OF_HTTP = frozenset(
+    {
+        "accept",
+        "authorization",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "date",
+        "expect",
+        "host",
+        "keep-alive",
+        "retry-after",
+        "server",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "www-authenticate",
+    }
+)
+_OF_SCHEME = {
+    **dict.fromkeys(("tls_host", "tls_port", "tls_read_timeout", "tls_write_timeout"), "https"),
+    **dict.fromkeys(("tls_keep_alive", "tls_connection_limit"), "https"),
+    "socket_mode": "unix",
+}
+"""Settings of one scheme; `host` and `port` are left out, because container images and platforms set them for all."""
 
 
 class ServerSettings(Table):
@@ -151,7 +181,9 @@ class ServerSettings(Table):
         "code 75; wait: the server starts unready, refuses requests and tries again",
     )
     open_timeout: Duration = Field(
-        timedelta(seconds=30), description="time for each plugin to be imported and to open, at start and at a reload"
+        timedelta(seconds=30),
+        gt=timedelta(0),
+        description="time for each plugin to be imported and to open, at start and at a reload",
     )
     graceful_timeout: Duration = Field(timedelta(seconds=15), description="time for requests in flight after SIGTERM")
     request_id_header: str = Field(
@@ -166,6 +198,13 @@ class ServerSettings(Table):
         description="directory that remembers earlier certificate chains across restarts, and the audit trail's head",
     )
 
+    @field_validator("request_id_header")
+    @classmethod
+    def _header_has_no_other_meaning(cls, name: str) -> str:
+        if name.lower() in _HEADERS_OF_HTTP:
+            raise ValueError(f"{name} has a meaning in HTTP already; choose another name, X-Request-Id for example")
+        return name
+
     @model_validator(mode="after")
     def _each_scheme_has_what_it_needs(self) -> Self:
         if "unix" in self.schemes and self.socket_path is None:
@@ -178,10 +217,14 @@ class ServerSettings(Table):
             raise ValueError('there are TLS files, but no scheme https; add it: schemes = ["https"] (--scheme https)')
         if "unix" not in self.schemes and self.socket_path is not None:
             raise ValueError('there is a socket_path, but no scheme unix; add it: schemes = ["unix"] (--scheme unix)')
-        over_tls = ("tls_read_timeout", "tls_write_timeout", "tls_keep_alive", "tls_connection_limit")
-        for name in over_tls:
-            if "https" not in self.schemes and getattr(self, name) is not None:
-                raise ValueError(f"{name} has no effect without the scheme https (--scheme https)")
+        refuse_twice("schemes", self.schemes)
+        refuse_twice("host", self.host)
+        refuse_twice("tls_host", self.tls_host or ())
+        for name, scheme in _OF_SCHEME.items():
+            if scheme not in self.schemes and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect without the scheme {scheme} (--scheme {scheme})")
+        if not self.profiling and self.profiling_port != type(self).model_fields["profiling_port"].default:
+            raise ValueError("profiling_port has no effect without profiling = true (--enable-pprof)")
         if self.http_ping_only and "https" not in self.schemes:
             raise ValueError(
                 "http_ping_only leaves nothing that issues timestamps without the scheme https (--scheme https)"
@@ -229,7 +272,7 @@ class ProfileSettings(AccuracySettings):
         None, description="digest of the signature; follows the key unless given"
     )
     rsa_pss: bool = Field(False, description="sign with RSA-PSS; openssl ts and other clients cannot verify it")
-    signer_timeout: Duration = Field(timedelta(seconds=5), description="time for one signature")
+    signer_timeout: Duration = Field(timedelta(seconds=5), gt=timedelta(0), description="time for one signature")
     verify_signatures: bool | None = Field(
         None,
         description="verify every signature before it is sent; unless given, that of a signer that waits for a backend",
@@ -279,6 +322,7 @@ class ProfileSettings(AccuracySettings):
                 hint = "; accept_sha1 = true accepts it for this profile" if algorithm.name == "sha1" else ""
                 raise ValueError(f"{algorithm.name} is too weak to be timestamped{hint}")
             result.append(algorithm.name)
+        refuse_twice("hashes", result)
         return result
 
     @field_validator("paths")
@@ -287,7 +331,14 @@ class ProfileSettings(AccuracySettings):
         for path in paths:
             if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path) or path.startswith(_OWN_PATHS):
                 raise ValueError(f"{path!r} cannot be a path; write /like/this, and not below {', '.join(_OWN_PATHS)}")
+        refuse_twice("paths", paths)
         return paths
+
+    @field_validator("policies")
+    @classmethod
+    def _policies_once(cls, policies: list[str]) -> list[str]:
+        refuse_twice("policies", policies)
+        return policies
 
     @model_validator(mode="after")
     def _ordering_needs_fractions(self) -> Self:

@@ -63,8 +63,8 @@ def _refuse_without(section: SectionT, setting: str, plugins: Sequence[str], sel
     return section
 
 
-def _refuse_twice(setting: str, names: Sequence[str]) -> None:
-    """Raise ValueError for a plugin that a list has twice."""
+def refuse_twice(setting: str, names: Sequence[str]) -> None:
+    """Raise ValueError for what a list has twice."""
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{setting} lists {name!r} twice")
@@ -75,7 +75,9 @@ class ClockSettings(PluginSection):
 
     source: str = Field("system", description="clock plugin")
     source_timeout: Duration = Field(
-        timedelta(seconds=5), description="time for a reading of a clock that waits; then timeNotAvailable"
+        timedelta(seconds=5),
+        gt=timedelta(0),
+        description="time for a reading of a clock that waits; then timeNotAvailable",
     )
     monitors: TextList = Field(default=[], description="clock monitor plugins; all must trust the clock")
     disabled_monitors: TextList = Field(default=[], description="monitors to leave out although listed")
@@ -118,6 +120,12 @@ class ClockSettings(PluginSection):
         "minute before until the clock was measured after it, or ignore it",
     )
 
+    @model_validator(mode="after")
+    def _asks_each_once(self) -> Self:
+        refuse_twice("monitors", self.monitors)
+        refuse_twice("disabled_monitors", self.disabled_monitors)
+        return self
+
     @property
     def active_monitors(self) -> list[str]:
         """The monitors that are listed and not disabled."""
@@ -129,8 +137,15 @@ class PolicySettings(PluginSection):
 
     selectors: TextList = Field(default=["oid"], description="policy selector plugins, asked in this order")
     selector_timeout: Duration = Field(
-        timedelta(seconds=5), description="time for a selector that waits for a network; then systemFailure"
+        timedelta(seconds=5),
+        gt=timedelta(0),
+        description="time for a selector that waits for a network; then systemFailure",
     )
+
+    @model_validator(mode="after")
+    def _selects_each_once(self) -> Self:
+        refuse_twice("selectors", self.selectors)
+        return self
 
 
 class ResponseSettings(PluginSection):
@@ -138,11 +153,14 @@ class ResponseSettings(PluginSection):
 
     processors: TextList = Field(default=[], description="response processor plugins, run in this order")
     processor_timeout: Duration = Field(
-        timedelta(seconds=5), description="time for one call of a processor; then the reply is withheld (systemFailure)"
+        timedelta(seconds=5),
+        gt=timedelta(0),
+        description="time for one call of a processor; then the reply is withheld (systemFailure)",
     )
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
+        refuse_twice("processors", self.processors)
         return _refuse_without(self, "processor_timeout", self.processors, "processors")
 
 
@@ -151,7 +169,9 @@ class AuditSettings(PluginSection):
 
     sinks: TextList = Field(default=[], description="audit sink plugins; all must accept")
     sink_timeout: Duration = Field(
-        timedelta(seconds=5), description="time for one call of a sink; then tokens are withheld (systemFailure)"
+        timedelta(seconds=5),
+        gt=timedelta(0),
+        description="time for one call of a sink; then tokens are withheld (systemFailure)",
     )
     anchor_urls: TextList = Field(
         default=[], description="other timestamp authorities, which stamp the ends of the trails"
@@ -174,11 +194,12 @@ class AuditSettings(PluginSection):
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
+        refuse_twice("sinks", self.sinks)
         return _refuse_without(self, "sink_timeout", self.sinks, "sinks")
 
     @model_validator(mode="after")
     def _anchors_something(self) -> Self:
-        _refuse_twice("anchor_urls", self.anchor_urls)
+        refuse_twice("anchor_urls", self.anchor_urls)
         if not self.anchor_urls:
             others = ("anchor_threshold", "anchor_interval", "anchor_deadline", "anchor_max_age", "anchor_roots")
             for setting in others:
@@ -215,6 +236,7 @@ class ObserveSettings(PluginSection):
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
+        refuse_twice("observers", self.observers)
         return _refuse_without(self, "queue_limit", self.observers, "observers")
 
 
@@ -231,7 +253,7 @@ class RoutesSettings(PluginSection):
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
-        _refuse_twice("plugins", self.plugins)
+        refuse_twice("plugins", self.plugins)
         return _refuse_without(self, "handler_timeout", self.plugins, "plugins")
 
 
@@ -245,7 +267,7 @@ class MiddlewareSettings(PluginSection):
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
-        _refuse_twice("guards", self.guards)
+        refuse_twice("guards", self.guards)
         return _refuse_without(self, "guard_timeout", self.guards, "guards")
 
 
@@ -258,3 +280,8 @@ class HealthSettings(PluginSection):
         description="how long a signer may go unused before a trial signature shows whether it still signs; "
         '"none": only after a failure',
     )
+
+    @model_validator(mode="after")
+    def _asks_each_once(self) -> Self:
+        refuse_twice("checks", self.checks)
+        return self
