@@ -215,6 +215,10 @@ def test_pins_in_a_key_uri_are_not_told() -> None:
         (["ceremony", "--key", "file:k", "--csr-out", "a.csr"], "--csr-out and --org-name go together"),
         (["ceremony", "--key", "file:k", "--country", "DE"], "--country and --common-name are for the request"),
         (["ceremony", "--key", "file:k", "--output", "c.json", "--attendee", "Ada\nBob=x"], "on one line"),
+        (
+            ["ceremony", "--key", "file:k", "--output", "c.json", "--csr-out", "./c.md", "--org-name", "x"],
+            "--csr-out names the file of the protocol",
+        ),
         (["ceremony", "--verify", "c.json", "--key", "file:k"], "--verify goes with --tsa-roots alone"),
         (["ceremony", "--verify", "c.json", "--common-name", "x"], "--verify goes with --tsa-roots alone"),
         (["destroyed", "--how", "x", "--output", "d.json", *WHO], "which key?"),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from azure.core.credentials import AccessTokenInfo
 
 from tsa_backends.key_vault import KeyVault
 from tsa_core.api import PublicKey, Signer, SignerError, SignerUnavailable
 from tsa_core.testing import ends_within, wait_until
+from tsa_signer_azurekms.connection import SharedCredential, within
 
 MESSAGE = b"to be signed"
 
@@ -196,3 +199,61 @@ def test_slow_vault_is_asked_by_many_threads_at_once(open_signer: Open, key_vaul
     key_vault.fault = wait_for_all
     with ThreadPoolExecutor(32) as pool:
         assert all(pool.map(lambda _: signs(signer, timeout=120), range(32)))
+
+
+class Tokens:
+    """A credential that counts what it is asked for, and waits for `ready`."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.entered = threading.Event()
+        self.ready = threading.Event()
+
+    def get_token_info(self, *_: str, options: object = None) -> AccessTokenInfo:
+        self.asked += 1
+        self.entered.set()
+        assert self.ready.wait(60)
+        return AccessTokenInfo(f"token {self.asked}", int(time.time()) + 3600)
+
+
+def test_a_token_that_another_thread_has_replaced_is_not_dropped() -> None:
+    tokens = Tokens()
+    tokens.ready.set()
+    credential = SharedCredential(lambda: tokens)
+
+    def refused() -> str:
+        with within(60):
+            credential.get_token_info("vault")
+            credential.forget()
+            return credential.get_token_info("vault").token
+
+    with within(60), ThreadPoolExecutor(1) as pool:
+        credential.get_token_info("vault")
+        assert pool.submit(refused).result() == "token 2"
+        credential.forget()
+        assert credential.get_token_info("vault").token == "token 2"
+    assert tokens.asked == 2
+
+
+def test_a_token_is_not_dropped_beyond_the_time_while_another_thread_gets_one() -> None:
+    tokens = Tokens()
+    credential = SharedCredential(lambda: tokens)
+
+    def get() -> None:
+        with within(60):
+            credential.get_token_info("vault")
+
+    def forget() -> None:
+        with within(0.01):
+            credential.forget()
+
+    getting, forgetting = threading.Thread(target=get), threading.Thread(target=forget)
+    getting.start()
+    assert tokens.entered.wait(60)
+    forgetting.start()
+    forgetting.join(10)
+    returned = not forgetting.is_alive()
+    tokens.ready.set()
+    getting.join()
+    forgetting.join()
+    assert returned

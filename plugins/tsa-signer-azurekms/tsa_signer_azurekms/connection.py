@@ -30,18 +30,20 @@ _USABLE_SECONDS: Final = 30
 _PAUSE_SECONDS: Final = 10.0
 
 _deadline: ContextVar[float] = ContextVar("azurekms_deadline")
+_used: ContextVar[str | None] = ContextVar("azurekms_used", default=None)
 _status: ContextVar[int | None] = ContextVar("azurekms_status", default=None)
 
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Bound every exchange that this thread has inside, the token's among them, to end `seconds` from now."""
-    token = _deadline.set(time.monotonic() + seconds)
+    deadline, used = _deadline.set(time.monotonic() + seconds), _used.set(None)
     _status.set(None)
     try:
         yield
     finally:
-        _deadline.reset(token)
+        _deadline.reset(deadline)
+        _used.reset(used)
 
 
 def last_status() -> int | None:
@@ -91,7 +93,11 @@ class SharedCredential:
 
     def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
         """Return a token, as azure-core's SupportsTokenInfo wants it."""
-        options = options or {}
+        token = self._current(*scopes, options=options or {})
+        _used.set(token.token)
+        return token
+
+    def _current(self, *scopes: str, options: TokenRequestOptions) -> AccessTokenInfo:
         key = (*scopes, str(options.get("tenant_id", "")))
         # A challenge with claims says that the token at hand is not enough.
         known = None if options.get("claims") else self._tokens.get(key)
@@ -143,10 +149,19 @@ class SharedCredential:
         return AccessToken(token.token, token.expires_on)
 
     def forget(self) -> None:
-        """Drop every token."""
-        with self._lock:
-            self._tokens.clear()
-            self._credential = self._make()
+        """Drop the tokens, unless another thread has replaced the one that this exchange used; inside `within`.
+
+        One token that is revoked is refused to many threads, and the first one replaces it for all. Nor is there
+        anything to drop while another thread gets a token.
+        """
+        if not self._lock.acquire(timeout=max(0.0, seconds_left())):
+            return
+        try:
+            if _used.get() is None or _used.get() in {token.token for token in self._tokens.values()}:
+                self._tokens.clear()
+                self._credential = self._make()
+        finally:
+            self._lock.release()
 
     @staticmethod
     def _remaining(token: AccessTokenInfo) -> float:

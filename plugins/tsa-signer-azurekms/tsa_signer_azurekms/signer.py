@@ -89,9 +89,9 @@ class AzureSigner(KeySigner):
         try:
             with within(seconds):
                 response = self._client.send_request(HttpRequest("POST", self._path, json=body))
-            if response.status_code == 401:
-                # Revoked, or of a principal that was changed: the next try begins with a new token.
-                self._credential.forget()
+                if response.status_code == 401:
+                    # Revoked, or of a principal that was changed: the next try begins with a new token.
+                    self._credential.forget()
             response.raise_for_status()
             answer = response.json()
         except AzureError as error:

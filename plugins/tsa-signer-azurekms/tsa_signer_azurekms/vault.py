@@ -39,15 +39,15 @@ class Vault:
         """
 
         def once(seconds: float) -> T:
-            try:
-                with within(seconds):
+            with within(seconds):
+                try:
                     return call()
-            except AzureError as error:
-                if isinstance(error, HttpResponseError) and error.status_code == 401:
-                    self.credential.forget()
-                raise explain(error, operation, self.address.text) from None
-            except ValueError as error:
-                raise ConfigError(f"{self.address.text}: {one_line(error)}", path="signer.azurekms") from None
+                except AzureError as error:
+                    if isinstance(error, HttpResponseError) and error.status_code == 401:
+                        self.credential.forget()
+                    raise explain(error, operation, self.address.text) from None
+                except ValueError as error:
+                    raise ConfigError(f"{self.address.text}: {one_line(error)}", path="signer.azurekms") from None
 
         return within_deadline(once, timeout=timeout, attempts=attempts or self.attempts)
 

@@ -89,6 +89,8 @@ def check_before(output: Path | None, tsa: str | None, tsa_roots: Path | None, *
         raise click.UsageError("--tsa URL and --tsa-roots FILE go together: what was stamped is verified at once")
     if output.suffix == ".md":
         raise click.UsageError("--output names the JSON; the text for people is written beside it, as .md")
+    if csr_out is not None and csr_out.absolute() in {output.absolute(), output.with_suffix(".md").absolute()}:
+        raise click.UsageError("--csr-out names the file of the protocol; give the request one of its own")
     for path in (output, output.with_suffix(".md"), *([csr_out] if csr_out else [])):
         if path.exists() or path.is_symlink():
             raise ConfigError("it exists already, and is not written over", path=str(path))
