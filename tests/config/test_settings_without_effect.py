@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, resolve_path
 from tsa_core.config import load_settings
 
 MEMORY = '[profiles.default]\nsigner = "memory:"\n'
@@ -124,3 +124,9 @@ def test_what_images_and_platforms_set_for_all_is_left_alone() -> None:
     flags = tomllib.loads(text)
     environ = {"TSA_SERVER__HOST": "0.0.0.0", "TSA_SERVER__PORT": "8080", "TSA_METRICS__HOST": "0.0.0.0"}
     assert load_settings(overrides=flags, environ=environ).server.port == 8080
+
+
+def test_paths_of_plugins_have_no_control_characters_either() -> None:
+    """pathlib took them, and the file system's refusal came as a crash of the plugin."""
+    with pytest.raises(ValueError, match="a path cannot have control characters"):
+        resolve_path(Path("key\0.pem"))

@@ -188,3 +188,10 @@ def test_what_a_plugin_says_itself_is_passed_on(install: Callable[..., PluginHos
 
 def test_there_are_at_least_47_ways() -> None:
     assert len({wrong.name for wrong in WRONG}) + len(OPTIONS) + len(HOOKS) >= 47
+
+
+def test_what_the_system_refuses_a_plugin_is_said_in_its_words(install: Callable[..., PluginHost]) -> None:
+    error = PermissionError(13, "Permission denied", "/var/lib/keys")
+    provider = Provider(name="wrong", summary="", options=SignerOptions, open=raising(error))
+    with pytest.raises(PluginError, match=r"could not be opened: Permission denied: /var/lib/keys$"):
+        Service(settings("signer"), host=install(tsa_signers=lambda: [provider]))

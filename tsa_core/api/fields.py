@@ -62,8 +62,10 @@ def relative_to(directory: Path) -> Iterator[None]:
 def resolve_path(path: Path) -> Path:
     """Return `path` as settings mean it: relative to the configuration file's directory, `~` expanded.
 
-    Raises ValueError for the home directory of a user that this machine does not have.
+    Raises ValueError for control characters, and for the home directory of a user that this machine does not have.
     """
+    if any(character < " " for character in str(path)):
+        raise ValueError("a path cannot have control characters")
     try:
         return _base_directory.get() / path.expanduser()
     except RuntimeError:
@@ -72,11 +74,8 @@ def resolve_path(path: Path) -> Path:
 
 def _usable_path_text(value: object) -> object:
     """Return the value; raises ValueError for a text that names no file: pathlib takes an empty one for the folder."""
-    if isinstance(value, str):
-        if not value.strip():
-            raise ValueError("must not be empty; leave the setting out, or write a path")
-        if any(ord(character) < ord(" ") for character in value):
-            raise ValueError("a path cannot have control characters")
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("must not be empty; leave the setting out, or write a path")
     return value
 
 

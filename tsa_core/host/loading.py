@@ -130,5 +130,8 @@ def _close(kind: Kind[Any], opened: object) -> None:
 
 
 def _said(error: BaseException) -> str:
+    """Return what an exception says; of the system's refusals, its words and the file, without the number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename is not None else error.strerror
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
