@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from tests.cli.timestamp_shell import CHAIN, Shell, honest
 from tsa_core.api import ConfigError
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
+from tsa_core.cli.server_group import server
 from tsa_core.hosting.pid_file import PidFile
 from tsa_core.testing.http_tsa import HttpTsa
 
@@ -99,6 +100,36 @@ def test_fetch_tsa_certs_does_not_overwrite_what_it_reads(tmp_path: Path, option
     assert result.exit_code == 2
     assert f"is the file that {option} reads" in " ".join(result.output.split())
     assert given.read_bytes() == b"what was there"
+
+
+@pytest.mark.plugin("file")
+@pytest.mark.parametrize(
+    ("command", "option", "output", "reader"),
+    [
+        (("policy-document", "--config", "tsa/tsa.toml"), "--output", "tsa/tsa.toml", "--config"),
+        (("policy-document", "--config", "tsa/tsa.toml"), "--output", "tsa/chain.pem", "certificate_chain"),
+        (("renew", "--offline", "tsa/offline", "--csr-in", "a.csr"), "--chain-out", "a.csr", "--csr-in"),
+        *(
+            (
+                ("renew", "--offline", "tsa/offline", "--csr-in", "a.csr"),
+                "--chain-out",
+                f"tsa/offline/{name}",
+                "--offline",
+            )
+            for name in ("intermediate.key", "root.key", "password", "offline.toml", "chain.pem")
+        ),
+    ],
+)
+def test_an_authoritys_own_files_survive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], option: str, output: str, reader: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in (("init", "tsa"), ("renew", "--config", "tsa/tsa.toml", "--csr-out", "a.csr")):
+        assert CliRunner().invoke(server, arguments).exit_code == 0
+    before = Path(output).read_bytes()
+    result = CliRunner().invoke(server, [*command, option, output])
+    assert Path(output).read_bytes() == before
+    assert f"is the file that {reader} reads" in f"{result.output} {result.exception}"
 
 
 def test_a_pid_file_replaces_a_process_id_only(tmp_path: Path) -> None:

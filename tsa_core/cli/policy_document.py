@@ -12,8 +12,10 @@ import click
 from tsa_core.api import TsaError
 from tsa_core.authority import parse_chain
 from tsa_core.cli import console
+from tsa_core.cli.maker_keys import key_file
 from tsa_core.cli.output_document import FORMATS, document_text, put_out
 from tsa_core.cli.reference_settings import Loaded, load
+from tsa_core.cli.refuse_inputs import refuse_inputs
 from tsa_core.cli.setting_origins import DEFAULT, effective_settings
 from tsa_core.config import Settings
 from tsa_core.documents.statements import (
@@ -106,6 +108,14 @@ def policy_document(
     if questions and (answers_file or output or complete):
         raise click.UsageError("--questions prints a file of answers and nothing else; leave the other flags away")
     loaded = load({"config": config})
+    if output is not None:
+        inputs: list[tuple[str, str | Path | None]] = [
+            ("--config", loaded.settings.config_file),
+            ("--answers", answers_file),
+        ]
+        for profile in loaded.settings.profiles.values():
+            inputs += [("certificate_chain", profile.certificate_chain), ("signer", key_file(profile.signer))]
+        refuse_inputs("--output", output, inputs)
     facts = facts_of(_subject(loaded))
     gaps = gaps_of(template_text(kind), facts)
     asked: dict[str, str] = {}

@@ -14,6 +14,7 @@ import click
 from tsa_core.api import ConfigError, Signer
 from tsa_core.certs import KEY_KINDS, load_certificates, load_request, order_chain
 from tsa_core.cli import console
+from tsa_core.cli.maker_keys import key_file
 from tsa_core.cli.output_file import write_file
 from tsa_core.cli.reference_settings import load
 from tsa_core.cli.refuse_inputs import refuse_inputs
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 EXIT_NOTHING_TO_DO: Final = 3
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _OFFLINE_KEY: Final = "file:intermediate.key"
+_CA_NAMES: Final = frozenset({"root", "intermediate", "chain", "ca"})
 
 
 @click.command()
@@ -152,7 +154,16 @@ def _refuse_contradictions(config: Path | None, flags: dict[str, Any]) -> None:
     if config is None and not flags["csr_in"]:
         raise click.UsageError("which authority? Give --config FILE")
     if flags["csr_in"]:
-        refuse_inputs("--chain-out", flags["chain_out"], [("--csr-in", flags["csr_in"])])
+        kept = flags["offline"].glob("*") if flags["offline"] else ()
+        inputs: list[tuple[str, str | Path | None]] = [
+            ("--csr-in", flags["csr_in"]),
+            ("--config", config),
+            ("--ca-key", key_file(flags["ca_key"])),
+            ("--ca-chain", flags["ca_chain"]),
+            # What a former issue has written there may be written again.
+            *(("--offline", path) for path in kept if path.suffix != ".pem" or path.stem in _CA_NAMES),
+        ]
+        refuse_inputs("--chain-out", flags["chain_out"], inputs)
 
 
 def _stop_when_too_early(present: Present, days: int | None) -> None:
