@@ -130,3 +130,9 @@ def test_paths_of_plugins_have_no_control_characters_either() -> None:
     """pathlib took them, and the file system's refusal came as a crash of the plugin."""
     with pytest.raises(ValueError, match="a path cannot have control characters"):
         resolve_path(Path("key\0.pem"))
+
+
+def test_a_name_with_a_line_break_stays_in_one_line(tmp_path: Path) -> None:
+    message = said_of(tmp_path, f'{MEMORY}[server]\n"a\\nb" = 1\n')
+    assert message.startswith("unknown setting server.a?b; ")
+    assert len(message.splitlines()) == 1

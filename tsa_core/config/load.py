@@ -297,7 +297,8 @@ def _explain(error: ValidationError, origin_of: Callable[[tuple[int | str, ...]]
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
         location = tuple(part for part in problem["loc"] if part != "[key]")
-        path = ".".join(map(str, location))
+        # A name in quotes may have any character; each error stays one line.
+        path = "".join(c if c.isprintable() else "?" for c in ".".join(map(str, location)))
         origin = origin_of(location)
         if problem["type"] == "extra_forbidden":
             message = unknown_setting(path, _table_model(location[:-1]).model_fields)
