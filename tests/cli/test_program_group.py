@@ -75,8 +75,10 @@ def test_help_is_what_the_flag_shows(words: list[str]) -> None:
     assert run_command("help", *words).stdout == run_command(*words, "--help").stdout != ""
 
 
-def test_help_of_the_client(shell: Shell) -> None:
-    assert shell("help", "verify").out == shell("verify", "--help").out != ""
+def test_help_of_the_client() -> None:
+    # In processes of their own: click keeps the option for help that it made for the first context of a command.
+    printed = run_command("help", "verify", program="timestamp-cli").stdout
+    assert printed == run_command("verify", "--help", program="timestamp-cli").stdout != ""
 
 
 def test_help_of_what_is_not_there() -> None:
