@@ -89,7 +89,10 @@ def _from_server(call: Call) -> list[x509.Certificate]:
 
 def chain_url(server: str) -> str:
     """Return where a server gives its chain; raises UsageMistake for one whose path is not Sigstore's or none."""
-    parts = urlsplit(server)
+    try:
+        parts = urlsplit(server)
+    except ValueError:
+        raise UsageMistake("--timestamp_server is not an http or https URL; write https://HOST") from None
     path = parts.path.rstrip("/")
     if path not in {"", _PATH}:
         raise UsageMistake(
