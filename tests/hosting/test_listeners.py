@@ -23,7 +23,7 @@ from tsa_backends.commands import run_command
 from tsa_core.config import ServerSettings
 from tsa_core.protocol.hashes import SHA256
 from tsa_core.protocol.request import encode_request
-from tsa_core.testing import ServerProcess, require_program
+from tsa_core.testing import ServerProcess, missing, require_program
 from tsa_core.testing.waiting import wait_until
 
 pytestmark = pytest.mark.plugin("memory")
@@ -291,7 +291,7 @@ def make_unusable(name: str, folder: Path) -> tuple[bytes, bytes]:
     ):
         done = subprocess.run(["openssl", *command], capture_output=True, text=True, check=False)
         if done.returncode:
-            pytest.skip(f"this OpenSSL makes no such certificate: {done.stderr}")
+            missing(f"this OpenSSL makes no such certificate: {done.stderr}")
     return certificate.read_bytes(), key.read_bytes()
 
 
