@@ -1,19 +1,22 @@
-"""Holds the seals of an exported trail against its lines: nothing else binds the chains of its writers together.
+"""Holds the seals of a trail against its lines: nothing else binds the chains of its writers together.
 
 A seal is a line `{"type":"seal",...}` of a chain of its own. `heads` says of each chain with new lines the first and
 the last of them, and the last one's hash: NAME, FIRST, LAST, HASH. `root` is the Merkle root (RFC 6962 2.1) over the
 hashes of all these lines, in this order. An anchor covers the seals, so that it covers the lines through them alone.
+
+`check_seals` does it for an exported trail, and `SealCheck` for a sink that has its lines elsewhere.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
-from tsa_core.api.trail.chain import BrokenChainError, Link, parse_link, read_line
+from tsa_core.api.trail.chain import BrokenChainError, parse_link, read_line
 from tsa_core.api.trail.search import time_of
 from tsa_core.api.trail.segment import PRUNED, Segment
 from tsa_core.api.transparency import Frontier, leaf_hash
@@ -32,28 +35,47 @@ class _Head(NamedTuple):
     digest: str
 
 
-class _Chain:
-    """The lines of one writer, read once from the beginning to the end, as far as each seal goes."""
+class SealedLine(NamedTuple):
+    """A line of a chain as seals see it; `digest` is the line's hash, `at` None when it says no time."""
+
+    seq: int
+    digest: bytes
+    at: datetime | None
+
+
+class SealedChain(Protocol):
+    """The lines of one writer, wherever they are stored."""
+
+    @property
+    def gone(self) -> int:
+        """The number of the last line that is not there any more because it was pruned; 0 for none."""
+
+    def lines(self, first: int, last: int | None) -> Generator[SealedLine, None, None]:
+        """Yield the lines from `first` to `last`, or to the end. Each call goes on behind the one before."""
+
+
+class _LinesOfFiles:
+    """The lines of one writer in files, read once from the beginning to the end, as far as each seal goes."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
-        self.start = segments[0].start.seq
+        self.gone = segments[0].start.seq
         self._lines: Iterator[bytes] = chain.from_iterable(segment.lines() for segment in segments)
-        self._next: tuple[dict[str, Any], Link] | None = None
+        self._next: SealedLine | None = None
         self._begun = False
 
-    def up_to(self, last: int | None) -> Iterator[tuple[dict[str, Any], Link]]:
+    def lines(self, _first: int, last: int | None) -> Generator[SealedLine, None, None]:
         """Yield what follows, up to line `last`, or all of it. A file is let go of once its last line was read."""
         if not self._begun:
             self._begun = True
             self._advance()
-        while self._next is not None and (last is None or self._next[1].seq <= last):
+        while self._next is not None and (last is None or self._next.seq <= last):
             yield self._next
             self._advance()
 
     def _advance(self) -> None:
         line = next(self._lines, None)
         try:
-            self._next = None if line is None else read_line(line)
+            self._next = None if line is None else _sealed_line(line)
         except BrokenChainError:
             self._next = None  # told by whoever checks the lines; what is behind it is missing for the seals
             self._lines = iter(())
@@ -68,7 +90,7 @@ def check_seals(segments: Sequence[Segment]) -> Iterator[str]:
     for segment in segments:
         if segment not in sealing:
             others.setdefault(segment.chain, []).append(segment)
-    check = _SealCheck({name: _Chain(each) for name, each in others.items()}, _pruned(chain(*others.values())))
+    check = SealCheck({name: _LinesOfFiles(each) for name, each in others.items()}, _pruned(chain(*others.values())))
     for line in chain.from_iterable(segment.lines() for segment in sealing):
         try:
             fields, link = read_line(line)
@@ -103,77 +125,81 @@ def _pruned(segments: Iterable[Segment]) -> dict[str, int]:
     return found
 
 
-class _SealCheck:
-    """Walks the seals in their order."""
+class SealCheck:
+    """Walks the seals in their order. `gone` is of chains that are not there, and `noun` what lines are called.
 
-    def __init__(self, chains: Mapping[str, _Chain], pruned: Mapping[str, int]) -> None:
+    A seal over lines some of which were pruned is held against the lines that are there by its heads alone.
+    """
+
+    def __init__(self, chains: Mapping[str, SealedChain], gone: Mapping[str, int], *, noun: str = "line") -> None:
         self._chains = chains
-        self._pruned = pruned
-        self._sealed: dict[str, int] = {}
+        self._gone = gone
+        self._noun = noun
+        self.sealed: dict[str, int] = {}
+        """The last line of each chain that a seal covers."""
         self._before: datetime | None = None
 
-    def seal(self, fields: Mapping[str, Any], what: str) -> Iterator[str]:
-        """Check one seal."""
+    def seal(self, fields: Any, what: str) -> Iterator[str]:
+        """Check one seal, of which `fields` are said; yields what is wrong, in words."""
         try:
             heads = [_Head(str(name), int(one), int(last), str(end)) for name, one, last, end in fields["heads"]]
             root = str(fields["root"])
         except (ValueError, TypeError, KeyError):
             yield f"{what} is none"
             return
-        tree, whole = Frontier(), True
+        noun, tree, whole = self._noun, Frontier(), True
         for head in heads:
-            sealed = self._sealed.get(head.name, head.first - 1)
+            sealed = self.sealed.get(head.name, head.first - 1)
             if head.first != sealed + 1:
-                yield f"{what} begins with line {head.first} of {head.name}, and the seal before ended with {sealed}"
-            self._sealed[head.name] = head.last
+                yield f"{what} begins with {noun} {head.first} of {head.name}, and the seal before ended with {sealed}"
+            self.sealed[head.name] = head.last
             found = self._chains.get(head.name)
-            gone = self._pruned.get(head.name, 0) if found is None else found.start
+            gone = self._gone.get(head.name, 0) if found is None else found.gone
             whole = whole and head.first > gone
             if head.last <= gone:
                 continue
             if found is None:
                 whole = False
-                yield f"{what} covers lines of {head.name}, which are not there"
+                yield f"{what} covers {noun}s of {head.name}, which are not there"
                 continue
             for fault in self._lines(what, head, found, tree):
                 whole = False
                 yield fault
         if whole and tree.root().hex() != root:
-            yield f"{what} has another root than the lines that it covers: some were changed, removed or put in"
+            yield f"{what} has another root than the {noun}s that it covers: some were changed, removed or put in"
         self._before = time_of(fields)
 
-    def _lines(self, what: str, head: _Head, lines: _Chain, tree: Frontier) -> Iterator[str]:
-        last, late = Link(), False
-        for fields, link in lines.up_to(head.last):
-            last = link
-            tree.append(leaf_hash(_octets(link)))
-            if self._is_late(fields) and not late:
+    def _lines(self, what: str, head: _Head, found: SealedChain, tree: Frontier) -> Iterator[str]:
+        noun, last, late = self._noun, SealedLine(0, b"", None), False
+        for last in found.lines(max(head.first, found.gone + 1), head.last):
+            tree.append(leaf_hash(last.digest))
+            if self._is_late(last) and not late:
                 late = True
-                yield f"line {link.seq} of {head.name} says {_said(fields)}, and {what} is the first over it"
-        if last != (head.last, head.digest):
-            yield f"{what} has {head.last}:{head.digest} as the last line of {head.name}, and that is not there"
+                yield f"{noun} {last.seq} of {head.name} says {_said(last)}, and {what} is the first over it"
+        if (last.seq, last.digest.hex()) != (head.last, head.digest):
+            yield f"{what} has {head.last}:{head.digest} as the last {noun} of {head.name}, and that is not there"
 
     def rest(self) -> Iterator[str]:
         """Check the lines behind the last seal."""
-        for name, lines in self._chains.items():
-            late = next((each for each in lines.up_to(None) if self._is_late(each[0])), None)
+        for name, found in self._chains.items():
+            with closing(found.lines(self.sealed.get(name, 0) + 1, None)) as lines:
+                late = next((each for each in lines if self._is_late(each)), None)
             if late is not None:
-                fields, link = late
-                yield f"line {link.seq} of {name} says {_said(fields)}, and no seal of that time covers it"
+                yield f"{self._noun} {late.seq} of {name} says {_said(late)}, and no seal of that time covers it"
 
-    def _is_late(self, fields: Mapping[str, Any]) -> bool:
-        moment = time_of(fields)
-        return self._before is not None and moment is not None and moment < self._before - _LATE
+    def _is_late(self, line: SealedLine) -> bool:
+        return self._before is not None and line.at is not None and line.at < self._before - _LATE
 
 
-def _octets(link: Link) -> bytes:
-    """Return a line's hash; of what stands there instead, which its chain's check tells, something else."""
+def _sealed_line(line: bytes) -> SealedLine:
+    """Return what stands in a line of a file; raises BrokenChainError. A hash that is none is a fault of its chain."""
+    fields, link = read_line(line)
     try:
-        return bytes.fromhex(link.digest)
+        digest = bytes.fromhex(link.digest)
     except ValueError:
-        return b""
+        digest = b""
+    return SealedLine(link.seq, digest, time_of(fields))
 
 
-def _said(fields: Mapping[str, Any]) -> str:
-    moment = time_of(fields)
-    return moment.isoformat() if moment is not None else "no time"
+def _said(line: SealedLine) -> str:
+    return line.at.isoformat() if line.at is not None else "no time"
