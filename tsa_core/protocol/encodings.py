@@ -2,7 +2,7 @@
 
 `cryptography.hazmat.primitives.serialization` also imports ciphers and the formats of SSH, which takes 5 ms, and which
 neither verifying a token nor starting a server needs. No public module has the names without that (cryptography 50).
-The core takes them from here, and a plugin from `tsa_core.api.encodings`.
+The core takes them from here; a plugin takes the public module.
 """
 
 from __future__ import annotations

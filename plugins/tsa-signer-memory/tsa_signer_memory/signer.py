@@ -9,10 +9,10 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tsa_core.api import LocalKeySigner, PrivateKey, PublicKey, describe_key, new_key
-from tsa_core.api.encodings import Encoding
 from tsa_signer_memory.options import MemoryOptions
 
 _LEAF_VALIDITY: Final = timedelta(days=9 * 365)
