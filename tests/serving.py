@@ -170,7 +170,7 @@ def _host(parts: Parts) -> tuple[PluginHost, dict[str, Any]]:
         "clock": {
             "source": "testclock",
             # Tests set this clock as they like.
-            "unmonitored_step": "warn",
+            **({} if parts.monitors else {"unmonitored_step": "warn"}),
             "monitors": install_all("monitor", "tsa_clock_monitors", parts.monitors),
         },
         "policy": {"selectors": [*install_all("selector", "tsa_policy_selectors", parts.selectors), "oid"]},

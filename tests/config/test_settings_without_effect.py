@@ -46,6 +46,14 @@ def test_limits_of_measurements_need_something_that_measures(tmp_path: Path, lin
     assert message.startswith(f"clock.{line.partition(' ')[0]} has no effect, because nothing measures the clock")
 
 
+def test_what_is_for_clocks_without_monitors_is_refused_beside_one(tmp_path: Path) -> None:
+    message = said_of(tmp_path, f'{MEMORY}[clock]\nmonitors = ["ntp"]\nunmonitored_step = "warn"\n')
+    assert message.startswith("clock.unmonitored_step has no effect, because monitors measure the clock")
+    disabled = 'monitors = ["ntp"]\ndisabled_monitors = ["ntp"]\nunmonitored_step = "warn"\n'
+    (tmp_path / "tsa.toml").write_text(f"{MEMORY}[clock]\n{disabled}")
+    assert load_settings(tmp_path / "tsa.toml", environ={}).clock.unmonitored_step == "warn"
+
+
 @pytest.mark.parametrize(
     ("table", "setting", "value"),
     [

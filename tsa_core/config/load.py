@@ -254,6 +254,12 @@ def _check_whole(settings: Settings, config: Path | None) -> None:
                     '[clock] monitors = ["ntp"]',
                     path=where,
                 )
+    if clock.active_monitors and clock.unmonitored_step != ClockSettings.model_fields["unmonitored_step"].default:
+        raise ConfigError(
+            "clock.unmonitored_step has no effect, because monitors measure the clock; clock.on_failure says what "
+            "happens when they distrust it",
+            path=where,
+        )
     ordered = [name for name, profile in settings.profiles.items() if profile.ordering]
     if ordered and settings.server.workers > 1:
         raise ConfigError(
