@@ -133,18 +133,21 @@ def _collect(
     return answers
 
 
-def _of_one_key(given: list[Timestamp]) -> tuple[Timestamp, ...]:
+def _of_one_key(given: Sequence[Timestamp]) -> tuple[Timestamp, ...]:
     """Return the timestamps, those with a warning whose key signed at an earlier URL too: it is no other authority."""
+    if len(given) < 2:
+        return tuple(given)
     urls: dict[bytes, str] = {}
-    told: list[Timestamp] = []
-    for each in given:
-        key = _signers_key(each) if len(given) > 1 else None
-        earlier = urls.setdefault(key, each.url) if key is not None else each.url
-        if earlier != each.url:
-            text = f"it is the authority of {earlier}: both sign with one key, so that both prove what one does"
-            each = each.replace(warnings=(*each.warnings, text))  # noqa: PLW2901 - the same one with a warning
-        told.append(each)
-    return tuple(told)
+    return tuple(_told(each, urls) for each in given)
+
+
+def _told(timestamp: Timestamp, urls: dict[bytes, str]) -> Timestamp:
+    """Return a timestamp, with a warning when its key is in `urls`, and add it there otherwise."""
+    key = _signers_key(timestamp)
+    if key is None or (earlier := urls.setdefault(key, timestamp.url)) == timestamp.url:
+        return timestamp
+    text = f"it is the authority of {earlier}: both sign with one key, so that both prove what one does"
+    return timestamp.replace(warnings=(*timestamp.warnings, text))
 
 
 def _signers_key(timestamp: Timestamp) -> bytes | None:
