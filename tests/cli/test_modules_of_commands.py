@@ -111,7 +111,7 @@ def test_check_imports_nothing_of_a_server_that_serves(tmp_path: Path, unit: int
     check(
         imported(tmp_path, *SERVER, "check"),
         most=unit + 379,
-        without=(*serving, "packaging", "rich", "difflib", SSH, *HTTP),
+        without=(*serving, "packaging", "rich", "difflib", *HTTP),  # SSH comes with the plugin's Encoding
     )
 
 

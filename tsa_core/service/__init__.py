@@ -1,7 +1,6 @@
 """Opens the plugins that the settings select, and the authority over them."""
 
 from tsa_core.service.certificate_watch import CertificateWatch
-from tsa_core.service.clock_relay import ClockRelay
 from tsa_core.service.guards import GuardFailed, Guards
 from tsa_core.service.live import LiveService
 from tsa_core.service.material import Material, read_material
@@ -13,7 +12,6 @@ from tsa_core.service.service import Service
 
 __all__ = [
     "CertificateWatch",
-    "ClockRelay",
     "GuardFailed",
     "Guards",
     "HandlerOverdue",

@@ -18,9 +18,9 @@ from tsa_core.hosting.notify import notify_watchdog
 from tsa_core.hosting.pid_file import PidFile
 from tsa_core.hosting.reloading import ReloadControl
 from tsa_core.hosting.workers.fleet import Plan, WorkerFleet
-from tsa_core.service import ClockRelay, LiveService, Service, open_shared_signers, read_material
+from tsa_core.service import LiveService, Service, open_shared_signers, read_material
 from tsa_core.service.clock_process import ClockProcess
-from tsa_core.service.clock_relay import BANKS
+from tsa_core.service.clock_relay import BANKS, ClockRelay
 from tsa_core.service.live import Application
 from tsa_core.service.opening import refuse_drift
 
