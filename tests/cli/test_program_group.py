@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,12 @@ def test_help_of_the_client() -> None:
     # In processes of their own: click keeps the option for help that it made for the first context of a command.
     printed = run_command("help", "verify", program="timestamp-cli").stdout
     assert printed == run_command("verify", "--help", program="timestamp-cli").stdout != ""
+
+
+def test_the_clients_help_begins_with_what_most_people_want(shell: Shell) -> None:
+    commands = [line.split()[0] for line in shell("--help").out.splitlines() if re.match(r"  [a-z]+  ", line)]
+    assert commands[:3] == ["timestamp", "verify", "inspect"]
+    assert commands[-3:] == ["help", "completion", "version"]
 
 
 def test_help_of_what_is_not_there() -> None:

@@ -50,11 +50,17 @@ class HelpfulGroup(click.Group):
 
 
 class LazyGroup(HelpfulGroup):
-    """A group that imports a command when somebody asks for it, so that no command pays for another's imports."""
+    """A group that imports a command when somebody asks for it, so that no command pays for another's imports.
 
-    def __init__(self, *arguments: Any, lazy: Mapping[str, LazyCommand], **attributes: Any) -> None:
+    Commands that are not in the table are the usual ones: the help has them first, below `usual`, as they were added.
+    """
+
+    def __init__(
+        self, *arguments: Any, lazy: Mapping[str, LazyCommand], usual: str = "Commands", **attributes: Any
+    ) -> None:
         super().__init__(*arguments, **attributes)
         self.lazy = dict(lazy)
+        self._usual = usual
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -73,12 +79,12 @@ class LazyGroup(HelpfulGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by group, in the order of the table; none is imported for it."""
         sections: dict[str, list[tuple[str, str]]] = {}
+        for name, usual in self.commands.items():
+            if name not in self.lazy:
+                summary = usual.get_short_help_str(limit=formatter.width)
+                sections.setdefault(self._usual, []).append((name, summary))
         for name, command in self.lazy.items():
             sections.setdefault(command.group, []).append((name, command.summary))
-        for name in super().list_commands(ctx):
-            if name not in self.lazy:
-                summary = self.commands[name].get_short_help_str(limit=formatter.width)
-                sections.setdefault(SHARED, []).append((name, summary))
         for title, rows in sections.items():
             with formatter.section(title):
                 formatter.write_dl(rows)

@@ -70,6 +70,7 @@ _SHARED: Final = shared_commands("tsa_core.cli.timestamp.version:version")
 @click.group(
     cls=LazyGroup,
     lazy={**_LAZY, **_LOG, **_TRUST, **_SHARED},
+    usual="Timestamps",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every flag can also be a variable, TIMESTAMP_ and its name in capitals, or stand in the file of --config.",
 )
