@@ -76,7 +76,7 @@ class LazyGroup(HelpfulGroup):
         self.add_command(refuse_repeated_flags(command), cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """List the commands by group, in the order of the table; none is imported for it."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for name, usual in self.commands.items():
