@@ -81,6 +81,15 @@ def test_v19_accuracy_unknown_or_crossing_an_end() -> None:
     )
 
 
+def test_v19_a_time_that_is_ahead_of_the_verifiers_clock() -> None:
+    now = datetime.now(UTC)
+    hour, year = timedelta(hours=1), timedelta(days=365)
+    assert "time-ahead" in codes(verify(granted(forge.tst_info(gen_time=now + year))))
+    assert "time-ahead" in codes(verify(granted(forge.tst_info(gen_time=now + hour, accuracy=SECOND))))
+    for honest in (now - hour, now + timedelta(minutes=1)):
+        assert "time-ahead" not in codes(verify(granted(forge.tst_info(gen_time=honest))))
+
+
 def test_v19_an_allowance_is_said_whether_it_was_used_or_not() -> None:
     lax = issue("Lax", issuer=CHAIN.intermediate, extensions=(timestamping(critical=False), key_usage(sign=True)))
     refused(SignerCertificateError, "V7", lambda: signed_by(lax, TRUST))

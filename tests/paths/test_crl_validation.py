@@ -107,6 +107,15 @@ def test_a_crl_made_after_the_certificates_end_proves_nothing() -> None:
     assert check(revoking(entry(short, AFTER, SUPERSEDED)), path=path)[0].status is RevocationStatus.REVOKED_LATER
 
 
+def test_a_delta_crl_does_not_keep_the_ended_certificates_that_its_base_dropped() -> None:
+    short = issue("Short", issuer=CA, extensions=signer_extensions(), not_after=GEN_TIME + 10 * DAY)
+    path, keeps = path_of(short), [keeps_expired(GEN_TIME)]
+    delta = {"number": 6, "base_number": 5}
+    with pytest.raises(RevocationUnknown, match="does not say that it keeps"):
+        check(good(number=5), good(extensions=keeps, **delta), path=path)
+    assert check(good(number=5, extensions=keeps), good(**delta), path=path)[0].evidence
+
+
 # --- entries ---
 
 

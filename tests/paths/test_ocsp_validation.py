@@ -15,7 +15,7 @@ from tsa_core.paths.findings import RevocationStatus
 from tsa_core.paths.revocation import RevocationScope
 from tsa_core.protocol import der
 from tsa_core.testing import forge
-from tsa_core.testing.forged_pki import Extension, Issued, issue, key_usage, signer_extensions
+from tsa_core.testing.forged_pki import Extension, Issued, ca_extensions, issue, key_usage, signer_extensions
 from tsa_core.testing.forged_revocation import (
     NO_END,
     archive_cutoff,
@@ -93,6 +93,25 @@ def test_a_response_ends_with_its_responder() -> None:
     refused("which ended at", answer(by))
     with pytest.raises(CertificateRevoked):
         check(ocsp=[answer(by, revoked=AFTER, reason=KEY_COMPROMISE)])
+
+
+@pytest.mark.parametrize("appointed", [False, True])
+def test_a_response_made_after_the_issuers_end_proves_nothing(appointed: bool) -> None:
+    ca = issue("Short CA", issuer=CHAIN.root, extensions=ca_extensions(), not_after=GEN_TIME + 10 * DAY)
+    certificate = issue("Below it", issuer=ca, extensions=signer_extensions())
+    path = path_of(certificate, ca, CHAIN.root)
+    by = issue("Responder", issuer=ca, extensions=(OCSP_SIGNING,)) if appointed else ca
+
+    def said(when: datetime, **of_single: Any) -> bytes:
+        of_single = {"this_update": when, "next_update": NOW, **of_single}
+        singles = single(certificate, ca, **of_single)
+        return ocsp_response(basic_response(by, singles, produced_at=when, certificates=[by.der]))
+
+    with pytest.raises(RevocationUnknown, match=r"was made at .*, after .*Short CA.* ended"):
+        check(ocsp=[said(GEN_TIME + 11 * DAY)], path=path)
+    assert check(ocsp=[said(GEN_TIME + 9 * DAY)], path=path)[0].evidence
+    with pytest.raises(CertificateRevoked):
+        check(ocsp=[said(GEN_TIME + 11 * DAY, revoked=AFTER, reason=KEY_COMPROMISE)], path=path)
 
 
 def test_a_revoked_responder_proves_nothing() -> None:

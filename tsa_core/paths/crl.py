@@ -175,8 +175,7 @@ def _statement(
     problems: list[str],
 ) -> Statement:
     """Return what a complete CRL, continued by a delta if there is one, states (steps (a), (i) to (l))."""
-    newest = delta if delta is not None else crl
-    evidence = evidence_of(newest)
+    evidence = evidence_of(delta if delta is not None else crl)
     lists = (crl,) if delta is None else (crl, delta)
     why = why_not_current(evidence, moment) or next(filter(None, map(_why_not_understood, lists)), None)
     entries: tuple[Entry, ...] = ()
@@ -191,8 +190,11 @@ def _statement(
             entries = tuple(entry for entry in entries if entry.reason not in TEMPORARY)
             entries += tuple(entry for entry in changes if entry.reason is not ReasonFlags.remove_from_crl)
     if why is None and not entries:
-        kept_since = newest.expired_certs_since or crl.expired_certs_since
-        why = why_silent_about_expired(evidence, certificate, kept_since)
+        # A base that dropped the certificate stays silent about it, whatever a delta keeps.
+        why = why_silent_about_expired(evidence_of(crl), certificate, crl.expired_certs_since)
+        if why is None and delta is not None:
+            kept_since = delta.expired_certs_since or crl.expired_certs_since
+            why = why_silent_about_expired(evidence, certificate, kept_since)
     if why is not None:
         problems.append(why)
     return Statement(evidence=evidence, entries=entries, reasons_mask=0 if why is not None else interim_reasons_mask)

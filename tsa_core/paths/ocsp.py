@@ -70,7 +70,7 @@ def ocsp_statements(
                 continue
             signer = _signer(response, issuer, pool, check_responder, rules)
             for single in singles:
-                statement, why = _statement(response, single, certificate, signer, moment)
+                statement, why = _statement(response, single, certificate, issuer, signer, moment)
                 statements.append(statement)
                 problems.extend([why] if why is not None else [])
         except EncodingError as error:
@@ -84,6 +84,7 @@ def _statement(
     response: OCSPResponse,
     single: SingleResponse,
     certificate: PathCertificate,
+    issuer: PathCertificate,
     signer: PathCertificate,
     moment: Moment,
 ) -> tuple[Statement, str | None]:
@@ -93,7 +94,7 @@ def _statement(
         f"{label(evidence)} says that the responder does not know {certificate.name}"
         if single.unknown
         else why_not_current(evidence, moment)
-        or _why_responder_ended(signer, certificate, evidence, moment)
+        or _why_signer_ended(signer, issuer, evidence, moment)
         or (
             why_silent_about_expired(evidence, certificate, archive_cutoff(single.extensions))
             if single.revoked is None
@@ -106,11 +107,18 @@ def _statement(
     return Statement(evidence=evidence, entries=entries, reasons_mask=mask), why
 
 
-def _why_responder_ended(
-    signer: PathCertificate, certificate: PathCertificate, evidence: RevocationEvidence, moment: Moment
+def _why_signer_ended(
+    signer: PathCertificate, issuer: PathCertificate, evidence: RevocationEvidence, moment: Moment
 ) -> str | None:
-    """Say that a responder's certificate ended; nobody revokes a key that ended, so its word ends with it."""
-    if signer.subject_name == certificate.issuer_name or moment.at <= signer.not_after:
+    """Say that the certificate of the issuer, or of its responder, ended; None when the response counts.
+
+    Nobody revokes a key that ended, so a responder's word ends with it. An issuer's word, as in a CRL, counts as long
+    as it was given before the end.
+    """
+    if evidence.this_update > issuer.not_after:
+        made = f"{label(evidence)} was made at {text(evidence.this_update)}"
+        return f"{made}, after {issuer.name} ended at {text(issuer.not_after)}"
+    if signer.der == issuer.der or moment.at <= signer.not_after:
         return None
     return f"{label(evidence)} is by {signer.name}, which ended at {text(signer.not_after)}, before {text(moment.at)}"
 

@@ -102,6 +102,7 @@ def _unchecked(verdict: VerifiedTimestamp) -> Iterator[Note]:
                 text=f"what became of the {whose} key after its certificate ended on {text(ended)}",
             )
     yield from _unchecked_interval(verdict)
+    yield from _unchecked_clocks(verdict)
     if verdict.claims_qualified:
         yield Note(
             code="qualified-status",
@@ -125,4 +126,18 @@ def _unchecked_interval(verdict: VerifiedTimestamp) -> Iterator[Note]:
         yield Note(
             code="accuracy-crosses-end",
             text=f"whether it was made before the certificates ended at {text(end)}: it may be from {text(latest)}",
+        )
+
+
+def _unchecked_clocks(verdict: VerifiedTimestamp) -> Iterator[Note]:
+    ahead = (verdict.earliest or verdict.gen_time) - verdict.checked_at
+    if ahead.days < 0:
+        return
+    # Not at the top: most timestamps are of the past, and a command would pay for it.
+    from tsa_core.paths.statements import MAX_CLOCK_SKEW
+
+    if ahead > MAX_CLOCK_SKEW:
+        yield Note(
+            code="time-ahead",
+            text=f"which of two clocks is wrong: genTime is after {text(verdict.checked_at)}, when it was verified",
         )
