@@ -70,7 +70,7 @@ def ocsp_statements(
                 continue
             signer = _signer(response, issuer, pool, check_responder, rules)
             for single in singles:
-                statement, why = _statement(response, single, certificate, issuer, signer, moment)
+                statement, why = _statement(response, single, certificate, issuer=issuer, signer=signer, moment=moment)
                 statements.append(statement)
                 problems.extend([why] if why is not None else [])
         except EncodingError as error:
@@ -84,6 +84,7 @@ def _statement(
     response: OCSPResponse,
     single: SingleResponse,
     certificate: PathCertificate,
+    *,
     issuer: PathCertificate,
     signer: PathCertificate,
     moment: Moment,
