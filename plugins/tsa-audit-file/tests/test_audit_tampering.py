@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from tsa_audit_file.sink import FileAuditSink
 from tsa_audit_file.tampering import fault_path
 from tsa_core.api import AuditError
+from tsa_core.api.trail import Link, begin_hash, encode, seal
 from tsa_core.cli.audit.group import audit
 from tsa_core.testing import sample_record
 
@@ -118,6 +119,29 @@ def test_no_token_leaves_until_it_is_accepted(
     assert event["details"]["reason"] == "a drill"
     [*_, last] = reports_of([path], key=key.encode() if key else None)
     assert "accepted by an operator" in last.accepted[0]
+
+
+def forge_one_that_fits(path: Path) -> None:
+    """Somebody changes the last line, and computes its hash anew, which takes no key here."""
+    *lines, last = path.read_bytes().splitlines(keepends=True)
+    member = json.loads(last)
+    del member["seq"], member["hash"]
+    before = Link(len(lines), json.loads(lines[-1])["hash"])
+    forged, _ = seal(encode(member | {"client": "127.0.0.9"}), before, begin_hash(None))
+    path.write_bytes(b"".join([*lines, forged.encode()]))
+
+
+@pytest.mark.parametrize("tamper", [forge, forge_one_that_fits], ids=lambda way: way.__name__)
+def test_the_last_line_is_looked_at_before_every_append(path: Path, tamper: Callable[[Path], None]) -> None:
+    sink = open_sink(path)
+    for number in range(1, 6):
+        sink.write(sample_record(number))
+    size = path.stat().st_size
+    tamper(path)
+    assert path.stat().st_size == size
+    sink._journal._next_look = float("inf")  # the next append comes before the next look around
+    with pytest.raises(AuditError, match="was rewritten"):
+        sink.write(sample_record(6))
 
 
 def test_the_accepted_trail_goes_on_from_what_is_there(path: Path) -> None:

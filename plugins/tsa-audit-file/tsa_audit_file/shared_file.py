@@ -138,6 +138,8 @@ class SharedFile:
                 status = os.fstat(fd)
                 if status.st_size != self._size:
                     self._catch_up(fd, status.st_size)
+                else:
+                    check_known(fd, self._size, self.path, self._known)
                 now = time.monotonic()
                 # Whoever replaces the file ends it first, which `_catch_up` sees; this is about files that were moved.
                 if now < self._next_look and status.st_nlink and not self._ended:
@@ -157,7 +159,6 @@ class SharedFile:
                 # Another process noticed what this one has no part in.
                 raise TamperedError(fault.reason)
             forget_fault(self.path)  # written while an operator accepted it
-        check_known(fd, self._size, self.path, self._known)
         there = self._in_place()
         if there is not None and (there.st_dev, there.st_ino) == self._inode:
             return True
