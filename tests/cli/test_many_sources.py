@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import subprocess
@@ -9,13 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.timestamp_shell import CHAIN
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.flags import Call
 from tsa_core.cli.timestamp.many.item import Item, json_name, name_from_json, shown_name
 from tsa_core.cli.timestamp.many.lists import read_sums
 from tsa_core.cli.timestamp.many.places import base_of, check_places
 from tsa_core.cli.timestamp.many.sources import find_items
-from tsa_core.testing import require_program
+from tsa_core.cli.timestamp.whole_file import TEMPORARY
+from tsa_core.evidence import record_of_token
+from tsa_core.protocol import oids
+from tsa_core.testing import forge, require_program
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +29,19 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("d/below").mkdir(parents=True)
     for name in ("d/b", "d/a", "d/below/c", "d/a.tsr", "d/alone.tsr", "d/.hidden", "other.txt"):
         Path(name).write_text(name)
+    Path("d/a.tsr").write_bytes(a_reply())
+
+
+def a_reply() -> bytes:
+    return forge.reply(a_token())
+
+
+def a_token() -> bytes:
+    return forge.token(CHAIN.signer, forge.tst_info())
+
+
+def a_record() -> bytes:
+    return record_of_token(a_token()).encode()
 
 
 def found(
@@ -39,6 +57,37 @@ def names(*paths: str, out_dir: str | None = None, lists: tuple[str, ...] = ()) 
 
 def test_a_directory_means_the_files_below_it_without_their_timestamps() -> None:
     assert names("d") == ["d/.hidden", "d/a", "d/alone.tsr", "d/b", "d/below/c"]
+
+
+def test_a_file_is_no_timestamp_because_of_its_name() -> None:
+    """What is called like the timestamp of a file beside it, and is none, is a file like others: a signature, say."""
+    others = {
+        "a.tsr": forge.reply(status=2),
+        "a.tst": a_reply() + b"#!/bin/sh",
+        "a.p7s": forge.token(CHAIN.signer, b"a contract", content_type=oids.ID_DATA),
+        "a.ers": b"#!/bin/sh",
+        f"{TEMPORARY}0011223344556677": b"#!/bin/sh",
+    }
+    for name, data in others.items():
+        Path("d/below", name).write_bytes(data)
+    Path("d/below/a").touch()
+    assert sorted(names("d/below")) == sorted(["d/below/a", "d/below/c", *(f"d/below/{name}" for name in others)])
+    assert set(names("d/below/*.*")) == {f"d/below/{name}" for name in others if not name.startswith(".")}
+
+
+@pytest.mark.parametrize("suffix", [".tsr", ".tst", ".p7s", ".ers", ""])
+@pytest.mark.parametrize("form", ["reply", "token", "armored", "record", "empty"])
+def test_the_timestamp_of_a_file_beside_it_is_no_file_to_be_timestamped(suffix: str, form: str) -> None:
+    encoded = base64.encodebytes(a_token())
+    data = {
+        "reply": a_reply(),
+        "token": a_token(),
+        "armored": b"-----BEGIN PKCS7-----\n" + encoded + b"-----END PKCS7-----\n",
+        "record": a_record(),
+        "empty": b"",
+    }[form]
+    Path("d/below", f"c{suffix}" if suffix else f"{TEMPORARY}0011223344556677").write_bytes(data)
+    assert names("d/below") == ["d/below/c"]
 
 
 def test_what_is_named_is_taken_whatever_it_is_called() -> None:

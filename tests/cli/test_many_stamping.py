@@ -82,8 +82,8 @@ def test_what_is_there_and_does_not_hold_is_replaced_with_force_alone(shell: She
     Path("d/f000").write_text("changed since")
     Path("d/f001.tsr").write_bytes(b"no timestamp")
     outcome = shell(*command(tsa))
-    assert (outcome.code, outcome.out) == (1, "files: 3; had its timestamp already: 1, failed: 2\n")
-    assert len(tsa.received) == 3
+    assert (outcome.code, outcome.out) == (1, "files: 4; timestamped: 1, had its timestamp already: 1, failed: 2\n")
+    assert len(tsa.received) == 4, "what is no timestamp is a file like others, whatever it is called"
     assert "d/f000.tsr is there and is no timestamp of the file as it is now" in outcome.err
     assert "--force" in outcome.err
     assert Path("d/f001.tsr").read_bytes() == b"no timestamp"
@@ -96,7 +96,7 @@ def test_an_empty_timestamp_as_a_power_loss_leaves_it_is_none(shell: Shell, tsa:
     Path("d/f000.tsr").touch()
     Path("d/f001.tsr").write_bytes(bytes(100))
     outcome = shell(*command(tsa))
-    assert (outcome.code, outcome.out) == (1, "files: 2; timestamped: 1, failed: 1\n")
+    assert (outcome.code, outcome.out) == (1, "files: 3; timestamped: 2, failed: 1\n")
     assert "d/f001: d/f001.tsr is there and is no timestamp" in outcome.err
     assert "--force for this file replaces it" in outcome.err, "with --force for all, good ones would be replaced too"
     assert shell("timestamp", "--each", "d/f001", "--force", "--timestamp_server", tsa.url).code == 0

@@ -10,9 +10,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.cli.timestamp_shell import CHAIN as CHAIN_OF_TSA
 from tests.cli.timestamp_shell import Outcome, Shell
 from tsa_core.cli.timestamp.many import verifying
 from tsa_core.cli.timestamp.many.checking import Checker
+from tsa_core.protocol import oids
+from tsa_core.testing import forge
 from tsa_core.testing.http_tsa import HttpTsa
 
 CHAIN = ("--certificate-chain", "chain.pem")
@@ -162,3 +165,27 @@ def test_standard_input_and_lists(shell: Shell, tsa: HttpTsa, monkeypatch: pytes
 )
 def test_flags_without_effect_are_refused(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
     assert said in shell.fails(2, "verify", *CHAIN, *arguments)
+
+
+@pytest.mark.parametrize("each", [(), ("--each",)], ids=["records", "replies"])
+def test_a_signature_beside_a_file_is_a_file_and_not_its_timestamp(
+    shell: Shell, tsa: HttpTsa, each: tuple[str, ...]
+) -> None:
+    Path("d").mkdir()
+    Path("d/contract.pdf").write_text("I pay.")
+    Path("d/contract.pdf.p7s").write_bytes(forge.token(CHAIN_OF_TSA.signer, b"I pay.", content_type=oids.ID_DATA))
+    outcome = shell("timestamp", *each, "d", "--timestamp_server", tsa.url)
+    assert outcome.out == "files: 2; timestamped: 2\n"
+    outcome = shell("verify", "d", *CHAIN)
+    assert (outcome.code, outcome.out.count("\tholds\t")) == (0, 2), outcome
+
+
+@pytest.mark.parametrize("name", ["f.tsr", "f.p7s", ".timestamp-cli-0123456789abcdef"])
+def test_a_file_without_a_timestamp_is_not_overlooked_for_its_name(shell: Shell, tsa: HttpTsa, name: str) -> None:
+    Path("d").mkdir()
+    Path("d/f").write_text("f")
+    assert shell("timestamp", "d", "--out-dir", "proofs", "--timestamp_server", tsa.url).code == 0
+    Path("d", name).write_text("#!/bin/sh")
+    outcome = shell("verify", "d", "--out-dir", "proofs", *CHAIN)
+    assert outcome.code == 1
+    assert f"d/{name}\tno timestamp\t" in outcome.out

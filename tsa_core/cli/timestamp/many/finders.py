@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from tsa_core.cli.timestamp.files import MAX_FILE_OCTETS
@@ -11,8 +12,8 @@ from tsa_core.cli.timestamp.many.bundle import Bundle
 from tsa_core.cli.timestamp.many.item import Item
 from tsa_core.cli.timestamp.many.manifest import Listed
 from tsa_core.cli.timestamp.many.places import base_of
+from tsa_core.cli.timestamp.many.proofs import SUFFIXES, is_proof
 from tsa_core.cli.timestamp.many.reading import read_whole
-from tsa_core.cli.timestamp.many.sources import SUFFIXES
 from tsa_core.cli.timestamp.tokens import without_armor
 
 
@@ -43,13 +44,14 @@ class FileFinder(Finder):
         self._out_dir = out_dir
 
     def find(self, item: Item) -> Found:
-        """Return the first that is there."""
+        """Return the first that is there and is a proof, or else the first that is there, for its verdict."""
         base = base_of(item.name, self._out_dir)
+        found = []
         for suffix in SUFFIXES:
-            try:
-                return read_found(base + suffix)
-            except FileNotFoundError:
-                continue
+            with suppress(FileNotFoundError):
+                found.append(read_found(base + suffix))
+        if found:
+            return found[0] if len(found) == 1 else next((each for each in found if is_proof(each.data)), found[0])
         raise LookupError(f"none of {', '.join(base + suffix for suffix in SUFFIXES)} is there")
 
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.files import STANDARD
 from tsa_core.cli.timestamp.flags import Call
 from tsa_core.cli.timestamp.many.item import Item, shown_name
 from tsa_core.cli.timestamp.many.lists import read_names, read_sums, unique
-from tsa_core.cli.timestamp.whole_file import TEMPORARY
-
-SUFFIXES: Final = (".tsr", ".tst", ".p7s", ".ers")
-"""Endings of files that hold proofs: a reply, a bare token (two), an evidence record (RFC 4998)."""
+from tsa_core.cli.timestamp.many.proofs import is_left_out
 
 
 def journal_of(bundle: str) -> str:
@@ -72,7 +69,7 @@ def _typed(name: str, outputs: frozenset[_Identity]) -> Iterator[Item]:
         if not fitting:
             raise UsageMistake(f"no file fits {shown_name(name)}")
         for each in fitting:
-            if not _is_proof(each, os.path.lexists) and _identity(each) not in outputs:
+            if not is_left_out(each, os.path.lexists) and _identity(each) not in outputs:
                 yield from _existing(each, outputs)
     else:
         yield from _existing(name, outputs)
@@ -111,13 +108,13 @@ def _walk(folder: str, outputs: frozenset[_Identity]) -> Iterator[Item]:
         except OSError as error:
             yield Item(name=place, problem=f"cannot be read: {error.strerror}")
             continue
-        siblings = {entry.name for entry in entries}
+        beside = {entry.path for entry in entries}.__contains__
         below = []
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 if _identity(entry.path) not in outputs:
                     below.append(entry.path)
-            elif not _is_proof(entry.name, siblings.__contains__):
+            elif not is_left_out(entry.path, beside):
                 yield from _entry(entry, outputs)
         pending += reversed(below)
 
@@ -131,12 +128,6 @@ def _entry(entry: os.DirEntry[str], outputs: frozenset[_Identity]) -> Iterator[I
         return
     if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) not in outputs:
         yield Item(name=entry.path)
-
-
-def _is_proof(name: str, exists: Callable[[str], bool]) -> bool:
-    """Say whether a name is that of the timestamp of a file beside it, or of one that is being written."""
-    base, suffix = os.path.splitext(name)
-    return (suffix in SUFFIXES and exists(base)) or os.path.basename(name).startswith(TEMPORARY)
 
 
 def _identity(path: str) -> _Identity | None:
