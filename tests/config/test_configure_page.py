@@ -19,7 +19,7 @@ NO_VALUE = (
     "none",
     "as host",
     "follows the key",
-    "with a backend",
+    "all but keys in memory",
     "what a browser asked for",
     "as without TLS",
     "over TLS",

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from tsa_core.api import (
     ConfigError,
+    LocalKeySigner,
     PKIFailureInfo,
     PluginCrash,
     PluginError,
@@ -111,8 +112,9 @@ class Profile:
         """Active while the signer does not return, although its time is over."""
         self._calls = self._limit_calls(threads)
         self.sign = self.sign_within_limit if self.waits else self.sign
-        self.verifies = self.waits if settings.verify_signatures is None else settings.verify_signatures
-        """Whether every signature is verified: unless the settings say so, those of a signer that waits anyway."""
+        believed = _is_the_cores_own(signer)
+        self.verifies = not believed if settings.verify_signatures is None else settings.verify_signatures
+        """Whether every signature is verified: unless the settings say, all that is not the core's own work."""
         self.accepts_in_batch = is_quick_to_verify(signer.public_key)
         """Whether what threads have signed is verified in batches, one after the other, and not in those threads."""
 
@@ -364,3 +366,8 @@ class Profile:
             f"profiles.{self.name}.signer: {self._signer_label}: sign returned {describe(returned)}, not bytes",
             plugin=self.settings.scheme,
         )
+
+
+def _is_the_cores_own(signer: Signer) -> bool:
+    """Say whether the core signs, with a key in memory, and the plugin has only found the key."""
+    return isinstance(signer, LocalKeySigner) and type(signer).sign is LocalKeySigner.sign

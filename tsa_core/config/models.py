@@ -275,7 +275,7 @@ class ProfileSettings(AccuracySettings):
     signer_timeout: Duration = Field(timedelta(seconds=5), gt=timedelta(0), description="time for one signature")
     verify_signatures: bool | None = Field(
         None,
-        description="verify every signature before it is sent; unless given, that of a signer that waits for a backend",
+        description="verify every signature before it is sent; unless given, all but those of keys in memory",
     )
     certificate_chain: ConfigPath | None = Field(
         None, description="PEM file with the TSA certificate, intermediates and root, in that order"
