@@ -9,7 +9,7 @@ import pytest
 from tests.pki import key
 from tests.serving import Parts, TestSigner, open_service
 from tsa_core.api import LocalKeySigner, RequestContext, Signer
-from tsa_core.authority.replies import Reply
+from tsa_core.authority import Reply
 from tsa_core.service import Service
 from tsa_core.testing import encode_request
 

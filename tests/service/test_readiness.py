@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -163,7 +164,9 @@ def test_a_question_that_hangs_makes_red_and_holds_nobody_up(monkeypatch: pytest
         becomes(service, {})
 
 
-@pytest.mark.parametrize("crash", [RuntimeError("token s.secret"), SystemExit(3)])
+@pytest.mark.parametrize(
+    "crash", [RuntimeError("token s.secret"), SystemExit(3), KeyboardInterrupt(), CancelledError()]
+)
 def test_a_sink_that_cannot_tell_is_red_with_one_traceback(
     crash: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -203,13 +203,13 @@ WRONG = [
         "select-crash",
         "policy",
         kind_of(PolicySelector, select=raising(KeyError("x"))),
-        "failed in bind, or in a trial",
+        "failed in a trial of select: KeyError: 'x'",
     ),
     Wrong(
         "bind-crash",
         "policy",
         kind_of(PolicySelector, select=returning(None), bind=raising(IndexError("x"))),
-        "failed in bind, or in a trial of select: IndexError: x",
+        "failed in bind: IndexError: x",
     ),
     Wrong(
         "verdict-none", "monitor", kind_of(FakeMonitor, verdict=returning(None)), "verdict returned None, not a ClockV"
@@ -224,9 +224,7 @@ WRONG = [
     Wrong(
         "sources-text", "monitor", kind_of(FakeMonitor, sources=returning("a, b")), "sources returned a str, not a list"
     ),
-    Wrong(
-        "monitor-start", "monitor", kind_of(FakeMonitor, start=raising(KeyError("x"))), "cannot be started: KeyError"
-    ),
+    Wrong("monitor-start", "monitor", kind_of(FakeMonitor, start=raising(KeyError("x"))), "failed in start: KeyError"),
     # Routes.
     Wrong("routes-none", "routes", returning(None), "open returned None, not a Routes"),
     Wrong("routes-async", "routes", kind_of(Routes, routes=async_method), "its routes is an async function"),

@@ -24,6 +24,29 @@ class Overdue(Exception):
         self.thread = thread
 
 
+class Escaped(Exception):
+    """What a call raised that is no Exception: SystemExit, KeyboardInterrupt, or the panic of a library in Rust.
+
+    Raised in its place: it is the call's failure, and neither this thread's end nor the operator's Ctrl-C.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(told(error))
+        self.error = error
+
+
+def told(error: BaseException) -> str:
+    """Return the kind of an error and what it says, in one line; never raises, as the error's own text may."""
+    if isinstance(error, Escaped):
+        return told(error.error)
+    kind = type(error).__name__
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - the text of a plugin's error is a plugin's code
+        text = "it cannot say more"
+    return f"{kind}: {text}" if text else kind
+
+
 class _Outcome:
     """What a call has come to: `result`, or `error` when it has raised."""
 
@@ -34,8 +57,9 @@ class _Outcome:
 def within_limit(call: Callable[[], T], *, seconds: float, name: str) -> T:
     """Return `call()`, which a thread of its own makes; raises Overdue when that takes longer than `seconds`.
 
-    The thread has this one's context variables. What the call raises is raised here, SystemExit too. For the start and
-    for reloads, not for requests: a thread costs 0.1 ms. Where the system gives no more threads, there is no limit.
+    The thread has this one's context variables. What the call raises is raised here, as Escaped where it is no
+    Exception. For the start and for reloads, not for requests: a thread costs 0.1 ms. Where the system gives no more
+    threads, there is no limit.
     """
     outcome = _Outcome()
     context = contextvars.copy_context()
@@ -50,13 +74,16 @@ def within_limit(call: Callable[[], T], *, seconds: float, name: str) -> T:
     try:
         thread.start()
     except (RuntimeError, MemoryError):
-        return call()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise Overdue(thread)
-    _wait_for_end(thread)
-    if outcome.error is not None:
+        run()
+    else:
+        thread.join(seconds)
+        if thread.is_alive():
+            raise Overdue(thread)
+        _wait_for_end(thread)
+    if isinstance(outcome.error, Exception):
         raise outcome.error
+    if outcome.error is not None:
+        raise Escaped(outcome.error) from outcome.error
     return outcome.result  # type: ignore[return-value] # what `call` returned
 
 

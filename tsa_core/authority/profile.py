@@ -23,7 +23,7 @@ from tsa_core.api import (
     TimeStampReq,
     TsaError,
 )
-from tsa_core.api.time_limit import Overdue, within_limit
+from tsa_core.api.time_limit import Overdue, told, within_limit
 from tsa_core.api.wrong_types import describe
 from tsa_core.authority.awaited_signer import NOT_REACHED, AwaitedSigner
 from tsa_core.authority.batch_guard import BatchGuard
@@ -354,10 +354,10 @@ class Profile:
             raise SignerUnavailable(f"{where}: {error}") from error
         except TsaError:
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             log.debug("the trial signature of %s failed", self.name, exc_info=True)
             raise PluginCrash(
-                f"{where} failed in the trial signature: {type(error).__name__}: {error}", plugin=self.settings.scheme
+                f"{where} failed in the trial signature: {told(error)}", plugin=self.settings.scheme
             ) from error
 
     def no_signature(self, returned: object) -> PluginError:

@@ -80,7 +80,7 @@ def close_all(opened: list[Opened], *, seconds: float) -> None:
                 each.close()
         except Overdue as overdue:
             hanging.append(_Hanging(each.label, overdue.thread))
-        except (Exception, SystemExit):
+        except Exception:
             log.exception("the plugin %s failed to close", each.label)
     for one in hanging:
         one.thread.join(max(0.0, end - monotonic()))

@@ -89,7 +89,9 @@ class PluginHost:
         self._manager.add_hookspecs(hookspecs)
         self._loaded: dict[str, InstalledPlugin] = {}
         self._modules: dict[str, InstalledPlugin] = {}
-        self._open_seconds = open_timeout.total_seconds()
+        self._registered: dict[tuple[str, str], list[Any]] = {}
+        self.open_seconds: float = open_timeout.total_seconds()
+        """How long a plugin may take for whatever it is asked for at a start or a reload."""
         self._opened: list[Opened] = []
         self._kept: set[int] = set()
 
@@ -114,7 +116,7 @@ class PluginHost:
         plugin = self._find(name, kind, install)
         plugin.check_core_version()
         note_import(plugin)
-        module = import_plugin(plugin, seconds=self._open_seconds)
+        module = import_plugin(plugin, seconds=self.open_seconds)
         if not self._manager.is_registered(module):
             self._register(module, plugin)
         self._loaded[name] = plugin
@@ -188,7 +190,7 @@ class PluginHost:
                 self.load(plugin.name)
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         check = partial(self._check_provider, kind)
-        found = provider_of_scheme(kind, scheme, implementations, self._modules, check)
+        found = provider_of_scheme(kind, scheme, implementations, self._modules, check, seconds=self.open_seconds)
         if found is None:
             return None
         provider, owner = found
@@ -209,11 +211,16 @@ class PluginHost:
         return found
 
     def _call(self, hook: str) -> list[tuple[str, list[Any]]]:
-        """Call a hook in each loaded plugin and return what each yielded, with the module's name."""
+        """Call a hook in each loaded plugin, once, and return what each yielded, with the module's name."""
         results = []
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             module = implementation.plugin_name
-            results.append((module, ask_hook(hook, implementation.function, self._modules.get(module), module)))
+            if (hook, module) not in self._registered:
+                plugin = self._modules.get(module)
+                self._registered[hook, module] = ask_hook(
+                    hook, implementation.function, plugin, module, seconds=self.open_seconds
+                )
+            results.append((module, self._registered[hook, module]))
         return results
 
     def provider(self, kind: Kind[T], name: str, *, install: str = "") -> Provider[T]:
@@ -273,7 +280,7 @@ class PluginHost:
         arguments = {"open_kek": self.open_kek} if provider.uses_keks else {}
         plugin = self._loaded.get(provider.name)
         return open_within(
-            kind, provider, options, arguments, plugin, seconds=self._open_seconds, checking=self._checking
+            kind, provider, options, arguments, plugin, seconds=self.open_seconds, checking=self._checking
         )
 
     def plugin(self, name: str) -> InstalledPlugin | None:
@@ -316,7 +323,8 @@ class PluginHost:
         """Return the trail of the audit sink `name`, which the caller closes; raises TsaError alone."""
         provider = self.provider(AUDIT_SINK, name)
         with relative_to(self._base_directory):
-            return trail_of(provider, self.options(AUDIT_SINK, provider, table), self._loaded.get(name))
+            options = self.options(AUDIT_SINK, provider, table)
+            return trail_of(provider, options, self._loaded.get(name), seconds=self.open_seconds)
 
     def make_key(self, name: str, table: Mapping[str, Any], kind: str, *, fixed: Mapping[str, Any]) -> str:
         """Have the signer `name` make a key, and return the URI that names it; raises TsaError alone."""
@@ -373,7 +381,9 @@ class PluginHost:
         `prefix` stands before the settings' names in messages; the kind's table unless given.
         """
         prefix = f"{kind.table(provider.name)}." if prefix is None else prefix
-        return validated(provider, table, fixed=fixed or {}, prefix=prefix)
+        plugin = self._loaded.get(provider.name)
+        with_core = fixed or {}
+        return validated(provider, table, fixed=with_core, prefix=prefix, plugin=plugin, seconds=self.open_seconds)
 
     def close(self, *, seconds: float = CLOSE_SECONDS) -> None:
         """Close everything that was opened, the last first; what fails or hangs is logged, and the rest still closed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tsa_core.api import ConfigError, PluginCrash, PluginError, PluginOptions, Provider, Signer, TsaError
-from tsa_core.api.time_limit import Overdue, within_limit
+from tsa_core.api.time_limit import Overdue, told, within_limit
 from tsa_core.api.wrong_types import describe
 from tsa_core.host.discovery import InstalledPlugin
 from tsa_core.host.loading import at_fault
@@ -36,8 +36,8 @@ def key_made_by(
             "there is a key now is unknown: look with the backend's own tools before you try again",
             plugin=name,
         ) from None
-    except (Exception, SystemExit) as error:
-        raise PluginCrash(f"the signer {name!r} crashed while it made a key: {error}", plugin=name) from error
+    except Exception as error:
+        raise PluginCrash(f"the signer {name!r} crashed while it made a key: {told(error)}", plugin=name) from error
     if not isinstance(uri, str):
         raise PluginError(
             f"the signer {name!r}: make_key returned {describe(uri)}, not a URI; {at_fault(plugin)}", plugin=name

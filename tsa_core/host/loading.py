@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from tsa_core import __version__
 from tsa_core.api import PluginCrash, PluginError, PluginOptions, Provider, TsaError, install_hint
-from tsa_core.api.time_limit import Overdue, within_limit
+from tsa_core.api.time_limit import Overdue, told, within_limit
 from tsa_core.api.wrong_types import describe
 from tsa_core.host.discovery import InstalledPlugin
 from tsa_core.host.inspection import opened_complaint
@@ -46,7 +46,7 @@ def import_plugin(plugin: InstalledPlugin, *, seconds: float) -> ModuleType:
             f"{at_fault(plugin)}",
             plugin=plugin.name,
         ) from None
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         log.debug("plugin %s failed to import", plugin.name, exc_info=True)
         lacks = isinstance(error, ImportError) and (error.name or "").partition(".")[0] == _CORE
         remedy = MADE_FOR_ANOTHER if lacks else f"try: {install_hint(plugin.distribution, again=True)}"
@@ -55,29 +55,55 @@ def import_plugin(plugin: InstalledPlugin, *, seconds: float) -> ModuleType:
         ) from error
 
 
-def ask_hook(
-    hook: str, function: Callable[..., Any], plugin: InstalledPlugin | None, module: str, **arguments: Any
-) -> list[Any]:
-    """Return what a plugin's implementation of a hook yields; raises PluginCrash for what it raises."""
-    whose = f"the plugin {plugin.label}" if plugin else f"the plugin module {module}"
-    name = plugin.name if plugin else module
+def ask_plugin(
+    ask: Callable[[], T], *, what: str, asked: str, name: str, plugin: InstalledPlugin | None, seconds: float
+) -> T:
+    """Return what a plugin answers when a server starts or reloads; raises TsaError alone, also when it hangs.
+
+    `what` is the plugin in words, and `asked` says what it was asked for, "bind" for example.
+    """
     try:
+        return within_limit(ask, seconds=seconds, name=f"ask-{name}")
+    except TsaError:
+        raise
+    except Overdue:
+        raise PluginError(
+            f"{what} has not returned from {asked} within {seconds:g} s ([server] open_timeout): it hangs; "
+            f"{at_fault(plugin)}",
+            plugin=name,
+        ) from None
+    except Exception as error:
+        log.debug("%s failed in %s", what, asked, exc_info=True)
+        hint = MADE_FOR_ANOTHER if isinstance(error, TypeError) and "Provider" in told(error) else at_fault(plugin)
+        raise PluginCrash(f"{what} failed in {asked}: {told(error)}; {hint}", plugin=name) from error
+
+
+def ask_hook(
+    hook: str,
+    function: Callable[..., Any],
+    plugin: InstalledPlugin | None,
+    module: str,
+    *,
+    seconds: float,
+    **arguments: Any,
+) -> list[Any]:
+    """Return what a plugin's implementation of a hook yields; raises TsaError alone."""
+    what = f"the plugin {plugin.label}" if plugin else f"the plugin module {module}"
+    name = plugin.name if plugin else module
+
+    def ask() -> list[Any]:
         registered = function(**arguments)
         if not hasattr(registered, "__iter__") or isinstance(registered, str | bytes):
             if inspect.iscoroutine(registered):
                 registered.close()  # or Python warns of it later, somewhere else
             raise PluginError(
-                f"{whose}: {hook} returned {describe(registered)}; a hook yields what it registers (yield Provider(...)"
+                f"{what}: {hook} returned {describe(registered)}; a hook yields what it registers (yield Provider(...)"
                 f"); {at_fault(plugin)}",
                 plugin=name,
             )
         return list(registered)
-    except TsaError:
-        raise
-    except (Exception, SystemExit) as error:
-        log.debug("plugin %s failed in %s", name, hook, exc_info=True)
-        hint = f"; {MADE_FOR_ANOTHER}" if isinstance(error, TypeError) and "Provider" in str(error) else ""
-        raise PluginCrash(f"{whose} failed in {hook}: {_said(error)}{hint}", plugin=name) from error
+
+    return ask_plugin(ask, what=what, asked=hook, name=name, plugin=plugin, seconds=seconds)
 
 
 def open_within(
@@ -112,7 +138,7 @@ def open_within(
             "without a limit of its own",
             plugin=provider.name,
         ) from None
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         log.debug("plugin %s failed to open", provider.name, exc_info=True)
         raise PluginCrash(f"{what} could not be opened: {_said(error)}", plugin=provider.name) from error
     if complaint:
@@ -133,5 +159,4 @@ def _said(error: BaseException) -> str:
     """Return what an exception says; of the system's refusals, its words and the file, without the number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename is not None else error.strerror
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return told(error)

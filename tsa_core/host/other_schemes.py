@@ -17,6 +17,8 @@ def provider_of_scheme(
     implementations: Iterable[Any],
     modules: Mapping[str, InstalledPlugin],
     check: Callable[[object, str], None],
+    *,
+    seconds: float,
 ) -> tuple[Provider[Any], InstalledPlugin | None] | None:
     """Return the provider of the scheme and the plugin that has it; None when none has.
 
@@ -28,7 +30,7 @@ def provider_of_scheme(
     for implementation in implementations:
         module = implementation.plugin_name
         owner = modules.get(module)
-        for provider in ask_hook(hook, implementation.function, owner, module, scheme=scheme):
+        for provider in ask_hook(hook, implementation.function, owner, module, seconds=seconds, scheme=scheme):
             check(provider, module)
             if provider.name != scheme:
                 what = f"{hook} yields {provider.name!r} for the scheme {scheme!r}"

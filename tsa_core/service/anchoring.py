@@ -103,7 +103,7 @@ class Anchoring:
         except TsaError as error:
             self._failed(trail, error)
             self._stopping.wait(self._retry_seconds)
-        except Exception:
+        except BaseException:
             log.exception("audit trail %s: it could not be anchored", trail.name)
             self._count(trail)
             self._stopping.wait(self._retry_seconds)

@@ -67,7 +67,7 @@ class AuditHeads:
                 if self._directory is not None:
                     _write(self._directory, f"{name}.head", head)
                 self._told[name] = head
-            except Exception:
+            except BaseException:
                 log.exception("the head of the audit trail %s could not be told", name)
 
 

@@ -13,7 +13,7 @@ from tsa_core.authority import Cause, CauseKind, PluginCalls, TimestampAuthority
 from tsa_core.authority.limited_log import LimitedLog
 from tsa_core.config import Settings
 from tsa_core.host import GUARD, PluginHost
-from tsa_core.service.binding import bind_plugin
+from tsa_core.service.binding import ask_selected
 from tsa_core.service.opening import refuse_without_effect
 from tsa_core.values import Value
 
@@ -49,7 +49,7 @@ class Guards:
         profiles = [profile.summary for profile in authority.profiles.values()]
         for name in section.guards:
             guard: Guard = host.open(GUARD, name, section.plugin_table(name))
-            bind_plugin(partial(guard.bind, profiles), "guard", name, host)
+            ask_selected(partial(guard.bind, profiles), "guard", name, host, asked="bind")
             distribution = host.distribution(name)
             what = f"the guard {name!r}{f' ({distribution})' if distribution else ''}"
             calls = PluginCalls(

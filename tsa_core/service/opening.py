@@ -15,14 +15,12 @@ from tsa_core.api import (
     Clock,
     ClockMonitor,
     ConfigError,
-    PluginCrash,
     PluginError,
     Signer,
     SignerError,
     SignerUnavailable,
     TemporaryFailure,
     TimeSourceReport,
-    TsaError,
     UnsupportedKey,
     signature_algorithm,
 )
@@ -40,11 +38,12 @@ from tsa_core.config import PluginSection, Settings
 from tsa_core.conformance.profiles import CONFORMANCE
 from tsa_core.host import CLOCK, CLOCK_MONITOR, SIGNER, Kind, PluginHost
 from tsa_core.host.loading import at_fault
+from tsa_core.service.binding import ask_selected
 from tsa_core.values import Value
 
 if TYPE_CHECKING:
     from tsa_core.config.sections import AuditSettings
-    from tsa_core.service.anchoring import Anchoring
+from tsa_core.service.anchoring import Anchoring
 
 log = logging.getLogger(__name__)
 
@@ -204,17 +203,20 @@ def refuse_without_effect(section: PluginSection, setting: str, table: str, *, w
 def _start(host: PluginHost, name: str, monitor: ClockMonitor, clock: Clock) -> None:
     """Start a monitor and ask it once for all that it will be asked for; raises PluginError for what is wrong."""
     what = _name(host, CLOCK_MONITOR, name)
-    try:
-        monitor.start(clock)
-        complaint = _monitor_complaint(monitor)
-    except TsaError:
-        raise
-    except RuntimeError as error:
-        raise PluginError(
-            f"{what} cannot be started: {error}; is a limit of processes or threads reached?", plugin=name
-        ) from error
-    except Exception as error:
-        raise PluginCrash(f"{what} cannot be started: {type(error).__name__}: {error}", plugin=name) from error
+
+    def start() -> None:
+        try:
+            monitor.start(clock)
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:
+                raise
+            raise PluginError(
+                f"{what} cannot be started: {error}; is a limit of processes or threads reached?", plugin=name
+            ) from error
+
+    ask_selected(start, CLOCK_MONITOR.label, name, host, asked="start")
+    asked = "its first verdict, memory and sources"
+    complaint = ask_selected(partial(_monitor_complaint, monitor), CLOCK_MONITOR.label, name, host, asked=asked)
     if complaint:
         raise PluginError(f"{what}: {complaint}; {at_fault(host.plugin(name))}", plugin=name)
 

@@ -9,7 +9,6 @@ from typing import Final
 from tsa_core.api import (
     AuthorityAccess,
     ConfigError,
-    PluginCrash,
     PluginError,
     Route,
     RouteReply,
@@ -23,6 +22,7 @@ from tsa_core.config import Settings
 from tsa_core.host import ROUTES, PluginHost
 from tsa_core.host.loading import at_fault
 from tsa_core.service.authority_access import ServiceAccess
+from tsa_core.service.binding import ask_selected
 from tsa_core.service.opening import refuse_without_effect
 from tsa_core.values import Value
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _CORE_PARTS: Final = frozenset({"api", "tsa", "ping", "healthz", "readyz", "docs", "openapi.json", "swagger.json"})
 """The first parts of the core's own paths."""
+_LABEL: Final = "routes plugin"
 _HANDLER_SECONDS: Final = 15.0
 """How long a handler may take where what it waits for takes less."""
 
@@ -67,7 +68,7 @@ def open_routes(settings: Settings, host: PluginHost, access: ServiceAccess) -> 
     for name in section.plugins:
         plugin = host.open(ROUTES, name, section.plugin_table(name))
         distribution = host.distribution(name)
-        what = f"the routes plugin {name!r}{f' ({distribution})' if distribution else ''}"
+        what = f"the {_LABEL} {name!r}{f' ({distribution})' if distribution else ''}"
         calls = PluginCalls(
             what,
             seconds=access.handler_seconds,
@@ -85,18 +86,8 @@ def open_routes(settings: Settings, host: PluginHost, access: ServiceAccess) -> 
 
 def _ask(plugin: Routes, access: AuthorityAccess, what: str, host: PluginHost, name: str) -> Sequence[Route]:
     """Call `bind` and `routes`; raises TsaError alone."""
-    try:
-        plugin.bind(access)
-        found: object = plugin.routes()
-    except TsaError:
-        raise
-    except Exception as error:
-        log.debug("%s failed", what, exc_info=True)
-        said = " ".join(str(error).split())
-        raise PluginCrash(
-            f"{what} failed in bind or routes: {type(error).__name__}: {said}; {at_fault(host.plugin(name))}",
-            plugin=name,
-        ) from error
+    ask_selected(lambda: plugin.bind(access), _LABEL, name, host, asked="bind")
+    found: object = ask_selected(plugin.routes, _LABEL, name, host, asked="routes")
     if not isinstance(found, Sequence) or not all(isinstance(each, Route) for each in found):
         raise PluginError(
             f"{what}: routes returned {describe(found)}, not a list of Routes; {at_fault(host.plugin(name))}",

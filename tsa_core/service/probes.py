@@ -105,7 +105,7 @@ class Probe:
             if not isinstance(status, HealthStatus):
                 raise TypeError(f"{type(status).__name__} is not a HealthStatus")
             self._crashed = False
-        except (Exception, SystemExit):
+        except BaseException:
             if not self._crashed:
                 log.exception("%s could not tell its health", self.cause.check)
             self._crashed = True

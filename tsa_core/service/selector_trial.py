@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from functools import partial
 
 from tsa_core.api import (
-    PluginCrash,
     PluginError,
     PolicySelector,
     ProfileSummary,
     RequestContext,
     RequestRejected,
     TimeStampReq,
-    TsaError,
 )
 from tsa_core.api.wrong_types import describe
 from tsa_core.host import PluginHost
 from tsa_core.host.loading import at_fault
 from tsa_core.protocol.request import read_request
-
-log = logging.getLogger(__name__)
+from tsa_core.service.binding import ask_selected
 
 _REQUEST = bytes.fromhex("30360201013031300d060960864801650304020105000420") + bytes(32)
 """A TimeStampReq for a SHA-256 digest of zeros, without policy, nonce and extensions."""
@@ -37,16 +34,9 @@ def bind_selectors(
     for name, selector in selectors:
         distribution = host.distribution(name)
         what = f"the policy selector {name!r}{f' ({distribution})' if distribution else ''}"
-        try:
-            selector.bind(profiles)
-            complaint = _complaint(selector, request, {profile.name for profile in profiles})
-        except TsaError:
-            raise
-        except Exception as error:
-            log.debug("the policy selector %s failed", name, exc_info=True)
-            raise PluginCrash(
-                f"{what} failed in bind, or in a trial of select: {type(error).__name__}: {error}", plugin=name
-            ) from error
+        ask_selected(partial(selector.bind, profiles), "policy selector", name, host, asked="bind")
+        trial = partial(_complaint, selector, request, {profile.name for profile in profiles})
+        complaint = ask_selected(trial, "policy selector", name, host, asked="a trial of select")
         if complaint:
             raise PluginError(f"{what}: {complaint}; {at_fault(host.plugin(name))}", plugin=name)
 

@@ -29,17 +29,19 @@ from tsa_core.authority import (
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import (
     AUDIT_SINK,
+    CLOCK_MONITOR,
     CLOSE_SECONDS,
     HEALTH_CHECK,
     OBSERVER,
     POLICY_SELECTOR,
     RESPONSE_PROCESSOR,
+    SIGNER,
     Kind,
     PluginHost,
 )
 from tsa_core.service.audit_heads import AuditHeads
 from tsa_core.service.authority_access import ServiceAccess
-from tsa_core.service.binding import bind_sinks
+from tsa_core.service.binding import ask_selected, bind_sinks
 from tsa_core.service.guards import Guards, open_guards
 from tsa_core.service.material import Material, former_chains, read_material, store_chain
 from tsa_core.service.opening import (
@@ -131,7 +133,10 @@ class Service:
         refuse_tables_without_effect(settings, self.host)
         memories = {}
         if previous is not None:
-            memories = {name: monitor.memory() for name, monitor in previous.clock.monitors.items()}
+            memories = {
+                name: ask_selected(monitor.memory, CLOCK_MONITOR.label, name, previous.host, asked="memory")
+                for name, monitor in previous.clock.monitors.items()
+            }
         self.clock: OpenedClock = open_clock(settings, self.host, monitors=monitors, memories=memories)
         gate = self.clock.gate
         before = previous.authority.profiles if previous else {}
@@ -272,7 +277,10 @@ class Service:
 
     def _files(self) -> set[Path]:
         chains = [profile.certificate_chain for profile in self.settings.profiles.values()]
-        keys = [path for profile in self.authority.profiles.values() for path in profile.signer.files()]
+        keys: list[Path] = []
+        for profile in self.authority.profiles.values():
+            signer, scheme = profile.signer, profile.settings.scheme
+            keys += ask_selected(signer.files, SIGNER.label, scheme, self.host, asked="files")
         return {path for path in (*chains, *keys) if path is not None}
 
     def _open_signer(self, name: str, chain: CertificateChain | None, *, may_wait: bool) -> Signer:
