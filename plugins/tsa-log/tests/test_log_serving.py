@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -170,7 +171,8 @@ def test_a_stolen_key_makes_a_token_for_yesterday_that_has_no_proof(
 
     # With the stolen key, outside the server: RFC 3161 sees nothing wrong.
     yesterday = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
-    forged.write_bytes(forge.reply(forge.token(CHAIN.signer, forge.tst_info(b"hello", gen_time=yesterday))))
+    token = forge.token(CHAIN.signer, forge.tst_info(b"hello", gen_time=yesterday))
+    forged.write_bytes(forge.reply(token))
     client.verify(forged)
     assert "not in this log" in client.run("log", "prove", "--timestamp", forged, *client.log, code=1)
     assert "of another entry" in client.verify(forged, "--log-proof", proof, *client.witnesses, code=1)
@@ -178,6 +180,21 @@ def test_a_stolen_key_makes_a_token_for_yesterday_that_has_no_proof(
     assert f"{honest}: entry" in audited
     assert f"{forged}: " in audited
     assert "1 of 2 timestamps are not in the log" in audited
+
+    # Whatever form it has, and whatever it is called.
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "b.p7s").write_bytes(token)
+    (kept / "c").write_bytes(b"-----BEGIN CMS-----\n" + base64.encodebytes(token) + b"-----END CMS-----\n")
+    client.run("extend", "--wrap", "--timestamp", forged, "--out", kept / "d.tsd")
+    (kept / "notes.txt").write_text("no timestamp")
+    audited = client.run("log", "audit", kept, *client.log, code=1)
+    for name in ("b.p7s", "c", "d.tsd"):
+        assert f"{kept / name}: " in audited
+    assert "3 of 3 timestamps are not in the log\n" in audited
+    (kept / "e.TSR").write_text("no timestamp")
+    audited = client.run("log", "audit", kept, *client.log, code=1)
+    assert "3 of 3 timestamps are not in the log, and 1 files are none, or cannot be read" in audited
 
 
 def fork_says(server: ServerProcess, text: str) -> bool:

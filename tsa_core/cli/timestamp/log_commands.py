@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 
 _STATE_VERSION: Final = 1
-_SUFFIXES: Final = frozenset({".tsr", ".tst"})
+_SUFFIXES: Final = frozenset({".tsr", ".tst", ".ers", ".tsd"})
+"""Endings of files that hold timestamps, and nothing else."""
 
 _log_key = click.option(
     "--log-key", "keys", multiple=True, required=True, metavar="VKEY", help="The log's verifier key."
@@ -286,9 +287,10 @@ def _write_seen(path: Path, seen: Seen) -> None:
 @_log_key
 @click.pass_context
 def audit(ctx: click.Context, /, directory: Path, url: str, keys: tuple[str, ...], **_: Any) -> None:
-    """Look whether every timestamp (.tsr, .tst) below a directory is in a log; exit code 1 when one is not.
+    """Look whether every timestamp below a directory is in a log; exit code 1 when one is not.
 
-    One that verifies and is not in the log was made behind the log's back: with a stolen key, for example.
+    It finds replies, tokens, evidence records and .tsd by what is in the files, whatever they are called. One that
+    verifies and is not in the log was made behind the log's back: with a stolen key, for example.
 
     \b
     Example:
@@ -297,34 +299,52 @@ def audit(ctx: click.Context, /, directory: Path, url: str, keys: tuple[str, ...
     from tsa_core.client.log_reader import NotInLog
     from tsa_core.protocol.transparency.leaf import entry_of
 
-    missing = unreadable = 0
-    count = 0
-    for path in _timestamps(directory):
+    missing = unreadable = count = 0
+    for place, found in _timestamps(directory):
+        if isinstance(found, str):
+            unreadable += 1
+            console.tell(f"{place}: {found}")
+            continue
         count += 1
         try:
-            entry = entry_of(read_file(str(path)))
+            entry = entry_of(found)
             reader, deadline = _reader(ctx, url, keys)
             with deadline:
                 proof = reader.prove(entry)
-        except EncodingError as error:
-            unreadable += 1
-            console.tell(f"{path}: it is no timestamp: {error}")
-        except NotInLog as error:
+        except (EncodingError, NotInLog) as error:
             missing += 1
-            console.tell(f"{path}: {error}")
+            console.tell(f"{place}: {error}")
         else:
-            console.echo(f"{path}: entry {proof.index}")
+            console.echo(f"{place}: entry {proof.index}")
     if missing or unreadable:
         raise TsaError(
-            f"{missing} of {count - unreadable} timestamps are not in the log"
-            + (f", and {unreadable} of {count} files are none" if unreadable else "")
+            f"{missing} of {count} timestamps are not in the log"
+            + (f", and {unreadable} files are none, or cannot be read" if unreadable else "")
         )
     if not count:
-        raise UsageMistake(f"there is no .tsr or .tst file below {directory}")
+        raise UsageMistake(f"there is no timestamp below {directory}")
 
 
-def _timestamps(directory: Path) -> Iterator[Path]:
-    yield from sorted(path for path in directory.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+def _timestamps(directory: Path) -> Iterator[tuple[str, bytes | str]]:
+    """Yield each token below a directory with where it is, and why a file that should hold one has none."""
+    from tsa_core.cli.timestamp.files import MAX_FILE_OCTETS
+    from tsa_core.cli.timestamp.many.proofs import tokens_in
+    from tsa_core.cli.timestamp.many.reading import read_whole
+    from tsa_core.cli.timestamp.tokens import without_armor
+
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        named = path.suffix.lower() in _SUFFIXES
+        if not named and path.stat().st_size > MAX_FILE_OCTETS:
+            continue
+        try:
+            tokens = tokens_in(without_armor(read_whole(str(path), MAX_FILE_OCTETS)))
+        except OSError as error:
+            yield str(path), f"it cannot be read: {error.strerror}"
+            continue
+        if named and not tokens:
+            yield str(path), "it is no timestamp"
+        for number, token in enumerate(tokens, 1):
+            yield (str(path) if len(tokens) == 1 else f"{path}, timestamp {number} of {len(tokens)}"), token
 
 
 for _command in (prove, monitor, audit):
