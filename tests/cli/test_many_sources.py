@@ -110,7 +110,7 @@ def test_the_output_is_not_an_input() -> None:
     assert names(".", out_dir="d/below") == ["./other.txt", "./d/.hidden", "./d/a", "./d/alone.tsr", "./d/b"]
 
 
-def test_links_to_files_are_followed_and_links_to_directories_are_not() -> None:
+def test_links_to_files_are_followed_and_links_to_directories_are_not(capsys: pytest.CaptureFixture[str]) -> None:
     Path("links").mkdir()
     Path("links/file").symlink_to("../other.txt")
     Path("links/folder").symlink_to("../d")
@@ -120,6 +120,11 @@ def test_links_to_files_are_followed_and_links_to_directories_are_not() -> None:
     assert [(item.name, item.problem) for item in found("links")] == [
         ("links/broken", "is a link to what is not there"),
         ("links/file", None),
+    ]
+    assert capsys.readouterr().err.splitlines() == [
+        "timestamp-cli: warning: links/folder was left out: it is a link to a directory",
+        "timestamp-cli: warning: links/loop was left out: it is a link to a directory",
+        "timestamp-cli: warning: links/pipe was left out: it is neither a file nor a directory",
     ]
     assert names("links/folder") == [f"links/folder/{name}" for name in (".hidden", "a", "alone.tsr", "b", "below/c")]
     assert "neither a file nor a directory" in (found("links/pipe")[0].problem or "")

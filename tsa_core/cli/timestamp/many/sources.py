@@ -12,9 +12,10 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tsa_core.cli import console
 from tsa_core.cli.mistake import UsageMistake
 from tsa_core.cli.timestamp.files import STANDARD
-from tsa_core.cli.timestamp.flags import Call
+from tsa_core.cli.timestamp.flags import PROGRAM, Call
 from tsa_core.cli.timestamp.many.item import Item, shown_name
 from tsa_core.cli.timestamp.many.lists import read_names, read_sums, unique
 from tsa_core.cli.timestamp.many.proofs import is_left_out
@@ -126,7 +127,10 @@ def _entry(entry: os.DirEntry[str], outputs: frozenset[_Identity]) -> Iterator[I
         text = "is a link to what is not there" if entry.is_symlink() else f"cannot be read: {error.strerror}"
         yield Item(name=entry.path, problem=text)
         return
-    if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) not in outputs:
+    if not stat.S_ISREG(status.st_mode):
+        what = "a link to a directory" if stat.S_ISDIR(status.st_mode) else "neither a file nor a directory"
+        console.tell(f"{PROGRAM}: warning: {shown_name(entry.path)} was left out: it is {what}")
+    elif (status.st_dev, status.st_ino) not in outputs:
         yield Item(name=entry.path)
 
 
