@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from tests.rotation import Identity, TsaDirectory
 from tsa_backends.commands import run_command
+from tsa_core.cli.reload import report_of_reload
+from tsa_core.hosting.pid_file import PidFile
 
 pytestmark = pytest.mark.plugin("file")
 
@@ -75,3 +78,24 @@ def test_a_configuration_without_a_pid_file_says_so(tmp_path: Path) -> None:
     result = run("--config", str(config))
     assert result.returncode == 1
     assert "server.pid_file: no pid_file is configured" in result.stderr
+
+
+def test_the_result_of_a_reload_that_had_begun_before_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read the files before they were what they are now."""
+    path = tmp_path / "tsa.pid"
+    pid_file = PidFile(path)
+    began = monotonic()
+
+    def the_one_before(_process: int) -> None:
+        pid_file.report(succeeded=True, message="the one before", began=began)
+
+    def the_one_asked_for(_seconds: float) -> None:
+        pid_file.report(succeeded=False, message="the one asked for", began=monotonic())
+
+    monkeypatch.setattr("tsa_core.hosting.pid_file.running_server", lambda _: os.getpid())
+    monkeypatch.setattr("tsa_core.cli.reload._signal", the_one_before)
+    monkeypatch.setattr("tsa_core.cli.reload.sleep", the_one_asked_for)
+    assert report_of_reload(path, 60).message == "the one asked for"
+    pid_file.close()

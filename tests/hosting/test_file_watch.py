@@ -48,6 +48,16 @@ def test_a_file_that_is_still_being_written_waits(file: Path) -> None:
     assert watch.changed() == [file]
 
 
+def test_another_content_of_the_same_size_and_time_is_a_change(file: Path) -> None:
+    watch = watching(file)
+    before = file.stat()
+    file.write_text("two")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert watch.changed() == []
+    assert watch.changed() == [file]
+
+
 def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -26,10 +26,10 @@ def test_report_that_cannot_be_written_does_not_undo_the_reload(
     try:
         (tmp_path / "tsa.pid.reload").unlink()
         (tmp_path / "tsa.pid.reload").mkdir()
-        file.report(succeeded=True, message="reloaded")
+        file.report(succeeded=True, message="reloaded", began=0.0)
         assert "nobody can be told what became of the reload" in caplog.text
         (tmp_path / "tsa.pid.reload").rmdir()
-        file.report(succeeded=True, message="again")
+        file.report(succeeded=True, message="again", began=0.0)
         report = last_report(tmp_path / "tsa.pid")
         assert report is not None
         assert (report.number, report.message) == (2, "again")
@@ -62,7 +62,7 @@ def test_report_is_never_written_through_a_link(tmp_path: Path, name: str) -> No
     try:
         (tmp_path / name).unlink(missing_ok=True)
         (tmp_path / name).symlink_to(target)
-        file.report(succeeded=True, message="reloaded")
+        file.report(succeeded=True, message="reloaded", began=0.0)
         report = last_report(tmp_path / "tsa.pid")
         assert report is not None
         assert report.message == "reloaded"

@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
 from tsa_core.api.errors import ConfigError, UnavailableError
-from tsa_core.api.files import read_file
+from tsa_core.api.files import note_file, read_file
 from tsa_core.protocol import der
 from tsa_core.protocol.errors import EncodingError
 
@@ -33,20 +33,6 @@ _UNITS_US = {
 _MAX_SECRET_OCTETS = 64 * 1024
 
 _base_directory: ContextVar[Path] = ContextVar("base_directory", default=Path())
-
-
-_files_read: ContextVar[set[Path] | None] = ContextVar("files_read", default=None)
-
-
-@contextmanager
-def noting_files() -> Iterator[set[Path]]:
-    """Collect the files that secrets are read from inside."""
-    files: set[Path] = set()
-    token = _files_read.set(files)
-    try:
-        yield files
-    finally:
-        _files_read.reset(token)
 
 
 @contextmanager
@@ -141,8 +127,7 @@ def _resolve_secret(value: object) -> object:
     if set(value) == {"file"} and isinstance(value["file"], str):
         _usable_path_text(value["file"])
         path = resolve_path(Path(value["file"]))
-        if (files := _files_read.get()) is not None:
-            files.add(path)
+        note_file(path)
         try:
             return read_file(path, "secret", limit=_MAX_SECRET_OCTETS).decode("utf-8").rstrip("\r\n")
         except UnavailableError:

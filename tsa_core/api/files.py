@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from io import FileIO
 from pathlib import Path
 from typing import Final, TypeVar
@@ -22,6 +23,28 @@ T = TypeVar("T")
 
 FILE_SECONDS: Final = 10.0
 """How long a file may take, whatever it is: a file system that hangs must not stop a server that wants to reload."""
+
+
+_noted: ContextVar[set[Path] | None] = ContextVar("noted_files", default=None)
+
+
+@contextmanager
+def noting_files() -> Iterator[set[Path]]:
+    """Collect the files of keys and secrets that are read inside, also those that cannot be."""
+    outer, files = _noted.get(), set[Path]()
+    token = _noted.set(files)
+    try:
+        yield files
+    finally:
+        _noted.reset(token)
+        if outer is not None:
+            outer |= files
+
+
+def note_file(path: Path) -> None:
+    """Add a file to those that are collected, if they are."""
+    if (files := _noted.get()) is not None:
+        files.add(path)
 
 
 def unless_it_hangs(call: Callable[[], T], what: str, path: Path) -> T:
@@ -101,6 +124,8 @@ def key_file(path: Path, what: str, *, limit: int) -> Iterator[bytearray]:
     # Not one buffer that is made shorter: that may move what it holds, and leave a copy behind.
     room, data = bytearray(limit + 1), bytearray()
     over = threading.Event()
+
+    note_file(path)
 
     def read() -> int:
         with _open(path) as stream, memoryview(room) as view:

@@ -72,9 +72,16 @@ def report_of_reload(path: Path, wait: float) -> ReloadReport:
 
     process = running_server(path)
     before = last_report(path)
+    asked = monotonic()
     _signal(process)
-    deadline = monotonic() + wait
-    while (report := last_report(path)) is None or before is None or report.number == before.number:
+    deadline = asked + wait
+    # What a reload says that had begun before is not about what the files hold now.
+    while (
+        (report := last_report(path)) is None
+        or before is None
+        or report.number == before.number
+        or report.began < asked
+    ):
         if monotonic() > deadline:
             raise TsaError(f"process {process} has not said within {wait:g} s what became of the reload; see its log")
         before = before or report

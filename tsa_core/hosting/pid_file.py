@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import stat
+from math import inf
 from pathlib import Path
 from typing import IO
 
@@ -26,12 +27,17 @@ _MAX_OCTETS = 65_536
 
 
 class ReloadReport(Value):
-    """The result of reload `number` of process `pid`; number 0 is the start."""
+    """The result of reload `number` of process `pid`; number 0 is the start.
+
+    `began` is when it began to read, by time.monotonic(), which all processes of a machine share: whoever asked later
+    than that is not meant. A server that does not say so tells of whatever was asked for.
+    """
 
     pid: int
     number: int
     succeeded: bool
     message: str
+    began: float = inf
 
 
 def _report_path(path: Path) -> Path:
@@ -80,22 +86,24 @@ class PidFile:
                 f"{path} or a file beside it cannot be written: {error.strerror}", path="server.pid_file"
             ) from None
 
-    def report(self, *, succeeded: bool, message: str) -> None:
-        """Write the result of a reload."""
+    def report(self, *, succeeded: bool, message: str, began: float) -> None:
+        """Write the result of a reload that began at `began`, by time.monotonic()."""
         self._number += 1
+        report = ReloadReport(pid=self._owner, number=self._number, succeeded=succeeded, message=message, began=began)
         try:
-            self._write_report(ReloadReport(pid=self._owner, number=self._number, succeeded=succeeded, message=message))
+            self._write_report(report)
         except OSError as error:
             # The reload itself is complete, with either result.
             log.warning("nobody can be told what became of the reload: %s", error)
 
     def _write_report(self, report: ReloadReport) -> None:
         path = _report_path(self._path)
+        known = {name: value for name, value in vars(report).items() if value != inf}
         new = path.with_name(f"{path.name}.new")
         # Made anew each time: what is there may be a link to somebody's file, or belong to somebody.
         new.unlink(missing_ok=True)
         with os.fdopen(_open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="utf-8") as stream:
-            stream.write(json.dumps(vars(report)))
+            stream.write(json.dumps(known))
         new.replace(path)
 
     def close(self) -> None:

@@ -12,11 +12,13 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import TypeAlias
 
-from tsa_core.api import ConfigError, TsaError
+from tsa_core.api import ConfigError, TemporaryFailure, TsaError
+from tsa_core.api.files import noting_files
 from tsa_core.api.time_limit import Overdue, within_limit
 from tsa_core.config import ServerSettings, Settings
 from tsa_core.hosting.facts import Facts
@@ -32,6 +34,8 @@ _START_TABLES = ("log", "metrics")
 
 _POLL_SECONDS = 1.0
 _STAT_SECONDS = 2.0
+_AGAIN_SECONDS = 30.0
+"""When a server that watches its files tries again what was refused for a reason that may pass."""
 _STDERR = 2
 _Signature: TypeAlias = "tuple[int, ...] | None"
 
@@ -106,7 +110,8 @@ def _signature(path: Path) -> _Signature:
         found = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    # The last one changes too when somebody keeps the size, and sets the time of what he copied.
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class ReloadControl:
@@ -134,6 +139,7 @@ class ReloadControl:
         self._files = FileWatch()
         self._certificates = CertificateWatch()
         self._next_poll = 0.0
+        self._again_at = inf
         self._has_terminal = os.isatty(_STDERR)
         self._stopping = threading.Event()
         self._files.accept(self._watched())
@@ -161,6 +167,8 @@ class ReloadControl:
                 self._next_poll = now + _POLL_SECONDS
                 if self.settings.server.watch and (changed := self._files.changed()):
                     self._reload(f"changed: {', '.join(sorted(map(str, changed)))}")
+                elif now >= self._again_at:
+                    self._reload("again")
                 self._certificates.look(self._facts["profiles"])
         except Exception:
             log.exception("the watch over configuration and certificates failed; it goes on")
@@ -188,39 +196,45 @@ class ReloadControl:
             return
         log.info("reload (%s)", reason)
         notify_reloading()
+        self._again_at, began = inf, monotonic()
         wanted: set[Path] = set()
         # Opening takes time, and files may change meanwhile after they have been read.
         were = self._files.look()
         try:
-            new, unchangeable = keep_start_settings(self.settings, self._read_again())
-            wanted = {path for profile in new.profiles.values() if (path := profile.certificate_chain)}
-            for line in unchangeable:
-                log.warning("%s", line)
-            facts = self._apply(new)
+            with noting_files() as read:
+                new, unchangeable = keep_start_settings(self.settings, self._read_again())
+                wanted = {path for profile in new.profiles.values() if (path := profile.certificate_chain)}
+                for line in unchangeable:
+                    log.warning("%s", line)
+                facts = self._apply(new)
         except TsaError as error:
             line = "; ".join(str(error).splitlines())
+            if self.settings.server.watch and isinstance(error, TemporaryFailure):
+                line += f"; it is tried again in {_AGAIN_SECONDS:g} s"
+                self._again_at = monotonic() + _AGAIN_SECONDS
             log.error("reload refused, nothing has changed: %s", line)  # noqa: TRY400 - the operator's own mistake
-            self._say(succeeded=False, message=line)
-            # Else an invalid chain that is new in the configuration would not be watched.
-            self._files.accept(self._watched() | wanted, were)
+            self._say(succeeded=False, message=line, began=began)
+            # Else an invalid chain or key that is new in the configuration would not be watched.
+            self._files.accept(self._watched() | wanted | read, were)
             return
         except Exception as error:
             log.exception("reload failed, nothing has changed")
-            self._say(succeeded=False, message=f"unexpected failure, see the log: {type(error).__name__}")
+            message = f"unexpected failure, see the log: {type(error).__name__}"
+            self._say(succeeded=False, message=message, began=began)
             return
         summary = _summary(self._facts, facts)
         self.settings, self._facts = new, facts
         for warning in facts["warnings"]:
             log.warning("%s", warning)
         log.info("reloaded: %s", summary)
-        self._say(succeeded=True, message="; ".join((summary, *unchangeable)))
+        self._say(succeeded=True, message="; ".join((summary, *unchangeable)), began=began)
         self._files.accept(self._watched(), were)
         self._certificates.look(facts["profiles"])
 
-    def _say(self, *, succeeded: bool, message: str) -> None:
+    def _say(self, *, succeeded: bool, message: str, began: float) -> None:
         notify_ready(message if succeeded else f"reload refused: {message}")
         if self._pid_file is not None:
-            self._pid_file.report(succeeded=succeeded, message=message)
+            self._pid_file.report(succeeded=succeeded, message=message, began=began)
 
 
 def keep_start_settings(old: Settings, new: Settings) -> tuple[Settings, Sequence[str]]:

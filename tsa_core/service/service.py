@@ -17,7 +17,7 @@ from tsa_core.api import (
     Signer,
     why_not_writable,
 )
-from tsa_core.api.fields import noting_files
+from tsa_core.api.files import noting_files
 from tsa_core.authority import (
     CauseKind,
     CertificateChain,

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from time import monotonic
 from typing import Any
 
-from tsa_core.api import ClockMonitor, ConfigError, TsaError
+from tsa_core.api import ClockMonitor, ConfigError, TemporaryFailure, TsaError, UnavailableError
 from tsa_core.config import Settings
 from tsa_core.hosting.facts import Facts
 from tsa_core.service import LiveService, Material, Service
@@ -118,10 +118,10 @@ class WorkerFleet:
                 return "done", None
             live.abort()
         except TsaError as error:
-            return "refused", str(error)
+            return "refused", (str(error), isinstance(error, TemporaryFailure))
         except Exception as error:
             log.exception("a reload failed in this worker")
-            return "refused", f"a worker failed: {type(error).__name__}; the log has more"
+            return "refused", (f"a worker failed: {type(error).__name__}; the log has more", False)
         return None
 
     # -- in the parent ------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class WorkerFleet:
         self.poll(0)
         members = list(self._members)
         if not members:
-            raise ConfigError("no worker is there to reload; ask again in a moment")
+            raise UnavailableError("no worker is there to reload; ask again in a moment")
         try:
             answers = self._command(members, "prepare", plan, seconds=_PREPARE_SECONDS)
         except ConfigError:
@@ -220,17 +220,18 @@ class WorkerFleet:
             self.meanwhile()
             if not ready and monotonic() > deadline:
                 pids = ", ".join(str(self._members[channel].pid) for channel in waiting)
-                raise ConfigError(f"a worker did not open the new configuration within {seconds:g} s (pid {pids})")
+                raise UnavailableError(f"a worker did not open the new configuration within {seconds:g} s (pid {pids})")
             for channel in ready:
                 assert isinstance(channel, Connection)  # noqa: S101 - only these were given to wait()
                 answer = self._receive(channel)
                 if answer is None:
-                    raise ConfigError("a worker ended while it opened the new configuration; ask again")
+                    raise UnavailableError("a worker ended while it opened the new configuration; ask again")
                 number, outcome, content = answer
                 if number != plan.number:
                     continue  # the late answer to a command that was given up
                 if outcome == "refused":
-                    raise ConfigError(content)
+                    text, passes = content
+                    raise (UnavailableError if passes else ConfigError)(text)
                 answers[channel] = content
         return answers
 
