@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,35 +107,64 @@ def test_pipe_that_a_program_writes_to_is_read_to_its_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "mine", "warned"),
+    ("mode", "owner", "group", "warned"),
     [
-        (0o600, True, None),
-        (0o400, True, None),
-        (0o640, True, "600"),
-        (0o604, True, "600"),
-        (0o440, False, None),  # Kubernetes: root's, with the group of fsGroup
-        (0o640, False, None),  # root's, and the server's group may read it
-        (0o444, False, "440"),
-        (0o460, False, "440"),
+        (0o600, 1000, 1000, None),
+        (0o400, 1000, 1000, None),
+        (0o640, 1000, 1000, "600"),
+        (0o604, 1000, 1000, "600"),
+        (0o440, 0, 1000, None),  # Kubernetes: root's, with the group of fsGroup
+        (0o640, 0, 1000, None),  # root's, and the server's group may read it
+        (0o640, 0, 1001, "600"),
+        (0o444, 0, 1000, "440"),
+        (0o460, 0, 1000, "440"),
     ],
 )
 def test_key_that_others_may_read_is_warned_of(
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     mode: int,
-    mine: bool,
+    owner: int,
+    group: int,
     warned: str | None,
 ) -> None:
-    path = tmp_path / "key.pem"
-    path.write_bytes(b"secret")
-    path.chmod(mode)
-    if not mine:
-        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    assert warnings_of(mode, owner, group, user=1000, monkeypatch=monkeypatch, caplog=caplog) == warned
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "warned"),
+    [
+        (0o600, 0, None),
+        (0o640, 900, None),
+        (0o640, 0, None),
+        (0o644, 900, "640"),
+        (0o644, 0, "600"),
+        (0o660, 900, "640"),
+    ],
+)
+def test_root_is_not_told_to_take_the_key_from_the_group_of_the_service(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mode: int, group: int, warned: str | None
+) -> None:
+    """`init --for systemd`, `check` and `renew` run as root; the service reads root:tsa, mode 0640."""
+    assert warnings_of(mode, 0, group, user=0, monkeypatch=monkeypatch, caplog=caplog) == warned
+
+
+def warnings_of(
+    mode: int, owner: int, group: int, *, user: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> str | None:
+    """Return the mode that somebody is told to give such a file, None when nothing is said."""
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "getegid", lambda: user)
+    monkeypatch.setattr(os, "getgroups", lambda: [user])
+    found = os.stat_result((stat.S_IFREG | mode, 1, 1, 1, owner, group, 6, 0, 0, 0))
     with caplog.at_level(logging.WARNING):
-        assert read_key(path) == b"secret"
-    expected = [f"the private key {path} is open to other users (mode {mode:04o}); chmod {warned} {path}"]
-    assert [record.getMessage() for record in caplog.records] == (expected if warned else [])
+        files._warn_of_readers(found, "private key", Path("/etc/tsa/tsa.key"))
+    if not caplog.records:
+        return None
+    [record] = caplog.records
+    start = f"the private key /etc/tsa/tsa.key is open to other users (mode {mode:04o}); chmod "
+    assert record.getMessage().startswith(start)
+    return record.getMessage().removeprefix(start).split()[0]
 
 
 def test_group_that_is_not_the_servers_is_others(

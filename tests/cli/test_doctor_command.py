@@ -100,7 +100,7 @@ def test_files_are_judged_by_mode(made: Path, ports: dict[str, str], tmp_path: P
     (tmp_path / "key.pem").chmod(0o644)
     key = {"TSA_PROFILES__DEFAULT__SIGNER": f"file:{tmp_path / 'key.pem'}"}
     document = doctor(0, "--config", made / "tsa.toml", **ports, **key)
-    assert any(f"chmod 600 {tmp_path / 'key.pem'}" in note for note in findings(document, "note"))
+    assert any(f"chmod o-rwx {tmp_path / 'key.pem'}" in note for note in findings(document, "note"))
     missing = {"TSA_PROFILES__DEFAULT__CERTIFICATE_CHAIN": str(tmp_path / "nix.pem")}
     document = doctor(1, "--config", made / "tsa.toml", **ports, **missing)
     assert any(

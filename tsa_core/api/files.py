@@ -167,13 +167,15 @@ def _warn_of_readers(found: os.stat_result, what: str, path: Path) -> None:
     """Warn when others than this process's user may read a key.
 
     A file of somebody else that this process may read by its group alone is as private as it can be: Kubernetes mounts
-    Secrets like that, as root's with mode 0440 and the group of `fsGroup`.
+    Secrets like that, as root's with mode 0440 and the group of `fsGroup`. So is root's for root: the server may be
+    a user who reads it by its group, as `init --for systemd` arranges it.
     """
     if not stat.S_ISREG(found.st_mode):
         return
     mode = stat.S_IMODE(found.st_mode)
     mine = found.st_uid == os.geteuid()
-    by_group = not mine and found.st_gid in {os.getegid(), *os.getgroups()}
+    root = mine and found.st_uid == 0
+    by_group = root or (not mine and found.st_gid in {os.getegid(), *os.getgroups()})
     if mode & (stat.S_IRWXG | stat.S_IRWXO) & ~(stat.S_IRGRP if by_group else 0):
-        private = "440" if by_group else "600"
+        private = "440" if by_group and not root else "640" if root and found.st_gid else "600"
         log.warning("the %s %s is open to other users (mode %04o); chmod %s %s", what, path, mode, private, path)

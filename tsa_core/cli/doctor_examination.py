@@ -170,7 +170,7 @@ def _file(section: str, what: str, path: Path, *, private: bool) -> Finding:
             level=Level.NOTE,
             what=what,
             text=f"{text}: open to other users",
-            remedy=f"chmod 600 {path}",
+            remedy=f"chmod o-rwx {path}",  # the server may be a user who reads it by its group
         )
     return Finding(section=section, level=Level.GOOD, what=what, text=text)
 

@@ -262,7 +262,7 @@ def test_huge_file_is_not_read(tmp_path: Path) -> None:
     assert "the file is larger than any private key" in refusal(write(tmp_path / "disk.img", bytes(70_000)))
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+@pytest.mark.parametrize("mode", [0o604, 0o660, 0o644])
 def test_key_that_others_can_read_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int) -> None:
     path = write(tmp_path / "key.pem", encode(shared_key()), mode=mode)
     with caplog.at_level(logging.WARNING):
