@@ -161,6 +161,7 @@ change("leaf-signs-only", lambda p: p[0].set(usage("digital_signature", "key_enc
 change("authorities-are-cas", lambda p: p[1].set(x509.BasicConstraints(ca=False, path_length=None), True))
 change("authorities-are-cas", lambda p: p[1].drop(x509.BasicConstraints))
 change("authorities-sign-certificates", lambda p: p[1].set(usage("crl_sign"), True))
+change("leaf-signs-only", lambda p: p[0].set(usage("digital_signature", "data_encipherment"), True))
 change("path-length", lambda p: p[2].set(x509.BasicConstraints(ca=True, path_length=0), True))
 change("intermediates-usage-timestamping", lambda p: p[1].drop(x509.ExtendedKeyUsage))
 change(
@@ -179,6 +180,16 @@ change(
 )
 change("private-key-usage-period", lambda p: p[0].set(x509.PrivateKeyUsagePeriod(NOW + DAY, NOW + 9 * DAY)))
 change("private-key-usage-period", lambda p: p[0].set(x509.PrivateKeyUsagePeriod(NOW - DAY, NOW + 2000 * DAY)))
+change("valid-path", lambda p: p[1].set(x509.NameConstraints([x509.DirectoryName(name("Others"))], None), True))
+change("valid-path", lambda p: p[2].set(x509.NameConstraints(None, [x509.DirectoryName(p[0].subject)]), True))
+
+
+@breaks("valid-path")
+def _no_common_policy(parts: list[Part]) -> None:
+    parts[1].set(x509.PolicyConstraints(0, None), True)
+    parts[0].set(x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("1.2.3"), None)]))
+
+
 change("leaf-ends-first", lambda p: setattr(p[1], "not_after", NOW + 10 * DAY))
 
 change("etsi-organization", lambda p: setattr(p[0], "subject", name("TSA", organization="")))
@@ -191,10 +202,13 @@ change("etsi-key-algorithm", lambda p: setattr(p[0], "key", key("ed25519")))
 change("etsi-signature-digest", lambda p: setattr(p[0], "digest", hashes.SHA3_256()))
 change("etsi-key-usage", lambda p: p[0].drop(x509.KeyUsage))
 change("etsi-key-usage", lambda p: p[0].set(usage("digital_signature"), False))
-change("etsi-key-usage", lambda p: p[0].set(usage("digital_signature", "data_encipherment"), True))
 change("etsi-private-key-usage-period", lambda p: p[0].drop(x509.PrivateKeyUsagePeriod))
 change("etsi-private-key-usage-period", lambda p: p[0].set(x509.PrivateKeyUsagePeriod(NOW - DAY, NOW + 1000 * DAY)))
 change("etsi-authority-key-identifier", lambda p: p[0].drop(x509.AuthorityKeyIdentifier))
+change(
+    "etsi-authority-key-identifier",
+    lambda p: p[0].set(x509.AuthorityKeyIdentifier(None, [x509.DirectoryName(p[2].subject)], p[1].serial_number)),
+)
 change("etsi-certificate-policies", lambda p: p[0].drop(x509.CertificatePolicies))
 change("etsi-revocation", lambda p: p[0].drop(x509.CRLDistributionPoints))
 change("etsi-issuer-address", lambda p: p[0].drop(x509.AuthorityInformationAccess))

@@ -55,6 +55,26 @@ def test_a_malformed_extension_fails_and_does_not_crash() -> None:
     assert any("malformed" in finding.reason for finding in findings if finding.outcome is Outcome.FAIL)
 
 
+def test_a_self_issued_ca_counts_for_no_path_length() -> None:
+    """RFC 5280 6.1.4 (l): a CA that changed its key may stand in the chain twice."""
+    leaf, middle, root = right_chain()
+    former = right_chain()[1]
+    middle.set(x509.AuthorityKeyIdentifier.from_issuer_public_key(former.key.public_key()))
+    former.set(x509.AuthorityKeyIdentifier.from_issuer_public_key(root.key.public_key()))
+    former.set(x509.SubjectKeyIdentifier.from_public_key(former.key.public_key()))
+    findings = judge(case_of([leaf, middle, former, root]).replace(fraction_digits=[0]), PROFILES)
+    assert [finding for finding in findings if finding.outcome is not Outcome.PASS] == []
+
+
+def test_a_chain_that_is_broken_otherwise_is_not_refused_twice() -> None:
+    parts = right_chain()
+    parts[1].set(x509.NameConstraints(None, [x509.DirectoryName(parts[0].subject)]), True)
+    parts[0].drop(x509.ExtendedKeyUsage)
+    found = {finding.rule.name: finding for finding in judge(case_of(parts))}
+    assert found["valid-path"].outcome is Outcome.NOT_JUDGED
+    assert "leaf-usage-timestamping is broken" in found["valid-path"].reason
+
+
 def test_without_a_key_what_needs_one_is_not_judged() -> None:
     case = case_of(right_chain()).replace(public_key=None, algorithm=None)
     found = {f.rule.name: f for f in judge(case, PROFILES) if f.outcome is Outcome.NOT_JUDGED}

@@ -174,6 +174,35 @@ def test_v4_several_ids_are_legal_and_the_first_is_the_signers() -> None:
     refused(SigningCertificateError, "V4", lambda: verify(reply))
 
 
+@pytest.mark.parametrize("second", [True, False], ids=["second version", "first version"])
+@pytest.mark.parametrize(
+    ("further", "after"),
+    [
+        (der.null(), b""),
+        (der.sequence(), b""),
+        (der.sequence(der.octet_string(bytes(32)), der.null()), b""),
+        (der.sequence(der.octet_string(bytes(32)), b"", der.sequence(), der.null()), b""),
+        (b"", der.octet_string(b"policies")),
+        (b"", der.sequence(der.octet_string(b"policy"))),
+        (b"", der.sequence(der.sequence(der.octet_string(b"policy")))),
+        (b"", der.sequence() + der.null()),
+    ],
+)
+def test_v4_what_follows_the_first_id_is_ids_and_policies(*, second: bool, further: bytes, after: bytes) -> None:
+    """RFC 5035 3: what other readers cannot read must not have a meaning here."""
+    own = (forge.ess_cert_id_v2 if second else forge.ess_cert_id)(CHAIN.signer.der)
+    odd = der.sequence(der.sequence(own, further), after)
+    reply = with_ess(v2=odd) if second else with_ess(v1=odd)
+    refused(SigningCertificateError, "V4", lambda: verify(reply))
+
+
+def test_v4_policies_may_follow_the_ids() -> None:
+    ids = der.sequence(forge.ess_cert_id_v2(CHAIN.signer.der))
+    policies = der.sequence(der.sequence(der.oid("1.2.3")), der.sequence(der.oid("1.2.4"), der.sequence()))
+    assert verify(with_ess(v2=der.sequence(ids, policies))).status == 0
+    assert verify(with_ess(v2=der.sequence(ids, der.sequence()))).status == 0
+
+
 def test_v4_issuer_serial_matches_if_present() -> None:
     without = forge.ess_cert_id_v2(CHAIN.signer.der, issuer_serial=b"")
     assert verify(with_ess(v2=forge.signing_certificate(without))).status == 0

@@ -13,7 +13,7 @@ from tests.paths.revocation_material import CHAIN, DAY, GEN_TIME, NOW, RECENTLY,
 from tsa_core.paths.errors import CertificateRevoked, RevocationUnknown
 from tsa_core.paths.findings import RevocationStatus
 from tsa_core.paths.revocation import RevocationScope
-from tsa_core.protocol import der
+from tsa_core.protocol import der, oids
 from tsa_core.testing import forge
 from tsa_core.testing.forged_pki import Extension, Issued, ca_extensions, issue, key_usage, signer_extensions
 from tsa_core.testing.forged_revocation import (
@@ -167,6 +167,18 @@ def test_an_unknown_critical_extension(where: str) -> None:
     refused(r"unknown critical extension, 1\.2\.3\.4", answer(**unknown))
     with pytest.raises(CertificateRevoked):
         check(ocsp=[answer(revoked=AFTER, reason=KEY_COMPROMISE, **unknown)])
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        der.sequence(der.tlv(der.OCTET_STRING, der.oid(oids.SHA1)[2:])),
+        der.sequence(der.oid(oids.SHA1), der.integer(1)),
+        der.sequence(der.oid(oids.SHA1), der.null(), der.null()),
+    ],
+)
+def test_a_cert_id_whose_hash_is_no_algorithm_identifier_proves_nothing(identifier: bytes) -> None:
+    refused(r"r\.ocsp cannot be read: ", answer(hash_identifier=identifier))
 
 
 def test_an_unsupported_hash_in_a_cert_id_is_named() -> None:

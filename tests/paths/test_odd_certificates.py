@@ -94,6 +94,23 @@ def test_an_extension_that_cannot_be_parsed_and_is_not_critical_is_passed_over(
     assert all(oid in note.text for note in path.notes)
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (der.tlv(der.BOOLEAN, b"\xff\xff"),),
+        (der.tlv(der.BOOLEAN, b"\x00\xff"),),
+        (der.boolean(True), der.tlv(der.INTEGER, b"\x00\x00")),
+        (der.boolean(True), der.tlv(der.INTEGER, b"\xff")),
+        (der.boolean(True), der.integer(0), der.integer(0)),
+    ],
+)
+def test_basic_constraints_that_are_not_even_ber_make_no_ca(parts: tuple[bytes, ...]) -> None:
+    constraints = Extension(BASIC_CONSTRAINTS, der.sequence(*parts), True)
+    middle = encoded("CA", issuer=ROOT, key_number=2, extensions=(constraints,))
+    with pytest.raises(PathError, match=r"extension that cannot be read|is not a CA"):
+        build(encoded("Target", issuer=middle, key_number=3), middle)
+
+
 @pytest.mark.parametrize("oid", [CERTIFICATE_POLICIES, SUBJECT_KEY_IDENTIFIER, SUBJECT_ALTERNATIVE_NAME, "2.5.29.31"])
 def test_a_critical_extension_that_cannot_be_parsed_is_refused_by_name(oid: str) -> None:
     with pytest.raises(PathError, match=rf"extension that cannot be read, {oid}"):

@@ -33,6 +33,7 @@ from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.errors import PathError
 from tsa_core.paths.validation import Inputs, Outputs, check_authority, validate_path
 from tsa_core.protocol import der
+from tsa_core.protocol.reply import values_of
 
 ROOT = encoded("Root", extensions=CA)
 P1, P2, P3 = "1.2.3.1", "1.2.3.2", "1.2.3.3"
@@ -153,6 +154,18 @@ def test_names_that_differ_otherwise_are_not(other: bytes) -> None:
         build(target, middle)
     with pytest.raises(PathError, match="names another issuer"):
         validate(target, middle, ROOT)
+
+
+def test_an_attribute_that_an_rdn_has_twice_is_not_one_attribute() -> None:
+    """RDNs have the same number of attributes, or they differ (RFC 5280 7.1)."""
+    once = name((COMMON_NAME, "Ca Nr 1"))
+    (attribute,) = values_of(values_of(once[2:])[0][2:])
+    twice = der.sequence(der.set_of(attribute, attribute))
+    for own, stated in ((once, twice), (twice, once)):
+        middle = encoded(own, issuer=ROOT, key_number=1, extensions=CA)
+        target = encoded("Target", issuer=middle, issuer_name=stated, key_number=2)
+        with pytest.raises(PathError, match="neither a trusted root nor at hand"):
+            build(target, middle)
 
 
 def test_letters_fold_beyond_ascii() -> None:

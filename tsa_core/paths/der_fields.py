@@ -148,11 +148,11 @@ def read_integer(value: bytes, what: str) -> int:
     return int.from_bytes(content, "big", signed=True)
 
 
-def read_boolean(content: bytes, what: str) -> bool:
-    """Return a BOOLEAN by its content."""
-    if content not in {b"\x00", b"\xff"}:
+def read_boolean(content: bytes, what: str, *, lenient: bool = False) -> bool:
+    """Return a BOOLEAN by its content; `lenient` takes any octet but zero for TRUE, as BER does."""
+    if len(content) != 1 or not (lenient or content in b"\x00\xff"):
         raise EncodingError(f"{what} is neither TRUE nor FALSE")
-    return content == b"\xff"
+    return content != b"\x00"
 
 
 def read_extension_list(fields: Fields, what: str, *, lenient: bool = False) -> Extensions:
@@ -168,7 +168,7 @@ def read_extension_list(fields: Fields, what: str, *, lenient: bool = False) -> 
         critical = False
         if one.tag == der.BOOLEAN:
             content = one.content(der.BOOLEAN, "critical")
-            critical = any(content) if lenient else read_boolean(content, f"the criticality of {oid} in {what}")
+            critical = read_boolean(content, f"the criticality of {oid} in {what}", lenient=lenient)
         value = one.content(der.OCTET_STRING, f"the extension {oid} of {what}")
         one.finish(f"the extension {oid} of {what}")
         if oid in extensions:

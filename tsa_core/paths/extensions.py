@@ -11,10 +11,11 @@ from typing import Any, Final
 from cryptography import exceptions, x509
 from cryptography.x509.oid import ExtensionOID
 
-from tsa_core.paths.der_fields import Extension, Fields, read_extension_list
+from tsa_core.paths.der_fields import Extension, Fields, read_boolean, read_extension_list
 from tsa_core.paths.names import contents, elements
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
+from tsa_core.protocol.tstinfo_reader import read_integer
 from tsa_core.values import Value
 
 POLICY_MAPPINGS: Final = x509.ObjectIdentifier("2.5.29.33")
@@ -128,14 +129,14 @@ def _basic_constraints(value: bytes) -> x509.BasicConstraints:
     fields = list(elements(value, start, end))
     ca = False
     if fields and fields[0][0] == der.BOOLEAN:
-        ca = any(value[fields[0][2] : fields[0][3]])
+        ca = read_boolean(value[fields[0][2] : fields[0][3]], "cA", lenient=True)
         del fields[0]
     if not fields:
         return x509.BasicConstraints(ca=ca, path_length=None)
     ((tag, _, first, last),) = fields
-    if tag != der.INTEGER or not 1 <= last - first <= 4:
+    if tag != der.INTEGER or last - first > 4:
         raise EncodingError("pathLenConstraint is not a small INTEGER")
-    return x509.BasicConstraints(ca=ca, path_length=int.from_bytes(value[first:last], "big", signed=True))
+    return x509.BasicConstraints(ca=ca, path_length=read_integer(value, first, last))
 
 
 def _certificate_policies(value: bytes) -> x509.CertificatePolicies:

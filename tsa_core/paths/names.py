@@ -81,10 +81,15 @@ def contents(data: bytes, tag: int, what: str) -> tuple[int, int]:
 @lru_cache(maxsize=512)
 def canonical_name(encoded: bytes) -> CanonicalName:
     """Return a Name in the form in which equal names are equal (RFC 5280 7.1); raises EncodingError."""
-    return tuple(
-        frozenset((attribute, _canonical_value(tag, value)) for attribute, tag, value in rdn)
-        for rdn in _attributes(encoded)
-    )
+    return tuple(map(_canonical_rdn, _attributes(encoded)))
+
+
+def _canonical_rdn(attributes: list[tuple[bytes, int, bytes]]) -> frozenset[tuple[bytes, str | bytes]]:
+    found = frozenset((attribute, _canonical_value(tag, value)) for attribute, tag, value in attributes)
+    if len(found) != len(attributes):
+        # RDNs are equal only with as many attributes (RFC 5280 7.1), and a set would count this one once.
+        raise EncodingError("a relative distinguished name has the same attribute twice")
+    return found
 
 
 def comparable_name(encoded: bytes) -> CanonicalName:

@@ -19,6 +19,7 @@ from tsa_core.paths.reasons import ALL_REASONS
 from tsa_core.paths.statements import Moment, Statement, label, why_not_current, why_silent_about_expired
 from tsa_core.protocol import der, oids
 from tsa_core.protocol.errors import EncodingError
+from tsa_core.protocol.tstinfo_reader import hash_identifier
 
 ResponderCheck = Callable[[PathCertificate, PathCertificate], None]
 """Raises a VerificationError when a responder, appointed by an issuer, was revoked."""
@@ -134,10 +135,7 @@ def _why_not_understood(response: OCSPResponse, single: SingleResponse, evidence
 
 def hash_of_cert_id(identifier: bytes) -> hashes.HashAlgorithm:
     """Return the hash of a CertID's AlgorithmIdentifier; raises EncodingError for one that is not supported."""
-    _, start, end = der.read(identifier, 0, len(identifier))
-    _, content, after = der.read(identifier, start, end)
-    der.check_oid(identifier[content:after])
-    oid = der.dotted(identifier[start:after])
+    oid = hash_identifier(identifier)
     if oid not in _HASHES:
         raise EncodingError(f"it names certificates by the hash algorithm {oid}, which is not supported")
     return _HASHES[oid]

@@ -190,20 +190,32 @@ def _check_algorithm_protection(info: SignerInfo) -> None:
 
 @lru_cache(maxsize=64)
 def _certificate_id(second: bool, encoded: bytes) -> CertificateID:
-    """Read the first id of a signing-certificate attribute, of the second version or the first."""
+    """Read the first id of a signing-certificate attribute, of the second version or the first.
+
+    What follows it, further ids and policies, need only be what it must be (RFC 5035 3 and 5).
+    """
     try:
-        identifiers = _parts(_parts(encoded)[0])
-        parts = list(_parts(identifiers[0]))
-        algorithm = SHA256 if second else SHA1  # RFC 5035 4; the first version knows no other
-        if second and parts[0][0] == der.SEQUENCE:
-            algorithm = digest_algorithm(parts.pop(0), "the ESSCertIDv2")
-        tag, start, end = der.read(parts[0], 0, len(parts[0]))
-        if tag != der.OCTET_STRING or len(parts) > 2:
-            raise EncodingError("an ESSCertID has parts that it must not have")
-        issuer_serial = _issuer_serial(parts[1]) if len(parts) == 2 else None
-        return CertificateID(algorithm, parts[0][start:end], issuer_serial)
+        identifiers, *further = _parts(encoded)
+        policies = _parts(further[0]) if further else ()
+        if len(further) > 1 or any(_parts(policy)[0][0] != der.OBJECT_IDENTIFIER for policy in policies):
+            raise EncodingError("something else than policies follows the ids")
+        first, *_ = [_read_id(second, identifier) for identifier in _parts(identifiers)]
     except (EncodingError, IndexError, ValueError) as error:
         raise SigningCertificateError(f"the signing-certificate attribute cannot be read: {error}") from None
+    hash_algorithm, certificate_hash, issuer_serial = first
+    # RFC 5035 4; the first version knows no other hash than SHA-1.
+    algorithm = digest_algorithm(hash_algorithm, "the ESSCertIDv2") if hash_algorithm else SHA256 if second else SHA1
+    return CertificateID(algorithm, certificate_hash, issuer_serial)
+
+
+def _read_id(second: bool, encoded: bytes) -> tuple[bytes, bytes, tuple[bytes, bytes] | None]:
+    """Return the hash's AlgorithmIdentifier, empty where it is left out, the hash, and issuer and serial number."""
+    parts = list(_parts(encoded))
+    algorithm = parts.pop(0) if second and parts[0][0] == der.SEQUENCE else b""
+    tag, start, end = der.read(parts[0], 0, len(parts[0]))
+    if tag != der.OCTET_STRING or len(parts) > 2:
+        raise EncodingError("an ESSCertID has parts that it must not have")
+    return algorithm, parts[0][start:end], _issuer_serial(parts[1]) if len(parts) == 2 else None
 
 
 def _issuer_serial(encoded: bytes) -> tuple[bytes, bytes]:

@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tsa_core.conformance.chains.rule import ChainCase, Rule, extension, extensions, rule
+from tsa_core.conformance.chains.path import START_RULES
+from tsa_core.conformance.chains.rule import ChainCase, NotJudged, Outcome, Rule, extension, extensions, rule
+from tsa_core.paths.building import PathBuilder
+from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.certificate import serial_number as serial_number_of
 from tsa_core.paths.chains import title
+from tsa_core.paths.errors import VerificationError
+from tsa_core.paths.validation import Inputs
 from tsa_core.protocol import oids
 
 _WEAK: Final = frozenset({"md5", "sha1"})
@@ -123,6 +129,21 @@ def private_key_usage_period(case: ChainCase) -> str | None:
     return None
 
 
+@rule("valid-path", clause="RFC 5280 6.1")
+def valid_path(case: ChainCase) -> str | None:
+    """A verifier finds the path valid: also its name constraints and policies, which no other rule judges."""
+    for other in (*START_RULES, *GENERAL_RULES):
+        if other.level == "must" and other.name != "valid-path" and other.judge(case).outcome is Outcome.FAIL:
+            raise NotJudged(f"the rule {other.name} is broken already")
+    leaf, *intermediates, root = map(PathCertificate, case.certificates)
+    inputs = Inputs(time=case.at, purposes=frozenset({ExtendedKeyUsageOID.TIME_STAMPING}))
+    try:
+        PathBuilder([root], intermediates, inputs).build(leaf, (), case.at)
+    except VerificationError as error:
+        return f"a verifier refuses this chain: {error}"
+    return None
+
+
 @rule("leaf-ends-first", clause="RFC 5280 6.1; decision 023", level="should")
 def leaf_ends_first(case: ChainCase) -> str | None:
     """No CA's certificate ends before the TSA's, because the tokens would end with it."""
@@ -143,5 +164,6 @@ GENERAL_RULES: Final[Sequence[Rule]] = (
     critical_extensions,
     rsa_pss_key,
     private_key_usage_period,
+    valid_path,
     leaf_ends_first,
 )

@@ -12,9 +12,13 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from tsa_core.conformance.chains.contents import other_usages
 from tsa_core.conformance.chains.rule import ChainCase, NotJudged, Rule, extension, key_strength, rule
+from tsa_core.paths.certificate import PathCertificate
 from tsa_core.paths.chains import MAX_CERTIFICATES, issued_by, title
 from tsa_core.protocol.signatures import MIN_RSA_BITS, describe_key, key_fingerprint, public_key_info
+
+_SIGNING: Final = frozenset({"digital_signature", "content_commitment"})
 
 
 @rule("chain-length", clause="RFC 3161 2.4.1; reference system")
@@ -109,12 +113,9 @@ def leaf_signs(case: ChainCase) -> str | None:
 def leaf_signs_only(case: ChainCase) -> str | None:
     """The TSA's key usage, if there is one, allows nothing but signatures."""
     usage = extension(case.leaf, x509.KeyUsage)
-    if usage is None:
+    if usage is None or not (others := other_usages(usage.value, allowed=_SIGNING)):
         return None
-    value = usage.value
-    if not (value.key_cert_sign or value.crl_sign or value.key_encipherment or value.key_agreement):
-        return None
-    return f"the key usage of the {title(case.leaf)} allows more than signatures; a TSA's key is for that alone"
+    return f"the key usage of the {title(case.leaf)} allows more than signatures: {', '.join(others)}"
 
 
 @rule("authorities-are-cas", clause="RFC 5280 6.1.4 (k)")
@@ -140,11 +141,13 @@ def authorities_sign_certificates(case: ChainCase) -> str | None:
 @rule("path-length", clause="RFC 5280 6.1.4 (l), (m)")
 def path_length(case: ChainCase) -> str | None:
     """No CA has more CAs below it than it allows."""
-    for below, certificate in enumerate(case.authorities):
+    below = 0
+    for certificate in case.authorities:
         constraints = extension(certificate, x509.BasicConstraints)
         limit = constraints.value.path_length if constraints else None
         if limit is not None and below > limit:
             return f"the {title(certificate)} allows {limit} CA certificate(s) below it, the chain has {below}"
+        below += not PathCertificate(certificate).self_issued
     return None
 
 
