@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr, TypeAdapter
 
 from tsa_core.api import ConfigError, files, key_file, read_file
 from tsa_core.api.errors import UnavailableError
+from tsa_core.api.fields import Secret
 from tsa_core.testing import wait_until
 
 
@@ -179,3 +181,16 @@ def test_group_that_is_not_the_servers_is_others(
     monkeypatch.setattr(os, "getgroups", lambda: [group + 2])
     read_key(path)
     assert "is open to other users (mode 0440); chmod 600" in caplog.text
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o644, True)])
+def test_a_secret_in_a_file_that_others_may_read_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool
+) -> None:
+    path = tmp_path / "password"
+    path.write_text("hunter2")
+    path.chmod(mode)
+    secret: SecretStr = TypeAdapter(Secret).validate_python({"file": str(path)})
+    assert secret.get_secret_value() == "hunter2"
+    expected = [f"the secret {path} is open to other users (mode 0644); chmod 600 {path}"] if warned else []
+    assert [record.getMessage() for record in caplog.records] == expected

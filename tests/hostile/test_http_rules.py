@@ -228,3 +228,19 @@ def test_one_blank_line_before_a_request_is_forgiven(target: Target) -> None:
     accepted(target, b"\r\n" + GOOD)
     if target.name == "waitress":
         assert refused(target, b"\r\n\r\n").status == 400
+
+
+CLIENT_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(1, 240))
+
+
+@pytest.mark.parametrize("size", [1, 5, len(CLIENT_HELLO)])
+def test_a_tls_handshake_where_plain_http_is_spoken_is_refused_at_once(target: Target, size: int) -> None:
+    """It has no blank line: who answers nothing keeps a client that was given https for http until it gives up."""
+    if target.scheme == "http":
+        received, closed = target.exchange_until(CLIENT_HELLO[:size])
+        assert closed
+        (reply,) = replies(received)
+        assert reply.status == 400
+        if target.name == "waitress":
+            assert json.loads(reply.body)["message"] == "this is TLS, and plain HTTP is spoken here"
+    accepted(target, GOOD.replace(REQUEST, b"\x16" + REQUEST[1:]))

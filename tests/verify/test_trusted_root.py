@@ -55,6 +55,23 @@ def test_each_signer_is_trusted_in_its_time(embedded: bool) -> None:
     assert verify(SUCCESSOR, CHANGE + DAY, embedded=embedded).trust_anchor == CHAIN.root.certificate
 
 
+def test_a_window_counts_under_both_of_its_names() -> None:
+    """The JSON of Protocol Buffers knows a field by the name in lowerCamelCase and by the one of the message."""
+    other_name = json.dumps(DOCUMENT).replace('"validFor"', '"valid_for"').encode()
+    reply = forge.reply(
+        forge.token(CHAIN.signer, forge.tst_info(gen_time=CHANGE + DAY), certificates=[CHAIN.signer.der])
+    )
+    with pytest.raises(PathError, match="is trusted until"):
+        Verifier(TrustStore.from_trusted_root(other_name)).verify_response(reply, artifact=b"hello")
+
+
+@pytest.mark.parametrize("second", ["validFor", "valid_for"])
+def test_a_window_that_is_there_twice_is_refused(second: str) -> None:
+    twice = json.dumps(DOCUMENT).replace('"validFor": {', f'"{second}": {{}}, "validFor": {{', 1).encode()
+    with pytest.raises(PathError, match="two fields of one name"):
+        TrustStore.from_trusted_root(twice)
+
+
 def test_the_ends_of_a_window_belong_to_it() -> None:
     verify(CHAIN.signer, CHANGE)
     verify(SUCCESSOR, CHANGE)

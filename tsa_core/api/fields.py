@@ -129,7 +129,7 @@ def _resolve_secret(value: object) -> object:
         path = resolve_path(Path(value["file"]))
         note_file(path)
         try:
-            return read_file(path, "secret", limit=_MAX_SECRET_OCTETS).decode("utf-8").rstrip("\r\n")
+            return read_file(path, "secret", limit=_MAX_SECRET_OCTETS, private=True).decode("utf-8").rstrip("\r\n")
         except UnavailableError:
             raise
         except ConfigError as error:

@@ -74,12 +74,12 @@ def _remedy(error: OSError, path: Path) -> str:
     return "; name the file itself" if error.errno == errno.EISDIR else ""
 
 
-def read_file(path: Path, what: str, *, limit: int) -> bytes:
+def read_file(path: Path, what: str, *, limit: int, private: bool = False) -> bytes:
     """Return the bytes of a file that the operator has named, and `limit` bytes at the most.
 
     `what` is what should be in it, in the operator's words: "private key". A wrong path, to a disk image or a device,
-    fills no memory. Raises ConfigError when the file cannot be read or is larger, UnavailableError when it takes too
-    long.
+    fills no memory. A `private` one, of a password for example, is warned of when others may read it. Raises
+    ConfigError when the file cannot be read or is larger, UnavailableError when it takes too long.
     """
 
     def read() -> bytes:
@@ -88,6 +88,8 @@ def read_file(path: Path, what: str, *, limit: int) -> bytes:
             while len(data) <= limit and (more := stream.read(limit + 1 - len(data))):
                 data += more
             _check_fifo(stream, len(data), what, path)
+            if private:
+                _warn_of_readers(os.fstat(stream.fileno()), what, path)
             return data
 
     data = unless_it_hangs(read, what, path)
@@ -164,7 +166,7 @@ def _check_fifo(stream: FileIO, length: int, what: str, path: Path) -> None:
 
 
 def _warn_of_readers(found: os.stat_result, what: str, path: Path) -> None:
-    """Warn when others than this process's user may read a key.
+    """Warn when others than this process's user may read a key or another secret.
 
     A file of somebody else that this process may read by its group alone is as private as it can be: Kubernetes mounts
     Secrets like that, as root's with mode 0440 and the group of `fsGroup`. So is root's for root: the server may be

@@ -46,12 +46,20 @@ def _document(data: bytes) -> Mapping[str, Any]:
     if len(data) > _MAX_OCTETS:
         raise _unreadable(f"it has more than {_MAX_OCTETS} bytes")
     try:
-        document = json.loads(data)
+        document = json.loads(data, object_pairs_hook=_each_once)
     except (ValueError, RecursionError):
         raise _unreadable("it is not JSON") from None
     if not isinstance(document, dict) or document.get("mediaType") not in MEDIA_TYPES:
         raise _unreadable(f"its mediaType is none of {' and '.join(MEDIA_TYPES)}")
     return document
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; raises PathError for two fields of one name, of which readers differ."""
+    found = dict(pairs)
+    if len(found) != len(pairs) or ("validFor" in found and "valid_for" in found):
+        raise _unreadable("it has an object with two fields of one name")
+    return found
 
 
 def _authority(entry: object, place: str) -> TrustedAuthority:
@@ -60,7 +68,8 @@ def _authority(entry: object, place: str) -> TrustedAuthority:
     if not 1 <= len(encoded) <= _MAX_CERTIFICATES:
         raise _unreadable(f"{place} has {len(encoded)} certificates")
     certificates = [_certificate(each, place) for each in encoded]
-    window = entry.get("validFor") if isinstance(entry, dict) else None
+    # The JSON of Protocol Buffers knows each field by two names, and a window that is not read is none.
+    window = entry.get("validFor", entry.get("valid_for")) if isinstance(entry, dict) else None
     if window is None:  # which is what JSON has for a field that is absent
         window = {}
     if isinstance(window, dict) and (unknown := window.keys() - {"start", "end"}):

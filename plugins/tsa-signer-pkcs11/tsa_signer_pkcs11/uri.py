@@ -58,7 +58,7 @@ class KeyUri:
         """Return the PIN that the URI gives; raises ConfigError when its file cannot be read."""
         if self.pin_source is None:
             return self.pin_value
-        data = read_file(self.pin_source, "PIN", limit=_MAX_PIN_OCTETS)
+        data = read_file(self.pin_source, "PIN", limit=_MAX_PIN_OCTETS, private=True)
         try:
             return SecretStr(data.decode("utf-8").rstrip("\r\n"))
         except UnicodeDecodeError:

@@ -34,6 +34,8 @@ _MAX_CACHED = 256
 _LENGTH = 2**62
 """Stands for the length of a reply whose head is a format."""
 _MAX_HEADER_OCTETS = 2048
+_TLS = b"\x16"
+"""How a TLS handshake begins, and no request line."""
 BODY_SLACK = 65_536
 """A body that is announced as longer than the limit, by this at most, is read and dropped: so its client, which sends
 it before it reads, gets the reply, and the connection is kept."""
@@ -88,6 +90,16 @@ class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
     def empty(self, _value: bool) -> None:
         """Refuse a head of blank lines alone: a client could keep its connection busy with them."""
         self.error = Refusal(HTTPStatus.BAD_REQUEST, "the head is empty")
+
+    def received(self, data: bytes) -> int:
+        """Take what has come and return how much of it belongs to this request."""
+        if data[:1] == _TLS and not (self.header_plus or self.headers_finished or self.completed):
+            # No blank line ever ends such a head, so that client and server would wait for each other.
+            self.error = Refusal(HTTPStatus.BAD_REQUEST, "this is TLS, and plain HTTP is spoken here")
+            self.completed = self.connection_close = True
+            return len(data)
+        taken: int = super().received(data)
+        return taken
 
     @classmethod
     def whole(cls, adj: Any, data: bytes) -> Parser | None:
