@@ -74,6 +74,14 @@ def test_oldest_files_are_missed_unless_the_line_before_is_given(path: Path, tmp
     assert f"and not {before}" in wrong.stdout
 
 
+def test_the_newest_file_is_missed_where_an_older_one_was_rotated(path: Path) -> None:
+    *older, newest = trail(path)
+    result = run("verify", *older)
+    assert result.exit_code == 0  # archived files may be verified alone
+    assert f"not checked: what follows {older[-1]}: it was rotated" in result.stderr
+    assert "it was rotated" not in run("verify", *older, newest).stderr
+
+
 def test_an_anchor_may_be_in_a_file(path: Path, tmp_path: Path) -> None:
     last = records(path)[-1]
     head = tmp_path / "auditfile.head"

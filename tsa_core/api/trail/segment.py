@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from tsa_core.api.trail.chain import BEGINNING, BrokenChainError, Hash, Link, check_line
 
-_FINAL_TYPES: Final = frozenset({"end", "close"})
+_ROTATED: Final = "end"
+_FINAL_TYPES: Final = frozenset({_ROTATED, "close"})
 ACCEPTED: Final = "audit.accepted"
 """The event that says what an operator has accepted: lines that are missing for good."""
 PRUNED: Final = "audit.pruned"
@@ -51,6 +52,7 @@ class SegmentReport:
 
     `first` is where the chain was before this segment, `last` where it is after it. `ended` says whether the last line
     is one that a process or a rotation writes when it is done: without it the segment is in use, or was cut off there.
+    `rotated` says that it is a rotation's, so that there was a segment that continues it.
     """
 
     name: str
@@ -62,6 +64,7 @@ class SegmentReport:
     refusals: int = 0
     begun: str = ""
     ended: bool = False
+    rotated: bool = False
     keyed: bool = False
     damage: str = ""
     unended: str = ""
@@ -131,7 +134,7 @@ def check_segment(
                 seen(segment, fields)
     except BrokenChainError as error:
         report.damage = f"line {report.lines + 1}: {error}"
-    report.ended = kind in _FINAL_TYPES
+    report.ended, report.rotated = kind in _FINAL_TYPES, kind == _ROTATED
     if not report.lines and not report.damage:
         report.damage = "it is empty"
     return report

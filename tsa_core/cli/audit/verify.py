@@ -79,6 +79,8 @@ def verify(anchor: Link | None, start: Link | None, anchor_roots: Path | None, a
         raise click.ClickException(f"line {anchor.seq} is not there with that hash: lines were cut off or rewritten")
     if not anchored.intact:
         raise click.ClickException("the trail and its anchors do not agree; each is named above")
+    for name in _continued_elsewhere(report):
+        console.tell(f"not checked: what follows {name}: it was rotated, and the file that continues it is not here")
     if anchor is None and not anchored.anchors:
         console.tell(_unchecked(keyed=all(segment.keyed for segment in report.segments)))
 
@@ -112,6 +114,12 @@ def _print(report: TrailReport, anchored: AnchorsReport) -> None:
         click.echo(f"DAMAGED: {printable(fault)}")
     for line in _anchor_lines(anchored):
         click.echo(printable(line))
+
+
+def _continued_elsewhere(report: TrailReport) -> list[str]:
+    """Return the files behind which others were written that are not here."""
+    begins = {segment.first for segment in report.segments}
+    return [each.name for each in report.segments if each.rotated and not each.damage and each.last not in begins]
 
 
 def _unchecked(*, keyed: bool) -> str:
