@@ -65,6 +65,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
 
     headers: dict[str, str]
     connection_close: bool
+    completed: bool
     body_rcv: FixedBody | WholeBody | ChunkedBody | None
     error: Refusal | None
     cached: _CachedHead | None = None
