@@ -93,7 +93,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
         self.error = Refusal(HTTPStatus.BAD_REQUEST, "the head is empty")
 
     def received(self, data: bytes) -> int:
-        """Take what has come and return how much of it belongs to this request."""
+        """Take received octets and return how many of them belong to this request."""
         if data[:1] == _TLS and not (self.header_plus or self.headers_finished or self.completed):
             # No blank line ever ends such a head, so that client and server would wait for each other.
             self.error = Refusal(HTTPStatus.BAD_REQUEST, "this is TLS, and plain HTTP is spoken here")
