@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from tsa_backends.commands import run_command
-from tsa_core.api import ConfigError, TsaError
+from tsa_core.api import ConfigError, TsaError, files
 from tsa_core.authority import load_chain
 from tsa_core.cli import init_files, init_targets, plugin_commands
 from tsa_core.cli.output_file import write_file
@@ -48,6 +48,8 @@ def modes(directory: Path) -> dict[str, str]:
 
 
 def test_for_systemd_the_settings_are_those_of_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(files, "_warn_of_readers", lambda found, *_: seen.append(stat.S_IMODE(found.st_mode)))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     result = init(tmp_path / "tsa", "--for", "systemd")
     assert result.exit_code == 0, result.output
@@ -69,6 +71,7 @@ def test_for_systemd_the_settings_are_those_of_the_unit(tmp_path: Path, monkeypa
     }
     assert stat.S_IMODE((tmp_path / "tsa").stat().st_mode) == 0o750
     assert f"chown -R root:tsa {tmp_path / 'tsa'}" in result.stderr
+    assert seen == [0o600], "nobody who made it is told to take it from the group that will read it"
     assert "tsa-sysusers.conf" in result.stderr
     assert (DEPLOY / "systemd" / "tsa-sysusers.conf").read_text().splitlines()[-1].startswith("u tsa ")
 

@@ -225,7 +225,8 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
     if authority.key_uri is None:
         password = authority.password or secrets.token_urlsafe(_PASSWORD_OCTETS)
         key = _encrypted(new_key(authority.algorithm), password)
-        write(directory / "tsa.key", key, "key of the TSA, encrypted")
+        # Until it was read back: who makes it may be another user than the one who reads it by its group.
+        write(directory / "tsa.key", key, "key of the TSA, encrypted", mode=0o600)
         secret = {"private": key.decode(), "password": password}
         if authority.password_variable is None:
             write(directory / "tsa.password", f"{password}\n".encode(), "its password")
@@ -244,6 +245,8 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
         )
         refuse_what_fails(judge(case, authority.profiles))
         _refuse_what_does_not_conform(directory / "tsa.toml", signer, chain)
+    if authority.key_uri is None:
+        (directory / "tsa.key").chmod(target.secret_mode)
     write(directory / "chain.pem", chain.pem(), "certificates: the TSA's, intermediate, root", mode=0o644)
     root = chain.certificates[-1].public_bytes(Encoding.PEM)
     write(directory / "root.pem", root, "the root's, for those who verify", mode=0o644)
