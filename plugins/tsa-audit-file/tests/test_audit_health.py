@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -13,7 +15,8 @@ from typing import Any
 import pytest
 
 from tsa_audit_file import proof
-from tsa_core.api import AuditError, HealthStatus
+from tsa_audit_file.tampering import fault_path
+from tsa_core.api import AuditError, ConfigError, HealthStatus
 from tsa_core.testing import sample_record
 
 from .trail import intact, open_sink, opened, records
@@ -202,3 +205,39 @@ def test_a_trail_that_was_tampered_with_is_red(path: Path) -> None:
     sink.write(sample_record(1))
     os.truncate(path, path.stat().st_size - 10)
     assert "nobody has accepted it" in sink.health().reason
+
+
+@contextmanager
+def no_descriptor_free() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_without_a_free_descriptor_no_token_leaves_and_nothing_is_called_tampering(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is looked at once a second cannot be opened then; that says nothing about the trail."""
+    monkeypatch.setattr("tsa_audit_file.shared_file._LOOK_SECONDS", 0.0)
+    with opened(path) as sink:
+        sink.write(sample_record())
+        with no_descriptor_free():
+            with pytest.raises(AuditError, match="Too many open files"):
+                sink.write(sample_record())
+            assert sink.health() == HealthStatus(
+                healthy=False, reason="the audit file cannot be written: Too many open files"
+            )
+        assert not fault_path(path).exists()
+        sink.write(sample_record())
+        assert sink.health() == WELL
+
+
+def test_a_start_without_a_free_descriptor_says_so(path: Path) -> None:
+    open_sink(path).close()
+    with no_descriptor_free(), pytest.raises(ConfigError, match="Too many open files"):
+        open_sink(path)
+    with opened(path) as sink:
+        assert sink.health() == WELL

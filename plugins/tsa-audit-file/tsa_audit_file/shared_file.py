@@ -273,7 +273,9 @@ class SharedFile:
 
     def _note_fault(self, fault: Fault) -> None:
         """Remember a fault, and let go of the file."""
-        remembered = read_fault(self.path)
+        remembered = None
+        with contextlib.suppress(OSError):
+            remembered = read_fault(self.path)
         if remembered is not None and remembered.accepted < fault.accepted:
             forget_fault(self.path)  # written while an operator accepted it
             remembered = None

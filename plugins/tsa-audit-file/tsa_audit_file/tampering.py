@@ -68,7 +68,10 @@ def write_fault(path: Path, fault: Fault) -> None:
 
 
 def read_fault(path: Path) -> Fault | None:
-    """Return the fault that is remembered, None when there is none; a file that cannot be read is one."""
+    """Return the fault that is remembered, None when there is none; a file that may not or cannot be read is one.
+
+    Raises OSError for what says nothing about the file: no descriptor is free, or there is no memory.
+    """
     try:
         with fault_path(path).open("rb") as stream:
             document = json.loads(stream.read(_MAX_OCTETS))
@@ -76,7 +79,7 @@ def read_fault(path: Path) -> Fault | None:
         return Fault(str(document["reason"]), Link(int(number), digest), str(document["accepted"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (PermissionError, IsADirectoryError, ValueError, TypeError, KeyError):
         return Fault(f"{fault_path(path).name} is there, and cannot be read", Link(0, NOTHING), "")
 
 
