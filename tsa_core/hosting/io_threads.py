@@ -15,6 +15,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
+from tsa_core.hosting.system_limits import NO_THREAD
 from tsa_core.http.dispatching import Overtaken
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,8 @@ class IoThreads:
         The deadline is a time of the monotonic clock, infinite before the server is told to stop.
         """
         self._take_on()
+        if self._stand_by is None:
+            raise RuntimeError(NO_THREAD)
         self._go_on()
         try:
             while not self._ended.acquire(timeout=_LOOK_SECONDS):

@@ -18,6 +18,7 @@ from tsa_core.hosting.pid_file import PidFile
 from tsa_core.hosting.sockets import Listeners, open_listeners
 from tsa_core.hosting.start_wait import StartWait, ToldToStop
 from tsa_core.hosting.strategy import ServeJob, Strategy
+from tsa_core.hosting.system_limits import limits_in_words
 from tsa_core.hosting.tls_files import check_tls_files
 from tsa_core.http.observability import Observability
 
@@ -39,7 +40,8 @@ def serve(
     ending = Ending(
         settings.server.graceful_timeout, slack=PROCESS_SLACK_SECONDS, exit_code=lambda _: 0, last_words=stopped
     )
-    answered = _serve(settings, announce, read_again or (lambda: settings), ending)
+    with limits_in_words():
+        answered = _serve(settings, announce, read_again or (lambda: settings), ending)
     hangs = ending.finish()
     stopped(answered)
     if hangs:

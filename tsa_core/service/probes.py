@@ -74,6 +74,7 @@ class Probe:
                 try:
                     thread.start()
                 except (RuntimeError, MemoryError) as error:
+                    self._thread = None
                     log.warning("%s cannot be asked for its health now: %s", self.cause.check, error)
                     return False
             self._asked = monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from granian._granian import SocketHolder
@@ -11,6 +12,7 @@ from granian.constants import Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from tsa_core.api import ConfigError
 from tsa_core.config import ServerSettings
 from tsa_core.hosting.granian.rsgi import RsgiApplication
 from tsa_core.hosting.granian.settings import KEEP_LOGGING, http_options
@@ -48,8 +50,13 @@ def embedded_server(
 ) -> EmbeddedServer:
     """Return a server on `listening`; the caller runs its `serve()` in an event loop.
 
-    HTTP/1 only, unless the setting `http2` is on.
+    HTTP/1 only, unless the setting `http2` is on. Raises ConfigError where the working directory has been removed:
+    granian asks for it.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError("the working directory has been removed; start the server in another one") from None
     host, port = ("", 0) if listening.family == socket.AF_UNIX else listening.getsockname()[:2]
     files: dict[str, Any] = {}
     if tls:

@@ -21,6 +21,7 @@ from tsa_core.api import ConfigError, TemporaryFailure, TsaError, UnavailableErr
 from tsa_core.hosting.answered import Answered
 from tsa_core.hosting.ending import KILL_SLACK_SECONDS
 from tsa_core.hosting.notify import notify_stopping
+from tsa_core.hosting.system_limits import limits_in_words
 from tsa_core.hosting.workers.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -215,7 +216,8 @@ class WorkerPool:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
-            answered = self._work(lambda message: report.send({"serves": True, **message}), slot)
+            with limits_in_words():
+                answered = self._work(lambda message: report.send({"serves": True, **message}), slot)
             code = exit_code_of_worker(answered or Answered.ALL)
         except TsaError as error:
             if report.sent:
