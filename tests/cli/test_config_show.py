@@ -108,6 +108,11 @@ def test_no_secret_of_a_table_or_an_address_is_shown(tmp_path: Path) -> None:
         ("redis://:a@b@host:6379/0", "redis://:(hidden)@host:6379/0"),
         ("redis://:a%40b@host:6379/0", "redis://:(hidden)@host:6379/0"),
         ("https://host:8200/v1/a@b", "https://host:8200/v1/a@b"),
+        ("https://[::1]:8200/v1/a@b", "https://[::1]:8200/v1/a@b"),
+        ("'redis://tsa:a/b@c/d@host:6379/0' and", "'redis://tsa:(hidden)@host:6379/0' and"),
+        ("redis:/tsa:a/b@c@host", "redis:/tsa:(hidden)@host"),  # as a path
+        ("redis://tsa:1/b@host", "redis://tsa:1/b@host"),  # the port 1 of the host tsa
+        ("redis://tsa:1a/b?c#d@host:6379/0", "redis://tsa:(hidden)@host:6379/0"),
         ("pkcs11:token=my%20token", "pkcs11:token=my%20token"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tsa_backends.commands import run_command
 from tsa_core.cli import console
 from tsa_core.logs import set_up_logging
 
@@ -32,3 +33,35 @@ def test_it_is_whole_and_after_the_warnings(tmp_path: Path, monkeypatch: pytest.
             f"timestamp-server: error: second {number}",
         )
     ]
+
+
+ADDRESS = "redis://tsa:hunter2/hunter2@host:6379/0"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("serve", "--config", ADDRESS),
+        ("serve", "--graceful-timeout", ADDRESS),
+        ("serve", "--log-type", ADDRESS),
+        ("serve", ADDRESS),
+        (ADDRESS,),
+        ("plugins", "show", ADDRESS),
+        ("plugins", "new", ADDRESS),
+        ("audit", "verify", ADDRESS),
+    ],
+    ids=lambda words: " ".join(words[:-1]),
+)
+def test_it_quotes_no_password_of_an_address_in_the_wrong_place(command: tuple[str, ...]) -> None:
+    refused = run_command(*command)
+    assert refused.returncode == 2
+    assert "(hidden)@host" in refused.stderr
+    assert "hunter2" not in refused.stderr + refused.stdout
+
+
+@pytest.mark.parametrize("flags", [("--config", ADDRESS), ("--timeout", ADDRESS), (ADDRESS,)], ids=" ".join)
+def test_the_client_quotes_none(flags: tuple[str, ...]) -> None:
+    refused = run_command(*flags, "timestamp", program="timestamp-cli")
+    assert refused.returncode == 2
+    assert "(hidden)@host" in refused.stderr
+    assert "hunter2" not in refused.stderr

@@ -35,17 +35,20 @@ _SECRET_PARTS: Final = re.compile(
     r"""(?ix)
     ( (?:pin|passphrase|password|passwd|secret)(?:[-_]value)?= | [?&](?:[a-z_-]+[-_])?token= )
     [^;&\s]+? (?= ["'][])},.:]*(?:\s|$) | [;&\s] | $ )
-    | ( //[^/@:\s"']*: ) [^/\s]+ (?=@)"""
+    | ( (?:/|[a-z]:)/[^/@:\s"']*: ) [^/\s]+ (?=@)
+    | ( (?:/|[a-z]:)/[^/@:\s"'\[]*: ) (?! \d*[/?\#] ) \S+ (?=@)"""
 )
 """Values within a key's URI or an address that are secrets, as PKCS #11's pin-value, or the password before a host.
 
-A quote is a part of the value unless it ends the word: RFC 7512 lets PINs have them.
+A quote is a part of the value unless it ends the word: RFC 7512 lets PINs have them. What stands before a / is a
+password, too, when it is no port: no parser can read such an address, and all up to the last @ is left out. An address
+that was taken for a path has one slash.
 """
 
 
 def without_secret_parts(text: str) -> str:
     """Return a text, a key's URI or an address for example, without the PINs and passwords that are parts of it."""
-    return _SECRET_PARTS.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
+    return _SECRET_PARTS.sub(lambda found: f"{found[found.lastindex or 0]}{HIDDEN}", text)
 
 
 class ConfigError(TsaError):
@@ -71,10 +74,13 @@ def cannot_listen(message: str, error: OSError, *, path: str | None = None) -> C
 
 
 class PluginError(TsaError):
-    """A plugin that cannot be used: not installed, not loadable, two of one name, an unknown hook."""
+    """A plugin that cannot be used: not installed, not loadable, two of one name, an unknown hook.
+
+    As in a ConfigError, a PIN or password within a URI is left out of the text.
+    """
 
     def __init__(self, message: str, *, plugin: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(without_secret_parts(message))
         self.plugin = plugin
 
 

@@ -63,8 +63,13 @@ def echo(text: str, *, err: bool = False) -> None:
 def tell(line: str, *, start: str = "") -> None:
     """Print one line of a message on stderr; what is no printable character, and may be hostile, becomes a ?.
 
-    `start` is printed before it as it is. All of it is one write: the thread that writes the log may write, too.
+    A message may quote what somebody typed in the wrong place: a PIN or password within a URI is left out. `start` is
+    printed before it as it is. All of it is one write: the thread that writes the log may write, too.
     """
+    if "=" in line or ":/" in line:
+        from tsa_core.api.errors import without_secret_parts
+
+        line = without_secret_parts(line)
     echo(start + "".join(c if c.isprintable() else "?" for c in line), err=True)
 
 

@@ -35,6 +35,7 @@ def shown_url(text: str) -> str:
 
     try:
         parts = urlsplit(text)
+        _ = parts.port
     except ValueError:  # no address; what is before an @ may be a password all the same
         return text.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
