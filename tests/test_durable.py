@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tsa_core.durable import clear_scratch, replace_file
+from tsa_core.durable import clear_scratch, open_regular, replace_file
 
 
 def test_a_file_has_its_content_and_mode(tmp_path: Path) -> None:
@@ -67,3 +67,16 @@ def test_what_a_killed_process_left_is_in_the_scratch_folder(tmp_path: Path) -> 
     (scratch / "kept").write_bytes(b"whole")
     clear_scratch(scratch)
     assert {path.name for path in scratch.iterdir()} == {"kept", ".new-now"}
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path, Path("/dev/zero")):
+        with pytest.raises(OSError, match="it is no regular file") as caught:
+            open_regular(path)
+        assert caught.value.errno == errno.EINVAL
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "missing")
+    with os.fdopen(open_regular(tmp_path / "new", os.O_RDWR | os.O_CREAT, 0o600), "w+b") as file:
+        file.write(b"a")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600

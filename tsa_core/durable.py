@@ -6,8 +6,10 @@ It needs no package beside the standard library, and no other room: whoever keep
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -57,6 +59,18 @@ def replace_file(
             with suppress(OSError):
                 temporary.unlink()
     sync_folder(path.parent)
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
+    """Open a file as `os.open` does, and return its descriptor; a FIFO or a device is neither waited for nor used.
+
+    Raises OSError, with EINVAL for what is no regular file.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
 
 
 def clear_scratch(scratch: Path) -> None:

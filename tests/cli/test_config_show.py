@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tsa_backends.commands import run_command
-from tsa_core.api.errors import without_secret_parts
+from tsa_core.secret_parts import without_secret_parts
 
 pytestmark = pytest.mark.plugin("memory", "file", "ntp", "pkcs11", "auditfile")
 

@@ -195,7 +195,7 @@ def test_without_its_timestamp_the_protocol_is_written_and_the_exit_code_is_1() 
 
 @needs_file
 def test_pins_in_a_key_uri_are_not_told() -> None:
-    from tsa_core.api.errors import without_secret_parts
+    from tsa_core.secret_parts import without_secret_parts
 
     assert without_secret_parts("pkcs11:token=t;object=o?pin-value=1234&module-path=/m") == (
         "pkcs11:token=t;object=o?pin-value=(hidden)&module-path=/m"

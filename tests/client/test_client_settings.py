@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import socket
 import ssl
 import threading
@@ -152,6 +153,13 @@ def test_token_files_that_hold_no_token(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "token").write_bytes(content)
     with pytest.raises(ClientSettingError, match="does not hold one bearer token"):
         TimestampClient("http://127.0.0.1:1/", token_file=tmp_path / "token")
+
+
+def test_a_token_file_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path, Path("/dev/zero")):
+        with pytest.raises(ClientSettingError, match=r"the token file .* cannot be read: it is no regular file"):
+            TimestampClient("http://127.0.0.1:1/", token_file=path)
 
 
 def test_two_kinds_of_authorization_exclude_each_other(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ from tsa_core.api.routes import (
     Routes,
 )
 from tsa_core.api.signer import KeySigner, LocalKeySigner, Signer
-from tsa_core.durable import clear_scratch, replace_file, sync_folder
+from tsa_core.durable import clear_scratch, open_regular, replace_file, sync_folder
 from tsa_core.protocol.retry_after import retry_after
 from tsa_core.protocol.signatures import (
     PrivateKey,
@@ -179,6 +179,7 @@ __all__ = [
     "key_file",
     "new_key",
     "one_line",
+    "open_regular",
     "read_file",
     "replace_file",
     "resolve_path",

@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr, StringConstraints
 
 from tsa_core.api.errors import ConfigError, UnavailableError
 from tsa_core.api.files import note_file, read_file
@@ -164,5 +164,5 @@ def split_text(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-TextList: TypeAlias = Annotated[list[str], BeforeValidator(split_text)]
-"""A list of texts, which an environment variable gives as one text with commas."""
+TextList: TypeAlias = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], BeforeValidator(split_text)]
+"""A list of texts, none of them empty, which an environment variable gives as one text with commas."""

@@ -67,7 +67,7 @@ def tell(line: str, *, start: str = "") -> None:
     printed before it as it is. All of it is one write: the thread that writes the log may write, too.
     """
     if "=" in line or ":/" in line:
-        from tsa_core.api.errors import without_secret_parts
+        from tsa_core.secret_parts import without_secret_parts
 
         line = without_secret_parts(line)
     echo(start + "".join(c if c.isprintable() else "?" for c in line), err=True)
@@ -151,13 +151,13 @@ def run(command: click.Command, program: str) -> NoReturn:
     """Run a command and turn every foreseen failure into lines on stderr and an exit code, never a traceback."""
     import click
 
-    from tsa_core.cli.repeated_flags import refuse_repeated_flags
+    from tsa_core.cli.strict_flags import read_strictly
 
     open_closed_descriptors()
     prepare_completion(program)
     try:
         with guarded_output():
-            code = refuse_repeated_flags(command).main(prog_name=program, standalone_mode=False)
+            code = read_strictly(command).main(prog_name=program, standalone_mode=False)
     except click.UsageError as error:
         if error.ctx is not None:
             echo(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n", err=True)

@@ -38,7 +38,7 @@ def load_plugin_command(ctx: click.Context, name: str) -> click.Command | None:
 
     The context's `obj` is then what the command reaches key encryption keys by. Raises PluginError.
     """
-    from tsa_core.cli.repeated_flags import refuse_repeated_flags
+    from tsa_core.cli.strict_flags import read_strictly
     from tsa_core.host import PluginHost
 
     known: dict[str, click.Command | None] = ctx.find_root().meta.setdefault(f"{__name__}.{COMMANDS}", {})
@@ -49,5 +49,5 @@ def load_plugin_command(ctx: click.Context, name: str) -> click.Command | None:
             host.load(name)
             found = host.commands().get(name)
             ctx.obj = host.open_kek
-            known[name] = refuse_repeated_flags(found.load()) if found else None
+            known[name] = read_strictly(found.load()) if found else None
     return known[name]

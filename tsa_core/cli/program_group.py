@@ -10,7 +10,7 @@ import click
 
 from tsa_core import __version__
 from tsa_core.cli.boolean_flag import BooleanFlag
-from tsa_core.cli.repeated_flags import refuse_repeated_flags
+from tsa_core.cli.strict_flags import read_strictly
 
 SHARED: Final = "Other"
 """The group of the help in which `help`, `completion` and `version` stand."""
@@ -73,7 +73,7 @@ class LazyGroup(HelpfulGroup):
         module, _, name = self.lazy[cmd_name].place.partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)  # noqa: S101 - the table of a program is ours
-        self.add_command(refuse_repeated_flags(command), cmd_name)
+        self.add_command(read_strictly(command), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's

@@ -19,6 +19,7 @@ from tsa_core.api import ConfigError
 from tsa_core.cli.flag_table import FLAGS
 from tsa_core.cli.reference_file import find_file, reference_document
 from tsa_core.cli.settings_flags import SETTING_PARAMETERS, flag_options, overrides, signer_parameters
+from tsa_core.cli.strict_flags import read_strictly
 from tsa_core.config import CONFIG_VARIABLE, Fallback, Settings, load_settings
 from tsa_core.values import Value
 
@@ -42,7 +43,7 @@ def all_flags() -> click.Command:
     def flags(**_: Any) -> None:
         pass
 
-    return flags
+    return read_strictly(flags)
 
 
 FLAG_NAMES: Final = frozenset(

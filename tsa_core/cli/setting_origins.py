@@ -14,7 +14,6 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from tsa_core.api import Provider, TsaError
-from tsa_core.api.errors import HIDDEN, without_secret_parts
 from tsa_core.cli.plugin_settings import Secrets, describe_settings, toml_text
 from tsa_core.cli.reference_settings import Loaded
 from tsa_core.cli.settings_flags import SETTING_PARAMETERS
@@ -33,6 +32,7 @@ from tsa_core.host import (
     Kind,
     PluginHost,
 )
+from tsa_core.secret_parts import HIDDEN, without_secret_parts
 
 DEFAULT: Final = "default"
 _NOT_SET: Final = "(not set)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -69,7 +70,7 @@ def header_source(
         raise ClientSettingError(f"Authorization is given by {' and by '.join(given)}; give one of them")
     if token_file is None:
         return lambda: own
-    from pathlib import Path
+    from pathlib import Path  # not at the top: most commands have no token, and it takes 3 ms of each
 
     path = Path(token_file)
     _bearer(path)
@@ -119,8 +120,10 @@ def _check(name: str, value: str) -> None:
 
 
 def _bearer(path: Path) -> str:
+    from tsa_core.durable import open_regular  # not at the top, for the same reason
+
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             data = file.read(MAX_TOKEN_OCTETS + 1)
     except OSError as error:
         raise ClientSettingError(f"the token file {path} cannot be read: {error.strerror}") from None

@@ -44,7 +44,9 @@ class MetricsSettings(Table):
     """`[metrics]`: Prometheus metrics, in a listener of their own."""
 
     enabled: bool = Field(True, description="count and measure, and serve the metrics at /metrics")
-    host: str = Field("127.0.0.1", description="address to listen on; all clients that reach it can read the metrics")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="address to listen on; all clients that reach it can read the metrics"
+    )
     port: int = Field(2112, ge=0, le=65535, description="TCP port; 0 takes any free one and prints it")
     tenants: int = Field(
         0,

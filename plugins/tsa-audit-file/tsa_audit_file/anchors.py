@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tsa_audit_file.shared_file import FILE_MODE
-from tsa_core.api import ConfigError, replace_file
+from tsa_core.api import ConfigError, open_regular, replace_file
 from tsa_core.api.trail import MAX_ANCHOR_OCTETS, Anchor, BrokenAnchorError
 
 _DIRECTORY_MODE: Final = 0o700
@@ -52,7 +52,7 @@ class AnchorFolder:
     def _read(self, number: int) -> Anchor:
         path = self._path(number)
         try:
-            with path.open("rb") as stream:
+            with os.fdopen(open_regular(path), "rb") as stream:
                 data = stream.read(MAX_ANCHOR_OCTETS + 1)
         except OSError as error:
             raise self._error("read", error) from None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tsa_audit_file.ends import check_known, read_first_unchecked
 from tsa_audit_file.tampering import TamperedError
+from tsa_core.api import open_regular
 from tsa_core.api.trail import BrokenChainError, Link
 
 
@@ -39,7 +40,7 @@ def descends(first: dict[str, Any], link: Link, before: Ancestor, folder: Path) 
         if not isinstance(name, str):
             return True  # the file before was moved away by hand
         try:
-            fd = os.open(folder / Path(name).name, os.O_RDONLY)
+            fd = open_regular(folder / Path(name).name)
         except FileNotFoundError:
             return True
         try:

@@ -25,7 +25,7 @@ from typing import Any, Final
 from tsa_audit_file.descent import Ancestor, descends
 from tsa_audit_file.ends import FORMAT_VERSION, End, check_known, follow_end, read_end, read_first
 from tsa_audit_file.tampering import Fault, TamperedError, forget_fault, read_fault, write_fault
-from tsa_core.api import sync_folder
+from tsa_core.api import open_regular, sync_folder
 from tsa_core.api.trail import BrokenChainError, Link, begin_hash, encode, seal, utc_text
 
 log = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class SharedFile:
         if self._before is None or self._before.moved:
             flags |= os.O_CREAT
         try:
-            fd = os.open(self.path, flags, FILE_MODE)
+            fd = open_regular(self.path, flags, FILE_MODE)
         except FileNotFoundError:
             if flags & os.O_CREAT:
                 raise
@@ -304,7 +304,7 @@ class SharedFile:
     def _accepted_in_place(self) -> str:
         """Return the time of the last acceptance in the file that has the name; "" when there is none."""
         try:
-            fd = os.open(self.path, os.O_RDONLY)
+            fd = open_regular(self.path)
         except OSError:
             return ""
         try:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tsa_core.api import open_regular
 from tsa_core.api.trail import NOTHING, BrokenChainError, Link
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def read_fault(path: Path) -> Fault | None:
     Raises OSError for what says nothing about the file: no descriptor is free, or there is no memory.
     """
     try:
-        with fault_path(path).open("rb") as stream:
+        with os.fdopen(open_regular(fault_path(path)), "rb") as stream:
             document = json.loads(stream.read(_MAX_OCTETS))
         number, _, digest = str(document["expected"]).partition(":")
         return Fault(str(document["reason"]), Link(int(number), digest), str(document["accepted"]))

@@ -16,7 +16,7 @@ from tsa_audit_file.anchors import AnchorFolder
 from tsa_audit_file.ends import read_end, read_first_unchecked, read_tail
 from tsa_audit_file.journal import Journal
 from tsa_audit_file.tampering import fault_path, read_fault
-from tsa_core.api import AuditEvent, ConfigError
+from tsa_core.api import AuditEvent, ConfigError, open_regular
 from tsa_core.api.trail import (
     MAX_LINE_OCTETS,
     PRUNED,
@@ -56,7 +56,7 @@ class FileTrail(Trail):
         while True:
             self.close()
             with contextlib.suppress(OSError):
-                self._current = self._path.open("rb")
+                self._current = os.fdopen(open_regular(self._path), "rb")
             ordered = self._ordered()
             if self._current is None or _is_at(self._current, self._path):
                 return [self._segment(path, first) for path, first in ordered]
@@ -107,7 +107,7 @@ class FileTrail(Trail):
     def heads(self) -> Mapping[str, Link]:
         """Return the last whole line of the file that is written to."""
         try:
-            with self._path.open("rb") as stream:
+            with os.fdopen(open_regular(self._path), "rb") as stream:
                 fcntl.flock(stream, fcntl.LOCK_SH)
                 size = os.fstat(stream.fileno()).st_size
                 os.fdatasync(stream.fileno())
@@ -230,7 +230,7 @@ def _is_at(stream: BinaryIO, path: Path) -> bool:
 def read_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file as it is now; raises ConfigError when it cannot be read."""
     try:
-        stream = path.open("rb")
+        stream = os.fdopen(open_regular(path), "rb")
     except OSError as error:
         raise ConfigError(f"it cannot be read: {error.strerror or error}", path=str(path)) from None
     with stream:
@@ -284,7 +284,7 @@ def _last_line(path: Path, begun: Hash) -> tuple[dict[str, Any], Link] | None:
     A prune tells of it in an event that is chained with the key: what anybody wrote there is nothing to repeat.
     """
     try:
-        with path.open("rb") as stream:
+        with os.fdopen(open_regular(path), "rb") as stream:
             descriptor = stream.fileno()
             end = read_end(descriptor, os.fstat(descriptor).st_size, path, read_first_unchecked(descriptor), begun)
     except OSError:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from tsa_audit_file.ends import read_end, read_first
 from tsa_audit_file.options import AuditFileOptions
 from tsa_audit_file.tampering import read_fault
-from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, why_not_writable
+from tsa_core.api import AuditError, AuditRecord, AuditSink, ConfigError, HealthStatus, open_regular, why_not_writable
 from tsa_core.api.trail import BrokenChainError, begin_hash
+
+
+def remedy(error: BaseException | None = None) -> str:
+    """Return what to do when the file cannot be written to."""
+    if isinstance(error, OSError) and error.errno in {errno.EINVAL, errno.EISDIR, errno.ENXIO}:
+        return "name a file that the server may write to"
+    return "make its directory and give the server's user write access"
 
 
 class AuditFileTrial(AuditSink):
@@ -35,11 +43,11 @@ def try_sink(options: AuditFileOptions, key: bytes | None) -> AuditFileTrial:
     """Look whether a server could continue the file, or begin it; raises ConfigError when it could not."""
     reason = why_not_writable(options.path.parent)
     try:
-        descriptor = os.open(options.path, os.O_RDONLY)
+        descriptor = open_regular(options.path)
     except FileNotFoundError:
         pass
     except OSError as error:
-        reason = error.strerror or str(error)
+        raise ConfigError(f"{error.strerror or error}; {remedy(error)}", path="audit.auditfile.path") from None
     else:
         try:
             _check_end(descriptor, options, key)
@@ -49,9 +57,7 @@ def try_sink(options: AuditFileOptions, key: bytes | None) -> AuditFileTrial:
         finally:
             os.close(descriptor)
     if reason:
-        raise ConfigError(
-            f"{reason}; make its directory and give the server's user write access", path="audit.auditfile.path"
-        )
+        raise ConfigError(f"{reason}; {remedy()}", path="audit.auditfile.path")
     return AuditFileTrial(options)
 
 

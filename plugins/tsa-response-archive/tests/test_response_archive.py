@@ -340,6 +340,16 @@ def test_find_takes_the_directory_from_the_configuration(archived: IssuedToken, 
     assert find("--digest", digest, TSA_RESPONSE__ARCHIVE__DIRECTORY=str(tmp_path / "archive")).exit_code == 0
 
 
+def test_find_goes_past_what_others_have_put_there(archived: IssuedToken, tmp_path: Path) -> None:
+    serial_number, digest = facts(archived)
+    folder = TokenStore(tmp_path / "archive").digest_folder(digest)
+    for name in ("README", ".DS_Store", "1.tsr", f"{1:040x}.tsr"):
+        (folder / name).write_text("")
+    (folder / f"{2:040x}.tsr").symlink_to(f"{2:040x}.tsr")
+    result = find("--directory", str(tmp_path / "archive"), "--digest", digest.hex(), "--json")
+    assert [token["serial"] for token in json.loads(result.output)] == [f"{serial_number:040x}"]
+
+
 def test_nothing_found_is_exit_code_1(archived: IssuedToken, tmp_path: Path) -> None:
     for way in (("--digest", "00" * 32), ("--serial", "1")):
         result = find("--directory", str(tmp_path / "archive"), *way)
@@ -368,7 +378,12 @@ def test_mistakes_are_usage_errors(arguments: tuple[str, ...], message: str) -> 
 def test_configuration_without_an_archive_is_said(tmp_path: Path) -> None:
     config = tmp_path / "tsa.toml"
     config.write_text("[response]\n")
-    for path, message in ((config, "no [response.archive] directory"), (tmp_path / "missing", "No such file")):
+    os.mkfifo(tmp_path / "fifo")
+    for path, message in (
+        (config, "no [response.archive] directory"),
+        (tmp_path / "missing", "No such file"),
+        (tmp_path / "fifo", "it is a FIFO that nobody writes to"),
+    ):
         error = find("--config", str(path), "--serial", "1").exception
         assert isinstance(error, ConfigError)
         assert message in str(error)

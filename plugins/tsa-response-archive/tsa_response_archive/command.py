@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from asn1crypto import tsp
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, read_file
 from tsa_response_archive.store import TokenStore
+
+_MAX_CONFIG_OCTETS: Final = 4 * 1024 * 1024
 
 
 class SerialNumber(click.ParamType[int]):
@@ -120,10 +122,9 @@ def _configured_directory(config: Path | None) -> Path:
     if config is None:
         raise click.UsageError("say where the archive is: --directory DIRECTORY, or --config tsa.toml")
     try:
-        table = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"the configuration file cannot be read: {reason}", path=str(config)) from None
+        table = tomllib.loads(read_file(config, "configuration file", limit=_MAX_CONFIG_OCTETS).decode("utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"the configuration file cannot be read: {error}", path=str(config)) from None
     value: Any = table
     for key in ("response", "archive", "directory"):
         value = value.get(key, {}) if isinstance(value, dict) else {}

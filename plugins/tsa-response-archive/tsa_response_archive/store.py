@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ _SERIAL_DIGITS: Final = 40
 _FILE_MODE: Final = 0o640
 _DIRECTORY_MODE: Final = 0o750
 _SUFFIX: Final = ".tsr"
+_NAME: Final = re.compile(rf"[0-9a-f]{{{_SERIAL_DIGITS}}}\{_SUFFIX}")
 
 
 class TokenStore:
@@ -118,5 +120,6 @@ class TokenStore:
         """Yield the paths of all tokens of a digest, by serial number."""
         folder = self.digest_folder(digest)
         if folder.is_dir():
-            for link in sorted(folder.iterdir()):
-                yield from self.find_serial(int(link.name.removesuffix(_SUFFIX), 16))
+            for name in sorted(link.name for link in folder.iterdir()):
+                if _NAME.fullmatch(name):  # somebody else may have put other files there
+                    yield from self.find_serial(int(name.removesuffix(_SUFFIX), 16))

@@ -6,6 +6,7 @@ import base64
 import http.server
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ from tsa_signer_hashivault.kek import open_vault_kek
 from tsa_signer_hashivault.options import TransitOptions, VaultKekOptions
 from tsa_signer_hashivault.plugin import tsa_signers
 from tsa_signer_hashivault.settings import complete
+from tsa_signer_hashivault.token_files import read_token
 
 MESSAGE = b"a message"
 SECRET = "a-secret-to-search-for-5b1d"
@@ -341,5 +343,13 @@ def test_kubernetes_reads_the_service_accounts_own_token_unless_told() -> None:
     assert found is not None
     assert found.path == "auth/k8s/prod/login"
     assert str(found.secret_file) == "/var/run/secrets/kubernetes.io/serviceaccount/token"
-    with pytest.raises(ConfigError, match=r"^signer.hashivault.jwt_file: the token's file .* cannot be read"):
+    with pytest.raises(ConfigError, match=r"^signer.hashivault.jwt_file: /var/.*: the token cannot be read"):
         found.body()
+
+
+def test_a_token_file_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(
+        ConfigError, match=r"^where: .*token: the token cannot be read: it is a FIFO that nobody writes"
+    ):
+        read_token(tmp_path / "token", "where")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, UnavailableError, read_file
 
 _MAX_OCTETS: Final = 64 * 1024
 
@@ -13,10 +13,11 @@ _MAX_OCTETS: Final = 64 * 1024
 def read_token(path: Path, where: str) -> str:
     """Return the token in a file; raises ConfigError when there is none."""
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_MAX_OCTETS).decode("ascii").strip()
-    except OSError as error:
-        raise ConfigError(f"the token's file {path} cannot be read: {error.strerror}", path=where) from None
+        text = read_file(path, "token", limit=_MAX_OCTETS).decode("ascii").strip()
+    except UnavailableError:
+        raise
+    except ConfigError as error:
+        raise ConfigError(str(error), path=where) from None
     except UnicodeDecodeError:
         raise ConfigError(f"the token's file {path} holds no token", path=where) from None
     return usable_token(text, where)

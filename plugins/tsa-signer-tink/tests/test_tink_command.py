@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -187,6 +188,7 @@ def test_configuration_file_says_how_the_kms_is_reached(gcp: Kek, tmp_path: Path
         ("[signer.tink]\nkey_resourse = 'x'\n", "signer.tink.key_resourse: Extra inputs are not permitted"),
         ("[signer.tink\n", "tsa.toml: the configuration file cannot be read: "),
         (None, "tsa.toml: the configuration file cannot be read: No such file or directory"),
+        ("FIFO", "tsa.toml: the configuration file cannot be read: it is a FIFO that nobody writes to"),
         ("", "signer.tink.key_resource: the key that decrypts the keyset is not named"),
         ("[signer.tink]\nhcvault_token = { env = 'NONE' }\n", "the environment variable NONE is not set"),
     ],
@@ -195,7 +197,9 @@ def test_configuration_that_is_wrong_is_said_in_one_line(
     tmp_path: Path, type_command: Type, document: str | None, problem: str
 ) -> None:
     config = tmp_path / "tsa.toml"
-    if document is not None:
+    if document == "FIFO":
+        os.mkfifo(config)
+    elif document is not None:
         config.write_text(document)
     path = tmp_path / "enc-keyset.cfg"
     result = type_command(["tink", "create-keyset", "--key-template", "ED25519", "--out", path, "--config", config], {})

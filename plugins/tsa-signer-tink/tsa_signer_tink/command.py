@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from tink import secret_key_access, signature
 from tink.proto import tink_pb2
 
-from tsa_core.api import ConfigError, OpenKek, describe_key
+from tsa_core.api import ConfigError, OpenKek, describe_key, read_file
 from tsa_core.api.fields import relative_to
 from tsa_signer_tink.kek import open_kek_aead
 from tsa_signer_tink.keys import load_key
@@ -40,6 +40,7 @@ TEMPLATES: Final = (
 )
 """Tink's names of the key templates that can sign timestamps."""
 
+_MAX_CONFIG_OCTETS: Final = 4 * 1024 * 1024
 _VARIABLES: Final = "TSA_SIGNER__TINK__"
 _NOT_FOR_MAKING: Final = frozenset({"keyset_path", "dangerously_allow_cleartext_keyset"})
 
@@ -184,10 +185,9 @@ def _table(config: Path | None) -> dict[str, Any]:
     if config is None:
         return {}
     try:
-        document: Any = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(f"the configuration file cannot be read: {reason}", path=str(config)) from None
+        document: Any = tomllib.loads(read_file(config, "configuration file", limit=_MAX_CONFIG_OCTETS).decode("utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"the configuration file cannot be read: {error}", path=str(config)) from None
     for key in ("signer", "tink"):
         document = document.get(key, {}) if isinstance(document, dict) else {}
     return dict(document) if isinstance(document, dict) else {}

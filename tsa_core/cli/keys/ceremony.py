@@ -11,7 +11,6 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.api import KEY_KINDS, ConfigError, PublicKey, Signer, describe_key
-from tsa_core.api.errors import without_secret_parts
 from tsa_core.api.trail.events import CEREMONY
 from tsa_core.certs import load_certificates
 from tsa_core.certs.hierarchy import Names, tsa_request
@@ -34,6 +33,7 @@ from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.documents.ceremony.protocol import MADE, TAKEN, Protocol, key_fields
 from tsa_core.paths.chains import subject_text
 from tsa_core.protocol.signatures import key_fingerprint
+from tsa_core.secret_parts import without_secret_parts
 
 _SIGN_SECONDS: Final = 30.0
 

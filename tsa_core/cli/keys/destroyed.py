@@ -8,7 +8,6 @@ from typing import Any, Final
 import click
 
 from tsa_core.api import ConfigError, PluginError, PublicKey, TemporaryFailure, TsaError, describe_key, one_line
-from tsa_core.api.errors import without_secret_parts
 from tsa_core.api.trail.events import DESTROYED as EVENT
 from tsa_core.certs import load_certificates
 from tsa_core.cli.keys.protocol_parts import (
@@ -27,6 +26,7 @@ from tsa_core.cli.keys.verifying import read_protocol
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.documents.ceremony.protocol import DESTROYED, BrokenProtocolError, Protocol, key_fields
 from tsa_core.protocol.signatures import key_fingerprint, public_key_info
+from tsa_core.secret_parts import without_secret_parts
 
 _READ_THE_OUTCOME: Final = (
     "Whether what came of opening the key means that it is gone, and not that it may not be seen: a missing permission "

@@ -140,7 +140,8 @@ def read_config(path: Path) -> dict[str, Any]:
     The keys are the flags' names, with dashes or underscores. Raises click.UsageError.
     """
     try:
-        data = path.read_bytes()[: MAX_CONFIG_OCTETS + 1]
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_OCTETS + 1)
     except OSError as error:
         raise click.UsageError(f"the configuration file {path} cannot be read: {error.strerror}") from None
     if len(data) > MAX_CONFIG_OCTETS:
@@ -262,7 +263,7 @@ def _defaults(flags: dict[str, click.Parameter], settings: dict[str, Any]) -> di
 def common(ctx: click.Context, name: str) -> Any:
     """Return a common option's value: what stands before or after the command's name, else the rest.
 
-    One that may be repeated may stand in both places; any other one is refused there (repeated_flags.py).
+    One that may be repeated may stand in both places; any other one is refused there (strict_flags.py).
     """
     parent = ctx.find_root()
     given = ParameterSource.COMMANDLINE

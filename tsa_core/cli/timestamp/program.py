@@ -65,7 +65,7 @@ def _run_quick(words: Sequence[str]) -> int | None:
 def _run_click(words: Sequence[str]) -> int:
     import click
 
-    from tsa_core.cli.repeated_flags import refuse_repeated_flags
+    from tsa_core.cli.strict_flags import read_strictly
     from tsa_core.cli.timestamp.group import cli
     from tsa_core.cli.timestamp.variables import known_variables, nearly_named
 
@@ -73,7 +73,7 @@ def _run_click(words: Sequence[str]) -> int:
         console.tell(f"{PROGRAM}: warning: the variable {name} is not read; {meant} is")
     console.prepare_completion(PROGRAM)
     try:
-        code = refuse_repeated_flags(cli).main(args=list(words), prog_name=PROGRAM, standalone_mode=False)
+        code = read_strictly(cli).main(args=list(words), prog_name=PROGRAM, standalone_mode=False)
     except click.UsageError as error:
         return _failed(error.format_message(), console.EXIT_USAGE)
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""A flag that takes one value is given once; otherwise the first value would be ignored and nobody told."""
+"""A flag that takes one value is given once, as one of two would be ignored; and no value is empty."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from tests.cli.timestamp_shell import Shell
+from tsa_backends.commands import run_command
+from tsa_core.cli.boolean_flag import BooleanFlag
 from tsa_core.cli.fetch_tsa_certs import fetch_tsa_certs
 from tsa_core.cli.program_group import all_commands
-from tsa_core.cli.repeated_flags import refuse_repeated_flags
 from tsa_core.cli.server_group import server
+from tsa_core.cli.strict_flags import read_strictly
 from tsa_core.cli.timestamp.group import cli
 
 
@@ -24,12 +26,17 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
             yield from commands(inner, (*path, name))
 
 
-SINGLE = [
+OPTIONS = [
     pytest.param(program, path, option, id=f"{name} {' '.join(path)} {option.opts[0]}")
     for name, program in (("server", server), ("cli", cli), ("fetch", fetch_tsa_certs))
     for path, command in commands(program)
     for option in command.params
-    if isinstance(option, click.Option) and not (option.multiple or option.is_flag)
+    if isinstance(option, click.Option) and not option.is_flag
+]
+SINGLE = [each for each in OPTIONS if not each.values[2].multiple]
+SECRETS = {"--file-signer-passwd", "--tink-hcvault-token", "--vault-token"}
+VALUED = [
+    each for each in OPTIONS if not isinstance(each.values[2], BooleanFlag) and each.values[2].opts[0] not in SECRETS
 ]
 
 
@@ -38,9 +45,34 @@ def test_every_single_valued_flag_is_refused_when_it_stands_twice(
     program: click.Command, path: tuple[str, ...], option: click.Option
 ) -> None:
     twice = [f"{option.opts[0]}=1", f"{option.opts[-1]}=2"]
-    result = CliRunner().invoke(refuse_repeated_flags(program), [*path, *twice])
+    result = CliRunner().invoke(read_strictly(program), [*path, *twice])
     assert result.exit_code == 2
     assert f"{option.opts[0]} is given 2 times but takes one value; give it once" in result.output
+
+
+@pytest.mark.parametrize(("program", "path", "option"), VALUED)
+def test_no_flag_has_an_empty_value(program: click.Command, path: tuple[str, ...], option: click.Option) -> None:
+    result = CliRunner().invoke(read_strictly(program), [*path, f"{option.opts[0]}="])
+    assert result.exit_code == 2
+    assert f"{option.opts[0]} has an empty value" in result.output
+
+
+@pytest.mark.parametrize("flags", [["--kms-key-resource", ""], ["--host", "::1", "--host", " "]], ids=" ".join)
+def test_a_key_that_no_variable_names_is_none_that_is_made_at_start(flags: list[str]) -> None:
+    refused = run_command("check", *flags)
+    assert refused.returncode == 2
+    assert f"{flags[0]} has an empty value" in refused.stderr
+
+
+def test_a_file_of_sigstores_server_neither(tmp_path: Path) -> None:
+    (tmp_path / "server.yaml").write_text("timestamp-signer: memory\nntp-monitoring: ''\n")
+    refused = run_command("check", "--config", tmp_path / "server.yaml")
+    assert refused.returncode == 2
+    assert "server.yaml: ntp-monitoring: --ntp-monitoring has an empty value" in refused.stderr
+
+
+def test_an_empty_password_is_none() -> None:
+    assert "has an empty value" not in run_command("check", "--file-signer-passwd", "").stderr
 
 
 def test_two_artifacts_are_not_one_verdict(shell: Shell, reply: str) -> None:

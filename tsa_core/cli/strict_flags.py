@@ -1,20 +1,32 @@
-"""A flag that takes one value is given once: of two values, one would be ignored and nobody told."""
+"""A flag that takes one value is given once, and no value is empty.
+
+Of two values, one would be ignored and nobody told. An empty one is mostly what a variable that is not set leaves of
+`--kms-key-resource "$KEY"`, and would be taken for the flag's absence, or for the folder in which the command runs.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 
+from tsa_core.cli.boolean_flag import BooleanFlag
 
-def refuse_repeated_flags(command: click.Command) -> click.Command:
-    """Make a command, and every command in it, refuse a single-valued flag that stands twice; return it."""
+_SECRETS: Final = ("passwd", "password", "token")
+"""How flags end for which nothing is a value: there is no password."""
+
+
+def read_strictly(command: click.Command) -> click.Command:
+    """Make a command, and every command in it, refuse a single-valued flag that stands twice, and an empty value.
+
+    Returns it.
+    """
     if isinstance(command, click.Group):
         for inner in command.commands.values():
-            refuse_repeated_flags(inner)
+            read_strictly(inner)
     if not isinstance(command.make_parser, _StrictParsers):
         command.make_parser = _StrictParsers(command.make_parser)  # type: ignore[method-assign]  # any command, also a plugin's
     return command
@@ -32,14 +44,15 @@ class _StrictParsers:
 
         def parse_once(args: list[str]) -> Any:
             values, rest, order = parse(args=args)
-            _check(order, ctx)
+            _refuse_repeated(order, ctx)
+            _refuse_empty(order, values, ctx)
             return values, rest, order
 
         parser.parse_args = parse_once
         return parser
 
 
-def _check(order: Sequence[click.Parameter], ctx: click.Context) -> None:
+def _refuse_repeated(order: Sequence[click.Parameter], ctx: click.Context) -> None:
     """Raise UsageError for the first option that stands more often than its values are kept.
 
     `order` holds a parameter for each time that it was given; a flag that stands before the command's name as well
@@ -55,6 +68,22 @@ def _check(order: Sequence[click.Parameter], ctx: click.Context) -> None:
         if ctx.parent is not None and _is_given(ctx.find_root(), parameter):
             raise click.UsageError(
                 f"{parameter.opts[0]} is given before and after the command's name; give it once", ctx=ctx
+            )
+
+
+def _refuse_empty(order: Sequence[click.Parameter], values: Mapping[str, Any], ctx: click.Context) -> None:
+    """Raise UsageError for the first option whose value is nothing; one that is true or false says so itself."""
+    for parameter in order:
+        if not isinstance(parameter, click.Option) or isinstance(parameter, BooleanFlag):
+            continue
+        if parameter.opts[0].endswith(_SECRETS):
+            continue
+        given = values.get(parameter.name or "")
+        if any(isinstance(each, str) and not each.strip() for each in (given if parameter.multiple else [given])):
+            raise click.UsageError(
+                f"{parameter.opts[0]} has an empty value; give it one, or leave the flag out (is a variable of the "
+                "shell not set?)",
+                ctx=ctx,
             )
 
 
