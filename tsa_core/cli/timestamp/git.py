@@ -32,7 +32,11 @@ STAMP_FLAGS: Final = (
 )
 VERIFY_FLAGS: Final = (
     _REPOSITORY,
-    flag("--allow-unstamped", boolean=True, help="Commits without a timestamp are listed and are no failure."),
+    flag(
+        "--allow-unstamped",
+        boolean=True,
+        help="Commits without a timestamp are listed and are no failure, unless none has one.",
+    ),
     *TRUST_FLAGS,
     flag("--allow", multiple=True, metavar="NAME", help="As of verify: accept although a rule refuses it."),
     *(each for each in REVOCATION_FLAGS if not each.name.startswith("fetch_")),
@@ -111,10 +115,14 @@ def verify(call: Call) -> int:
             [(each["Object"], each["Verdict"], each["Timestamp"] or "-", each["Reason"]) for each in results],
         )
         console.tell(f"{PROGRAM}: not checked: {_UNCHECKED}")
-    failed = bad if call.flags["allow_unstamped"] else bad + bare
+    # A verdict over nothing is none: the notes may be missing as a whole.
+    nothing = len(bare) == len(results)
+    failed = bad if call.flags["allow_unstamped"] and not nothing else bad + bare
     if failed:
+        hint = "; were the notes fetched? git fetch origin refs/notes/timestamps:refs/notes/timestamps"
         console.tell(
             f"{PROGRAM}: of {len(results)} objects {len(bare)} have no timestamp, {len(bad)} have none that holds"
+            f"{hint if nothing else ''}"
         )
     return 1 if failed else 0
 
