@@ -35,7 +35,7 @@ VERIFY_FLAGS: Final = (
     flag(
         "--allow-unstamped",
         boolean=True,
-        help="Commits without a timestamp are listed and are no failure, unless none has one.",
+        help="Commits without a timestamp are listed and are no failure, unless all are.",
     ),
     *TRUST_FLAGS,
     flag("--allow", multiple=True, metavar="NAME", help="As of verify: accept although a rule refuses it."),
