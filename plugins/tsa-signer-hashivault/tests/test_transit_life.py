@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import json
 import logging
 import re
@@ -297,6 +298,35 @@ def test_a_standbys_redirect_to_the_active_node_is_followed(
             """Say nothing."""
 
     assert_signs(open_signer(openbao.make_key("redirected"), address=serve(Standby)))
+
+
+def test_a_time_limit_is_over_all_redirects(
+    open_signer: Callable[..., Signer],
+    serve: Callable[[type[http.server.BaseHTTPRequestHandler]], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Circle(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(307)
+            self.send_header("Location", self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    given: list[float] = []
+    send = requests.adapters.HTTPAdapter.send
+
+    def noting(adapter: Any, *arguments: Any, **settings: Any) -> requests.Response:
+        given.append(settings["timeout"].total)
+        return send(adapter, *arguments, **settings)
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", noting)
+    with pytest.raises(SignerError, match="TooManyRedirects"):
+        open_signer("circle", address=serve(Circle))
+    assert len(given) > 10
+    assert all(later < former for former, later in itertools.pairwise(given))
 
 
 def test_a_redirect_out_of_tls_is_not_followed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import requests
@@ -32,8 +33,22 @@ class VaultRefusal(Exception):
         return self.status in _UNAVAILABLE or (self.status >= 500 and _VERSION_REFUSED not in self.reason)
 
 
+class Until(urllib3.Timeout):
+    """What is left of the time until `ends`, by time.monotonic(), for connecting and waiting together."""
+
+    def __init__(self, ends: float) -> None:
+        super().__init__(total=max(ends - time.monotonic(), 0.001))  # the HTTP library takes none of 0
+        self.ends = ends
+
+
 class Session(requests.Session):
     """A session that follows a standby's redirect to the active node, but never carries the token out of TLS."""
+
+    def send(self, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
+        """Send a request, or follow a redirect, in the time that is left; requests would give each the whole time."""
+        if isinstance(limit := settings.get("timeout"), Until):
+            settings["timeout"] = Until(limit.ends)
+        return super().send(request, **settings)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Refuse a redirect from https to http, before anything is sent; requests calls this for each."""
@@ -76,8 +91,7 @@ class VaultHttp:
         seconds, SignerError for TLS that fails and for answers that no Vault gives.
         """
         headers = {"X-Vault-Token": token} if token else {}
-        # urllib3's total covers connecting and waiting together; two numbers would each get the whole time.
-        limit = urllib3.Timeout(total=timeout)
+        limit = Until(time.monotonic() + timeout)
         try:
             answer = self._adapter.request(
                 method, f"/v1/{path}", headers=headers, json=body, timeout=limit, raise_exception=False
