@@ -7,7 +7,15 @@ The rules serve both `timestamp-server check-chain` and the server's own checks 
 from __future__ import annotations
 
 from tsa_core.api.keys import KEY_KINDS, new_key
-from tsa_core.certs.chain import CertificateChain, chain_of, load_certificates, load_chain, load_request, order_chain
+from tsa_core.certs.chain import (
+    CertificateChain,
+    chain_of,
+    load_certificates,
+    load_chain,
+    load_request,
+    lowest_key,
+    order_chain,
+)
 from tsa_core.certs.issuing import Issuer, certificate_name, issue_certificate, issue_request
 from tsa_core.certs.templates import Publication, intermediate_extensions, root_extensions, tsa_extensions
 
@@ -24,6 +32,7 @@ __all__ = [
     "load_certificates",
     "load_chain",
     "load_request",
+    "lowest_key",
     "new_key",
     "order_chain",
     "root_extensions",

@@ -139,6 +139,17 @@ def order_chain(certificates: Sequence[x509.Certificate], public_key: PublicKey)
     )
 
 
+def lowest_key(certificates: Sequence[x509.Certificate]) -> bytes | None:
+    """Return the SubjectPublicKeyInfo, DER, of the one certificate that has issued none of the others, in any order.
+
+    For keys whose URI may name several versions, before one of them is opened. None where it cannot be read, or where
+    several certificates with different keys have issued none.
+    """
+    pool = list(dict.fromkeys(certificates))
+    lowest = {_key_info(each) for each in pool if not any(issued_by(other, each) for other in pool if other != each)}
+    return (lowest.pop() or None) if len(lowest) == 1 else None
+
+
 def _key_info(certificate: x509.Certificate) -> bytes:
     try:
         return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

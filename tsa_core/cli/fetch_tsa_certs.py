@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core import __version__
 from tsa_core.api import CertificateAuthorityError, ConfigError, PublicKey, Signer, TsaError
-from tsa_core.certs import CertificateChain, Publication, load_certificates, load_request, order_chain
+from tsa_core.certs import CertificateChain, Publication, load_certificates, load_request, lowest_key, order_chain
 from tsa_core.certs.hierarchy import (
     Names,
     Validity,
@@ -266,7 +266,8 @@ class _Order:
     def open_leaf(self, opener: KeyOpener) -> Signer:
         """Open the key that will sign timestamps."""
         if self.leaf is not None:
-            return opener.signer(self.leaf, option="--leaf-kms-resource")
+            certified_key = lowest_key(self.issued())
+            return opener.signer(self.leaf, option="--leaf-kms-resource", certified_key=certified_key)
         assert self.tink_keyset_path is not None  # noqa: S101 - check() has seen to it
         table = {"keyset_path": str(self.tink_keyset_path.absolute()), "key_resource": self.tink_kms_resource}
         return opener.signer("tink:", option="--tink-keyset-path", table=table)
@@ -291,15 +292,17 @@ class _Order:
 
     def collect(self, leaf: Signer) -> CertificateChain:
         """Return the chain out of what a CA issued."""
-        found: list[x509.Certificate] = []
-        for path in self.chain_in:
-            found += load_certificates(path)
-        return order_chain(found, leaf.public_key)
+        return order_chain(self.issued(), leaf.public_key)
+
+    def issued(self) -> list[x509.Certificate]:
+        """Return what a CA issued."""
+        return [certificate for path in self.chain_in for certificate in load_certificates(path)]
 
     def make(self, opener: KeyOpener, leaf: PublicKey, names: Names) -> CertificateChain:
         """Return a new chain under the parent's key."""
         assert self.parent is not None  # noqa: S101 - check() has seen to it
-        parent = opener.signer(self.parent, option="--parent-kms-resource")
+        above = load_certificates(self.parent_chain) if self.parent_chain else ()
+        parent = opener.signer(self.parent, option="--parent-kms-resource", certified_key=lowest_key(above))
         if public_key_info(parent.public_key) == public_key_info(leaf):
             raise ConfigError("the parent's key and the leaf's are one key; a TSA's key is for timestamps alone")
         if self.refuse_mixed_keys:
@@ -310,8 +313,8 @@ class _Order:
         self.refuse_a_folder_that_is_not_there()
         length = timedelta(days=self.parent_validity)
         parents: Sequence[x509.Certificate]
-        if self.parent_chain:
-            parents = order_chain(load_certificates(self.parent_chain), parent.public_key).certificates
+        if above:
+            parents = order_chain(above, parent.public_key).certificates
         elif self.authority_uri is None:
             parents = [self_signed_root(parent, self.names, Validity.of(length), path_length=0)]
         else:

@@ -6,13 +6,14 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from tsa_core.api import ConfigError, Signer
-from tsa_core.certs import KEY_KINDS, load_certificates, load_request, order_chain
+from tsa_core.certs import KEY_KINDS, load_certificates, load_request, lowest_key, order_chain
 from tsa_core.cli import console
 from tsa_core.cli.maker_keys import key_file
 from tsa_core.cli.output_file import write_file
@@ -121,10 +122,12 @@ def renew(config: Path | None, **flags: Any) -> None:
             return
         if flags["chain_in"]:
             keys = renewal.waiting_keys(present, opener)
+            issued = [certificate for path in flags["chain_in"] for certificate in load_certificates(path)]
+            open_it = partial(renewal.open_own, present, opener, option="--key", certified_key=lowest_key(issued))
             if flags["key_uri"]:
-                keys[flags["key_uri"]] = renewal.open_own(present, opener, flags["key_uri"], option="--key").public_key
-            uri, chain = renewal.collected_chain(flags["chain_in"], keys)
-            signer = renewal.open_own(present, opener, uri, option="--key")
+                keys[flags["key_uri"]] = open_it(flags["key_uri"]).public_key
+            uri, chain = renewal.collected_chain(issued, keys, where=flags["chain_in"][0])
+            signer = open_it(uri)
         else:
             parent, parents = _issuer(stack, config, flags, present.chain.certificates[1:])
             uri, signer = _next_key(present, opener, flags)
@@ -184,7 +187,8 @@ def _issuer(
         issuers = issuers or load_certificates(flags["offline"] / "chain.pem")[1:]
     else:
         opener = stack.enter_context(KeyOpener(config))
-        signer = opener.signer(flags["ca_key"], option="--ca-key")
+        above = load_certificates(flags["ca_chain"]) if flags["ca_chain"] else issuers
+        signer = opener.signer(flags["ca_key"], option="--ca-key", certified_key=lowest_key(above))
     if flags["ca_chain"]:
         issuers = order_chain(load_certificates(flags["ca_chain"]), signer.public_key).certificates
     if not issuers:

@@ -38,7 +38,7 @@ from tsa_core.api import ConfigError, PublicKey, Secret, Signer, TsaError, Unava
 from tsa_core.api.fields import relative_to
 from tsa_core.authority import issuing_period
 from tsa_core.authority.validity import ended_earlier
-from tsa_core.certs import CertificateChain, Publication, load_certificates, load_chain, new_key, order_chain
+from tsa_core.certs import CertificateChain, Publication, load_chain, new_key, order_chain
 from tsa_core.certs.hierarchy import Names, chain_under
 from tsa_core.certs.issuing import issue_request
 from tsa_core.certs.templates import tsa_extensions
@@ -196,13 +196,14 @@ def _write_like(old: Path, new: Path, data: bytes) -> None:
     write_file(new, data, mode=stat.S_IMODE(status.st_mode), owner=owner)
 
 
-def open_own(present: Present, opener: KeyOpener, uri: str, *, option: str) -> Signer:
+def open_own(
+    present: Present, opener: KeyOpener, uri: str, *, option: str, certified_key: bytes | None = None
+) -> Signer:
     """Open a key of the authority's own, with the settings that the server has for it and no issuer's."""
     scheme = uri.partition(":")[0].lower()
     profile = present.settings.profiles[present.profile]
-    return opener.signer(
-        uri, option=option, table={**present.settings.signer.get(scheme, {}), **profile.signer_options}
-    )
+    table = {**present.settings.signer.get(scheme, {}), **profile.signer_options}
+    return opener.signer(uri, option=option, table=table, certified_key=certified_key)
 
 
 def waiting_keys(present: Present, opener: KeyOpener) -> dict[str, PublicKey]:
@@ -260,9 +261,10 @@ def next_request(present: Present, signer: Signer, *, common_name: str | None = 
     return request.public_bytes(Encoding.PEM)
 
 
-def collected_chain(paths: Sequence[Path], keys: dict[str, PublicKey]) -> tuple[str, CertificateChain]:
+def collected_chain(
+    found: Sequence[x509.Certificate], keys: dict[str, PublicKey], *, where: Path
+) -> tuple[str, CertificateChain]:
     """Return the chain out of certificates that a CA issued, and the URI of the key that it is for."""
-    found = [certificate for path in paths for certificate in load_certificates(path)]
     certified = {
         certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for certificate in found
     }
@@ -272,7 +274,7 @@ def collected_chain(paths: Sequence[Path], keys: dict[str, PublicKey]) -> tuple[
     raise ConfigError(
         f"no certificate in it is for one of the keys that wait: {', '.join(keys) or 'none'}; was the request made by "
         "renew --csr-out here?",
-        path=str(paths[0]),
+        path=str(where),
     )
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsa_core.api import KEY_KINDS, ConfigError, PublicKey, Signer, describe_key
 from tsa_core.api.trail.events import CEREMONY
-from tsa_core.certs import load_certificates
+from tsa_core.certs import load_certificates, load_chain
 from tsa_core.certs.hierarchy import Names, tsa_request
 from tsa_core.cli import console
 from tsa_core.cli.keys.protocol_parts import (
@@ -114,7 +114,8 @@ def _hold(
             steps.add("make the key", f"made, {kind}")
             where = without_secret_parts(key_uri)
             console.tell(f"{where} is made; should this end without a protocol, hold the ceremony without --make")
-        signer = opener.signer(key_uri, option="--key")
+        certified_key = load_chain(certificate).certified_key() if certificate else None
+        signer = opener.signer(key_uri, option="--key", certified_key=certified_key)
         more = _facts(signer, key_uri, steps, certificate=certificate, csr_out=csr_out, names=names)
         distribution, _, version = opener.distribution(key_uri).partition(" ")
         what, software = MADE if kind else TAKEN, {distribution: version}
