@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +125,21 @@ def test_to_count_in_memory_starts_no_thread_and_forgets_what_is_over(
         wait_until(
             lambda: len(storage.expirations) == len(storage.locks) == 1, seconds=60, what="only that of the day is left"
         )
+
+
+@pytest.mark.parametrize("hours", [-2, 2, 2000], ids=str)
+def test_a_clock_that_is_set_changes_no_quota(path: Path, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    key = add(path, name="one")
+    real = time.time
+    with opened(keys=str(path), client_limits=["2/hour"]) as guard:
+        answers = [ask(guard, X_API_Key=key) for _ in range(2)]
+        monkeypatch.setattr(time, "time", lambda: real() + hours * 3600)
+        answers += [ask(guard, X_API_Key=key)]
+        guard._rates._storage.sweep()  # type: ignore[union-attr] # what its thread does each second
+        answers += [ask(guard, X_API_Key=key)]
+    assert [type(answer) for answer in answers] == [Identity, Identity, GuardRefusal, GuardRefusal]
+    assert isinstance(answers[-1], GuardRefusal)
+    assert 3500 < int(answers[-1].headers["Retry-After"]) <= 3600
 
 
 def test_who_guesses_is_slowed_and_nobody_else(path: Path, storage: dict[str, str], tenant: Iterator[str]) -> None:

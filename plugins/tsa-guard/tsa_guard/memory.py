@@ -2,6 +2,9 @@
 
 The library's storage starts a timer, which is a thread, up to a hundred times a second while it counts, and each looks
 at all names. Here one thread looks once a second for what has expired.
+
+Counts expire by the monotonic clock, and not by the time of day as the library's: whoever sets the clock ends no quota,
+and lets none last for ever.
 """
 
 from __future__ import annotations
@@ -26,18 +29,41 @@ class SweptMemory(MemoryStorage):
     def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802 - the library's private name
         """Start no timer: what the library would do whenever it counts."""
 
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Count, and return the count; the first one begins the time until it expires."""
+        self.get(key)
+        with self.locks[key]:
+            self.storage[key] += amount
+            if self.storage[key] == amount:
+                self.expirations[key] = time.monotonic() + expiry
+        return self.storage.get(key, 0)
+
+    def get(self, key: str) -> int:
+        """Return a count; 0 when it has expired."""
+        if self.expirations.get(key, 0) <= time.monotonic():
+            self._forget(key)
+        return self.storage.get(key, 0)
+
+    def get_expiry(self, key: str) -> float:
+        """Return the time of day at which a count expires."""
+        now = time.monotonic()
+        return time.time() + self.expirations.get(key, now) - now
+
+    def _forget(self, key: str) -> None:
+        self.storage.pop(key, None)
+        self.expirations.pop(key, None)
+        self.locks.pop(key, None)
+
     def _run(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
             self.sweep()
 
     def sweep(self) -> None:
         """Forget the counts whose time is over."""
-        now = time.time()
+        now = time.monotonic()
         for name, expiry in list(self.expirations.items()):
             if expiry <= now:
-                self.storage.pop(name, None)
-                self.expirations.pop(name, None)
-                self.locks.pop(name, None)
+                self._forget(name)
 
     def close(self) -> None:
         """End the thread."""
