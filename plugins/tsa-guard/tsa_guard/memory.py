@@ -29,6 +29,9 @@ class SweptMemory(MemoryStorage):
     def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802 - the library's private name
         """Start no timer: what the library would do whenever it counts."""
 
+    def _MemoryStorage__expire_events(self) -> None:  # noqa: N802 - as above
+        """Forget nothing by the time of day: what the library does once, soon after the start."""
+
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Count, and return the count; the first one begins the time until it expires."""
         self.get(key)
