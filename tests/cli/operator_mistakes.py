@@ -108,6 +108,8 @@ ENVIRONMENT: Final = {
 }
 SETTINGS: Final = {
     "syntax": setting("[server\n", "tsa.toml", "at line 3"),
+    "size": Mistake("serve --max-header-size much", "server.max_header_size", "must be a size: 16384, 16KiB"),
+    "host that is empty": setting('[server]\nhost = [""]\n', "server.host.0", "must not be empty"),
     "unknown table": setting("[sever]\nport = 1\n", "tsa.toml: unknown setting sever", "did you mean 'server'?"),
     "unknown setting": setting("[server]\nprot = 1\n", "server.prot", "did you mean 'port'?"),
     "wrong type": setting('[server]\nport = "x"\n', "tsa.toml: server.port", "must be a whole number"),

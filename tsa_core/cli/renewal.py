@@ -36,6 +36,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from tsa_core.api import ConfigError, PublicKey, Secret, Signer, TsaError, UnavailableError
 from tsa_core.api.fields import relative_to
+from tsa_core.api.setting_errors import setting_error
 from tsa_core.authority import issuing_period
 from tsa_core.authority.validity import ended_earlier
 from tsa_core.certs import CertificateChain, Publication, load_chain, new_key, order_chain
@@ -185,7 +186,7 @@ def _encryption(present: Present) -> KeySerializationEncryption:
         with relative_to(present.settings.base_directory):
             secret = TypeAdapter(Secret).validate_python(password)
     except ValidationError as error:
-        raise ConfigError(str(error.errors()[0]["msg"]), path="signer.file.password") from None
+        raise ConfigError(setting_error(error.errors(include_input=False)[0]), path="signer.file.password") from None
     return BestAvailableEncryption(secret.get_secret_value().encode())
 
 

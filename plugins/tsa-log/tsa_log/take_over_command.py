@@ -10,6 +10,7 @@ import click
 from pydantic import ValidationError
 
 from tsa_core.api import ConfigError
+from tsa_core.api.setting_errors import setting_error
 from tsa_core.api.transparency import EncodingError, parse_verifier_key
 from tsa_log.objects import ObjectStorage
 from tsa_log.opening import open_bucket
@@ -64,4 +65,4 @@ def storage_options(directory: Path, storage: str, endpoint: str | None) -> Stor
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = "--endpoint" if first["loc"][:1] in {("s3",), ("gcs",)} else "--storage"
-        raise ConfigError(str(first["msg"]), path=name) from None
+        raise ConfigError(setting_error(first), path=name) from None

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tsa_core.api import ConfigError, read_file
 from tsa_core.api.ntp.options import check_rounds
+from tsa_core.api.setting_errors import setting_error
 from tsa_monitor_ntp.options import BUILT_IN_FILE, NtpOptions
 
 _MAX_FILE_OCTETS = 256 * 1024
@@ -44,9 +45,9 @@ def effective_options(options: NtpOptions) -> NtpOptions:
         try:
             options = NtpOptions.model_validate({**base, **given})
         except ValidationError as error:
-            problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            problem = error.errors(include_url=False, include_input=False)[0]
             key = ".".join(map(str, problem["loc"]))
-            raise ConfigError(f"{key}: {problem['msg'].removeprefix('Value error, ')}", path=options.file) from None
+            raise ConfigError(f"{key}: {setting_error(problem)}", path=options.file) from None
     where = options.file if options.file not in {None, BUILT_IN_FILE} else _SECTION
     check_rounds(options, options.servers, where=where)
     return options

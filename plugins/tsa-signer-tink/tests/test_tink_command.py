@@ -185,7 +185,7 @@ def test_configuration_file_says_how_the_kms_is_reached(gcp: Kek, tmp_path: Path
 @pytest.mark.parametrize(
     ("document", "problem"),
     [
-        ("[signer.tink]\nkey_resourse = 'x'\n", "signer.tink.key_resourse: Extra inputs are not permitted"),
+        ("[signer.tink]\nkey_resourse = 'x'\n", "signer.tink.key_resourse: is no setting"),
         ("[signer.tink\n", "tsa.toml: the configuration file cannot be read: "),
         (None, "tsa.toml: the configuration file cannot be read: No such file or directory"),
         ("FIFO", "tsa.toml: the configuration file cannot be read: it is a FIFO that nobody writes to"),

@@ -16,6 +16,7 @@ from tink.proto import tink_pb2
 
 from tsa_core.api import ConfigError, OpenKek, describe_key, read_file
 from tsa_core.api.fields import relative_to
+from tsa_core.api.setting_errors import setting_error
 from tsa_signer_tink.kek import open_kek_aead
 from tsa_signer_tink.keys import load_key
 from tsa_signer_tink.keyset import primary_key
@@ -170,8 +171,8 @@ def _options(config: Path | None, given: Mapping[str, Any]) -> TinkOptions:
             return TinkOptions.model_validate({k: v for k, v in table.items() if k not in _NOT_FOR_MAKING})
     except ValidationError as error:
         lines = [
-            f"signer.tink.{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors(include_url=False, include_context=False, include_input=False)
+            f"signer.tink.{'.'.join(map(str, problem['loc']))}: {setting_error(problem)}"
+            for problem in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigError("\n".join(lines)) from None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from tsa_core.api import ConfigError, one_line
+from tsa_core.api.setting_errors import setting_error
 from tsa_core.certs.maker.go_template import Rendered, render
 from tsa_core.certs.maker.located_json import JsonError, Place, parse_json
 from tsa_core.certs.maker.template_fields import PARTS, WITHOUT_EFFECT, Part, TemplateFields
@@ -44,7 +45,7 @@ def read_template(text: str, *, where: str, common_name: str) -> tuple[TemplateF
     try:
         return TemplateFields.model_validate(value), source
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        problem = error.errors(include_url=False, include_input=False)[0]
         location = problem["loc"]
         place = tuple(part.lower() if isinstance(part, str) else part for part in location)
         if problem["type"] == "extra_forbidden":
@@ -52,7 +53,7 @@ def read_template(text: str, *, where: str, common_name: str) -> tuple[TemplateF
         elif problem["type"] in {"model_type", "model_attributes_type"}:
             message = "an object { ... } is needed"
         else:
-            message = problem["msg"].removeprefix("Value error, ")
+            message = setting_error(problem)
         raise source.error(place, message, name=".".join(map(str, location)) or "the template") from None
 
 
