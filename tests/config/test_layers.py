@@ -51,5 +51,5 @@ def test_a_text_in_the_place_of_a_table_is_an_error_in_either_order(names: tuple
 
 
 def test_a_text_for_a_whole_table_names_the_variable() -> None:
-    with pytest.raises(ConfigError, match="environment variable TSA_SERVER: server: must be a table: { name = value }"):
+    with pytest.raises(ConfigError, match="environment variable TSA_SERVER: server: must be a table: "):
         load_settings(environ={"TSA_SERVER": '{"port": 7}'})
