@@ -285,7 +285,7 @@ def test_a_certificate_finds_its_key_after_a_rotation(openbao: OpenBao, tmp_path
     parent, leaf = (f"hashivault://{openbao.make_key(name)}" for name in ("rotated-parent", "rotated-leaf"))
     environment = {"VAULT_ADDR": openbao.address, "VAULT_TOKEN": ROOT_TOKEN, "HOME": str(tmp_path)}
 
-    def make(*arguments: object) -> None:
+    def make(*arguments: str | Path) -> None:
         done = run(["--org-name", "example.com", *arguments], environment, program="fetch-tsa-certs")
         assert done.returncode == 0, done.stderr
 

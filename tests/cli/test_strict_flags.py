@@ -26,17 +26,21 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
             yield from commands(inner, (*path, name))
 
 
+SECRETS = {"--file-signer-passwd", "--tink-hcvault-token", "--vault-token"}
 OPTIONS = [
-    pytest.param(program, path, option, id=f"{name} {' '.join(path)} {option.opts[0]}")
+    (f"{name} {' '.join(path)} {option.opts[0]}", program, path, option)
     for name, program in (("server", server), ("cli", cli), ("fetch", fetch_tsa_certs))
     for path, command in commands(program)
     for option in command.params
     if isinstance(option, click.Option) and not option.is_flag
 ]
-SINGLE = [each for each in OPTIONS if not each.values[2].multiple]
-SECRETS = {"--file-signer-passwd", "--tink-hcvault-token", "--vault-token"}
+SINGLE = [
+    pytest.param(program, path, option, id=name) for name, program, path, option in OPTIONS if not option.multiple
+]
 VALUED = [
-    each for each in OPTIONS if not isinstance(each.values[2], BooleanFlag) and each.values[2].opts[0] not in SECRETS
+    pytest.param(program, path, option, id=name)
+    for name, program, path, option in OPTIONS
+    if not isinstance(option, BooleanFlag) and option.opts[0] not in SECRETS
 ]
 
 

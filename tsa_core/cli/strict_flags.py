@@ -79,7 +79,8 @@ def _refuse_empty(order: Sequence[click.Parameter], values: Mapping[str, Any], c
         if parameter.opts[0].endswith(_SECRETS):
             continue
         given = values.get(parameter.name or "")
-        if any(isinstance(each, str) and not each.strip() for each in (given if parameter.multiple else [given])):
+        each_given = given if isinstance(given, list) else [given]
+        if any(isinstance(each, str) and not each.strip() for each in each_given):
             raise click.UsageError(
                 f"{parameter.opts[0]} has an empty value; give it one, or leave the flag out (is a variable of the "
                 "shell not set?)",
