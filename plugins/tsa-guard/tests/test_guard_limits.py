@@ -135,7 +135,9 @@ def test_a_clock_that_is_set_changes_no_quota(path: Path, monkeypatch: pytest.Mo
         answers = [ask(guard, X_API_Key=key) for _ in range(2)]
         monkeypatch.setattr(time, "time", lambda: real() + hours * 3600)
         answers += [ask(guard, X_API_Key=key)]
-        guard._rates._storage.sweep()  # type: ignore[union-attr] # what its thread does each second
+        storage = guard._rates._storage
+        assert isinstance(storage, SweptMemory)
+        storage.sweep()  # as its thread does each second
         answers += [ask(guard, X_API_Key=key)]
     assert [type(answer) for answer in answers] == [Identity, Identity, GuardRefusal, GuardRefusal]
     assert isinstance(answers[-1], GuardRefusal)
