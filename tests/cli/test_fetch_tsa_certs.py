@@ -279,34 +279,6 @@ def test_both_keys_in_openbao_and_a_server_that_runs_on_them(openbao: OpenBao, t
     check_with_openssl(IssuedToken(request=request, response=answer.response, data=data, chain=chain), tmp_path)
 
 
-@pytest.mark.plugin("hashivault", "file")
-def test_a_certificate_finds_its_key_after_a_rotation(openbao: OpenBao, tmp_path: Path) -> None:
-    """The newest version is another key than the one that was certified: of the parent, of the leaf, at a ceremony."""
-    parent, leaf = (f"hashivault://{openbao.make_key(name)}" for name in ("rotated-parent", "rotated-leaf"))
-    environment = {"VAULT_ADDR": openbao.address, "VAULT_TOKEN": ROOT_TOKEN, "HOME": str(tmp_path)}
-
-    def make(*arguments: str | Path) -> None:
-        done = run(["--org-name", "example.com", *arguments], environment, program="fetch-tsa-certs")
-        assert done.returncode == 0, done.stderr
-
-    def rotate() -> None:
-        for name in ("rotated-parent", "rotated-leaf"):
-            openbao.call("POST", f"transit/keys/{name}/rotate")
-
-    first, request, issued, chain = (tmp_path / f"{name}.pem" for name in ("first", "request", "issued", "chain"))
-    make("--parent-kms-resource", parent, "--leaf-kms-resource", leaf, "--output", first)
-    make("--leaf-kms-resource", leaf, "--csr-out", request)
-    rotate()
-    parents = tmp_path / "parents.pem"
-    write_pem(parents, load_certificates(first)[1:])
-    make("--csr-in", request, "--parent-kms-resource", parent, "--parent-chain", parents, "--output", issued)
-    make("--leaf-kms-resource", leaf, "--chain-in", issued, "--chain-in", first, "--output", chain)
-    assert load_certificates(chain)[0] in {*load_certificates(issued), *load_certificates(first)}
-    words = ["keys", "ceremony", "--attendee", "Ada=officer", "--attendee", "Grace=auditor", "--key", leaf]
-    held = run([*words, "--certificate", chain, "--output", tmp_path / "ceremony.json"], environment)
-    assert held.returncode == 0, held.stderr
-
-
 @pytest.mark.plugin("tink", "file")
 def test_a_tink_keyset_is_the_leaf(openbao: OpenBao, parent: str, tmp_path: Path) -> None:
     kek = openbao.make_key("certs-kek", "aes256-gcm96")

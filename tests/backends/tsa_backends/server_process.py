@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -12,21 +13,31 @@ from pathlib import Path
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
+_FIRST_PORT = 10_000
 
 
 def free_port(count: int = 1) -> int:
-    """Return the first of `count` adjacent ports that were free a moment ago."""
+    """Return the first of `count` adjacent ports that were free a moment ago.
+
+    They are below those that the system gives to connections and to port 0, so that nobody gets one of them before the
+    program listens, but for another caller who draws the same number.
+    """
     while True:
-        with socket.socket() as first:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                for number in range(port + 1, port + count):
-                    with socket.socket() as other:
-                        other.bind(("127.0.0.1", number))
-            except (OSError, OverflowError):
-                continue
-            return port
+        port = _FIRST_PORT + secrets.randbelow(_first_given_port() - count - _FIRST_PORT)  # no seed of a test counts
+        try:
+            for number in range(port, port + count):
+                with socket.socket() as tried:
+                    tried.bind(("127.0.0.1", number))
+        except OSError:
+            continue
+        return port
+
+
+def _first_given_port() -> int:
+    """Return the first port that the system gives by itself; where it does not say, IANA's (RFC 6335 6)."""
+    range_of_ports = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(range_of_ports.read_text().split()[0]) if range_of_ports.is_file() else 49_152
+    return first if first > 2 * _FIRST_PORT else 65_536
 
 
 def end_in_order(process: subprocess.Popen[bytes], *, seconds: float) -> None:
