@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import os
 import re
@@ -129,6 +131,45 @@ def test_a_container_that_was_written_to_a_pipe() -> None:
         data = written.read()
     assert b"PK\x07\x08" in data
     assert [check(each, VERIFIER).outcome for each in extract(data).tokens] == [Outcome.VERIFIED]
+
+
+OTHERS = "<ds:DigestValue>b3RoZXI=</ds:DigestValue>"
+
+
+@pytest.mark.parametrize(
+    ("what", "before", "after"),
+    [
+        ("SigReference", "</asic:ASiCManifest>", '<asic:SigReference URI="META-INF/other.tst"/></asic:ASiCManifest>'),
+        ("SigReference", "<asic:SigReference", '<asic:SigReference URI=""/><asic:SigReference'),
+        ("SigReference", "</asic:ASiCManifest>", '<x><asic:SigReference URI="o"/></x></asic:ASiCManifest>'),
+        ("DigestValue", "<ds:DigestValue>", f"{OTHERS}<ds:DigestValue>"),
+        ("DigestValue", "<ds:DigestValue>", f"<x>{OTHERS}</x><ds:DigestValue>"),
+        ("DigestMethod", "<ds:DigestMethod", '<ds:DigestMethod Algorithm="urn:x"/><ds:DigestMethod'),
+        ("DataObjectReference", "<asic:DataObjectReference", "<x/><asic:DataObjectReference"),
+        ("within a value", "</ds:DigestValue>", "<x/></ds:DigestValue>"),
+    ],
+)
+def test_parts_of_a_manifest_of_which_readers_may_take_another(what: str, before: str, after: str) -> None:
+    """Others go by the first or the last, and by the place that the schema gives."""
+    files = signed_files.asic_e({"a.txt": DATA})
+    manifest = files["META-INF/ASiCManifest1.xml"].decode().replace(before, after, 1)
+    if what == "DataObjectReference":
+        manifest = manifest.replace("<x/>", "<x>").replace("</asic:ASiCManifest>", "</x></asic:ASiCManifest>")
+    files["META-INF/ASiCManifest1.xml"] = manifest.encode()
+    files["META-INF/timestamp1.tst"] = token(manifest.encode())
+    assert what in refused(signed_files.zipped(files))
+
+
+def test_a_digest_of_another_namespace_is_not_the_manifests() -> None:
+    files = signed_files.asic_e({"a.txt": DATA})
+    digest = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
+    own = f"</ds:DigestValue><DigestValue xmlns='urn:x'>{digest}</DigestValue>"
+    manifest = files["META-INF/ASiCManifest1.xml"].replace(b"</ds:DigestValue>", own.encode())
+    changed = {**files, "META-INF/ASiCManifest1.xml": manifest, "META-INF/timestamp1.tst": token(manifest)}
+    (found,) = extract(signed_files.zipped({**changed, "a.txt": b"other"})).tokens
+    assert check(found, VERIFIER).outcome is Outcome.REFUSED
+    (found,) = extract(signed_files.zipped(changed)).tokens
+    assert check(found, VERIFIER).outcome is Outcome.VERIFIED
 
 
 def test_two_manifests_of_one_token() -> None:

@@ -16,7 +16,21 @@ _MAX_REFERENCES: Final = 10_000
 _SPACE: Final = " "
 _ASIC: Final = "http://uri.etsi.org/02918/v1.2.1#"
 _DSIG: Final = "http://www.w3.org/2000/09/xmldsig#"
-_XADES: Final = ("http://uri.etsi.org/01903/v1.3.2#", "http://uri.etsi.org/01903/v1.4.1#")
+_MANIFEST: Final = f"{_ASIC}{_SPACE}ASiCManifest"
+_SIG_REFERENCE: Final = f"{_ASIC}{_SPACE}SigReference"
+_OBJECT_REFERENCE: Final = f"{_ASIC}{_SPACE}DataObjectReference"
+_DIGEST_METHOD: Final = f"{_DSIG}{_SPACE}DigestMethod"
+_DIGEST_VALUE: Final = f"{_DSIG}{_SPACE}DigestValue"
+_PLACES: Final = {
+    _SIG_REFERENCE: [_MANIFEST],
+    _OBJECT_REFERENCE: [_MANIFEST],
+    _DIGEST_METHOD: [_MANIFEST, _OBJECT_REFERENCE],
+    _DIGEST_VALUE: [_MANIFEST, _OBJECT_REFERENCE],
+}
+"""The elements of a manifest, and what each stands in, from the root (ETSI EN 319 162-1 A.4)."""
+_TOKENS: Final = {
+    f"http://uri.etsi.org/01903/{version}#{_SPACE}EncapsulatedTimeStamp" for version in ("v1.3.2", "v1.4.1")
+}
 _TOKEN_PARENTS: Final = (
     "SignatureTimeStamp", "AllDataObjectsTimeStamp", "IndividualDataObjectsTimeStamp", "ArchiveTimeStamp",
     "SigAndRefsTimeStamp", "RefsOnlyTimeStamp", "SigAndRefsTimeStampV2", "RefsOnlyTimeStampV2",
@@ -65,6 +79,7 @@ class _Reader:
         self._name = name
         self._open: list[str] = []
         self._text: list[str] | None = None
+        self._parts: set[tuple[str, int]] = set()
 
     def doctype(self, *_: object) -> NoReturn:
         raise ExtractError(f"{self._name} has a DOCTYPE, which no signature has")
@@ -73,21 +88,28 @@ class _Reader:
         self._open.append(tag)
         if len(self._open) > 64:
             raise ExtractError(f"{self._name} is nested more than 64 levels deep")
-        space, _, local = tag.rpartition(_SPACE)
-        if local == "SigReference" and space == _ASIC:
+        if self._text is not None:
+            raise ExtractError(f"{self._name} has an element within a value")
+        if tag in _PLACES and (_OBJECT_REFERENCE in self._open or tag == _SIG_REFERENCE):
+            self._check_place(tag)
+        if tag == _SIG_REFERENCE:
             self.names.signature = unquote(attributes.get("URI", ""))
-        elif local == "DataObjectReference" and space == _ASIC:
+        elif tag == _OBJECT_REFERENCE:
             if len(self.names.references) == _MAX_REFERENCES:
                 raise ExtractError(f"{self._name} names more than {_MAX_REFERENCES} files")
             self.names.references.append(Reference(uri=unquote(attributes.get("URI", ""))))
-        elif local == "DigestMethod" and space == _DSIG and self._in_reference:
+        elif tag == _DIGEST_METHOD and _OBJECT_REFERENCE in self._open:
             self.names.references[-1].method = attributes.get("Algorithm", "")
-        elif (local == "DigestValue" and self._in_reference) or (local == "EncapsulatedTimeStamp" and space in _XADES):
+        elif (tag == _DIGEST_VALUE and _OBJECT_REFERENCE in self._open) or tag in _TOKENS:
             self._text = []
 
-    @property
-    def _in_reference(self) -> bool:
-        return len(self._open) > 1 and self._open[-2] == f"{_ASIC}{_SPACE}DataObjectReference"
+    def _check_place(self, tag: str) -> None:
+        """Raise ExtractError for a part of a manifest that is not where the schema has it, or is there again."""
+        part = tag, 0 if tag == _SIG_REFERENCE else len(self.names.references)
+        if self._open[:-1] != _PLACES[tag] or part in self._parts:
+            local = tag.rpartition(_SPACE)[2]
+            raise ExtractError(f"{self._name} has a {local} too many or out of its place: each reader may see another")
+        self._parts.add(part)
 
     def text(self, text: str) -> None:
         if self._text is not None:
@@ -102,7 +124,7 @@ class _Reader:
             value = base64.b64decode(joined, validate=True)
         except (binascii.Error, ValueError):
             raise ExtractError(f"{self._name} has a value that is not base64") from None
-        if tag.endswith(" DigestValue"):
+        if tag == _DIGEST_VALUE:
             self.names.references[-1].digest = value
             return
         parents = [each.rpartition(_SPACE)[2] for each in reversed(self._open)]
