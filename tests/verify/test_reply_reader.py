@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsa_core.protocol import ber, der
+from tsa_core.protocol import ber, der, oids
 from tsa_core.protocol.errors import EncodingError
 from tsa_core.protocol.reply import is_token, read_reply, read_signer_info, read_token
 from tsa_core.protocol.tstinfo_reader import read_tst_info
@@ -181,3 +181,13 @@ def test_is_token_tells_the_two_forms_apart() -> None:
     assert not is_token(indefinite(REPLY))
     assert not is_token(b"")
     assert not is_token(b"\x30")
+
+
+@pytest.mark.parametrize("octets", [b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x85", b"\x80\x2a\x86\x48\x86\xf7\x0d\x09\x05"])
+def test_the_type_of_a_signed_attribute_is_an_identifier(octets: bytes) -> None:
+    """Whoever reads it leniently may see a second attribute of one type."""
+    (signer,) = read_token(forge.token(CHAIN.signer)).signers
+    signing_time = der.oid(oids.ID_SIGNING_TIME)
+    assert signing_time in signer
+    with pytest.raises(EncodingError, match="object identifier"):
+        read_signer_info(signer.replace(signing_time, signing_time[:2] + octets))

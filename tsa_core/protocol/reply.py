@@ -151,11 +151,18 @@ def _attributes(encoded: bytes) -> dict[bytes, tuple[bytes, ...]]:
         if (tag, type_tag, set_tag, set_end) != (der.SEQUENCE, der.OBJECT_IDENTIFIER, der.SET, offset):
             raise EncodingError("a signed attribute is not a type with a SET of values")
         name = encoded[start:type_end]
+        _check_identifier(name)
         if name in attributes:
             # RFC 5652 5.3: one instance of each; with two, two readers could see different values.
             raise EncodingError("a signed attribute appears twice")
         attributes[name] = values_of(encoded[values:set_end])
     return attributes
+
+
+@lru_cache(maxsize=64)
+def _check_identifier(encoded: bytes) -> None:
+    """Raise EncodingError for a type that is another one to whoever reads it leniently: it may be there already."""
+    der.check_oid(encoded[der.read(encoded, 0, len(encoded))[1] :])
 
 
 def values_of(content: bytes) -> tuple[bytes, ...]:
