@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -181,9 +182,14 @@ def test_everybody_learns_who_asked() -> None:
     assert outcomes[-1].identity == ALICE
 
 
+class Untold(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("latency", ["local", "remote"])
-@pytest.mark.parametrize("kind", ["raises", "exits", "wrong type"])
+@pytest.mark.parametrize("kind", ["raises", "exits", "is cancelled", "says nothing", "wrong type"])
 def test_a_broken_guard_lets_nobody_in(
     kind: str, latency: Literal["local", "remote"], engine: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,6 +198,10 @@ def test_a_broken_guard_lets_nobody_in(
             raise ValueError("no\nkeys")
         if kind == "exits":
             raise SystemExit(3)
+        if kind == "is cancelled":
+            raise CancelledError
+        if kind == "says nothing":
+            raise Untold
         return "alice"
 
     guard = Keys(latency)
@@ -207,7 +217,14 @@ def test_a_broken_guard_lets_nobody_in(
     assert len(said) == 2, "once in ten seconds, and at the end how often"
     assert "2 more requests failed" in said[1]
     assert "the guard 'guard0' (tests" in said[0]
-    assert {"raises": "ValueError: no keys", "exits": "SystemExit: 3", "wrong type": "returned a str"}[kind] in said[0]
+    words = {
+        "raises": "ValueError: no keys",
+        "exits": "SystemExit: 3",
+        "is cancelled": "failed: CancelledError",
+        "says nothing": "failed: Untold: it cannot say more",
+        "wrong type": "returned a str",
+    }
+    assert words[kind] in said[0]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import falcon
 
 from tsa_core.api import Route, RouteReply, RouteRequest
+from tsa_core.api.time_limit import told
 from tsa_core.api.wrong_types import describe
 from tsa_core.config import ServerSettings
 from tsa_core.http.request_body import read_body
@@ -148,7 +149,6 @@ def _unavailable() -> falcon.HTTPError:
 
 def _said(error: BaseException) -> str:
     """Return what an error says in one line, and where it was raised."""
-    text = " ".join(str(error).split())
-    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    said = told(error)
     frames = traceback.extract_tb(error.__traceback__)
     return f"{said} ({PurePath(frames[-1].filename).name}:{frames[-1].lineno})" if frames else said

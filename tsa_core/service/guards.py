@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from tsa_core.api import Guard, GuardedRequest, GuardRefusal, Identity, TsaError
+from tsa_core.api.time_limit import told
 from tsa_core.api.wrong_types import describe
 from tsa_core.authority import Cause, CauseKind, PluginCalls, TimestampAuthority
 from tsa_core.authority.limited_log import LimitedLog
@@ -95,12 +96,8 @@ class Guards:
             self.failures.error("overdue", request.request_id, str(error))
             raise GuardFailed("a guard does not answer") from None
         except BaseException as error:
-            text = " ".join(str(error).split())
-            said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-            self.failures.error(type(error).__name__, request.request_id, f"{guard.what} failed: {said}")
-            log.debug("%s failed", guard.what, exc_info=error)
-            if not isinstance(error, Exception | SystemExit):
-                raise
+            self.failures.error(type(error).__name__, request.request_id, f"{guard.what} failed: {told(error)}")
+            log.debug("%s failed", guard.what, exc_info=True)
             raise GuardFailed("a guard failed") from None
         if answer is None or isinstance(answer, Identity | GuardRefusal):
             return answer
