@@ -7,13 +7,16 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from tests.import_graph import find_circle, import_graph, python_files
 from tsa_backends.commands import run_command
-from tsa_core.cli.scaffold.new import KINDS, NewPlugin, write_plugin
+from tsa_core.api import ConfigError
+from tsa_core.cli.scaffold.new import KINDS, NewPlugin, refuse_taken_names, write_plugin
 from tsa_core.testing import ServerProcess, encode_request, require_package
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TSA_")}
@@ -22,6 +25,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 MAKE_CHAIN = """
 import sys
 from pathlib import Path
+from typing import NoReturn
 from tsa_core.testing import Pki
 from tsa_signer_acmehsm.options import AcmeHsmOptions
 from tsa_signer_acmehsm.plugin import tsa_signers
@@ -206,3 +210,28 @@ def test_a_distribution_that_is_taken_is_refused(tmp_path: Path, fake_plugin: Ca
     site = fake_plugin("other", "", distribution="tsa-signer-acme")
     result = server("plugins", "new", "acme", cwd=tmp_path, path=site, status=2)
     assert "the distribution tsa-signer-acme 1.0 is installed already; choose another name than acme" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("title", "kind", "owner"),
+    [
+        ("awskms", "signer", "tsa-signer-awskms"),
+        ("aws-kms", "kek", "tsa-signer-awskms"),
+        ("guard", "guard", "tsa-guard"),
+        ("log", "command", "tsa-log"),
+        ("gcp", "ca", "tsa-signer-gcpkms"),
+        ("file", "audit", "tsa-audit-file"),
+    ],
+)
+def test_a_name_of_another_plugin_of_ours_is_refused_where_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, title: str, kind: str, owner: str
+) -> None:
+    def not_installed(name: str) -> NoReturn:
+        raise PackageNotFoundError(name)
+
+    names = vars(sys.modules[refuse_taken_names.__module__])
+    monkeypatch.setitem(names, "installed_plugins", dict)
+    monkeypatch.setitem(names, "distribution", not_installed)
+    with pytest.raises(ConfigError, match=f"^{owner}, which is not installed here, has the name .* already; choose"):
+        refuse_taken_names(NewPlugin(kind=kind, title=title), ())
+    refuse_taken_names(NewPlugin(kind=kind, title=f"acme-{title}"), ())

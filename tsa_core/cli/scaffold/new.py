@@ -16,6 +16,7 @@ import click
 
 from tsa_core import __version__
 from tsa_core.api import ConfigError, TsaError
+from tsa_core.api.installation import OWN_PLUGINS
 from tsa_core.host import COMMAND_GROUP, installed_plugins
 
 KINDS: Final = {
@@ -120,7 +121,7 @@ def write_plugin(plugin: NewPlugin, folder: Path) -> list[Path]:
 
 
 def refuse_taken_names(plugin: NewPlugin, commands: Collection[str]) -> None:
-    """Raise ConfigError when what is installed has the plugin's name already, or a command of ours has.
+    """Raise ConfigError when what is installed, or another plugin or command of ours, has the plugin's name already.
 
     Two plugins of one name stop the server, and two distributions of one name replace each other.
     """
@@ -133,6 +134,10 @@ def refuse_taken_names(plugin: NewPlugin, commands: Collection[str]) -> None:
         pass
     else:
         raise ConfigError(f"the distribution {plugin.distribution} {version} is installed already; {remedy}")
+    for (_, name), requirement in OWN_PLUGINS.items():
+        owner = requirement.partition("[")[0]
+        if plugin.name == name.replace("-", "") or plugin.distribution == owner:
+            raise ConfigError(f"{owner}, which is not installed here, has the name {name!r} already; {remedy}")
     if plugin.kind == "command" and plugin.name in commands:
         raise ConfigError(f"timestamp-server has the command {plugin.name!r} already; {remedy}")
     if keyword.iskeyword(plugin.substitutions()["function"]):
