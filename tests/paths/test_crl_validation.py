@@ -52,7 +52,7 @@ def test_a_current_crl_covers_and_says_where_it_came_from() -> None:
 # --- the moment of verification ---
 
 
-def test_a_crl_that_ended_before_the_moment_of_verification_is_stale() -> None:
+def test_v18_a_crl_that_ended_before_the_moment_of_verification_is_stale() -> None:
     ended = good(this_update=GEN_TIME, next_update=GEN_TIME + 7 * DAY)
     with pytest.raises(RevocationUnknown, match=r"the CRL old\.crl is stale"):
         check(("old.crl", ended))
@@ -93,7 +93,7 @@ def test_without_a_moment_it_is_now() -> None:
         Revocation.from_files([good(this_update=now - 8 * DAY)]).check(path, GEN_TIME)
 
 
-def test_a_crl_made_after_the_certificates_end_proves_nothing() -> None:
+def test_v18_a_crl_made_after_the_certificates_end_proves_nothing() -> None:
     short = issue("Short", issuer=CA, extensions=signer_extensions(), not_after=GEN_TIME + 10 * DAY)
     path = path_of(short)
     with pytest.raises(RevocationUnknown, match="does not say that it keeps"):
@@ -120,13 +120,13 @@ def test_a_delta_crl_does_not_keep_the_ended_certificates_that_its_base_dropped(
 
 
 @pytest.mark.parametrize("reversed_order", [False, True])
-def test_every_crl_of_a_pem_file_is_read(reversed_order: bool) -> None:
+def test_v18_every_crl_of_a_pem_file_is_read(reversed_order: bool) -> None:
     lists = [good(), revoking()]
     with pytest.raises(CertificateRevoked, match=r"both\.pem"):
         check(("both.pem", pem(*(lists[::-1] if reversed_order else lists))))
 
 
-def test_every_entry_of_a_serial_number_is_judged() -> None:
+def test_v18_every_entry_of_a_serial_number_is_judged() -> None:
     later, earlier = entry(SIGNER, AFTER, SUPERSEDED), entry(SIGNER, BEFORE, KEY_COMPROMISE)
     for order in ((later, earlier), (earlier, later)):
         with pytest.raises(CertificateRevoked, match="keyCompromise"):
@@ -203,7 +203,7 @@ BASE: dict[str, Any] = {"number": 5, "this_update": RECENTLY - 5 * DAY}
 DELTA: dict[str, Any] = {"number": 7, "base_number": 4}
 
 
-def test_a_delta_crl_revokes_what_its_base_does_not() -> None:
+def test_v18_a_delta_crl_revokes_what_its_base_does_not() -> None:
     with pytest.raises(CertificateRevoked):
         check(good(**BASE), revoking(**DELTA))
     signer, _ = check(good(**BASE), good(**DELTA))
@@ -269,7 +269,7 @@ def test_names_of_the_issuer_that_differ_in_case_and_spaces_only() -> None:
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no X509 CRL"),
     ],
 )
-def test_what_cannot_be_read_is_named(data: bytes, why: str) -> None:
+def test_v18_what_cannot_be_read_is_named(data: bytes, why: str) -> None:
     with pytest.raises(RevocationUnknown, match=r"the CRL bad\.crl cannot be read: .*" + why):
         check(("bad.crl", data))
 

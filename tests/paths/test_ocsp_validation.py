@@ -96,7 +96,7 @@ def test_a_response_ends_with_its_responder() -> None:
 
 
 @pytest.mark.parametrize("appointed", [False, True])
-def test_a_response_made_after_the_issuers_end_proves_nothing(appointed: bool) -> None:
+def test_v18_a_response_made_after_the_issuers_end_proves_nothing(appointed: bool) -> None:
     ca = issue("Short CA", issuer=CHAIN.root, extensions=ca_extensions(), not_after=GEN_TIME + 10 * DAY)
     certificate = issue("Below it", issuer=ca, extensions=signer_extensions())
     path = path_of(certificate, ca, CHAIN.root)
@@ -114,7 +114,7 @@ def test_a_response_made_after_the_issuers_end_proves_nothing(appointed: bool) -
         check(ocsp=[said(GEN_TIME + 11 * DAY, revoked=AFTER, reason=KEY_COMPROMISE)], path=path)
 
 
-def test_a_revoked_responder_proves_nothing() -> None:
+def test_v18_a_revoked_responder_proves_nothing() -> None:
     by = responder()
     only_about_the_responder = crl(CA, entry(by, BEFORE, KEY_COMPROMISE), this_update=RECENTLY - 8 * DAY)
     with pytest.raises(RevocationUnknown, match=r"does not count.*was revoked"):
@@ -129,7 +129,7 @@ def test_a_responder_must_be_covered_with_the_whole_path_unless_it_is_exempt() -
     assert check(of_the_root, ocsp=[answer(responder(NO_CHECK))], **arguments)[0].evidence
 
 
-def test_a_response_that_ended_before_the_moment_of_verification_is_stale() -> None:
+def test_v18_a_response_that_ended_before_the_moment_of_verification_is_stale() -> None:
     old = answer(this_update=GEN_TIME, produced_at=GEN_TIME)
     refused(r"the OCSP response r\.ocsp is stale", old)
     assert check(ocsp=[old], at=GEN_TIME + 7 * DAY)[0].evidence
@@ -144,7 +144,7 @@ def test_a_response_of_the_future_proves_nothing() -> None:
     refused("after", answer(this_update=NOW + DAY))
 
 
-def test_a_response_made_after_the_certificates_end_proves_nothing() -> None:
+def test_v18_a_response_made_after_the_certificates_end_proves_nothing() -> None:
     short = issue("Short", issuer=CA, extensions=signer_extensions(), not_after=GEN_TIME + 10 * DAY)
     path = path_of(short)
     refused("does not say that it keeps", answer(certificate=short), path=path)

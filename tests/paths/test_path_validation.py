@@ -177,7 +177,7 @@ def test_letters_fold_beyond_ascii() -> None:
 # --- one of several ways ---
 
 
-def test_the_outcome_does_not_depend_on_the_order_of_certificates() -> None:
+def test_v17_the_outcome_does_not_depend_on_the_order_of_certificates() -> None:
     """CAs of one name: crossed, expired, of another key, of the wrong kind; one way in all orders leads to the root."""
     other_root = encoded("Other root", key_number=1, extensions=CA)
     bag = [

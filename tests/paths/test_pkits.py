@@ -71,7 +71,7 @@ def test_the_suite_is_whole() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case['id']}-{case['name']}" for case in CASES])
-def test_a_path_of_the_suite(case: dict[str, Any]) -> None:
+def test_v17_a_path_of_the_suite(case: dict[str, Any]) -> None:
     if case["name"] == UNREADABLE:
         with pytest.raises(VerificationError, match="cannot be read"):
             validate(case)
