@@ -212,7 +212,7 @@ def descriptors_closed(scene: Scene) -> Seen:
     """The log must not go where the audit file was opened."""
     path, port = scene.folder / "audit.jsonl", free_port()
     command = [sys.executable, "-m", "tsa_core.cli.server", "serve", "--port", f"{port}"]
-    command += ["--config", str(scene.configure(AUDITED)), "--metrics=false"]
+    command += ["--config", str(scene.configure(AUDITED))]
     server = subprocess.Popen(["/bin/sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *command], start_new_session=True)
     try:
         wait_until(lambda: answers(port), seconds=60, what="the server answers")
