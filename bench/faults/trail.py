@@ -42,7 +42,7 @@ def tampering(tamper: Callable[[Path], None], *accept: str, workers: int = 1) ->
             for _ in range(4 * workers):
                 assert server.grants()
             tamper(path)
-            # What leaves size and place as they were is looked for once a second.
+            # What leaves the last line where it was is looked for once a second.
             sleep(1.1)
             server.until(lambda: not any(server.grants() for _ in range(8)), what="no process issues tokens")
             client, log = server.ask().words, server.logged("critical.*No token leaves until")
