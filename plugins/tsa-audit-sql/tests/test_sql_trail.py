@@ -104,6 +104,16 @@ def test_what_postgresql_stores_is_compared_too(database: TrailDatabase) -> None
     assert "the row 5, column serial" in database.damage()[0]
 
 
+def test_what_a_chain_says_of_its_beginning_is_in_its_lines(sqlite: TrailDatabase) -> None:
+    """No hash covers `audit_writer.opened`, so that nothing that is said of a trail comes from there."""
+    with sqlite.opened() as sink:
+        sink.write(record(1))
+    before = [each.begun for each in sqlite.check().segments]
+    sqlite.sql("UPDATE audit_writer SET opened = '2001-01-01T00:00:00.000000Z'")
+    assert [each.begun for each in sqlite.check().segments] == before
+    assert datetime.now(UTC) - datetime.fromisoformat(before[0]) < timedelta(days=1)
+
+
 def test_removed_rows_are_missed(database: TrailDatabase) -> None:
     with database.opened() as sink, database.opened() as other:
         sink.write_all([record(number) for number in range(1, 9)])

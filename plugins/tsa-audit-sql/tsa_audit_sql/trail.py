@@ -68,7 +68,6 @@ class SqlTrail(Trail):
                 chain=writer.name,
                 lines=partial(self._lines, connection, writer),
                 start=Link(writer.start_seq, writer.start_hash.hex()),
-                begun=writer.opened.isoformat(timespec="seconds"),
                 keyed=self.key is not None,
             )
             for writer in found

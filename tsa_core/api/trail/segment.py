@@ -124,6 +124,9 @@ def check_segment(
             fields, last = check_line(line, last, begun)
             kind = fields["type"]
             report.lines, report.last = number, last
+            if number == 1:
+                # Its own word, which its hash covers, and not what the store says beside it.
+                report.begun = str(fields.get("time") or fields.get("gen_time") or "")
             report.tokens += kind == "token"
             report.refusals += kind == "refusal"
             if kind == "event" and fields.get("kind") in _NOTED:
