@@ -121,3 +121,37 @@ def test_wrong_reply_is_refused_and_the_server_goes_on(
         assert GRANTED in server.stamp(encode_request(nonce=3)).body[:16]
     assert "[plugin wrong, acme-timestamps 1.0]" in server.log
     assert "Traceback" not in server.log
+
+
+MONITOR_THAT_IS_CANCELLED = """
+import asyncio, os
+from datetime import timedelta
+from pathlib import Path
+
+VERDICT = ClockVerdict(trusted=True, reason="fine", offset=timedelta(0), uncertainty=timedelta(0), checked_at=0.1)
+
+class Monitor(ClockMonitor):
+    def start(self, clock): pass
+    def verdict(self):
+        if Path(os.environ["CANCELLED"]).exists():
+            raise asyncio.CancelledError
+        return VERDICT
+
+@hookimpl
+def tsa_clock_monitors():
+    yield Provider(name="wrong", summary="", open=lambda options: Monitor())
+"""
+
+
+@pytest.mark.plugin("memory")
+def test_a_monitor_that_fails_in_the_process_of_all_workers_is_named(
+    fake_plugin: Callable[..., Path], tmp_path: Path
+) -> None:
+    site = fake_plugin("wrong", HEAD + MONITOR_THAT_IS_CANCELLED, distribution="acme-timestamps")
+    config = configure(tmp_path, MEMORY + '[clock]\nmonitors = ["wrong"]\n')
+    environ = {"PYTHONPATH": str(site), "CANCELLED": str(tmp_path / "cancelled")}
+    with ServerProcess(config, "--workers", "2", environ=environ) as server:
+        (tmp_path / "cancelled").touch()
+        server.wait_for_log(r"cannot go on: the clock monitor 'wrong' \(acme-timestamps 1.0\) failed: CancelledError")
+        (tmp_path / "cancelled").unlink()
+    assert "Traceback" not in server.log

@@ -18,7 +18,8 @@ from multiprocessing.connection import Connection, Pipe
 from time import monotonic
 from typing import Any
 
-from tsa_core.api import ClockVerdict, ConfigError, TsaError
+from tsa_core.api import ClockMonitor, ClockVerdict, ConfigError, PluginCrash, TsaError
+from tsa_core.api.time_limit import told
 from tsa_core.config import PluginSection, Settings
 from tsa_core.host import PluginHost
 from tsa_core.service.clock_relay import MAX_MONITORS, ClockRelay
@@ -112,7 +113,7 @@ class ClockProcess:
                 elif kind == "opened":
                     self._pause_seconds = _FIRST_PAUSE_SECONDS
                 elif kind == "refused":
-                    log.error("the clock monitors cannot be opened again: %s", content)
+                    log.error("the process that runs the clock monitors cannot go on: %s", content)
         except (EOFError, OSError):
             self._replace()
 
@@ -200,13 +201,13 @@ def main(arguments: Sequence[str]) -> int:
         written: dict[int, ClockVerdict] = {}
         while not channel.poll(_LOOK_SECONDS):
             for index, (name, monitor) in enumerate(opened.monitors.items()):
-                verdict = monitor.verdict()
+                verdict, memory = _ask(host, name, monitor)
                 # A monitor without a measurement must not overwrite the verdict of the one before it.
                 if verdict is written.get(index) or not (verdict.checked_at or verdict.trusted):
                     continue
                 relay.write(bank, index, verdict)
                 written[index] = verdict
-                if (memory := monitor.memory()) != memories.get(name, ""):
+                if memory != memories.get(name, ""):
                     memories[name] = memory
                     channel.send(("memory", {name: memory}))
     except TsaError as error:
@@ -215,6 +216,15 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         host.close()
     return 0
+
+
+def _ask(host: PluginHost, name: str, monitor: ClockMonitor) -> tuple[ClockVerdict, str]:
+    """Return a monitor's verdict and its memory; raises PluginCrash that names it for whatever it raises."""
+    try:
+        return monitor.verdict(), monitor.memory()
+    except BaseException as error:
+        what = f"the clock monitor {name!r} ({host.distribution(name)})"
+        raise PluginCrash(f"{what} failed: {told(error)}", plugin=name) from error
 
 
 if __name__ == "__main__":
