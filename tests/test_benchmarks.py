@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import bench.capacity.__main__ as capacity
 import bench.page
 from bench import open_loop, peers, rounds
+from bench.capacity.arithmetic import Sheet
 from bench.measure import RunningServer
 from bench.page import Section, page
 from bench.report import Row
@@ -196,3 +199,12 @@ def test_the_page_has_a_column_for_each_figure_and_says_what_is_missing() -> Non
     assert "| | CPU us | of theirs |" in text
     assert "| ours | 50.00 | 0.25 |" in text
     assert "| theirs | 200.00 |  |" in text
+
+
+def test_each_table_of_capacity_says_when_it_was_measured() -> None:
+    sheet = Sheet(name="keys", title="", columns=("a", "b"), rows=[("1", "2")])
+    tables = [capacity.markdown(sheet)]
+    tables += re.findall(r"<!-- figures: .*?\n(.*?)<!-- end of figures", capacity.PAGE.read_text("utf-8"), re.DOTALL)
+    assert len(tables) == 6
+    for table in tables:
+        assert re.search(r"\|\n\nMeasured on 20[0-9]{2}-[0-9]{2}-[0-9]{2}\.\n$", table)

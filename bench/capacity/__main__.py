@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     if options.write:
         for sheet in found:
-            page.put(sheet.name, _markdown(sheet), page=PAGE)
+            page.put(sheet.name, markdown(sheet), page=PAGE)
 
 
 def _table(sheet: Sheet) -> Table:
@@ -63,9 +64,11 @@ def _table(sheet: Sheet) -> Table:
     return table
 
 
-def _markdown(sheet: Sheet) -> str:
+def markdown(sheet: Sheet) -> str:
+    """Return a table of the page, with its date."""
     lines = [sheet.columns, ["---"] * len(sheet.columns), *sheet.rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{table}\nMeasured on {datetime.now(UTC):%Y-%m-%d}.\n"
 
 
 if __name__ == "__main__":
