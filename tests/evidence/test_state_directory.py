@@ -205,9 +205,10 @@ def test_files_that_cannot_be_read_stop_it_before_anybody_is_asked(folder: Path)
     with pytest.raises(EvidenceError, match="no file to make evidence for"):
         add_files(state, ["empty"], FIRST.at(at(2024)))
     (folder / "data/pipe").symlink_to("nowhere")
+    (folder / "data/loop").symlink_to("loop")
     os.mkfifo(folder / "data/fifo")
     added = add_files(state, ["data"], FIRST.at(at(2024)))
-    assert [path for path, _ in added.skipped] == ["data/fifo", "data/pipe"]
+    assert [path for path, _ in added.skipped] == ["data/fifo", "data/loop", "data/pipe"]
     with pytest.raises(EvidenceError, match="no regular file"):
         add_files(state, ["data/fifo"], FIRST.at(at(2024)))
     assert len(FIRST.requests) == asked + 1

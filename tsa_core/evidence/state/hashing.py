@@ -55,7 +55,7 @@ def _folder(path: str, skipped: Callable[[str, str], None]) -> Iterator[str]:
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             folders.append(entry.path)
-        elif entry.is_file():
+        elif entry.is_file(follow_symlinks=False) or os.path.isfile(entry.path):  # noqa: PTH113 - as above
             yield entry.path
         else:
             skipped(entry.path, "it is a link to a folder, a broken link or no regular file")
