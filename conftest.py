@@ -58,6 +58,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             missing(reason)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_left_open() -> Iterator[None]:
+    """Look for garbage when all has been torn down: what is left open fails the last test, and not nobody's.
+
+    A worker that has ended tells nobody of warnings.
+    """
+    yield
+    gc.collect()
+
+
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     """Undo what a command of ours that ran in this process has set: its level would hide other tests' records."""
