@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tsa_backends.commands import run_command
 from tsa_backends.server_process import free_port
 from tsa_core.api import UnavailableError
+from tsa_core.hosting.ending import Ending
 from tsa_core.hosting.system_limits import limits_in_words
 
 EXIT_TEMPORARY = 75
@@ -88,3 +90,15 @@ def test_no_memory_is_said_in_words() -> None:
 def test_another_failure_is_what_it_is() -> None:
     with pytest.raises(RuntimeError, match="a bug"), limits_in_words():
         raise RuntimeError("a bug")
+
+
+def test_a_server_can_be_told_to_stop_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler of the signal would else fail before it stops anything, and a worker outlived its parent."""
+
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    ending = Ending(timedelta(seconds=5), slack=1.0, exit_code=lambda _: 0, last_words=lambda _: None)
+    ending.begin()
+    assert 0.0 < ending.seconds_left() <= 6.0

@@ -65,8 +65,10 @@ class Ending:
         if self._deadline != math.inf:
             return
         self._deadline = monotonic() + self._seconds
-        # Not threading.Thread: its locks may be held by the very thread that the signal has interrupted.
-        _thread.start_new_thread(self._watch, ())
+        # Not threading.Thread: its locks may be held by the very thread that the signal has interrupted. Where there is
+        # no thread to be had, nothing ends the process by force; the signal must stop it all the same.
+        with suppress(RuntimeError, MemoryError):
+            _thread.start_new_thread(self._watch, ())
 
     def seconds_left(self) -> float:
         """Return how long closing may take from now."""
