@@ -327,7 +327,7 @@ def test_what_stops_tokens_is_shown_by_its_name_at_readyz() -> None:
             **{f"not_ready{{check={name}}}": 0 for name in ("signer:default", "certificate:default", "clock")},
             "not_ready{check=audit:sink0}": 0,
             "not_ready{check=policy:oid}": 0,
-            "not_ready{check=signer:in memory}": 0,
+            "not_ready{check=signer:I/O thread}": 0,
         }
         sink.failure = AuditError("full")
         watch.post(GOOD)

@@ -91,7 +91,7 @@ class TimestampAuthority:
         self._here = PluginCalls(
             "a key or a clock in this process's memory",
             seconds=max(profile.sign_timeout for profile in profiles),
-            hangs=self.causes.add(CauseKind.SIGNER, "in memory"),
+            hangs=self.causes.add(CauseKind.SIGNER, "I/O thread"),
         )
         """Stands for what is called in the thread that answers a batch."""
         self._alone_here: list[None] = []

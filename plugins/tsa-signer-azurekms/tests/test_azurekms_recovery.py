@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -96,12 +95,14 @@ def test_passing_failures_are_tried_again_within_the_time(
     key_vault.fault = fail_twice
     assert signs(signer, timeout=60)
     key_vault.fault = lambda _: (status, "Throttled", "slow down", {})
+    before = len(key_vault.requests)
     with (
         ends_within(1),
         pytest.raises(SignerUnavailable, match=rf"HTTP {status} Throttled: slow down.*") as caught,
     ):
         signer.sign(MESSAGE, timeout=1)
-    assert re.search(r"; tried \d+ times in ", str(caught.value))
+    calls = len(key_vault.requests) - before  # one, where a busy machine took the whole second for it
+    assert (f"; tried {calls} times in " in str(caught.value)) == (calls > 1)
     key_vault.fault = lambda _: (status, "Throttled", "slow down", {"Retry-After": "30"})
     before = len(key_vault.requests)
     with pytest.raises(SignerUnavailable, match=f"HTTP {status} Throttled: slow down") as caught:
