@@ -43,7 +43,7 @@ from tsa_core.values import Value
 
 if TYPE_CHECKING:
     from tsa_core.config.sections import AuditSettings
-from tsa_core.service.anchoring import Anchoring
+    from tsa_core.service.anchoring import Anchoring
 
 log = logging.getLogger(__name__)
 
