@@ -110,7 +110,7 @@ def test_check_imports_nothing_of_a_server_that_serves(tmp_path: Path, unit: int
     serving = ("asyncio", "multiprocessing", "falcon", "waitress", "granian", "prometheus_client", "structlog")
     check(
         imported(tmp_path, *SERVER, "check"),
-        most=unit + 380,
+        most=unit + 383,
         without=(*serving, "packaging", "rich", "difflib", *HTTP),  # SSH comes with the plugin's Encoding
     )
 
