@@ -71,7 +71,7 @@ def test_for_systemd_the_settings_are_those_of_the_unit(tmp_path: Path, monkeypa
     }
     assert stat.S_IMODE((tmp_path / "tsa").stat().st_mode) == 0o750
     assert f"chown -R root:tsa {tmp_path / 'tsa'}" in result.stderr
-    assert seen == [0o600], "nobody who made it is told to take it from the group that will read it"
+    assert seen == [0o600, 0o600], "nobody who made it is told to take it from the group that will read it"
     assert "tsa-sysusers.conf" in result.stderr
     assert (DEPLOY / "systemd" / "tsa-sysusers.conf").read_text().splitlines()[-1].startswith("u tsa ")
 

@@ -213,7 +213,7 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
     written: list[tuple[Path, str]] = []
     secret: dict[str, str] = {}
 
-    def write(path: Path, data: bytes, meaning: str, *, mode: int = target.secret_mode) -> None:
+    def write(path: Path, data: bytes, meaning: str, *, mode: int = 0o600) -> None:
         write_file(path, data, mode=mode, owner=owner)
         written.append((path, meaning))
 
@@ -225,8 +225,7 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
     if authority.key_uri is None:
         password = authority.password or secrets.token_urlsafe(_PASSWORD_OCTETS)
         key = _encrypted(new_key(authority.algorithm), password)
-        # Until it was read back: who makes it may be another user than the one who reads it by its group.
-        write(directory / "tsa.key", key, "key of the TSA, encrypted", mode=0o600)
+        write(directory / "tsa.key", key, "key of the TSA, encrypted")
         secret = {"private": key.decode(), "password": password}
         if authority.password_variable is None:
             write(directory / "tsa.password", f"{password}\n".encode(), "its password")
@@ -245,8 +244,9 @@ def _write(authority: NewAuthority) -> list[tuple[Path, str]]:
         )
         refuse_what_fails(judge(case, authority.profiles))
         _refuse_what_does_not_conform(directory / "tsa.toml", signer, chain)
-    if authority.key_uri is None:
-        (directory / "tsa.key").chmod(target.secret_mode)
+    # Not before they were read back: who makes them may be another user than the one who reads them by its group.
+    for path, _ in written:
+        path.chmod(target.secret_mode)
     write(directory / "chain.pem", chain.pem(), "certificates: the TSA's, intermediate, root", mode=0o644)
     root = chain.certificates[-1].public_bytes(Encoding.PEM)
     write(directory / "root.pem", root, "the root's, for those who verify", mode=0o644)
