@@ -142,7 +142,7 @@ def test_what_is_commented_out_is_right(tmp_path: Path, monkeypatch: pytest.Monk
         (["nothing.yaml"], "nothing.yaml: the configuration file cannot be read: No such file"),
         (["a.yaml", "b.yaml"], "one FILE is read, not 2"),
         (["ours.toml"], "ours.toml: this is a tsa.toml already"),
-        (["--scheme", "https"], "the scheme https needs tls_certificate and tls_key"),
+        (["--scheme", "https"], "schemes has https, which needs tls_certificate and tls_key"),
         (["--timestamp-signer", "kms"], "--timestamp-signer kms needs --kms-key-resource"),
     ],
 )

@@ -13,9 +13,17 @@ from contextvars import ContextVar
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_args
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 
 from tsa_core.api.errors import ConfigError, UnavailableError
 from tsa_core.api.files import note_file, read_file
@@ -33,6 +41,25 @@ _UNITS_US = {
 _MAX_SECRET_OCTETS = 64 * 1024
 
 _base_directory: ContextVar[Path] = ContextVar("base_directory", default=Path())
+
+
+class SettingsTable(BaseModel):
+    """Base of tables of settings: `true` is no number, for which pydantic takes it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _booleans_are_no_numbers(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        # The text is refused where it stands, in the words for a number.
+        wrong = {name: str(value) for name, value in given.items() if isinstance(value, bool) and cls._is_number(name)}
+        return {**given, **wrong} if wrong else given
+
+    @classmethod
+    def _is_number(cls, name: str) -> bool:
+        kind = cls.model_fields[name].annotation if name in cls.model_fields else None
+        kinds = {kind, *get_args(kind)}
+        return bool not in kinds and any(isinstance(each, type) and issubclass(each, int | float) for each in kinds)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tsa_core.api.fields import SettingsTable
 from tsa_core.protocol.encodings import Encoding, PublicFormat
 from tsa_core.protocol.signatures import PublicKey
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", covariant=True)  # noqa: PLC0105 - one letter, as typing's own generics have
 
 
-class PluginOptions(BaseModel):
+class PluginOptions(SettingsTable):
     """Base of a plugin's settings: unknown keys are errors, values do not change.
 
     Give every field a `Field(description=...)`: `timestamp-server plugins show NAME` prints it.

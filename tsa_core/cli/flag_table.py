@@ -5,6 +5,7 @@ Names and meanings are the Sigstore Timestamp Authority's; what is ours alone sa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,21 @@ def parameter_name(flag: str) -> str:
     return flag.removeprefix("--").replace("-", "_")
 
 
-FILE = click.Path(path_type=Path)
+class _FilePath(click.Path):
+    """A path in which `~` is a home directory, as in the configuration file: no shell sees to it in `--flag=~/file`."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; a usage error for the home directory of nobody."""
+        try:
+            return Path(os.fsdecode(super().convert(value, param, ctx))).expanduser()
+        except RuntimeError:
+            self.fail(f"the home directory of {value!r} is not known here; write the path from / on", param, ctx)
+
+
+FILE = _FilePath()
 OIDS = "OID[,OID...]"
 _LOG_TYPES = ("dev", "prod")
 

@@ -18,7 +18,7 @@ import click
 from tsa_core.api import ConfigError
 from tsa_core.cli.flag_table import FLAGS
 from tsa_core.cli.reference_file import find_file, reference_document
-from tsa_core.cli.settings_flags import SETTING_PARAMETERS, flag_options, overrides, signer_parameters
+from tsa_core.cli.settings_flags import SETTING_PARAMETERS, flag_names, flag_options, overrides, signer_parameters
 from tsa_core.cli.strict_flags import read_strictly
 from tsa_core.config import CONFIG_VARIABLE, Fallback, Settings, load_settings
 from tsa_core.values import Value
@@ -106,7 +106,7 @@ def load(parameters: Mapping[str, Any]) -> Loaded:
             "names no signer; add timestamp-signer: kms, file or tink, or memory for a key that is made at every start",
             path=str(config),
         )
-    settings = load_settings(toml, overrides=copy.deepcopy(values), fallback=fallback)
+    settings = load_settings(toml, overrides=copy.deepcopy(values), flag_names=flag_names(flags), fallback=fallback)
     return Loaded(
         settings=settings,
         notes=notes,

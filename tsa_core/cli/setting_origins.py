@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from tsa_core.api import Provider, TsaError
 from tsa_core.cli.plugin_settings import Secrets, describe_settings, toml_text
 from tsa_core.cli.reference_settings import Loaded
-from tsa_core.cli.settings_flags import SETTING_PARAMETERS
+from tsa_core.cli.settings_flags import flag_names
 from tsa_core.config.load import MEMORY_SIGNER
 from tsa_core.config.sections import PluginSection
 from tsa_core.config.toml_lines import setting_lines
@@ -56,13 +56,14 @@ class Origins:
     def __init__(self, loaded: Loaded, environ: Mapping[str, str]) -> None:
         self._loaded = loaded
         self._variables = {name.upper(): name for name in environ}
+        self._flags = flag_names(loaded.flags)
         self._lines = _lines_of(loaded.toml)
 
     def of(self, path: str) -> str:
         """Return the origin of a setting."""
         parts = path.split(".")
         if _has(self._loaded.overrides, parts):
-            return f"command line: {self._flags(path)}".rstrip(": ")
+            return f"command line: {self._flags.get(path, '')}".rstrip(": ")
         for length in range(len(parts), 1, -1):
             if name := self._variables.get(f"TSA_{'__'.join(parts[:length])}".upper()):
                 return f"environment variable {name}"
@@ -70,10 +71,6 @@ class Origins:
             if line := self._lines.get(".".join(parts[:length])):
                 return f"{self._loaded.toml}:{line}"
         return self._loaded.fallback.origins.get(path, DEFAULT)
-
-    def _flags(self, path: str) -> str:
-        given = [name for name in SETTING_PARAMETERS.get(path, ()) if name in self._loaded.flags]
-        return ", ".join(f"--{name.replace('_', '-')}" for name in given)
 
 
 def effective_settings(loaded: Loaded) -> list[EffectiveSetting]:

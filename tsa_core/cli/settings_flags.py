@@ -125,6 +125,15 @@ def overrides(parameters: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def flag_names(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the flags that were given are called, by the setting that they have a part in."""
+    given = {
+        setting: [f"--{name.replace('_', '-')}" for name in names if parameters.get(name) not in (None, ())]
+        for setting, names in SETTING_PARAMETERS.items()
+    }
+    return {setting: ", ".join(names) for setting, names in given.items() if names}
+
+
 def _put_clock(values: dict[str, Any], parameters: dict[str, Any]) -> None:
     """Put the reference system's NTP flags: disabled wins, as there."""
     if parameters.get("disable_ntp_monitoring"):

@@ -12,7 +12,7 @@ import click
 from tsa_core.api import ConfigError, read_file
 from tsa_core.cli import console
 from tsa_core.cli.flag_groups import GroupedCommand
-from tsa_core.cli.settings_flags import flag_groups, overrides, settings_options
+from tsa_core.cli.settings_flags import flag_groups, flag_names, overrides, settings_options
 from tsa_core.config import load_settings
 
 _PATH = "without a path, /api/v1/timestamp is added"
@@ -36,7 +36,7 @@ def trusted_root(uri: str, profiles: tuple[str, ...], **parameters: Any) -> None
     from tsa_core.service.material import read_material
     from tsa_core.service.published import published_authorities
 
-    settings = load_settings(parameters["config"], overrides=overrides(parameters))
+    settings = load_settings(parameters["config"], overrides=overrides(parameters), flag_names=flag_names(parameters))
     if unknown := [name for name in profiles if name not in settings.profiles]:
         raise click.UsageError(
             f"--profile: there is no profile {unknown[0]!r}; there is {', '.join(settings.profiles)}"

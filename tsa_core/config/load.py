@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError, model_validator
@@ -18,7 +18,6 @@ from tsa_core.api.files import read_file
 from tsa_core.api.setting_errors import setting_error
 from tsa_core.config.environment import (
     CONFIG_VARIABLE,
-    ENV_PREFIX,
     config_variable,
     refuse_unread_variables,
     unknown_setting,
@@ -27,6 +26,7 @@ from tsa_core.config.fallback import Fallback
 from tsa_core.config.layers import from_environment, merged
 from tsa_core.config.log_and_metrics import LogSettings, MetricsSettings
 from tsa_core.config.models import ProfileSettings, ServerSettings
+from tsa_core.config.origins import Origins
 from tsa_core.config.sections import (
     AuditSettings,
     ClockSettings,
@@ -158,6 +158,7 @@ def load_settings(
     config: Path | None = None,
     *,
     overrides: Mapping[str, Any] | None = None,
+    flag_names: Mapping[str, str] = MappingProxyType({}),
     environ: Mapping[str, str] | None = None,
     whole: bool = True,
     fallback: Fallback = _NOTHING,
@@ -165,16 +166,17 @@ def load_settings(
     """Return the settings; raises ConfigError with one line for each error.
 
     `config` is the configuration file, by default the one that TSA_CONFIG names. `overrides` are the flags as a nested
-    dict. Without any configuration of profiles, the default profile uses the memory signer. A configuration file that
-    names no signer is an error: the settings never fall back to a key that is lost at the end. When `whole` is false,
-    profiles may be missing; commands that need only plugins' tables use that. `fallback` counts least; where it comes
-    from a file, TSA_CONFIG named that.
+    dict, `flag_names` what they are called, by the setting's path. Without any configuration of profiles, the default
+    profile uses the memory signer. A configuration file that names no signer is an error: the settings never fall back
+    to a key that is lost at the end. When `whole` is false, profiles may be missing; commands that need only plugins'
+    tables use that. `fallback` counts least; where it comes from a file, TSA_CONFIG named that.
     """
     environ = os.environ if environ is None else environ
     if config is None and fallback.file is None and (named := config_variable(environ)):
         config = Path(named)
     file = _read_file(config) if config else {}
     flags = dict(overrides or {})
+    origins = Origins(flags=flags, flag_names=flag_names, environ=environ, file=file, config=config, fallback=fallback)
     refuse_unread_variables(environ, {name: _model_of(name) for name in Settings.model_fields})
     made_at_start = config is None and fallback.file is None and not _names_profiles((flags, fallback.values), environ)
     if made_at_start:
@@ -195,7 +197,7 @@ def load_settings(
         settings._base_directory = base_directory
         settings._config_file = config or fallback.file
     except ValidationError as error:
-        raise ConfigError(_explain(error, partial(_origin, config, flags, environ, fallback))) from None
+        raise ConfigError(_explain(error, origins)) from None
     if whole:
         if made_at_start and not settings.server.trial_key:
             raise ConfigError(
@@ -209,7 +211,8 @@ def load_settings(
                 "TSA_SERVER__TRIAL_KEY",
                 path=f"{config}: server.trial_key",
             )
-        _check_whole(settings, config)
+        for message in _contradictions(settings):
+            raise ConfigError(message, path=origins.of((), message) or None)
     return settings
 
 
@@ -235,37 +238,33 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(text, path=str(path)) from None
 
 
-def _check_whole(settings: Settings, config: Path | None) -> None:
-    where = str(config) if config else None
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """Yield what is missing in settings that each table allows, and what has no effect."""
     if not settings.profiles:
-        raise ConfigError('no profile is configured; write [profiles.default] with signer = "KEY URI"', path=where)
+        yield 'no profile is configured; write [profiles.default] with signer = "KEY URI"'
     if DEFAULT_PROFILE not in settings.profiles:
-        raise ConfigError(
+        yield (
             f"there is no [profiles.{DEFAULT_PROFILE}], which answers at /api/v1/timestamp; "
-            f"it has: {', '.join(settings.profiles)}",
-            path=where,
+            f"it has: {', '.join(settings.profiles)}"
         )
     clock = settings.clock
     if not clock.monitors and clock.source == ClockSettings.model_fields["source"].default:
         for setting in ("max_holdover", "max_verdict_age", "widen_accuracy"):
             if getattr(clock, setting) != ClockSettings.model_fields[setting].default:
-                raise ConfigError(
+                yield (
                     f"clock.{setting} has no effect, because nothing measures the clock; name what does: "
-                    '[clock] monitors = ["ntp"]',
-                    path=where,
+                    '[clock] monitors = ["ntp"]'
                 )
     if clock.active_monitors and clock.unmonitored_step != ClockSettings.model_fields["unmonitored_step"].default:
-        raise ConfigError(
+        yield (
             "clock.unmonitored_step has no effect, because monitors measure the clock; clock.on_failure says what "
-            "happens when they distrust it",
-            path=where,
+            "happens when they distrust it"
         )
     ordered = [name for name, profile in settings.profiles.items() if profile.ordering]
     if ordered and settings.server.workers > 1:
-        raise ConfigError(
+        yield (
             f"profiles.{ordered[0]}.ordering = true needs server.workers = 1: several processes cannot promise that "
-            "their times increase; leave ordering out, or serve with one process",
-            path=where,
+            "their times increase; leave ordering out, or serve with one process"
         )
     for section, core in (
         ("clock", settings.clock),
@@ -279,7 +278,7 @@ def _check_whole(settings: Settings, config: Path | None) -> None:
     ):
         for name, table in (core.__pydantic_extra__ or {}).items():
             if not isinstance(table, dict):
-                raise ConfigError(unknown_setting(f"{section}.{name}", type(core).model_fields), path=where)
+                yield unknown_setting(f"{section}.{name}", type(core).model_fields)
 
 
 def _table_model(path: tuple[int | str, ...]) -> type[BaseModel]:
@@ -299,55 +298,28 @@ _SECTIONS: Final = tuple(name for name in Settings.model_fields if _model_of(nam
 """The tables that have a model. Those that nothing gives are read as empty: a default would build each model again."""
 
 
-def _explain(error: ValidationError, origin_of: Callable[[tuple[int | str, ...]], str]) -> str:
+def _explain(error: ValidationError, origins: Origins) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
         location = tuple(part for part in problem["loc"] if part != "[key]")
         # A name in quotes may have any character; each error stays one line.
         path = "".join(c if c.isprintable() else "?" for c in ".".join(map(str, location)))
-        origin = origin_of(location)
         if problem["type"] == "extra_forbidden":
-            message = unknown_setting(path, _table_model(location[:-1]).model_fields)
+            said = message = unknown_setting(path, _table_model(location[:-1]).model_fields)
         elif problem["type"] == "missing":
             description = ""
             model = _table_model(location[:-1])
             if field := model.model_fields.get(str(location[-1])):
                 description = f" ({field.description})" if field.description else ""
-            message = f"{path} is missing{description}"
+            said = message = f"{path} is missing{description}"
         else:
             form = _FORMS.get(
                 "profiles" if location[:-1] == ("profiles",) else str(location[-1:][0] if location else "")
             )
             wrong = problem["type"] == "string_pattern_mismatch" and form
-            message = form if wrong and form else setting_error(problem)
+            said = form if wrong and form else setting_error(problem)
             # What two tables contradict each other in names both itself.
-            message = f"{path}: {message}" if path else message
+            message = f"{path}: {said}" if path else said
+        origin = origins.of(location, said)
         lines.append(f"{origin}: {message}" if origin else message)
     return "\n".join(lines)
-
-
-def _origin(
-    config: Path | None,
-    flags: Mapping[str, Any],
-    environ: Mapping[str, str],
-    fallback: Fallback,
-    location: tuple[int | str, ...],
-) -> str:
-    """Return where a value came from: a flag, a variable or a file; the file for what is said of several tables."""
-    if not location:
-        return str(config or fallback.file or "")
-    value: Any = flags
-    # A list is given as a whole.
-    location = tuple(part for part in location if isinstance(part, str))
-    for part in location:
-        if not isinstance(value, Mapping) or part not in value:
-            break
-        value = value[part]
-    else:
-        return "command line"
-    variable = ENV_PREFIX + "__".join(str(part) for part in location if isinstance(part, str)).upper()
-    if any(name.upper() == variable for name in environ):
-        return f"environment variable {variable}"
-    if origin := fallback.origins.get(".".join(map(str, location))):
-        return origin
-    return str(config or fallback.file or "")

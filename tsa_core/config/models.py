@@ -44,9 +44,10 @@ _HEADERS_OF_HTTP = frozenset(
     }
 )
 _OF_SCHEME = {
+    **dict.fromkeys(("tls_certificate", "tls_key", "tls_ca"), "https"),
     **dict.fromkeys(("tls_host", "tls_port", "tls_read_timeout", "tls_write_timeout"), "https"),
     **dict.fromkeys(("tls_keep_alive", "tls_connection_limit"), "https"),
-    "socket_mode": "unix",
+    **dict.fromkeys(("socket_path", "socket_mode"), "unix"),
 }
 """Settings of one scheme; `host` and `port` are left out, because container images and platforms set them for all."""
 
@@ -208,15 +209,11 @@ class ServerSettings(Table):
     @model_validator(mode="after")
     def _each_scheme_has_what_it_needs(self) -> Self:
         if "unix" in self.schemes and self.socket_path is None:
-            raise ValueError("the scheme unix needs socket_path (--socket-path FILE)")
+            raise ValueError("schemes has unix, which needs socket_path (--socket-path FILE)")
         if "https" in self.schemes and (self.tls_certificate is None or self.tls_key is None):
             raise ValueError(
-                "the scheme https needs tls_certificate and tls_key (--tls-certificate FILE, --tls-key FILE)"
+                "schemes has https, which needs tls_certificate and tls_key (--tls-certificate FILE, --tls-key FILE)"
             )
-        if "https" not in self.schemes and (self.tls_certificate or self.tls_key or self.tls_ca):
-            raise ValueError('there are TLS files, but no scheme https; add it: schemes = ["https"] (--scheme https)')
-        if "unix" not in self.schemes and self.socket_path is not None:
-            raise ValueError('there is a socket_path, but no scheme unix; add it: schemes = ["unix"] (--scheme unix)')
         refuse_twice("schemes", self.schemes)
         refuse_twice("host", self.host)
         refuse_twice("tls_host", self.tls_host or ())

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from tsa_core.api.fields import ConfigPath, Duration, TextList
+from tsa_core.api.fields import ConfigPath, Duration, SettingsTable, TextList
 
 PluginTable: TypeAlias = dict[str, Any]
 
@@ -23,7 +23,7 @@ def none_text(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
 
-class Table(BaseModel):
+class Table(SettingsTable):
     """A table without plugins' tables."""
 
     # Settings builds the models of its tables, once for all.
@@ -32,7 +32,7 @@ class Table(BaseModel):
     )
 
 
-class PluginSection(BaseModel):
+class PluginSection(SettingsTable):
     """A table that also holds one table per plugin, by the plugin's name."""
 
     model_config = ConfigDict(
