@@ -10,8 +10,10 @@ from typing import cast
 import pytest
 from packaging.requirements import Requirement
 
+from tsa_core.api import PluginError
 from tsa_core.host import GROUP, PluginHost, installed_plugins
 from tsa_core.host.discovery import _plainly_met
+from tsa_core.host.loading import import_plugin
 
 
 class Installed(Distribution):
@@ -114,3 +116,19 @@ def test_the_readme_is_not_looked_at() -> None:
     (found,) = installed_plugins([distribution])["a"]
     assert (found.distribution, found.summary, found.requires) == ("tsa-a", "Signs", ("tsa-core<9",))
     assert distribution.reads == 0
+
+
+@pytest.mark.parametrize("value", ["", "a b!", "a\0b", "a:b:c d"])
+def test_an_entry_point_that_names_no_module_is_listed_and_is_not_imported(value: str) -> None:
+    """It was a traceback of `plugins list`, `doctor`, and of every lookup of its name."""
+
+    class Wrong(Installed):
+        @property
+        def entry_points(self) -> EntryPoints:
+            return EntryPoints([EntryPoint("a", value, GROUP)])
+
+    installed = installed_plugins([Wrong("a")])
+    (plugin,) = installed["a"]
+    assert plugin.module == value
+    with pytest.raises(PluginError, match=r"^the plugin a \(.*\) could not be imported: "):
+        import_plugin(plugin, seconds=60)

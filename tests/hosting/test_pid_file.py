@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, UnavailableError
 from tsa_core.hosting.pid_file import PidFile, last_report, running_server
 
 
@@ -91,3 +92,16 @@ def test_a_fifo_keeps_nobody_waiting(tmp_path: Path, name: str) -> None:
             PidFile(tmp_path / "tsa.pid")
         with pytest.raises(ConfigError, match="cannot be read: it is no regular file"):
             running_server(tmp_path / "tsa.pid")
+
+
+def test_a_full_disk_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another error the start ended with 2, after which systemd does not try again."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PidFile, "_write_report", full)
+        with pytest.raises(UnavailableError, match=r"^server\.pid_file: .* No space left on device; make room there$"):
+            PidFile(tmp_path / "tsa.pid")
+    PidFile(tmp_path / "tsa.pid").close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from tests.rotation import ENGINES, Identity, TsaDirectory
 from tests.serving import running_server
-from tsa_core.api import ConfigError
+from tsa_core.api import ConfigError, UnavailableError
 from tsa_core.config import load_settings
 from tsa_core.service import Material, Service, read_material
 from tsa_core.service.material import MAX_EARLIER_CHAINS, read_chains, store_chain
@@ -125,3 +127,14 @@ def test_a_state_directory_that_cannot_be_written_stops_the_start(tmp_path: Path
     with pytest.raises(ConfigError, match=r"server\.state_directory: the certificate chain cannot be remembered"):
         Service(load_settings(tsa.config, environ={}))
     assert tsa.folder.is_dir()
+
+
+def test_a_full_disk_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another error the start ended with 2, after which systemd does not try again."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UnavailableError, match="No space left on device; make room there"):
+        store_chain(tmp_path, b"chain")

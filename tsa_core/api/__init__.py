@@ -33,6 +33,7 @@ from tsa_core.api.errors import (
     UnavailableError,
     UnsupportedKey,
     cannot_listen,
+    cannot_write,
 )
 from tsa_core.api.fields import ConfigPath, Duration, Oid, Secret, TextList, resolve_path
 from tsa_core.api.files import key_file, read_file, why_not_writable
@@ -171,6 +172,7 @@ __all__ = [
     "UnsupportedKey",
     "agree",
     "cannot_listen",
+    "cannot_write",
     "clear_scratch",
     "describe_key",
     "hookimpl",

@@ -26,10 +26,12 @@ __all__ = [
     "UnavailableError",
     "UnsupportedKey",
     "cannot_listen",
+    "cannot_write",
 ]
 
 _PASSES: Final = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOBUFS})
 """Why an address cannot be had now, although the setting may be right."""
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class ConfigError(TsaError):
@@ -52,6 +54,18 @@ def cannot_listen(message: str, error: OSError, *, path: str | None = None) -> C
     """Return the error to raise when an address cannot be listened on: UnavailableError when that may pass."""
     passes = error.errno == socket.EAI_AGAIN if isinstance(error, socket.gaierror) else error.errno in _PASSES
     return (UnavailableError if passes else ConfigError)(message, path=path)
+
+
+def cannot_write(
+    message: str, error: BaseException | None, *, remedy: str = "", path: str | None = None
+) -> ConfigError:
+    """Return the error to raise when what a setting names cannot be written: UnavailableError when the disk is full.
+
+    The remedy is for every other reason.
+    """
+    full = isinstance(error, OSError) and error.errno in _FULL
+    remedy = "make room there" if full else remedy
+    return (UnavailableError if full else ConfigError)(f"{message}; {remedy}" if remedy else message, path=path)
 
 
 class PluginError(TsaError):

@@ -186,8 +186,17 @@ def _headers(distribution: Distribution) -> Message | PackageMetadata:
     return distribution.metadata if not text else message_from_string(text.partition("\n\n")[0])
 
 
+def _target(entry: EntryPoint) -> tuple[str, str]:
+    """Return the module and the hook that an entry point names; of one that names no module, what it names instead."""
+    try:
+        return entry.module, entry.attr
+    except (AssertionError, AttributeError):  # Python 3.11 raises the latter
+        return entry.value, ""
+
+
 def _describe(distribution: Distribution, entry: EntryPoint) -> InstalledPlugin:
     name = version = ""
+    module, hook = _target(entry)
     requires: tuple[str, ...] = ()
     try:
         metadata = _headers(distribution)
@@ -200,10 +209,10 @@ def _describe(distribution: Distribution, entry: EntryPoint) -> InstalledPlugin:
         summary = "its metadata cannot be read; install it anew"
     return InstalledPlugin(
         name=entry.name,
-        module=entry.module,
-        distribution=name or f"the distribution of {entry.module}",
+        module=module,
+        distribution=name or f"the distribution of {module}",
         version=version or "of no known version",
         summary=summary,
         requires=requires,
-        hook=entry.attr,
+        hook=hook,
     )

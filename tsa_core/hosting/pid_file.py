@@ -18,7 +18,7 @@ from math import inf
 from pathlib import Path
 from typing import IO
 
-from tsa_core.api import ConfigError, UnavailableError
+from tsa_core.api import ConfigError, UnavailableError, cannot_write
 from tsa_core.values import Value
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,8 @@ class PidFile:
                 _open(path, os.O_RDWR | os.O_CREAT), "r+", encoding="ascii", errors="replace"
             )
         except OSError as error:
-            raise ConfigError(
-                f"the pid file {path} cannot be written: {_reason(error)}", path="server.pid_file"
+            raise cannot_write(
+                f"the pid file {path} cannot be written: {_reason(error)}", error, path="server.pid_file"
             ) from None
         try:
             fcntl.lockf(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,8 +82,8 @@ class PidFile:
         except OSError as error:
             with contextlib.suppress(OSError):  # it fails for the same reason
                 self._stream.close()
-            raise ConfigError(
-                f"{path} or a file beside it cannot be written: {error.strerror}", path="server.pid_file"
+            raise cannot_write(
+                f"{path} or a file beside it cannot be written: {error.strerror}", error, path="server.pid_file"
             ) from None
 
     def report(self, *, succeeded: bool, message: str, began: float) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from tsa_core.api import ConfigError, replace_file
+from tsa_core.api import ConfigError, cannot_write, replace_file
 from tsa_core.api.files import unless_it_hangs
 from tsa_core.authority import Profile, parse_chain, read_chain_file
 from tsa_core.config import Settings
@@ -103,9 +103,10 @@ def store_chain(directory: Path, chain: bytes) -> None:
         for old in (*repeated, *others[:-MAX_EARLIER_CHAINS]):
             old.unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"the certificate chain cannot be remembered in {directory}: {error.strerror}; give a directory that "
-            "the server may write to",
+        raise cannot_write(
+            f"the certificate chain cannot be remembered in {directory}: {error.strerror}",
+            error,
+            remedy="give a directory that the server may write to",
             path="server.state_directory",
         ) from None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tsa_core.api import AuditError
+from tsa_core.api import AuditError, UnavailableError
 from tsa_core.testing import on_threads, sample_record
 
 from .trail import intact, open_sink, opened, records, serials
@@ -112,4 +112,14 @@ def test_torn_first_line_begins_anew(path: Path) -> None:
     with opened(path) as sink:
         sink.write(sample_record(1))
     assert serials(path) == [1]
+    intact(path)
+
+
+def test_a_full_disk_at_the_start_passes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another error the start ended with 2, after which systemd does not try again."""
+    with monkeypatch.context() as patch:
+        SmallDisk(patch)
+        with pytest.raises(UnavailableError, match="No space left on device; make room there"):
+            open_sink(path)
+    open_sink(path).close()
     intact(path)

@@ -23,7 +23,7 @@ from tsa_audit_file.proof import Proof
 from tsa_audit_file.sync_thread import SyncThread
 from tsa_audit_file.tampering import TamperedError
 from tsa_audit_file.trial import remedy
-from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, ConfigError, HealthStatus, RefusalRecord
+from tsa_core.api import AuditError, AuditEvent, AuditRecord, AuditSink, HealthStatus, RefusalRecord, cannot_write
 from tsa_core.api.trail import (
     BrokenChainError,
     TokenMembers,
@@ -294,8 +294,8 @@ def open_sink(options: AuditFileOptions) -> FileAuditSink:
         sink.begin()
     except (OSError, AuditError) as error:
         cause = error.__cause__ if isinstance(error, AuditError) else error
-        hint = "" if isinstance(cause, BrokenChainError) else f"; {remedy(cause)}"
-        raise ConfigError(f"{_reason(cause or error)}{hint}", path="audit.auditfile.path") from None
+        hint = "" if isinstance(cause, BrokenChainError) else remedy(cause)
+        raise cannot_write(_reason(cause or error), cause, remedy=hint, path="audit.auditfile.path") from None
     return sink
 
 

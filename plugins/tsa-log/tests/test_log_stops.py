@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tsa_core.api import AuditError, AuditRecord
+from tsa_core.api import AuditError, AuditRecord, UnavailableError
 from tsa_core.testing import sample_record, wait_until
 from tsa_log.command import log as log_command
 from tsa_log.sink import LogSink, open_sink
@@ -118,3 +118,10 @@ def test_a_log_that_nobody_uses_stays_open(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="published nothing new"):
         idle.write(record(2))
     idle.close()
+
+
+def test_a_full_disk_at_the_start_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another error the start ended with 2, after which systemd does not try again."""
+    monkeypatch.setattr(os, "fdatasync", full)
+    with pytest.raises(UnavailableError, match="No space left on device; make room there"):
+        open_sink(options(tmp_path))

@@ -22,6 +22,7 @@ from tsa_core.api import (
     ConfigError,
     HealthStatus,
     ProfileSummary,
+    cannot_write,
     sends_cleartext,
 )
 from tsa_core.api.transparency import EncodingError, NoteSigner, entry_of
@@ -252,8 +253,11 @@ def open_sink(options: LogOptions) -> LogSink:
         state = StateFiles(private).read(options.origin)
     except (OSError, AuditError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ConfigError(
-            f"{reason}; make it and give the server's user write access", path="audit.tokenlog.directory"
+        raise cannot_write(
+            reason,
+            error.__cause__ if isinstance(error, AuditError) else error,
+            remedy="make it and give the server's user write access",
+            path="audit.tokenlog.directory",
         ) from None
     if state.stopped:
         log.critical("the log %s is stopped: %s", options.origin, state.stopped)

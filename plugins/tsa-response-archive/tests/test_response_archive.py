@@ -18,7 +18,7 @@ import pytest
 from asn1crypto import tsp
 from click.testing import CliRunner, Result
 
-from tsa_core.api import ConfigError, HealthStatus, ResponseProcessor, TsaError
+from tsa_core.api import ConfigError, HealthStatus, ResponseProcessor, TsaError, UnavailableError
 from tsa_core.testing import (
     FakeSigner,
     IssuedToken,
@@ -210,11 +210,12 @@ def test_reply_that_need_not_be_kept_leaves_with_a_line_in_the_log(
     assert "request sample: the archive could not keep the token" in caplog.text
 
 
+def full(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processor = open_archive(tmp_path)
-
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     (tmp_path / "serials" / "00" / "00").mkdir(parents=True)
@@ -224,9 +225,6 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_full_disk_is_seen_without_a_reply_and_so_is_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     processor = open_archive(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
@@ -234,6 +232,8 @@ def test_a_full_disk_is_seen_without_a_reply_and_so_is_its_end(tmp_path: Path, m
             healthy=False, reason="the archive cannot keep tokens: No space left on device"
         )
         assert not list(tmp_path.iterdir())
+        with pytest.raises(UnavailableError, match="No space left on device; make room there"):
+            open_archive(tmp_path)
     assert processor.health() == HealthStatus(healthy=True)
     assert not list(tmp_path.iterdir())
 

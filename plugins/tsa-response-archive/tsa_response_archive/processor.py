@@ -10,7 +10,15 @@ import logging
 from time import monotonic
 from typing import Final
 
-from tsa_core.api import ConfigError, HealthStatus, ResponseProcessor, TokenDraft, TsaError, why_not_writable
+from tsa_core.api import (
+    ConfigError,
+    HealthStatus,
+    ResponseProcessor,
+    TokenDraft,
+    TsaError,
+    cannot_write,
+    why_not_writable,
+)
 from tsa_response_archive.options import ArchiveOptions
 from tsa_response_archive.store import TokenStore
 
@@ -105,9 +113,10 @@ def open_archive(options: ArchiveOptions) -> ArchiveProcessor:
     try:
         store.prepare()
     except OSError as error:
-        raise ConfigError(
-            f"the archive's directory {options.directory} cannot be used: {error.strerror or error}; "
-            "make it and give the server's user write access",
+        raise cannot_write(
+            f"the archive's directory {options.directory} cannot be used: {error.strerror or error}",
+            error,
+            remedy="make it and give the server's user write access",
             path="response.archive.directory",
         ) from None
     return ArchiveProcessor(store, required=options.required)
