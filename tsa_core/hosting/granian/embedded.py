@@ -31,6 +31,18 @@ class EmbeddedServer(Server):
         self._listening = listening
         self.respawn_interval = _OVERLAP_SECONDS
 
+    def keep_names_of_tls_files(self, settings: ServerSettings) -> None:
+        """Read the TLS files at a reload where the settings name them.
+
+        granian follows symbolic links once, and ends the process when their target is gone: Kubernetes removes it when
+        it exchanges a secret.
+        """
+        files = (settings.tls_certificate, settings.tls_key, settings.tls_ca)
+        certificate, key, ca = (str(path.absolute()) if path else None for path in files)
+        on, _, _, password, protocol, _, *others = self.ssl_ctx
+        named: Any = (on, certificate, key, password, protocol, ca, *others)  # its annotations are wrong
+        self.ssl_ctx = named
+
     def _init_shared_socket(self) -> None:
         self._ssp = None
         self._hold_socket()
@@ -67,7 +79,7 @@ def embedded_server(
             "ssl_ca": settings.tls_ca,
             "ssl_client_verify": settings.tls_ca is not None,
         }
-    return EmbeddedServer(
+    server = EmbeddedServer(
         listening,
         app,
         address=host,
@@ -80,3 +92,6 @@ def embedded_server(
         **http_options(settings),
         **files,
     )
+    if tls:
+        server.keep_names_of_tls_files(settings)
+    return server
