@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -125,6 +126,22 @@ def test_several_processes_find_the_same(many: Shell, monkeypatch: pytest.Monkey
     monkeypatch.setattr(verifying, "_CHUNK", 2)
     assert many("verify", "d", *CHAIN, "--jobs", "2") == one
     assert many("verify", "d", *CHAIN, "--jobs", "2", "--fail-fast").code == 1
+
+
+def test_an_early_end_says_nothing_of_threads(many: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool's thread fails, with a traceback on the terminal, when it gives results to what was cancelled."""
+    failures: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    monkeypatch.setattr(verifying, "_WORTH_PROCESSES", 2)
+    monkeypatch.setattr(verifying, "_CHUNK", 1)
+    for number in range(40):
+        Path("d", f"x{number}").write_bytes(b"x")
+    for _ in range(8):  # a race, which was lost in a third of the runs
+        before = set(threading.enumerate())
+        assert many("verify", "d", *CHAIN, "--jobs", "2", "--fail-fast").code == 1
+        for thread in set(threading.enumerate()) - before:
+            thread.join(10)
+    assert not failures
 
 
 def test_a_process_that_is_killed_ends_the_run(many: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

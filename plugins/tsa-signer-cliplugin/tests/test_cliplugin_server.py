@@ -19,6 +19,7 @@ def test_a_server_issues_by_a_program_and_survives_its_failures(program: KmsProg
     arguments = ["--timestamp-signer", "kms", "--kms-key-resource", uri]
     arguments += ["--certificate-chain-path", str(write_pem(tmp_path / "chain.pem", chain))]
     (tmp_path / "pin").write_text(PIN)
+    (tmp_path / "pin").chmod(0o600)
     config = tmp_path / "tsa.toml"
     config.write_text(
         '[profiles.default]\nsigner_timeout = "4s"\n[signer.demo]\nenvironment = { HSM_PIN = { file = "pin" } }\n'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -130,7 +131,10 @@ def _results(items: Sequence[Item], checker: Checker, jobs: int) -> Generator[Re
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(jobs, mp_context=fork, initializer=_leave_interrupts) as pool:
         try:
-            yield from pool.map(_check, items, chunksize=_CHUNK)
+            # Not `pool.map`: it cancels what is left, and the thread of a broken pool then fails with a traceback.
+            parts = deque(pool.submit(_check, items[at : at + _CHUNK]) for at in range(0, len(items), _CHUNK))
+            while parts:
+                yield from parts.popleft().result()
         except BrokenProcessPool:
             raise TsaError(
                 "a process that verifies was killed, for want of memory perhaps; --jobs 1 does with one"
@@ -145,9 +149,9 @@ def _results(items: Sequence[Item], checker: Checker, jobs: int) -> Generator[Re
 _checker: Checker | None = None
 
 
-def _check(item: Item) -> Result:
+def _check(items: Sequence[Item]) -> list[Result]:
     assert _checker is not None  # noqa: S101 - set before the fork
-    return _checker.check(item)
+    return [_checker.check(item) for item in items]
 
 
 def _leave_interrupts() -> None:
