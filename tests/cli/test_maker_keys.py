@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tsa_core.cli.maker_keys import PROVIDER_FLAGS, key_uri
+from tsa_core.cli.maker_keys import PROVIDER_FLAGS, key_file, key_uri
 from tsa_core.host import SIGNER, PluginHost
 
 ARN = "arn:aws:kms:eu-west-1:111122223333:key/1"
@@ -38,3 +38,9 @@ def test_flags_about_backends_are_settings_of_their_plugins() -> None:
     for schemes, setting in PROVIDER_FLAGS.values():
         for scheme in schemes:
             assert setting in host.provider(SIGNER, scheme).options.model_fields
+
+
+def test_what_is_no_uri_names_no_file() -> None:
+    """`file://[x`, of which urllib says that it is no IPv6 address, was a traceback of fetch-tsa-certs."""
+    assert key_file("file:root.key") == "root.key"
+    assert key_file("file://[x") is None

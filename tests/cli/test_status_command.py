@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.tls_material import TlsMaterial
 from tsa_backends.commands import run_command
 from tsa_backends.server_process import free_port
-from tsa_core.cli.running_server import configured_addresses
+from tsa_core.cli.running_server import address_of, configured_addresses
 from tsa_core.cli.status import duration_text
 from tsa_core.config import load_settings
 from tsa_core.testing import ServerProcess, encode_request
@@ -116,3 +117,9 @@ def test_health_over_https_and_over_a_unix_socket(tmp_path: Path) -> None:
 )
 def test_durations_are_in_two_units(seconds: int, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://[x]", "http://127.0.0.1:x"])
+def test_a_url_that_is_none_is_a_mistake_of_one_line(url: str) -> None:
+    with pytest.raises(click.UsageError, match="has no host or no port that can be"):
+        address_of(url)

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import tomlkit
 import yaml
@@ -44,6 +43,7 @@ from tsa_core.certs.hierarchy import Names, chain_under
 from tsa_core.certs.issuing import issue_request
 from tsa_core.certs.templates import tsa_extensions
 from tsa_core.cli.init_files import refuse_what_fails, secret_manifest
+from tsa_core.cli.maker_keys import key_file
 from tsa_core.cli.output_file import write_file
 from tsa_core.cli.signing_keys import KeyOpener
 from tsa_core.config import Settings
@@ -89,10 +89,9 @@ class Present:
     @property
     def key_name(self) -> str | None:
         """The key's file, as the configuration has it; None for a key elsewhere."""
-        parts = urlsplit(self.signer)
-        if parts.scheme != "file":
+        path = key_file(self.signer)
+        if path is None:
             return None
-        path = unquote(parts.path)
         return path or str(self.settings.signer.get("file", {}).get("path", "")) or None
 
     def ends(self) -> datetime:

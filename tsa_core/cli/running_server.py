@@ -74,11 +74,11 @@ def configured_addresses(server: ServerSettings) -> list[Address]:
 
 def address_of(url: str) -> Address:
     """Return the address that a URL names; raises UsageError for what is none."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise click.UsageError(f"--url {url} has no port that can be") from None
+        raise click.UsageError(f"--url {url} has no host or no port that can be") from None
     if url.startswith("unix:"):
         return _unix(Path(url.removeprefix("unix:")))
     if parts.scheme not in {"http", "https"} or not parts.hostname:
