@@ -54,6 +54,7 @@ def test_a_stale_pid_file_is_not_believed(tmp_path: Path) -> None:
         ((), "which server?"),
         (("--pid-file", "nowhere/tsa.pid"), "the pid file cannot be read"),
         (("--pid", "99999999"), "there is no process 99999999"),
+        (("--pid", "9" * 20), "there is no process 99999999"),
     ],
 )
 def test_mistakes_are_one_line(arguments: tuple[str, ...], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,3 +139,14 @@ def test_a_command_that_reads_no_reference_settings_names_the_flag(tsa_toml: Pat
     parameters = all_flags().make_context("serve", ["--read-timeout=x"]).params
     with pytest.raises(ConfigError, match=r"^command line: --read-timeout: server.read_timeout: 'x' is not a duration"):
         load_settings(tsa_toml, overrides=overrides(parameters), flag_names=flag_names(parameters))
+
+
+@pytest.mark.plugin("file")
+def test_the_name_of_a_key_file_need_not_be_utf8(tsa_toml: Path, tmp_path: Path) -> None:
+    from tsa_signer_file.options import FileOptions
+    from tsa_signer_file.signer import key_path
+
+    key = tmp_path / os.fsdecode(b"key-\xff.pem")
+    context = all_flags().make_context("serve", [f"--file-signer-key-path={key}"])
+    signer = load({**context.params, "config": tsa_toml}).settings.profiles["default"].signer
+    assert key_path(FileOptions(uri=signer)) == key

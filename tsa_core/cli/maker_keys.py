@@ -55,7 +55,10 @@ def scheme_of(uri: str) -> str:
 
 
 def key_file(uri: str | None) -> str | None:
-    """Return the file that a key URI names, `file:key.pem` or `file:///etc/key.pem`; None for keys elsewhere, and for what is no URI."""
+    """Return the file that a key URI names, `file:key.pem` or `file:///etc/key.pem`.
+
+    None for keys elsewhere, and for what is no URI.
+    """
     try:
         parts = urlsplit(uri or "")
     except ValueError:

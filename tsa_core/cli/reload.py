@@ -106,7 +106,7 @@ def _configured(config: Path | None) -> Path:
 def _signal(process: int) -> None:
     try:
         os.kill(process, signal.SIGHUP)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         raise TsaError(f"there is no process {process}; is the server running?") from None
     except PermissionError:
         raise TsaError(f"process {process} is another user's; run this as that user") from None

@@ -5,6 +5,7 @@ A flag that is not given leaves its setting to environment, file and default.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,7 @@ def _signer_uri(parameters: dict[str, Any]) -> str | None:
         return f"{signer}:" if signer else None
     if signer not in keys:
         raise click.UsageError(f"--timestamp-signer {signer} needs {_KEY_FLAGS[signer]}")
-    return str(keys[signer]) if signer == "kms" else f"{signer}:{quote(str(keys[signer].absolute()))}"
+    return str(keys[signer]) if signer == "kms" else f"{signer}:{quote(os.fsencode(keys[signer].absolute()))}"
 
 
 def _put(values: dict[str, Any], path: str, value: Any) -> None:

@@ -66,7 +66,7 @@ def key_path(options: FileOptions) -> Path:
             f"relative path, file:///PATH for an absolute one"
         )
     if parts.path:
-        return resolve_path(Path(unquote(parts.path)))
+        return resolve_path(Path(unquote(parts.path, errors="surrogateescape")))
     if options.path is not None:
         return options.path
     raise ConfigError(
