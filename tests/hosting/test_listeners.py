@@ -249,7 +249,7 @@ def test_each_mistake_about_listeners_is_one_line(tls: TlsMaterial, tmp_path: Pa
         (["--scheme", "https"], "needs tls_certificate and tls_key"),
         (["--scheme", "unix"], "needs socket_path"),
         (["--scheme", "ftp"], "'http', 'https' or 'unix'"),
-        (["--tls-ca", str(tls.ca)], "no scheme https"),
+        (["--tls-ca", str(tls.ca)], "without the scheme https"),
         (["--http-ping-only"], "without the scheme https"),
         (files(tmp_path / "nope.pem", key), "cannot be read: No such file"),
         (files(rubbish, key), "holds no certificates in PEM"),
